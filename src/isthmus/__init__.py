@@ -1,0 +1,52 @@
+"""isthmus: the autoencoder family, scikit-learn style, on PyTorch.
+
+Public names are loaded when first used, so that the command line can print its help without
+loading torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+if TYPE_CHECKING:
+    from isthmus.estimators import VAE as VAE
+    from isthmus.estimators import Autoencoder as Autoencoder
+    from isthmus.estimators import BetaVAE as BetaVAE
+    from isthmus.estimators import ConditionalVAE as ConditionalVAE
+    from isthmus.estimators import ContractiveAutoencoder as ContractiveAutoencoder
+    from isthmus.estimators import DenoisingAutoencoder as DenoisingAutoencoder
+    from isthmus.estimators import SparseAutoencoder as SparseAutoencoder
+    from isthmus.io import load as load
+    from isthmus.model import LatentVariableModel as LatentVariableModel
+    from isthmus.objective import Objective as Objective
+    from isthmus.training import Callback as Callback
+
+_HOMES = {
+    "Autoencoder": "isthmus.estimators",
+    "BetaVAE": "isthmus.estimators",
+    "Callback": "isthmus.training",
+    "ConditionalVAE": "isthmus.estimators",
+    "ContractiveAutoencoder": "isthmus.estimators",
+    "DenoisingAutoencoder": "isthmus.estimators",
+    "LatentVariableModel": "isthmus.model",
+    "Objective": "isthmus.objective",
+    "SparseAutoencoder": "isthmus.estimators",
+    "VAE": "isthmus.estimators",
+    "load": "isthmus.io",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,139 @@
+"""``isthmus fit``: data by name in, a run folder out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus import io
+from isthmus.cli import INTERRUPTED, fields_given
+from isthmus.commands.show import print_summary
+from isthmus.data import Dataset
+from isthmus.data import load as load_data
+from isthmus.estimators import ESTIMATORS, LatentEstimator
+from isthmus.estimators.choices import fresh_seed
+from isthmus.fields import check_fields
+from isthmus.metrics.summary import held_out_summary
+from isthmus.report import write_report
+from isthmus.training.recorder import SampleRecorder
+
+__all__ = ["run"]
+
+HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a test set
+REPORT = "report.html"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, save, summarise, draw; return the exit code."""
+    say = (lambda *lines: None) if arguments.quiet else _say
+    estimator = _estimator(arguments)
+    data = load_data(
+        arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
+    )
+    folder = _claim(arguments, data)
+    train, X_test, y_test = _hold_out(data, estimator.random_state or 0)
+    say(_opening(estimator, train, len(X_test)), *data.notes)
+
+    recorder = SampleRecorder()
+    code = 0
+    try:
+        estimator.fit(train.X, train.y, callbacks=[recorder])
+    except KeyboardInterrupt as stop:
+        if not hasattr(estimator, "model_"):
+            raise
+        say(str(stop), "saving what there is …")
+        code = INTERRUPTED
+
+    # The model first: whatever happens to the pictures, the work is safe.
+    io.save(estimator, folder, data.fingerprint)
+    summary = held_out_summary(estimator, train.X, X_test, y_test)
+    io.save(estimator, folder, data.fingerprint, summary)
+    page = write_report(
+        folder / REPORT,
+        estimator=estimator,
+        X=X_test,
+        y=y_test,
+        samples=recorder.pictures(estimator),
+        summary=list(summary.items()),
+        settings=io.read_config(folder)["params"],
+        title=f"{type(estimator).__name__} on {data.name}",
+        notes=data.notes,
+    )
+    if not arguments.quiet:
+        print_summary(estimator, summary, folder, page)
+    return code
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def _estimator(arguments: argparse.Namespace) -> LatentEstimator:
+    fields: dict[str, Any] = {"progress": "none" if arguments.quiet else "auto"}
+    fields |= fields_given(arguments)
+    if fields.get("random_state") is None:
+        fields["random_state"] = fresh_seed() % 2**31  # recorded, so that the run can be repeated
+    estimator = ESTIMATORS[arguments.model](**fields)
+    check_fields(estimator)
+    return estimator
+
+
+def _claim(arguments: argparse.Namespace, data: Dataset) -> Path:
+    """Make the run's folder, before anything is computed."""
+    if arguments.out is None:
+        folder = _unused(Path("runs") / f"{data.name}-{arguments.model}")
+    else:
+        folder = Path(arguments.out)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"--out {folder} is a file; name a folder.")
+        if folder.is_dir() and any(folder.iterdir()):
+            _clear(folder, arguments.force)
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".writable"
+    probe.touch()
+    probe.unlink()
+    return folder
+
+
+def _unused(folder: Path) -> Path:
+    number, free = 2, folder
+    while free.exists():
+        free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return free
+
+
+def _clear(folder: Path, force: bool) -> None:
+    if not force:
+        raise ValueError(f"{folder} is not empty; add --force to replace the run in it.")
+    if not (folder / io.CONFIG).is_file():
+        raise ValueError(f"{folder} holds something that is no run; --force replaces only runs.")
+    for name in (io.CONFIG, io.WEIGHTS, io.HISTORY, REPORT):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:
+    """Return training data, and rows for the summary: a test set, or a tenth drawn at random."""
+    if data.X_test is not None:
+        return data, data.X_test, data.y_test
+    n = len(data.X)
+    order = np.random.default_rng(seed).permutation(n)
+    held, kept = np.split(order, [min(max(1, int(HELD_OUT * n)), n // 2)])
+    held.sort()
+    kept.sort()
+    y, y_test = (None, None) if data.y is None else (data.y[kept], data.y[held])
+    return replace(data, X=data.X[kept], y=y), data.X[held], y_test
+
+
+def _opening(estimator: LatentEstimator, data: Dataset, n_test: int) -> str:
+    shape = " x ".join(map(str, data.X.shape[1:]))
+    return (
+        f"{type(estimator).__name__} with {estimator.n_components} components on {data.name}: "
+        f"{len(data.X):,} rows of {shape}, {n_test:,} held out for the summary, seed "
+        f"{estimator.random_state}"
+    )

@@ -1,0 +1,43 @@
+"""``isthmus info``: describe a saved run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from isthmus import io
+from isthmus.commands.show import print_table
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what a run is, how it was trained and what it reached."""
+    folder = Path(arguments.run)
+    config = io.read_config(folder)
+    fitted = config["fitted"]
+    print_table(f"{config['estimator']} in {folder}", _facts(folder, config))
+    print_table("settings", config["params"])
+    if config.get("held_out"):
+        print_table("on held-out rows", config["held_out"])
+    print(f"stopped after {fitted['n_iter']} epochs ({fitted['stopped']})")
+    return 0
+
+
+def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    fitted, data = config["fitted"], config["data"]
+    facts = {
+        "data": data.get("name", "not recorded"),
+        "data sha256": str(data.get("sha256", "not recorded"))[:16],
+        "one example": " x ".join(map(str, fitted["feature_shape"])),
+        "likelihood": fitted["likelihood"],
+        "scaling": fitted["scaling"],
+        "epoch of the weights": fitted["best_epoch"],
+        "isthmus": config["isthmus"],
+        "torch": config["versions"]["torch"],
+    }
+    weights = folder / io.WEIGHTS
+    if weights.is_file():
+        facts["model file"] = f"{weights.stat().st_size / 2**20:.1f} MB"
+    return facts

@@ -1,0 +1,42 @@
+"""How runs are shown in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from isthmus.estimators import LatentEstimator
+
+__all__ = ["print_summary", "print_table"]
+
+
+def print_summary(
+    estimator: LatentEstimator, summary: dict[str, Any], folder: Path, page: Path
+) -> None:
+    """Print the table of a finished run, where it lies and what to do next."""
+    print_table(f"{type(estimator).__name__} on held-out rows", summary)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"stopped after {estimator.n_iter_} epochs ({estimator.stopped_}); ", end="")
+    console.print(f"weights of epoch {estimator.best_epoch_}")
+    console.print(f"\nrun     {escape(str(folder))}")
+    console.print(f"report  {escape(str(page))}\n")
+    console.print("next:")
+    console.print(f"  isthmus info {escape(str(folder))}")
+    console.print(f"  python -c \"import isthmus; print(isthmus.load('{escape(str(folder))}'))\"")
+
+
+def print_table(title: str, rows: dict[str, Any]) -> None:
+    """Print names and values as a table."""
+    table = Table(title=escape(title), title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", overflow="fold")
+    for name, value in rows.items():
+        text = f"{value:,.2f}" if isinstance(value, float) and abs(value) >= 1 else str(value)
+        if isinstance(value, float) and abs(value) < 1:
+            text = f"{value:.4g}"
+        table.add_row(escape(name), escape(text))
+    Console(highlight=False).print(table)

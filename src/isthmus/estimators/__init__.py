@@ -1,0 +1,26 @@
+"""The scikit-learn faces of the models."""
+
+from isthmus.estimators.base import LatentEstimator, Posterior
+from isthmus.estimators.models import (
+    ESTIMATORS,
+    VAE,
+    Autoencoder,
+    BetaVAE,
+    ConditionalVAE,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+)
+
+__all__ = [
+    "ESTIMATORS",
+    "VAE",
+    "Autoencoder",
+    "BetaVAE",
+    "ConditionalVAE",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
+    "LatentEstimator",
+    "Posterior",
+    "SparseAutoencoder",
+]

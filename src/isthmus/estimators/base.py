@@ -1,0 +1,449 @@
+"""The scikit-learn face that every model shares."""
+
+from __future__ import annotations
+
+import copy
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_array, check_is_fitted
+from torch import Tensor
+
+from isthmus.build import build_model, build_objective
+from isthmus.distributions import draw, isolated_rng
+from isthmus.estimators.border import (
+    Scaler,
+    as_float32,
+    chunk_rows,
+    float_type,
+    in_chunks,
+    read,
+    row_noise,
+)
+from isthmus.estimators.choices import (
+    check_support,
+    fresh_seed,
+    resolve_likelihood,
+    resolve_scaling,
+)
+from isthmus.estimators.context import Context
+from isthmus.fields import check_fields, describe
+from isthmus.model import LatentVariableModel
+from isthmus.rows import Parts
+from isthmus.training import Callback, Rows, Trainer, pick_device, to_unit
+from isthmus.training.callbacks import progress_callbacks
+
+__all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
+
+Array = NDArray[Any]
+SCORE_SAMPLES = 10  # draws of z behind the ELBO of a row
+
+
+class Posterior(NamedTuple):
+    """Mean and standard deviation of q(z|x), each (n, n_components)."""
+
+    mean: Array
+    std: Array
+
+
+class RateDistortion(NamedTuple):
+    """KL(q(z|x) || p(z)) and -E_q[log p(x|z)] of each row, in nats, each (n,)."""
+
+    rate: Array
+    distortion: Array
+
+
+class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Parts):
+    """An autoencoder as scikit-learn knows estimators.
+
+    Subclasses join a row of choices (`isthmus.rows`) with this face and override nothing.
+
+    Attributes
+    ----------
+    model_ : LatentVariableModel
+        The trained model.
+    likelihood_ : str
+        The likelihood in use, where "auto" decided.
+    feature_shape_ : tuple of int
+        Shape of one example.
+    n_features_in_ : int
+        Numbers in one example.
+    history_ : list of dict
+        One record an epoch; nats an example.
+    scaling_ : str
+        The scaling in use, where "auto" decided.
+    best_epoch_ : int
+        The epoch whose weights the model has.
+    n_iter_ : int
+        Epochs trained.
+    """
+
+    model_: LatentVariableModel
+    scaler_: Scaler
+    context_: Context | None
+    feature_shape_: tuple[int, ...]
+    likelihood_: str
+    scaling_: str
+    history_: list[dict[str, Any]]
+    best_epoch_: int
+    n_iter_: int
+    stopped_: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parameters = textwrap.indent(describe(cls), "    ").strip()
+        cls.__doc__ = (cls.__doc__ or "").replace("{parameters}", parameters)
+
+    # ---------------------------------------------------------------- training
+
+    def fit(self, X: Any, y: Any = None, *, callbacks: Sequence[Callback] = ()) -> Self:
+        """Train on X from new weights.
+
+        Parameters
+        ----------
+        X : array-like (n, features), or array (n, height, width), (n, channels, height, width) \
+or (n, channels, time)
+            Real numbers, or bytes that stand for [0, 1].
+        y : array-like (n,) or (n, columns), optional
+            Labels, for conditional models; others ignore it.
+        callbacks : sequence of Callback
+            What may watch training.
+
+        Returns
+        -------
+        self
+            Unchanged where an error is raised.
+
+        Raises
+        ------
+        ValueError
+            A setting out of bounds, or data that cannot be learned from.
+        KeyboardInterrupt
+            After Ctrl-C; the best weights so far are kept.
+        """
+        new = copy.copy(self)
+        rows, generator = new._prepare(X, y)
+        trainer = Trainer(new.model_, build_objective(new), new, generator)
+        watchers = [*progress_callbacks(new.progress), *callbacks]
+        rows, valid = rows.to(generator.device).split(new.validation_fraction, generator)
+        outcome = trainer.fit(rows, valid, watchers)
+        new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
+        new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
+        self.__dict__ = new.__dict__
+        if outcome.stopped == "interrupted":
+            raise KeyboardInterrupt(
+                f"interrupted in epoch {self.n_iter_ + 1}; the best weights so far (epoch "
+                f"{self.best_epoch_}) are kept."
+            )
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Pass once over X, from the weights there are.
+
+        The first call fixes shape, scaling, likelihood and labels; no row is held out.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        new = copy.copy(self)
+        if hasattr(self, "model_"):
+            check_fields(self)
+            rows, generator = new._rows(X, y), new._generator(new.n_iter_)
+        else:
+            rows, generator = new._prepare(X, y)
+            new.history_, new.n_iter_, new.stopped_ = [], 0, "partial"
+        trainer = Trainer(new.model_, build_objective(new), new, generator)
+        trainer.load_state(self.__dict__.get("_training_state"))
+        record = trainer.epoch(rows.to(generator.device), number=new.n_iter_ + 1)
+        new.model_.eval()
+        new._training_state = trainer.state()
+        new.n_iter_ = new.best_epoch_ = record["epoch"]
+        new.history_ = [*new.history_, record]
+        self.__dict__ = new.__dict__
+        return self
+
+    def _prepare(self, X: Any, y: Any) -> tuple[Rows, torch.Generator]:
+        """Learn all but the weights: shape, likelihood, scaling, labels; make the model."""
+        check_fields(self)
+        build_objective(self)  # an impossible choice is said before any work
+        self.__dict__.pop("_training_state", None)
+        generator = self._generator()
+        X = read(self, X, reset=True)
+        self.likelihood_ = resolve_likelihood(self.likelihood, X)
+        self.scaling_ = resolve_scaling(self.scaling, self.likelihood_, X)
+        self.scaler_ = Scaler.fit(X, self.scaling_)
+        self.context_ = self._learn_context(y, len(X))
+        self.make_model(generator)
+        return self._as_rows(X, y), generator
+
+    def make_model(self, generator: torch.Generator) -> None:
+        """Make `model_` with new weights, for the shape and parts that were learned."""
+        with isolated_rng(generator):
+            model = build_model(
+                self,
+                self.feature_shape_,
+                self.likelihood_,
+                self.context_.width if self.context_ else 0,
+                self.scaler_.log_unit,
+            )
+        self.model_ = model.to(generator.device).eval()
+
+    def _rows(self, X: Any, y: Any) -> Rows:
+        X = read(self, X, reset=False)
+        check_support(self.likelihood_, X)
+        return self._as_rows(X, y)
+
+    def _as_rows(self, X: Array, y: Any) -> Rows:
+        c = self._encode_context(y if self.conditional else None, len(X))
+        x = torch.from_numpy(np.require(self.scaler_.to_model(X), requirements=["C", "W"]))
+        return Rows(x, None if c is None else torch.from_numpy(c))
+
+    def _generator(self, epochs_before: int = 0) -> torch.Generator:
+        device, seed = pick_device(self.device), self.random_state
+        seed = fresh_seed() if seed is None else int(seed) + epochs_before
+        return torch.Generator(device).manual_seed(seed)
+
+    def _learn_context(self, y: Any, n: int) -> Context | None:
+        if not self.conditional:
+            return None
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: it "
+                "learns from labels. Use VAE where there are none."
+            )
+        context = Context.fit(y, n)
+        if context.classes is not None:
+            self.classes_ = context.classes
+        return context
+
+    # --------------------------------------------------------------------- use
+
+    def transform(self, X: Any, *, condition: Any = None) -> Array:
+        """Return the code of each row: the mean of q(z|x).
+
+        Parameters
+        ----------
+        X : as in `fit`
+        condition : label or array-like (n,), optional
+            For conditional models; rows of unknown label need none.
+
+        Returns
+        -------
+        ndarray (n, n_components)
+        """
+        return self.posterior(X, condition=condition).mean
+
+    def posterior(self, X: Any, *, condition: Any = None) -> Posterior:
+        """Return mean and standard deviation of q(z|x), each (n, n_components)."""
+        X, c = self._enter(X, condition)
+
+        def encode(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
+            q = self.model_.encode(x, c)
+            return q.mean, q.stddev
+
+        mean, std = self._run(encode, X, c)
+        return Posterior(mean.astype(float_type(X)), std.astype(float_type(X)))
+
+    def inverse_transform(self, Z: Any, *, condition: Any = None) -> Array:
+        """Return the mean of p(x|z) for each code, in the shape and units of the data.
+
+        Parameters
+        ----------
+        Z : array-like (n, n_components)
+        condition : label or array-like (n,), optional
+
+        Returns
+        -------
+        ndarray (n, *feature_shape_)
+        """
+        Z, c = self._enter_codes(Z, condition)
+
+        def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
+            return (self.model_.decode(z, c).mean,)
+
+        (X,) = self._run(decode, Z, c, codes=True)
+        return self.scaler_.from_model(X).astype(Z.dtype)
+
+    def reconstruct(self, X: Any, *, condition: Any = None) -> Array:
+        """Return the mean of p(x|z) at the code of each row, in the shape and units of X."""
+        X, c = self._enter(X, condition)
+
+        def reconstruct(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
+            return (self.model_.decode(self.model_.encode(x, c).mean, c).mean,)
+
+        (out,) = self._run(reconstruct, X, c)
+        return self.scaler_.from_model(out).astype(float_type(X))
+
+    def rate_distortion(self, X: Any, *, condition: Any = None) -> RateDistortion:
+        """Return the two halves of the bound for each row, in nats, each (n,).
+
+        By ten draws of z that depend on the row's content alone: the numbers repeat, and
+        each row's sampling error is its own. Densities are those of X in its own units.
+
+        References
+        ----------
+        Fixing a broken ELBO (Alemi, Poole, Fischer, Dillon, Saurous, Murphy, 2018).
+        """
+        X, c = self._enter(X, condition)
+        check_support(self.likelihood_, X)
+        model, samples = self.model_, SCORE_SAMPLES if self.prior is not None else 1
+
+        def terms(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
+            noise = row_noise(x.cpu().numpy(), samples, self.n_components)
+            q = model.encode(x, c)
+            z = q.rsample((samples,), noise=torch.from_numpy(noise).to(x.device))  # type: ignore
+            distortion = -model.log_likelihood(model.decode(z, c), x).mean(0)
+            kl = model.kl(q, z, c)
+            return (kl if kl.ndim == 1 else kl.mean(0)), distortion
+
+        rate, distortion = self._run(terms, X, c)
+        return RateDistortion(rate.astype(np.float64), distortion.astype(np.float64))
+
+    def score_samples(self, X: Any, *, condition: Any = None) -> Array:
+        """Return nats an example, higher is likelier: ``-(rate + distortion)``.
+
+        With a prior it is the ELBO; without one, the log-likelihood of the row at its code.
+
+        Returns
+        -------
+        ndarray of float64, (n,)
+        """
+        rate, distortion = self.rate_distortion(X, condition=condition)
+        return -(rate + distortion)
+
+    def score(self, X: Any, y: Any = None, *, condition: Any = None) -> float:
+        """Return the mean of `score_samples`, in nats an example; y is ignored."""
+        return float(np.mean(self.score_samples(X, condition=condition)))
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | None = None,
+        *,
+        y: Any = None,
+        noise: bool = False,
+    ) -> Array:
+        """Generate new examples: the mean of p(x|z) for z drawn from the prior.
+
+        Parameters
+        ----------
+        n_samples : int
+        random_state : int, optional
+            Seed; without one every call differs.
+        y : label or array-like (n_samples,), optional
+            What to generate, for conditional models.
+        noise : bool
+            Draw x from p(x|z) instead of taking its mean.
+
+        Returns
+        -------
+        ndarray (n_samples, *feature_shape_)
+
+        Raises
+        ------
+        ValueError
+            Where the model has no prior to sample from.
+        """
+        check_is_fitted(self)
+        self._check_can_sample(n_samples)
+        seed = fresh_seed() if random_state is None else random_state
+        generator = torch.Generator(self._device).manual_seed(seed)
+        c = self._encode_context(y, n_samples)
+        context = None if c is None else torch.from_numpy(c).to(self._device)
+        p = self.model_.prior_given(context)
+        one_for_all = len(p.batch_shape + p.event_shape) == 1
+        Z = draw(p, generator, (n_samples,) if one_for_all else ()).cpu().numpy()
+
+        def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
+            p = self.model_.decode(z, c)
+            return (draw(p, generator) if noise else p.mean,)
+
+        (X,) = self._run(decode, Z, c, codes=True)
+        return self.scaler_.from_model(X).astype(np.float32)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to a folder: config.json and model.safetensors.
+
+        `isthmus.load` reads it back. JSON and plain tensors only; loading runs no code.
+        """
+        from isthmus.io import save
+
+        save(self, path)
+
+    # ------------------------------------------------------------------ inside
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model_.parameters()).device
+
+    def _enter(self, X: Any, condition: Any) -> tuple[Array, Array | None]:
+        """Read rows and their context for a fitted model."""
+        check_is_fitted(self)
+        X = read(self, X, reset=False)
+        return X, self._encode_context(condition, len(X))
+
+    def _enter_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        if Z.shape[1] != self.n_components:
+            raise ValueError(
+                f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have "
+                f"{self.n_components}."
+            )
+        return Z, self._encode_context(condition, len(Z))
+
+    def _encode_context(self, condition: Any, n: int) -> Array | None:
+        if self.context_ is not None:
+            return self.context_.encode(condition, n)
+        if condition is not None:
+            raise ValueError(
+                f"{type(self).__name__} was not trained with labels; ConditionalVAE is."
+            )
+        return None
+
+    def _run(
+        self, f: Callable[..., tuple[Tensor, ...]], X: Array, c: Array | None, codes: bool = False
+    ) -> tuple[Array, ...]:
+        """Apply f to chunks of rows (or codes) and their context, on the model's device."""
+        prepare = as_float32 if codes else self.scaler_.to_model
+        device, rows = self._device, chunk_rows(self.n_features_in_)
+
+        def on_device(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
+            return f(to_unit(x.to(device)), None if c is None else c.to(device))
+
+        return in_chunks(on_device, rows, X, c, prepare)
+
+    def _check_can_sample(self, n_samples: int) -> None:
+        if self.prior is None:
+            raise ValueError(
+                f"{type(self).__name__} has no prior to sample from: its codes follow no known "
+                "distribution. Fit a VAE to generate, or decode codes by inverse_transform."
+            )
+        if n_samples < 1:
+            raise ValueError(f"n_samples must be at least 1, got {n_samples!r}.")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.conditional
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,231 @@
+"""Where arrays come in and go out: what is read, how it is scaled, how rows are chunked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from sklearn.utils.validation import _check_feature_names, validate_data
+
+__all__ = ["Scaler", "chunk_rows", "float_type", "in_chunks", "read", "row_noise"]
+
+Array = NDArray[Any]
+SCAN = 4096  # rows looked at in one go
+
+
+def read(estimator: Any, X: Any, *, reset: bool) -> Array:
+    """Check X and return it as an array (n, *features), of floats or bytes.
+
+    Two-dimensional input goes through scikit-learn's `validate_data`; arrays with more axes
+    keep their shape. With `reset` the shape is learned, else it must be the one of training;
+    flat rows of the right length take that shape.
+
+    Raises
+    ------
+    ValueError
+        Wrong shape, not numbers, NaN or infinity (says where), too few rows.
+    """
+    if getattr(X, "ndim", 2) > 2:
+        X = np.asarray(X)
+        shape = tuple(X.shape[1:])
+        _check_stack(estimator, X, reset=reset)
+    else:
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype="numeric",
+            ensure_all_finite=False,
+            ensure_min_samples=2 if reset else 1,
+        )
+        shape = (X.shape[1],) if reset else estimator.feature_shape_
+    X = X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
+    X = X.astype(X.dtype.newbyteorder("="), copy=False)
+    _check_finite(X, getattr(estimator, "feature_names_in_", None))
+    if reset:
+        estimator.feature_shape_ = shape
+    return X.reshape(len(X), *shape)
+
+
+def _check_stack(estimator: Any, X: Array, *, reset: bool) -> None:
+    name = type(estimator).__name__
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X must hold numbers, got an array of {X.dtype}.")
+    if X.size == 0:
+        raise ValueError(f"X is empty: its shape is {X.shape}.")
+    if reset:
+        if len(X) < 2:
+            raise ValueError(f"{name} needs at least 2 rows to learn from, X has 1 sample.")
+        _check_feature_names(estimator, X, reset=True)
+        estimator.n_features_in_ = int(np.prod(X.shape[1:]))
+    elif X.shape[1:] != estimator.feature_shape_:
+        raise ValueError(
+            f"one example of X has shape {X.shape[1:]}, but {name} was fitted on examples of "
+            f"shape {estimator.feature_shape_}."
+        )
+
+
+def _check_finite(X: Array, names: Array | None) -> None:
+    if X.dtype == np.uint8:
+        return
+    for start in range(0, len(X), SCAN):
+        finite = np.isfinite(X[start : start + SCAN])
+        if not finite.all():
+            row, *place = np.argwhere(~finite)[0].tolist()
+            where = place[0] if len(place) == 1 else tuple(place)
+            label = f" ({names[where]!r})" if names is not None and len(place) == 1 else ""
+            value = "NaN" if np.isnan(X[(start + row, *place)]) else "infinity"
+            raise ValueError(
+                f"Input X contains {value}: the first at row {start + row}, feature "
+                f"{where}{label}. Fill or drop missing values (NaN, inf) first."
+            )
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """(x - shift) / scale, held in float64 so that large offsets lose nothing.
+
+    Parameters
+    ----------
+    shift, scale : ndarray
+        One number each, or one for each feature.
+    """
+
+    shift: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, X: Array, how: str) -> Scaler:
+        """Learn shift and scale: for each feature ("standard"), for all ("global"), or none."""
+        if how == "none":
+            return cls(np.zeros(()), np.ones(()))
+        n = len(X) if how == "standard" else X.size
+        collapse = (lambda a: a.sum(0)) if how == "standard" else np.sum
+        chunks = [slice(i, i + SCAN) for i in range(0, len(X), SCAN)]
+        shift = sum(collapse(units(X[s])) for s in chunks) / n
+        square = sum(collapse((units(X[s]) - shift) ** 2) for s in chunks) / n
+        scale = np.sqrt(square)
+        # A column that varies by rounding alone is constant.
+        constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(shift)
+        return cls(np.asarray(shift), np.where(constant, 1.0, scale))
+
+    @property
+    def identity(self) -> bool:
+        """Whether nothing is changed."""
+        return self.shift.ndim == 0 and self.shift == 0 and self.scale == 1
+
+    @property
+    def log_unit(self) -> torch.Tensor | None:
+        """Logarithm of the scale, or None where there is none."""
+        return None if self.identity else torch.tensor(np.log(self.scale), dtype=torch.float32)
+
+    def to_model(self, X: Array) -> Array:
+        """Return float32 as the model sees it; bytes untouched where they may be."""
+        if self.identity:
+            return X if X.dtype == np.uint8 else X.astype(np.float32)
+        return ((units(X) - self.shift) / self.scale).astype(np.float32)
+
+    def from_model(self, X: Array) -> Array:
+        """Return what the model made in the units of the data."""
+        return X if self.identity else X.astype(np.float64) * self.scale + self.shift
+
+
+def units(X: Array) -> Array:
+    """Return float64, bytes as [0, 1]."""
+    return X.astype(np.float64) / (255 if X.dtype == np.uint8 else 1)
+
+
+def as_float32(X: Array) -> Array:
+    """Return float32."""
+    return X.astype(np.float32)
+
+
+def float_type(X: Array) -> np.dtype[Any]:
+    """Return the float type in which to answer: that of X, or float32."""
+    return X.dtype if X.dtype.kind == "f" else np.dtype(np.float32)
+
+
+def chunk_rows(n_features: int) -> int:
+    """Return the rows of one chunk: always the same for one model.
+
+    Kernels differ in the last bits between batch sizes; chunks of one size, padded, give each
+    row the same answer in whatever company it comes.
+    """
+    return max(8, min(256, 2**20 // n_features))
+
+
+def in_chunks(
+    f: Callable[..., tuple[torch.Tensor, ...]],
+    rows: int,
+    X: Array,
+    c: Array | None,
+    prepare: Callable[[Array], Array],
+) -> tuple[Array, ...]:
+    """Apply f to chunks of X and its context, padded with zeros to a fixed number of rows.
+
+    Parameters
+    ----------
+    f : callable
+        Takes the two tensors (the second may be None), returns tensors with rows first.
+    rows : int
+    X : ndarray (n, ...)
+    c : ndarray (n, ...), optional
+    prepare : callable
+        Applied to each chunk of X, so that no copy of all of it is made.
+
+    Returns
+    -------
+    tuple of ndarray (n, ...)
+    """
+    outputs: list[list[Array]] = []
+    with torch.inference_mode():
+        for start in range(0, len(X), rows):
+            piece = slice(start, start + rows)
+            x = _padded(prepare(X[piece]), rows)
+            taken = len(X[piece])
+            results = f(x, None if c is None else _padded(c[piece], rows))
+            outputs.append([t[:taken].cpu().numpy() for t in results])
+    return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
+
+
+def _padded(a: Array, rows: int) -> torch.Tensor:
+    if len(a) < rows:
+        a = np.concatenate([a, np.zeros((rows - len(a), *a.shape[1:]), a.dtype)])
+    return torch.from_numpy(np.require(a, requirements=["C", "W"]))
+
+
+def row_noise(x: Array, samples: int, n_components: int) -> Array:
+    """Return standard normal noise that depends on a row's content alone.
+
+    A score that samples must give a row the same value at every call, in any order and any
+    batch; noise shared by all rows would do, but its error would not average out over them.
+
+    Parameters
+    ----------
+    x : ndarray (n, *features)
+    samples, n_components : int
+
+    Returns
+    -------
+    ndarray of float32, (samples, n, n_components)
+    """
+    bits = (x.reshape(len(x), -1).astype(np.float32) + 0.0).view(np.uint32)  # -0.0 is 0.0
+    odd = np.random.default_rng(0).integers(2**63, size=bits.shape[1], dtype=np.uint64) * 2 + 1
+    key = (bits.astype(np.uint64) * odd).sum(1)  # (n,), modulo 2**64
+    counter = np.arange(1, samples * n_components + 1, dtype=np.uint64)
+    state = _mix(_mix(key)[:, None] + counter * np.uint64(0x9E3779B97F4A7C15))
+    uniform = ((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    normal = ndtri(uniform).astype(np.float32).reshape(len(x), samples, n_components)
+    return np.ascontiguousarray(normal.transpose(1, 0, 2))
+
+
+def _mix(v: Array) -> Array:
+    """Scramble 64 bits (the finaliser of SplitMix64; Steele, Lea, Flood, 2014)."""
+    v = (v ^ (v >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    v = (v ^ (v >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return v ^ (v >> np.uint64(31))

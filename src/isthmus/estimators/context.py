@@ -1,0 +1,91 @@
+"""Labels and other contexts as numbers beside x and z, with a place for "unknown"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_array, column_or_1d
+
+__all__ = ["Context"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """How a context becomes numbers: one column a class (or a number), and one for "unknown".
+
+    Parameters
+    ----------
+    classes : ndarray, optional
+        The labels, for a context of classes.
+    n_numbers : int
+        Columns of a context of numbers.
+    """
+
+    classes: Array | None = None
+    n_numbers: int = 0
+
+    @classmethod
+    def fit(cls, y: Any, n: int) -> Context:
+        """Learn from the y of n training rows: labels (n,), or numbers (n,) or (n, columns)."""
+        y = np.asarray(y)
+        if len(y) != n:
+            raise ValueError(f"X has {n} rows, but y has {len(y)}.")
+        if (y.ndim == 2 and y.shape[1] > 1) or type_of_target(y) == "continuous":
+            return cls(n_numbers=1 if y.ndim == 1 else y.shape[1])
+        return cls(classes=np.unique(column_or_1d(y, warn=True)))
+
+    @property
+    def width(self) -> int:
+        """Numbers a row."""
+        return 1 + (self.n_numbers if self.classes is None else len(self.classes))
+
+    def encode(self, condition: Any, n: int) -> Array:
+        """Return (n, width) float32; a single label or row of numbers serves all rows.
+
+        Raises
+        ------
+        ValueError
+            A label never seen, or the wrong number of rows.
+        """
+        out = np.zeros((n, self.width), np.float32)
+        if condition is None:
+            out[:, -1] = 1
+        elif self.classes is None:
+            out[:, :-1] = self._numbers(condition, n)
+        else:
+            out[np.arange(n), self._labels(condition, n)] = 1
+        return out
+
+    def _labels(self, condition: Any, n: int) -> Array:
+        assert self.classes is not None
+        labels = np.atleast_1d(np.asarray(condition))
+        labels = column_or_1d(labels)
+        _check_rows(len(labels), n)
+        index = np.searchsorted(self.classes, labels).clip(max=len(self.classes) - 1)
+        unseen = self.classes[index] != labels
+        if unseen.any():
+            known = ", ".join(map(str, self.classes[:20]))
+            raise ValueError(
+                f"the label {labels[unseen][0]!r} was not there when the model was fitted; "
+                f"known are: {known}{', …' if len(self.classes) > 20 else ''}."
+            )
+        return np.broadcast_to(index, n)
+
+    def _numbers(self, condition: Any, n: int) -> Array:
+        numbers = np.asarray(condition, dtype=np.float32)
+        numbers = check_array(numbers.reshape(-1, self.n_numbers), input_name="condition")
+        _check_rows(len(numbers), n)
+        return np.broadcast_to(numbers, (n, self.n_numbers))
+
+
+def _check_rows(got: int, n: int) -> None:
+    if got not in (1, n):
+        raise ValueError(
+            f"expected one label for each of the {n} rows (or a single one), got {got}."
+        )

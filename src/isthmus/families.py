@@ -1,0 +1,145 @@
+"""Families: from the numbers a network returns to a distribution.
+
+One type serves two slots: the posterior q(z|x), fed by the encoder, and the likelihood
+p(x|z), fed by the decoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution
+
+from isthmus.distributions import Delta, DiagonalNormal
+
+__all__ = ["ACTIVATIONS", "BernoulliFamily", "Family", "NormalFamily", "PointMass", "soft_limit"]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda a: a,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
+
+LOG_VARIANCE_LIMIT = 20.0
+LOG_SCALE_LIMIT = 10.0
+SMALLEST_SCALE = math.exp(-LOG_SCALE_LIMIT)
+
+
+def soft_limit(x: Tensor, limit: float) -> Tensor:
+    """Keep numbers within ±limit, with a gradient everywhere.
+
+    A clamp has no gradient outside its range and a tanh none in float32 beyond ten times its
+    limit; this one falls off as 1 / x².
+
+    Examples
+    --------
+    >>> soft_limit(torch.tensor([0.0, 1e4]), 10.0)
+    tensor([0.0000, 9.9900])
+    """
+    return x / (1 + x.abs() / limit)
+
+
+class Family(nn.Module):
+    """Numbers of a network in, a distribution out.
+
+    To add a family, subclass it: set `n_outputs`, the numbers it reads for each feature (or
+    latent dimension), and write `build`, which receives them one tensor each and returns a
+    `torch.distributions.Distribution` whose ``log_prob`` keeps the feature axes. Distributions
+    of a posterior must also have ``rsample(shape, generator=...)``. List it in
+    ``tests/test_parts.py``, where the contract tests take it up.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one example of the variable: ``(n_components,)`` or the features' shape.
+    """
+
+    n_outputs = 1
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def build(self, *outputs: Tensor) -> Distribution:
+        """Return the distribution of the given numbers, each of shape (*batch, *shape)."""
+        raise NotImplementedError
+
+    def forward(self, outputs: Tensor, batch: tuple[int, ...] | None = None) -> Distribution:
+        """Return the distribution over (*batch, *shape) of what a network returned.
+
+        `outputs` holds n_outputs * features numbers a row; `batch` are the leading axes that
+        its rows stand for, one axis where not given.
+        """
+        batch = outputs.shape[:1] if batch is None else batch
+        split = outputs.reshape(*batch, self.n_outputs, *self.shape)
+        return self.build(*split.unbind(len(batch)))
+
+
+class PointMass(Family):
+    """A point: the posterior of a plain autoencoder.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    activation : {"identity", "relu", "sigmoid", "tanh"}
+        The function on the code. Penalties and decoder both read what comes out of it.
+    """
+
+    def __init__(self, shape: tuple[int, ...], activation: str = "identity") -> None:
+        super().__init__(shape)
+        self.activation = activation
+
+    def build(self, *outputs: Tensor) -> Delta:
+        """Return the point mass at the activation of the one output."""
+        (value,) = outputs
+        return Delta(ACTIVATIONS[self.activation](value))
+
+
+class NormalFamily(Family):
+    """Independent normals.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    scale : {"log-variance", "softplus", "shared"}
+        From the network, as exp(½ · log-variance) or as a softplus; or one learned number.
+    activation : str
+        The function on the mean.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], scale: str = "log-variance", activation: str = "identity"
+    ) -> None:
+        super().__init__(shape)
+        self.scale, self.activation = scale, activation
+        self.n_outputs = 1 if scale == "shared" else 2
+        if scale == "shared":
+            self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def build(self, *outputs: Tensor) -> DiagonalNormal:
+        """Return the normals of a mean and, where the network gives one, a raw scale."""
+        mean = ACTIVATIONS[self.activation](outputs[0])
+        return DiagonalNormal(mean, self._positive(*outputs[1:]))
+
+    def _positive(self, raw: Tensor | None = None) -> Tensor:
+        if raw is None:
+            return soft_limit(self.log_scale, LOG_SCALE_LIMIT).exp()
+        if self.scale == "softplus":
+            return nn.functional.softplus(raw) + SMALLEST_SCALE
+        return (0.5 * soft_limit(raw, LOG_VARIANCE_LIMIT)).exp()
+
+
+class BernoulliFamily(Family):
+    """Bernoulli features from logits; values between 0 and 1 count as expectations.
+
+    Then the log-probability is minus the cross-entropy, as usual for grey pictures.
+    """
+
+    def build(self, *outputs: Tensor) -> Bernoulli:
+        """Return the Bernoullis of the one output, read as logits."""
+        (logits,) = outputs
+        return Bernoulli(logits=logits, validate_args=False)

@@ -1,0 +1,185 @@
+"""One declaration for each setting, read by every face of the product.
+
+A setting is a dataclass field made by `param`: its default, its help text and its bounds
+stand in one place. scikit-learn reads the signature, the command line its flags, and
+`config.json` its values from here. This module imports nothing heavy, so that
+``isthmus --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Param", "check_fields", "describe", "nearest", "param", "params_of"]
+
+
+@dataclass(frozen=True)
+class Param:
+    """What is known of one setting beside its default: help, bounds and type."""
+
+    help: str
+    minimum: float | None = None  # the least value allowed
+    above: float | None = None  # values must be greater than this
+    below: float | None = None  # values must be less than this
+    choices: tuple[str, ...] = ()
+    name: str = ""
+    default: Any = None
+    hint: Any = None
+
+    @property
+    def optional(self) -> bool:
+        """Whether None is a value."""
+        return type(None) in _members(self.hint)
+
+    @property
+    def is_tuple(self) -> bool:
+        """Whether the value is a sequence of integers."""
+        return any(typing.get_origin(m) is tuple for m in _members(self.hint))
+
+    @property
+    def is_callable(self) -> bool:
+        """Whether an object of the user's own may stand here."""
+        return any(
+            typing.get_origin(m) is Callable or m is Callable for m in _members(self.hint)
+        ) or (
+            any(
+                typing.get_origin(m) is typing.get_origin(Callable[..., Any])
+                for m in _members(self.hint)
+            )
+        )
+
+    @property
+    def scalar(self) -> type:
+        """The type of one value: of the setting, or of each member of a sequence."""
+        if self.is_tuple:
+            return int
+        return next(t for t in (bool, int, float, str) if t in _members(self.hint))
+
+    @property
+    def expected(self) -> str:
+        """The bounds as words, for messages and help texts."""
+        if self.choices:
+            return "one of " + ", ".join(map(repr, self.choices))
+        words = {int: "an integer", float: "a number", bool: "True or False", str: "a string"}
+        text = "a sequence of integers" if self.is_tuple else words[self.scalar]
+        limits = [
+            f"{word} {limit:g}"
+            for word, limit in (
+                ("of at least", self.minimum),
+                ("above", self.above),
+                ("below", self.below),
+            )
+            if limit is not None
+        ]
+        text = " ".join([text, " and ".join(limits)]).strip()
+        return f"{text} or None" if self.optional else text
+
+    def accepts(self, value: Any) -> bool:
+        """Whether `value` is of the right type and within bounds."""
+        if value is None:
+            return self.optional
+        if self.is_callable and callable(value):
+            return True
+        if self.is_tuple:
+            iterable = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
+            return iterable and all(self._accepts_one(v) for v in value)
+        return self._accepts_one(value)
+
+    def _accepts_one(self, value: Any) -> bool:
+        if self.choices:
+            return isinstance(value, str) and value in self.choices
+        if self.scalar is str:
+            return isinstance(value, str)
+        if self.scalar is bool or isinstance(value, bool):
+            return self.scalar is bool and isinstance(value, bool)
+        kind = numbers.Integral if self.scalar is int else numbers.Real
+        return isinstance(value, kind) and self._within(float(value))
+
+    def _within(self, value: float) -> bool:
+        return (
+            value == value
+            and (self.minimum is None or value >= self.minimum)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if is_union else (hint,)
+
+
+def param(default: Any, help: str, **bounds: Any) -> Any:
+    """Declare a setting.
+
+    Parameters
+    ----------
+    default : object
+        The value where the user says nothing; immutable.
+    help : str
+        One sentence for the documentation and the command line.
+    **bounds : object
+        `minimum`, `above`, `below` for numbers, `choices` for strings.
+
+    Returns
+    -------
+    dataclasses.Field
+        To be assigned in the body of a keyword-only dataclass.
+    """
+    return dataclasses.field(default=default, metadata={"param": Param(help, **bounds)})
+
+
+def params_of(cls: type) -> dict[str, Param]:
+    """Return every setting of a class by name, in order of declaration."""
+    hints = typing.get_type_hints(cls)
+    return {
+        f.name: dataclasses.replace(
+            f.metadata["param"], name=f.name, default=f.default, hint=hints[f.name]
+        )
+        for f in dataclasses.fields(cls)
+        if f.init and "param" in f.metadata
+    }
+
+
+def check_fields(obj: Any) -> None:
+    """Raise a ValueError that names the first setting out of its bounds.
+
+    Examples
+    --------
+    >>> from isthmus.rows import VAE
+    >>> check_fields(VAE(n_components=0))
+    Traceback (most recent call last):
+    ...
+    ValueError: VAE: n_components must be an integer of at least 1, got 0.
+    """
+    for name, p in params_of(type(obj)).items():
+        value = getattr(obj, name)
+        if not p.accepts(value):
+            hint = nearest(value, p.choices)
+            raise ValueError(
+                f"{type(obj).__name__}: {name} must be {p.expected}, got {value!r}.{hint}"
+            )
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """Return " Did you mean 'vae'?" where a known name is near, else an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(
+        str(name).lower(), [k.lower() for k in known], n=1, cutoff=0.5
+    )
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def describe(cls: type) -> str:
+    """Return the "Parameters" section of a NumPy-style docstring, from the declarations."""
+    lines = ["Parameters", "----------"]
+    for p in params_of(cls).values():
+        lines += [f"{p.name} : {p.expected}, default={p.default!r}", f"    {p.help}"]
+    return "\n".join(lines)

@@ -1,0 +1,67 @@
+"""The numbers of a finished run, on rows it never saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from isthmus.estimators.base import LatentEstimator
+from isthmus.estimators.border import units
+
+__all__ = ["held_out_summary"]
+
+PCA_ROWS = 10_000  # enough for the yardstick
+ACTIVE = 0.01  # variance of a posterior mean over the data above which a unit counts as used
+
+
+def held_out_summary(
+    estimator: LatentEstimator, X: NDArray[Any], X_test: NDArray[Any], y_test: Any = None
+) -> dict[str, float]:
+    """Return the numbers that say how good a model is, on held-out rows.
+
+    Nats an example with all constants; the squared error of a row is summed over its features,
+    beside that of a principal component analysis with as many components.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+        Fitted.
+    X : ndarray (n, *features)
+        The rows of training, from which the yardstick is learned.
+    X_test : ndarray (n_test, *features)
+        Rows held out.
+    y_test : array-like (n_test,), optional
+        Their labels; conditional models are told them.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    condition = y_test if estimator.conditional else None
+    rate, distortion = estimator.rate_distortion(X_test, condition=condition)
+    codes = estimator.transform(X_test, condition=condition)
+    error = units(X_test) - units(estimator.reconstruct(X_test, condition=condition))
+    squared = float(np.mean(np.sum(error.reshape(len(error), -1) ** 2, axis=1)))
+    out: dict[str, float] = {}
+    if estimator.prior is not None:
+        out["ELBO (nats an example)"] = -float(np.mean(rate + distortion))
+        out["reconstruction (nats)"] = float(np.mean(distortion))
+        out["KL (nats)"] = float(np.mean(rate))
+    else:
+        out["log-likelihood at the code (nats an example)"] = -float(np.mean(distortion))
+    out["squared error an example"] = squared
+    out["squared error of PCA, same size"] = _pca_error(estimator.n_components, X, X_test)
+    out[f"components in use, of {estimator.n_components}"] = int(np.sum(codes.var(0) > ACTIVE))
+    out["rows"] = len(X_test)
+    return out
+
+
+def _pca_error(n_components: int, X: NDArray[Any], X_test: NDArray[Any]) -> float:
+    train = units(X[:PCA_ROWS]).reshape(min(len(X), PCA_ROWS), -1)
+    test = units(X_test).reshape(len(X_test), -1)
+    pca = PCA(min(n_components, *train.shape), random_state=0).fit(train)
+    error = test - pca.inverse_transform(pca.transform(test))
+    return float(np.mean(np.sum(error**2, axis=1)))

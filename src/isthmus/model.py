@@ -1,0 +1,114 @@
+"""The model: what an autoencoder *is*, apart from how it was trained."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+from isthmus.distributions import per_example
+from isthmus.families import Family
+from isthmus.priors import Prior
+
+__all__ = ["LatentVariableModel"]
+
+
+class LatentVariableModel(nn.Module):
+    """Encoder, decoder, posterior, likelihood and prior.
+
+    A plain autoencoder has a point mass for a posterior and no prior; a variational one has a
+    normal and a prior. Nothing else tells them apart, and no subclass is needed.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        x (n, *features) to (n, posterior.n_outputs * n_components).
+    decoder : nn.Module
+        z (n, n_components) to likelihood.n_outputs * features numbers a row.
+    posterior : Family
+        q(z|x) from the encoder's numbers.
+    likelihood : Family
+        p(x|z) from the decoder's numbers.
+    prior : Prior, optional
+        p(z); without one there is no KL term and nothing to sample from.
+    log_unit : Tensor, optional
+        Logarithm of the scale by which the data were divided before they came here, for all
+        features or each: log-likelihoods then are densities of the data as they were.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from isthmus.backbones import Shapes, mlp
+    >>> from isthmus.families import BernoulliFamily, NormalFamily
+    >>> from isthmus.priors import StandardNormal
+    >>> posterior, likelihood = NormalFamily((2,)), BernoulliFamily((4, 4))
+    >>> networks = mlp(Shapes((4, 4), 2, posterior.n_outputs, likelihood.n_outputs))
+    >>> model = LatentVariableModel(*networks, posterior, likelihood, StandardNormal(2))
+    >>> x = torch.zeros(5, 4, 4)
+    >>> q = model.encode(x)
+    >>> z = q.rsample()
+    >>> model.log_likelihood(model.decode(z), x).shape, model.kl(q, z).shape
+    (torch.Size([5]), torch.Size([5]))
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        posterior: Family,
+        likelihood: Family,
+        prior: Prior | None = None,
+        log_unit: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.posterior, self.likelihood, self.prior = posterior, likelihood, prior
+        self.log_unit: Tensor | None
+        self.register_buffer("log_unit", log_unit)
+
+    def encode(self, x: Tensor, c: Tensor | None = None) -> Distribution:
+        """Return q(z | x, c) for x (n, *features)."""
+        return self.posterior(self.encoder(x) if c is None else self.encoder(x, c))
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:
+        """Return p(x | z, c) for z (*batch, n_components), over (*batch, *features)."""
+        batch = z.shape[:-1]
+        flat = z.reshape(-1, z.shape[-1])
+        if c is None:
+            return self.likelihood(self.decoder(flat), batch)
+        context = c.expand(*batch, c.shape[-1]).reshape(len(flat), -1)
+        return self.likelihood(self.decoder(flat, context), batch)
+
+    def log_likelihood(self, p: Distribution, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return log p(x | z) in nats, summed over the (observed) features.
+
+        p is what `decode` returned for z (*batch, n_components); the result is (*batch,).
+        """
+        values = p.log_prob(x)  # (*batch, *features)
+        if self.log_unit is not None:
+            values = values - self.log_unit
+        return per_example(values, values.ndim - len(self.likelihood.shape), observed)
+
+    def log_prior(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return log p(z | c) in nats, (*batch,)."""
+        return per_example(self.prior_given(c).log_prob(z), z.ndim - 1)
+
+    def prior_given(self, c: Tensor | None = None) -> Distribution:
+        """Return p(z | c)."""
+        if self.prior is None:
+            raise ValueError("this model has no prior: it is a plain autoencoder.")
+        return self.prior(c, self.encode)
+
+    def kl(self, q: Distribution, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return KL(q || p(z|c)) in nats, (*batch,).
+
+        In closed form where `torch.distributions` knows one, else log q(z) - log p(z) at the
+        given sample; zero without a prior.
+        """
+        batch = z.ndim - 1
+        if self.prior is None:
+            return z.new_zeros(z.shape[:-1])
+        p = self.prior_given(c)
+        try:
+            return per_example(kl_divergence(q, p), 1)  # q is of one batch axis, whatever z has
+        except NotImplementedError:
+            return per_example(q.log_prob(z), batch) - per_example(p.log_prob(z), batch)

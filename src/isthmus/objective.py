@@ -1,0 +1,96 @@
+"""The objective: what training *minimises*. A trained model can forget it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from isthmus.corruptions import Corruption
+from isthmus.model import LatentVariableModel
+from isthmus.penalties import Pass, Penalty
+
+__all__ = ["Objective", "Terms"]
+
+
+class Terms(NamedTuple):
+    """The loss and its parts: means over the batch, scalars, nats an example."""
+
+    loss: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+    penalty: Tensor
+
+
+@dataclass(frozen=True)
+class Objective:
+    """E_q[-log p(x|z)] + β KL(q(z|x~) || p(z)) + penalties.
+
+    Parameters
+    ----------
+    beta : float or callable
+        Weight of the KL term, or a schedule: a function of the step's number.
+    penalties : tuple of callable
+        Each takes a `Pass` and returns a scalar.
+    corruption : callable, optional
+        (x, generator) to the x~ that the encoder sees; the target stays x.
+    condition_dropout : float
+        Share of rows whose context is replaced by the one for "unknown" (the last column).
+    n_samples : int
+        Samples of z a row.
+
+    Examples
+    --------
+    >>> Objective(beta=4.0).weight_of_kl(step=0)
+    4.0
+    """
+
+    beta: float | Callable[[int], float] = 1.0
+    penalties: tuple[Penalty, ...] = ()
+    corruption: Corruption | None = None
+    condition_dropout: float = 0.0
+    n_samples: int = 1
+
+    def __call__(
+        self,
+        model: LatentVariableModel,
+        x: Tensor,
+        c: Tensor | None = None,
+        *,
+        step: int = 0,
+        generator: Generator | None = None,
+    ) -> Terms:
+        """Return the loss of a batch x (n, *features), and its parts.
+
+        All randomness comes from `generator`; no number is read back from the device.
+        """
+        seen = x if self.corruption is None else self.corruption(x, generator)
+        c = self._hide(c, generator)
+        q = model.encode(seen, c)
+        z = q.rsample(self._sample_shape, generator=generator)  # type: ignore[call-arg]
+        p = model.decode(z, c)
+        reconstruction = -model.log_likelihood(p, x).mean()
+        kl = model.kl(q, z, c).mean()
+        step_ = Pass(model, seen, c, q, z, p)
+        penalty = sum((term(step_) for term in self.penalties), torch.zeros_like(kl))
+        loss = reconstruction + self.weight_of_kl(step) * kl + penalty
+        return Terms(loss, reconstruction, kl, penalty)
+
+    def weight_of_kl(self, step: int) -> float:
+        """Return β at a step."""
+        return self.beta(step) if callable(self.beta) else self.beta
+
+    @property
+    def _sample_shape(self) -> tuple[int, ...]:
+        return () if self.n_samples == 1 else (self.n_samples,)
+
+    def _hide(self, c: Tensor | None, generator: Generator | None) -> Tensor | None:
+        if c is None or not self.condition_dropout:
+            return c
+        unknown = torch.zeros_like(c)
+        unknown[:, -1] = 1
+        noise = torch.rand(len(c), 1, device=c.device, generator=generator)
+        return torch.where(noise < self.condition_dropout, unknown, c)

@@ -1,0 +1,201 @@
+"""The seven models as rows of choices, and the settings of training.
+
+A row says which posterior, prior, corruption, penalty and weight a model has: as a class
+attribute where the choice makes the model what it is, as a field (`param`) where it is the
+user's. Nothing here computes; `isthmus.build` turns a row into a model and an objective.
+A denoising, sparse, conditional β-VAE is one more row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from isthmus.fields import param
+
+__all__ = [
+    "ROWS",
+    "VAE",
+    "Autoencoder",
+    "BetaVAE",
+    "ConditionalVAE",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
+    "SparseAutoencoder",
+    "Training",
+]
+
+row = dataclass(kw_only=True, eq=False, repr=False)
+
+LIKELIHOODS = ("auto", "bernoulli", "gaussian")
+POSTERIORS = ("normal", "normal-softplus")
+NONLINEARITIES = ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky-relu")
+
+
+@row
+class Training:
+    """How a model is trained: read by the trainer alone."""
+
+    epochs: int | None = param(
+        None,
+        "Passes over the training rows, at most; by default what 5000 optimiser steps need, "
+        "between 20 and 500.",
+        minimum=1,
+    )
+    batch_size: int = param(128, "Rows in one optimiser step.", minimum=1)
+    learning_rate: float = param(1e-3, "Step size of Adam.", above=0)
+    weight_decay: float = param(0.0, "Decoupled weight decay (AdamW).", minimum=0)
+    validation_fraction: float = param(
+        0.1, "Share of the rows held out to watch training; 0 for none.", minimum=0, below=1
+    )
+    patience: int | None = param(
+        20,
+        "Epochs without a better held-out loss before training stops; the best weights stay.",
+        minimum=1,
+    )
+    device: str = param("auto", "Where to compute: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.")
+    random_state: int | None = param(None, "Seed; an integer makes the result repeatable.")
+    progress: str = param(
+        "none",
+        "How to show progress; 'auto' is a live bar in a terminal and lines elsewhere.",
+        choices=("none", "auto", "bar", "lines"),
+    )
+
+
+@row
+class Parts(Training):
+    """What every model has: shape of the networks, likelihood, scaling."""
+
+    posterior_family: ClassVar[str] = "delta"
+    prior: ClassVar[str | None] = None
+    activation: ClassVar[str] = "identity"
+    beta: ClassVar[float] = 0.0
+    corruption: ClassVar[str | None] = None
+    penalty: ClassVar[str | None] = None
+    conditional: ClassVar[bool] = False
+
+    n_components: int = param(20, "Numbers in the code of one example.", minimum=1)
+    hidden: tuple[int, ...] = param(
+        (400,),
+        "Widths of the dense layers before the code, mirrored after it; () is linear.",
+        minimum=1,
+    )
+    nonlinearity: str = param(
+        "relu", "Function between the dense or convolutional layers.", choices=NONLINEARITIES
+    )
+    backbone: str | Callable[..., Any] = param(
+        "mlp",
+        "Networks: dense, convolutional (pictures) or along the last axis (signals); from "
+        "Python also a function that makes your own.",
+        choices=("mlp", "conv", "conv1d"),
+    )
+    likelihood: str = param(
+        "auto",
+        "What the decoder's numbers mean; 'auto' is bernoulli for data in [0, 1] or bytes, "
+        "else gaussian with a learned scale.",
+        choices=LIKELIHOODS,
+    )
+    scaling: str = param(
+        "auto",
+        "How real-valued data are scaled before the model sees them: each feature to mean 0 and "
+        "variance 1 ('standard'), all by one mean and scale ('global'), or not; 'auto' is "
+        "standard for tables, global for pictures and signals, none for a bernoulli.",
+        choices=("auto", "standard", "global", "none"),
+    )
+
+
+@row
+class Autoencoder(Parts):
+    """Point-mass code, nothing but reconstruction."""
+
+
+@row
+class DenoisingAutoencoder(Parts):
+    """Reconstruct the clean row from a corrupted one."""
+
+    corruption: str = param(  # type: ignore[misc]
+        "masking",
+        "What is done to the input while training.",
+        choices=("masking", "gaussian", "salt-and-pepper"),
+    )
+    corruption_level: float = param(
+        0.3,
+        "Share of features hit (masking, salt-and-pepper) or standard deviation (gaussian).",
+        minimum=0,
+    )
+
+
+@row
+class SparseAutoencoder(Parts):
+    """Few active units a row; the decoder reads the activations that are penalised."""
+
+    penalty: str = param(  # type: ignore[misc]
+        "l1", "Sum of absolute activations, or KL to a target activity.", choices=("l1", "kl")
+    )
+    penalty_weight: float = param(1.0, "Weight of the penalty beside the nats.", minimum=0)
+    sparsity_target: float = param(
+        0.05, "Mean activity asked of each unit by the KL penalty.", above=0, below=1
+    )
+    activation: str = param(  # type: ignore[misc]
+        "auto",
+        "Function on the code; 'auto' is relu for l1 and sigmoid for kl.",
+        choices=("auto", "identity", "relu", "sigmoid"),
+    )
+
+
+@row
+class ContractiveAutoencoder(Parts):
+    """Penalise the Jacobian of the encoder."""
+
+    penalty: ClassVar[str] = "contractive"
+    penalty_weight: float = param(0.1, "Weight of the squared Jacobian norm.", minimum=0)
+    activation: str = param(  # type: ignore[misc]
+        "identity", "Function on the code.", choices=("identity", "relu", "sigmoid", "tanh")
+    )
+
+
+@row
+class VAE(Parts):
+    """Diagonal normal posterior, standard normal prior, ELBO."""
+
+    prior: ClassVar[str] = "standard"
+    beta: ClassVar[float] = 1.0
+    posterior_family: str = param(  # type: ignore[misc]
+        "normal",
+        "Family of q(z|x): its scale is exp of half a log-variance, or a softplus.",
+        choices=POSTERIORS,
+    )
+
+
+@row
+class BetaVAE(VAE):
+    """The KL term weighted by β."""
+
+    beta: float = param(4.0, "Weight of the KL term.", minimum=0)  # type: ignore[misc]
+
+
+@row
+class ConditionalVAE(VAE):
+    """Encoder, decoder and prior are told the label."""
+
+    conditional: ClassVar[bool] = True
+    condition_dropout: float = param(
+        0.1,
+        "Share of rows whose label is hidden while training, so that the model also serves "
+        "rows of unknown label.",
+        minimum=0,
+        below=1,
+    )
+
+
+#: Every model by the name that the command line and saved files use.
+ROWS: dict[str, type[Parts]] = {
+    "autoencoder": Autoencoder,
+    "denoising": DenoisingAutoencoder,
+    "sparse": SparseAutoencoder,
+    "contractive": ContractiveAutoencoder,
+    "vae": VAE,
+    "beta-vae": BetaVAE,
+    "conditional-vae": ConditionalVAE,
+}

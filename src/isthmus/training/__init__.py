@@ -1,0 +1,8 @@
+"""The trainer, its batches on the device and what may watch it."""
+
+from isthmus.training.batches import Rows, to_unit
+from isthmus.training.callbacks import Callback
+from isthmus.training.devices import pick_device
+from isthmus.training.loop import Outcome, Trainer
+
+__all__ = ["Callback", "Outcome", "Rows", "Trainer", "pick_device", "to_unit"]

@@ -1,0 +1,81 @@
+"""Training rows, resident on the device, drawn in shuffled batches."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+__all__ = ["Rows", "to_unit"]
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """Return bytes as float32 in [0, 1], anything else untouched.
+
+    Examples
+    --------
+    >>> to_unit(torch.tensor([0, 255], dtype=torch.uint8))
+    tensor([0., 1.])
+    """
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Examples and their contexts, held on one device.
+
+    Parameters
+    ----------
+    x : Tensor (n, *features)
+        float32, or uint8 that becomes [0, 1] batch by batch.
+    c : Tensor (n, context), optional
+    """
+
+    x: Tensor
+    c: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device) -> Rows:
+        """Return the rows on a device."""
+        return Rows(self.x.to(device), None if self.c is None else self.c.to(device))
+
+    def split(self, fraction: float, generator: Generator) -> tuple[Rows, Rows | None]:
+        """Hold out a share of the rows, drawn at random; (kept, held out or None)."""
+        n_held = int(fraction * len(self))
+        if n_held == 0:
+            return self, None
+        order = torch.randperm(len(self), generator=generator, device=generator.device)
+        held, kept = order.to(self.x.device).split([n_held, len(self) - n_held])
+        return self._take(kept), self._take(held)
+
+    def _take(self, index: Tensor) -> Rows:
+        return Rows(self.x[index], None if self.c is None else self.c[index])
+
+    def n_batches(self, size: int) -> int:
+        """Return how many batches of at most `size` rows there are."""
+        return math.ceil(len(self) / size)
+
+    def __getitem__(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        return to_unit(self.x[index]), None if self.c is None else self.c[index]
+
+    def batches(
+        self, size: int, generator: Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield every row once, in batches of nearly equal size; shuffled given a generator.
+
+        Equal sizes leave no rest of one row, on which batch statistics would fail.
+        """
+        n_batches = self.n_batches(size)
+        if generator is None:
+            bounds = [len(self) * i // n_batches for i in range(n_batches + 1)]
+            pieces = [slice(a, b) for a, b in itertools.pairwise(bounds)]
+            yield from (self[piece] for piece in pieces)
+            return
+        order = torch.randperm(len(self), device=self.x.device, generator=generator)
+        yield from (self[index] for index in order.tensor_split(n_batches))

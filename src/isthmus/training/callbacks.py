@@ -1,0 +1,150 @@
+"""What may watch training: the interface, and the progress display."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isthmus.training.batches import Rows
+    from isthmus.training.loop import Outcome, Trainer
+
+__all__ = ["Callback", "ProgressBar", "ProgressLines", "progress_callbacks"]
+
+REFRESH_SECONDS = 0.1
+
+
+class Callback:
+    """Watch training: override what you need.
+
+    Examples
+    --------
+    >>> class Losses(Callback):
+    ...     def __init__(self):
+    ...         self.values = []
+    ...     def on_epoch(self, trainer, record):
+    ...         self.values.append(record["loss"])
+    >>> from sklearn.datasets import load_digits
+    >>> import isthmus
+    >>> losses = Losses()
+    >>> model = isthmus.VAE(epochs=3).fit(load_digits().images / 16, callbacks=[losses])
+    >>> len(losses.values)
+    3
+    """
+
+    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+        """Before the first epoch."""
+
+    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+        """After each optimiser step; do not read numbers off the device here."""
+
+    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """After each epoch, with its record."""
+
+    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+        """After training, however it ended, the best weights in place."""
+
+
+def progress_callbacks(how: str) -> list[Callback]:
+    """Return the display for a value of the `progress` setting."""
+    if how == "auto":
+        how = "bar" if sys.stderr.isatty() else "lines"
+    displays: dict[str, list[Callback]] = {
+        "none": [],
+        "bar": [ProgressBar()],
+        "lines": [ProgressLines()],
+    }
+    return displays[how]
+
+
+def terms_text(record: dict[str, Any]) -> str:
+    """Return the terms of a record as words, held-out ones where there are any.
+
+    Examples
+    --------
+    >>> terms_text({"loss": 3.0, "reconstruction": 2.0, "kl": 1.0, "penalty": 0.0})
+    'loss 3.00  reconstruction 2.00  kl 1.00'
+    """
+    parts = [
+        f"{k} {record[k]:.2f}"
+        for k in ("loss", "reconstruction", "kl", "penalty")
+        if k == "loss" or record[k]
+    ]
+    if "valid_loss" in record:
+        parts.append(f"held-out {record['valid_loss']:.2f}")
+    return "  ".join(parts)
+
+
+class ProgressLines(Callback):
+    """A plain line now and then, for logs: at most about twenty a run."""
+
+    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+        """Note how often to write."""
+        self.epochs = trainer.n_epochs(rows)
+        self.every = max(1, self.epochs // 20)
+        self.start = time.perf_counter()
+
+    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Write a line."""
+        epoch = record["epoch"]
+        if epoch in (1, self.epochs) or epoch % self.every == 0:
+            spent = time.perf_counter() - self.start
+            left = spent / epoch * (self.epochs - epoch)
+            print(
+                f"epoch {epoch}/{self.epochs}  {terms_text(record)}  "
+                f"{record['examples_per_second']:,.0f} examples/s  {left:.0f} s left at most",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+class ProgressBar(Callback):
+    """A live bar in the terminal."""
+
+    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+        """Draw the empty bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.epochs = trainer.n_epochs(rows)
+        total = self.epochs * rows.n_batches(trainer.settings.batch_size)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[terms]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            auto_refresh=False,
+        )
+        self.task = self.bar.add_task(f"epoch 1/{self.epochs}", total=total, terms="")
+        self.steps, self.drawn = 0, 0.0
+        self.bar.start()
+
+    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+        """Move the bar, now and then."""
+        self.steps += 1
+        if time.perf_counter() - self.drawn > REFRESH_SECONDS:
+            self._draw()
+
+    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Show the epoch's numbers."""
+        rate = f"  {record['examples_per_second']:,.0f} examples/s"
+        upcoming = min(record["epoch"] + 1, self.epochs)
+        self.bar.update(
+            self.task,
+            description=f"epoch {upcoming}/{self.epochs}",
+            terms=terms_text(record) + rate,
+        )
+
+    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+        """Leave the last state on the screen."""
+        last = len(outcome.history)
+        self.bar.update(self.task, description=f"epoch {last}/{self.epochs}")
+        self._draw()
+        self.bar.stop()
+
+    def _draw(self) -> None:
+        self.bar.update(self.task, completed=self.steps)
+        self.bar.refresh()
+        self.drawn = time.perf_counter()

@@ -1,0 +1,238 @@
+"""The trainer: it sees an objective that returns terms, and knows no model."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from isthmus.model import LatentVariableModel
+from isthmus.objective import Objective, Terms
+from isthmus.rows import Training
+from isthmus.training.batches import Rows
+from isthmus.training.callbacks import Callback
+from isthmus.training.devices import flush_denormals
+
+__all__ = ["Outcome", "Trainer"]
+
+ENOUGH_STEPS = 5000  # what `epochs=None` aims at
+Record = dict[str, Any]
+
+
+@dataclass
+class Outcome:
+    """What came of training.
+
+    Parameters
+    ----------
+    history : list of dict
+        One record an epoch: `epoch`, `loss`, `reconstruction`, `kl`, `penalty` (nats an
+        example), the same with `valid_` in front on held-out rows, `seconds`,
+        `examples_per_second`.
+    best_epoch : int
+        The epoch whose weights the model has.
+    stopped : str
+        Why training ended: "epochs", "patience", "diverged" or "interrupted".
+    """
+
+    history: list[Record] = field(default_factory=list)
+    best_epoch: int = 0
+    stopped: str = "epochs"
+
+
+class Trainer:
+    """Minimise an objective over rows.
+
+    Parameters
+    ----------
+    model : LatentVariableModel
+        Trained in place, on the device where it is.
+    objective : Objective
+    settings : Training
+        An instance of `Training`, or an estimator.
+    generator : torch.Generator
+        Source of all randomness, on the model's device.
+    """
+
+    def __init__(
+        self,
+        model: LatentVariableModel,
+        objective: Objective,
+        settings: Training,
+        generator: Generator,
+    ) -> None:
+        self.model, self.objective, self.settings = model, objective, settings
+        self.generator = generator
+        self.optimizer = _adam(model.parameters(), settings)
+        self.step = 0
+
+    def fit(
+        self, rows: Rows, valid: Rows | None = None, callbacks: Sequence[Callback] = ()
+    ) -> Outcome:
+        """Train for the epochs of the settings, or until patience ends; keep the best weights.
+
+        Parameters
+        ----------
+        rows : Rows
+        valid : Rows, optional
+            Held-out rows; without them the loss on `rows` decides which weights are best only
+            if training diverges or is interrupted.
+        callbacks : sequence of Callback
+
+        Returns
+        -------
+        Outcome
+        """
+        outcome, best = Outcome(), _Best(self.model)
+        for callback in callbacks:
+            callback.on_start(self, rows)
+        try:
+            with flush_denormals():
+                self._epochs(rows, valid, callbacks, outcome, best)
+        except KeyboardInterrupt:
+            outcome.stopped = "interrupted"
+        finally:
+            if valid is not None or outcome.stopped in ("diverged", "interrupted"):
+                best.restore()
+                outcome.best_epoch = best.epoch
+            self.model.eval()
+            for callback in callbacks:
+                callback.on_end(self, outcome)
+        return outcome
+
+    def _epochs(
+        self,
+        rows: Rows,
+        valid: Rows | None,
+        callbacks: Sequence[Callback],
+        outcome: Outcome,
+        best: _Best,
+    ) -> None:
+        for epoch in range(1, self.n_epochs(rows) + 1):
+            record = self.epoch(rows, valid, callbacks, epoch)
+            if not _finite(record):
+                outcome.stopped = "diverged"
+                _warn_diverged(record, best.epoch)
+                return
+            outcome.history.append(record)
+            outcome.best_epoch = epoch
+            best.offer(record["valid_loss" if valid else "loss"], epoch)
+            for callback in callbacks:
+                callback.on_epoch(self, record)
+            if valid is not None and best.waited(epoch, self.settings.patience):
+                outcome.stopped = "patience"
+                return
+
+    def n_epochs(self, rows: Rows) -> int:
+        """Return how many epochs there will be, at most."""
+        if self.settings.epochs is not None:
+            return self.settings.epochs
+        return min(max(ENOUGH_STEPS // rows.n_batches(self.settings.batch_size), 20), 500)
+
+    def epoch(
+        self,
+        rows: Rows,
+        valid: Rows | None = None,
+        callbacks: Sequence[Callback] = (),
+        number: int = 1,
+    ) -> Record:
+        """Pass once over the rows; return the epoch's record."""
+        start = time.perf_counter()
+        self.model.train()
+        sums = torch.zeros(len(Terms._fields), device=rows.x.device)
+        for x, c in rows.batches(self.settings.batch_size, self.generator):
+            # Summed on the device: nothing waits for a number inside an epoch.
+            sums += len(x) * torch.stack(self.update(x, c))
+            for callback in callbacks:
+                callback.on_step(self, len(x))
+        record = {"epoch": number, **_means(sums, len(rows))}
+        seconds = time.perf_counter() - start
+        if valid is not None:
+            record |= {f"valid_{k}": v for k, v in self.evaluate(valid).items()}
+        return record | {"seconds": seconds, "examples_per_second": len(rows) / seconds}
+
+    def update(self, x: Tensor, c: Tensor | None = None) -> list[Tensor]:
+        """Take one optimiser step on a batch; return its terms, detached."""
+        terms = self.objective(self.model, x, c, step=self.step, generator=self.generator)
+        self.optimizer.zero_grad()
+        terms.loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return [t.detach() for t in terms]
+
+    def state(self) -> dict[str, Any]:
+        """Return what training needs beside the weights to go on."""
+        return {"optimizer": self.optimizer.state_dict(), "step": self.step}
+
+    def load_state(self, state: dict[str, Any] | None) -> None:
+        """Go on from a `state`; None is the beginning."""
+        if state is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+
+    @torch.no_grad()
+    def evaluate(self, rows: Rows) -> dict[str, float]:
+        """Return the objective's mean terms on rows, the same noise at every call."""
+        self.model.eval()
+        generator = Generator(rows.x.device).manual_seed(0)
+        sums = torch.zeros(len(Terms._fields), device=rows.x.device)
+        for x, c in rows.batches(max(self.settings.batch_size, 512)):
+            terms = self.objective(self.model, x, c, step=self.step, generator=generator)
+            sums += len(x) * torch.stack([t.detach() for t in terms])
+        return _means(sums, len(rows))
+
+
+class _Best:
+    """The best weights so far."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.epoch, self.loss = model, 0, math.inf
+        self.state = copy.deepcopy(model.state_dict())
+
+    def offer(self, loss: float, epoch: int) -> None:
+        """Remember the model's weights if they are better."""
+        if loss < self.loss:
+            self.loss, self.epoch = loss, epoch
+            for name, tensor in self.model.state_dict().items():
+                self.state[name].copy_(tensor)
+
+    def waited(self, epoch: int, patience: int | None) -> bool:
+        """Whether nothing has been better for that many epochs."""
+        return patience is not None and epoch - self.epoch >= patience
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        self.model.load_state_dict(self.state)
+
+
+def _adam(parameters: Iterable[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
+    parameters = list(parameters)
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
+    )
+
+
+def _means(sums: Tensor, n: int) -> dict[str, float]:
+    return dict(zip(Terms._fields, (sums / n).tolist(), strict=True))
+
+
+def _finite(record: Record) -> bool:
+    return all(math.isfinite(v) for v in record.values())
+
+
+def _warn_diverged(record: Record, best_epoch: int) -> None:
+    broken = [k for k, v in record.items() if not math.isfinite(v) and not k.endswith("loss")]
+    warnings.warn(
+        f"training diverged in epoch {record['epoch']}: {', '.join(broken) or 'the loss'} is not "
+        f"finite. The weights of epoch {best_epoch} are kept; try a smaller learning_rate.",
+        RuntimeWarning,
+        stacklevel=5,
+    )

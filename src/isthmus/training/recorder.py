@@ -1,0 +1,66 @@
+"""Samples at chosen epochs, for the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from isthmus.distributions import draw
+from isthmus.training.batches import Rows
+from isthmus.training.callbacks import Callback
+from isthmus.training.loop import Outcome, Trainer
+
+__all__ = ["SampleRecorder"]
+
+
+class SampleRecorder(Callback):
+    """Decode the same few codes, drawn from the prior, after epochs 1, 2, 4, 8, … and the last.
+
+    Parameters
+    ----------
+    n : int
+        How many samples; 18 make the grid of three by six.
+    """
+
+    def __init__(self, n: int = 18) -> None:
+        self.n = n
+        self.taken: list[tuple[int, NDArray[Any]]] = []
+
+    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+        """Note the contexts for which to generate."""
+        self.taken = []
+        self.c = None if rows.c is None else rows.c[: self.n]
+
+    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Decode after epochs that are powers of two."""
+        epoch = record["epoch"]
+        if epoch & (epoch - 1) == 0:
+            self._take(trainer, epoch)
+
+    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+        """Decode with the weights that are kept."""
+        self.taken = [(e, x) for e, x in self.taken if e < outcome.best_epoch]
+        self._take(trainer, outcome.best_epoch)
+
+    @torch.no_grad()
+    def _take(self, trainer: Trainer, epoch: int) -> None:
+        model = trainer.model
+        if model.prior is None:
+            return
+        p = model.prior_given(self.c)
+        one_for_all = len(p.batch_shape + p.event_shape) == 1
+        generator = torch.Generator(trainer.generator.device).manual_seed(0)
+        z = draw(p, generator, (self.n,) if one_for_all else ())
+        was_training = model.training
+        self.taken.append((epoch, model.eval().decode(z, self.c).mean.cpu().numpy()))
+        model.train(was_training)
+
+    def pictures(self, estimator: Any) -> list[tuple[int, NDArray[Any]]]:
+        """Return (epoch, samples (n, *features)) in the units of the data."""
+        return [
+            (epoch, np.asarray(estimator.scaler_.from_model(x), np.float32))
+            for epoch, x in self.taken
+        ]
