@@ -1,0 +1,266 @@
+"""Data sets by name or path, all behind one function: `load`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.data import sprites
+from isthmus.data.idx import read_idx
+from isthmus.data.images import read_image_folder
+from isthmus.data.tables import read_table
+from isthmus.fields import nearest
+
+__all__ = ["Dataset", "known_datasets", "load"]
+
+_NAMES = ("digits", "fashion-mnist", "mnist", "sprites")
+_IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_TABLES = (".csv", ".tsv")
+_DATA_KEYS = ("X", "x", "data")
+_LABEL_KEYS = ("y", "labels", "label")
+_N_SPRITES = 10_000
+_CHUNK_BYTES = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in memory, or mapped from a file.
+
+    Parameters
+    ----------
+    name : str
+        The known name, or that of the file or folder.
+    X : numpy.ndarray, shape (n_samples, ...)
+        The samples: rows of numbers, or images (n, height, width) or (n, 3, height, width).
+    y : numpy.ndarray, shape (n_samples,), or None
+        Their labels, integers or strings.
+    feature_names : tuple of str or None
+        The names of a table's columns.
+    X_test, y_test : numpy.ndarray or None
+        The samples and labels of the set's own test split.
+    notes : tuple of str
+        Remarks of one line to tell the user.
+
+    Examples
+    --------
+    >>> dataset = Dataset("zeros", np.zeros((3, 2), dtype=np.float32))
+    >>> dataset.fingerprint["shape"], dataset.fingerprint["dtype"]
+    ([3, 2], '<f4')
+    """
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray | None = None
+    feature_names: tuple[str, ...] | None = None
+    X_test: np.ndarray | None = None
+    y_test: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> dict[str, object]:
+        """Name, shape, dtype and the SHA-256 of the bytes of `X`, fit to be written as JSON."""
+        digest = hashlib.sha256()
+        for part in _chunks(self.X):
+            digest.update(part.data)
+        return {
+            "name": self.name,
+            "shape": list(self.X.shape),
+            "dtype": self.X.dtype.str,
+            "sha256": digest.hexdigest(),
+        }
+
+
+def _chunks(X: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the samples some at a time: one laid out otherwise is never copied whole."""
+    step = max(1, _CHUNK_BYTES * len(X) // max(1, X.nbytes))
+    for start in range(0, len(X), step):
+        yield np.ascontiguousarray(X[start : start + step])
+
+
+def known_datasets() -> tuple[str, ...]:
+    """Return the names that `load` knows.
+
+    Returns
+    -------
+    tuple of str
+        The names, sorted.
+
+    Examples
+    --------
+    >>> known_datasets()
+    ('digits', 'fashion-mnist', 'mnist', 'sprites')
+    """
+    return _NAMES
+
+
+def load(
+    source: str | PathLike[str],
+    *,
+    data_home: str | PathLike[str] | None = None,
+    size: int | tuple[int, int] | None = None,
+    label: str | int | None = None,
+) -> Dataset:
+    """Load a data set by its name or from a path.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A name: 'digits' (bundled with scikit-learn, float32 in [0, 1]), 'mnist' or
+        'fashion-mnist' (uint8, from files under `data_home`), 'sprites' (10,000 rendered
+        pictures, always the same, labelled by shape). Or a path: ``.npy``; ``.npz`` with an
+        array X, x, data or only one, and labels y, labels or label; ``.csv`` or ``.tsv``; a
+        folder of images. A path that bears a known name is written "./digits".
+    data_home : str or path-like, default=None
+        The folder that holds ``mnist/`` and ``fashion-mnist/``; None stands for the
+        environment variable ISTHMUS_DATA.
+    size : int or (int, int), default=None
+        Side, or height and width, in pixels, of the images of a folder.
+    label : str or int, default=None
+        The column of a table to keep apart as `y`.
+
+    Returns
+    -------
+    Dataset
+        Numbers with at least one sample. An ``.npy`` file is mapped into memory, read-only.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the files of 'mnist' or 'fashion-mnist' are not there; the message says what to put
+        where.
+    ValueError
+        If `source` is neither a name nor a path, its file cannot be read or holds no numbers,
+        or `size` or `label` is given where it means nothing.
+
+    Examples
+    --------
+    >>> digits = load("digits")
+    >>> digits.X.shape, digits.X.dtype, digits.y.shape
+    ((1797, 8, 8), dtype('float32'), (1797,))
+    """
+    path = Path(source)
+    if size is not None and not path.is_dir():
+        raise ValueError(f"size is for a folder of images, but {str(source)!r} is none; omit it.")
+    if label is not None and path.suffix.lower() not in _TABLES:
+        raise ValueError(f"label is for a .csv or .tsv file, not {str(source)!r}; omit it.")
+    if source in _NAMES:
+        return _load_known(str(source), data_home)
+    dataset = _load_path(path, size, label)
+    _check_numbers(path, dataset.X)
+    return dataset
+
+
+def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
+    if name == "digits":
+        return _load_digits()
+    if name == "sprites":
+        images, factors = sprites.sample(_N_SPRITES, random_state=0)
+        return Dataset(name, images, factors[:, 0])
+    return _load_idx(name, data_home or os.environ.get("ISTHMUS_DATA"))
+
+
+def _load_digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return Dataset("digits", (bunch.images / 16).astype(np.float32), bunch.target)
+
+
+def _load_idx(name: str, data_home: str | PathLike[str] | None) -> Dataset:
+    wanted = ", ".join(f"{file}.gz" for file in _IDX_FILES)
+    if not data_home:
+        raise FileNotFoundError(
+            f"{name}: no data folder is given; set data_home, or the environment variable "
+            f"ISTHMUS_DATA, to a folder that holds {name}/ with {wanted}."
+        )
+    folder = Path(data_home) / name
+    paths = [_plain_or_gz(folder / file) for file in _IDX_FILES]
+    missing = [file for file, path in zip(_IDX_FILES, paths, strict=True) if path is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{name}: {folder} lacks {', '.join(missing)}; put {wanted} there "
+            "(with or without .gz)."
+        )
+    X, y, X_test, y_test = (read_idx(path) for path in paths if path)
+    _check_lengths(folder / _IDX_FILES[0], X, y)
+    _check_lengths(folder / _IDX_FILES[2], X_test, y_test)
+    _check_numbers(folder / _IDX_FILES[0], X)
+    return Dataset(name, X, y, X_test=X_test, y_test=y_test)
+
+
+def _plain_or_gz(path: Path) -> Path | None:
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+
+
+def _load_path(path: Path, size: int | tuple[int, int] | None, label: str | int | None) -> Dataset:
+    if path.is_dir():
+        X, labels, _, notes = read_image_folder(path, size)
+        return Dataset(path.resolve().name, X, labels, notes=notes)
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise ValueError(
+            f"{str(path)!r} is neither a known data set ({', '.join(_NAMES)}) nor a file or "
+            f"folder; check the name.{nearest(path, _NAMES)}"
+        )
+    if suffix in _TABLES:
+        X, y, feature_names = read_table(path, label)
+        return Dataset(path.stem, X, y, feature_names)
+    if suffix in (".npy", ".npz"):
+        X, y = _load_numpy(path)
+        return Dataset(path.stem, X, y)
+    raise ValueError(f"{path}: expected .npy, .npz, .csv, .tsv or a folder of images; convert it.")
+
+
+def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    try:
+        content = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content, None
+        with content:
+            key = _data_key(list(content.files))
+            label_key = next((k for k in _LABEL_KEYS if k in content.files and k != key), None)
+            X, y = content[key] if key else None, content[label_key] if label_key else None
+            names = ", ".join(content.files) or "none"
+    except Exception as error:  # NumPy fails in many ways on a damaged file
+        raise ValueError(
+            f"{path}: expected NumPy arrays of numbers, got a damaged file or one of Python "
+            "objects; save plain numbers with numpy.save or numpy.savez."
+        ) from error
+    if X is None:
+        raise ValueError(f"{path}: expected an array named X, got {names}; rename the samples X.")
+    if y is not None:
+        _check_lengths(path, X, y)
+    return X, y
+
+
+def _data_key(keys: list[str]) -> str | None:
+    """Return the name of the array of samples: one of the customary, or the only one."""
+    others = [key for key in keys if key not in _LABEL_KEYS] or keys
+    known = [key for key in _DATA_KEYS if key in keys]
+    return known[0] if known else others[0] if len(others) == 1 else None
+
+
+def _check_lengths(path: Path, X: np.ndarray, y: np.ndarray) -> None:
+    if y.ndim != 1 or y.shape != X.shape[:1]:
+        raise ValueError(
+            f"{path}: expected one label for each sample, got labels of shape {y.shape} for "
+            f"samples of shape {X.shape}; check that they belong together."
+        )
+
+
+def _check_numbers(path: Path, X: np.ndarray) -> None:
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: expected numbers, got {X.dtype}; save real numbers.")
+    if X.ndim == 0 or X.size == 0:
+        raise ValueError(f"{path}: expected at least one sample, got an array of shape {X.shape}.")

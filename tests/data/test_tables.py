@@ -1,0 +1,139 @@
+"""Tables of text: dialects, headers, labels, missing values, and what is no table."""
+
+import time
+
+import numpy as np
+import pytest
+
+from isthmus.data import read_table
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text, name="table.csv"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_every_delimiter_is_found(table, delimiter, newline, mark):
+    rows = ["a|b|c", "1|2|3", "", "4|-5e-1|6"]
+    X, y, names = read_table(table(mark + newline.join(rows).replace("|", delimiter)))
+    np.testing.assert_array_equal(X, [[1, 2, 3], [4, -0.5, 6]])
+    assert X.dtype == np.float64
+    assert y is None
+    assert names == ("a", "b", "c")
+
+
+def test_tabs_divide_a_tsv_file(table):
+    X, _, names = read_table(table("a,b\tc\n1\t2\n", "table.tsv"))
+    assert names == ("a,b", "c")
+    np.testing.assert_array_equal(X, [[1, 2]])
+
+
+def test_one_column(table):
+    X, _, names = read_table(table("height\n1.5\n2.5\n"))
+    np.testing.assert_array_equal(X, [[1.5], [2.5]])
+    assert names == ("height",)
+
+
+def test_a_table_without_names(table):
+    X, _, names = read_table(table("1,2\n3,4\n"))
+    np.testing.assert_array_equal(X, [[1, 2], [3, 4]])
+    assert names == ("x0", "x1")
+
+
+def test_quoted_names_and_a_nameless_column(table):
+    _, _, names = read_table(table('"","weight, kg"\n0,70\n'))
+    assert names == ("x0", "weight, kg")
+
+
+@pytest.mark.parametrize("cell", ["", " ", "nan", "NaN", "NA", "null"])
+def test_missing_values_are_nan(table, cell):
+    X, _, _ = read_table(table(f"a,b\n1,{cell}\n{cell},2\n"))
+    np.testing.assert_array_equal(X, [[1, np.nan], [np.nan, 2]])
+
+
+@pytest.mark.parametrize("label", ["kind", 1, -2, "1"])
+def test_the_label_is_kept_apart(table, label):
+    X, y, names = read_table(table("a,kind,b\n1,cat,2\n3, dog,4\n"), label)
+    np.testing.assert_array_equal(X, [[1, 2], [3, 4]])
+    assert y.tolist() == ["cat", "dog"]
+    assert names == ("a", "b")
+
+
+@pytest.mark.parametrize("label", [2, -1, "2", "-1"])
+def test_a_text_label_is_no_header(table, label):
+    X, y, names = read_table(table("5.1,3.5,setosa\n7.0,3.2,versicolor\n"), label)
+    assert X.shape == (2, 2)
+    assert y.tolist() == ["setosa", "versicolor"]
+    assert names == ("x0", "x1")
+
+
+@pytest.mark.parametrize(
+    ("cells", "dtype", "expected"),
+    [
+        (["3", "-1"], np.int64, [3, -1]),
+        (["3", "1.5"], np.float64, [3, 1.5]),
+        (["3", ""], np.float64, [3, np.nan]),
+        (["1_0", "2"], "U3", ["1_0", "2"]),
+        (["9" * 30, "1"], np.float64, [1e30, 1]),
+    ],
+)
+def test_the_type_of_the_label(table, cells, dtype, expected):
+    _, y, _ = read_table(table(f"a,b\n1,{cells[0]}\n2,{cells[1]}\n"), "b")
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_a_name_goes_before_a_number_but_not_for_an_integer(table):
+    path = table("1,a,b\n5,6,7\n")
+    assert read_table(path, "1")[1].tolist() == [5]
+    assert read_table(path, 1)[1].tolist() == [6]
+
+
+BAD = {
+    "text": ("a,city\n1,2\n3,Paris\n", None, "column 'city' holds text ('Paris' in row 3)"),
+    "text after a blank": ("a,b\n\n1,x\n", None, "column 'b' holds text ('x' in row 3)"),
+    "underscore": ("a\n1_000\n", None, "column 'a' holds text ('1_000' in row 2)"),
+    "short row": ("a,b,c\n1,2,3\n4,5\n", None, "expected 3 cells in each row"),
+    "row named": ("a,b\n1,2\n3,4,5\n", None, "row 3 has 3"),
+    "empty": ("", None, "found none"),
+    "only blank lines": ("\n\n", None, "found none"),
+    "only names": ("a,b\n", None, "found none"),
+    "not text": (b"\xff\xfe\x00\x81", None, "expected text in UTF-8"),
+    "immense cell": ("a\n" + "1" * 200_000, None, "expected a table as text"),
+    "unknown label": ("width,height\n1,2\n", "hieght", "got 'hieght'; columns: width, height."),
+    "suggestion": ("width,height\n1,2\n", "hieght", "Did you mean 'height'?"),
+    "label too far": ("a,b\n1,2\n", 2, "its number from 0 to 1, got 2"),
+    "label twice": ("a,a,b\n1,2,3\n", "a", "the name of one column"),
+    "label alone": ("a\n1\n", "a", "expected features beside the label"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_table_is_named_in_one_line(table, name):
+    content, label, words = BAD[name]
+    with pytest.raises(ValueError, match=r"table\.csv: ") as caught:
+        read_table(table(content), label)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_table(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a table"):
+        read_table(tmp_path / "nowhere.csv")
+
+
+def test_a_large_table_is_read_fast(table):
+    line = ",".join(f"{j}.25" for j in range(20)) + "\n"
+    path = table(line * 20_000)
+    start = time.perf_counter()
+    X, _, _ = read_table(path)
+    assert X.shape == (20_000, 20)
+    assert time.perf_counter() - start < 5  # about a tenth of a second
