@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 
 from isthmus import io
 from isthmus.cli import INTERRUPTED, fields_given
-from isthmus.commands.show import print_summary
+from isthmus.commands.show import number_text, print_summary
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.estimators import ESTIMATORS, LatentEstimator
@@ -30,43 +32,57 @@ REPORT = "report.html"
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, save, summarise, draw; return the exit code."""
-    say = (lambda *lines: None) if arguments.quiet else _say
     estimator = _estimator(arguments)
     data = load_data(
         arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
     )
-    folder = _claim(arguments, data)
-    train, X_test, y_test = _hold_out(data, estimator.random_state or 0)
-    say(_opening(estimator, train, len(X_test)), *data.notes)
+    folder = _folder(arguments, data)
+    with _claimed(folder):
+        return _train(estimator, data, folder, arguments.quiet)
 
-    recorder = SampleRecorder()
-    code = 0
+
+def _train(estimator: LatentEstimator, data: Dataset, folder: Path, quiet: bool) -> int:
+    train, X_test, y_test = _hold_out(data, estimator.random_state or 0)
+    if not quiet:
+        _say(_opening(estimator, train, len(X_test)), *data.notes)
+    recorder, code = SampleRecorder(), 0
     try:
         estimator.fit(train.X, train.y, callbacks=[recorder])
     except KeyboardInterrupt as stop:
         if not hasattr(estimator, "model_"):
             raise
-        say(str(stop), "saving what there is …")
+        _say(str(stop))
         code = INTERRUPTED
-
-    # The model first: whatever happens to the pictures, the work is safe.
+    # The model first: whatever happens to the numbers and pictures, the work is safe.
     io.save(estimator, folder, data.fingerprint)
     summary = held_out_summary(estimator, train.X, X_test, y_test)
     io.save(estimator, folder, data.fingerprint, summary)
-    page = write_report(
+    page = _report(estimator, folder, data, X_test, y_test, recorder, summary)
+    if not quiet:
+        print_summary(estimator, summary, folder, page)
+    return code
+
+
+def _report(
+    estimator: LatentEstimator,
+    folder: Path,
+    data: Dataset,
+    X_test: Any,
+    y_test: Any,
+    recorder: SampleRecorder,
+    summary: dict[str, float],
+) -> Path:
+    return write_report(
         folder / REPORT,
         estimator=estimator,
         X=X_test,
         y=y_test,
         samples=recorder.pictures(estimator),
-        summary=list(summary.items()),
+        summary=[(name, number_text(value)) for name, value in summary.items()],
         settings=io.read_config(folder)["params"],
         title=f"{type(estimator).__name__} on {data.name}",
         notes=data.notes,
     )
-    if not arguments.quiet:
-        print_summary(estimator, summary, folder, page)
-    return code
 
 
 def _say(*lines: str) -> None:
@@ -84,20 +100,20 @@ def _estimator(arguments: argparse.Namespace) -> LatentEstimator:
     return estimator
 
 
-def _claim(arguments: argparse.Namespace, data: Dataset) -> Path:
-    """Make the run's folder, before anything is computed."""
+def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
+    """Return the folder of the run: one that may be written over, or a new name."""
     if arguments.out is None:
-        folder = _unused(Path("runs") / f"{data.name}-{arguments.model}")
-    else:
-        folder = Path(arguments.out)
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"--out {folder} is a file; name a folder.")
-        if folder.is_dir() and any(folder.iterdir()):
-            _clear(folder, arguments.force)
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".writable"
-    probe.touch()
-    probe.unlink()
+        return _unused(Path("runs") / f"{data.name}-{arguments.model}")
+    folder = Path(arguments.out)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {folder} is a file; name a folder.")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not arguments.force:
+            raise ValueError(f"{folder} is not empty; add --force to replace the run in it.")
+        if not (folder / io.CONFIG).is_file():
+            raise ValueError(
+                f"{folder} holds something that is no run; --force replaces only runs."
+            )
     return folder
 
 
@@ -108,13 +124,27 @@ def _unused(folder: Path) -> Path:
     return free
 
 
-def _clear(folder: Path, force: bool) -> None:
-    if not force:
-        raise ValueError(f"{folder} is not empty; add --force to replace the run in it.")
-    if not (folder / io.CONFIG).is_file():
-        raise ValueError(f"{folder} holds something that is no run; --force replaces only runs.")
-    for name in (io.CONFIG, io.WEIGHTS, io.HISTORY, REPORT):
-        (folder / name).unlink(missing_ok=True)
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Make the folder before anything is computed; take it away if nothing came of it.
+
+    A run that is to be replaced stays as it is until the new one is written over it.
+    """
+    made = [p for p in (folder, *folder.parents) if not p.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder}: {error.strerror}; name another --out."
+        ) from None
+    try:
+        yield
+    finally:
+        for p in made:
+            if p.is_dir() and not any(p.iterdir()):
+                p.rmdir()
 
 
 def _hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:

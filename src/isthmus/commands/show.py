@@ -11,7 +11,7 @@ from rich.table import Table
 
 from isthmus.estimators import LatentEstimator
 
-__all__ = ["print_summary", "print_table"]
+__all__ = ["number_text", "print_summary", "print_table"]
 
 
 def print_summary(
@@ -35,8 +35,18 @@ def print_table(title: str, rows: dict[str, Any]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(justify="right", overflow="fold")
     for name, value in rows.items():
-        text = f"{value:,.2f}" if isinstance(value, float) and abs(value) >= 1 else str(value)
-        if isinstance(value, float) and abs(value) < 1:
-            text = f"{value:.4g}"
-        table.add_row(escape(name), escape(text))
+        table.add_row(escape(name), escape(number_text(value)))
     Console(highlight=False).print(table)
+
+
+def number_text(value: Any) -> str:
+    """Return a number with as many digits as a person reads; other things as they are.
+
+    Examples
+    --------
+    >>> number_text(-1234.567), number_text(0.012345), number_text(7)
+    ('-1,234.57', '0.01234', '7')
+    """
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
+    return str(value)

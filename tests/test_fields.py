@@ -1,0 +1,61 @@
+from dataclasses import dataclass
+
+import pytest
+
+from isthmus.fields import check_fields, describe, nearest, param, params_of
+from isthmus.rows import ROWS, VAE, Autoencoder, SparseAutoencoder
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_is_sound_as_it_stands(name):
+    check_fields(ROWS[name]())
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (VAE(n_components=0), "n_components must be an integer of at least 1, got 0"),
+        (VAE(n_components=2.5), "n_components must be an integer"),
+        (VAE(n_components=True), "n_components must be an integer"),
+        (VAE(n_components=None), "n_components must be an integer"),
+        (VAE(epochs=0), "epochs must be an integer of at least 1 or None"),
+        (VAE(learning_rate=0), "learning_rate must be a number above 0"),
+        (VAE(learning_rate=float("nan")), "learning_rate must be a number above 0"),
+        (VAE(validation_fraction=1), "of at least 0 and below 1"),
+        (VAE(hidden=400), "hidden must be a sequence of integers"),
+        (VAE(hidden=(400, 0)), "hidden must be a sequence of integers of at least 1"),
+        (VAE(likelihood="bernouli"), "Did you mean 'bernoulli'"),
+        (VAE(backbone="cnn"), "backbone must be one of 'mlp', 'conv'"),
+        (SparseAutoencoder(penalty="l2"), "penalty must be one of 'l1', 'kl'"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_named_with_what_was_expected(row, message):
+    with pytest.raises(ValueError, match=message):
+        check_fields(row)
+
+
+def test_numpy_numbers_lists_and_callables_are_taken():
+    numpy = pytest.importorskip("numpy")
+    check_fields(VAE(n_components=numpy.int64(3), hidden=[8, 4], learning_rate=numpy.float32(1)))
+    check_fields(VAE(backbone=lambda shapes: None, patience=None))
+
+
+def test_one_declaration_gives_default_help_and_bounds():
+    @dataclass(kw_only=True)
+    class Mine:
+        speed: float = param(2.0, "How fast.", above=0)
+
+    declared = params_of(Mine)["speed"]
+    assert (declared.name, declared.default, declared.help) == ("speed", 2.0, "How fast.")
+    assert declared.expected == "a number above 0"
+    assert "speed : a number above 0, default=2.0" in describe(Mine)
+
+
+def test_a_choice_that_makes_the_model_is_no_setting():
+    assert "beta" not in params_of(VAE)
+    assert "corruption" not in params_of(Autoencoder)
+
+
+def test_nearest_suggests_only_what_is_near():
+    assert nearest("vea", ROWS) == " Did you mean 'vae'?"
+    assert nearest("zebra", ROWS) == ""
