@@ -49,6 +49,8 @@ class Shapes:
         Numbers the decoder returns for each feature.
     context : int
         Numbers of context beside x and beside z; 0 for none.
+    inputs : tuple of int, optional
+        Shape of one example as the encoder sees it, where that is another than `features`.
     """
 
     features: tuple[int, ...]
@@ -56,6 +58,12 @@ class Shapes:
     posterior_outputs: int = 1
     likelihood_outputs: int = 1
     context: int = 0
+    inputs: tuple[int, ...] | None = None
+
+    @property
+    def encoder_inputs(self) -> tuple[int, ...]:
+        """Shape of one example as the encoder sees it."""
+        return self.features if self.inputs is None else self.inputs
 
     @property
     def n_features(self) -> int:
@@ -119,7 +127,7 @@ def mlp(
     (torch.Size([5, 40]), torch.Size([5, 784]))
     """
     hidden = list(hidden)
-    down = [shapes.n_features, *hidden, shapes.encoder_outputs]
+    down = [math.prod(shapes.encoder_inputs), *hidden, shapes.encoder_outputs]
     up = [shapes.code, *hidden[::-1], shapes.decoder_outputs]
     return (
         Dense(down, nonlinearity, shapes.context),

@@ -74,7 +74,14 @@ def build_model(
     """
     posterior = POSTERIORS[row.posterior_family]((row.n_components,), code_activation(row))
     p_of_x = LIKELIHOODS[likelihood](features)
-    shapes = Shapes(features, row.n_components, posterior.n_outputs, p_of_x.n_outputs, n_context)
+    shapes = Shapes(
+        features,
+        row.n_components,
+        posterior.n_outputs,
+        p_of_x.n_outputs,
+        n_context,
+        p_of_x.input_shape,
+    )
     encoder, decoder = _networks(row, shapes)
     prior = None if row.prior is None else PRIORS[row.prior](row.n_components)
     return LatentVariableModel(encoder, decoder, posterior, p_of_x, prior, log_unit)
@@ -121,7 +128,7 @@ def _checked(networks: Any, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.M
     encoder, decoder = networks
     context = (torch.zeros(2, shapes.context),) if shapes.context else ()
     for name, network, x, wanted in (
-        ("encoder", encoder, torch.zeros(2, *shapes.features), shapes.encoder_outputs),
+        ("encoder", encoder, torch.zeros(2, *shapes.encoder_inputs), shapes.encoder_outputs),
         ("decoder", decoder, torch.zeros(2, shapes.code), shapes.decoder_outputs),
     ):
         with torch.no_grad():

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution
 
@@ -49,8 +52,10 @@ class Family(nn.Module):
     To add a family, subclass it: set `n_outputs`, the numbers it reads for each feature (or
     latent dimension), and write `build`, which receives them one tensor each and returns a
     `torch.distributions.Distribution` whose ``log_prob`` keeps the feature axes. Distributions
-    of a posterior must also have ``rsample(shape, generator=...)``. List it in
-    ``tests/test_parts.py``, where the contract tests take it up.
+    of a posterior must also have ``rsample(shape, generator=..., noise=...)``. Where the mean is
+    not the value to show, override `center`; where data are no good input for a network as they
+    are, override `embed` and `input_shape`; where not every value can be, override `check`.
+    Name it in the tables of `isthmus.build`, where the contract tests take it up.
 
     Parameters
     ----------
@@ -68,6 +73,22 @@ class Family(nn.Module):
         """Return the distribution of the given numbers, each of shape (*batch, *shape)."""
         raise NotImplementedError
 
+    def center(self, p: Distribution) -> Tensor:
+        """Return the value that stands for p: its mean."""
+        return p.mean
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return data as an encoder is to see them: as they are."""
+        return x
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one embedded example."""
+        return self.shape
+
+    def check(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError where an array holds values that cannot be, in one line."""
+
     def forward(self, outputs: Tensor, batch: tuple[int, ...] | None = None) -> Distribution:
         """Return the distribution over (*batch, *shape) of what a network returned.
 
@@ -75,8 +96,15 @@ class Family(nn.Module):
         its rows stand for, one axis where not given.
         """
         batch = outputs.shape[:1] if batch is None else batch
-        split = outputs.reshape(*batch, self.n_outputs, *self.shape)
-        return self.build(*split.unbind(len(batch)))
+        return self.build(*self._split(outputs, batch))
+
+    def _split(self, outputs: Tensor, batch: tuple[int, ...]) -> tuple[Tensor, ...]:
+        return outputs.reshape(*batch, self.n_outputs, *self.shape).unbind(len(batch))
+
+    @property
+    def total_outputs(self) -> int:
+        """Numbers read for one example."""
+        return self.n_outputs * math.prod(self.shape)
 
 
 class PointMass(Family):
@@ -138,6 +166,14 @@ class BernoulliFamily(Family):
 
     Then the log-probability is minus the cross-entropy, as usual for grey pictures.
     """
+
+    def check(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError for values outside [0, 1]."""
+        if x.dtype != np.uint8 and (x.min() < 0 or x.max() > 1):
+            raise ValueError(
+                f"likelihood 'bernoulli' is for values between 0 and 1, but X goes from "
+                f"{x.min():g} to {x.max():g}; scale X, or use likelihood='gaussian'."
+            )
 
     def build(self, *outputs: Tensor) -> Bernoulli:
         """Return the Bernoullis of the one output, read as logits."""

@@ -67,6 +67,7 @@ class LatentVariableModel(nn.Module):
 
     def encode(self, x: Tensor, c: Tensor | None = None) -> Distribution:
         """Return q(z | x, c) for x (n, *features)."""
+        x = self.likelihood.embed(x)
         return self.posterior(self.encoder(x) if c is None else self.encoder(x, c))
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:

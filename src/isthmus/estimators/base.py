@@ -16,7 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
-from isthmus.build import build_model, build_objective
+from isthmus.build import LIKELIHOODS, build_model, build_objective
 from isthmus.distributions import draw, isolated_rng
 from isthmus.estimators.border import (
     Scaler,
@@ -28,7 +28,6 @@ from isthmus.estimators.border import (
     row_noise,
 )
 from isthmus.estimators.choices import (
-    check_support,
     fresh_seed,
     resolve_likelihood,
     resolve_scaling,
@@ -183,6 +182,7 @@ or (n, channels, time)
         generator = self._generator()
         X = read(self, X, reset=True)
         self.likelihood_ = resolve_likelihood(self.likelihood, X)
+        LIKELIHOODS[self.likelihood_](self.feature_shape_).check(X)
         self.scaling_ = resolve_scaling(self.scaling, self.likelihood_, X)
         self.scaler_ = Scaler.fit(X, self.scaling_)
         self.context_ = self._learn_context(y, len(X))
@@ -203,7 +203,7 @@ or (n, channels, time)
 
     def _rows(self, X: Any, y: Any) -> Rows:
         X = read(self, X, reset=False)
-        check_support(self.likelihood_, X)
+        self.model_.likelihood.check(X)
         return self._as_rows(X, y)
 
     def _as_rows(self, X: Array, y: Any) -> Rows:
@@ -272,7 +272,7 @@ or (n, channels, time)
         Z, c = self._enter_codes(Z, condition)
 
         def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
-            return (self.model_.decode(z, c).mean,)
+            return (self.model_.reconstruct(z, c),)
 
         (X,) = self._run(decode, Z, c, codes=True)
         return self.scaler_.from_model(X).astype(Z.dtype)
@@ -282,7 +282,7 @@ or (n, channels, time)
         X, c = self._enter(X, condition)
 
         def reconstruct(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
-            return (self.model_.decode(self.model_.encode(x, c).mean, c).mean,)
+            return (self.model_.reconstruct(self.model_.encode(x, c).mean, c),)
 
         (out,) = self._run(reconstruct, X, c)
         return self.scaler_.from_model(out).astype(float_type(X))
@@ -298,7 +298,7 @@ or (n, channels, time)
         Fixing a broken ELBO (Alemi, Poole, Fischer, Dillon, Saurous, Murphy, 2018).
         """
         X, c = self._enter(X, condition)
-        check_support(self.likelihood_, X)
+        self.model_.likelihood.check(X)
         model, samples = self.model_, SCORE_SAMPLES if self.prior is not None else 1
 
         def terms(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
@@ -368,8 +368,8 @@ or (n, channels, time)
         Z = draw(p, generator, (n_samples,) if one_for_all else ()).cpu().numpy()
 
         def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
-            p = self.model_.decode(z, c)
-            return (draw(p, generator) if noise else p.mean,)
+            model = self.model_
+            return (draw(model.decode(z, c), generator) if noise else model.reconstruct(z, c),)
 
         (X,) = self._run(decode, Z, c, codes=True)
         return self.scaler_.from_model(X).astype(np.float32)

@@ -8,37 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_support", "fresh_seed", "resolve_likelihood", "resolve_scaling"]
+__all__ = ["fresh_seed", "resolve_likelihood", "resolve_scaling"]
 
 Array = NDArray[Any]
+SCALABLE = ("gaussian", "laplace")  # likelihoods of real numbers, by how their names begin
 
 
 def resolve_likelihood(name: str, X: Array) -> str:
     """Return the likelihood to use for data: bytes and [0, 1] are bernoulli by default."""
     if name == "auto":
         return "bernoulli" if X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1) else "gaussian"
-    check_support(name, X)
     return name
-
-
-def check_support(likelihood: str, X: Array) -> None:
-    """Raise a ValueError where values of X are none that the likelihood can have."""
-    if likelihood != "bernoulli" or X.dtype == np.uint8:
-        return
-    if X.min() < 0 or X.max() > 1:
-        raise ValueError(
-            "likelihood 'bernoulli' is for values between 0 and 1, but X goes from "
-            f"{X.min():g} to {X.max():g}; scale X, or use likelihood='gaussian'."
-        )
 
 
 def resolve_scaling(name: str, likelihood: str, X: Array) -> str:
     """Return the scaling to use: none for a bernoulli, by feature for tables, else by one scale."""
-    if likelihood == "bernoulli":
+    if not likelihood.startswith(SCALABLE):
         if name in ("standard", "global"):
             raise ValueError(
-                f"scaling={name!r} would take values out of [0, 1], where "
-                "likelihood 'bernoulli' needs them; use scaling='none' or 'auto'."
+                f"scaling={name!r} would take values to where likelihood {likelihood!r} has none; "
+                "use scaling='none' or 'auto'."
             )
         return "none"
     if name == "auto":
