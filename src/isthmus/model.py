@@ -79,6 +79,10 @@ class LatentVariableModel(nn.Module):
         context = c.expand(*batch, c.shape[-1]).reshape(len(flat), -1)
         return self.likelihood(self.decoder(flat, context), batch)
 
+    def reconstruct(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return the value that stands for p(x | z, c), its mean as a rule."""
+        return self.likelihood.center(self.decode(z, c))
+
     def log_likelihood(self, p: Distribution, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return log p(x | z) in nats, summed over the (observed) features.
 

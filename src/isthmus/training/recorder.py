@@ -55,7 +55,7 @@ class SampleRecorder(Callback):
         generator = torch.Generator(trainer.generator.device).manual_seed(0)
         z = draw(p, generator, (self.n,) if one_for_all else ())
         was_training = model.training
-        self.taken.append((epoch, model.eval().decode(z, self.c).mean.cpu().numpy()))
+        self.taken.append((epoch, model.eval().reconstruct(z, self.c).cpu().numpy()))
         model.train(was_training)
 
     def pictures(self, estimator: Any) -> list[tuple[int, NDArray[Any]]]:
