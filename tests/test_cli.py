@@ -86,7 +86,7 @@ def test_each_flag_says_whose_it_is():
     groups = field_groups()
     names = [p.name for group in groups.values() for p in group]
     assert len(names) == len(set(names))
-    assert [p.name for p in groups["only beta-vae"]] == ["beta"]
+    assert [p.name for p in groups["only beta-vae"]] == ["beta", "capacity", "decomposed"]
 
 
 def test_data_by_path_with_labels(tmp_path):

@@ -1,4 +1,4 @@
-"""Backbones: the two networks of a model, made for given shapes.
+"""Dense backbones, and what every backbone is: the two networks of a model, made for given shapes.
 
 A backbone is a function ``(shapes) -> (encoder, decoder)``. The encoder takes x (n, *features)
 and returns (n, shapes.encoder_outputs); the decoder takes z (n, shapes.code) and returns
@@ -12,12 +12,20 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BACKBONES", "NONLINEARITIES", "Backbone", "Dense", "Shapes", "conv", "mlp"]
+__all__ = [
+    "NONLINEARITIES",
+    "Backbone",
+    "Dense",
+    "Gated",
+    "Shapes",
+    "gated",
+    "linear_layer",
+    "mlp",
+]
 
 NONLINEARITIES: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -28,9 +36,6 @@ NONLINEARITIES: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "leaky-relu": nn.LeakyReLU,
 }
-
-SMALLEST_SIDE = 4  # strided layers stop here
-MOST_CHANNELS = 256
 
 
 @dataclass(frozen=True)
@@ -84,30 +89,63 @@ class Shapes:
 Backbone = Callable[[Shapes], tuple[nn.Module, nn.Module]]
 
 
+class Gated(nn.Module):
+    """A linear layer whose outputs are each multiplied by a gate between 0 and 1.
+
+    Source: Language modeling with gated convolutional networks (Dauphin, Fan, Auli, Grangier,
+    2017).
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.value, self.gate = nn.Linear(n_in, n_out), nn.Linear(n_in, n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_in) to (n, n_out)."""
+        return self.value(x) * torch.sigmoid(self.gate(x))
+
+
+def linear_layer(nonlinearity: str) -> Callable[[int, int], nn.Module]:
+    """Return what makes a linear layer and the function after it."""
+    return lambda n_in, n_out: nn.Sequential(nn.Linear(n_in, n_out), NONLINEARITIES[nonlinearity]())
+
+
 class Dense(nn.Module):
-    """Dense layers on the flattened input, the context beside it.
+    """Dense layers on the flattened input, the context beside it; the last is linear.
 
     Parameters
     ----------
     widths : sequence of int
         Input, hidden and output widths.
-    nonlinearity : str
+    layer : callable
+        (n_in, n_out) to a hidden layer with its function.
     context : int
         Numbers of context joined to the input.
+    dropout : float
+        Share of hidden units dropped while training.
 
     Examples
     --------
-    >>> Dense([4, 8, 2], context=3)(torch.zeros(5, 2, 2), torch.zeros(5, 3)).shape
+    >>> Dense([4, 8, 2], linear_layer("relu"), context=3)(
+    ...     torch.zeros(5, 2, 2), torch.zeros(5, 3)
+    ... ).shape
     torch.Size([5, 2])
     """
 
-    def __init__(self, widths: Sequence[int], nonlinearity: str = "relu", context: int = 0) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int],
+        layer: Callable[[int, int], nn.Module],
+        context: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        first, *rest = widths
+        first, *hidden, last = widths
         layers: list[nn.Module] = []
-        for n_in, n_out in zip([first + context, *rest], rest, strict=False):
-            layers += [nn.Linear(n_in, n_out), NONLINEARITIES[nonlinearity]()]
-        self.layers = nn.Sequential(*layers[:-1])  # no function after the last
+        for n_in, n_out in itertools.pairwise([first + context, *hidden]):
+            layers += [layer(n_in, n_out)] + [nn.Dropout(dropout)] * (dropout > 0)
+        layers.append(nn.Linear([first + context, *hidden][-1], last))
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Map (n, *shape) and (n, context) to (n, widths[-1])."""
@@ -116,7 +154,11 @@ class Dense(nn.Module):
 
 
 def mlp(
-    shapes: Shapes, hidden: Sequence[int] = (400,), nonlinearity: str = "relu"
+    shapes: Shapes,
+    hidden: Sequence[int] = (400,),
+    nonlinearity: str = "relu",
+    dropout: float = 0.0,
+    layer: Callable[[int, int], nn.Module] | None = None,
 ) -> tuple[nn.Module, nn.Module]:
     """Make a dense encoder and its mirror image.
 
@@ -126,139 +168,20 @@ def mlp(
     >>> encoder(torch.zeros(5, 28, 28)).shape, decoder(torch.zeros(5, 20)).shape
     (torch.Size([5, 40]), torch.Size([5, 784]))
     """
-    hidden = list(hidden)
+    layer = layer or linear_layer(nonlinearity)
     down = [math.prod(shapes.encoder_inputs), *hidden, shapes.encoder_outputs]
-    up = [shapes.code, *hidden[::-1], shapes.decoder_outputs]
+    up = [shapes.code, *list(hidden)[::-1], shapes.decoder_outputs]
     return (
-        Dense(down, nonlinearity, shapes.context),
-        Dense(up, nonlinearity, shapes.context),
+        Dense(down, layer, shapes.context, dropout),
+        Dense(up, layer, shapes.context, dropout),
     )
 
 
-class Then(nn.Module):
-    """One network after another, the context given to the one that takes it."""
-
-    def __init__(self, dense: nn.Module, convolutions: nn.Module, *, dense_first: bool) -> None:
-        super().__init__()
-        self.dense, self.convolutions, self.dense_first = dense, convolutions, dense_first
-
-    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Run both in turn."""
-        if self.dense_first:
-            return self.convolutions(self.dense(x, c))
-        return self.dense(self.convolutions(x), c)
-
-
-def conv(
-    shapes: Shapes, hidden: Sequence[int] = (400,), nonlinearity: str = "relu", axes: int = 2
+def gated(
+    shapes: Shapes,
+    hidden: Sequence[int] = (300, 300),
+    nonlinearity: str = "relu",
+    dropout: float = 0.0,
 ) -> tuple[nn.Module, nn.Module]:
-    """Make strided convolutions with batch norm, dense layers, and their mirror image.
-
-    Each layer halves the sides (rounding up) until one is at most four; the first has 32
-    channels, each next twice as many, up to 256. Any size of picture or length of signal.
-
-    Parameters
-    ----------
-    shapes : Shapes
-        Features (height, width) or (channels, height, width); for ``axes=1`` (time,) or
-        (channels, time).
-    hidden : sequence of int
-        Widths of dense layers between the convolutions and the code.
-    nonlinearity : str
-    axes : {1, 2}
-        Axes along which to convolve.
-
-    Examples
-    --------
-    >>> encoder, decoder = conv(Shapes((3, 30, 17), 8, posterior_outputs=2))
-    >>> encoder(torch.zeros(5, 3, 30, 17)).shape, decoder(torch.zeros(5, 8)).shape
-    (torch.Size([5, 16]), torch.Size([5, 3, 30, 17]))
-    """
-    channels, sizes = _stages(shapes.features, axes)
-    down = _downward(channels, sizes, nonlinearity, axes)
-    up = _upward(channels, sizes, shapes.likelihood_outputs, nonlinearity, axes)
-    n_middle = channels[-1] * math.prod(sizes[-1])
-    return (
-        Then(
-            Dense([n_middle, *hidden, shapes.encoder_outputs], nonlinearity, shapes.context),
-            down,
-            dense_first=False,
-        ),
-        Then(
-            Dense([shapes.code, *list(hidden)[::-1], n_middle], nonlinearity, shapes.context),
-            up,
-            dense_first=True,
-        ),
-    )
-
-
-def _stages(features: tuple[int, ...], axes: int) -> tuple[list[int], list[tuple[int, ...]]]:
-    """Return the channels and the sides before each layer and after the last."""
-    if len(features) not in (axes, axes + 1):
-        kind = {1: "signals (n, [channels,] time)", 2: "pictures (n, [channels,] height, width)"}
-        raise ValueError(
-            f"this convolutional backbone is for {kind[axes]}, but one example of X has shape "
-            f"{features}; reshape X or use backbone='mlp'."
-        )
-    channels = [features[0] if len(features) == axes + 1 else 1]
-    sizes = [tuple(features[-axes:])]
-    while len(sizes) == 1 or min(sizes[-1]) > SMALLEST_SIDE:
-        sizes.append(tuple(math.ceil(s / 2) for s in sizes[-1]))
-        channels.append(min(32 * 2 ** (len(sizes) - 2), MOST_CHANNELS))
-    return channels, sizes
-
-
-def _downward(
-    channels: list[int], sizes: list[tuple[int, ...]], nonlinearity: str, axes: int
-) -> nn.Sequential:
-    Conv, Norm = ((nn.Conv1d, nn.BatchNorm1d), (nn.Conv2d, nn.BatchNorm2d))[axes - 1]
-    layers: list[nn.Module] = [Reshape(channels[0], *sizes[0])]
-    for n_in, n_out in itertools.pairwise(channels):
-        # The norm that follows has an offset of its own.
-        layers += [Conv(n_in, n_out, 3, stride=2, padding=1, bias=False), Norm(n_out)]
-        layers += [NONLINEARITIES[nonlinearity]()]
-    return nn.Sequential(*layers)
-
-
-def _upward(
-    channels: list[int], sizes: list[tuple[int, ...]], outputs: int, nonlinearity: str, axes: int
-) -> nn.Sequential:
-    Conv: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d)[axes - 1]
-    Norm = (nn.BatchNorm1d, nn.BatchNorm2d)[axes - 1]
-    layers: list[nn.Module] = [NONLINEARITIES[nonlinearity](), Reshape(channels[-1], *sizes[-1])]
-    for i in range(len(channels) - 1, 0, -1):
-        last = i == 1
-        n_out = channels[0] * outputs if last else channels[i - 1]
-        # A side s became ceil(s / 2); the padding says which of the two s it was.
-        extra = tuple(
-            big - (2 * small - 1) for big, small in zip(sizes[i - 1], sizes[i], strict=True)
-        )
-        layers += [Conv(channels[i], n_out, 3, 2, 1, output_padding=extra, bias=last)]
-        layers += [] if last else [Norm(n_out), NONLINEARITIES[nonlinearity]()]
-    return nn.Sequential(*layers)
-
-
-class Reshape(nn.Module):
-    """Give each row a shape."""
-
-    def __init__(self, *shape: int) -> None:
-        super().__init__()
-        self.shape = shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, ...) to (n, *shape)."""
-        return x.reshape(len(x), *self.shape)
-
-
-def conv1d(
-    shapes: Shapes, hidden: Sequence[int] = (400,), nonlinearity: str = "relu"
-) -> tuple[nn.Module, nn.Module]:
-    """Make `conv` along one axis: for signals (n, time) or (n, channels, time)."""
-    return conv(shapes, hidden, nonlinearity, axes=1)
-
-
-BACKBONES: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {
-    "mlp": mlp,
-    "conv": conv,
-    "conv1d": conv1d,
-}
+    """Make `mlp` of gated layers, which take the place of the nonlinearity."""
+    return mlp(shapes, hidden, nonlinearity, dropout, Gated)

@@ -9,16 +9,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.backbones import BACKBONES, Shapes
-from isthmus.corruptions import CORRUPTIONS
+from isthmus.backbones import Shapes, gated, mlp
+from isthmus.bounds import (
+    Bound,
+    Capacity,
+    Decomposed,
+    Elbo,
+    FreeBits,
+    ImportanceWeighted,
+    mean_kl,
+)
+from isthmus.convolutions import conv, conv1d, resnet
+from isthmus.corruptions import CORRUPTIONS, Binarize
 from isthmus.families import BernoulliFamily, Family, NormalFamily, PointMass
 from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective
 from isthmus.penalties import L1, Contractive, KLSparsity, Penalty
-from isthmus.priors import Prior, StandardNormal
+from isthmus.posteriors import FlowFamily, FullNormalFamily
+from isthmus.priors import FlowPrior, MixtureOfNormals, Prior, StandardNormal, VampPrior
 from isthmus.rows import Parts
+from isthmus.schedules import SCHEDULES
 
-__all__ = ["LIKELIHOODS", "PENALTIES", "POSTERIORS", "PRIORS", "build_model", "build_objective"]
+__all__ = [
+    "BACKBONES",
+    "LIKELIHOODS",
+    "PENALTIES",
+    "POSTERIORS",
+    "PRIORS",
+    "build_model",
+    "build_objective",
+]
 
 Shape = tuple[int, ...]
 
@@ -26,6 +46,8 @@ POSTERIORS: dict[str, Callable[[Shape, str], Family]] = {
     "delta": lambda shape, act: PointMass(shape, act),
     "normal": lambda shape, act: NormalFamily(shape, "log-variance", act),
     "normal-softplus": lambda shape, act: NormalFamily(shape, "softplus", act),
+    "full-normal": lambda shape, act: FullNormalFamily(shape),
+    "flow": lambda shape, act: FlowFamily(shape),
 }
 
 LIKELIHOODS: dict[str, Callable[[Shape], Family]] = {
@@ -33,11 +55,31 @@ LIKELIHOODS: dict[str, Callable[[Shape], Family]] = {
     "gaussian": lambda shape: NormalFamily(shape, "shared"),
 }
 
-PRIORS: dict[str, Callable[[int], Prior]] = {"standard": StandardNormal}
+#: (row, shapes, likelihood) to a prior.
+PRIORS: dict[str, Callable[[Any, Shapes, str], Prior]] = {
+    "standard": lambda row, shapes, likelihood: StandardNormal(shapes.code),
+    "mixture": lambda row, shapes, likelihood: MixtureOfNormals(shapes.code, row.prior_modes),
+    "vamp": lambda row, shapes, likelihood: VampPrior(
+        shapes.code,
+        row.prior_modes,
+        shapes.features,
+        shapes.context,
+        *((0.0, 1.0) if "bernoulli" in likelihood else (None, None)),
+    ),
+    "flow": lambda row, shapes, likelihood: FlowPrior(shapes.code, shapes.context),
+}
+
+BACKBONES: dict[str, Callable[..., tuple[torch.nn.Module, torch.nn.Module]]] = {
+    "mlp": mlp,
+    "gated": gated,
+    "conv": conv,
+    "resnet": resnet,
+    "conv1d": conv1d,
+}
 
 PENALTIES: dict[str, Callable[[Any], Penalty]] = {
-    "l1": lambda row: L1(row.penalty_weight),
-    "kl": lambda row: KLSparsity(row.penalty_weight, row.sparsity_target),
+    "l1": lambda row: L1(_weight(row, 0.05)),
+    "kl": lambda row: KLSparsity(_weight(row, 1.0), row.sparsity_target),
     "contractive": lambda row: Contractive(row.penalty_weight),
 }
 
@@ -83,31 +125,85 @@ def build_model(
         p_of_x.input_shape,
     )
     encoder, decoder = _networks(row, shapes)
-    prior = None if row.prior is None else PRIORS[row.prior](row.n_components)
+    prior = None if row.prior is None else PRIORS[row.prior](row, shapes, likelihood)
     return LatentVariableModel(encoder, decoder, posterior, p_of_x, prior, log_unit)
 
 
-def build_objective(row: Parts) -> Objective:
+def build_objective(row: Parts, n_rows: int = 1, steps_per_epoch: int = 1) -> Objective:
     """Make the objective of a row.
+
+    Parameters
+    ----------
+    row : Parts
+    n_rows : int
+        Size of the data set.
+    steps_per_epoch : int
+        Optimiser steps in an epoch, by which schedules in epochs are counted.
 
     Examples
     --------
     >>> from isthmus.rows import BetaVAE
-    >>> build_objective(BetaVAE(beta=2.0)).beta
+    >>> build_objective(BetaVAE(beta=2.0)).weight_of_kl(step=0)
     2.0
     """
+    _check_combination(row)
+    steps = row.beta_epochs * steps_per_epoch
+    corruption = row.corruption
+    return Objective(
+        # In the decomposed KL β stands before one part only, and the schedule before all.
+        beta=SCHEDULES[row.beta_schedule](1.0 if row.decomposed else row.beta, steps),
+        bound=_bound(row, n_rows, steps),
+        penalties=() if row.penalty is None else (PENALTIES[row.penalty](row),),
+        corruption=corruption and CORRUPTIONS[corruption](row.corruption_level),  # type: ignore
+        observe=Binarize() if row.binarize else None,
+        condition_dropout=getattr(row, "condition_dropout", 0.0),
+        n_samples=row.n_samples,
+    )
+
+
+def _bound(row: Parts, n_rows: int, steps: int) -> Bound:
+    if row.bound != "elbo":
+        return ImportanceWeighted(doubly=row.bound == "dreg")
+    if row.decomposed:
+        return Elbo(Decomposed(n_rows, correlation=row.beta))
+    if row.capacity is not None:
+        return Elbo(Capacity(row.capacity, steps))
+    return Elbo(FreeBits(row.free_bits) if row.free_bits else mean_kl)
+
+
+def _check_combination(row: Parts) -> None:
+    """Raise a ValueError for choices that exclude each other."""
     if row.penalty == "kl" and code_activation(row) != "sigmoid":
         raise ValueError(
             "penalty='kl' compares activities between 0 and 1: it needs activation='sigmoid' (or "
             f"'auto'), got {code_activation(row)!r}."
         )
-    corruption = row.corruption
-    return Objective(
-        beta=row.beta,
-        penalties=() if row.penalty is None else (PENALTIES[row.penalty](row),),
-        corruption=corruption and CORRUPTIONS[corruption](row.corruption_level),  # type: ignore
-        condition_dropout=getattr(row, "condition_dropout", 0.0),
-    )
+    instead_of_kl = {
+        "decomposed": row.decomposed,
+        "capacity": row.capacity is not None,
+        "free_bits": row.free_bits > 0,
+        f"bound={row.bound!r}": row.bound != "elbo",
+    }
+    chosen = [name for name, on in instead_of_kl.items() if on]
+    if len(chosen) > 1:
+        raise ValueError(f"{' and '.join(chosen)} each replace the KL term; choose one of them.")
+    elementwise = row.posterior_family.startswith("normal")
+    if row.free_bits and not (elementwise and row.prior == "standard"):
+        raise ValueError(
+            "free_bits counts the KL of each dimension: it needs posterior_family='normal' and "
+            f"prior='standard', got {row.posterior_family!r} and {row.prior!r}."
+        )
+    if row.decomposed and not elementwise:
+        raise ValueError(
+            "decomposed needs the density of each dimension: use posterior_family='normal', not "
+            f"{row.posterior_family!r}."
+        )
+    if row.bound == "dreg" and row.posterior_family == "flow":
+        raise ValueError("bound='dreg' is for normal posteriors; use bound='iwae' with a flow.")
+
+
+def _weight(row: Any, default: float) -> float:
+    return default if row.penalty_weight is None else row.penalty_weight
 
 
 def code_activation(row: Parts) -> str:
@@ -120,7 +216,8 @@ def code_activation(row: Parts) -> str:
 def _networks(row: Parts, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:
     if callable(row.backbone):
         return _checked(row.backbone(shapes), shapes)
-    return BACKBONES[row.backbone](shapes, row.hidden, row.nonlinearity)
+    options = {"kernel_size": row.kernel_size} if row.backbone == "conv1d" else {}
+    return BACKBONES[row.backbone](shapes, row.hidden, row.nonlinearity, row.dropout, **options)
 
 
 def _checked(networks: Any, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:

@@ -140,7 +140,9 @@ def field_groups() -> dict[str, list[Param]]:
 def _add_field(group: Any, p: Param) -> None:
     flag = "--" + p.name.replace("_", "-")
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": p.name}
-    if p.is_tuple:
+    if p.scalar is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif p.is_tuple:
         options |= {"type": int, "nargs": "*", "metavar": "N"}
     elif p.choices:
         options |= {"metavar": "NAME"}
@@ -151,7 +153,7 @@ def _add_field(group: Any, p: Param) -> None:
 
 
 def _default(p: Param) -> str:
-    if p.default is None:
+    if p.default is None or isinstance(p.default, bool):
         return ""
     value = " ".join(map(str, p.default)) if p.is_tuple else p.default
     return f" (default: {value})"

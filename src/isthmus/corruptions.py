@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["CORRUPTIONS", "Corruption", "GaussianNoise", "Masking", "SaltAndPepper"]
+__all__ = ["CORRUPTIONS", "Binarize", "Corruption", "GaussianNoise", "Masking", "SaltAndPepper"]
 
 Corruption = Callable[[Tensor, Generator | None], Tensor]
 
@@ -78,6 +78,15 @@ class SaltAndPepper:
         hit = _chosen(x, self.share, generator)
         salt = _uniform(x, generator) < 0.5
         return torch.where(hit, torch.where(salt, x.amax(), x.amin()), x)
+
+
+@dataclass(frozen=True)
+class Binarize:
+    """Draw each value of [0, 1] as 0 or 1."""
+
+    def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return the drawn copy of x (n, *features)."""
+        return torch.bernoulli(x, generator=generator)
 
 
 def _check_share(name: str, share: float) -> None:

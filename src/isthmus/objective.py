@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
+from isthmus.bounds import Bound, Elbo
 from isthmus.corruptions import Corruption
 from isthmus.model import LatentVariableModel
 from isthmus.penalties import Pass, Penalty
@@ -27,16 +28,23 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """E_q[-log p(x|z)] + β KL(q(z|x~) || p(z)) + penalties.
+    """A bound on -log p(x), with β before its KL, and penalties.
+
+    As it stands: E_q[-log p(x|z)] + β KL(q(z|x~) || p(z)).
 
     Parameters
     ----------
     beta : float or callable
         Weight of the KL term, or a schedule: a function of the step's number.
+    bound : callable
+        Takes a `Pass` and β, returns a scalar: `Elbo`, or `ImportanceWeighted`.
     penalties : tuple of callable
         Each takes a `Pass` and returns a scalar.
     corruption : callable, optional
         (x, generator) to the x~ that the encoder sees; the target stays x.
+    observe : callable, optional
+        (x, generator) to what is seen and rebuilt in this step: for data that stand for
+        distributions, such as grey pixels drawn as 0 or 1.
     condition_dropout : float
         Share of rows whose context is replaced by the one for "unknown" (the last column).
     n_samples : int
@@ -49,8 +57,10 @@ class Objective:
     """
 
     beta: float | Callable[[int], float] = 1.0
+    bound: Bound = field(default_factory=Elbo)
     penalties: tuple[Penalty, ...] = ()
     corruption: Corruption | None = None
+    observe: Corruption | None = None
     condition_dropout: float = 0.0
     n_samples: int = 1
 
@@ -67,17 +77,18 @@ class Objective:
 
         All randomness comes from `generator`; no number is read back from the device.
         """
+        x = x if self.observe is None else self.observe(x, generator)
         seen = x if self.corruption is None else self.corruption(x, generator)
         c = self._hide(c, generator)
         q = model.encode(seen, c)
         z = q.rsample(self._sample_shape, generator=generator)  # type: ignore[call-arg]
         p = model.decode(z, c)
-        reconstruction = -model.log_likelihood(p, x).mean()
-        kl = model.kl(q, z, c).mean()
-        step_ = Pass(model, seen, c, q, z, p)
-        penalty = sum((term(step_) for term in self.penalties), torch.zeros_like(kl))
-        loss = reconstruction + self.weight_of_kl(step) * kl + penalty
-        return Terms(loss, reconstruction, kl, penalty)
+        reconstruction = -model.log_likelihood(p, x)  # (*samples, n)
+        kl = model.kl(q, z, c)
+        this = Pass(model, seen, c, q, z, p, reconstruction, kl, step)
+        bound = self.bound(this, self.weight_of_kl(step))
+        penalty = sum((term(this) for term in self.penalties), torch.zeros_like(bound))
+        return Terms(bound + penalty, reconstruction.mean(), kl.mean(), penalty)
 
     def weight_of_kl(self, step: int) -> float:
         """Return β at a step."""

@@ -24,7 +24,9 @@ class Pass(NamedTuple):
     """One pass through a model: all that a penalty may look at.
 
     `x` (n, *features) is what the encoder saw, after corruption; `z` (*samples, n, n_components)
-    is what the decoder saw.
+    is what the decoder saw; `reconstruction` (*samples, n) is -log p(x|z) of the clean row, in
+    nats; `kl` is KL(q(z|x) || p(z)), (n,) or, by samples, (*samples, n); `step` is the optimiser
+    step's number.
     """
 
     model: LatentVariableModel
@@ -33,6 +35,9 @@ class Pass(NamedTuple):
     q: Distribution
     z: Tensor
     p: Distribution
+    reconstruction: Tensor
+    kl: Tensor
+    step: int = 0
 
 
 Penalty = Callable[[Pass], Tensor]

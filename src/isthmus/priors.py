@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
-from isthmus.distributions import DiagonalNormal
+from isthmus.distributions import DiagonalMixture, DiagonalNormal
+from isthmus.families import LOG_SCALE_LIMIT, soft_limit
 
-__all__ = ["Prior", "StandardNormal"]
+__all__ = ["FlowPrior", "MixtureOfNormals", "Prior", "StandardNormal", "VampPrior"]
 
 Encode = Callable[..., Distribution]
 
@@ -20,7 +21,7 @@ class Prior(nn.Module):
 
     The encoder is at hand so that a prior may be made of posteriors without owning weights
     twice. To add a prior, subclass this and return a distribution over (n_components,) with
-    ``log_prob`` and ``sample(shape, generator=...)``.
+    ``log_prob`` and ``sample``; with a context, of shape (n, n_components).
 
     Parameters
     ----------
@@ -53,3 +54,119 @@ class StandardNormal(Prior):
     def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> DiagonalNormal:
         """Return N(0, I)."""
         return DiagonalNormal(self.loc, self.scale)  # type: ignore[arg-type]
+
+
+class MixtureOfNormals(Prior):
+    """A learned mixture of diagonal normals.
+
+    Parameters
+    ----------
+    n_components : int
+        Numbers in a code.
+    n_modes : int
+        Normals in the mixture.
+
+    Examples
+    --------
+    >>> MixtureOfNormals(2, n_modes=5)().sample((3,)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(self, n_components: int, n_modes: int = 50) -> None:
+        super().__init__(n_components)
+        # Modes that begin in one place have one gradient and never part.
+        self.loc = nn.Parameter(torch.randn(n_modes, n_components))
+        self.log_scale = nn.Parameter(torch.zeros(n_modes, n_components))
+        self.logits = nn.Parameter(torch.zeros(n_modes))
+
+    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> Distribution:
+        """Return the mixture."""
+        scale = soft_limit(self.log_scale, LOG_SCALE_LIMIT).exp()
+        return DiagonalMixture(self.logits, self.loc, scale)
+
+
+class VampPrior(Prior):
+    """The mean of the posteriors of learned pseudo-inputs.
+
+    It owns the pseudo-inputs alone; the encoder is the model's.
+
+    Source: VAE with a VampPrior (Tomczak, Welling, 2018).
+
+    Parameters
+    ----------
+    n_components : int
+        Numbers in a code.
+    n_modes : int
+        Pseudo-inputs.
+    features : tuple of int
+        Shape of one example.
+    n_context : int
+        Numbers of context; pseudo-inputs are of "unknown" context.
+    low, high : float, optional
+        Bounds of the data, in which pseudo-inputs are kept.
+    """
+
+    def __init__(
+        self,
+        n_components: int,
+        n_modes: int = 500,
+        features: tuple[int, ...] = (),
+        n_context: int = 0,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> None:
+        super().__init__(n_components)
+        self.pseudo_inputs = nn.Parameter(torch.rand(n_modes, *features))
+        self.n_context, self.low, self.high = n_context, low, high
+
+    def start_from(self, x: Tensor) -> None:
+        """Set the pseudo-inputs to rows of data (m, *features), repeated where they are few."""
+        n_modes = len(self.pseudo_inputs)
+        with torch.no_grad():
+            self.pseudo_inputs.copy_(x[torch.arange(n_modes) % len(x)])
+
+    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> Distribution:
+        """Return the mixture of the pseudo-inputs' posteriors."""
+        if encode is None:
+            raise ValueError("a VampPrior needs the model's encode.")
+        u: Tensor = self.pseudo_inputs
+        if self.low is not None:
+            u = u.clamp(self.low, self.high)
+        q = encode(u, self._unknown(u))
+        equal = u.new_zeros(len(u))
+        if isinstance(q, DiagonalNormal):
+            return DiagonalMixture(equal, q.loc, q.scale)
+        weights = Categorical(logits=equal, validate_args=False)
+        return MixtureSameFamily(weights, q, validate_args=False)
+
+    def _unknown(self, u: Tensor) -> Tensor | None:
+        if not self.n_context:
+            return None
+        context = u.new_zeros(len(u), self.n_context)
+        context[:, -1] = 1
+        return context
+
+
+class FlowPrior(Prior):
+    """A neural spline flow, zuko's, given the context where there is one.
+
+    Source: Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019).
+
+    Parameters
+    ----------
+    n_components : int
+    n_context : int
+    """
+
+    def __init__(self, n_components: int, n_context: int = 0) -> None:
+        super().__init__(n_components)
+        from isthmus.posteriors import require_zuko
+
+        self.n_context = n_context
+        self.flow = require_zuko().flows.NSF(
+            n_components, context=n_context, transforms=3, hidden_features=(64, 64)
+        )
+
+    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> Distribution:
+        """Return the flow's p(z), or p(z|c)."""
+        return self.flow(c if self.n_context else None)

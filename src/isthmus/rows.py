@@ -29,7 +29,8 @@ __all__ = [
 row = dataclass(kw_only=True, eq=False, repr=False)
 
 LIKELIHOODS = ("auto", "bernoulli", "gaussian")
-POSTERIORS = ("normal", "normal-softplus")
+POSTERIORS = ("normal", "normal-softplus", "full-normal", "flow")
+PRIORS = ("standard", "mixture", "vamp", "flow")
 NONLINEARITIES = ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky-relu")
 
 
@@ -39,18 +40,21 @@ class Training:
 
     epochs: int | None = param(
         None,
-        "Passes over the training rows, at most; by default what 5000 optimiser steps need, "
+        "Passes over the training rows, at most; by default what 6000 optimiser steps need, "
         "between 20 and 500.",
         minimum=1,
     )
     batch_size: int = param(128, "Rows in one optimiser step.", minimum=1)
     learning_rate: float = param(1e-3, "Step size of Adam.", above=0)
     weight_decay: float = param(0.0, "Decoupled weight decay (AdamW).", minimum=0)
+    normalize_gradients: bool = param(
+        False, "Divide the gradient of each parameter by its norm before the step."
+    )
     validation_fraction: float = param(
         0.1, "Share of the rows held out to watch training; 0 for none.", minimum=0, below=1
     )
     patience: int | None = param(
-        20,
+        50,
         "Epochs without a better held-out loss before training stops; the best weights stay.",
         minimum=1,
     )
@@ -70,7 +74,14 @@ class Parts(Training):
     posterior_family: ClassVar[str] = "delta"
     prior: ClassVar[str | None] = None
     activation: ClassVar[str] = "identity"
+    bound: ClassVar[str] = "elbo"
+    n_samples: ClassVar[int] = 1
     beta: ClassVar[float] = 0.0
+    beta_schedule: ClassVar[str] = "constant"
+    beta_epochs: ClassVar[int] = 1
+    free_bits: ClassVar[float] = 0.0
+    capacity: ClassVar[float | None] = None
+    decomposed: ClassVar[bool] = False
     corruption: ClassVar[str | None] = None
     penalty: ClassVar[str | None] = None
     conditional: ClassVar[bool] = False
@@ -86,9 +97,21 @@ class Parts(Training):
     )
     backbone: str | Callable[..., Any] = param(
         "mlp",
-        "Networks: dense, convolutional (pictures) or along the last axis (signals); from "
-        "Python also a function that makes your own.",
-        choices=("mlp", "conv", "conv1d"),
+        "Networks: dense, gated dense, convolutional or residual (pictures), or along the last "
+        "axis (signals); from Python also a function that makes your own.",
+        choices=("mlp", "gated", "conv", "resnet", "conv1d"),
+    )
+    kernel_size: int = param(
+        9, "Width of the kernels of backbone 'conv1d', odd; long ones go by FFT.", minimum=1
+    )
+    dropout: float = param(
+        0.0,
+        "Share of units, or of whole channels in convolutions, dropped while training.",
+        minimum=0,
+        below=1,
+    )
+    binarize: bool = param(
+        False, "Draw values of [0, 1] as 0 or 1, anew in each step (dynamic binarisation)."
     )
     likelihood: str = param(
         "auto",
@@ -133,7 +156,11 @@ class SparseAutoencoder(Parts):
     penalty: str = param(  # type: ignore[misc]
         "l1", "Sum of absolute activations, or KL to a target activity.", choices=("l1", "kl")
     )
-    penalty_weight: float = param(1.0, "Weight of the penalty beside the nats.", minimum=0)
+    penalty_weight: float | None = param(
+        None,
+        "Weight of the penalty beside the nats; by default 0.05 for l1 and 1 for kl.",
+        minimum=0,
+    )
     sparsity_target: float = param(
         0.05, "Mean activity asked of each unit by the KL penalty.", above=0, below=1
     )
@@ -159,12 +186,39 @@ class ContractiveAutoencoder(Parts):
 class VAE(Parts):
     """Diagonal normal posterior, standard normal prior, ELBO."""
 
-    prior: ClassVar[str] = "standard"
     beta: ClassVar[float] = 1.0
     posterior_family: str = param(  # type: ignore[misc]
         "normal",
-        "Family of q(z|x): its scale is exp of half a log-variance, or a softplus.",
+        "Family of q(z|x): diagonal normal (its scale exp of half a log-variance, or a softplus), "
+        "full-covariance normal, or an inverse autoregressive flow.",
         choices=POSTERIORS,
+    )
+    prior: str = param(  # type: ignore[misc]
+        "standard",
+        "p(z): standard normal, learned mixture of normals, VampPrior, or a flow.",
+        choices=PRIORS,
+    )
+    prior_modes: int = param(
+        100, "Normals of a mixture prior, pseudo-inputs of a VampPrior.", minimum=1
+    )
+    bound: str = param(  # type: ignore[misc]
+        "elbo",
+        "What is maximised: the evidence lower bound, or the importance-weighted bound with its "
+        "plain ('iwae') or doubly reparameterised ('dreg') gradient.",
+        choices=("elbo", "iwae", "dreg"),
+    )
+    n_samples: int = param(1, "Samples of z a row in a step.", minimum=1)  # type: ignore[misc]
+    beta_schedule: str = param(  # type: ignore[misc]
+        "constant",
+        "How the KL term's weight comes to its value: at once, by a linear warm-up, or again and "
+        "again from 0.",
+        choices=("constant", "linear", "cyclical"),
+    )
+    beta_epochs: int = param(  # type: ignore[misc]
+        10, "Epochs of the warm-up, or of one cycle, or until the capacity is full.", minimum=1
+    )
+    free_bits: float = param(  # type: ignore[misc]
+        0.0, "Nats of KL in each dimension that cost nothing.", minimum=0
     )
 
 
@@ -173,6 +227,12 @@ class BetaVAE(VAE):
     """The KL term weighted by β."""
 
     beta: float = param(4.0, "Weight of the KL term.", minimum=0)  # type: ignore[misc]
+    capacity: float | None = param(  # type: ignore[misc]
+        None, "Nats to which the KL is steered, from 0 on: the loss is β |KL - C|.", minimum=0
+    )
+    decomposed: bool = param(  # type: ignore[misc]
+        False, "β-TCVAE: β weighs the total correlation alone, the rest of the KL has weight 1."
+    )
 
 
 @row

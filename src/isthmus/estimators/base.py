@@ -35,6 +35,7 @@ from isthmus.estimators.choices import (
 from isthmus.estimators.context import Context
 from isthmus.fields import check_fields, describe
 from isthmus.model import LatentVariableModel
+from isthmus.priors import VampPrior
 from isthmus.rows import Parts
 from isthmus.training import Callback, Rows, Trainer, pick_device, to_unit
 from isthmus.training.callbacks import progress_callbacks
@@ -129,9 +130,9 @@ or (n, channels, time)
         """
         new = copy.copy(self)
         rows, generator = new._prepare(X, y)
-        trainer = Trainer(new.model_, build_objective(new), new, generator)
-        watchers = [*progress_callbacks(new.progress), *callbacks]
         rows, valid = rows.to(generator.device).split(new.validation_fraction, generator)
+        trainer = new._trainer(rows, generator)
+        watchers = [*progress_callbacks(new.progress), *callbacks]
         outcome = trainer.fit(rows, valid, watchers)
         new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
         new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
@@ -164,7 +165,7 @@ or (n, channels, time)
         else:
             rows, generator = new._prepare(X, y)
             new.history_, new.n_iter_, new.stopped_ = [], 0, "partial"
-        trainer = Trainer(new.model_, build_objective(new), new, generator)
+        trainer = new._trainer(rows, generator)
         trainer.load_state(self.__dict__.get("_training_state"))
         record = trainer.epoch(rows.to(generator.device), number=new.n_iter_ + 1)
         new.model_.eval()
@@ -182,12 +183,24 @@ or (n, channels, time)
         generator = self._generator()
         X = read(self, X, reset=True)
         self.likelihood_ = resolve_likelihood(self.likelihood, X)
+        if self.binarize and "bernoulli" not in self.likelihood_:
+            raise ValueError(
+                "binarize draws values of [0, 1] as 0 or 1; X has others. Use binarize=False."
+            )
         LIKELIHOODS[self.likelihood_](self.feature_shape_).check(X)
         self.scaling_ = resolve_scaling(self.scaling, self.likelihood_, X)
         self.scaler_ = Scaler.fit(X, self.scaling_)
         self.context_ = self._learn_context(y, len(X))
         self.make_model(generator)
-        return self._as_rows(X, y), generator
+        rows = self._as_rows(X, y)
+        self._start_prior(rows, generator)
+        return rows, generator
+
+    def _start_prior(self, rows: Rows, generator: torch.Generator) -> None:
+        """Let a prior that is made of data begin as some of them."""
+        if isinstance(self.model_.prior, VampPrior):
+            order = torch.randperm(len(rows), generator=generator, device=generator.device)
+            self.model_.prior.start_from(rows[order[: self.prior_modes].cpu()][0])
 
     def make_model(self, generator: torch.Generator) -> None:
         """Make `model_` with new weights, for the shape and parts that were learned."""
@@ -200,6 +213,10 @@ or (n, channels, time)
                 self.scaler_.log_unit,
             )
         self.model_ = model.to(generator.device).eval()
+
+    def _trainer(self, rows: Rows, generator: torch.Generator) -> Trainer:
+        objective = build_objective(self, len(rows), rows.n_batches(self.batch_size))
+        return Trainer(self.model_, objective, self, generator)
 
     def _rows(self, X: Any, y: Any) -> Rows:
         X = read(self, X, reset=False)

@@ -83,14 +83,16 @@ class ProgressLines(Callback):
         """Note how often to write."""
         self.epochs = trainer.n_epochs(rows)
         self.every = max(1, self.epochs // 20)
-        self.start = time.perf_counter()
+        self.start, self.last = time.perf_counter(), 0
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Write a line."""
-        epoch = record["epoch"]
+        epoch, now = record["epoch"], time.perf_counter()
         if epoch in (1, self.epochs) or epoch % self.every == 0:
-            spent = time.perf_counter() - self.start
-            left = spent / epoch * (self.epochs - epoch)
+            # By the pace since the last line: the first epoch also warms everything up.
+            pace = (now - self.start) / (epoch - self.last)
+            left = pace * (self.epochs - epoch)
+            self.start, self.last = now, epoch
             print(
                 f"epoch {epoch}/{self.epochs}  {terms_text(record)}  "
                 f"{record['examples_per_second']:,.0f} examples/s  {left:.0f} s left at most",

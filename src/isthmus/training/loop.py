@@ -7,22 +7,25 @@ import math
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
+from isthmus.distributions import isolated_rng
 from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective, Terms
 from isthmus.rows import Training
+from isthmus.schedules import SETTLED
 from isthmus.training.batches import Rows
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import flush_denormals
 
 __all__ = ["Outcome", "Trainer"]
 
-ENOUGH_STEPS = 5000  # what `epochs=None` aims at
+ENOUGH_STEPS = 6000  # what `epochs=None` aims at
 Record = dict[str, Any]
 
 
@@ -94,7 +97,7 @@ class Trainer:
         for callback in callbacks:
             callback.on_start(self, rows)
         try:
-            with flush_denormals():
+            with flush_denormals(), self._layers_rng():
                 self._epochs(rows, valid, callbacks, outcome, best)
         except KeyboardInterrupt:
             outcome.stopped = "interrupted"
@@ -152,7 +155,7 @@ class Trainer:
             sums += len(x) * torch.stack(self.update(x, c))
             for callback in callbacks:
                 callback.on_step(self, len(x))
-        record = {"epoch": number, **_means(sums, len(rows))}
+        record: Record = {"epoch": number, **_means(sums, len(rows))}
         seconds = time.perf_counter() - start
         if valid is not None:
             record |= {f"valid_{k}": v for k, v in self.evaluate(valid).items()}
@@ -163,9 +166,16 @@ class Trainer:
         terms = self.objective(self.model, x, c, step=self.step, generator=self.generator)
         self.optimizer.zero_grad()
         terms.loss.backward()
+        if self.settings.normalize_gradients:
+            _normalize(self.model)
         self.optimizer.step()
         self.step += 1
         return [t.detach() for t in terms]
+
+    def _layers_rng(self) -> AbstractContextManager[None]:
+        """Let dropout, which draws from torch's global state, repeat; and put the state back."""
+        drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.model.modules())
+        return isolated_rng(self.generator) if drops else nullcontext()
 
     def state(self) -> dict[str, Any]:
         """Return what training needs beside the weights to go on."""
@@ -179,12 +189,15 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, rows: Rows) -> dict[str, float]:
-        """Return the objective's mean terms on rows, the same noise at every call."""
+        """Return the objective's mean terms on rows, the same noise at every call.
+
+        Schedules count as settled, so that losses of different epochs can be compared.
+        """
         self.model.eval()
         generator = Generator(rows.x.device).manual_seed(0)
         sums = torch.zeros(len(Terms._fields), device=rows.x.device)
         for x, c in rows.batches(max(self.settings.batch_size, 512)):
-            terms = self.objective(self.model, x, c, step=self.step, generator=generator)
+            terms = self.objective(self.model, x, c, step=SETTLED, generator=generator)
             sums += len(x) * torch.stack([t.detach() for t in terms])
         return _means(sums, len(rows))
 
@@ -218,6 +231,14 @@ def _adam(parameters: Iterable[nn.Parameter], settings: Training) -> torch.optim
     return torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
     )
+
+
+def _normalize(model: nn.Module) -> None:
+    """Divide the gradient of each parameter by its norm."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norms = torch._foreach_norm(gradients)
+    torch._foreach_add_(norms, 1e-8)
+    torch._foreach_div_(gradients, norms)
 
 
 def _means(sums: Tensor, n: int) -> dict[str, float]:

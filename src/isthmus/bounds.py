@@ -1,0 +1,177 @@
+"""Bounds on log p(x), and what may stand for the KL term in them.
+
+A bound is a callable ``(step, beta) -> scalar``: the mean over the batch of what training
+minimises, in nats, read off a `Pass`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from isthmus.distributions import per_example
+from isthmus.penalties import Pass
+
+__all__ = ["Bound", "Capacity", "Decomposed", "Elbo", "FreeBits", "ImportanceWeighted", "mean_kl"]
+
+Divergence = Callable[[Pass], Tensor]
+Bound = Callable[[Pass, float], Tensor]
+
+
+def mean_kl(step: Pass) -> Tensor:
+    """Return the batch's mean of KL(q(z|x) || p(z)), a scalar."""
+    return step.kl.mean()
+
+
+@dataclass(frozen=True)
+class Elbo:
+    """The evidence lower bound: E_q[-log p(x|z)] + β KL.
+
+    Parameters
+    ----------
+    divergence : callable
+        Pass to scalar: the KL, or what stands in its place.
+    """
+
+    divergence: Divergence = mean_kl
+
+    def __call__(self, step: Pass, beta: float) -> Tensor:
+        """Return the loss, a scalar."""
+        return step.reconstruction.mean() + beta * self.divergence(step)
+
+
+@dataclass(frozen=True)
+class ImportanceWeighted:
+    """The importance-weighted bound over the samples of a pass.
+
+    Sources: Importance weighted autoencoders (Burda, Grosse, Salakhutdinov, 2016); Doubly
+    reparameterized gradient estimators for Monte Carlo objectives (Tucker, Lawson, Gu, Maddison,
+    2019).
+
+    Parameters
+    ----------
+    doubly : bool
+        Use the doubly reparameterised gradient, whose noise does not grow with the samples.
+    """
+
+    doubly: bool = False
+
+    def __call__(self, step: Pass, beta: float) -> Tensor:
+        """Return the loss, a scalar."""
+        log_weight = self._log_weight(step, beta)  # (samples, n)
+        if self.doubly:
+            share = log_weight.detach().softmax(0)
+            if step.z.requires_grad:
+                # Through z, the encoder is to get the square of each sample's share.
+                step.z.register_hook(lambda gradient: share[..., None] * gradient)
+            # Its value is not the bound; the difference, without gradient, makes it so.
+            surrogate = -(share * log_weight).sum(0)
+            bound = -_log_mean_exp(log_weight)
+            return (surrogate + (bound - surrogate).detach()).mean()
+        return -_log_mean_exp(log_weight).mean()
+
+    def _log_weight(self, step: Pass, beta: float) -> Tensor:
+        q = step.q.detached() if self.doubly else step.q  # type: ignore[attr-defined]
+        batch = step.z.ndim - 1
+        rate = per_example(q.log_prob(step.z), batch) - step.model.log_prior(step.z, step.c)
+        weight = -step.reconstruction - beta * rate
+        return weight if weight.ndim == 2 else weight[None]
+
+
+def _log_mean_exp(values: Tensor) -> Tensor:
+    return values.logsumexp(0) - math.log(len(values))
+
+
+@dataclass(frozen=True)
+class FreeBits:
+    """Σ_j max(floor, KL_j), KL_j the batch mean of one dimension's KL.
+
+    Source: Improved variational inference with inverse autoregressive flow (Kingma et al., 2016).
+
+    Parameters
+    ----------
+    floor : float
+        Nats a dimension that cost nothing.
+    """
+
+    floor: float
+
+    def __call__(self, step: Pass) -> Tensor:
+        """Return the term, a scalar."""
+        each = kl_divergence(step.q, step.model.prior_given(step.c))  # (n, n_components)
+        return each.mean(0).clamp(min=self.floor).sum()
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """|KL - C|, C rising from 0 to `nats` over the first `steps`.
+
+    Source: Understanding disentangling in β-VAE (Burgess, Higgins, Pal, Matthey, Watters,
+    Desjardins, Lerchner, 2018).
+    """
+
+    nats: float
+    steps: int
+
+    def __call__(self, step: Pass) -> Tensor:
+        """Return the term, a scalar."""
+        aim = self.nats * min(1.0, step.step / max(1, self.steps))
+        return (mean_kl(step) - aim).abs()
+
+
+@dataclass(frozen=True)
+class Decomposed:
+    """The KL in three weighted parts: mutual information, total correlation, dimensions.
+
+    With all weights 1 their sum is the KL in expectation. q(z) is estimated from the batch by
+    minibatch-weighted sampling.
+
+    Source: Isolating sources of disentanglement in variational autoencoders (Chen, Li, Grosse,
+    Duvenaud, 2018).
+
+    Parameters
+    ----------
+    n_rows : int
+        Size of the data set.
+    information, correlation, dimensions : float
+        Weights of I(x; z), of KL(q(z) || Π q(z_j)) and of Σ_j KL(q(z_j) || p(z_j)).
+    """
+
+    n_rows: int
+    information: float = 1.0
+    correlation: float = 1.0
+    dimensions: float = 1.0
+
+    def __call__(self, step: Pass) -> Tensor:
+        """Return the weighted sum, a scalar."""
+        information, correlation, dimensions = self.parts(step)
+        return (
+            self.information * information
+            + self.correlation * correlation
+            + self.dimensions * dimensions
+        )
+
+    def parts(self, step: Pass) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the three parts, scalars in nats."""
+        z = step.z.reshape(-1, *step.z.shape[-2:])[0]  # one sample a row, (n, n_components)
+        log_q_zx = step.q.log_prob(z).sum(-1)
+        pairs = _broadcast(step.q).log_prob(z[:, None])  # (n codes, n posteriors, n_components)
+        log_all = math.log(self.n_rows * len(z))
+        log_q_z = pairs.sum(-1).logsumexp(1) - log_all
+        log_q_each = (pairs.logsumexp(1) - log_all).sum(-1)
+        log_p_z = step.model.log_prior(z, step.c)
+        return (
+            (log_q_zx - log_q_z).mean(),
+            (log_q_z - log_q_each).mean(),
+            (log_q_each - log_p_z).mean(),
+        )
+
+
+def _broadcast(q: torch.distributions.Distribution) -> torch.distributions.Distribution:
+    """Return q with an axis before its rows, so that every code meets every posterior."""
+    return q.expand(torch.Size((1, *q.batch_shape)))

@@ -1,0 +1,269 @@
+"""Convolutional backbones, for pictures and signals of any size."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.backbones import NONLINEARITIES, Dense, Shapes, linear_layer
+
+FFT_PAYS_FROM_1D, FFTConv1d = 10**9, nn.Conv1d  # TEMPORARY
+
+__all__ = ["conv", "conv1d", "resnet"]
+
+SMALLEST_SIDE = 4  # strided layers stop here
+MOST_CHANNELS = 256
+Networks = tuple[nn.Module, nn.Module]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of a convolutional network along one or two axes.
+
+    Parameters
+    ----------
+    axes : {1, 2}
+    kernel_size : int
+        Odd, so that a layer of stride 2 makes ceil(s / 2) of a side s.
+    nonlinearity : str
+    dropout : float
+        Share of whole channels dropped while training.
+    residual : bool
+        Follow each layer by a residual block.
+    """
+
+    axes: int = 2
+    kernel_size: int = 3
+    nonlinearity: str = "relu"
+    dropout: float = 0.0
+    residual: bool = False
+
+    def down(self, n_in: int, n_out: int) -> nn.Module:
+        """Return a layer that halves the sides; the norm after it has an offset of its own."""
+        k = self.kernel_size
+        if self.axes == 1 and k >= FFT_PAYS_FROM_1D:
+            return HalvingFFT(n_in, n_out, k)
+        Conv = (nn.Conv1d, nn.Conv2d)[self.axes - 1]
+        return Conv(n_in, n_out, k, stride=2, padding=k // 2, bias=False)
+
+    def up(self, n_in: int, n_out: int, extra: tuple[int, ...], bias: bool) -> nn.Module:
+        """Return a layer that doubles the sides, less one where `extra` is 0."""
+        k = self.kernel_size
+        if self.axes == 1 and k >= FFT_PAYS_FROM_1D:
+            return DoublingFFT(n_in, n_out, k, extra[0], bias)
+        Conv: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d)[self.axes - 1]
+        return Conv(n_in, n_out, k, 2, k // 2, output_padding=extra, bias=bias)
+
+    def after(self, n: int) -> list[nn.Module]:
+        """Return what follows each layer but the last: norm, function, and as asked for."""
+        layers = [self.norm(n), NONLINEARITIES[self.nonlinearity]()]
+        if self.residual:
+            layers.append(Residual(self, n))
+        if self.dropout:
+            layers.append((nn.Dropout1d, nn.Dropout2d)[self.axes - 1](self.dropout))
+        return layers
+
+    def norm(self, n: int) -> nn.Module:
+        """Return a batch norm."""
+        return (nn.BatchNorm1d, nn.BatchNorm2d)[self.axes - 1](n)
+
+
+class Residual(nn.Module):
+    """x + conv(function(norm(conv(x)))), normed.
+
+    Source: Deep residual learning for image recognition (He, Zhang, Ren, Sun, 2016).
+    """
+
+    def __init__(self, layers: Layers, n: int) -> None:
+        super().__init__()
+        Conv = (nn.Conv1d, nn.Conv2d)[layers.axes - 1]
+        self.block = nn.Sequential(
+            Conv(n, n, 3, padding=1, bias=False),
+            layers.norm(n),
+            NONLINEARITIES[layers.nonlinearity](),
+            Conv(n, n, 3, padding=1, bias=False),
+            layers.norm(n),
+        )
+        self.function = NONLINEARITIES[layers.nonlinearity]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, *sides) to the same shape."""
+        return self.function(x + self.block(x))
+
+
+class HalvingFFT(nn.Module):
+    """A convolution of stride 2 by FFT, for long kernels."""
+
+    def __init__(self, n_in: int, n_out: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = FFTConv1d(n_in, n_out, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_in, time) to (n, n_out, ceil(time / 2))."""
+        return self.conv(x)[..., ::2]
+
+
+class DoublingFFT(nn.Module):
+    """A transposed convolution of stride 2 by FFT: zeros between the values, then a convolution."""
+
+    def __init__(self, n_in: int, n_out: int, kernel_size: int, extra: int, bias: bool) -> None:
+        super().__init__()
+        self.extra = extra
+        self.conv = FFTConv1d(n_in, n_out, kernel_size, padding=kernel_size // 2, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_in, time) to (n, n_out, 2 * time - 1 + extra)."""
+        spread = torch.stack([x, torch.zeros_like(x)], -1).flatten(-2)
+        return self.conv(spread[..., : 2 * x.shape[-1] - 1 + self.extra])
+
+
+class Then(nn.Module):
+    """One network after another, the context given to the dense one."""
+
+    def __init__(self, dense: nn.Module, convolutions: nn.Module, *, dense_first: bool) -> None:
+        super().__init__()
+        self.dense, self.convolutions, self.dense_first = dense, convolutions, dense_first
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Run both in turn."""
+        if self.dense_first:
+            return self.convolutions(self.dense(x, c))
+        return self.dense(self.convolutions(x), c)
+
+
+class Reshape(nn.Module):
+    """Give each row a shape."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, ...) to (n, *shape)."""
+        return x.reshape(len(x), *self.shape)
+
+
+def conv(
+    shapes: Shapes,
+    hidden: Sequence[int] = (400,),
+    nonlinearity: str = "relu",
+    dropout: float = 0.0,
+    layers: Layers | None = None,
+) -> Networks:
+    """Make strided convolutions with batch norm, dense layers, and their mirror image.
+
+    Each layer halves the sides (rounding up) until one is at most four; the first has 32
+    channels, each next twice as many, up to 256. Any size of picture or length of signal.
+
+    Parameters
+    ----------
+    shapes : Shapes
+        Features (height, width) or (channels, height, width); along one axis (time,) or
+        (channels, time).
+    hidden : sequence of int
+        Widths of dense layers between the convolutions and the code.
+    nonlinearity : str
+    dropout : float
+        Share of channels, and of hidden dense units, dropped while training.
+    layers : Layers, optional
+        Convolutions of another kind.
+
+    Examples
+    --------
+    >>> encoder, decoder = conv(Shapes((3, 30, 17), 8, posterior_outputs=2))
+    >>> encoder(torch.zeros(5, 3, 30, 17)).shape, decoder(torch.zeros(5, 8)).shape
+    (torch.Size([5, 16]), torch.Size([5, 3, 30, 17]))
+    """
+    layers = layers or Layers(2, 3, nonlinearity, dropout)
+    channels, sizes = _stages(shapes.encoder_inputs, layers.axes)
+    n_middle = channels[-1] * math.prod(sizes[-1])
+    layer = linear_layer(nonlinearity)
+    inward = [n_middle, *hidden, shapes.encoder_outputs]
+    outward = [shapes.code, *list(hidden)[::-1], n_middle]
+    down = _downward(channels, sizes, layers)
+    channels[0] = _channels(shapes.features, layers.axes) * shapes.likelihood_outputs
+    up = _upward(channels, sizes, layers)
+    return (
+        Then(Dense(inward, layer, shapes.context, dropout), down, dense_first=False),
+        Then(Dense(outward, layer, shapes.context, dropout), up, dense_first=True),
+    )
+
+
+def _channels(features: tuple[int, ...], axes: int) -> int:
+    return features[0] if len(features) == axes + 1 else 1
+
+
+def _stages(features: tuple[int, ...], axes: int) -> tuple[list[int], list[tuple[int, ...]]]:
+    """Return the channels and the sides before each layer and after the last."""
+    if len(features) not in (axes, axes + 1):
+        kind = {1: "signals (n, [channels,] time)", 2: "pictures (n, [channels,] height, width)"}
+        raise ValueError(
+            f"this convolutional backbone is for {kind[axes]}, but one example of X has shape "
+            f"{features}; reshape X or use backbone='mlp'."
+        )
+    channels = [_channels(features, axes)]
+    sizes = [tuple(features[-axes:])]
+    while len(sizes) == 1 or min(sizes[-1]) > SMALLEST_SIDE:
+        sizes.append(tuple(math.ceil(s / 2) for s in sizes[-1]))
+        channels.append(min(32 * 2 ** (len(sizes) - 2), MOST_CHANNELS))
+    return channels, sizes
+
+
+def _downward(channels: list[int], sizes: list[tuple[int, ...]], layers: Layers) -> nn.Sequential:
+    out: list[nn.Module] = [Reshape(channels[0], *sizes[0])]
+    for n_in, n_out in itertools.pairwise(channels):
+        out += [layers.down(n_in, n_out), *layers.after(n_out)]
+    return nn.Sequential(*out)
+
+
+def _upward(channels: list[int], sizes: list[tuple[int, ...]], layers: Layers) -> nn.Sequential:
+    out: list[nn.Module] = [
+        NONLINEARITIES[layers.nonlinearity](),
+        Reshape(channels[-1], *sizes[-1]),
+    ]
+    for i in range(len(channels) - 1, 0, -1):
+        # A side s became ceil(s / 2); the padding says which of the two s it was.
+        extra = tuple(a - (2 * b - 1) for a, b in zip(sizes[i - 1], sizes[i], strict=True))
+        out.append(layers.up(channels[i], channels[i - 1], extra, bias=i == 1))
+        out += [] if i == 1 else layers.after(channels[i - 1])
+    return nn.Sequential(*out)
+
+
+def resnet(
+    shapes: Shapes,
+    hidden: Sequence[int] = (400,),
+    nonlinearity: str = "relu",
+    dropout: float = 0.0,
+) -> Networks:
+    """Make `conv` with a residual block after each layer."""
+    layers = Layers(2, 3, nonlinearity, dropout, residual=True)
+    return conv(shapes, hidden, nonlinearity, dropout, layers)
+
+
+def conv1d(
+    shapes: Shapes,
+    hidden: Sequence[int] = (400,),
+    nonlinearity: str = "relu",
+    dropout: float = 0.0,
+    kernel_size: int = 9,
+) -> Networks:
+    """Make `conv` along one axis: for signals (n, time) or (n, channels, time).
+
+    Kernels as long as `FFT_PAYS_FROM_1D` are applied by FFT.
+
+    Examples
+    --------
+    >>> encoder, decoder = conv1d(Shapes((2, 100), 4), kernel_size=5)
+    >>> encoder(torch.zeros(3, 2, 100)).shape, decoder(torch.zeros(3, 4)).shape
+    (torch.Size([3, 4]), torch.Size([3, 2, 100]))
+    """
+    if kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be odd, got {kernel_size}.")
+    layers = Layers(1, kernel_size, nonlinearity, dropout)
+    return conv(shapes, hidden, nonlinearity, dropout, layers)

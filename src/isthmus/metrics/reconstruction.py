@@ -1,0 +1,320 @@
+"""Reconstruction: how close an example and its reconstruction are.
+
+Bytes are read as [0, 1] everywhere, as the estimators read them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "bits_per_dimension",
+    "dice",
+    "f1",
+    "f1_from_counts",
+    "psnr",
+    "squared_error",
+    "ssim",
+]
+
+Array = NDArray[Any]
+PER = ("feature", "example")
+WINDOW, SIGMA = 11, 1.5  # of the Gaussian window, in pixels
+CHUNK = 256  # pictures looked at in one go
+
+
+def squared_error(X: ArrayLike, reconstruction: ArrayLike, per: str = "feature") -> float:
+    """Return the squared error, its mean over the examples.
+
+    Parameters
+    ----------
+    X, reconstruction : array-like (n, *features)
+    per : {"feature", "example"}, default="feature"
+        The mean over the features of an example, or their sum.
+
+    Returns
+    -------
+    float
+        In squared units of the data.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ, values not finite, or an unknown `per`.
+
+    Examples
+    --------
+    >>> squared_error([[0.0, 0.0], [0.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]])
+    1.0
+    >>> squared_error([[0.0, 0.0], [0.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]], per="example")
+    2.0
+    """
+    if per not in PER:
+        raise ValueError(f"expected per to be one of {', '.join(PER)}, got {per!r}.")
+    errors = _errors(*paired(X, reconstruction))
+    return float(errors.mean() if per == "feature" else errors.sum(axis=1).mean())
+
+
+def psnr(X: ArrayLike, reconstruction: ArrayLike, peak: float = 1.0) -> float:
+    """Return the peak signal-to-noise ratio in decibels, the mean over pictures.
+
+    10 log₁₀(peak² / mean squared error) of each picture; a perfect picture, and so a mean with
+    one, is infinite.
+
+    Parameters
+    ----------
+    X, reconstruction : array-like (n, *features)
+    peak : float, default=1.0
+        The largest value a pixel can take.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ, values not finite, or a peak that is not positive.
+
+    Examples
+    --------
+    >>> round(psnr(np.zeros((1, 8, 8)), np.full((1, 8, 8), 0.1)), 6)
+    20.0
+    """
+    if not peak > 0:
+        raise ValueError(f"expected a positive peak, got {peak}.")
+    errors = _errors(*paired(X, reconstruction)).mean(axis=1)
+    with np.errstate(divide="ignore"):
+        return float(np.mean(20 * np.log10(peak) - 10 * np.log10(errors)))
+
+
+def ssim(X: ArrayLike, reconstruction: ArrayLike) -> float:
+    """Return the structural similarity, the mean over pictures.
+
+    The window is Gaussian, 11 pixels wide with σ = 1.5. Where a picture is smaller it is the
+    largest odd number of pixels that fits, and σ shrinks with it: such scores compare among
+    pictures of that size only.
+    Source: Image quality assessment: from error visibility to structural similarity (Wang,
+    Bovik, Sheikh, Simoncelli, 2004), by torchmetrics.
+
+    Parameters
+    ----------
+    X, reconstruction : array-like (n, height, width) or (n, channels, height, width)
+        Pixels in [0, 1], at least 3 × 3.
+
+    Returns
+    -------
+    float
+        At most 1, which only identical pictures reach.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ or are no pictures, pixels outside [0, 1], or pictures too small.
+    ImportError
+        Without torchmetrics; install isthmus[metrics].
+
+    Examples
+    --------
+    >>> round(ssim(np.eye(8)[None], np.eye(8)[None]), 6)
+    1.0
+    """
+    x, r = _pictures(X, reconstruction)
+    window = min(WINDOW, (min(x.shape[2:]) - 1) // 2 * 2 + 1)
+    sigma = SIGMA * window / WINDOW  # from it torchmetrics derives a window of that width
+    starts = range(0, len(x), CHUNK)
+    total = sum(_similarity(x[i : i + CHUNK], r[i : i + CHUNK], sigma) for i in starts)
+    return float(total / len(x))
+
+
+def f1_from_counts(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Array:
+    """Return 2 tp / (2 tp + fp + fn), and 1 where nothing is positive on either side.
+
+    Nothing to find and nothing claimed is a perfect answer; 0 / 0 would have no value.
+    Source: Measures of the amount of ecologic association between species (Dice, 1945).
+
+    Parameters
+    ----------
+    tp, fp, fn : array-like of int, of one shape
+        True positives, false positives, false negatives.
+
+    Returns
+    -------
+    ndarray of that shape
+
+    Raises
+    ------
+    ValueError
+        If a count is negative.
+
+    Examples
+    --------
+    >>> f1_from_counts([2, 0, 0], [1, 0, 3], [1, 0, 0])
+    array([0.66666667, 1.        , 0.        ])
+    """
+    twice = 2 * np.asarray(tp, dtype=np.float64)
+    wrong = np.asarray(fp, dtype=np.float64) + np.asarray(fn, dtype=np.float64)
+    if min(np.min(tp), np.min(fp), np.min(fn)) < 0:
+        raise ValueError("counts must be zero or more.")
+    total = twice + wrong
+    return np.where(total > 0, twice / np.where(total > 0, total, 1.0), 1.0)
+
+
+def dice(X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.5) -> float:
+    """Return the Dice coefficient of each example, the mean over examples.
+
+    Parameters
+    ----------
+    X, reconstruction : array-like (n, *features)
+        A feature is positive where it is larger than the threshold.
+    threshold : float, default=0.5
+
+    Returns
+    -------
+    float
+        From 0 to 1; an example without a positive on either side counts 1.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ, values not finite, or masks of bytes 0 and 1 (bytes mean 0 to 255).
+
+    Examples
+    --------
+    >>> dice([[1, 1, 0], [0, 0, 0]], [[0.9, 0.2, 0.1], [0.0, 0.1, 0.0]])
+    0.833...
+    """
+    counts = _counts(X, reconstruction, threshold)
+    return float(f1_from_counts(*(count.sum(axis=1) for count in counts)).mean())
+
+
+def f1(X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.5) -> float:
+    """Return F1 with the positives of all examples counted together.
+
+    Parameters
+    ----------
+    X, reconstruction : array-like (n, *features)
+        A feature is positive where it is larger than the threshold.
+    threshold : float, default=0.5
+
+    Returns
+    -------
+    float
+        From 0 to 1; 1 where there is no positive on either side.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ, values not finite, or masks of bytes 0 and 1 (bytes mean 0 to 255).
+
+    Examples
+    --------
+    >>> f1([[1, 1, 0], [0, 0, 0]], [[0.9, 0.2, 0.1], [0.0, 0.1, 0.0]])
+    0.666...
+    """
+    counts = _counts(X, reconstruction, threshold)
+    return float(f1_from_counts(*(count.sum() for count in counts)))
+
+
+def bits_per_dimension(nats: ArrayLike, n_features: int, levels: float | None = None) -> Array:
+    """Return bits per dimension from negative log-likelihood in nats an example.
+
+    nats / (n_features ln 2), and log₂(levels) more with `levels`. Leave `levels` out where the
+    likelihood is that of the data as they come, a probability of whole numbers. Give it where it
+    is a density of data that whole numbers were divided by `levels` to make: the density of one
+    grey level is then `levels` times smaller in the numbers' own unit. So 256 for (x + u) / 256
+    with u uniform on [0, 1) (the usual dequantisation, by which the result bounds that of a
+    discrete model from above), and 255 for x / 255, as the estimators scale bytes.
+    Source: A note on the evaluation of generative models (Theis, van den Oord, Bethge, 2016).
+
+    Parameters
+    ----------
+    nats : float or array-like (n,)
+    n_features : int
+        Features of one example, channels counted.
+    levels : float, optional
+
+    Returns
+    -------
+    float or ndarray (n,)
+
+    Raises
+    ------
+    ValueError
+        If `n_features` or `levels` is not positive.
+
+    Examples
+    --------
+    >>> float(bits_per_dimension(0.0, 784, levels=256))
+    8.0
+    """
+    if n_features < 1 or (levels is not None and not levels > 0):
+        raise ValueError(
+            f"expected n_features and levels above zero, got {n_features} and {levels}."
+        )
+    shift = 0.0 if levels is None else np.log2(levels)
+    return np.asarray(nats, dtype=np.float64) / (n_features * np.log(2)) + shift
+
+
+def paired(X: ArrayLike, reconstruction: ArrayLike) -> tuple[Array, Array]:
+    """Return both as float64, bytes as [0, 1], once their shapes agree and all is finite."""
+    x, r = _units(X), _units(reconstruction)
+    if x.shape != r.shape or x.ndim < 2 or x.size == 0:
+        raise ValueError(
+            "expected X and reconstruction of one shape (n, *features), got "
+            f"{x.shape} and {r.shape}."
+        )
+    if not (np.isfinite(x).all() and np.isfinite(r).all()):
+        raise ValueError("X or the reconstruction holds NaN or infinity; drop those rows first.")
+    return x, r
+
+
+def _units(X: ArrayLike) -> Array:
+    x = np.asarray(X)
+    return x.astype(np.float64) / (255 if x.dtype == np.uint8 else 1)
+
+
+def _errors(x: Array, r: Array) -> Array:
+    return ((x - r) ** 2).reshape(len(x), -1)
+
+
+def _counts(X: ArrayLike, reconstruction: ArrayLike, threshold: float) -> tuple[Array, ...]:
+    for values in map(np.asarray, (X, reconstruction)):
+        if values.dtype == np.uint8 and values.size and values.max() == 1:
+            raise ValueError(
+                "got bytes of 0 and 1, but bytes are read as 0 to 255; pass masks as bool or float."
+            )
+    x, r = paired(X, reconstruction)
+    a, b = (values.reshape(len(values), -1) > threshold for values in (x, r))
+    return a & b, ~a & b, a & ~b
+
+
+def _pictures(X: ArrayLike, reconstruction: ArrayLike) -> tuple[Array, Array]:
+    """Return pictures (n, channels, height, width) that a window fits in."""
+    x, r = paired(X, reconstruction)
+    if x.ndim not in (3, 4) or min(x.shape[-2:]) < 3:
+        raise ValueError(
+            "expected pictures (n, h, w) or (n, c, h, w) of at least 3 × 3 pixels, got "
+            f"{x.shape}; reshape rows into pictures first."
+        )
+    if min(x.min(), r.min()) < 0 or max(x.max(), r.max()) > 1:
+        raise ValueError("expected pixels in [0, 1]; scale or clip the pictures first.")
+    shape = (len(x), -1, *x.shape[-2:])
+    return x.reshape(shape), r.reshape(shape)
+
+
+def _similarity(x: Array, r: Array, sigma: float) -> float:
+    """Return the sum over pictures."""
+    import torch
+
+    try:
+        from torchmetrics.functional.image import structural_similarity_index_measure as measure
+    except ImportError as error:
+        raise ImportError("SSIM needs torchmetrics: pip install 'isthmus[metrics]'.") from error
+    pictures = torch.from_numpy(r), torch.from_numpy(x)
+    total = measure(*pictures, sigma=sigma, data_range=1.0, reduction="sum")
+    assert isinstance(total, torch.Tensor)  # a pair only where more is asked for
+    return float(total)

@@ -1,0 +1,18 @@
+"""Figures: each function takes arrays or a fitted model, and returns a matplotlib Figure.
+
+Nothing is shown or saved: ``figure.savefig("name.png")`` does, and notebooks draw the value.
+"""
+
+from isthmus.plots.curves import loss_curves
+from isthmus.plots.examples import pictures, reconstructions, samples_by_epoch
+from isthmus.plots.latent import latent_grid, latent_map, traversals
+
+__all__ = [
+    "latent_grid",
+    "latent_map",
+    "loss_curves",
+    "pictures",
+    "reconstructions",
+    "samples_by_epoch",
+    "traversals",
+]

@@ -1,0 +1,156 @@
+"""Examples of any shape, drawn side by side in the cells of one sheet.
+
+Pictures are pasted into one image; anything else is drawn as lines. Cell i lies at column
+``i % columns`` and row ``i // columns`` and is one unit wide and high, rows counted downwards,
+so that ticks and texts know where to stand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from numpy.typing import ArrayLike, NDArray
+
+from isthmus.plots.style import PALE, PALETTE, bare
+
+__all__ = ["GAP", "as_units", "cell_height", "draw_cells", "is_picture", "limits_of"]
+
+Array = NDArray[Any]
+Limits = tuple[Any, Any]
+
+LINE_CELL = 0.6  # height of a cell of lines, in widths
+GAP = 0.06  # white between pictures, in their widths
+MARGIN = 0.08  # kept free around the lines of a cell
+SLACK = 0.25  # a picture may leave [0, 1] by this much, and is still one of [0, 1]
+
+
+def as_units(examples: ArrayLike, name: str = "images") -> Array:
+    """Return floats (n, *shape); bytes stand for [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If there are no examples, or they are not numbers.
+    """
+    array = np.asarray(examples)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"{name} must hold numbers, got an array of {array.dtype}.")
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(f"{name} must be of shape (n, *features), got {array.shape}.")
+    return array.astype(np.float64) / (255 if array.dtype == np.uint8 else 1)
+
+
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Whether one example of that shape is a picture: else it is drawn as lines.
+
+    Two axes may be (height, width) or (channels, time): a few very long rows are signals.
+
+    Examples
+    --------
+    >>> is_picture((28, 28)), is_picture((3, 32, 32)), is_picture((2, 128)), is_picture((30,))
+    (True, True, False, False)
+    """
+    if len(shape) == 3:
+        return True
+    return len(shape) == 2 and shape[0] > 3 and shape[1] < 8 * shape[0]
+
+
+def limits_of(examples: Array) -> Limits:
+    """Return the values drawn as black and white, or as the bottom and the top of a cell.
+
+    Pictures keep [0, 1] where their values are about that; columns of a table, which may be of
+    any units, have limits of their own.
+    """
+    finite = np.where(np.isfinite(examples), examples, np.nan)
+    low, high = np.nanmin(finite), np.nanmax(finite)
+    if low >= -SLACK and high <= 1 + SLACK and is_picture(examples.shape[1:]):
+        return 0.0, 1.0
+    if examples.ndim == 2 and not (low >= 0 and high <= 1):
+        low, high = np.nanmin(finite, axis=0), np.nanmax(finite, axis=0)
+    return low, np.where(high > low, high, low + 1)
+
+
+def cell_height(shape: tuple[int, ...]) -> float:
+    """Return the height of a cell, in widths."""
+    if not is_picture(shape):
+        return LINE_CELL
+    wide = shape[-1] * (1 if len(shape) == 2 or shape[0] in (1, 3) else shape[0])
+    return float(np.clip(shape[-2] / wide, 0.2, 5))
+
+
+def draw_cells(
+    axes: Axes, examples: Array, columns: int, limits: Limits | None = None, gap: float = GAP
+) -> None:
+    """Draw examples (n, *shape), row after row; NaN leaves a place white.
+
+    Parameters
+    ----------
+    axes : Axes
+    examples : ndarray (n, *shape)
+    columns : int
+        Cells in a row.
+    limits : pair, optional
+        What `limits_of` returned, for several sheets of one scale.
+    gap : float
+        White between pictures, in their widths.
+    """
+    shape, rows = examples.shape[1:], -(-len(examples) // columns)
+    scaled = _scaled(examples, limits_of(examples) if limits is None else limits)
+    bare(axes)
+    if is_picture(shape):
+        sheet = _sheet(_rgb(scaled), rows, columns, gap)
+        axes.imshow(sheet, extent=(0, columns, rows, 0))
+    else:
+        _draw_lines(axes, scaled, columns)
+    axes.set(xlim=(0, columns), ylim=(rows, 0), aspect=cell_height(shape))
+
+
+def _scaled(examples: Array, limits: Limits) -> Array:
+    low, high = limits
+    return np.clip((examples - low) / (high - low), 0, 1)
+
+
+def _rgb(pictures: Array) -> Array:
+    """Return bytes (n, height, width, 3)."""
+    if pictures.ndim == 3:
+        pictures = pictures[:, None]
+    if pictures.shape[1] == 3:
+        colours = pictures.transpose(0, 2, 3, 1)
+    else:  # channels that are no colours stand side by side, in grey
+        colours = np.concatenate(list(pictures.swapaxes(0, 1)), axis=-1)[..., None]
+    grey = np.uint8(np.round(255 * np.nan_to_num(colours, nan=1.0)))
+    return np.broadcast_to(grey, (*grey.shape[:3], 3))
+
+
+def _sheet(pictures: Array, rows: int, columns: int, gap: float) -> Array:
+    """Return one picture of all: bytes (height, width, 3), white between and after them."""
+    n, h, w, _ = pictures.shape
+    space = int(np.ceil(gap * w))
+    sheet = np.full((rows * columns, h + space, w + space, 3), 255, np.uint8)
+    before = space // 2
+    sheet[:n, before : before + h, before : before + w] = pictures
+    grid = sheet.reshape(rows, columns, h + space, w + space, 3).swapaxes(1, 2)
+    return grid.reshape(rows * (h + space), columns * (w + space), 3)
+
+
+def _draw_lines(axes: Axes, examples: Array, columns: int) -> None:
+    """Draw each channel of each example as a line in its cell."""
+    n, shape = len(examples), examples.shape[1:]
+    channels = shape[0] if len(shape) == 2 else 1
+    lines = examples.reshape(n, channels, -1)
+    time = np.linspace(MARGIN, 1 - MARGIN, lines.shape[-1])
+    left, top = np.arange(n) % columns, np.arange(n) // columns
+    x = np.broadcast_to((left[:, None] + time)[:, None], lines.shape)
+    y = top[:, None, None] + 1 - MARGIN - (1 - 2 * MARGIN) * lines
+    colours = [PALETTE[k % len(PALETTE)] for k in range(channels)] * n
+    axes.add_collection(
+        LineCollection(list(np.stack([x, y], -1).reshape(n * channels, -1, 2)), colors=colours)
+    )
+    corners = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]
+    frames = np.stack([left, top], -1)[:, None] + corners
+    axes.add_collection(
+        LineCollection(list(frames), colors=PALE, linewidths=0.6, zorder=0, clip_on=False)
+    )

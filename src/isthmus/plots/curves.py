@@ -1,0 +1,100 @@
+"""The loss and its parts over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, signed, tidy, title
+
+__all__ = ["loss_curves"]
+
+NAMES = {
+    "loss": "total loss",
+    "reconstruction": "reconstruction: −log p(x|z)",
+    "kl": "KL from posterior to prior",
+    "penalty": "penalty",
+}
+TRAIN, HELD_OUT = PALETTE[0], PALETTE[6]
+STEEP = 20.0  # greatest over last value from which a logarithmic axis shows more
+
+
+def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the total loss and, apart, each of its terms that is not zero throughout.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        An estimator's `history_`: one record an epoch with `epoch`, `loss`, `reconstruction`,
+        `kl` and `penalty`, nats an example, and the same with `valid_` in front for rows held
+        out.
+
+    Returns
+    -------
+    Figure
+        The epoch of the least held-out loss is marked; without held-out rows, of the least
+        loss.
+
+    Examples
+    --------
+    >>> terms = {"loss": 3.0, "reconstruction": 2.0, "kl": 1.0, "penalty": 0.0}
+    >>> len(loss_curves([{"epoch": 1, **terms}]).axes)
+    3
+    """
+    if not history:
+        raise ValueError("the history is empty: there are no epochs to draw.")
+    panels: list[Any]
+    parts = [k for k in ("reconstruction", "kl", "penalty") if any(r.get(k) for r in history)]
+    if len(parts) < 2:  # then the total says the same
+        sheet, panels = figure(3.2), [["".join(parts) or "loss"]]
+    else:
+        sheet, panels = figure(5.2), [["loss"] * len(parts), parts]
+    for name, axes in sheet.subplot_mosaic(panels).items():
+        _panel(axes, history, name)
+    lines = sheet.axes[0].get_lines()
+    sheet.legend(
+        handles=lines, loc="outside lower center", ncols=3, frameon=False, labelcolor=MUTED
+    )
+    title(sheet, _headline(history))
+    return sheet
+
+
+def _panel(axes: Axes, history: Sequence[Mapping[str, Any]], name: str) -> None:
+    _curve(axes, history, name, color=TRAIN, label="training rows")
+    if any("valid_loss" in r for r in history):
+        _curve(
+            axes, history, "valid_" + name, color=HELD_OUT, linestyle="--", label="held-out rows"
+        )
+    values = np.array([r[name] for r in history])
+    if values.min() > 0 and values.max() > STEEP * values[-1]:
+        axes.set_yscale("log")
+    best = _best(history)["epoch"]
+    axes.axvline(best, color=MUTED, linewidth=1, linestyle=":", label="best epoch")
+    axes.set_title(NAMES[name], loc="left", fontsize=9.5, color=INK)
+    axes.grid(axis="y", color=PALE, linewidth=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    tidy(axes, xlabel="epoch", ylabel="nats an example")
+
+
+def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], key: str, **style: Any) -> None:
+    known = [(r["epoch"], r[key]) for r in history if key in r]
+    axes.plot(*zip(*known, strict=True), marker="o" if len(known) < 3 else "", **style)
+
+
+def _best(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    watched = [r for r in history if "valid_loss" in r]
+    if watched:
+        return min(watched, key=lambda r: r["valid_loss"])
+    return min(history, key=lambda r: r["loss"])
+
+
+def _headline(history: Sequence[Mapping[str, Any]]) -> str:
+    best = _best(history)
+    which, key = ("held-out", "valid_loss") if "valid_loss" in best else ("training", "loss")
+    value = signed(best[key], ",.2f")
+    return f"Least {which} loss: {value} nats an example, in epoch {best['epoch']}"

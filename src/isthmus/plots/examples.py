@@ -1,0 +1,173 @@
+"""Figures of examples: what goes in, what comes out, what is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from isthmus.plots.cells import GAP, as_units, cell_height, draw_cells, limits_of
+from isthmus.plots.style import INK, MUTED, WIDTH, figure, tidy, title
+
+__all__ = ["pictures", "reconstructions", "samples_by_epoch"]
+
+Array = NDArray[Any]
+
+PAIRS = 6  # pairs in one row of reconstructions
+TABLE_ROWS = 24
+GRIDS = 6  # epochs of which samples are shown
+SAMPLES = (3, 6)  # rows and columns of samples of one epoch
+
+
+def pictures(
+    images: ArrayLike, columns: int | None = None, labels: Sequence[Any] | None = None
+) -> Figure:
+    """Draw a contact sheet.
+
+    Parameters
+    ----------
+    images : array-like (n, height, width), (n, channels, height, width), or any (n, *shape)
+        Pixels in [0, 1], or bytes; other values are scaled, black the least and white the
+        greatest. Rows (n, features) and signals (n, channels, time) are drawn as lines.
+    columns : int, optional
+        Pictures in a row; by default as many as make the sheet about square.
+    labels : sequence (n,), optional
+        What to write above each.
+
+    Returns
+    -------
+    Figure
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> figure = pictures(load_digits().images[:10] / 16, columns=5)
+    """
+    images = as_units(images)
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"there are {len(images)} images, but {len(labels)} labels.")
+    columns = columns or int(np.ceil(np.sqrt(len(images) * cell_height(images.shape[1:]))))
+    rows = -(-len(images) // columns)
+    sheet = figure(0.3 + WIDTH * rows / columns * cell_height(images.shape[1:]))
+    axes = sheet.subplots()
+    gap = GAP if labels is None else max(GAP, 0.22 * columns / WIDTH)  # room for a line of text
+    draw_cells(axes, images, columns, gap=gap)
+    for i, label in enumerate([] if labels is None else labels):
+        _note(axes, i % columns, i // columns, label, va="center")
+    return sheet
+
+
+def reconstructions(originals: ArrayLike, reconstructed: ArrayLike) -> Figure:
+    """Draw originals above their reconstructions, with the error of each.
+
+    Rows of a table (n, features) become a heat map: the originals, the reconstructions and the
+    difference of the first 24, in standard deviations of each column over all originals given.
+
+    Parameters
+    ----------
+    originals, reconstructed : array-like (n, *shape)
+        In the units of the data; bytes stand for [0, 1].
+
+    Returns
+    -------
+    Figure
+    """
+    x, r = as_units(originals, "originals"), as_units(reconstructed, "reconstructed")
+    if x.shape != r.shape:
+        raise ValueError(f"originals have shape {x.shape}, reconstructions {r.shape}.")
+    return _table(x, r) if x.ndim == 2 else _pairs(x, r)
+
+
+def _pairs(x: Array, r: Array) -> Figure:
+    columns = min(PAIRS, len(x))
+    blocks = -(-len(x) // columns)
+    sheet = figure(0.4 + blocks * (0.3 + 2 * WIDTH / columns * cell_height(x.shape[1:])))
+    limits, error = limits_of(x), np.sqrt(((x - r) ** 2).reshape(len(x), -1).mean(1))
+    for k, axes in enumerate(sheet.subplots(blocks, squeeze=False)[:, 0]):
+        part = slice(k * columns, (k + 1) * columns)
+        pairs = np.full((2, columns, *x.shape[1:]), np.nan)
+        pairs[:, : len(x[part])] = x[part], r[part]
+        draw_cells(axes, pairs.reshape(-1, *x.shape[1:]), columns, limits)
+        for i, value in enumerate(error[part]):
+            _note(axes, i, 2.04, _short(value), va="top")
+    unit = "pixels in [0, 1]" if limits == (0, 1) else "units of the data"
+    title(sheet, f"Original above, reconstruction below; root-mean-square error, {unit}")
+    return sheet
+
+
+def _short(error: float) -> str:
+    return f"{error:.3f}" if 0.01 <= error < 100 else f"{error:.3g}"
+
+
+def _note(axes: Axes, column: float, row: float, text: Any, va: str) -> None:
+    """Write in the middle of a column of cells."""
+    place = column + 0.5, row
+    axes.text(*place, str(text), ha="center", va=va, fontsize=9, color=MUTED, parse_math=False)
+
+
+def _table(x: Array, r: Array) -> Figure:
+    scale = x.std(0)
+    scale[scale <= 1e-12 * np.abs(x).max(0)] = 1  # a constant column has no unit of its own
+    x, r = (x - x.mean(0)) / scale, (r - x.mean(0)) / scale
+    error = np.sqrt(np.mean((x - r) ** 2))
+    shown = min(TABLE_ROWS, len(x))
+    sheet = figure(1.1 + 3 * (0.35 + 0.07 * shown))
+    panels = {"original": x, "reconstruction": r, "difference: original − reconstruction": x - r}
+    for axes, (name, values) in zip(sheet.subplots(3, sharex=True), panels.items(), strict=True):
+        image = axes.imshow(values[:shown], cmap="RdBu_r", vmin=-3, vmax=3, aspect="auto")
+        axes.set_title(name, loc="left", fontsize=9.5, color=INK)
+        tidy(axes, ylabel="row")
+    axes.set_xlabel("feature")
+    bar = sheet.colorbar(image, ax=sheet.axes, aspect=40, pad=0.02, extend="both")
+    bar.outline.set_visible(False)
+    tidy(bar.ax, ylabel="standard deviations of the feature")
+    title(sheet, f"{shown} rows; root-mean-square error {error:.2f} standard deviations")
+    return sheet
+
+
+def samples_by_epoch(samples: Sequence[tuple[int, ArrayLike]]) -> Figure:
+    """Draw a grid of three by six samples for each of at most six epochs.
+
+    Parameters
+    ----------
+    samples : sequence of (epoch, array (18, *shape))
+        In the units of the data. Of more than six epochs the first and the last are shown,
+        and four between them.
+
+    Returns
+    -------
+    Figure
+    """
+    if not samples:
+        raise ValueError("there are no samples to draw; models without a prior have none.")
+    chosen = [samples[i] for i in _spread(len(samples), GRIDS)]
+    rows, columns = SAMPLES
+    drawn = [as_units(x, "samples")[: rows * columns] for _, x in chosen]
+    limits = limits_of(np.concatenate(drawn))
+    across = min(2, len(chosen))
+    down = -(-len(chosen) // across)
+    height = WIDTH / across / columns * rows * cell_height(drawn[0].shape[1:])
+    sheet = figure(0.25 + down * (height + 0.25))
+    panels = sheet.subplots(down, across, squeeze=False).flat
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, (epoch, _), x in zip(sheet.axes, chosen, drawn, strict=False):
+        draw_cells(axes, x, columns, limits)
+        axes.set_title(f"epoch {epoch}", loc="left", fontsize=9.5, color=INK)
+    title(sheet, "Samples from the prior, as training went on")
+    return sheet
+
+
+def _spread(n: int, wanted: int) -> list[int]:
+    """Return at most so many of n positions, even from the first to the last.
+
+    Examples
+    --------
+    >>> _spread(3, 6), _spread(9, 5)
+    ([0, 1, 2], [0, 2, 4, 6, 8])
+    """
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, wanted))})

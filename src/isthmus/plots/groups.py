@@ -1,0 +1,145 @@
+"""Points coloured by label: which labels there are, and how they are told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from isthmus.plots.style import INK, MUTED, PALE, PALETTE, tidy
+
+__all__ = ["Colours"]
+
+Array = NDArray[Any]
+
+MANY = 20  # labels that colours and marks tell apart
+COMMON = 9  # names that have a colour of their own where there are too many
+MARKS = ("o", "^")  # the second for the labels after the tenth
+LONGEST = 24  # letters of a name
+SHORT = 10  # longer names would hide what they name
+BINS = 60
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What colours the points: classes, numbers, or nothing.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The classes, as text.
+    index : ndarray of int (n,), optional
+        The class of each point.
+    numbers : ndarray (n,), optional
+        The number of each point, where labels are many numbers.
+    others : bool
+        Whether the last class stands for all that are too rare to have a colour.
+    """
+
+    names: tuple[str, ...] = ()
+    index: Array | None = None
+    numbers: Array | None = None
+    others: bool = False
+
+    @classmethod
+    def of(cls, labels: Array | None) -> Colours:
+        """Tell classes from numbers: more than 20 different numbers are no classes."""
+        if labels is None:
+            return cls()
+        if labels.dtype.kind not in "biuf":
+            labels = labels.astype(str)
+        values, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        if len(values) <= MANY:
+            return cls(tuple(map(_text, values)), index)
+        if labels.dtype.kind in "iuf":
+            return cls(numbers=labels)
+        return cls._of_common(values, index, counts)
+
+    @classmethod
+    def _of_common(cls, values: Array, index: Array, counts: Array) -> Colours:
+        """Keep the most frequent names; the others share one, the last, and grey."""
+        common = np.argsort(-counts, kind="stable")[:COMMON]
+        place = np.full(len(values), COMMON)
+        place[common] = np.arange(COMMON)
+        others = f"{len(values) - COMMON:,} others"
+        return cls((*map(_text, values[common]), others), place[index], others=True)
+
+    def scatter(self, axes: Axes, points: Array) -> None:
+        """Draw points (n, 2), with a legend or a colour bar."""
+        size = float(np.clip(16_000 / len(points), 3, 30))
+        style: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.8}
+        if self.numbers is not None:
+            drawn = axes.scatter(
+                points[:, 0], points[:, 1], c=self.numbers, cmap="viridis", **style
+            )
+            bar = axes.figure.colorbar(drawn, ax=axes, aspect=40, pad=0.02)
+            tidy(bar.ax, ylabel="label")
+            bar.outline.set_visible(False)
+        elif self.index is None:
+            axes.scatter(points[:, 0], points[:, 1], color=PALETTE[0], **style)
+        else:
+            self._scatter_classes(axes, points, style)
+
+    def _scatter_classes(self, axes: Axes, points: Array, style: dict[str, Any]) -> None:
+        assert self.index is not None
+        colours = np.array([self._colour(k) for k in range(len(self.names))])
+        behind = self.index == len(self.names) - 1 if self.others else np.zeros(len(points), bool)
+        layers = [(behind, "o")]
+        layers += [(~behind & (self.index // len(PALETTE) == k), m) for k, m in enumerate(MARKS)]
+        for these, mark in layers:
+            if these.any():
+                x, y = points[these].T
+                axes.scatter(x, y, c=colours[self.index[these]], marker=mark, **style)
+        self._legend(axes)
+        if max(map(len, self.names)) <= SHORT and not self.others:
+            for k, name in enumerate(self.names):
+                self._name(axes, name, np.median(points[self.index == k], axis=0))
+
+    def _name(self, axes: Axes, name: str, place: Array) -> None:
+        halo = [patheffects.withStroke(linewidth=3, foreground="white")]
+        style: dict[str, Any] = {"ha": "center", "va": "center", "path_effects": halo}
+        x, y = place
+        axes.text(x, y, name, weight="bold", color=INK, fontsize=10, parse_math=False, **style)
+
+    def histogram(self, axes: Axes, values: Array) -> None:
+        """Draw how many of the values (n,) lie where, one class upon the other."""
+        index = np.zeros(len(values), int) if self.index is None else self.index
+        n = max(1, len(self.names))
+        parts = [values[index == k] for k in range(n)]
+        colours = [self._colour(k) for k in range(n)]
+        axes.hist(parts, bins=BINS, stacked=True, histtype="stepfilled", color=colours)
+        if self.names:
+            self._legend(axes)
+
+    def _colour(self, k: int) -> str:
+        is_last = k == len(self.names) - 1
+        return PALE if self.others and is_last else PALETTE[k % len(PALETTE)]
+
+    def _legend(self, axes: Axes) -> None:
+        marks = [
+            Line2D([], [], color=self._colour(k), marker=MARKS[k // len(PALETTE)], linestyle="")
+            for k in range(len(self.names))
+        ]
+        legend = axes.legend(
+            marks,
+            ["label"] * len(marks),
+            loc="center left",
+            bbox_to_anchor=(1.01, 0.5),
+            frameon=False,
+            labelcolor=MUTED,
+            handletextpad=0.1,
+            fontsize=9,
+        )
+        # Set afterwards: matplotlib would skip names that begin with "_" and read "$" as TeX.
+        for text, name in zip(legend.get_texts(), self.names, strict=True):
+            text.set(text=name, parse_math=False)
+
+
+def _text(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, np.floating) else str(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

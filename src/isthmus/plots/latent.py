@@ -1,0 +1,207 @@
+"""Figures of the latent space: where examples lie in it, and what its places decode to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+from sklearn.decomposition import PCA
+
+from isthmus.plots.cells import as_units, cell_height, draw_cells
+from isthmus.plots.groups import Colours
+from isthmus.plots.style import INK, MUTED, WIDTH, figure, signed, tidy, title
+
+__all__ = ["has_standard_prior", "latent_grid", "latent_map", "traversals"]
+
+Array = NDArray[Any]
+
+POINTS = 10_000  # more hide each other
+EDGE = 0.01  # share of the codes beyond either end of a range taken from codes
+PRIOR_EDGE = 0.025  # mass of the prior beyond either end of the grid
+REACH = 3.0  # how far traversals go from the prior's centre, in its standard deviations
+
+
+def latent_map(codes: ArrayLike, labels: ArrayLike | None = None) -> Figure:
+    """Draw where examples lie in the latent space, coloured by label.
+
+    Parameters
+    ----------
+    codes : array-like (n, n_components)
+        Of more than two columns the first two principal components are drawn, of one a
+        histogram; of more than 10,000 rows a random part, the same each time.
+    labels : array-like (n,), optional
+        Up to 20 different ones have colours, a legend and their names at their medians; more
+        numbers a colour bar; of more names the nine most frequent have colours.
+
+    Returns
+    -------
+    Figure
+    """
+    codes = _checked(codes)
+    if labels is not None and len(np.asarray(labels)) != len(codes):
+        raise ValueError(f"there are {len(codes)} codes, but {len(np.asarray(labels))} labels.")
+    # Shuffled, so that no label lies on top of the others.
+    kept = np.random.default_rng(0).permutation(len(codes))[:POINTS]
+    colours = Colours.of(None if labels is None else np.asarray(labels)[kept])
+    points, names = _plane(codes[kept])
+    sheet = figure(5.2)
+    axes = tidy(sheet.subplots(), xlabel=names[0], ylabel=names[1])
+    if points.shape[1] == 1:
+        colours.histogram(axes, points[:, 0])
+    else:
+        colours.scatter(axes, points)
+        axes.set_aspect("equal", adjustable="datalim")
+    colouring = "" if labels is None else ", coloured by label"
+    title(sheet, f"Where the codes of {len(kept):,} examples lie{colouring}")
+    return sheet
+
+
+def _plane(codes: Array) -> tuple[Array, list[str]]:
+    """Return points of at most two columns, and the names of the axes."""
+    if codes.shape[1] == 1:
+        return codes, ["z1", "examples"]
+    if codes.shape[1] == 2:
+        return codes, ["z1", "z2"]
+    pca = PCA(min(2, len(codes)), random_state=0)
+    with np.errstate(all="ignore"):  # codes that are all the same have no variance to share
+        points = pca.fit_transform(codes)
+    shares = np.nan_to_num(pca.explained_variance_ratio_)
+    names = [f"principal component {i} ({s:.0%} of variance)" for i, s in enumerate(shares, 1)]
+    return points, [*names, "examples"][:2]
+
+
+def latent_grid(
+    estimator: Any, n: int = 15, codes: ArrayLike | None = None, *, condition: Any = None
+) -> Figure:
+    """Draw what a grid over the plane of a two-dimensional latent space decodes to.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+        Fitted, with two components.
+    n : int
+        Places along each axis: at even quantiles of the standard normal prior, from 2.5 to
+        97.5 %, or evenly over the middle 98 % of the codes.
+    codes : array-like (m, 2), optional
+        Codes to set the range; models without a standard normal prior need them.
+    condition : label, optional
+        For conditional models.
+
+    Returns
+    -------
+    Figure
+    """
+    if estimator.n_components != 2:
+        raise ValueError(
+            f"a grid needs a latent space of two dimensions, this one has "
+            f"{estimator.n_components}; traversals() draws any."
+        )
+    across, down = _ranges(estimator, n, codes)
+    z = np.stack(np.meshgrid(across, down[::-1]), axis=-1).reshape(-1, 2)  # z2 upwards
+    decoded = as_units(estimator.inverse_transform(z, condition=condition), "decoded examples")
+    sheet = figure(0.5 + (WIDTH - 0.6) * min(1.3, cell_height(decoded.shape[1:])))
+    axes = sheet.subplots()
+    draw_cells(axes, decoded, n)
+    ticks = np.unique(np.linspace(0, n - 1, min(n, 7)).round().astype(int))
+    axes.set_xticks(ticks + 0.5, [signed(across[i], ".2g") for i in ticks])
+    axes.set_yticks(n - ticks - 0.5, [signed(down[i], ".2g") for i in ticks])
+    axes.set_xlabel("z1", color=MUTED)
+    axes.set_ylabel("z2", color=MUTED)
+    title(sheet, "What places of the latent plane decode to")
+    return sheet
+
+
+def has_standard_prior(estimator: Any) -> bool:
+    """Whether codes are to be expected about 0, with variance 1."""
+    return estimator.prior == "standard"
+
+
+def _ranges(estimator: Any, n: int, codes: ArrayLike | None) -> list[Array]:
+    if codes is not None:
+        ends = np.quantile(_checked(codes), [EDGE, 1 - EDGE], axis=0).T
+        return [np.linspace(low, high, n) for low, high in ends]
+    if not has_standard_prior(estimator):
+        name = type(estimator).__name__
+        raise ValueError(f"this {name} has no standard normal prior to set a range; pass codes.")
+    return [ndtri(np.linspace(PRIOR_EDGE, 1 - PRIOR_EDGE, n))] * 2
+
+
+def traversals(
+    estimator: Any,
+    codes: ArrayLike,
+    n_dims: int = 10,
+    n_steps: int = 9,
+    *,
+    condition: Any = None,
+) -> Figure:
+    """Draw what becomes of an example as one latent at a time changes.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+        Fitted.
+    codes : array-like (n, n_components)
+        Codes of data, which say how active each latent is: the most active come first.
+    n_dims : int
+        Latents to show, at most.
+    n_steps : int
+        Places along each: from -3 to 3 about the centre of a standard normal prior; for
+        models with another or none over the middle 98 % of the codes, the rest at their medians.
+    condition : label, optional
+        For conditional models.
+
+    Returns
+    -------
+    Figure
+    """
+    codes = _checked(codes)
+    if codes.shape[1] != estimator.n_components:
+        raise ValueError(
+            f"codes have {codes.shape[1]} columns, the model has {estimator.n_components} latents."
+        )
+    activity = codes.var(0)
+    dims = np.argsort(-activity, kind="stable")[:n_dims]
+    centre, steps = _paths(estimator, codes, n_steps)
+    z = np.tile(centre, (len(dims), n_steps, 1))
+    z[np.arange(len(dims)), :, dims] = steps[dims]
+    decoded = estimator.inverse_transform(z.reshape(-1, len(centre)), condition=condition)
+    ticks = [signed(v) for v in steps[0]]
+    if not has_standard_prior(estimator):
+        ticks = ["least", *[""] * (n_steps - 2), "greatest"]
+    rows = [f"z{d + 1}  ({activity[d]:.2f})" for d in dims]
+    return _traversal_sheet(as_units(decoded, "decoded examples"), rows, ticks)
+
+
+def _paths(estimator: Any, codes: Array, n_steps: int) -> tuple[Array, Array]:
+    """Return the code to start from, and the values (n_components, n_steps) of each latent."""
+    if not has_standard_prior(estimator):
+        low, high = np.quantile(codes, [EDGE, 1 - EDGE], axis=0)
+        return np.median(codes, axis=0), np.linspace(low, high, n_steps).T
+    steps = np.linspace(-REACH, REACH, n_steps)
+    return np.zeros(codes.shape[1]), np.tile(steps, (codes.shape[1], 1))
+
+
+def _traversal_sheet(decoded: Array, rows: list[str], ticks: list[str]) -> Figure:
+    columns = len(ticks)
+    cell = (WIDTH - 1) / columns * cell_height(decoded.shape[1:])
+    sheet = figure(0.6 + cell * len(rows))
+    axes = sheet.subplots()
+    draw_cells(axes, decoded, columns)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axes.set_xticks(np.arange(columns) + 0.5, ticks)
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.tick_params(axis="y", labelcolor=INK)
+    title(sheet, "One latent a row (variance of its mean over the data), from low to high")
+    return sheet
+
+
+def _checked(codes: ArrayLike) -> Array:
+    codes = np.asarray(codes, dtype=np.float64)
+    if codes.ndim != 2 or codes.size == 0:
+        raise ValueError(f"codes must be of shape (n, n_components), got {codes.shape}.")
+    if not np.isfinite(codes).all():
+        raise ValueError("codes hold NaN or infinity.")
+    return codes

@@ -1,0 +1,189 @@
+"""Posteriors beyond the diagonal normal: full covariance, and a flow on top."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.distributions import Distribution, MultivariateNormal, constraints, register_kl
+
+from isthmus.distributions import DiagonalNormal
+from isthmus.families import LOG_VARIANCE_LIMIT, Family, NormalFamily, soft_limit
+
+__all__ = ["FlowFamily", "FlowNormal", "FullNormal", "FullNormalFamily", "require_zuko"]
+
+MEAN_DRAWS = 64  # noise vectors, in opposite pairs, behind the mean of a flow
+
+
+class FullNormal(MultivariateNormal):
+    """A normal with any covariance that samples from a given generator or noise.
+
+    Parameters
+    ----------
+    loc : Tensor (*batch, n_components)
+    scale_tril : Tensor (*batch, n_components, n_components)
+        Cholesky factor of the covariance.
+    """
+
+    def __init__(self, loc: Tensor, scale_tril: Tensor) -> None:
+        super().__init__(loc, scale_tril=scale_tril, validate_args=False)
+
+    def rsample(  # type: ignore[override]
+        self,
+        sample_shape: tuple[int, ...] = (),
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """Draw reparameterised samples (*sample_shape, *batch, n_components)."""
+        loc = self.loc
+        if noise is None:
+            shape = self._extended_shape(torch.Size(sample_shape))
+            noise = torch.randn(shape, dtype=loc.dtype, device=loc.device, generator=generator)
+        return loc + (self._unbroadcasted_scale_tril @ noise[..., None])[..., 0]
+
+    def detached(self) -> FullNormal:
+        """Return a copy that passes no gradient to its parameters."""
+        return FullNormal(self.loc.detach(), self._unbroadcasted_scale_tril.detach())
+
+
+@register_kl(FullNormal, DiagonalNormal)
+def _kl_full_diagonal(q: FullNormal, p: DiagonalNormal) -> Tensor:
+    # Sum over components of E_q[-log p], less the entropy; (*batch,).
+    spread = (p.scale**2).log() + (q.variance + (q.mean - p.loc) ** 2) / p.scale**2
+    log_det = q._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return 0.5 * (spread - 1).sum(-1) - log_det
+
+
+class FullNormalFamily(Family):
+    """A normal with a covariance of its own for each row, through its Cholesky factor.
+
+    Examples
+    --------
+    >>> family = FullNormalFamily((3,))
+    >>> q = family(torch.randn(5, family.total_outputs))
+    >>> q.covariance_matrix.shape
+    torch.Size([5, 3, 3])
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(shape)
+        (n_components,) = shape
+        self.n_outputs = 1 + n_components
+
+    def build(self, *outputs: Tensor) -> FullNormal:
+        """Return the normals of a mean and the rows of a raw factor."""
+        mean, *raw = outputs
+        factor = torch.stack(raw, -2)  # (*batch, n_components, n_components)
+        diagonal = (0.5 * soft_limit(factor.diagonal(dim1=-2, dim2=-1), LOG_VARIANCE_LIMIT)).exp()
+        return FullNormal(mean, factor.tril(-1) + torch.diag_embed(diagonal))
+
+
+class FlowNormal(Distribution):
+    """A diagonal normal seen through an invertible function.
+
+    Parameters
+    ----------
+    base : DiagonalNormal
+        Over (*batch, n_components).
+    transform : torch.distributions.Transform
+        With event dimension one; calling it is the cheap direction.
+    """
+
+    arg_constraints = {}  # noqa: RUF012 - torch's own convention
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, base: DiagonalNormal, transform: Any) -> None:
+        self.base, self.transform = base, transform
+        super().__init__(base.batch_shape[:-1], base.batch_shape[-1:], validate_args=False)
+
+    def rsample(  # type: ignore[override]
+        self,
+        sample_shape: tuple[int, ...] = (),
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """Draw reparameterised samples (*sample_shape, *batch, n_components)."""
+        return self.transform(self.base.rsample(sample_shape, generator, noise))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log q(z), (*batch,), by inverting the function."""
+        before = self.transform.inv(value)
+        jacobian = self.transform.log_abs_det_jacobian(before, value)
+        return self.base.log_prob(before).sum(-1) - jacobian
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, over a fixed set of noise vectors in opposite pairs."""
+        return self._draws().mean(0)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance, over the same set."""
+        return self._draws().var(0)
+
+    @property
+    def stddev(self) -> Tensor:
+        """The standard deviation, over the same set."""
+        return self._draws().std(0)
+
+    def _draws(self) -> Tensor:
+        loc = self.base.loc
+        generator = Generator().manual_seed(0)
+        half = torch.randn(MEAN_DRAWS // 2, loc.shape[-1], generator=generator).to(loc)
+        noise = torch.cat([half, -half])
+        spread = noise.reshape(MEAN_DRAWS, *[1] * (loc.ndim - 1), -1).expand(-1, *loc.shape)
+        return self.transform(self.base.rsample((MEAN_DRAWS,), noise=spread))
+
+
+class FlowFamily(Family):
+    """A diagonal normal through an inverse autoregressive flow that sees the row.
+
+    Source: Improved variational inference with inverse autoregressive flow (Kingma, Salimans,
+    Jozefowicz, Chen, Sutskever, Welling, 2016). The flow is zuko's.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    transforms : int
+        Autoregressive layers.
+    hidden : tuple of int
+        Widths of the networks within each.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], transforms: int = 2, hidden: tuple[int, ...] = (64,)
+    ) -> None:
+        super().__init__(shape)
+        zuko = require_zuko()
+        (n_components,) = shape
+        self.n_outputs = 3  # mean, log-variance, and what the flow is told of the row
+        self.start = NormalFamily(shape)
+        self.flow = nn.ModuleList(
+            zuko.flows.MaskedAutoregressiveTransform(
+                n_components,
+                context=n_components,
+                order=torch.arange(n_components).flip(0) if i % 2 else None,
+                hidden_features=hidden,
+            )
+            for i in range(transforms)
+        )
+
+    def build(self, *outputs: Tensor) -> FlowNormal:
+        """Return the flow of a mean, a raw log-variance and a context."""
+        mean, raw, context = outputs
+        zuko = require_zuko()
+        layers = [layer(context) for layer in self.flow]
+        return FlowNormal(self.start.build(mean, raw), zuko.transforms.ComposedTransform(*layers))
+
+
+def require_zuko() -> Any:
+    """Return the module zuko, or say how to get it."""
+    try:
+        import zuko
+    except ImportError:
+        raise ImportError(
+            "flows come from zuko, which is not installed: pip install 'isthmus[flows]'"
+        ) from None
+    return zuko

@@ -1,0 +1,297 @@
+"""Figures: that they draw what their names say, for every shape of data."""
+
+import subprocess
+import sys
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from isthmus import plots
+
+SHAPES = [(8, 8), (1, 8, 6), (3, 8, 8), (2, 8, 8), (30,), (2, 100), (2, 3, 4, 5)]
+RNG = np.random.default_rng(0)
+
+
+def drawn(figure):
+    """Draw for real, and let no warning pass."""
+    assert isinstance(figure, Figure)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def texts(figure):
+    found = figure.findobj(lambda a: hasattr(a, "get_text") and a.get_text())
+    return [t.get_text() for t in found]
+
+
+def model(prior="standard", n_components=2, shape=(4, 4), decode=None):
+    """What the figures need of a fitted estimator; it shows z1 left and z2 right."""
+
+    def inverse_transform(z, *, condition=None):
+        if decode is not None:
+            return decode(z, condition)
+        return (
+            np.repeat(z[:, :2] / 10 + 0.5, 8, axis=1)
+            .reshape(-1, 2, 8)
+            .swapaxes(1, 2)
+            .reshape(len(z), *shape)
+        )
+
+    return SimpleNamespace(
+        prior=prior, n_components=n_components, inverse_transform=inverse_transform
+    )
+
+
+def history(n=5, kl=1.0, penalty=0.0, held_out=True):
+    records = []
+    for epoch in range(1, n + 1):
+        terms = {"loss": 10 / epoch, "reconstruction": 9 / epoch, "kl": kl, "penalty": penalty}
+        if held_out:  # the third epoch is best
+            terms |= {f"valid_{k}": v + abs(epoch - 3) ** 2 * 9 for k, v in terms.items()}
+        records.append({"epoch": epoch, **terms})
+    return records
+
+
+def test_importing_leaves_pyplot_alone():
+    code = "import sys, isthmus.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_can_be_drawn(shape):
+    x = RNG.normal(size=(14, *shape))
+    drawn(plots.pictures(x))
+    drawn(plots.reconstructions(x[:8], x[1:9]))
+    drawn(plots.samples_by_epoch([(1, x), (2, x)]))
+    size = np.prod(shape)
+    for n in (2, 3):
+        decoder = RNG.normal(size=(n, size))
+        m = model(n_components=n, decode=lambda z, c, d=decoder: (z @ d).reshape(-1, *shape))
+        drawn(plots.traversals(m, RNG.normal(size=(9, n))))
+        if n == 2:
+            drawn(plots.latent_grid(m, n=4))
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def test_a_sheet_shows_the_pixels_white_for_one():
+    x = np.zeros((3, 5, 5))
+    x[1] = 1
+    (image,) = plots.pictures(x, columns=2).axes[0].images
+    sheet = np.asarray(image.get_array())
+    assert sheet.shape == (12, 12, 3)  # two by two, of five pixels and one of white between
+    assert (sheet[:5, :5] == 0).all()
+    assert (sheet[:5, 6:11] == 255).all()
+    assert (sheet[6:, 6:] == 255).all(), "a place without a picture is white"
+
+
+def test_bytes_stand_for_the_unit_interval():
+    x = RNG.integers(0, 256, (4, 3, 6, 6)).astype(np.uint8)
+    sheets = [plots.pictures(a).axes[0].images[0].get_array() for a in (x, x / 255)]
+    np.testing.assert_array_equal(*sheets)
+    np.testing.assert_array_equal(sheets[0][:6, :6], x[0].transpose(1, 2, 0))
+
+
+def test_labels_are_written_as_they_are():
+    figure = drawn(plots.pictures(np.zeros((2, 5, 5)), labels=["$a", "<b>"]))
+    assert {"$a", "<b>"} <= set(texts(figure))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plots.pictures(np.zeros((2, 5, 5)), labels=["a"]), "2 images, but 1 labels"),
+        (lambda: plots.pictures(np.zeros((0, 5, 5))), "must be of shape"),
+        (lambda: plots.pictures([["a", "b"]]), "must hold numbers"),
+        (lambda: plots.reconstructions(np.zeros((2, 5)), np.zeros((2, 4))), "originals have shape"),
+        (lambda: plots.samples_by_epoch([]), "no samples"),
+        (lambda: plots.loss_curves([]), "history is empty"),
+        (lambda: plots.latent_map(np.zeros(5)), "codes must be of shape"),
+        (lambda: plots.latent_map(np.full((5, 2), np.nan)), "NaN"),
+        (lambda: plots.latent_map(np.zeros((5, 2)), [1]), "5 codes, but 1 labels"),
+        (lambda: plots.latent_grid(model(n_components=3)), "two dimensions"),
+        (lambda: plots.latent_grid(model(prior=None)), "pass codes"),
+        (lambda: plots.traversals(model(), np.zeros((5, 3))), "codes have 3 columns"),
+    ],
+)
+def test_errors_say_what_is_wrong(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# ----------------------------------------------------------- reconstructions
+
+
+def test_each_pair_has_its_error():
+    x = np.zeros((7, 5, 5))
+    figure = drawn(plots.reconstructions(x, x + np.linspace(0.1, 0.7, 7)[:, None, None]))
+    assert {"0.100", "0.700"} <= set(texts(figure))
+    assert len(figure.axes) == 2  # six pairs, and one
+
+
+def test_a_table_is_a_heat_map_in_standard_deviations():
+    x = RNG.normal(size=(50, 4)) * [1, 1e6, 1e-6, 0] + 7
+    figure = drawn(plots.reconstructions(x, x + x.std(0)))
+    original, made, difference = (axes.images[0].get_array() for axes in figure.axes[:3])
+    assert original.shape == made.shape == (24, 4)
+    np.testing.assert_allclose(difference[:, :3], -1, rtol=1e-3)
+    assert (difference[:, 3] == 0).all(), "a constant column divides by nothing"
+
+
+# ------------------------------------------------------------------- samples
+
+
+def test_of_many_epochs_first_and_last_are_shown():
+    epochs = [2**k for k in range(10)]
+    figure = drawn(plots.samples_by_epoch([(e, RNG.random((18, 5, 5))) for e in epochs]))
+    shown = [t for t in texts(figure) if t.startswith("epoch")]
+    assert len(shown) == 6
+    assert {"epoch 1", "epoch 512"} <= set(shown)
+
+
+# ---------------------------------------------------------------------- loss
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "panels"),
+    [
+        ({}, ["total loss", "reconstruction: −log p(x|z)", "KL from posterior to prior"]),
+        ({"kl": 0.0}, ["reconstruction: −log p(x|z)"]),
+        ({"kl": 0.0, "penalty": 0.5}, ["total loss", "reconstruction: −log p(x|z)", "penalty"]),
+    ],
+)
+def test_terms_that_are_zero_have_no_panel(kwargs, panels):
+    figure = drawn(plots.loss_curves(history(**kwargs)))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == panels
+    assert {axes.get_ylabel() for axes in figure.axes} == {"nats an example"}
+
+
+@pytest.mark.parametrize(("held_out", "best"), [(True, 3), (False, 5)])
+def test_the_best_epoch_is_marked(held_out, best):
+    figure = drawn(plots.loss_curves(history(held_out=held_out)))
+    assert f"epoch {best}" in figure.get_suptitle()
+    for axes in figure.axes:
+        assert set(axes.get_lines()[-1].get_xdata()) == {best}
+        assert len(axes.get_lines()) == 2 + held_out
+
+
+def test_one_epoch_and_a_history_held_out_in_part():
+    drawn(plots.loss_curves(history(1)))
+    mixed = [*history(3), {"epoch": 4, "loss": 0.1, "reconstruction": 0.1, "kl": 0, "penalty": 0}]
+    assert "epoch 3" in drawn(plots.loss_curves(mixed)).get_suptitle()
+
+
+def test_a_steep_fall_has_a_logarithmic_axis():
+    records = history(50, held_out=False)
+    figure = plots.loss_curves(records)
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "log", "linear"]
+
+
+# ---------------------------------------------------------------------- maps
+
+
+def test_two_columns_are_drawn_as_they_are():
+    codes = RNG.normal(size=(60, 2))
+    figure = drawn(plots.latent_map(codes, np.arange(60) % 3))
+    points = figure.axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(np.sort(points, axis=0), np.sort(codes, axis=0))
+    assert {"0", "1", "2", "z1", "z2"} <= set(texts(figure))
+
+
+def test_more_columns_are_projected_and_say_their_share():
+    codes = RNG.normal(size=(500, 5)) * [3, 1, 0, 0, 0]
+    names = texts(drawn(plots.latent_map(codes)))
+    assert any("principal component 1 (9" in name for name in names)
+
+
+def test_one_column_is_a_histogram_and_constant_codes_are_no_trouble():
+    figure = drawn(plots.latent_map(RNG.normal(size=(60, 1)), np.arange(60) % 3))
+    assert figure.axes[0].get_ylabel() == "examples"
+    for n_components in (1, 2, 5):
+        drawn(plots.latent_map(np.zeros((30, n_components)), np.zeros(30)))
+    drawn(plots.latent_map(np.zeros((1, 5))))
+
+
+def test_points_are_thinned():
+    figure = plots.latent_map(RNG.normal(size=(12_000, 2)))
+    assert len(figure.axes[0].collections[0].get_offsets()) == 10_000
+
+
+def test_many_numbers_have_a_colour_bar_and_many_names_share_grey():
+    codes = RNG.normal(size=(100, 2))
+    assert len(drawn(plots.latent_map(codes, RNG.normal(size=100))).axes) == 2
+    names = texts(drawn(plots.latent_map(codes, [f"name {i % 30}" for i in range(100)])))
+    assert "21 others" in names
+
+
+@pytest.mark.parametrize(
+    "labels", [["_a", "$b", "c"], [None, "b", "c"], [0.0, 1.0, np.nan], [True, False, True]]
+)
+def test_labels_of_any_kind(labels):
+    figure = drawn(plots.latent_map(RNG.normal(size=(30, 2)), np.array(labels * 10)))
+    legend = [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
+    assert len(legend) == len(set(labels))
+    if labels[0] == "_a":
+        assert set(legend) == set(labels)
+
+
+# ------------------------------------------------------------- decoded codes
+
+
+def test_the_grid_has_z1_to_the_right_and_z2_upwards():
+    (image,) = plots.latent_grid(model(), n=3).axes[0].images
+    sheet = np.asarray(image.get_array())[..., 0]
+    cell = len(sheet) // 3
+    z1 = [sheet[0, k * cell] for k in range(3)]  # columns 0 and 1 of a picture show z1
+    z2 = [sheet[k * cell, 2] for k in range(3)]
+    assert z1 == sorted(z1)
+    assert z2 == sorted(z2, reverse=True)
+    assert z1[1] == 128, "the middle is the prior's centre"
+
+
+@pytest.mark.parametrize("prior", [None, "mixture"])
+def test_without_a_standard_prior_the_codes_set_the_range(prior):
+    codes = np.stack([np.linspace(0, 100, 101), np.linspace(-1, 0, 101)], axis=1)
+    axes = plots.latent_grid(model(prior=prior), n=3, codes=codes).axes[0]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "50", "99"]
+
+
+def test_traversals_put_the_most_active_latent_first():
+    seen = []
+
+    def decode(z, condition):
+        seen.append((z, condition))
+        return np.zeros((len(z), 4, 4))
+
+    codes = RNG.normal(size=(200, 4)) * [0.01, 3, 0.1, 1]
+    figure = plots.traversals(
+        model(n_components=4, decode=decode), codes, n_dims=3, n_steps=5, condition="a"
+    )
+    rows = [t.get_text().split()[0] for t in figure.axes[0].get_yticklabels()]
+    assert rows == ["z2", "z4", "z3"]
+    ((z, condition),) = seen
+    expected = np.zeros((5, 4))
+    expected[:, 1] = [-3, -1.5, 0, 1.5, 3]
+    np.testing.assert_allclose(z[:5], expected)
+    assert condition == "a"
+
+
+def test_traversals_without_a_prior_stay_within_the_codes():
+    seen = []
+
+    def decode(z, condition):
+        seen.append(z)
+        return np.zeros((len(z), 4, 4))
+
+    codes = RNG.normal(size=(300, 3)) + 50
+    plots.traversals(model(prior=None, n_components=3, decode=decode), codes)
+    assert (seen[0] >= codes.min(0)).all()
+    assert (seen[0] <= codes.max(0)).all()
+    np.testing.assert_allclose(seen[0][0, 1:].min(), np.median(codes, axis=0).min(), atol=3)
