@@ -92,7 +92,7 @@ def test_each_flag_says_whose_it_is():
 def test_data_by_path_with_labels(tmp_path):
     rng = np.random.default_rng(0)
     table = "a,b,kind\n" + "\n".join(
-        f"{x:.3f},{2 * x:.3f},{'uv'[x > 0]}" for x in rng.normal(size=60)
+        f"{x:.3f},{2 * x:.3f},{'uv'[int(x > 0)]}" for x in rng.normal(size=60)
     )
     (tmp_path / "t.csv").write_text(table)
     command = ["fit", str(tmp_path / "t.csv"), "--label", "kind", "--model", "conditional-vae"]

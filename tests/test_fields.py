@@ -25,7 +25,7 @@ def test_every_row_is_sound_as_it_stands(name):
         (VAE(hidden=400), "hidden must be a sequence of integers"),
         (VAE(hidden=(400, 0)), "hidden must be a sequence of integers of at least 1"),
         (VAE(likelihood="bernouli"), "Did you mean 'bernoulli'"),
-        (VAE(backbone="cnn"), "backbone must be one of 'mlp', 'conv'"),
+        (VAE(backbone="cnn"), "backbone must be one of 'mlp', 'gated'"),
         (SparseAutoencoder(penalty="l2"), "penalty must be one of 'l1', 'kl'"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from isthmus import io
+from isthmus.build import build_objective
 from isthmus.cli import INTERRUPTED, fields_given
 from isthmus.commands.show import number_text, print_summary
 from isthmus.data import Dataset
@@ -22,6 +23,7 @@ from isthmus.estimators.choices import fresh_seed
 from isthmus.fields import check_fields
 from isthmus.metrics.summary import held_out_summary
 from isthmus.report import write_report
+from isthmus.training import pick_device
 from isthmus.training.recorder import SampleRecorder
 
 __all__ = ["run"]
@@ -97,6 +99,8 @@ def _estimator(arguments: argparse.Namespace) -> LatentEstimator:
         fields["random_state"] = fresh_seed() % 2**31  # recorded, so that the run can be repeated
     estimator = ESTIMATORS[arguments.model](**fields)
     check_fields(estimator)
+    build_objective(estimator)  # choices that exclude each other, before any data are read
+    pick_device(estimator.device)
     return estimator
 
 

@@ -45,7 +45,7 @@ def number_text(value: Any) -> str:
     Examples
     --------
     >>> number_text(-1234.567), number_text(0.012345), number_text(7)
-    ('-1,234.57', '0.01234', '7')
+    ('-1,234.57', '0.01235', '7')
     """
     if isinstance(value, float):
         return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"

@@ -1,0 +1,75 @@
+"""Numbers to trust: likelihoods, reconstruction, sparsity, disentanglement, sample quality."""
+
+from isthmus.metrics.disentanglement import (
+    DCI,
+    beta_vae_score,
+    dci,
+    dci_from_importance,
+    disentanglement_table,
+    factor_vae_score,
+    modularity,
+    modularity_from_information,
+    mutual_information_gap,
+    sap,
+)
+from isthmus.metrics.reconstruction import (
+    bits_per_dimension,
+    dice,
+    f1,
+    f1_from_counts,
+    psnr,
+    squared_error,
+    ssim,
+)
+from isthmus.metrics.samples import (
+    density_coverage,
+    frechet_distance,
+    frechet_distance_from_moments,
+    precision_recall,
+    sample_quality,
+)
+from isthmus.metrics.sparsity import (
+    active_units,
+    dead_share,
+    explained_variance,
+    feature_density,
+    l0,
+    live_share,
+    reconstruction_cosine,
+    sparsity_table,
+)
+from isthmus.metrics.summary import held_out_summary
+
+__all__ = [
+    "DCI",
+    "active_units",
+    "beta_vae_score",
+    "bits_per_dimension",
+    "dci",
+    "dci_from_importance",
+    "dead_share",
+    "density_coverage",
+    "dice",
+    "disentanglement_table",
+    "explained_variance",
+    "f1",
+    "f1_from_counts",
+    "factor_vae_score",
+    "feature_density",
+    "frechet_distance",
+    "frechet_distance_from_moments",
+    "held_out_summary",
+    "l0",
+    "live_share",
+    "modularity",
+    "modularity_from_information",
+    "mutual_information_gap",
+    "precision_recall",
+    "psnr",
+    "reconstruction_cosine",
+    "sample_quality",
+    "sap",
+    "sparsity_table",
+    "squared_error",
+    "ssim",
+]
