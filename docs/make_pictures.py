@@ -1,6 +1,6 @@
 """Make the README's picture: a two-dimensional VAE of MNIST, its map and its decoded plane.
 
-    python docs/make_pictures.py --data-home DIR
+python docs/make_pictures.py --data-home DIR
 """
 
 from __future__ import annotations

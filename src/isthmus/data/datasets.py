@@ -47,6 +47,8 @@ class Dataset:
         Their labels, integers or strings.
     feature_names : tuple of str or None
         The names of a table's columns.
+    factors : numpy.ndarray, shape (n_samples, n_factors), or None
+        The true factors of made data, whole numbers.
     X_test, y_test : numpy.ndarray or None
         The samples and labels of the set's own test split.
     notes : tuple of str
@@ -63,6 +65,7 @@ class Dataset:
     X: np.ndarray
     y: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
+    factors: np.ndarray | None = None
     X_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     notes: tuple[str, ...] = ()
@@ -166,7 +169,7 @@ def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
         return _load_digits()
     if name == "sprites":
         images, factors = sprites.sample(_N_SPRITES, random_state=0)
-        return Dataset(name, images, factors[:, 0])
+        return Dataset(name, images, factors[:, 0], factors=factors)
     return _load_idx(name, data_home or os.environ.get("ISTHMUS_DATA"))
 
 

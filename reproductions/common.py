@@ -1,0 +1,48 @@
+"""What the reproductions share: the command line, the data, the written result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import isthmus
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def command(describe: str, run: Callable[[argparse.Namespace], dict[str, Any]], name: str) -> None:
+    """Parse --data-home and --epochs, run, and keep result, settings and time as JSON."""
+    parser = argparse.ArgumentParser(description=describe.splitlines()[0])
+    parser.add_argument("--data-home", help="folder that holds mnist/ and fashion-mnist/")
+    parser.add_argument("--epochs", type=int, help="train for another number of epochs")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    result = run(arguments)
+    result |= {
+        "seconds": round(time.perf_counter() - start, 1),
+        "threads": torch.get_num_threads(),
+        "isthmus": isthmus.__version__,
+        "torch": torch.__version__,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(result, indent=2, default=plain) + "\n"
+    (RESULTS / f"{name}.json").write_text(text)
+    print(text)
+
+
+def plain(value: Any) -> Any:
+    """Return NumPy's numbers as Python's."""
+    return value.tolist()
+
+
+def binarized(pictures: np.ndarray, seed: int) -> np.ndarray:
+    """Return bytes 0 or 255, drawn once with the grey values as probabilities."""
+    draw = np.random.default_rng(seed).random(pictures.shape) < pictures / 255
+    return 255 * draw.astype(np.uint8)
