@@ -1,0 +1,160 @@
+import math
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.distributions import Normal, kl_divergence
+
+import isthmus
+from isthmus.bounds import Capacity, Decomposed, Elbo, FreeBits, ImportanceWeighted
+from isthmus.build import build_model, build_objective
+from isthmus.penalties import Pass
+from isthmus.rows import VAE, BetaVAE
+from isthmus.schedules import SETTLED, Cyclical, Linear
+
+X = torch.rand(12, 6, generator=torch.Generator().manual_seed(0))
+
+
+def one_pass(samples=1, seed=0, size=3.0, **fields):
+    torch.manual_seed(0)
+    row = VAE(n_components=3, hidden=(8,), n_samples=samples, **fields)
+    model = build_model(row, (6,), "bernoulli")
+    with torch.no_grad():  # posteriors apart from the prior, so that nothing is near zero
+        for p in model.parameters():
+            p.mul_(size)
+    q = model.encode(X)
+    z = q.rsample((samples,), generator=torch.Generator().manual_seed(seed))
+    p = model.decode(z)
+    return Pass(model, X, None, q, z, p, -model.log_likelihood(p, X), model.kl(q, z), 0)
+
+
+def test_the_elbo_is_its_equation():
+    step = one_pass()
+    kl = kl_divergence(Normal(step.q.loc, step.q.scale), Normal(0.0, 1.0)).sum(-1)
+    expected = step.reconstruction.mean() + 2.0 * kl.mean()
+    torch.testing.assert_close(Elbo()(step, 2.0), expected)
+
+
+def test_the_importance_weighted_bound_is_its_equation():
+    step = one_pass(samples=7)
+    log_q = Normal(step.q.loc, step.q.scale).log_prob(step.z).sum(-1)
+    log_p = Normal(0.0, 1.0).log_prob(step.z).sum(-1)
+    weight = -step.reconstruction + log_p - log_q  # (7, n)
+    expected = -(weight.exp().mean(0).log()).mean()
+    torch.testing.assert_close(ImportanceWeighted()(step, 1.0), expected)
+    torch.testing.assert_close(ImportanceWeighted(doubly=True)(one_pass(samples=7), 1.0), expected)
+
+
+def test_more_samples_give_a_tighter_bound():
+    losses = [ImportanceWeighted()(one_pass(samples=k), 1.0).item() for k in (1, 10, 1000)]
+    assert losses[0] > losses[1] > losses[2]
+
+
+def gradients(doubly, seed, size):
+    step = one_pass(samples=5, seed=seed, size=size)
+    loss = ImportanceWeighted(doubly)(step, 1.0)
+    parameters = [*step.model.encoder.parameters(), *step.model.decoder.parameters()]
+    parts = torch.autograd.grad(loss, parameters)
+    n_encoder = len(list(step.model.encoder.parameters()))
+    flat = [torch.cat([g.flatten() for g in p]) for p in (parts[:n_encoder], parts[n_encoder:])]
+    return flat
+
+
+@pytest.mark.parametrize("size", [0.3, 3.0])
+def test_the_doubly_reparameterised_gradient_has_the_same_mean(size):
+    plain = [gradients(False, seed, size) for seed in range(400)]
+    doubly = [gradients(True, seed, size) for seed in range(400)]
+    encoder_plain = torch.stack([g[0] for g in plain])
+    encoder_doubly = torch.stack([g[0] for g in doubly])
+    error = encoder_plain.mean(0) - encoder_doubly.mean(0)
+    allowed = (encoder_plain.var(0) + encoder_doubly.var(0)).div(400).sqrt()
+    assert (error.abs() > 5 * allowed + 1e-6).float().mean() < 0.01
+    if size < 1:  # q is near the posterior, where the gradient's noise is to vanish
+        assert encoder_doubly.var(0).sum() < 0.5 * encoder_plain.var(0).sum()
+    # The decoder's gradient is the plain one, sample by sample.
+    torch.testing.assert_close(plain[0][1], doubly[0][1], rtol=1e-4, atol=1e-5)
+
+
+def test_free_bits_count_each_dimension_from_the_floor():
+    step = one_pass()
+    each = kl_divergence(step.q, step.model.prior_given()).mean(0)
+    floor = float(each.median()) + 1e-3
+    expected = sum(max(floor, float(v)) for v in each)
+    assert float(FreeBits(floor)(step)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_capacity_is_the_distance_to_a_rising_aim():
+    step = one_pass()
+    kl = float(step.kl.mean())
+    assert float(Capacity(10.0, steps=100)(step._replace(step=0))) == pytest.approx(kl)
+    halfway = Capacity(10.0, steps=100)(step._replace(step=50))
+    assert float(halfway) == pytest.approx(abs(kl - 5.0), rel=1e-5)
+
+
+def test_the_three_parts_sum_to_the_kl_at_the_samples():
+    step = one_pass()._replace(z=one_pass().z[0])
+    log_q = step.q.log_prob(step.z).sum(-1)
+    kl = (log_q - Normal(0.0, 1.0).log_prob(step.z).sum(-1)).mean()
+    torch.testing.assert_close(sum(Decomposed(n_rows=500).parts(step)), kl)
+
+
+def test_the_total_correlation_is_the_estimator_of_the_paper():
+    step = one_pass()._replace(z=one_pass().z[0])
+    n, total = len(X), 500
+    density = torch.empty(n, n, 3)
+    for i in range(n):
+        for j in range(n):
+            density[i, j] = Normal(step.q.loc[j], step.q.scale[j]).log_prob(step.z[i])
+    joint = density.sum(-1).logsumexp(1) - math.log(n * total)
+    each = (density.logsumexp(1) - math.log(n * total)).sum(-1)
+    torch.testing.assert_close(Decomposed(total).parts(step)[1], (joint - each).mean())
+
+
+def test_a_decomposed_kl_lowers_total_correlation_more_than_information():
+    pictures = load_digits().images / 16
+    fits = [
+        isthmus.BetaVAE(
+            beta=beta, decomposed=True, n_components=4, hidden=(64,), epochs=30, random_state=0
+        ).fit(pictures)
+        for beta in (1.0, 10.0)
+    ]
+    assert all(m.posterior(pictures).mean.var(0).max() > 0.1 for m in fits)
+
+
+def test_schedules_come_to_their_value():
+    assert [Linear(2.0, 10)(s) for s in (0, 5, 10, SETTLED)] == [0.0, 1.0, 2.0, 2.0]
+    assert [Cyclical(2.0, 10)(s) for s in (0, 5, 9, 10, SETTLED)] == [0.0, 2.0, 2.0, 0.0, 2.0]
+
+
+def test_a_schedule_is_counted_in_epochs():
+    objective = build_objective(
+        VAE(beta_schedule="linear", beta_epochs=4), n_rows=1000, steps_per_epoch=10
+    )
+    assert objective.weight_of_kl(20) == 0.5
+    assert objective.weight_of_kl(40) == 1.0
+
+
+def test_held_out_losses_of_a_warm_up_are_comparable():
+    pictures = load_digits().images / 16
+    model = isthmus.VAE(
+        n_components=4, hidden=(64,), beta_schedule="linear", beta_epochs=20, epochs=25
+    ).fit(pictures)
+    for record in model.history_:
+        whole = record["valid_reconstruction"] + record["valid_kl"]
+        assert record["valid_loss"] == pytest.approx(whole, rel=1e-5)
+    assert model.history_[0]["loss"] < 1.01 * model.history_[0]["reconstruction"]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (BetaVAE(capacity=3.0, free_bits=0.1), "capacity and free_bits each replace the KL"),
+        (BetaVAE(decomposed=True, bound="iwae"), "choose one of them"),
+        (VAE(free_bits=0.1, prior="vamp"), "free_bits counts the KL of each dimension"),
+        (BetaVAE(decomposed=True, posterior_family="full-normal"), "density of each dimension"),
+        (VAE(bound="dreg", posterior_family="flow"), "use bound='iwae' with a flow"),
+    ],
+)
+def test_choices_that_exclude_each_other_are_said(row, words):
+    with pytest.raises(ValueError, match=words):
+        build_objective(row)

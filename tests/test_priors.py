@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+import isthmus
+from isthmus.build import build_model
+from isthmus.distributions import DiagonalMixture
+from isthmus.priors import MixtureOfNormals, VampPrior
+from isthmus.rows import VAE
+
+DIGITS = load_digits()
+X = DIGITS.images / 16
+
+
+def reference(p):
+    modes = Independent(Normal(p.loc, p.scale), 1)
+    return MixtureSameFamily(Categorical(logits=p.log_weights), modes)
+
+
+@pytest.mark.parametrize("middle", [0.0, 30.0])
+def test_a_mixtures_matrix_products_are_its_density(middle):
+    g = torch.Generator().manual_seed(0)
+    loc = middle + 2 * torch.randn(7, 4, generator=g)
+    p = DiagonalMixture(torch.randn(7, generator=g), loc, 0.1 + torch.rand(7, 4, generator=g))
+    z = middle + 2 * torch.randn(3, 50, 4, generator=g)
+    torch.testing.assert_close(p.log_prob(z), reference(p).log_prob(z), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(p.mean, reference(p).mean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(p.variance, reference(p).variance, rtol=1e-3, atol=1e-3)
+
+
+def test_a_mixture_samples_what_it_scores():
+    p = DiagonalMixture(torch.tensor([0.0, 1.0]), torch.tensor([[-4.0], [4.0]]), torch.ones(2, 1))
+    torch.manual_seed(0)
+    z = p.sample((20_000,))
+    assert float((z > 0).float().mean()) == pytest.approx(float(p.log_weights[1].exp()), abs=0.02)
+
+
+def test_a_vamp_prior_is_the_mean_of_its_pseudo_inputs_posteriors():
+    torch.manual_seed(0)
+    row = VAE(n_components=3, hidden=(8,), prior="vamp", prior_modes=5)
+    model = build_model(row, (8, 8), "bernoulli")
+    q = model.encode(model.prior.pseudo_inputs.clamp(0, 1))
+    z = torch.randn(11, 3)
+    each = torch.stack([Normal(q.loc[i], q.scale[i]).log_prob(z).sum(-1) for i in range(5)])
+    expected = each.logsumexp(0) - np.log(5)
+    torch.testing.assert_close(model.log_prior(z), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_vamp_prior_owns_nothing_but_its_pseudo_inputs():
+    prior = VampPrior(3, 5, (8, 8))
+    assert [name for name, _ in prior.named_parameters()] == ["pseudo_inputs"]
+    with pytest.raises(ValueError, match="needs the model's encode"):
+        prior()
+
+
+def test_a_vamp_prior_starts_from_the_data():
+    row = isthmus.VAE(prior="vamp", prior_modes=20, epochs=1, learning_rate=1e-12, random_state=0)
+    pseudo = row.fit(X).model_.prior.pseudo_inputs.detach().numpy()
+    rows = X.astype(np.float32).reshape(len(X), -1)
+    nearest = np.abs(pseudo.reshape(20, 1, -1) - rows[None]).max(-1).min(1)
+    assert nearest.max() < 1e-6
+
+
+def test_modes_begin_apart():
+    assert MixtureOfNormals(2, n_modes=4).loc.std(0).min() > 0
+
+
+@pytest.mark.parametrize("prior", ["mixture", "vamp", "flow"])
+@pytest.mark.parametrize("family", ["normal", "full-normal", "flow"])
+def test_every_prior_goes_with_every_posterior_and_comes_back_from_disk(prior, family, tmp_path):
+    model = isthmus.VAE(
+        n_components=2, hidden=(16,), prior=prior, prior_modes=10, posterior_family=family, epochs=2
+    ).fit(X[:300])
+    assert model.sample(4, random_state=0).shape == (4, 8, 8)
+    assert np.isfinite(model.score_samples(X[:50])).all()
+    model.save(tmp_path)
+    again = isthmus.load(tmp_path)
+    np.testing.assert_array_equal(again.score_samples(X[:50]), model.score_samples(X[:50]))
+    np.testing.assert_array_equal(again.sample(4, random_state=0), model.sample(4, random_state=0))
+
+
+def test_a_learned_prior_does_not_lose_to_the_standard_one():
+    scores = {
+        prior: isthmus.VAE(
+            n_components=4, hidden=(64,), prior=prior, prior_modes=50, epochs=60, random_state=0
+        )
+        .fit(X[:1500])
+        .score(X[1500:])
+        for prior in ("standard", "mixture", "vamp")
+    }
+    assert scores["vamp"] > scores["standard"] - 0.2
+    assert scores["mixture"] > scores["standard"] - 0.2
