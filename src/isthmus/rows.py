@@ -59,7 +59,9 @@ class Training:
         minimum=1,
     )
     device: str = param("auto", "Where to compute: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.")
-    random_state: int | None = param(None, "Seed; an integer makes the result repeatable.")
+    random_state: int | None = param(
+        None, "Seed; an integer makes the result repeatable.", minimum=0
+    )
     progress: str = param(
         "none",
         "How to show progress; 'auto' is a live bar in a terminal and lines elsewhere.",

@@ -19,6 +19,7 @@ from isthmus.commands.show import number_text, print_summary
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.estimators import ESTIMATORS, LatentEstimator
+from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import fresh_seed
 from isthmus.fields import check_fields
 from isthmus.metrics.summary import held_out_summary
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train(estimator: LatentEstimator, data: Dataset, folder: Path, quiet: bool) -> int:
+    check_finite(data.X, data.feature_names)  # while rows still have their own numbers
     train, X_test, y_test = _hold_out(data, estimator.random_state or 0)
     if not quiet:
         _say(_opening(estimator, train, len(X_test)), *data.notes)

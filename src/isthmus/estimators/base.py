@@ -404,6 +404,8 @@ or (n, channels, time)
 
     @property
     def _n_features_out(self) -> int:
+        if not hasattr(self, "model_"):  # scikit-learn takes this name for a sign of fitting
+            raise AttributeError("_n_features_out")
         return self.n_components
 
     @property

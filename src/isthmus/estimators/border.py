@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from sklearn.utils.validation import _check_feature_names, validate_data
 
-__all__ = ["Scaler", "chunk_rows", "float_type", "in_chunks", "read", "row_noise"]
+__all__ = ["Scaler", "check_finite", "chunk_rows", "float_type", "in_chunks", "read", "row_noise"]
 
 Array = NDArray[Any]
 SCAN = 4096  # rows looked at in one go
@@ -46,7 +46,7 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Array:
         shape = (X.shape[1],) if reset else estimator.feature_shape_
     X = X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
     X = X.astype(X.dtype.newbyteorder("="), copy=False)
-    _check_finite(X, getattr(estimator, "feature_names_in_", None))
+    check_finite(X, getattr(estimator, "feature_names_in_", None))
     if reset:
         estimator.feature_shape_ = shape
     return X.reshape(len(X), *shape)
@@ -70,15 +70,16 @@ def _check_stack(estimator: Any, X: Array, *, reset: bool) -> None:
         )
 
 
-def _check_finite(X: Array, names: Array | None) -> None:
+def check_finite(X: Array, names: Sequence[str] | Array | None = None) -> None:
+    """Raise a ValueError that says where the first NaN or infinity is."""
     if X.dtype == np.uint8:
         return
     for start in range(0, len(X), SCAN):
         finite = np.isfinite(X[start : start + SCAN])
         if not finite.all():
             row, *place = np.argwhere(~finite)[0].tolist()
-            where = place[0] if len(place) == 1 else tuple(place)
-            label = f" ({names[where]!r})" if names is not None and len(place) == 1 else ""
+            where: Any = place[0] if len(place) == 1 else tuple(place)
+            label = f" ({str(names[int(where)])!r})" if names is not None and len(place) == 1 else ""
             value = "NaN" if np.isnan(X[(start + row, *place)]) else "infinity"
             raise ValueError(
                 f"Input X contains {value}: the first at row {start + row}, feature "

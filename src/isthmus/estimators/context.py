@@ -72,7 +72,7 @@ class Context:
         if unseen.any():
             known = ", ".join(map(str, self.classes[:20]))
             raise ValueError(
-                f"the label {labels[unseen][0]!r} was not there when the model was fitted; "
+                f"the label {str(labels[unseen][0])!r} was not there when the model was fitted; "
                 f"known are: {known}{', …' if len(self.classes) > 20 else ''}."
             )
         return np.broadcast_to(index, n)

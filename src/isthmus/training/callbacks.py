@@ -76,6 +76,19 @@ def terms_text(record: dict[str, Any]) -> str:
     return "  ".join(parts)
 
 
+def compact_text(record: dict[str, Any]) -> str:
+    """Return the same in few letters, with the pace, for a terminal of 80 columns.
+
+    Examples
+    --------
+    >>> compact_text({"loss": 3.0, "reconstruction": 2.0, "kl": 1.0, "examples_per_second": 76e3})
+    'loss 3.00 rec 2.00 KL 1.00 76,000/s'
+    """
+    kl = f" KL {record['kl']:.2f}" if record["kl"] else ""
+    pace = f"{record['examples_per_second']:,.0f}/s"
+    return f"loss {record['loss']:.2f} rec {record['reconstruction']:.2f}{kl} {pace}"
+
+
 class ProgressLines(Callback):
     """A plain line now and then, for logs: at most about twenty a run."""
 
@@ -113,9 +126,9 @@ class ProgressBar(Callback):
         total = self.epochs * rows.n_batches(trainer.settings.batch_size)
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=10),
             TextColumn("{task.fields[terms]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             console=Console(stderr=True),
             auto_refresh=False,
         )
@@ -131,12 +144,11 @@ class ProgressBar(Callback):
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Show the epoch's numbers."""
-        rate = f"  {record['examples_per_second']:,.0f} examples/s"
         upcoming = min(record["epoch"] + 1, self.epochs)
         self.bar.update(
             self.task,
             description=f"epoch {upcoming}/{self.epochs}",
-            terms=terms_text(record) + rate,
+            terms=compact_text(record),
         )
 
     def on_end(self, trainer: Trainer, outcome: Outcome) -> None:

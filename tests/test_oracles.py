@@ -1,0 +1,267 @@
+"""The models against closed forms, libraries and worked examples."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from torch.distributions import Normal, kl_divergence
+
+import isthmus
+import isthmus.build
+from isthmus.build import LIKELIHOODS, POSTERIORS, build_model
+from isthmus.corruptions import CORRUPTIONS
+from isthmus.distributions import DiagonalNormal
+from isthmus.model import LatentVariableModel
+from isthmus.objective import Objective
+from isthmus.penalties import Contractive, KLSparsity, Pass, bernoulli_kl
+from isthmus.rows import ContractiveAutoencoder
+
+DIGITS = load_digits()
+X = DIGITS.data / 16
+TRAIN, TEST = X[:1400], X[1400:]
+
+
+def low_rank(n=1000, d=12, k=3, noise=0.3, seed=0):
+    """Return data of a linear-Gaussian model: n rows, d features, k causes."""
+    rng = np.random.default_rng(seed)
+    loadings = rng.normal(size=(k, d)) * np.array([[3.0], [2.0], [1.0]])
+    return rng.normal(size=(n, k)) @ loadings + noise * rng.normal(size=(n, d)) + 5.0
+
+
+def squared_error(a, b):
+    return np.sum((a - b) ** 2, axis=1).mean()
+
+
+def test_a_linear_autoencoder_reaches_the_error_of_pca():
+    data = low_rank(noise=1.0)
+    model = isthmus.Autoencoder(
+        n_components=3,
+        hidden=(),
+        scaling="global",
+        epochs=400,
+        learning_rate=3e-3,
+        batch_size=1000,
+        validation_fraction=0.0,
+        random_state=0,
+    ).fit(data)
+    pca = PCA(3).fit(data)
+    best = squared_error(data, pca.inverse_transform(pca.transform(data)))
+    assert best <= squared_error(data, model.reconstruct(data)) * (1 + 1e-9) + 1e-9
+    assert squared_error(data, model.reconstruct(data)) < 1.01 * best
+
+
+@pytest.mark.parametrize(
+    ("corruption", "level"), [("masking", 0.5), ("gaussian", 0.3), ("salt-and-pepper", 0.2)]
+)
+def test_a_denoising_autoencoder_cleans_better_than_its_rivals(corruption, level):
+    settings = {"n_components": 32, "hidden": (200,), "epochs": 80, "random_state": 0}
+    denoiser = isthmus.DenoisingAutoencoder(
+        corruption=corruption, corruption_level=level, **settings
+    ).fit(TRAIN)
+    plain = isthmus.Autoencoder(**settings).fit(TRAIN)
+    noise = CORRUPTIONS[corruption](level)
+    seen = noise(torch.tensor(TEST, dtype=torch.float32), torch.Generator().manual_seed(1)).numpy()
+    pca = PCA(32).fit(TRAIN)
+    cleaned = squared_error(denoiser.reconstruct(seen), TEST)
+    assert cleaned < 0.8 * squared_error(seen, TEST)
+    assert cleaned < squared_error(pca.inverse_transform(pca.transform(seen)), TEST)
+    assert cleaned < squared_error(plain.reconstruct(seen), TEST)
+
+
+def test_activity_falls_as_the_l1_weight_grows():
+    activity = [
+        isthmus.SparseAutoencoder(
+            penalty="l1", penalty_weight=w, n_components=30, epochs=30, random_state=0
+        )
+        .fit(X)
+        .transform(X)
+        .mean()
+        for w in (0.0, 0.03, 0.1, 0.3)
+    ]
+    assert activity == sorted(activity, reverse=True)
+    assert activity[0] > 2 * activity[2]
+
+
+def test_kl_sparsity_is_the_worked_example():
+    activations = torch.tensor(
+        [[0.9, 0.8, 0.85, 0.9, 0.88], [0.1, 0.15, 0.05, 0.1, 0.08], [0.05, 0.1, 0.2, 0.15, 0.05]]
+    ).T  # (5 rows, 3 units)
+    means = activations.mean(0)
+    torch.testing.assert_close(means, torch.tensor([0.866, 0.096, 0.11]))
+    found = bernoulli_kl(0.2, means)
+    torch.testing.assert_close(found, torch.tensor([1.136, 0.049, 0.034]), atol=6e-4, rtol=0)
+    assert float(bernoulli_kl(0.2, torch.tensor(0.5))) == pytest.approx(0.1927, abs=1e-4)
+    nothing = torch.zeros(5)
+    step = Pass(None, activations, None, None, activations, None, nothing, nothing)
+    assert float(KLSparsity(2.0, 0.2)(step)) == pytest.approx(2 * float(found.sum()))
+
+
+def test_a_kl_sparse_decoder_reads_the_activations_that_are_penalised():
+    model = isthmus.SparseAutoencoder(
+        penalty="kl",
+        penalty_weight=10.0,
+        sparsity_target=0.1,
+        n_components=40,
+        hidden=(),
+        epochs=60,
+        random_state=0,
+    ).fit(X)
+    codes = model.transform(X)
+    assert codes.min() >= 0
+    assert codes.max() <= 1
+    assert abs(codes.mean() - 0.1) < 0.04
+    np.testing.assert_array_equal(model.inverse_transform(codes), model.reconstruct(X))
+    q = model.model_.encode(torch.tensor(X[:9], dtype=torch.float32))
+    assert torch.equal(q.rsample(), q.mean)
+
+
+def jacobian_penalty(model, x):
+    q = model.encode(x)
+    step = Pass(model, x, None, q, q.rsample(), None, x.new_zeros(len(x)), x.new_zeros(len(x)))
+    return Contractive(1.0)(step)
+
+
+def test_the_contractive_penalty_is_the_one_layer_closed_form():
+    torch.manual_seed(0)
+    row = ContractiveAutoencoder(n_components=7, hidden=(), activation="sigmoid")
+    model = build_model(row, (10,), "gaussian")
+    x = torch.randn(6, 10)
+    h, weight = model.encode(x).mean, model.encoder.layers[0].weight
+    closed = ((h * (1 - h)) ** 2 * weight.pow(2).sum(1)).sum(1).mean()
+    torch.testing.assert_close(jacobian_penalty(model, x), closed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "shape"),
+    [
+        ({"hidden": (16, 12), "nonlinearity": "tanh"}, (10,)),
+        ({"hidden": (16,), "nonlinearity": "relu", "activation": "sigmoid"}, (10,)),
+        ({"hidden": (16,), "backbone": "conv", "nonlinearity": "silu"}, (2, 9, 9)),
+    ],
+)
+def test_the_contractive_penalty_of_a_deep_encoder_is_jacrevs(fields, shape):
+    torch.manual_seed(0)
+    model = build_model(ContractiveAutoencoder(n_components=4, **fields), shape, "gaussian")
+    x = torch.randn(5, *shape)
+    model.train()
+    with torch.no_grad():
+        model.encode(x)  # running statistics that are not the initial ones
+    found = jacobian_penalty(model, x)
+    assert all(m.training for m in model.modules())
+    model.eval()
+
+    def code(row):
+        return model.encode(row[None]).mean[0]
+
+    exact = torch.stack([torch.func.jacrev(code)(row).pow(2).sum() for row in x]).mean()
+    torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-6)
+
+
+def test_the_vae_loss_is_the_worked_example():
+    x, z = torch.tensor([[2.0]]), torch.tensor([[1.6]])
+    q, p = DiagonalNormal(torch.tensor([[1.5]]), torch.tensor([[0.5]])), Normal(z, 1.0)
+    kl = kl_divergence(q, DiagonalNormal(torch.zeros(1), torch.ones(1))).sum()
+    assert float(-p.log_prob(x)) == pytest.approx(0.9989, abs=1e-4)
+    assert float(kl) == pytest.approx(1.4431, abs=1e-4)
+    assert float(-p.log_prob(x) + kl) == pytest.approx(2.4420, abs=1e-4)
+
+
+def test_the_kl_of_normals_is_its_closed_form_and_its_monte_carlo_mean():
+    g = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(4, 3, generator=g) for _ in range(2))
+    s, t = (torch.rand(4, 3, generator=g) + 0.3 for _ in range(2))
+    q, p = DiagonalNormal(a, s), DiagonalNormal(b, t)
+    closed = 0.5 * ((t / s).pow(2).log() - 1 + (s**2 + (a - b) ** 2) / t**2)
+    torch.testing.assert_close(kl_divergence(q, p), closed)
+    z = q.rsample((200_000,), generator=g)
+    sampled = (q.log_prob(z) - p.log_prob(z)).mean(0)
+    torch.testing.assert_close(sampled, closed, atol=0.05, rtol=0.02)
+    standard = DiagonalNormal(torch.zeros(3), torch.ones(3))
+    torch.testing.assert_close(kl_divergence(q, standard), 0.5 * (a**2 + s**2 - 1 - (s**2).log()))
+
+
+def test_a_linear_gaussian_vae_reaches_probabilistic_pcas_likelihood():
+    data = low_rank(n=2000)
+    model = isthmus.VAE(
+        n_components=3,
+        hidden=(),
+        likelihood="gaussian",
+        scaling="global",
+        epochs=300,
+        batch_size=250,
+        learning_rate=5e-3,
+        validation_fraction=0.0,
+        random_state=0,
+    ).fit(data)
+    model.set_params(learning_rate=3e-4)
+    for _ in range(100):
+        model.partial_fit(data)
+    exact = PCA(3).fit(data).score(data)
+    assert model.score(data) < exact + 0.05
+    assert model.score(data) == pytest.approx(exact, abs=0.15)
+
+
+def test_kl_and_active_units_fall_with_beta():
+    kls, active = [], []
+    for beta in (0.1, 1.0, 4.0):
+        model = isthmus.BetaVAE(beta=beta, n_components=10, epochs=60, random_state=0).fit(X)
+        kls.append(model.rate_distortion(X).rate.mean())
+        active.append((model.transform(X).var(0) > 0.01).sum())
+    assert kls == sorted(kls, reverse=True)
+    assert active == sorted(active, reverse=True)
+
+
+def test_a_generated_class_is_read_as_that_class():
+    model = isthmus.ConditionalVAE(n_components=8, epochs=150, random_state=0).fit(X, DIGITS.target)
+    reader = LogisticRegression(max_iter=2000).fit(X, DIGITS.target)
+    asked = np.repeat(np.arange(10), 30)
+    made = model.sample(len(asked), random_state=0, y=asked)
+    assert (reader.predict(made) == asked).mean() >= 0.95
+
+
+EXTREMES = [
+    (likelihood, posterior, dtype)
+    for likelihood in sorted(LIKELIHOODS)
+    for posterior in sorted(POSTERIORS)
+    for dtype in (torch.float32, torch.bfloat16)
+]
+
+
+@pytest.mark.parametrize(("likelihood", "posterior", "dtype"), EXTREMES)
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_loss_and_gradient_are_finite_at_extreme_numbers(likelihood, posterior, dtype, size):
+    if dtype == torch.bfloat16 and posterior == "full-normal":
+        pytest.skip("torch has no triangular solve in bfloat16")
+    shape = (6,)
+    p_of_x = LIKELIHOODS[likelihood](shape)
+    q_of_z = POSTERIORS[posterior]((3,), "identity")
+
+    class Extreme(torch.nn.Module):
+        """Outputs of ±1e4, whatever comes in."""
+
+        def __init__(self, n):
+            super().__init__()
+            signs = torch.tensor([(-1.0) ** i for i in range(n)])
+            self.out = torch.nn.Parameter(size * signs)
+
+        def forward(self, x):
+            return self.out.expand(len(x), -1) + 0 * x.flatten(1).sum(1, keepdim=True)
+
+    networks = Extreme(q_of_z.total_outputs), Extreme(p_of_x.total_outputs)
+    prior = isthmus.build.PRIORS["standard"](None, isthmus.build.Shapes(shape, 3), likelihood)
+    model = LatentVariableModel(*networks, q_of_z, p_of_x, prior).to(dtype)
+    low, high = (0.0, 1.0) if "bernoulli" in likelihood else (-abs(size), abs(size))
+    if likelihood in ("poisson", "negative-binomial"):
+        low = 0.0
+    if likelihood == "categorical":
+        low, high = 0.0, 1.0
+    x = torch.tensor([low, high] * 3, dtype=dtype).expand(4, 6)
+    terms = Objective()(model, x, generator=torch.Generator().manual_seed(0))
+    assert math.isfinite(float(terms.loss.detach()))
+    terms.loss.backward()
+    for name, p in model.named_parameters():
+        assert p.grad is None or torch.isfinite(p.grad).all(), name
