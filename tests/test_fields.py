@@ -24,7 +24,7 @@ def test_every_row_is_sound_as_it_stands(name):
         (VAE(validation_fraction=1), "of at least 0 and below 1"),
         (VAE(hidden=400), "hidden must be a sequence of integers"),
         (VAE(hidden=(400, 0)), "hidden must be a sequence of integers of at least 1"),
-        (VAE(likelihood="bernouli"), "Did you mean 'bernoulli'"),
+        (VAE(prior="vampp"), "Did you mean 'vamp'"),
         (VAE(backbone="cnn"), "backbone must be one of 'mlp', 'gated'"),
         (SparseAutoencoder(penalty="l2"), "penalty must be one of 'l1', 'kl'"),
     ],

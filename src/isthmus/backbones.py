@@ -56,6 +56,8 @@ class Shapes:
         Numbers of context beside x and beside z; 0 for none.
     inputs : tuple of int, optional
         Shape of one example as the encoder sees it, where that is another than `features`.
+    outputs : int, optional
+        Numbers the decoder returns a row, where they are not the same for each feature.
     """
 
     features: tuple[int, ...]
@@ -64,6 +66,7 @@ class Shapes:
     likelihood_outputs: int = 1
     context: int = 0
     inputs: tuple[int, ...] | None = None
+    outputs: int | None = None
 
     @property
     def encoder_inputs(self) -> tuple[int, ...]:
@@ -83,7 +86,7 @@ class Shapes:
     @property
     def decoder_outputs(self) -> int:
         """Numbers the decoder returns a row."""
-        return self.n_features * self.likelihood_outputs
+        return self.outputs or self.n_features * self.likelihood_outputs
 
 
 Backbone = Callable[[Shapes], tuple[nn.Module, nn.Module]]

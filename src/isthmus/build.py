@@ -21,7 +21,9 @@ from isthmus.bounds import (
 )
 from isthmus.convolutions import conv, conv1d, resnet
 from isthmus.corruptions import CORRUPTIONS, Binarize
-from isthmus.families import BernoulliFamily, Family, NormalFamily, PointMass
+from isthmus.families import Family, NormalFamily, PointMass
+from isthmus.likelihoods import LIKELIHOODS
+from isthmus.mixed import make_likelihood
 from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective
 from isthmus.penalties import L1, Contractive, KLSparsity, Penalty
@@ -50,11 +52,6 @@ POSTERIORS: dict[str, Callable[[Shape, str], Family]] = {
     "flow": lambda shape, act: FlowFamily(shape),
 }
 
-LIKELIHOODS: dict[str, Callable[[Shape], Family]] = {
-    "bernoulli": BernoulliFamily,
-    "gaussian": lambda shape: NormalFamily(shape, "shared"),
-}
-
 #: (row, shapes, likelihood) to a prior.
 PRIORS: dict[str, Callable[[Any, Shapes, str], Prior]] = {
     "standard": lambda row, shapes, likelihood: StandardNormal(shapes.code),
@@ -64,7 +61,7 @@ PRIORS: dict[str, Callable[[Any, Shapes, str], Prior]] = {
         row.prior_modes,
         shapes.features,
         shapes.context,
-        *((0.0, 1.0) if "bernoulli" in likelihood else (None, None)),
+        *((0.0, 1.0) if likelihood.endswith("bernoulli") and "," not in likelihood else ()),
     ),
     "flow": lambda row, shapes, likelihood: FlowPrior(shapes.code, shapes.context),
 }
@@ -101,7 +98,8 @@ def build_model(
         An instance of a row, or an estimator.
     features : tuple of int
         Shape of one example.
-    likelihood : {"bernoulli", "gaussian"}
+    likelihood : str
+        A name of `LIKELIHOODS`, or names joined by commas for the columns of a table.
     n_context : int
         Numbers of context a row.
     log_unit : Tensor, optional
@@ -115,7 +113,7 @@ def build_model(
     torch.Size([3, 2])
     """
     posterior = POSTERIORS[row.posterior_family]((row.n_components,), code_activation(row))
-    p_of_x = LIKELIHOODS[likelihood](features)
+    p_of_x = make_likelihood(split_names(likelihood), features)
     shapes = Shapes(
         features,
         row.n_components,
@@ -123,10 +121,23 @@ def build_model(
         p_of_x.n_outputs,
         n_context,
         p_of_x.input_shape,
+        p_of_x.total_outputs,
     )
     encoder, decoder = _networks(row, shapes)
     prior = None if row.prior is None else PRIORS[row.prior](row, shapes, likelihood)
     return LatentVariableModel(encoder, decoder, posterior, p_of_x, prior, log_unit)
+
+
+def split_names(likelihood: str) -> str | tuple[str, ...]:
+    """Return a likelihood's name, or the names of a mixed table's columns.
+
+    Examples
+    --------
+    >>> split_names("gaussian, categorical:3")
+    ('gaussian', 'categorical:3')
+    """
+    names = tuple(name.strip() for name in likelihood.split(","))
+    return names if len(names) > 1 else names[0]
 
 
 def build_objective(row: Parts, n_rows: int = 1, steps_per_epoch: int = 1) -> Objective:

@@ -180,8 +180,12 @@ def conv(
     >>> encoder(torch.zeros(5, 3, 30, 17)).shape, decoder(torch.zeros(5, 8)).shape
     (torch.Size([5, 16]), torch.Size([5, 3, 30, 17]))
     """
+    if shapes.decoder_outputs != shapes.n_features * shapes.likelihood_outputs:
+        raise ValueError("columns of different likelihoods are no picture: use backbone='mlp'.")
     layers = layers or Layers(2, 3, nonlinearity, dropout)
-    channels, sizes = _stages(shapes.encoder_inputs, layers.axes)
+    channels, sizes = _stages(shapes.features, layers.axes)
+    # A one-hot embedding puts the categories in front: they are more channels.
+    channels[0] = math.prod(shapes.encoder_inputs) // math.prod(sizes[0])
     n_middle = channels[-1] * math.prod(sizes[-1])
     layer = linear_layer(nonlinearity)
     inward = [n_middle, *hidden, shapes.encoder_outputs]

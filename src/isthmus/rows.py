@@ -28,7 +28,6 @@ __all__ = [
 
 row = dataclass(kw_only=True, eq=False, repr=False)
 
-LIKELIHOODS = ("auto", "bernoulli", "gaussian")
 POSTERIORS = ("normal", "normal-softplus", "full-normal", "flow")
 PRIORS = ("standard", "mixture", "vamp", "flow")
 NONLINEARITIES = ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky-relu")
@@ -117,15 +116,17 @@ class Parts(Training):
     )
     likelihood: str = param(
         "auto",
-        "What the decoder's numbers mean; 'auto' is bernoulli for data in [0, 1] or bytes, "
-        "else gaussian with a learned scale.",
-        choices=LIKELIHOODS,
+        "What the decoder's numbers mean; 'auto' is bernoulli for data in [0, 1] or bytes, else "
+        "gaussian (one learned scale). Also gaussian-fixed, gaussian-per-feature, "
+        "gaussian-network, continuous-bernoulli, laplace, poisson, negative-binomial, "
+        "categorical or categorical:K; for a mixed table one name a column, joined by commas.",
     )
     scaling: str = param(
         "auto",
         "How real-valued data are scaled before the model sees them: each feature to mean 0 and "
         "variance 1 ('standard'), all by one mean and scale ('global'), or not; 'auto' is "
-        "standard for tables, global for pictures and signals, none for a bernoulli.",
+        "standard for tables, global for pictures and signals, none where the likelihood is not "
+        "of real numbers.",
         choices=("auto", "standard", "global", "none"),
     )
 

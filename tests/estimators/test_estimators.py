@@ -93,7 +93,8 @@ def weights(model):
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
 def test_the_same_seed_gives_the_same_bits_and_touches_nothing_global(name):
-    states = random.getstate(), np.random.get_state()[1].copy(), torch.random.get_rng_state()
+    numpys = np.random.get_state()[1].copy()  # noqa: NPY002
+    states = random.getstate(), numpys, torch.random.get_rng_state()
     a = ESTIMATORS[name](dropout=0.1, **FAST).fit(X, Y)
     torch.manual_seed(123)
     b = ESTIMATORS[name](dropout=0.1, **FAST).fit(X, Y)
@@ -103,7 +104,7 @@ def test_the_same_seed_gives_the_same_bits_and_touches_nothing_global(name):
     if a.prior:
         np.testing.assert_array_equal(a.sample(5, random_state=1), b.sample(5, random_state=1))
     assert random.getstate() == states[0]
-    np.testing.assert_array_equal(np.random.get_state()[1], states[1])
+    np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
     assert torch.equal(torch.random.get_rng_state(), states[2])
 
 
@@ -246,7 +247,7 @@ BAD = [
     (lambda m: m.sample(0), "n_samples must be at least 1"),
     (lambda m: m.set_params(device="warp").fit(X), "device must be 'auto' or"),
     (lambda m: m.set_params(scaling="standard").fit(X), "scaling='standard' would take values"),
-    (lambda m: m.set_params(binarize=True).fit(16 * X), "binarize draws values"),
+    (lambda m: m.set_params(binarize=True).fit(16 * X), "binarize draws values of"),
     (lambda m: m.set_params(backbone="conv1d").fit(X[:, None]), "convolutional backbone is for"),
 ]
 

@@ -20,7 +20,7 @@ from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.border import check_finite
-from isthmus.estimators.choices import fresh_seed
+from isthmus.estimators.choices import check_names, fresh_seed
 from isthmus.fields import check_fields
 from isthmus.metrics.summary import held_out_summary
 from isthmus.report import write_report
@@ -101,6 +101,7 @@ def _estimator(arguments: argparse.Namespace) -> LatentEstimator:
         fields["random_state"] = fresh_seed() % 2**31  # recorded, so that the run can be repeated
     estimator = ESTIMATORS[arguments.model](**fields)
     check_fields(estimator)
+    check_names(estimator.likelihood)
     build_objective(estimator)  # choices that exclude each other, before any data are read
     pick_device(estimator.device)
     return estimator

@@ -16,7 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
-from isthmus.build import LIKELIHOODS, build_model, build_objective
+from isthmus.build import build_model, build_objective, split_names
 from isthmus.distributions import draw, isolated_rng
 from isthmus.estimators.border import (
     Scaler,
@@ -28,12 +28,15 @@ from isthmus.estimators.border import (
     row_noise,
 )
 from isthmus.estimators.choices import (
+    as_data,
     fresh_seed,
+    real_columns,
     resolve_likelihood,
     resolve_scaling,
 )
 from isthmus.estimators.context import Context
 from isthmus.fields import check_fields, describe
+from isthmus.mixed import make_likelihood
 from isthmus.model import LatentVariableModel
 from isthmus.priors import VampPrior
 from isthmus.rows import Parts
@@ -183,13 +186,15 @@ or (n, channels, time)
         generator = self._generator()
         X = read(self, X, reset=True)
         self.likelihood_ = resolve_likelihood(self.likelihood, X)
-        if self.binarize and "bernoulli" not in self.likelihood_:
+        if self.binarize and self.likelihood_ != "bernoulli":
             raise ValueError(
-                "binarize draws values of [0, 1] as 0 or 1; X has others. Use binarize=False."
+                "binarize draws values of [0, 1] as 0 or 1: it needs likelihood 'bernoulli', not "
+                f"{self.likelihood_!r}. Use binarize=False."
             )
-        LIKELIHOODS[self.likelihood_](self.feature_shape_).check(X)
+        X = as_data(self.likelihood_, X)
+        make_likelihood(split_names(self.likelihood_), self.feature_shape_).check(X)
         self.scaling_ = resolve_scaling(self.scaling, self.likelihood_, X)
-        self.scaler_ = Scaler.fit(X, self.scaling_)
+        self.scaler_ = Scaler.fit(X, self.scaling_).only(real_columns(self.likelihood_))
         self.context_ = self._learn_context(y, len(X))
         self.make_model(generator)
         rows = self._as_rows(X, y)
@@ -219,7 +224,7 @@ or (n, channels, time)
         return Trainer(self.model_, objective, self, generator)
 
     def _rows(self, X: Any, y: Any) -> Rows:
-        X = read(self, X, reset=False)
+        X = as_data(self.likelihood_, read(self, X, reset=False))
         self.model_.likelihood.check(X)
         return self._as_rows(X, y)
 
@@ -415,7 +420,7 @@ or (n, channels, time)
     def _enter(self, X: Any, condition: Any) -> tuple[Array, Array | None]:
         """Read rows and their context for a fitted model."""
         check_is_fitted(self)
-        X = read(self, X, reset=False)
+        X = as_data(self.likelihood_, read(self, X, reset=False))
         return X, self._encode_context(condition, len(X))
 
     def _enter_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:

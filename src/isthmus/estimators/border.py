@@ -79,7 +79,9 @@ def check_finite(X: Array, names: Sequence[str] | Array | None = None) -> None:
         if not finite.all():
             row, *place = np.argwhere(~finite)[0].tolist()
             where: Any = place[0] if len(place) == 1 else tuple(place)
-            label = f" ({str(names[int(where)])!r})" if names is not None and len(place) == 1 else ""
+            label = (
+                f" ({str(names[int(where)])!r})" if names is not None and len(place) == 1 else ""
+            )
             value = "NaN" if np.isnan(X[(start + row, *place)]) else "infinity"
             raise ValueError(
                 f"Input X contains {value}: the first at row {start + row}, feature "
@@ -114,6 +116,12 @@ class Scaler:
         # A column that varies by rounding alone is constant.
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(shift)
         return cls(np.asarray(shift), np.where(constant, 1.0, scale))
+
+    def only(self, real: list[bool]) -> Scaler:
+        """Return a scaler that leaves the columns alone that are not real numbers."""
+        if len(real) == 1 or self.identity:
+            return self
+        return Scaler(np.where(real, self.shift, 0.0), np.where(real, self.scale, 1.0))
 
     @property
     def identity(self) -> bool:

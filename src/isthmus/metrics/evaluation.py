@@ -93,7 +93,8 @@ def _bounds(
     aggregate = aggregate_posterior_kl(estimator, X[part], condition=told, random_state=seed)
     mean = float(np.mean(found.log_likelihood))
     # Bytes are divided by 255; only a density, not a probability, knows of that.
-    density = estimator.likelihood_.startswith(("gaussian", "laplace", "continuous"))
+    name = estimator.likelihood_
+    density = name.startswith(("gaussian", "laplace", "continuous")) and "," not in name
     levels = 255 if density and X.dtype == np.uint8 else None
     bits = bits_per_dimension(-mean, estimator.n_features_in_, levels=levels)
     return {

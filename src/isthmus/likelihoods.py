@@ -1,0 +1,299 @@
+"""Likelihoods p(x|z) beyond the Bernoulli and the normal, and the table of all by name.
+
+Every ``log_prob`` is in nats, keeps the feature axes and is computed in float32 at least: in
+bfloat16 a log-likelihood would have two digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.distributions import Distribution, Laplace, NegativeBinomial, Poisson
+
+from isthmus.distributions import DiagonalNormal
+from isthmus.families import LOG_SCALE_LIMIT, BernoulliFamily, Family, NormalFamily, soft_limit
+from isthmus.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
+
+__all__ = [
+    "LIKELIHOODS",
+    "CategoricalFamily",
+    "ContinuousBernoulliFamily",
+    "GaussianFamily",
+    "LaplaceFamily",
+    "NegativeBinomialFamily",
+    "PoissonFamily",
+]
+
+Shape = tuple[int, ...]
+LOG_RATE_LIMIT = 20.0
+
+
+def _precise(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _require(allowed: NDArray[Any], x: NDArray[Any], likelihood: str, takes: str) -> None:
+    """Raise a ValueError that names the first value that is not allowed, and where it is."""
+    if allowed.all():
+        return
+    row, *place = np.argwhere(~allowed)[0].tolist()
+    feature = place[0] if len(place) == 1 else tuple(place)
+    where = f"row {row}" if x.shape[1:] == (1,) else f"row {row}, feature {feature}"
+    raise ValueError(
+        f"likelihood {likelihood!r} takes {takes}, but X has {x[(row, *place)]:g} in {where}; "
+        "correct X, or use likelihood='gaussian', which takes any numbers."
+    )
+
+
+class ContinuousBernoulliFamily(Family):
+    """Continuous Bernoullis from logits: a density on [0, 1], for grey values.
+
+    See `ContinuousBernoulli`.
+
+    Source: The continuous Bernoulli: fixing a pervasive error in variational autoencoders
+    (Loaiza-Ganem, Cunningham, 2019).
+
+    Examples
+    --------
+    >>> p = ContinuousBernoulliFamily((1,))(torch.tensor([[0.0]]))
+    >>> p.mean, p.log_prob(torch.tensor([[0.3]])).abs()
+    (tensor([[0.5000]]), tensor([[0.]]))
+    """
+
+    def check(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError for values outside [0, 1]."""
+        if x.dtype != np.uint8:
+            _require((x >= 0) & (x <= 1), x, "continuous-bernoulli", "values between 0 and 1")
+
+    def build(self, *outputs: Tensor) -> ContinuousBernoulli:
+        """Return the distributions of the one output, read as logits."""
+        (logits,) = outputs
+        return ContinuousBernoulli(_precise(logits))
+
+
+class _LocationFamily(Family):
+    """The location from the network, the scale a number of the family's own."""
+
+    log_scale: Tensor
+
+    def __init__(self, shape: Shape, scale: str | float = "shared") -> None:
+        super().__init__(shape)
+        self.learned = isinstance(scale, str)
+        if isinstance(scale, str):
+            sizes = {"shared": (), "per-feature": self.shape}
+            if scale not in sizes:
+                raise ValueError(
+                    f"scale must be 'shared', 'per-feature' or a number above 0, got {scale!r}."
+                )
+            self.log_scale = nn.Parameter(torch.zeros(sizes[scale]))
+        elif scale > 0:
+            self.register_buffer("log_scale", torch.tensor(float(scale)).log())
+        else:
+            raise ValueError(f"scale must be above 0, got {scale!r}.")
+
+    @property
+    def scale(self) -> Tensor:
+        """The scale: one number, or one for each feature."""
+        log_scale = _precise(self.log_scale)
+        return (soft_limit(log_scale, LOG_SCALE_LIMIT) if self.learned else log_scale).exp()
+
+
+class GaussianFamily(_LocationFamily):
+    """Normals whose mean the network gives; for a network-given scale see `NormalFamily`.
+
+    Source: Simple and effective VAE training with calibrated decoders (Rybkin, Daniilidis,
+    Levine, 2021), for the learned scale.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    scale : {"shared", "per-feature"} or float
+        One learned standard deviation, one for each feature, or a given one. It is in the units
+        in which the model sees the data: 1.0 is the standard deviation of scaled data.
+
+    Raises
+    ------
+    ValueError
+        For another word, or a number that is not above 0.
+
+    Examples
+    --------
+    >>> p = GaussianFamily((2,), scale=0.5)(torch.zeros(3, 2))
+    >>> p.log_prob(torch.zeros(3, 2)).shape, p.stddev[0]
+    (torch.Size([3, 2]), tensor([0.5000, 0.5000]))
+    """
+
+    def build(self, *outputs: Tensor) -> DiagonalNormal:
+        """Return the normals around the one output."""
+        (mean,) = outputs
+        return DiagonalNormal(_precise(mean), self.scale)
+
+
+class LaplaceFamily(_LocationFamily):
+    """Laplace distributions whose median the network gives: absolute instead of squared errors.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    scale : {"shared", "per-feature"} or float
+        The mean absolute deviation, learned or given, as in `GaussianFamily`.
+
+    Raises
+    ------
+    ValueError
+        For another word, or a number that is not above 0.
+
+    Examples
+    --------
+    >>> p = LaplaceFamily((1,))(torch.zeros(1, 1))
+    >>> p.log_prob(torch.tensor([[3.0]])).detach()
+    tensor([[-3.6931]])
+    """
+
+    def build(self, *outputs: Tensor) -> Laplace:
+        """Return the distributions around the one output."""
+        (median,) = outputs
+        return Laplace(_precise(median), self.scale, validate_args=False)
+
+
+class CategoricalFamily(Family):
+    """Each feature is one of K categories, numbered from 0; the network gives K logits a feature.
+
+    Encoders see the categories one-hot, as channels in front of the feature axes.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    n_categories : int
+
+    Raises
+    ------
+    ValueError
+        For fewer than 2 categories.
+
+    Examples
+    --------
+    >>> family = CategoricalFamily((2,), n_categories=3)
+    >>> family.embed(torch.tensor([[0.0, 2.0]]))
+    tensor([[[1., 0.],
+             [0., 0.],
+             [0., 1.]]])
+    >>> family.center(family(torch.tensor([[0.0, 0.0, 5.0, 0.0, 0.0, 5.0]])))
+    tensor([[1., 2.]])
+    """
+
+    def __init__(self, shape: Shape, n_categories: int = 2) -> None:
+        super().__init__(shape)
+        if n_categories < 2:
+            raise ValueError(f"n_categories must be at least 2, got {n_categories!r}.")
+        self.n_outputs = n_categories
+
+    def build(self, *outputs: Tensor) -> NumberedCategorical:
+        """Return the categoricals of K logits, each of shape (*batch, *shape)."""
+        return NumberedCategorical(_precise(torch.stack(outputs, -1)))
+
+    def center(self, p: Distribution) -> Tensor:
+        """Return the most probable category, as a float."""
+        return p.mode
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return x (*batch, *shape) one-hot, (*batch, n_categories, *shape).
+
+        Between whole numbers it blends the two neighbours: learned inputs get a gradient.
+        """
+        axis = -len(self.shape) - 1
+        numbers = torch.arange(self.n_outputs, device=x.device, dtype=x.dtype)
+        numbers = numbers.reshape(-1, *[1] * len(self.shape))
+        return (1 - (x.unsqueeze(axis) - numbers).abs()).clamp(min=0)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one embedded example: (n_categories, *shape)."""
+        return (self.n_outputs, *self.shape)
+
+    def check(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError for anything but the whole numbers 0 to K - 1."""
+        allowed = (x >= 0) & (x < self.n_outputs) & (x == np.floor(x))
+        _require(allowed, x, "categorical", f"the whole numbers 0 to {self.n_outputs - 1}")
+
+
+class _CountFamily(Family):
+    """Counts 0, 1, 2, …, which encoders see as log(1 + x)."""
+
+    name: str
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return log(1 + x); what a corruption took below 0 counts as 0."""
+        return x.clamp(min=0).log1p()
+
+    def check(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError for negative numbers and fractions."""
+        _require((x >= 0) & (x == np.floor(x)), x, self.name, "the whole numbers 0, 1, 2, ...")
+
+
+class PoissonFamily(_CountFamily):
+    """Poisson counts; the network gives the logarithm of the rate, softly limited to ±20.
+
+    Examples
+    --------
+    >>> PoissonFamily((1,))(torch.zeros(1, 1)).log_prob(torch.tensor([[0.0, 3.0]]))
+    tensor([[-1.0000, -2.7918]])
+    """
+
+    name = "poisson"
+
+    def build(self, *outputs: Tensor) -> Poisson:
+        """Return the Poisson distributions of the one output."""
+        (log_rate,) = outputs
+        rate = soft_limit(_precise(log_rate), LOG_RATE_LIMIT).exp()
+        return Poisson(rate, validate_args=False)
+
+
+class NegativeBinomialFamily(_CountFamily):
+    """Counts that vary more than a Poisson's; mean m from the network, variance m + m² / r.
+
+    They are Poisson counts whose rates are gamma distributed with shape r, learned for each
+    feature (1 / r is its dispersion). The network gives log m, softly limited to ±20.
+
+    Source: Deep generative modeling for single-cell transcriptomics (Lopez, Regier, Cole,
+    Jordan, Yosef, 2018).
+
+    Examples
+    --------
+    >>> p = NegativeBinomialFamily((1,))(torch.tensor([[2.0]]))
+    >>> p.mean.detach(), p.variance.detach()
+    (tensor([[6.1606]]), tensor([[44.1142]]))
+    """
+
+    name = "negative-binomial"
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.log_shape = nn.Parameter(torch.zeros(self.shape))
+
+    def build(self, *outputs: Tensor) -> NegativeBinomial:
+        """Return the negative binomials of the one output."""
+        log_mean = soft_limit(_precise(outputs[0]), LOG_RATE_LIMIT)
+        log_shape = soft_limit(_precise(self.log_shape), LOG_SCALE_LIMIT)
+        return NegativeBinomial(log_shape.exp(), logits=log_mean - log_shape, validate_args=False)
+
+
+#: Likelihoods by name, each a function of the features' shape and its own options.
+LIKELIHOODS: dict[str, Callable[..., Family]] = {
+    "bernoulli": BernoulliFamily,
+    "continuous-bernoulli": ContinuousBernoulliFamily,
+    "gaussian": GaussianFamily,
+    "gaussian-fixed": partial(GaussianFamily, scale=1.0),
+    "gaussian-per-feature": partial(GaussianFamily, scale="per-feature"),
+    "gaussian-network": partial(NormalFamily, scale="log-variance"),
+    "laplace": LaplaceFamily,
+    "categorical": CategoricalFamily,
+    "poisson": PoissonFamily,
+    "negative-binomial": NegativeBinomialFamily,
+}

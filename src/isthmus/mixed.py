@@ -1,0 +1,225 @@
+"""Tables whose columns differ, and likelihoods by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Size, Tensor, nn
+from torch.distributions import Distribution
+
+from isthmus.families import Family
+from isthmus.fields import nearest
+from isthmus.likelihoods import LIKELIHOODS
+
+__all__ = ["MixedDistribution", "MixedFamily", "count_categories", "make_likelihood"]
+
+
+class MixedDistribution(Distribution):
+    """Independent columns, each of one of several distributions.
+
+    Parameters
+    ----------
+    parts : sequence of Distribution
+        Each over (*batch, its columns).
+    order : Tensor of int (features,)
+        The columns of the table that the columns of all parts, side by side, are.
+
+    Examples
+    --------
+    >>> from torch.distributions import Bernoulli, Normal
+    >>> parts = Normal(torch.zeros(5, 2), 1.0), Bernoulli(torch.ones(5, 1))
+    >>> p = MixedDistribution(parts, torch.tensor([0, 2, 1]))
+    >>> p.mean[0]
+    tensor([0., 1., 0.])
+    """
+
+    arg_constraints = {}  # noqa: RUF012 - torch's own convention
+
+    def __init__(self, parts: Sequence[Distribution], order: Tensor) -> None:
+        self.parts, self.order, self._inverse = tuple(parts), order, order.argsort()
+        self.widths = [p.batch_shape[-1] for p in self.parts]
+        batch_shape = Size((*self.parts[0].batch_shape[:-1], len(order)))
+        super().__init__(batch_shape, validate_args=False)
+
+    def join(self, pieces: Sequence[Tensor]) -> Tensor:
+        """Return the parts' numbers (*batch, columns of a part) in the order of the table."""
+        return torch.cat(list(pieces), -1)[..., self._inverse]
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of each column, (*batch, features)."""
+        return self.join([p.mean for p in self.parts])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(x) of each column in nats, (*batch, features)."""
+        pieces = value[..., self.order].split(self.widths, -1)
+        return self.join([p.log_prob(x) for p, x in zip(self.parts, pieces, strict=True)])
+
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
+        """Draw rows (*sample_shape, *batch, features)."""
+        return self.join([p.sample(Size(sample_shape)) for p in self.parts])
+
+
+class MixedFamily(Family):
+    """One likelihood a column, for tables of numbers, yes and no, categories and counts.
+
+    Its numbers are not the same for each feature: a decoder returns `total_outputs` a row.
+
+    Source: Handling incomplete heterogeneous data using VAEs (Nazabal, Olmos, Ghahramani,
+    Valera, 2020).
+
+    Parameters
+    ----------
+    parts : sequence of Family
+        Each of shape (m,), for m of the columns.
+    columns : sequence of sequence of int
+        Which columns each is for.
+
+    Raises
+    ------
+    ValueError
+        Where the columns are not 0, 1, 2, …, each once, or not as many as the parts have.
+
+    Examples
+    --------
+    >>> family = make_likelihood(("bernoulli", "categorical:3"), (2,))
+    >>> family.embed(torch.tensor([[1.0, 2.0]]))
+    tensor([[1., 0., 0., 1.]])
+    >>> family(torch.zeros(5, family.total_outputs)).log_prob(torch.tensor([1.0, 2.0]))[0]
+    tensor([-0.6931, -1.0986])
+    """
+
+    order: Tensor
+
+    def __init__(self, parts: Sequence[Family], columns: Sequence[Sequence[int]]) -> None:
+        order = [column for places in columns for column in places]
+        widths = [len(places) for places in columns]
+        if sorted(order) != list(range(len(order))) or [(w,) for w in widths] != [
+            p.shape for p in parts
+        ]:
+            raise ValueError(
+                "every column must have one likelihood: expected the columns 0, 1, 2, ..., each "
+                f"once, got {[list(c) for c in columns]} for likelihoods of the shapes "
+                f"{[p.shape for p in parts]}."
+            )
+        super().__init__((len(order),))
+        self.parts = nn.ModuleList(parts)
+        self.columns, self.widths = [list(places) for places in columns], widths
+        self.register_buffer("order", torch.tensor(order), persistent=False)
+
+    @property
+    def families(self) -> list[Family]:
+        """The parts."""
+        return cast(list[Family], list(self.parts))
+
+    @property
+    def total_outputs(self) -> int:
+        """Numbers read for one example."""
+        return sum(family.total_outputs for family in self.families)
+
+    def forward(self, outputs: Tensor, batch: tuple[int, ...] | None = None) -> MixedDistribution:
+        """Return the distribution over (*batch, features) of total_outputs numbers a row."""
+        sizes = [family.total_outputs for family in self.families]
+        pieces = outputs.flatten(1).split(sizes, 1)
+        parts = [f(piece, batch) for f, piece in zip(self.families, pieces, strict=True)]
+        return MixedDistribution(parts, self.order)
+
+    def center(self, p: Any) -> Tensor:
+        """Return the value that stands for each column, as its own family has it."""
+        return p.join([f.center(part) for f, part in zip(self.families, p.parts, strict=True)])
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return rows (n, features) as an encoder is to see them, (n, *input_shape)."""
+        pieces = x[:, self.order].split(self.widths, 1)
+        embedded = [f.embed(piece) for f, piece in zip(self.families, pieces, strict=True)]
+        return torch.cat([piece.flatten(1) for piece in embedded], 1)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one embedded example: flat."""
+        return (sum(int(np.prod(family.input_shape)) for family in self.families),)
+
+    def check(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError that says which column holds what it cannot."""
+        for family, places in zip(self.families, self.columns, strict=True):
+            for column in places:
+                values = x[:, [column]].astype(np.float64)  # bytes stand for themselves here
+                try:
+                    family.check(values)
+                except ValueError as error:
+                    raise ValueError(f"column {column}: {error}") from None
+
+
+def make_likelihood(spec: str | Sequence[str], shape: tuple[int, ...], **options: Any) -> Family:
+    """Make a likelihood by its name, or for a mixed table by one name a column.
+
+    Parameters
+    ----------
+    spec : str or sequence of str
+        Names of `LIKELIHOODS`; ``categorical:4`` has 4 categories. Columns of one name make
+        one family: all "gaussian" columns share one scale, "gaussian-per-feature" ones do not.
+    shape : tuple of int
+        Shape of one example.
+    **options
+        Options of the one family named: ``scale``, ``n_categories``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or names that do not fit the shape.
+
+    Examples
+    --------
+    >>> family = make_likelihood(("gaussian", "bernoulli", "categorical:4"), (3,))
+    >>> family.total_outputs, family.input_shape
+    (6, (6,))
+    """
+    if isinstance(spec, str):
+        return _named(spec, shape, options)
+    if (len(spec),) != tuple(shape) or options:
+        raise ValueError(
+            "a mixed table takes one likelihood a column and no options, but there are "
+            f"{len(spec)} likelihoods, {sorted(options)} as options, and the shape {tuple(shape)}."
+        )
+    columns: dict[str, list[int]] = {}
+    for column, name in enumerate(spec):
+        columns.setdefault(name, []).append(column)
+    parts = [_named(name, (len(places),), {}) for name, places in columns.items()]
+    return MixedFamily(parts, list(columns.values()))
+
+
+def _named(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> Family:
+    counted = re.fullmatch(r"categorical:(\d+)", name)
+    if counted:
+        name, options = "categorical", options | {"n_categories": int(counted[1])}
+    if name not in LIKELIHOODS:
+        raise ValueError(
+            f"unknown likelihood {name!r}; known are {', '.join(LIKELIHOODS)}, and categorical:K "
+            f"for K categories.{nearest(name, LIKELIHOODS)}"
+        )
+    return LIKELIHOODS[name](shape, **options)
+
+
+def count_categories(spec: str | Sequence[str], X: NDArray[Any]) -> str | tuple[str, ...]:
+    """Return the spec with "categorical" completed by the number of categories in data X.
+
+    Parameters
+    ----------
+    spec : str or sequence of str
+        As for `make_likelihood`.
+    X : ndarray (n, *features)
+
+    Examples
+    --------
+    >>> count_categories(("gaussian", "categorical"), np.array([[0.3, 0], [0.1, 4]]))
+    ('gaussian', 'categorical:5')
+    """
+    if not isinstance(spec, str):
+        each = zip(spec, X.T, strict=True)
+        return tuple(str(count_categories(name, column)) for name, column in each)
+    return f"categorical:{max(2, int(X.max()) + 1)}" if spec == "categorical" else spec
