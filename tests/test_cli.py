@@ -196,3 +196,34 @@ def test_python_dash_m_is_the_same_command():
     )
     assert done.returncode == 0
     assert done.stdout.strip() == f"isthmus {isthmus.__version__}"
+
+
+def test_evaluate_prints_a_table_and_writes_json(run, tmp_path, capsys):
+    out = tmp_path / "numbers.json"
+    command = ["evaluate", str(run), "digits", "--rows", "200", "--samples", "20"]
+    assert main([*command, "--annealed", "--quality", "codes", "--json", str(out)]) == 0
+    table = capsys.readouterr().out
+    numbers = json.loads(out.read_text())["numbers"]
+    for words in ("ELBO", "bits per dimension", "annealed", "active units", "samples, in codes"):
+        assert words in table
+        assert any(words in name for name in numbers)
+    assert numbers["rows"] == 200
+    assert numbers["log-likelihood, 20 importance samples (nats)"] > numbers["ELBO (nats)"] - 0.2
+
+
+def test_evaluate_measures_disentanglement_where_factors_are_known(tmp_path, capsys):
+    folder = str(tmp_path / "s")
+    assert (
+        main(["fit", "sprites", "--out", folder, "--quiet", "--model", "autoencoder", *FAST]) == 0
+    )
+    assert main(["evaluate", folder, "sprites", "--rows", "500"]) == 0
+    assert "MIG" in capsys.readouterr().out
+
+
+def test_evaluate_says_what_does_not_fit(run, tmp_path, capsys):
+    np.save(tmp_path / "f.npy", np.zeros((3, 2), int))
+    factors = ["--factors", str(tmp_path / "f.npy")]
+    assert "3 rows" in complaint(["evaluate", str(run), "digits", *factors], capsys)
+    assert "at least 1" in complaint(["evaluate", str(run), "digits", "--samples", "0"], capsys)
+    np.save(tmp_path / "other.npy", np.zeros((5, 3)))
+    assert "3 features" in complaint(["evaluate", str(run), str(tmp_path / "other.npy")], capsys)

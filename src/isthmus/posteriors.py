@@ -13,6 +13,7 @@ from isthmus.families import LOG_VARIANCE_LIMIT, Family, NormalFamily, soft_limi
 
 __all__ = ["FlowFamily", "FlowNormal", "FullNormal", "FullNormalFamily", "require_zuko"]
 
+FLOW_LIMIT = 10.0
 MEAN_DRAWS = 64  # noise vectors, in opposite pairs, behind the mean of a flow
 
 
@@ -174,8 +175,10 @@ class FlowFamily(Family):
         """Return the flow of a mean, a raw log-variance and a context."""
         mean, raw, context = outputs
         zuko = require_zuko()
-        layers = [layer(context) for layer in self.flow]
-        return FlowNormal(self.start.build(mean, raw), zuko.transforms.ComposedTransform(*layers))
+        # What goes into the flow's own networks is kept where their products stay finite.
+        layers = [layer(soft_limit(context, FLOW_LIMIT)) for layer in self.flow]
+        start = self.start.build(mean, soft_limit(raw, FLOW_LIMIT))
+        return FlowNormal(start, zuko.transforms.ComposedTransform(*layers))
 
 
 def require_zuko() -> Any:

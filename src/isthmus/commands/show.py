@@ -26,6 +26,7 @@ def print_summary(
     console.print(f"report  {escape(str(page))}\n")
     console.print("next:")
     console.print(f"  isthmus info {escape(str(folder))}")
+    console.print(f"  isthmus evaluate {escape(str(folder))} DATA")
     console.print(f"  python -c \"import isthmus; print(isthmus.load('{escape(str(folder))}'))\"")
 
 

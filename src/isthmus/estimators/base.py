@@ -396,6 +396,17 @@ or (n, channels, time)
         (X,) = self._run(decode, Z, c, codes=True)
         return self.scaler_.from_model(X).astype(np.float32)
 
+    def tensors(self, X: Any, condition: Any = None) -> tuple[Tensor, Tensor | None]:
+        """Return rows and their context as `model_` takes them, on its device.
+
+        For own computations with `model_`; bytes stay bytes until `isthmus.training.to_unit`.
+        """
+        X, c = self._enter(X, condition)
+        self.model_.likelihood.check(X)
+        x = torch.from_numpy(np.require(self.scaler_.to_model(X), requirements=["C", "W"]))
+        context = None if c is None else torch.from_numpy(c).to(self._device)
+        return x.to(self._device), context
+
     def save(self, path: str | Path) -> None:
         """Write the fitted model to a folder: config.json and model.safetensors.
 

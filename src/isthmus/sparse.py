@@ -1,0 +1,352 @@
+"""Sparse codes: point-mass posteriors of which few units are active, and their penalties.
+
+A sparse code is a posterior like any other (`isthmus.families`). Its activation may hold
+parameters (thresholds, a gate) or a running threshold, and the decoder reads what comes out of
+it. How such a model is started and kept in shape is in `isthmus.sparse_training`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from isthmus.distributions import Delta
+from isthmus.families import ACTIVATIONS, Family
+from isthmus.penalties import Pass, Penalty
+from isthmus.schedules import Linear
+
+__all__ = [
+    "SPARSE_POINTS",
+    "BatchTopKPoint",
+    "GatePenalty",
+    "GateReconstruction",
+    "GatedPoint",
+    "JumpReLUPoint",
+    "SparseCode",
+    "SparsePoint",
+    "TopKPoint",
+    "WarmUp",
+]
+
+Shape = tuple[int, ...]
+FORGET = 0.02  # share of the running threshold that one batch replaces
+
+
+class SparseCode(Delta):
+    """A code, and what decided which of its units are active.
+
+    Parameters
+    ----------
+    value : Tensor (*batch, n_components)
+        The activations, which the decoder reads.
+    gate : Tensor (*batch, n_components)
+        What a penalty is to press on so that units close: see each family.
+    """
+
+    def __init__(self, value: Tensor, gate: Tensor) -> None:
+        super().__init__(value)
+        self.gate = gate
+
+
+class SparsePoint(Family):
+    """A point at an activation that is the same function of each unit: relu or sigmoid.
+
+    The root of the sparse families. To add one, override `activate`, and `restart` where it has
+    parameters for each unit.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(n_components,)``.
+    activation : str
+        A name of `isthmus.families.ACTIVATIONS`.
+
+    Examples
+    --------
+    >>> SparsePoint((3,))(torch.tensor([[-1.0, 0.0, 2.0]])).mean
+    tensor([[0., 0., 2.]])
+    """
+
+    fired: Tensor
+
+    def __init__(self, shape: Shape, activation: str = "relu") -> None:
+        super().__init__(shape)
+        self.activation = activation
+        # Which units were active since somebody last asked; watching, so no part of the model.
+        self.register_buffer("fired", torch.zeros(shape, dtype=torch.bool), persistent=False)
+
+    def build(self, *outputs: Tensor) -> SparseCode:
+        """Return the point mass at the activation; while training, note which units fired."""
+        (a,) = outputs
+        z, gate = self.activate(a)
+        if self.training:
+            self.fired |= (z.detach() != 0).flatten(0, -2).any(0)
+        return SparseCode(z, gate)
+
+    def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the activations of a (*batch, n_components), and their gate: themselves."""
+        z = ACTIVATIONS[self.activation](a)
+        return z, z
+
+    def restart(self, units: Tensor) -> None:
+        """Put the parameters of units, a bool (n_components,), back to where they started."""
+
+
+class TopKPoint(SparsePoint):
+    """The k largest numbers of each row, where positive; zero elsewhere.
+
+    Sources: k-sparse autoencoders (Makhzani, Frey, 2014); Scaling and evaluating sparse
+    autoencoders (Gao, Dupré la Tour, Tillman, Goh, Troll, Radford, Sutskever, Leike, Wu, 2024).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(n_components,)``.
+    n_active : int
+        k.
+
+    Raises
+    ------
+    ValueError
+        k below 1 or beyond the number of units.
+
+    Examples
+    --------
+    >>> TopKPoint((4,), n_active=2)(torch.tensor([[3.0, 1.0, -1.0, 2.0]])).mean
+    tensor([[3., 0., 0., 2.]])
+    """
+
+    def __init__(self, shape: Shape, n_active: int) -> None:
+        super().__init__(shape)
+        if not 1 <= n_active <= math.prod(shape):
+            raise ValueError(
+                f"a code of {math.prod(shape)} units cannot have {n_active} active ones a row; "
+                f"choose n_active between 1 and {math.prod(shape)}."
+            )
+        self.n_active = n_active
+
+    def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the k largest of each row, and the same for a gate."""
+        top, where = torch.relu(a).topk(self.n_active, dim=-1, sorted=False)
+        z = torch.zeros_like(a).scatter(-1, where, top)
+        return z, z
+
+
+class BatchTopKPoint(TopKPoint):
+    """The k·n largest numbers of a batch of n rows while training; then those over a threshold.
+
+    Rows may share their k unevenly. The threshold is the running mean of the smallest number
+    that a batch kept, so that afterwards no row's code depends on its company.
+    Source: BatchTopK sparse autoencoders (Bussmann, Leask, Nanda, 2024).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(n_components,)``.
+    n_active : int
+        k, the mean number of active units a row.
+
+    Raises
+    ------
+    ValueError
+        k below 1 or beyond the number of units.
+
+    Examples
+    --------
+    >>> family, a = BatchTopKPoint((2,), n_active=1), torch.tensor([[3.0, 2.0], [1.0, 0.5]])
+    >>> family(a).mean
+    tensor([[3., 2.],
+            [0., 0.]])
+    >>> family.threshold
+    tensor(2.)
+    >>> family.eval()(torch.tensor([[5.0, 1.0]])).mean
+    tensor([[5., 0.]])
+    """
+
+    threshold: Tensor
+
+    def __init__(self, shape: Shape, n_active: int) -> None:
+        super().__init__(shape, n_active)
+        self.register_buffer("threshold", torch.tensor(-1.0))  # below 0: no batch seen
+
+    def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the numbers at or over the batch's, or the running, threshold."""
+        a = torch.relu(a)
+        threshold = self._of_batch(a.detach()) if self.training else self.threshold
+        z = torch.where(a >= threshold, a, 0.0)
+        return z, z
+
+    def _of_batch(self, a: Tensor) -> Tensor:
+        """Return the smallest number that the batch keeps, and remember it."""
+        kept = a.flatten().topk(self.n_active * a[..., 0].numel(), sorted=False).values
+        smallest = torch.where(kept > 0, kept, torch.inf).amin()
+        known = torch.where(self.threshold < 0, smallest, self.threshold)
+        update = torch.lerp(known, smallest, FORGET)
+        # A batch without a positive number says nothing about the threshold.
+        self.threshold.copy_(torch.where(torch.isfinite(update), update, self.threshold))
+        return smallest
+
+
+class JumpReLUPoint(SparsePoint):
+    """Numbers over a threshold learned for each unit; zero below it.
+
+    The threshold's gradient is that of the expected loss, estimated by a rectangular kernel:
+    with ε the bandwidth, ∂z/∂θ = -(θ/ε) 1[|a - θ| < ε/2], and for the gate, the step
+    H = 1[a > θ], ∂H/∂θ = -(1/ε) 1[|a - θ| < ε/2]. Pressed on by `GatePenalty`, the gate's sum is
+    the number of active units, L0.
+    Source: Jumping ahead: improving reconstruction fidelity with JumpReLU sparse autoencoders
+    (Rajamanoharan, Lieberum, Sonnerat, Conmy, Varma, Kramár, Nanda, 2024).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(n_components,)``.
+    bandwidth : float
+        ε, in units of the pre-activations.
+    threshold : float
+        Where every θ starts.
+
+    Examples
+    --------
+    >>> JumpReLUPoint((3,), threshold=0.5)(torch.tensor([[-1.0, 0.4, 2.0]])).mean
+    tensor([[0., 0., 2.]], grad_fn=...)
+    """
+
+    def __init__(self, shape: Shape, bandwidth: float = 0.1, threshold: float = 0.1) -> None:
+        super().__init__(shape)
+        self.bandwidth, self.start = bandwidth, math.log(threshold)
+        self.log_threshold = nn.Parameter(torch.full(shape, self.start))
+
+    def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the numbers over the thresholds, and the step that decided."""
+        a, theta = torch.relu(a), self.log_threshold.exp()
+        open_ = (a > theta).to(a.dtype)
+        near = ((a - theta).abs() < self.bandwidth / 2).to(a.dtype) / self.bandwidth
+        # Zero in value; its gradient is the estimate.
+        estimate = near * (theta - theta.detach())
+        return a * open_ - theta.detach() * estimate, open_ - estimate
+
+    def restart(self, units: Tensor) -> None:
+        """Put the thresholds of units back to the first one."""
+        self.log_threshold.data.masked_fill_(units, self.start)
+
+
+class GatedPoint(SparsePoint):
+    """Magnitudes exp(r) a + b, where the gate a is open: positive.
+
+    The encoder's numbers a serve gate and magnitude (tied weights); r and b are learned for
+    each unit, and the gate's own bias is the encoder's. The gate has no gradient from the
+    reconstruction: it needs `GatePenalty`, which presses on relu(a), and `GateReconstruction`.
+    Source: Improving dictionary learning with gated sparse autoencoders (Rajamanoharan, Conmy,
+    Smith, Lieberum, Varma, Kramár, Shah, Nanda, 2024).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(n_components,)``.
+
+    Examples
+    --------
+    >>> GatedPoint((2,))(torch.tensor([[-1.0, 2.0]])).mean
+    tensor([[0., 2.]], grad_fn=...)
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.rescale = nn.Parameter(torch.zeros(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+
+    def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the magnitudes behind open gates, and relu(a)."""
+        magnitude = torch.relu(self.rescale.exp() * a + self.bias)
+        return torch.where(a > 0, magnitude, 0.0), torch.relu(a)
+
+    def restart(self, units: Tensor) -> None:
+        """Let gate and magnitude of units agree again."""
+        self.rescale.data.masked_fill_(units, 0.0)
+        self.bias.data.masked_fill_(units, 0.0)
+
+
+#: Name of an activation to (shape, row) -> family; the row holds `n_active` and `bandwidth`.
+SPARSE_POINTS: dict[str, Callable[[Shape, Any], SparsePoint]] = {
+    "identity": lambda shape, row: SparsePoint(shape, "identity"),
+    "relu": lambda shape, row: SparsePoint(shape, "relu"),
+    "sigmoid": lambda shape, row: SparsePoint(shape, "sigmoid"),
+    "topk": lambda shape, row: TopKPoint(shape, row.n_active),
+    "batchtopk": lambda shape, row: BatchTopKPoint(shape, row.n_active),
+    "jumprelu": lambda shape, row: JumpReLUPoint(shape, row.bandwidth),
+    "gated": lambda shape, row: GatedPoint(shape),
+}
+
+
+@dataclass(frozen=True)
+class GatePenalty:
+    """The weight times the mean over rows of the gate's sum.
+
+    For `JumpReLUPoint` that is L0, each active unit of a row costing `weight` nats; for
+    `GatedPoint` the L1 norm of the gate; for the other families that of the code.
+    """
+
+    weight: float
+
+    def __call__(self, step: Pass) -> Tensor:
+        """Return the penalty, a scalar."""
+        return self.weight * _gate(step).sum(-1).mean()
+
+
+@dataclass(frozen=True)
+class GateReconstruction:
+    """The mean over rows of -log p(x | relu of the gate), decoder and likelihood held fixed.
+
+    It teaches the gate of `GatedPoint` which units the reconstruction needs; through a decoder
+    that it could move, it would spoil the magnitudes' dictionary.
+    Source: that of `GatedPoint`, its equation 8.
+    """
+
+    weight: float = 1.0
+
+    def __call__(self, step: Pass) -> Tensor:
+        """Return the penalty in nats, a scalar."""
+        model, gate = step.model, _gate(step)
+        outputs = _frozen(model.decoder, gate if step.c is None else (gate, step.c))
+        p = _frozen(model.likelihood, outputs)
+        return -self.weight * model.log_likelihood(p, step.x).mean()
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A penalty that grows linearly from nothing to all of itself over the first steps.
+
+    At once, a strong penalty closes units before they mean anything.
+
+    Examples
+    --------
+    >>> from isthmus.penalties import L1
+    >>> WarmUp(L1(1.0), steps=100)
+    WarmUp(penalty=L1(weight=1.0), steps=100)
+    """
+
+    penalty: Penalty
+    steps: int
+
+    def __call__(self, step: Pass) -> Tensor:
+        """Return the penalty, a scalar."""
+        return Linear(1.0, self.steps)(step.step) * self.penalty(step)
+
+
+def _gate(step: Pass) -> Tensor:
+    if not isinstance(step.q, SparseCode):
+        raise ValueError("this penalty presses on a gate: it needs a sparse family's posterior.")
+    return step.q.gate
+
+
+def _frozen(module: nn.Module, inputs: Any) -> Any:
+    """Return module(*inputs), no gradient reaching its parameters."""
+    fixed = {name: p.detach() for name, p in module.named_parameters()}
+    return functional_call(module, fixed, inputs)
