@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.backbones import NONLINEARITIES, Dense, Shapes, linear_layer
-
-FFT_PAYS_FROM_1D, FFTConv1d = 10**9, nn.Conv1d  # TEMPORARY
+from isthmus.fftconv import FFT_PAYS_FROM_1D, FFTConv1d
 
 __all__ = ["conv", "conv1d", "resnet"]
 

@@ -93,8 +93,8 @@ def annealed_importance(
     log_mean = weight.logsumexp(0) - math.log(n_chains)
     effective = (2 * weight.logsumexp(0) - (2 * weight).logsumexp(0)).exp()
     error = (1 / effective - 1 / n_chains).clamp(min=0).sqrt()
-    figures = (t.cpu().numpy() for t in (log_mean, error, effective))
-    return Annealed(*figures, acceptance=chain.accepted / n_steps)
+    found, spread, chains = (t.cpu().numpy() for t in (log_mean, error, effective))
+    return Annealed(found, spread, chains, chain.accepted / n_steps)
 
 
 def _start(
