@@ -16,7 +16,15 @@ from typing import Any
 
 import torch
 from torch import Generator, Size, Tensor
-from torch.distributions import Categorical, Distribution, Normal, constraints, register_kl
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Normal,
+    constraints,
+    register_kl,
+)
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 __all__ = ["Delta", "DiagonalMixture", "DiagonalNormal", "draw", "isolated_rng", "per_example"]
 
@@ -47,6 +55,10 @@ def per_example(values: Tensor, batch_dims: int, observed: Tensor | None = None)
     return values.flatten(batch_dims).sum(-1) if values.ndim > batch_dims else values
 
 
+def _broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return tuple(torch.broadcast_tensors(*tensors))
+
+
 class DiagonalNormal(Normal):
     """A normal with independent dimensions that samples from a given generator.
 
@@ -62,7 +74,9 @@ class DiagonalNormal(Normal):
     """
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
-        super().__init__(loc, scale, validate_args=False)
+        # Past Normal's own __init__, which broadcasts and checks: this is in the hot path.
+        self.loc, self.scale = (loc, scale) if loc.shape == scale.shape else _broadcast(loc, scale)
+        Distribution.__init__(self, self.loc.shape, validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalNormal:
         """Return the distribution with more batch axes."""
@@ -83,6 +97,38 @@ class DiagonalNormal(Normal):
             loc, shape = self.loc, self._extended_shape(Size(sample_shape))
             noise = torch.randn(shape, dtype=loc.dtype, device=loc.device, generator=generator)
         return torch.addcmul(self.loc, self.scale, noise)
+
+
+class StandardNormalCode(DiagonalNormal):
+    """N(0, 1) for each of some dimensions: a type of its own, for its shorter KL."""
+
+    def __init__(self, zeros: Tensor, ones: Tensor) -> None:
+        super().__init__(zeros, ones)
+
+
+@register_kl(DiagonalNormal, StandardNormalCode)
+def _kl_standard(q: DiagonalNormal, p: StandardNormalCode) -> Tensor:
+    return 0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()
+
+
+class Logits(Bernoulli):
+    """Bernoullis from logits, without the checks of torch's own in the hot path."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = self._param = logits
+        self.is_scalar = False
+        Distribution.__init__(self, logits.shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return minus the cross-entropy of each feature, in nats."""
+        logits = self.logits
+        if value.shape != logits.shape:
+            logits, value = _broadcast(logits, value)
+        return -binary_cross_entropy_with_logits(logits, value, reduction="none")
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Logits:
+        """Return the distribution with more batch axes."""
+        return Logits(self.logits.expand(batch_shape))
 
 
 class Delta(Distribution):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution
 
-from isthmus.distributions import Delta, DiagonalNormal
+from isthmus.distributions import Delta, DiagonalNormal, Logits
 
 __all__ = ["ACTIVATIONS", "BernoulliFamily", "Family", "NormalFamily", "PointMass", "soft_limit"]
 
@@ -178,4 +178,4 @@ class BernoulliFamily(Family):
     def build(self, *outputs: Tensor) -> Bernoulli:
         """Return the Bernoullis of the one output, read as logits."""
         (logits,) = outputs
-        return Bernoulli(logits=logits, validate_args=False)
+        return Logits(logits)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 __all__ = ["FFT_PAYS_FROM_1D", "FFTConv1d", "FFTConv2d", "fft_convolve"]
 
 #: Kernel length from which `FFTConv1d` was measured to be the faster one, forward and backward.
-FFT_PAYS_FROM_1D = 129
+FFT_PAYS_FROM_1D = 65
 
 
 def fft_convolve(x: Tensor, weight: Tensor, dilation: Sequence[int], groups: int = 1) -> Tensor:
@@ -61,7 +61,8 @@ def _spread(weight: Tensor, dilation: Sequence[int]) -> Tensor:
         return weight
     sides = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
     out = weight.new_zeros(*weight.shape[:2], *sides)
-    out[(..., *(slice(None, None, d) for d in dilation))] = weight
+    places: Any = (..., *(slice(None, None, d) for d in dilation))
+    out[places] = weight
     return out
 
 

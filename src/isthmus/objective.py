@@ -87,8 +87,9 @@ class Objective:
         kl = model.kl(q, z, c)
         this = Pass(model, seen, c, q, z, p, reconstruction, kl, step)
         bound = self.bound(this, self.weight_of_kl(step))
-        penalty = sum((term(this) for term in self.penalties), torch.zeros_like(bound))
-        return Terms(bound + penalty, reconstruction.mean(), kl.mean(), penalty)
+        penalty = sum((term(this) for term in self.penalties), bound.new_zeros(()))
+        loss = bound + penalty if self.penalties else bound
+        return Terms(loss, reconstruction.detach().mean(), kl.detach().mean(), penalty)
 
     def weight_of_kl(self, step: int) -> float:
         """Return β at a step."""

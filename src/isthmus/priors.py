@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
-from isthmus.distributions import DiagonalMixture, DiagonalNormal
+from isthmus.distributions import DiagonalMixture, DiagonalNormal, StandardNormalCode
 from isthmus.families import LOG_SCALE_LIMIT, soft_limit
 
 __all__ = ["FlowPrior", "MixtureOfNormals", "Prior", "StandardNormal", "VampPrior"]
@@ -53,7 +53,7 @@ class StandardNormal(Prior):
 
     def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> DiagonalNormal:
         """Return N(0, I)."""
-        return DiagonalNormal(self.loc, self.scale)  # type: ignore[arg-type]
+        return StandardNormalCode(self.loc, self.scale)  # type: ignore[arg-type]
 
 
 class MixtureOfNormals(Prior):

@@ -2,34 +2,42 @@
 
 The recipe that people train sparse codes by: decoder columns of unit norm, the encoder their
 transpose at the start, the decoder's bias at the geometric median of the data, and units that
-died given new work. Each is one function or callback here, for models of linear networks
+died given new work. Each is a function or a callback here, for models of linear networks
 (``hidden=()``).
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.distributions import Bernoulli
 
+from isthmus.families import BernoulliFamily
 from isthmus.model import LatentVariableModel
 from isthmus.sparse import SparsePoint
 from isthmus.training.batches import Rows
 from isthmus.training.callbacks import Callback
 from isthmus.training.loop import Outcome, Trainer
 
-__all__ = ["Dictionary", "Revive", "UnitColumns", "geometric_median", "start_sparse"]
+__all__ = [
+    "Dictionary",
+    "Revive",
+    "UnitColumns",
+    "geometric_median",
+    "start_sparse",
+    "top_activating",
+]
 
-MANY = 8192  # rows that stand for all of them
-CHUNK = 4096
+ENOUGH = 8192  # rows that stand for all of them
+CHUNK = 4096  # rows encoded in one go
 
 
 class Dictionary(NamedTuple):
-    """The two linear layers of a sparse code: a row of `encoder` and a column of `decoder` a unit.
+    """The two linear layers of a sparse code: each unit a row of one, a column of the other.
 
     Examples
     --------
@@ -42,26 +50,316 @@ class Dictionary(NamedTuple):
 
     encoder: nn.Linear
     decoder: nn.Linear
-    n_units: int
 
     @classmethod
     def of(cls, model: LatentVariableModel) -> Dictionary:
         """Return the layers of a model; a ValueError where they are not the whole networks."""
-        layers = [_linear(model.encoder), _linear(model.decoder)]
-        if not all(len(found) == 1 for found in layers):
+        encoder, decoder = _only_linear(model.encoder), _only_linear(model.decoder)
+        if encoder is None or decoder is None:
             raise ValueError("a dictionary of units needs linear networks: use hidden=().")
-        return cls(layers[0][0], layers[1][0], model.posterior.shape[0])
+        if encoder.weight.shape != decoder.weight.T.shape:
+            raise ValueError(
+                "a dictionary of units has one number a feature and a unit, and no context: an "
+                f"encoder {tuple(encoder.weight.shape)} does not fit a decoder "
+                f"{tuple(decoder.weight.shape)}."
+            )
+        return cls(encoder, decoder)
 
     @property
     def columns(self) -> Tensor:
-        """The directions of the units in the data, (outputs, n_units), without gradient."""
-        return self.decoder.weight.data[:, : self.n_units]  # behind them is the context, if any
+        """What each unit writes, (features, n_components), without gradient."""
+        return self.decoder.weight.data
 
     @property
     def rows(self) -> Tensor:
-        """What each unit looks for, (n_units, inputs), without gradient."""
-        return self.encoder.weight.data[:, : self.columns.shape[0]]
+        """What each unit looks for, (n_components, features), without gradient."""
+        return self.encoder.weight.data
 
     def normalize(self) -> None:
         """Give every column unit norm, in place."""
         self.columns.div_(self.columns.norm(dim=0).clamp(min=1e-12))
+
+    def look_from(self, center: Tensor, units: Tensor | slice = slice(None)) -> None:
+        """Let units read x - center, by their encoder's bias."""
+        self.encoder.bias.data[units] = -self.rows[units] @ center
+
+
+def _only_linear(network: nn.Module) -> nn.Linear | None:
+    layers = [m for m in network.modules() if next(m.parameters(recurse=False), None) is not None]
+    return layers[0] if len(layers) == 1 and isinstance(layers[0], nn.Linear) else None
+
+
+def geometric_median(x: Tensor, steps: int = 200, tolerance: float = 1e-7) -> Tensor:
+    """Return the point of least summed distance to the rows, by Weiszfeld's iteration.
+
+    Parameters
+    ----------
+    x : Tensor (n, features)
+    steps : int
+        Iterations, at most.
+    tolerance : float
+        Stop at a move shorter than this share of the rows' mean distance.
+
+    Returns
+    -------
+    Tensor (features,)
+
+    References
+    ----------
+    Sur le point pour lequel la somme des distances de n points donnés est minimum (Weiszfeld,
+    1937).
+
+    Examples
+    --------
+    >>> geometric_median(torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [90.0, 90.0]]))
+    tensor([0.5000, 0.5000])
+    """
+    rows = x.double()
+    center = rows.mean(0)
+    for _ in range(steps):
+        distance = (rows - center).norm(dim=1)
+        # A row that the center meets would weigh infinitely; this much holds it there.
+        weight = 1 / distance.clamp(min=float(distance.mean()) * tolerance + 1e-30)
+        moved = (weight @ rows) / weight.sum()
+        move, center = (moved - center).norm(), moved
+        if move <= tolerance * distance.mean():
+            break
+    return center.to(x.dtype)
+
+
+@torch.no_grad()
+def start_sparse(model: LatentVariableModel, x: Tensor) -> None:
+    """Start a linear sparse code from data, in place.
+
+    Decoder columns get unit norm; the decoder's bias becomes the geometric median of the rows;
+    the encoder reads rows less that median, by the transpose of the decoder, scaled so that the
+    first reconstructions have the least squared error.
+
+    Parameters
+    ----------
+    model : LatentVariableModel
+        With ``hidden=()`` and a likelihood of one number a feature.
+    x : Tensor (n, *features)
+        Training rows as the model sees them; some thousands suffice.
+
+    Raises
+    ------
+    ValueError
+        Where the networks are not linear.
+
+    References
+    ----------
+    Towards monosemanticity: decomposing language models with dictionary learning (Bricken et
+    al., 2023). Scaling and evaluating sparse autoencoders (Gao et al., 2024).
+
+    Examples
+    --------
+    >>> from isthmus.build import build_model
+    >>> from isthmus.rows import SparseAutoencoder
+    >>> model = build_model(SparseAutoencoder(n_components=9, hidden=()), (4,), "gaussian")
+    >>> start_sparse(model, torch.randn(50, 4))
+    >>> model.decoder.layers[0].weight.norm(dim=0).allclose(torch.ones(9))
+    True
+    """
+    units = Dictionary.of(model)
+    x = x[:: max(1, len(x) // ENOUGH)].flatten(1)
+    center = geometric_median(x)
+    units.normalize()
+    units.decoder.bias.copy_(as_outputs(model, center))
+    units.rows.copy_(units.columns.T)
+    units.look_from(center)
+    scale = _best_scale(model, units, x)
+    units.rows.mul_(scale)
+    units.encoder.bias.mul_(scale)
+
+
+def as_outputs(model: LatentVariableModel, x: Tensor) -> Tensor:
+    """Return the numbers by which a decoder would say x: logits for Bernoullis, else x."""
+    bernoulli = isinstance(model.likelihood, BernoulliFamily)
+    return torch.logit(x.clamp(0.02, 0.98)) if bernoulli else x
+
+
+def _best_scale(model: LatentVariableModel, units: Dictionary, x: Tensor) -> Tensor:
+    """Return s that makes the error of s · D z least: activations grow with the encoder."""
+    a = nn.functional.linear(x, units.rows, units.encoder.bias)
+    posterior = copy.deepcopy(model.posterior).train()  # a batch is to leave no trace
+    guess = posterior(a).mean @ units.columns.T
+    wanted = as_outputs(model, x) - units.decoder.bias
+    return ((wanted * guess).sum() / guess.square().sum().clamp(min=1e-12)).clamp(0.01, 1)
+
+
+class UnitColumns(Callback):
+    """Keep the decoder's columns at unit norm.
+
+    Else a penalty on the activations could be evaded by small activations of long columns. The
+    gradient along a column, which the next normalisation would undo, is taken out, so that
+    Adam's moments do not fill with it.
+    """
+
+    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+        """Normalise, and watch the gradient."""
+        self.units = Dictionary.of(trainer.model)
+        self.units.normalize()
+        self.hook = self.units.decoder.weight.register_hook(self._across)
+
+    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+        """Normalise."""
+        self.units.normalize()
+
+    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+        """Leave the gradient alone."""
+        self.hook.remove()
+
+    def _across(self, gradient: Tensor) -> Tensor:
+        columns = self.units.columns
+        return gradient - (gradient * columns).sum(0) * columns
+
+
+class Revive(Callback):
+    """Give units that no longer fire new work: rows that are badly rebuilt.
+
+    Every so many steps, each unit that was active on no row since the last time gets the
+    direction of a row drawn by its squared error, for what it looks for and what it writes, its
+    own parameters of the activation as at the start, and fresh moments in the optimiser.
+
+    Resampling, and not an auxiliary loss on dead units, since it is one rule for every
+    activation: a unit of relu, jumprelu or gate that is closed on all rows has no gradient that
+    an auxiliary loss could use.
+
+    Parameters
+    ----------
+    every : int
+        Optimiser steps between two revivals.
+    until : float
+        Share of training after which no unit is revived, so that the last ones settle.
+    strength : float
+        Norm of a revived unit's encoder row, in mean norms of the others.
+
+    References
+    ----------
+    Towards monosemanticity: decomposing language models with dictionary learning (Bricken et
+    al., 2023).
+    """
+
+    def __init__(self, every: int = 250, until: float = 0.8, strength: float = 1.0) -> None:
+        self.every, self.until, self.strength = every, until, strength
+        self.revived: list[int] = []
+
+    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+        """Remember the rows, and begin to watch."""
+        self.units, self.posterior = Dictionary.of(trainer.model), _sparse(trainer.model)
+        self.rows, self.revived = rows, []
+        n_steps = trainer.n_epochs(rows) * rows.n_batches(trainer.settings.batch_size)
+        self.last = trainer.step + self.until * n_steps
+        self.posterior.fired.zero_()
+
+    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+        """Revive, now and then: only then is a number read off the device."""
+        if trainer.step % self.every == 0 and trainer.step <= self.last:
+            self.revive(trainer)
+
+    @torch.no_grad()
+    def revive(self, trainer: Trainer) -> None:
+        """Give every unit that has not fired a new row."""
+        dead = ~self.posterior.fired
+        self.posterior.fired.zero_()
+        self.revived.append(int(dead.sum()))
+        if not self.revived[-1]:
+            return
+        directions = self._work(trainer, self.revived[-1])
+        norm = self.units.rows[~dead].norm(dim=1).mean().nan_to_num(1.0)
+        self.units.columns[:, dead] = directions.T
+        self.units.rows[dead] = self.strength * norm * directions
+        self.units.look_from(_center(trainer.model), dead)
+        self.posterior.restart(dead)
+        _forget(trainer, dead)
+
+    def _work(self, trainer: Trainer, n: int) -> Tensor:
+        """Return n directions, (n, features), from the middle to rows that are badly rebuilt."""
+        some = torch.randint(
+            len(self.rows),
+            (min(ENOUGH, len(self.rows)),),
+            generator=trainer.generator,
+            device=trainer.generator.device,
+        )
+        model, (x, _) = trainer.model, self.rows[some]
+        model.eval()
+        error = (model.reconstruct(model.encode(x).mean) - x).flatten(1).square().sum(1)
+        model.train()
+        chosen = error.clamp(min=1e-12).multinomial(n, True, generator=trainer.generator)
+        return nn.functional.normalize(x.flatten(1)[chosen] - _center(model))
+
+
+def _sparse(model: LatentVariableModel) -> SparsePoint:
+    if not isinstance(model.posterior, SparsePoint):
+        raise ValueError(
+            "only a sparse family knows which of its units fire, but the posterior is a "
+            f"{type(model.posterior).__name__}."
+        )
+    return model.posterior
+
+
+def _center(model: LatentVariableModel) -> Tensor:
+    """Return what the model says where no unit is active, (features,)."""
+    nothing = next(model.parameters()).new_zeros(1, *model.posterior.shape)
+    return model.reconstruct(nothing).flatten().to(nothing.dtype)
+
+
+def _forget(trainer: Trainer, units: Tensor) -> None:
+    """Clear the optimiser's moments of units, in all parameters that have some for each."""
+    encoder, decoder = Dictionary.of(trainer.model)
+    own = [(p, 0) for p in (encoder.weight, encoder.bias, *trainer.model.posterior.parameters())]
+    for parameter, axis in [*own, (decoder.weight, 1)]:
+        for moment in trainer.optimizer.state[parameter].values():
+            if moment.shape == parameter.shape:
+                moment.index_fill_(axis, units.nonzero().flatten(), 0.0)
+
+
+def top_activating(
+    estimator: Any, X: Any, unit: int, n: int = 10
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return the rows on which a unit is most active, most active first.
+
+    Rows are encoded in chunks, so that no codes of all rows are held.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+        Fitted.
+    X : array-like (n_rows, *features)
+    unit : int
+        Number of the unit, from 0.
+    n : int
+        How many rows; all where X has fewer.
+
+    Returns
+    -------
+    rows : ndarray of int, (n,)
+        Numbers of the rows in X; of equal ones the first come first.
+    activations : ndarray (n,)
+
+    Raises
+    ------
+    ValueError
+        No such unit, or n below 1.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from isthmus import SparseAutoencoder
+    >>> X = load_digits().data / 16
+    >>> model = SparseAutoencoder(n_components=100, epochs=2, random_state=0).fit(X)
+    >>> rows, activations = top_activating(model, X, unit=3, n=5)
+    >>> bool((activations == model.transform(X[rows])[:, 3]).all())
+    True
+    """
+    if not 0 <= unit < estimator.n_components:
+        raise ValueError(
+            f"there is no unit {unit}: this code has units 0 to {estimator.n_components - 1}."
+        )
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n!r}.")
+    starts = range(0, len(X), CHUNK)
+    activity = np.concatenate([estimator.transform(X[i : i + CHUNK])[:, unit] for i in starts])
+    rows = np.argsort(-activity, kind="stable")[:n]
+    return rows, activity[rows]

@@ -1,0 +1,431 @@
+"""Sparse codes: each activation against its definition, and what keeps them in shape."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from sklearn.datasets import load_digits
+
+from isthmus import Autoencoder, SparseAutoencoder
+from isthmus.backbones import Shapes, mlp
+from isthmus.build import build_model
+from isthmus.families import BernoulliFamily
+from isthmus.likelihoods import GaussianFamily
+from isthmus.model import LatentVariableModel
+from isthmus.objective import Objective
+from isthmus.penalties import L1, Pass
+from isthmus.rows import Training
+from isthmus.sparse import (
+    SPARSE_POINTS,
+    BatchTopKPoint,
+    GatedPoint,
+    GatePenalty,
+    GateReconstruction,
+    JumpReLUPoint,
+    TopKPoint,
+    WarmUp,
+)
+from isthmus.sparse_training import (
+    Dictionary,
+    Revive,
+    UnitColumns,
+    geometric_median,
+    start_sparse,
+    top_activating,
+)
+from isthmus.training import Rows, Trainer
+
+N, D, K, ACTIVE = 40, 8, 24, 3
+PARTS = SimpleNamespace(n_active=ACTIVE, bandwidth=0.3)
+NAMES = sorted(set(SPARSE_POINTS) - {"identity"})
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def numbers(*shape, seed=0):
+    return torch.randn(*shape, generator=generator(seed))
+
+
+def sparse_model(name, n_units=K, likelihood=GaussianFamily):
+    torch.manual_seed(0)
+    networks = mlp(Shapes((D,), n_units), hidden=())
+    posterior = SPARSE_POINTS[name]((n_units,), PARTS)
+    return LatentVariableModel(*networks, posterior, likelihood((D,)))
+
+
+def one_pass(model, x, step=0):
+    q = model.encode(x)
+    z = q.rsample()
+    p = model.decode(z)
+    return Pass(model, x, None, q, z, p, -model.log_likelihood(p, x), torch.zeros(len(x)), step)
+
+
+def trained(model, x, penalties=(), callbacks=(), epochs=30, batch_size=40):
+    settings = Training(epochs=epochs, batch_size=batch_size, learning_rate=3e-3)
+    objective = Objective(beta=0.0, penalties=penalties)
+    trainer = Trainer(model, objective, settings, generator())
+    trainer.fit(Rows(x), callbacks=callbacks)
+    return trainer
+
+
+def sparse_data(n=400, seed=0):
+    """Rows made of few of K directions: what a dictionary should find."""
+    g = generator(seed)
+    directions = torch.nn.functional.normalize(torch.randn(K, D, generator=g), dim=1)
+    active = torch.rand(n, K, generator=g) < ACTIVE / K
+    return (active * (1 + torch.rand(n, K, generator=g))) @ directions
+
+
+class TestTopK:
+    def test_keeps_the_largest_positive_numbers_of_each_row(self):
+        a = numbers(N, K)
+        z = TopKPoint((K,), ACTIVE)(a).mean.numpy()
+        for row, code in zip(a.numpy(), z, strict=True):
+            expected = np.zeros(K, np.float32)
+            best = np.argsort(row)[-ACTIVE:]
+            expected[best] = np.maximum(row[best], 0)
+            np.testing.assert_array_equal(code, expected)
+
+    def test_a_row_without_positive_numbers_is_silent(self):
+        assert not TopKPoint((K,), ACTIVE)(-numbers(N, K).abs()).mean.any()
+
+    @pytest.mark.parametrize("k", [0, K + 1])
+    def test_k_beyond_the_units_is_refused(self, k):
+        with pytest.raises(ValueError, match="n_active between 1 and 24"):
+            TopKPoint((K,), k)
+
+
+class TestBatchTopK:
+    def test_keeps_the_largest_numbers_of_the_batch(self):
+        a = numbers(N, K)
+        z = BatchTopKPoint((K,), ACTIVE)(a).mean
+        kept = np.sort(a.numpy().ravel())[-ACTIVE * N :]
+        np.testing.assert_array_equal(np.sort(z[z > 0].numpy()), kept)
+        assert torch.equal(z[z > 0], a[z > 0])
+
+    def test_after_training_a_code_does_not_depend_on_its_batch(self):
+        family, a = BatchTopKPoint((K,), ACTIVE), numbers(N, K)
+        family(a)
+        family.eval()
+        alone = torch.cat([family(row[None]).mean for row in a])
+        assert torch.equal(family(a).mean, alone)
+        threshold = family.threshold.clone()
+        family(100 * a)
+        assert torch.equal(family.threshold, threshold)
+
+    def test_the_threshold_keeps_k_units_a_row_on_the_mean(self):
+        family = BatchTopKPoint((K,), ACTIVE)
+        for seed in range(200):
+            family(numbers(N, K, seed=seed))
+        z = family.eval()(numbers(5000, K, seed=999)).mean
+        assert float((z > 0).sum(1).float().mean()) == pytest.approx(ACTIVE, rel=0.05)
+
+    def test_a_silent_batch_leaves_the_threshold(self):
+        family = BatchTopKPoint((K,), ACTIVE)
+        family(-numbers(N, K).abs())
+        assert family.threshold == -1
+        family(numbers(N, K))
+        before = family.threshold.clone()
+        family(torch.zeros(N, K))
+        assert torch.equal(family.threshold, before)
+
+    def test_the_threshold_is_saved(self):
+        assert list(BatchTopKPoint((K,), ACTIVE).state_dict()) == ["threshold"]
+
+
+class TestJumpReLU:
+    def family(self):
+        family = JumpReLUPoint((K,), bandwidth=0.3, threshold=0.4)
+        family.log_threshold.data += 0.1 * numbers(K)
+        return family
+
+    def test_definition(self):
+        family, a = self.family(), numbers(N, K)
+        theta = family.log_threshold.detach().exp()
+        q = family(a)
+        assert torch.equal(q.mean, torch.where(a > theta, a, 0.0))
+        assert torch.equal(q.gate, (a > theta).float())
+
+    @pytest.mark.parametrize("of", ["code", "gate"])
+    def test_straight_through_gradients(self, of):
+        """Equations 11 and 12 of the paper, times ∂θ/∂log θ = θ."""
+        family, a = self.family(), numbers(N, K).requires_grad_()
+        weights = numbers(N, K, seed=1)
+        q = family(a)
+        ((q.mean if of == "code" else q.gate) * weights).sum().backward()
+        theta, x = family.log_threshold.detach().exp(), a.detach()
+        kernel = ((x - theta).abs() < 0.15).float() / 0.3
+        slope = -theta * kernel if of == "code" else -kernel
+        expected = (weights * slope * theta).sum(0)
+        assert kernel.sum() > 0
+        torch.testing.assert_close(family.log_threshold.grad, expected)
+        if of == "code":
+            torch.testing.assert_close(a.grad, weights * (x > theta))
+        else:
+            assert a.grad is None
+
+    def test_the_gate_penalty_is_l0_and_raises_thresholds(self):
+        model = sparse_model("jumprelu")
+        step = one_pass(model, numbers(N, D))
+        penalty = GatePenalty(0.7)(step)
+        assert penalty.item() == pytest.approx(0.7 * float((step.z > 0).sum(1).float().mean()))
+        penalty.backward()
+        assert (model.posterior.log_threshold.grad <= 0).all()
+
+
+class TestGated:
+    def family(self):
+        family = GatedPoint((K,))
+        family.rescale.data = 0.3 * numbers(K, seed=1)
+        family.bias.data = 0.3 * numbers(K, seed=2)
+        return family
+
+    def test_definition(self):
+        family, a = self.family(), numbers(N, K)
+        q = family(a)
+        r, b = family.rescale.detach(), family.bias.detach()
+        assert torch.equal(q.mean, (a > 0) * torch.relu(r.exp() * a + b))
+        assert torch.equal(q.gate, torch.relu(a))
+
+    def test_it_is_the_two_biases_of_the_paper(self):
+        """Gate w·x + c and magnitude e^r w·x + d, with the magnitude's bias free."""
+        family, wx, c = self.family(), numbers(N, K), numbers(K, seed=3)
+        r, b = family.rescale.detach(), family.bias.detach()
+        d = b + r.exp() * c
+        expected = (wx + c > 0) * torch.relu(r.exp() * wx + d)
+        torch.testing.assert_close(family(wx + c).mean, expected)
+
+    def test_the_auxiliary_term_reads_the_gate_and_moves_no_decoder(self):
+        model, x = sparse_model("gated"), numbers(N, D)
+        auxiliary = GateReconstruction()(one_pass(model, x))
+        gate = torch.relu(model.encoder(x))
+        expected = -model.log_likelihood(model.decode(gate), x).mean()
+        torch.testing.assert_close(auxiliary, expected)
+        auxiliary.backward()
+        grads = {name: p.grad for name, p in model.named_parameters()}
+        assert {n for n, g in grads.items() if g is not None} == {
+            "encoder.layers.0.weight",
+            "encoder.layers.0.bias",
+        }
+
+
+class TestEveryActivation:
+    @pytest.fixture(params=NAMES)
+    def name(self, request):
+        return request.param
+
+    def test_the_decoder_reads_what_is_penalised(self, name):
+        model, x = sparse_model(name), numbers(N, D)
+        step = one_pass(model, x)
+        assert torch.equal(step.z, step.q.mean)
+        torch.testing.assert_close(L1(1.0)(step), step.z.abs().sum(1).mean())
+        assert torch.equal(step.p.mean.float(), model.decoder(step.z))
+
+    def test_finite_gradients_even_where_nothing_fires(self, name):
+        model = sparse_model(name)
+        for scale in (0.0, 1.0, 1e3):
+            model.zero_grad()
+            objective = Objective(beta=0.0, penalties=(GatePenalty(1.0), GateReconstruction()))
+            objective(model, scale * numbers(N, D)).loss.backward()
+            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            assert all(torch.isfinite(g).all() for g in gradients)
+
+    def test_it_learns_few_active_units_with_columns_of_unit_norm(self, name):
+        model, x = sparse_model(name), sparse_data()
+        start_sparse(model, x)
+        penalties = {
+            "relu": (L1(0.5),),
+            "jumprelu": (GatePenalty(0.5),),
+            "gated": (GatePenalty(0.5), GateReconstruction()),
+        }.get(name, ())
+        trained(model, x, penalties, [UnitColumns(), Revive(every=100)], epochs=80)
+        norms = model.decoder.layers[0].weight.detach().norm(dim=0)
+        torch.testing.assert_close(norms, torch.ones(K))
+        with torch.no_grad():
+            z = model.encode(x).mean
+            error = (model.reconstruct(z) - x).square().sum() / (x - x.mean(0)).square().sum()
+        assert error < 0.2
+        if name != "sigmoid":
+            assert (z > 0).float().sum(1).mean() < K / 2
+            assert (z > 0).any(0).float().mean() > 0.8
+
+    def test_training_repeats(self, name):
+        losses = []
+        for _ in range(2):
+            model, x = sparse_model(name), sparse_data()
+            trained(model, x, (), [UnitColumns(), Revive(every=5)], epochs=3)
+            losses.append(model.state_dict())
+        assert all(torch.equal(losses[0][k], losses[1][k]) for k in losses[0])
+
+
+class TestPenalties:
+    def test_warm_up_grows_linearly_and_settles(self):
+        step = one_pass(sparse_model("relu"), numbers(N, D))
+        whole = float(L1(2.0)(step))
+        shares = [float(WarmUp(L1(2.0), 10)(step._replace(step=s))) / whole for s in (0, 5, 10, 99)]
+        assert shares == pytest.approx([0, 0.5, 1, 1])
+
+    def test_a_gate_penalty_needs_a_gate(self):
+        torch.manual_seed(0)
+        model = build_model(Autoencoder(n_components=2), (D,), "gaussian")
+        with pytest.raises(ValueError, match="needs a sparse family"):
+            GatePenalty(1.0)(one_pass(model, numbers(N, D)))
+
+
+class TestGeometricMedian:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_against_a_minimiser(self, seed):
+        x = numbers(60, 4, seed=seed).double() ** 3
+        best = minimize(lambda m: np.linalg.norm(x.numpy() - m, axis=1).sum(), x.numpy().mean(0))
+        np.testing.assert_allclose(geometric_median(x).numpy(), best.x, atol=1e-4)
+
+    def test_one_wild_row_moves_it_little(self):
+        x = numbers(100, 4)
+        wild = torch.cat([x, torch.full((1, 4), 1e6)])
+        assert (geometric_median(wild) - geometric_median(x)).norm() < 0.05
+
+    def test_rows_that_are_all_the_same(self):
+        assert torch.equal(geometric_median(torch.ones(5, 2)), torch.ones(2))
+
+    def test_a_median_that_is_a_row(self):
+        x = torch.cat([torch.zeros(6, 3), numbers(5, 3)])
+        torch.testing.assert_close(geometric_median(x), torch.zeros(3), atol=1e-5, rtol=0)
+
+
+class TestStart:
+    def test_tied_transpose_unit_columns_and_the_median(self):
+        model, x = sparse_model("relu"), sparse_data() + 5
+        start_sparse(model, x)
+        encoder, decoder = Dictionary.of(model)
+        torch.testing.assert_close(decoder.weight.norm(dim=0), torch.ones(K))
+        torch.testing.assert_close(decoder.bias.data, geometric_median(x))
+        scale = encoder.weight.norm(dim=1)
+        torch.testing.assert_close(scale, scale[:1].expand(K))
+        torch.testing.assert_close(encoder.weight, scale[0] * decoder.weight.T)
+        reads = encoder(geometric_median(x)[None])
+        torch.testing.assert_close(reads, torch.zeros(1, K), atol=1e-5, rtol=0)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_it_begins_better_than_the_median_and_leaves_no_trace(self, name):
+        model, x = sparse_model(name), sparse_data()
+        start_sparse(model, x)
+        assert not model.posterior.fired.any()
+        if name == "batchtopk":
+            assert model.posterior.threshold == -1
+        if name != "sigmoid":
+            rebuilt = model.reconstruct(model.train().encode(x).mean)
+            assert (rebuilt - x).square().sum() < (geometric_median(x) - x).square().sum()
+
+    def test_bernoulli_decoders_speak_in_logits(self):
+        model, x = sparse_model("relu", likelihood=BernoulliFamily), torch.rand(50, D) * 0.9
+        start_sparse(model, x)
+        bias = Dictionary.of(model).decoder.bias
+        torch.testing.assert_close(torch.sigmoid(bias), geometric_median(x))
+
+    def test_deeper_networks_are_refused(self):
+        model = build_model(SparseAutoencoder(hidden=(5,)), (D,), "gaussian")
+        with pytest.raises(ValueError, match=r"hidden=\(\)"):
+            start_sparse(model, sparse_data())
+
+
+class TestRevive:
+    def killed(self, name):
+        """A model whose second half of units no row can open."""
+        model, x = sparse_model(name), sparse_data()
+        start_sparse(model, x)
+        Dictionary.of(model).encoder.bias.data[K // 2 :] = -1e3
+        return model, x
+
+    @pytest.mark.parametrize("name", ["relu", "topk", "batchtopk", "jumprelu", "gated"])
+    def test_units_that_were_killed_come_alive(self, name):
+        alive = {}
+        for callbacks in ((), (Revive(every=20),)):
+            model, x = self.killed(name)
+            trained(model, x, (), [UnitColumns(), *callbacks], epochs=40)
+            with torch.no_grad():
+                fires = (model.encode(x).mean > 0).any(0)
+            alive[bool(callbacks)] = int(fires[K // 2 :].sum())
+        assert alive[False] == 0
+        assert alive[True] >= 0.8 * (K // 2)
+
+    def test_the_dead_alone_are_changed(self):
+        model, x = self.killed("jumprelu")
+        trainer = trained(model, x, epochs=3)
+        callback = Revive()
+        callback.on_start(trainer, Rows(x))
+        model.train()
+        model.encode(x)
+        dead = ~model.posterior.fired
+        model.posterior.log_threshold.data[dead] = 3.0
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        callback.revive(trainer)
+        after = model.state_dict()
+        for name in ("encoder.layers.0.weight", "encoder.layers.0.bias", "posterior.log_threshold"):
+            changed = (after[name] != before[name]).reshape(K, -1).any(1)
+            assert torch.equal(changed, dead), name
+        columns = after["decoder.layers.0.weight"]
+        changed = (columns != before["decoder.layers.0.weight"]).any(0)
+        assert torch.equal(changed, dead)
+        moments = trainer.optimizer.state[Dictionary.of(model).decoder.weight]["exp_avg_sq"]
+        assert not moments[:, dead].any()
+        assert moments[:, ~dead].any()
+        assert callback.revived == [int(dead.sum())]
+
+    def test_none_is_revived_near_the_end(self):
+        model, x = self.killed("relu")
+        callback = Revive(every=10, until=0.5)
+        trained(model, x, callbacks=[callback], epochs=10)  # 100 steps
+        assert len(callback.revived) == 5
+
+    def test_watching_is_no_part_of_the_model(self):
+        assert not any("fired" in name for name in sparse_model("relu").state_dict())
+
+
+class TestUnitColumns:
+    def test_the_gradient_along_columns_is_taken_out_while_training_only(self):
+        model, x = sparse_model("relu"), sparse_data()
+        callback = UnitColumns()
+        trainer = trained(model, x, epochs=1)
+        callback.on_start(trainer, Rows(x))
+        weight = Dictionary.of(model).decoder.weight
+
+        def along():
+            model.zero_grad()
+            trainer.objective(model, x).loss.backward()
+            return (weight.grad * weight.data).sum(0).abs().max()
+
+        assert along() < 1e-5
+        callback.on_end(trainer, None)
+        assert along() > 1e-3
+
+
+class TestTopActivating:
+    @pytest.fixture
+    def fitted(self):
+        X = load_digits().data[:500] / 16
+        model = SparseAutoencoder(n_components=30, hidden=(), epochs=3, random_state=0)
+        return model.fit(X), X
+
+    def test_against_all_codes(self, fitted, monkeypatch):
+        model, X = fitted
+        monkeypatch.setattr("isthmus.sparse_training.CHUNK", 100)
+        codes = model.transform(X)
+        for unit in (0, 29):
+            rows, activations = top_activating(model, X, unit, n=7)
+            expected = np.argsort(-codes[:, unit], kind="stable")[:7]
+            np.testing.assert_array_equal(rows, expected)
+            np.testing.assert_array_equal(activations, codes[expected, unit])
+
+    def test_fewer_rows_than_asked(self, fitted):
+        model, X = fitted
+        assert len(top_activating(model, X[:4], 0, n=10)[0]) == 4
+
+    @pytest.mark.parametrize(("unit", "n", "says"), [(30, 1, "no unit 30"), (0, 0, "at least 1")])
+    def test_what_is_not_there_is_said(self, fitted, unit, n, says):
+        model, X = fitted
+        with pytest.raises(ValueError, match=says):
+            top_activating(model, X, unit, n=n)
