@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 from common import binarized, command
-from isthmus.metrics.likelihood import importance_weighted
 
 from isthmus import VAE
 from isthmus.data import load
+from isthmus.metrics.likelihood import importance_weighted
 
 PUBLISHED = {1: 86.76, 5: 85.54, 50: 84.78}
 SETTINGS = {
