@@ -1,6 +1,6 @@
 """Train overcomplete sparse codes on real activations; show how sparse, how faithful, how alive.
 
-    python benchmarks/sparse_codes.py --data-home DIR [--data fashion-mnist] [--steps 3000]
+    python benchmarks/sparse_codes.py --data-home DIR [--data fashion-mnist] [--steps 4000]
         [--only topk jumprelu] [--no-revival] [--out FILE.json]
 
 The activations are codes of 64 numbers that an autoencoder (784-400-64) makes of pictures, and
@@ -51,12 +51,12 @@ def activations(name: str, data_home: str | None) -> torch.Tensor:
 def penalties(warm_up: int) -> dict[str, tuple]:
     """Return the penalties of each activation."""
     return {
-        "relu": (WarmUp(L1(0.5), warm_up),),
+        "relu": (WarmUp(L1(2.0), warm_up),),
         "sigmoid": (WarmUp(KLSparsity(0.02, target=16 / 2048), warm_up),),
         "topk": (),
         "batchtopk": (),
         "jumprelu": (WarmUp(GatePenalty(0.5), warm_up),),
-        "gated": (WarmUp(GatePenalty(0.5), warm_up), GateReconstruction()),
+        "gated": (WarmUp(GatePenalty(2.0), warm_up), GateReconstruction()),
     }
 
 
@@ -99,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-home")
     parser.add_argument("--data", default="fashion-mnist")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--only", nargs="+", default=list(penalties(1)))
     parser.add_argument("--no-revival", action="store_true")
     parser.add_argument("--out")

@@ -265,8 +265,8 @@ class TestEveryActivation:
 class TestPenalties:
     def test_warm_up_grows_linearly_and_settles(self):
         step = one_pass(sparse_model("relu"), numbers(N, D))
-        whole = float(L1(2.0)(step))
-        shares = [float(WarmUp(L1(2.0), 10)(step._replace(step=s))) / whole for s in (0, 5, 10, 99)]
+        whole, warm = L1(2.0)(step).item(), WarmUp(L1(2.0), 10)
+        shares = [warm(step._replace(step=s)).item() / whole for s in (0, 5, 10, 99)]
         assert shares == pytest.approx([0, 0.5, 1, 1])
 
     def test_a_gate_penalty_needs_a_gate(self):
@@ -333,6 +333,11 @@ class TestStart:
 
 
 class TestRevive:
+    def test_it_needs_a_family_that_knows_what_fires(self):
+        model = build_model(Autoencoder(n_components=2, hidden=()), (D,), "gaussian")
+        with pytest.raises(ValueError, match="only a sparse family knows"):
+            trained(model, sparse_data(), callbacks=[Revive()], epochs=1)
+
     def killed(self, name):
         """A model whose second half of units no row can open."""
         model, x = sparse_model(name), sparse_data()
@@ -380,6 +385,7 @@ class TestRevive:
         callback = Revive(every=10, until=0.5)
         trained(model, x, callbacks=[callback], epochs=10)  # 100 steps
         assert len(callback.revived) == 5
+        assert not callback.unsettled
 
     def test_watching_is_no_part_of_the_model(self):
         assert not any("fired" in name for name in sparse_model("relu").state_dict())

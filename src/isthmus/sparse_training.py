@@ -30,6 +30,7 @@ __all__ = [
     "geometric_median",
     "start_sparse",
     "top_activating",
+    "training_callbacks",
 ]
 
 ENOUGH = 8192  # rows that stand for all of them
@@ -235,6 +236,14 @@ class Revive(Callback):
     strength : float
         Norm of a revived unit's encoder row, in mean norms of the others.
 
+    Attributes
+    ----------
+    revived : list of int
+        How many units were revived each time.
+    unsettled : bool
+        Whether units may still be revived: a revival first makes the loss worse, so that weights
+        from before it are not to be preferred.
+
     References
     ----------
     Towards monosemanticity: decomposing language models with dictionary learning (Bricken et
@@ -244,6 +253,7 @@ class Revive(Callback):
     def __init__(self, every: int = 250, until: float = 0.8, strength: float = 1.0) -> None:
         self.every, self.until, self.strength = every, until, strength
         self.revived: list[int] = []
+        self.unsettled = True
 
     def on_start(self, trainer: Trainer, rows: Rows) -> None:
         """Remember the rows, and begin to watch."""
@@ -255,7 +265,8 @@ class Revive(Callback):
 
     def on_step(self, trainer: Trainer, n_rows: int) -> None:
         """Revive, now and then: only then is a number read off the device."""
-        if trainer.step % self.every == 0 and trainer.step <= self.last:
+        self.unsettled = trainer.step <= self.last
+        if self.unsettled and trainer.step % self.every == 0:
             self.revive(trainer)
 
     @torch.no_grad()
@@ -288,6 +299,21 @@ class Revive(Callback):
         model.train()
         chosen = error.clamp(min=1e-12).multinomial(n, True, generator=trainer.generator)
         return nn.functional.normalize(x.flatten(1)[chosen] - _center(model))
+
+
+def training_callbacks(row: Any) -> list[Callback]:
+    """Return what keeps the code of a row in shape, by its `dictionary` and `revive_every`.
+
+    Examples
+    --------
+    >>> from isthmus.rows import VAE
+    >>> training_callbacks(VAE())
+    []
+    """
+    if not getattr(row, "dictionary", False):
+        return []
+    every = row.revive_every
+    return [UnitColumns()] if every is None else [UnitColumns(), Revive(every)]
 
 
 def _sparse(model: LatentVariableModel) -> SparsePoint:
