@@ -318,7 +318,9 @@ def test_a_linear_gaussian_vae_reaches_probabilistic_pcas_likelihood(linear_gaus
 
 def test_the_marginal_of_a_linear_gaussian_vae_nears_the_greatest_likelihood(linear_gaussian):
     model, data, exact = linear_gaussian
-    weight, bias = (p.detach().double().numpy() for p in model.model_.decoder.layers[0].parameters())
+    weight, bias = (
+        p.detach().double().numpy() for p in model.model_.decoder.layers[0].parameters()
+    )
     noise, scaler = float(model.model_.likelihood.scale.detach()), model.scaler_
     covariance = (weight @ weight.T + noise**2 * np.eye(12)) * scaler.scale**2
     mean = bias * scaler.scale + scaler.shift

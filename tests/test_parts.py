@@ -1,22 +1,50 @@
 """What every part must do, tried on every part that is named in `isthmus.build`.
 
-To add a part: write it beside its kind, name it in the table of `isthmus/build.py` and among the
-choices in `isthmus/rows.py`, and run this file. A part that needs other data than the numbers
-between 0 and 1 used here says so in DATA below. Then add an oracle to test_oracles.py.
+To add a part:
+
+1. Write it beside its kind: `families.py`, `posteriors.py`, `likelihoods.py`, `priors.py`,
+   `penalties.py`, `corruptions.py`, `backbones.py`. The base class's docstring says what it owes.
+2. Name it in the table of `isthmus/build.py` (or of its own file), and among the choices in
+   `isthmus/rows.py`: TestTables below fails until both agree.
+3. Run this file. The contract of its kind and the cross products take it up by its name; you
+   write no test here. A part that needs other data than the numbers between 0 and 1 used here
+   says so in DATA, and a combination that cannot be is refused with words: see
+   `test_every_posterior_prior_and_bound_learn_together`.
+4. Add an oracle to test_oracles.py: a closed form, a library, or a worked example.
 """
 
 import itertools
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 
-from isthmus.backbones import Shapes
-from isthmus.build import BACKBONES, LIKELIHOODS, PENALTIES, POSTERIORS, PRIORS
+from isthmus.backbones import NONLINEARITIES, Shapes
+from isthmus.build import (
+    BACKBONES,
+    LIKELIHOODS,
+    PENALTIES,
+    POSTERIORS,
+    PRIORS,
+    build_model,
+    build_objective,
+)
 from isthmus.corruptions import CORRUPTIONS
 from isthmus.distributions import draw, per_example
+from isthmus.families import ACTIVATIONS
+from isthmus.fields import params_of
 from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective
-from isthmus.rows import VAE, SparseAutoencoder
+from isthmus.penalties import Pass
+from isthmus.rows import (
+    VAE,
+    BetaVAE,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+)
+from isthmus.schedules import SCHEDULES, SETTLED
 
 N, D, K, CONTEXT = 6, 3, 4, 5
 SHAPE = (D,)
@@ -39,10 +67,46 @@ def data(likelihood):
 
 
 @pytest.fixture(autouse=True)
-def no_global_random_state():
-    """No part may draw from the global random state once it is made."""
+def fixed_weights():
+    """Weights are drawn from the global random state, so it is the same for every test."""
     torch.manual_seed(0)
-    return
+
+
+@contextmanager
+def global_state_untouched():
+    """Fail where torch's global random state is another afterwards."""
+    before = torch.random.get_rng_state()
+    yield
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+class TestTables:
+    """A part in a table can be chosen by name, and every name that can be chosen is in a table."""
+
+    @pytest.mark.parametrize(
+        ("table", "row", "field"),
+        [
+            (set(POSTERIORS) - {"delta"}, VAE, "posterior_family"),  # delta makes it no VAE
+            (PRIORS, VAE, "prior"),
+            (SCHEDULES, VAE, "beta_schedule"),
+            (BACKBONES, VAE, "backbone"),
+            (NONLINEARITIES, VAE, "nonlinearity"),
+            (CORRUPTIONS, DenoisingAutoencoder, "corruption"),
+            (ACTIVATIONS, ContractiveAutoencoder, "activation"),
+        ],
+    )
+    def test_names_and_choices_agree(self, table, row, field):
+        assert set(params_of(row)[field].choices) == set(table)
+
+    def test_every_penalty_is_one_of_a_row(self):
+        assert set(PENALTIES) == {
+            *params_of(SparseAutoencoder)["penalty"].choices,
+            ContractiveAutoencoder.penalty,
+        }
+
+    @pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+    def test_the_help_of_a_setting_names_every_likelihood(self, name):
+        assert name in params_of(VAE)["likelihood"].help
 
 
 class TestPosteriors:
@@ -60,10 +124,9 @@ class TestPosteriors:
         assert (q.stddev >= 0).all()
 
     def test_a_generator_repeats_and_nothing_global_is_touched(self, q):
-        before = torch.random.get_rng_state()
-        a, b = (q.rsample((2,), generator=generator(3)) for _ in range(2))
+        with global_state_untouched():
+            a, b = (q.rsample((2,), generator=generator(3)) for _ in range(2))
         assert torch.equal(a, b)
-        assert torch.equal(torch.random.get_rng_state(), before)
 
     def test_noise_can_be_given(self, q):
         noise = torch.randn(2, N, K, generator=generator())
@@ -73,6 +136,16 @@ class TestPosteriors:
         z = q.rsample((2,), generator=generator())
         assert per_example(q.log_prob(z), 2).shape == (2, N)
         assert torch.isfinite(per_example(q.log_prob(z), 2)).all()
+
+    @pytest.mark.parametrize("name", sorted(POSTERIORS))
+    def test_a_sample_passes_gradient_to_the_mean_of_its_row_alone(self, name):
+        family = POSTERIORS[name]((K,), "identity")
+        outputs = torch.randn(N, family.total_outputs, generator=generator(), requires_grad=True)
+        z = family(outputs).rsample((2,), generator=generator())
+        (gradient,) = torch.autograd.grad(z[:, 3].sum(), outputs)
+        assert torch.isfinite(gradient).all()
+        assert gradient[3, :K].abs().min() > 0  # the mean comes first in every family
+        assert not gradient[[0, 1, 2, 4, 5]].any()
 
 
 class TestLikelihoods:
@@ -97,9 +170,10 @@ class TestLikelihoods:
     def test_what_is_drawn_is_allowed_and_repeats(self, name):
         family = LIKELIHOODS[name](SHAPE)
         p = family(self.outputs(family, N))
-        x = draw(p, generator(1))
+        with global_state_untouched():
+            x, again = draw(p, generator(1)), draw(p, generator(1))
         assert x.shape == (N, D)
-        assert torch.equal(x, draw(p, generator(1)))
+        assert torch.equal(x, again)
         family.check(x.numpy())
         assert torch.isfinite(p.log_prob(x)).all()
 
@@ -112,6 +186,16 @@ class TestLikelihoods:
     def test_the_encoder_sees_what_is_announced(self, name):
         family = LIKELIHOODS[name](SHAPE)
         assert family.embed(data(name)).shape == (N, *family.input_shape)
+
+    def test_data_that_cannot_be_are_refused_and_others_are_not(self, name):
+        family = LIKELIHOODS[name](SHAPE)
+        family.check(data(name).numpy())
+        bad = np.full((N, D), -0.5, np.float32)
+        if name.startswith(("gaussian", "laplace")):
+            family.check(bad)
+        else:
+            with pytest.raises(ValueError, match=name):
+                family.check(bad)
 
 
 class TestPriors:
@@ -136,14 +220,82 @@ class TestPriors:
         assert z.shape == (N, K)
         assert (model.log_prior(z, c) > model.log_prior(z + 50, c)).all()
 
+    def test_a_prior_repeats_by_its_generator(self, made):
+        model, c = made
+        p = model.prior_given(c)
+        with global_state_untouched():
+            assert torch.equal(draw(p, generator(1), (2,)), draw(p, generator(1), (2,)))
+
+    def test_a_prior_learns_by_the_density_of_codes(self, made):
+        model, c = made
+        z = torch.randn(N, K, generator=generator())
+        own = list(model.prior.parameters())
+        if not own:
+            assert not model.log_prior(z, c).requires_grad
+            return
+        model.log_prior(z, c).mean().backward()
+        assert all(torch.isfinite(p.grad).all() for p in own)
+        assert any(p.grad.any() for p in own)
+
+
+class TestPenalties:
+    """A penalty is the mean over rows, in proportion to its weight, and teaches the encoder."""
+
+    @pytest.fixture(params=sorted(PENALTIES))
+    def name(self, request):
+        return request.param
+
+    def penalty(self, name, weight, x, model=None):
+        model = model or self.model()
+        q = model.encode(x)
+        z, nothing = q.rsample(), torch.zeros(len(x))
+        step = Pass(model, x, None, q, z, model.decode(z), nothing, nothing)
+        return PENALTIES[name](SparseAutoencoder(penalty_weight=weight))(step)
+
+    def model(self):
+        torch.manual_seed(0)
+        return compose("delta", "bernoulli", prior=None, activation="sigmoid")
+
+    def test_it_is_a_positive_number_in_proportion_to_its_weight(self, name):
+        none, one, two = (self.penalty(name, w, data("bernoulli")) for w in (0.0, 1.0, 2.0))
+        assert one.shape == ()
+        assert float(none.detach()) == 0
+        assert float(one.detach()) > 0
+        torch.testing.assert_close(two, 2 * one)
+
+    def test_it_does_not_grow_with_the_batch(self, name):
+        x = data("bernoulli")
+        torch.testing.assert_close(
+            self.penalty(name, 1.0, torch.cat([x, x])), self.penalty(name, 1.0, x)
+        )
+
+    def test_it_teaches_the_encoder_and_draws_nothing(self, name):
+        model = self.model()
+        with global_state_untouched():
+            self.penalty(name, 1.0, data("bernoulli"), model).backward()
+        gradients = [p.grad for p in model.encoder.parameters() if p.grad is not None]
+        assert any(g.any() for g in gradients)
+        assert all(torch.isfinite(g).all() for g in gradients)
+        assert all(p.grad is None for p in model.decoder.parameters())
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_a_schedule_stays_between_nothing_and_its_value_and_settles_there(name):
+    schedule = SCHEDULES[name](3.0, 10)
+    weights = [schedule(step) for step in range(50)]
+    assert 0 <= min(weights) <= max(weights) <= 3.0
+    assert 3.0 in weights
+    assert schedule(SETTLED) == 3.0
+
 
 @pytest.mark.parametrize("name", sorted(CORRUPTIONS))
 def test_a_corruption_keeps_the_shape_and_repeats_and_leaves_its_input(name):
     x = torch.rand(8, 3, 5, generator=generator())
     kept = x.clone()
     corrupt = CORRUPTIONS[name](0.4)
-    a = corrupt(x, generator(1))
-    assert torch.equal(a, corrupt(x, generator(1)))
+    with global_state_untouched():
+        a, again = corrupt(x, generator(1)), corrupt(x, generator(1))
+    assert torch.equal(a, again)
     assert a.shape == x.shape
     assert not torch.equal(a, x)
     assert torch.equal(x, kept)
@@ -173,6 +325,23 @@ def test_a_backbone_returns_what_its_shapes_say(name, context, features):
     assert decoder(torch.rand(4, K), *c).numel() == 4 * shapes.decoder_outputs
 
 
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
+def test_every_backbone_serves_every_likelihood(name, likelihood):
+    features = (2, 9) if name == "conv1d" else (7, 5)
+    row = VAE(n_components=K, hidden=(8,), backbone=name)
+    model = build_model(row, features, likelihood)
+    make = DATA.get(likelihood)
+    x = torch.rand(N, *features) if make is None else torch.randint(0, 2, (N, *features)).float()
+    terms = Objective()(model, x, generator=generator())
+    terms.loss.backward()
+    assert model.reconstruct(model.encode(x).mean).shape == x.shape
+    assert all(torch.isfinite(t) for t in terms)
+    for part, p in model.named_parameters():
+        assert p.grad is not None, part
+        assert torch.isfinite(p.grad).all(), part
+
+
 def compose(posterior, likelihood, prior="standard", n_context=0, activation="identity"):
     q_of_z = POSTERIORS[posterior]((K,), activation)
     p_of_x = LIKELIHOODS[likelihood](SHAPE)
@@ -185,16 +354,18 @@ def compose(posterior, likelihood, prior="standard", n_context=0, activation="id
     return LatentVariableModel(*networks, q_of_z, p_of_x, made)
 
 
-PENALTY_CHOICES = [None, *sorted(PENALTIES)]
-COMPOSITIONS = list(
-    itertools.product(
+#: Normal noise on counts and categories leaves no counts and categories.
+COMPOSITIONS = [
+    choice
+    for choice in itertools.product(
         sorted(POSTERIORS),
         sorted(LIKELIHOODS),
-        PENALTY_CHOICES,
+        [None, *sorted(PENALTIES)],
         [None, *sorted(CORRUPTIONS)],
         [0, CONTEXT],
     )
-)
+    if not (choice[1] in DATA and choice[3] == "gaussian")
+]
 
 
 @pytest.mark.parametrize("posterior", sorted(POSTERIORS))
@@ -202,9 +373,10 @@ COMPOSITIONS = list(
 def test_every_composition_has_a_finite_loss_and_a_gradient_on_every_parameter(
     posterior, likelihood
 ):
-    for choice in COMPOSITIONS:
-        if choice[:2] == (posterior, likelihood):
-            check_composition(*choice)
+    choices = [choice for choice in COMPOSITIONS if choice[:2] == (posterior, likelihood)]
+    assert choices
+    for choice in choices:
+        check_composition(*choice)
 
 
 def check_composition(posterior, likelihood, penalty, corruption, n_context):
@@ -218,13 +390,54 @@ def check_composition(posterior, likelihood, penalty, corruption, n_context):
         corruption=None if corruption is None else CORRUPTIONS[corruption](0.3),
         condition_dropout=0.5 if n_context else 0.0,
     )
-    x = data(likelihood)
     c = torch.eye(N, n_context) if n_context else None
-    if corruption == "gaussian" and likelihood in DATA:
-        return  # counts and categories with normal noise are no counts any more
-    terms = objective(model, x, c, generator=generator())
-    assert all(torch.isfinite(t) for t in terms)
-    terms.loss.backward()
+    check_learns(model, objective, data(likelihood), c, (penalty, corruption, n_context))
+
+
+def check_learns(model, objective, x, c, choice):
+    with global_state_untouched():
+        terms = objective(model, x, c, generator=generator())
+        terms.loss.backward()
+    assert all(torch.isfinite(t) for t in terms), choice
     for name, p in model.named_parameters():
-        assert p.grad is not None, (name, penalty, corruption, n_context)
-        assert torch.isfinite(p.grad).all(), (name, penalty, corruption, n_context)
+        assert p.grad is not None, (name, choice)
+        assert torch.isfinite(p.grad).all(), (name, choice)
+
+
+@pytest.mark.parametrize("posterior", params_of(VAE)["posterior_family"].choices)
+@pytest.mark.parametrize("prior", sorted(PRIORS))
+@pytest.mark.parametrize("bound", params_of(VAE)["bound"].choices)
+@pytest.mark.parametrize("n_samples", [1, 3])
+@pytest.mark.parametrize("n_context", [0, CONTEXT])
+def test_every_posterior_prior_and_bound_learn_together(
+    posterior, prior, bound, n_samples, n_context
+):
+    row = VAE(
+        n_components=K,
+        hidden=(8,),
+        posterior_family=posterior,
+        prior=prior,
+        prior_modes=6,
+        bound=bound,
+        n_samples=n_samples,
+    )
+    if (posterior, bound) == ("flow", "dreg"):
+        with pytest.raises(ValueError, match="use bound='iwae' with a flow"):
+            build_objective(row)
+        return
+    c = torch.eye(N, n_context) if n_context else None
+    model, objective = build_model(row, SHAPE, "bernoulli", n_context), build_objective(row, N)
+    check_learns(model, objective, data("bernoulli"), c, (posterior, prior, bound, n_samples))
+
+
+@pytest.mark.parametrize("posterior", ["normal", "normal-softplus"])
+@pytest.mark.parametrize(
+    "choice", [{"free_bits": 0.5}, {"capacity": 2.0}, {"decomposed": True}], ids=lambda c: min(c)
+)
+@pytest.mark.parametrize("n_samples", [1, 3])
+def test_every_stand_in_for_the_kl_learns(posterior, choice, n_samples):
+    row = BetaVAE(
+        n_components=K, hidden=(8,), posterior_family=posterior, n_samples=n_samples, **choice
+    )
+    model, objective = build_model(row, SHAPE, "bernoulli"), build_objective(row, N)
+    check_learns(model, objective, data("bernoulli"), None, choice)
