@@ -52,7 +52,7 @@ def penalties(warm_up: int) -> dict[str, tuple]:
     """Return the penalties of each activation."""
     return {
         "relu": (WarmUp(L1(2.0), warm_up),),
-        "sigmoid": (WarmUp(KLSparsity(0.02, target=16 / 2048), warm_up),),
+        "sigmoid": (WarmUp(KLSparsity(1.0, target=16 / 2048), warm_up),),
         "topk": (),
         "batchtopk": (),
         "jumprelu": (WarmUp(GatePenalty(0.5), warm_up),),

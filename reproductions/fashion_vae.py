@@ -29,7 +29,6 @@ from isthmus.data import load
 from isthmus.distributions import isolated_rng
 from isthmus.rows import VAE
 from isthmus.training import Rows, Trainer, pick_device
-from isthmus.training.devices import flush_denormals
 
 HERE = Path(__file__).parent
 PUBLISHED = {"standard": 228.70, "vamp": 227.35}
@@ -104,7 +103,7 @@ def train(prior: str, home: str, minutes: float, device: torch.device) -> Path:
         trainer.generator.set_state(state["generator"].cpu())
         progress = state["progress"]
     end = time.monotonic() + 60 * minutes
-    with flush_denormals(), open(folder / "history.jsonl", "a") as history:
+    with open(folder / "history.jsonl", "a") as history:
         while progress["epoch"] < 2000 and time.monotonic() < end:
             epoch = progress["epoch"] + 1
             record = trainer.epoch(rows, held, number=epoch)

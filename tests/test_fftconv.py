@@ -2,8 +2,10 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from isthmus import fftconv
 from isthmus.backbones import Shapes
 from isthmus.convolutions import DoublingFFT, HalvingFFT, conv1d
 from isthmus.fftconv import FFT_PAYS_FROM_1D, FFTConv1d, FFTConv2d
@@ -55,11 +57,69 @@ def test_one_row_without_a_batch_is_taken():
     torch.testing.assert_close(layer(x), layer(x[None])[0])
 
 
+@pytest.mark.parametrize("time", [513, 900, 1013, 1014, 2600])
+@pytest.mark.parametrize(("dilation", "groups"), [(1, 1), (3, 2)])
+def test_signals_cut_into_blocks_are_torchs_too(time, dilation, groups):
+    layers = [
+        layer(4, 6, 11, padding="same", dilation=dilation, groups=groups)
+        for layer in (FFTConv1d, nn.Conv1d)
+    ]
+    layers[1].load_state_dict(layers[0].state_dict())
+    x = torch.randn(2, 4, time, generator=torch.Generator().manual_seed(0))
+    inputs = [x.clone().requires_grad_() for _ in layers]
+    outputs = [layer(i) for layer, i in zip(layers, inputs, strict=True)]
+    scale = float(outputs[1].detach().abs().max())
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-5 * scale)
+    for out in outputs:
+        out.pow(2).sum().backward()
+    for left, right in zip(
+        [inputs[0], *layers[0].parameters()], [inputs[1], *layers[1].parameters()], strict=True
+    ):
+        top = float(right.grad.abs().max())
+        torch.testing.assert_close(left.grad, right.grad, rtol=0, atol=2e-5 * top)
+
+
+def test_gradients_of_first_and_second_order_are_those_of_finite_differences(monkeypatch):
+    monkeypatch.setattr(fftconv, "SMALLEST_BLOCK", 6)  # so that a short signal has blocks
+    generator = torch.Generator().manual_seed(0)
+    shapes = (1, 4, 11), (2, 2, 2)
+    x, w = (torch.randn(s, generator=generator, dtype=torch.double) for s in shapes)
+
+    def convolve(x, w):
+        return fftconv.fft_convolve(x, w, [2], groups=2)
+
+    inputs = (x.requires_grad_(), w.requires_grad_())
+    assert torch.autograd.gradcheck(convolve, inputs)
+    assert torch.autograd.gradgradcheck(convolve, inputs)
+
+
+def test_weights_come_from_torchs_layer_and_padding_may_differ_by_side():
+    options = {"padding": (3, 0), "dilation": (1, 2), "bias": False}
+    torchs, ours = nn.Conv2d(2, 4, (7, 3), **options), FFTConv2d(2, 4, (7, 3), **options)
+    ours.load_state_dict(torchs.state_dict())
+    x = torch.randn(2, 9, 12, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ours(x), torchs(x), atol=1e-5, rtol=0)
+    assert ours.bias is None
+    assert ours(x[None][:0]).shape == torchs(x[None][:0]).shape == (0, 4, 9, 8)
+
+
+def test_long_kernels_lose_fewer_digits_than_the_direct_sum():
+    torch.manual_seed(0)
+    x, w = torch.randn(1, 8, 4000), torch.randn(8, 8, 1025)
+    exact = F.conv1d(x.double(), w.double())
+    wrong = (fftconv.fft_convolve(x, w, [1]) - exact).abs().max() / exact.abs().max()
+    assert wrong < 1e-6
+
+
 def test_mistakes_are_said():
     with pytest.raises(ValueError, match="has stride 1"):
         FFTConv2d(1, 1, 3, stride=2)
     with pytest.raises(ValueError, match="must not be larger"):
         FFTConv1d(1, 1, 9)(torch.zeros(1, 1, 5))
+    with pytest.raises(ValueError, match=r"expected x of shape \(n, 2, time\).*got \(5, 3, 9\)"):
+        FFTConv1d(2, 1, 3)(torch.zeros(5, 3, 9))
+    with pytest.raises(ValueError, match=r"or \(2, height, width\), got \(5, 2\): reshape it"):
+        FFTConv2d(2, 1, 3)(torch.zeros(5, 2))
 
 
 @pytest.mark.parametrize("time", [50, 51])

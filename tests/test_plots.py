@@ -44,7 +44,7 @@ def model(prior="standard", n_components=2, shape=(4, 4), decode=None):
         )
 
     return SimpleNamespace(
-        prior=prior, n_components=n_components, inverse_transform=inverse_transform
+        prior=prior, n_components_=n_components, inverse_transform=inverse_transform
     )
 
 

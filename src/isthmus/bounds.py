@@ -68,7 +68,8 @@ class ImportanceWeighted:
             share = log_weight.detach().softmax(0)
             if step.z.requires_grad:
                 # Through z, the encoder is to get the square of each sample's share.
-                step.z.register_hook(lambda gradient: share[..., None] * gradient)
+                weight = share.reshape(*step.z.shape[:-1], 1)
+                step.z.register_hook(lambda gradient: weight * gradient)
             # Its value is not the bound; the difference, without gradient, makes it so.
             surrogate = -(share * log_weight).sum(0)
             bound = -_log_mean_exp(log_weight)

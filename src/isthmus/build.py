@@ -233,7 +233,13 @@ def _networks(row: Parts, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Mod
 
 def _checked(networks: Any, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Try the user's own networks on two rows of zeros, before training does."""
-    encoder, decoder = networks
+    try:
+        encoder, decoder = networks
+    except TypeError:
+        raise ValueError(
+            "your backbone must return two networks, encoder and decoder; it returned a "
+            f"{type(networks).__name__}."
+        ) from None
     context = (torch.zeros(2, shapes.context),) if shapes.context else ()
     for name, network, x, wanted in (
         ("encoder", encoder, torch.zeros(2, *shapes.encoder_inputs), shapes.encoder_outputs),

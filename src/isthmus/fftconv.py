@@ -16,12 +16,20 @@ from torch import Tensor, nn
 
 __all__ = ["FFT_PAYS_FROM_1D", "FFTConv1d", "FFTConv2d", "fft_convolve"]
 
-#: Kernel length from which `FFTConv1d` was measured to be the faster one, forward and backward.
+#: Kernel length from which `FFTConv1d` was measured to be the faster one, forward and backward,
+#: even where half of its output is thrown away to stand for a stride of 2.
 FFT_PAYS_FROM_1D = 65
+
+SMALLEST_BLOCK = 512  # values; transforms of this length fit the fastest cache
+KERNELS_IN_A_BLOCK = 4  # a quarter of the work goes into overlaps, at most
 
 
 def fft_convolve(x: Tensor, weight: Tensor, dilation: Sequence[int], groups: int = 1) -> Tensor:
     """Cross-correlate x with kernels by FFT, without padding.
+
+    Signals much longer than the kernel are cut into overlapping blocks: short transforms stay in
+    the cache, and the kernels' are as short. Source: High-speed convolution and correlation
+    (Stockham, 1966).
 
     Parameters
     ----------
@@ -42,14 +50,33 @@ def fft_convolve(x: Tensor, weight: Tensor, dilation: Sequence[int], groups: int
     True
     """
     weight = _spread(weight, dilation)
+    block = next_fast_len(max(SMALLEST_BLOCK, KERNELS_IN_A_BLOCK * weight.shape[-1]), real=True)
+    if len(dilation) == 1 and x.shape[-1] > block:
+        return _in_blocks(x, weight, groups, block)
+    return _whole(x, weight, groups)
+
+
+def _in_blocks(x: Tensor, weight: Tensor, groups: int, block: int) -> Tensor:
+    """Convolve (n, channels, time) by blocks, each with the beginning of the next: overlap-save."""
+    side, overlap = x.shape[-1], weight.shape[-1] - 1
+    step = block - overlap
+    count = -(-(side - overlap) // step)
+    steps = F.pad(x, (0, (count + 1) * step - side)).unflatten(-1, (count + 1, step))
+    steps = steps.transpose(1, 2)  # (n, count + 1, channels, step)
+    blocks = torch.cat([steps[:, :-1], steps[:, 1:, :, :overlap]], -1)
+    out = _whole(blocks.flatten(0, 1), weight, groups).unflatten(0, (len(x), count))
+    return out.transpose(1, 2).flatten(2)[..., : side - overlap]
+
+
+def _whole(x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Convolve in one transform."""
     sides, kernel = x.shape[2:], weight.shape[2:]
     axes = list(range(-len(sides), 0))
-    # Wrapped-around values land in front of the last kernel's width: those are cut off below.
+    # Wrapped-around values land behind the last place where the kernel fits: cut off below.
     sizes = [next_fast_len(s, real=True) for s in sides]
     spectrum = torch.fft.rfftn(x, sizes, axes)  # (n, channels, *frequencies)
-    kernels = torch.fft.rfftn(weight, sizes, axes).conj()
-    product = _mix(spectrum, kernels, groups)
-    out = torch.fft.irfftn(product, sizes, axes)
+    kernels = torch.fft.rfftn(weight, sizes, axes)
+    out = torch.fft.irfftn(_mix(spectrum, kernels, groups), sizes, axes)
     for axis, (side, width) in enumerate(zip(sides, kernel, strict=True), start=2):
         out = out.narrow(axis, 0, side - width + 1)
     return out
@@ -67,12 +94,19 @@ def _spread(weight: Tensor, dilation: Sequence[int]) -> Tensor:
 
 
 def _mix(spectrum: Tensor, kernels: Tensor, groups: int) -> Tensor:
-    """Multiply by the kernels and sum over channels: a matrix product at each frequency."""
+    """Multiply by the kernels' conjugates, sum over channels: a matrix product a frequency.
+
+    In real numbers, since torch's complex product of many small matrices copies each conjugate.
+    """
     n, channels, *frequencies = spectrum.shape
-    x = spectrum.reshape(n, groups, channels // groups, -1).permute(1, 3, 0, 2)
-    w = kernels.reshape(groups, -1, channels // groups, x.shape[1]).permute(0, 3, 2, 1)
-    product = x @ w  # (groups, frequencies, n, out / groups)
-    return product.permute(2, 0, 3, 1).reshape(n, -1, *frequencies)
+    x = torch.view_as_real(spectrum).reshape(n, groups, channels // groups, -1, 2)
+    x = x.permute(1, 3, 0, 2, 4).flatten(3)  # (groups, frequencies, n, channels and parts)
+    w = torch.view_as_real(kernels).reshape(groups, -1, channels // groups, x.shape[1], 2)
+    real, imag = w.permute(0, 3, 2, 1, 4).unbind(-1)  # each (groups, frequencies, in, out)
+    from_real, from_imag = torch.stack([real, -imag], -1), torch.stack([imag, real], -1)
+    w = torch.stack([from_real, from_imag], 3).flatten(4).flatten(2, 3)
+    product = (x @ w).unflatten(3, (-1, 2)).permute(2, 0, 3, 1, 4)
+    return torch.view_as_complex(product.reshape(n, -1, *frequencies, 2))
 
 
 class _ByFFT:
@@ -90,19 +124,35 @@ class _ByFFT:
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         layer: Any = self
         axes = len(layer.kernel_size)
+        _check_axes(x, axes, layer.in_channels)
+        if not len(x):  # the FFT takes no empty batch; torch's layer knows its shape
+            return super()._conv_forward(x, weight, bias)  # type: ignore[misc]
         batched = x if x.ndim == axes + 2 else x[None]
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         padded = F.pad(batched, layer._reversed_padding_repeated_twice, mode=mode)
-        span = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-        if any(side < width for side, width in zip(padded.shape[2:], span, strict=True)):
-            raise ValueError(
-                f"the padded input has sides {tuple(padded.shape[2:])}, the kernel spans "
-                f"{tuple(span)}: it must not be larger."
-            )
+        _check_sides(padded, layer)
         out = fft_convolve(padded, weight, layer.dilation, layer.groups)
         if bias is not None:
             out = out + bias.reshape(-1, *[1] * axes)
         return out if x.ndim == axes + 2 else out[0]
+
+
+def _check_axes(x: Tensor, axes: int, channels: int) -> None:
+    if x.ndim not in (axes + 1, axes + 2) or x.shape[-axes - 1] != channels:
+        sides = ", ".join(["time"] if axes == 1 else ["height", "width"])
+        raise ValueError(
+            f"expected x of shape (n, {channels}, {sides}) or ({channels}, {sides}), got "
+            f"{tuple(x.shape)}: reshape it."
+        )
+
+
+def _check_sides(padded: Tensor, layer: Any) -> None:
+    span = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    if any(side < width for side, width in zip(padded.shape[2:], span, strict=True)):
+        raise ValueError(
+            f"the padded input has sides {tuple(padded.shape[2:])}, the kernel spans "
+            f"{tuple(span)}: it must not be larger; pad more or take a shorter kernel."
+        )
 
 
 class FFTConv1d(_ByFFT, nn.Conv1d):

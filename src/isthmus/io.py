@@ -178,7 +178,7 @@ def config_of(
         "format": FORMAT,
         "isthmus": isthmus.__version__,
         "estimator": names[type(estimator)],
-        "params": {k: CUSTOM if callable(v) else v for k, v in estimator.get_params().items()},
+        "params": {k: CUSTOM if callable(v) else v for k, v in estimator.fitted_params_.items()},
         "fitted": _fitted(estimator),
         "data": data or {},
         "held_out": held_out or {},
@@ -233,6 +233,7 @@ def _unfitted(config: dict[str, Any], backbone: Any) -> LatentEstimator:
         params[key] = tuple(value) if isinstance(value, list) else value
     estimator = ESTIMATORS[name](**params)
     check_fields(estimator)
+    estimator.fitted_params_ = estimator.get_params(deep=False)
     return estimator
 
 

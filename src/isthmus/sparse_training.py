@@ -225,7 +225,8 @@ class Revive(Callback):
 
     Resampling, and not an auxiliary loss on dead units, since it is one rule for every
     activation: a unit of relu, jumprelu or gate that is closed on all rows has no gradient that
-    an auxiliary loss could use.
+    an auxiliary loss could use. Its price is some reconstruction: measure it with
+    benchmarks/sparse_codes.py, with and without ``--no-revival``.
 
     Parameters
     ----------
@@ -379,9 +380,9 @@ def top_activating(
     >>> bool((activations == model.transform(X[rows])[:, 3]).all())
     True
     """
-    if not 0 <= unit < estimator.n_components:
+    if not 0 <= unit < estimator.n_components_:
         raise ValueError(
-            f"there is no unit {unit}: this code has units 0 to {estimator.n_components - 1}."
+            f"there is no unit {unit}: this code has units 0 to {estimator.n_components_ - 1}."
         )
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n!r}.")

@@ -5,11 +5,13 @@ import random
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.datasets import load_breast_cancer, load_digits
 
 import isthmus
 from isthmus.backbones import Shapes, mlp
 from isthmus.estimators import ESTIMATORS
+from isthmus.training import Trainer
 
 FAST = {"epochs": 2, "hidden": (16,), "n_components": 3, "random_state": 0}
 DIGITS = load_digits()
@@ -28,6 +30,8 @@ RNG = np.random.default_rng(0)
         ("conv", (3, 10, 13)),
         ("resnet", (2, 8, 8)),
         ("conv1d", (2, 37)),
+        ("conv1d", (23,)),
+        ("conv", (1, 28, 28)),
         ("mlp", (2, 3, 4, 5)),
     ],
 )
@@ -81,6 +85,17 @@ def test_any_layout_of_memory_is_taken(dtype):
     assert model.transform(odd).dtype == np.dtype(dtype).newbyteorder("=")
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_answers_have_the_type_of_the_question(dtype):
+    model, data = isthmus.VAE(**FAST).fit(X), X.astype(dtype)
+    codes = model.transform(data)
+    answers = [codes, model.reconstruct(data), model.inverse_transform(codes)]
+    answers += model.posterior(data)
+    assert {a.dtype for a in answers} == {np.dtype(dtype)}
+    assert model.score_samples(data).dtype == np.float64
+    assert isinstance(model.score(data), float)
+
+
 def test_tensors_and_flat_rows_are_taken():
     model = isthmus.VAE(**FAST).fit(torch.tensor(X))
     flat = model.transform(X.reshape(len(X), -1))
@@ -122,6 +137,20 @@ def test_scores_are_densities_of_the_data_in_their_own_units():
     np.testing.assert_allclose(
         tenfold.reconstruct(10 * TABLE), 10 * model.reconstruct(TABLE), rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("scaling", ["standard", "global", "none"])
+def test_the_score_is_the_normal_density_of_the_data_whatever_the_scaling(scaling):
+    model = isthmus.Autoencoder(scaling=scaling, **FAST).fit(TABLE)
+    noise = float(model.model_.likelihood.scale.detach()) * model.scaler_.scale
+    density = norm(model.reconstruct(TABLE), noise).logpdf(TABLE).sum(1)
+    np.testing.assert_allclose(model.score_samples(TABLE), density, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "global"])
+def test_where_zero_is_does_not_matter_to_the_score(scaling):
+    a, b = (isthmus.VAE(scaling=scaling, **FAST).fit(TABLE + move) for move in (0.0, 1e4))
+    assert a.score(TABLE) == pytest.approx(b.score(TABLE + 1e4), abs=0.01)
 
 
 def test_the_history_is_in_the_same_units_as_the_score():
@@ -170,12 +199,123 @@ def test_partial_fit_goes_on_from_where_it_was():
     assert model.score(X) == pytest.approx(before, abs=1.0)
 
 
+def stopped_in_the_second_step(monkeypatch, error):
+    """Let training end by an error in its second step."""
+    update, steps = Trainer.update, []
+
+    def update_or_fail(self, *args):
+        steps.append(1)
+        if len(steps) == 2:
+            raise error
+        return update(self, *args)
+
+    monkeypatch.setattr(Trainer, "update", update_or_fail)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_partial_fit_repeats_by_its_seed_and_touches_nothing_global(dropout):
+    before = torch.random.get_rng_state()
+    a = isthmus.VAE(dropout=dropout, **FAST).partial_fit(X).partial_fit(X)
+    untouched = torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(123)
+    b = isthmus.VAE(dropout=dropout, **FAST).partial_fit(X).partial_fit(X)
+    torch.random.set_rng_state(before)
+    assert untouched
+    np.testing.assert_array_equal(a.transform(X), b.transform(X))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no memory")])
+def test_a_partial_fit_that_breaks_off_leaves_the_model_as_it_was(monkeypatch, error):
+    model = isthmus.VAE(dropout=0.3, **FAST).fit(X)
+    before = model.transform(X), model.n_iter_, len(model.history_)
+    stopped_in_the_second_step(monkeypatch, error)
+    with pytest.raises(type(error)):
+        model.partial_fit(X)
+    assert not model.model_.training  # or dropout would be on in transform
+    np.testing.assert_array_equal(model.transform(X), before[0])
+    assert (model.n_iter_, len(model.history_)) == before[1:]
+
+
+def test_a_partial_fit_that_diverges_warns_and_keeps_the_last_good_weights():
+    model = isthmus.VAE(likelihood="gaussian", **FAST).fit(X)
+    before = model.score(X)
+    model.set_params(learning_rate=1e6)
+    with pytest.warns(RuntimeWarning, match="diverged") as warned:
+        model.partial_fit(X)
+    assert warned[0].filename == __file__
+    assert model.score(X) == before
+
+
+def test_a_new_learning_rate_holds_in_the_next_partial_fit():
+    model = isthmus.VAE(**FAST).partial_fit(X)
+    before = model.transform(X)
+    model.set_params(learning_rate=1e-12).partial_fit(X)
+    np.testing.assert_allclose(model.transform(X), before, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda m: m.partial_fit(X[:, :7], Y), "fitted on examples of shape"),
+        (lambda m: m.partial_fit(2 * X, Y), "values between 0 and 1"),
+        (lambda m: m.partial_fit(X, Y + 50), "label '5[0-9]' was not there"),
+        (lambda m: m.partial_fit(X, Y[:5]), "300 rows"),
+        (lambda m: m.partial_fit(X, Y[:1]), "300 rows"),
+        (lambda m: m.set_params(batch_size=0).partial_fit(X, Y), "batch_size must be"),
+    ],
+)
+def test_a_partial_fit_of_bad_data_changes_nothing(mistake, words):
+    model = isthmus.ConditionalVAE(**FAST).fit(X, Y)
+    before, n_iter = model.transform(X), model.n_iter_
+    with pytest.raises(ValueError, match=words):
+        mistake(model)
+    np.testing.assert_array_equal(model.transform(X), before)
+    assert model.n_iter_ == n_iter
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_first_fit_that_fails_leaves_no_trace(method):
+    model = isthmus.VAE(**FAST)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="NaN"):
+        getattr(model, method)(nan_at(5, (2, 3)))
+    assert vars(model) == before
+
+
+@pytest.mark.parametrize("method", ["transform", "score_samples", "get_feature_names_out"])
+def test_a_setting_that_is_changed_takes_effect_at_the_next_fit_alone(method):
+    model = isthmus.VAE(**FAST).fit(X)
+    question = () if method == "get_feature_names_out" else (X,)
+    before = getattr(model, method)(*question)
+    model.set_params(n_components=7)
+    np.testing.assert_array_equal(getattr(model, method)(*question), before)
+
+
 def test_samples_repeat_by_seed_and_differ_without():
     model = isthmus.VAE(**FAST).fit(X)
     assert np.array_equal(model.sample(3, random_state=1), model.sample(3, random_state=1))
     assert not np.array_equal(model.sample(3), model.sample(3))
     noisy = model.sample(3, random_state=1, noise=True)
     assert set(np.unique(noisy)) <= {0.0, 1.0}
+
+
+def test_a_seed_may_be_an_integer_of_numpy():
+    model = isthmus.VAE(**FAST | {"random_state": np.int64(0)}).fit(X)
+    same = model.sample(np.int64(3), random_state=np.int64(1))
+    np.testing.assert_array_equal(same, model.sample(3, random_state=1))
+
+
+def test_samples_of_a_class_repeat_and_differ_between_classes():
+    model = isthmus.ConditionalVAE(**FAST | {"epochs": 30}).fit(X, Y)
+    sevens = model.sample(5, random_state=1, y=7)
+    np.testing.assert_array_equal(model.sample(5, random_state=1, y=[7] * 5), sevens)
+    assert not np.array_equal(model.sample(5, random_state=1, y=1), sevens)
+
+
+def test_dropout_is_off_once_a_model_is_fitted():
+    model = isthmus.VAE(dropout=0.5, **FAST).fit(X)
+    np.testing.assert_array_equal(model.transform(X), model.transform(X))
+    np.testing.assert_array_equal(model.sample(3, random_state=1), model.sample(3, random_state=1))
 
 
 def test_a_class_is_made_on_demand_and_unknown_ones_are_said():
@@ -196,6 +336,31 @@ def test_a_context_of_numbers_is_taken():
     model = isthmus.ConditionalVAE(**FAST).fit(X, angle)
     assert model.sample(4, y=angle[:4]).shape == (4, 8, 8)
     assert model.transform(X, condition=angle).shape == (300, 3)
+    one_for_all = model.transform(X, condition=angle[0])
+    np.testing.assert_array_equal(one_for_all, model.transform(X, condition=[angle[0]] * 300))
+
+
+@pytest.mark.parametrize("wrong", [lambda c: c.T, np.ravel, lambda c: c[:, :1]])
+def test_a_context_of_numbers_in_another_shape_is_refused(wrong):
+    angle = RNG.random((300, 2))
+    model = isthmus.ConditionalVAE(**FAST).fit(X, angle)
+    with pytest.raises(ValueError, match="condition"):
+        model.transform(X, condition=wrong(angle))
+
+
+@pytest.mark.parametrize("labels", [Y.astype(str), [f"n{k}" for k in Y], Y > 4, Y.astype(object)])
+def test_labels_of_any_kind_are_taken(labels):
+    model = isthmus.ConditionalVAE(**FAST).fit(X, labels)
+    assert list(model.classes_) == sorted(set(labels))
+    assert model.sample(2, y=labels[0]).shape == (2, 8, 8)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_missing_label_is_said(missing):
+    labels = np.array([f"n{k}" for k in Y], dtype=object)
+    labels[3] = missing
+    with pytest.raises(ValueError, match=r"y .*missing.*row 3"):
+        isthmus.ConditionalVAE(**FAST).fit(X, labels)
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "denoising", "sparse", "contractive"])
@@ -216,6 +381,33 @@ def test_a_backbone_of_your_own_serves():
 
     with pytest.raises(ValueError, match="the encoder of your backbone must return 6 numbers"):
         isthmus.VAE(backbone=wrong, **FAST).fit(X)
+
+
+def test_a_backbone_of_your_own_is_given_the_context():
+    seen = []
+
+    def mine(shapes: Shapes):
+        seen.append(shapes)
+        return mlp(shapes, (5,))
+
+    model = isthmus.ConditionalVAE(backbone=mine, **FAST).fit(X, Y)
+    assert seen == [Shapes((8, 8), 3, 2, 1, context=11, inputs=(8, 8), outputs=64)]
+    assert model.sample(2, y=3).shape == (2, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda s: (mlp(s, (5,))[0], torch.nn.Linear(3, 63)), "decoder of your backbone must ret"),
+        (lambda s: torch.nn.Linear(64, 6), "your backbone must return"),
+    ],
+)
+def test_a_wrong_backbone_is_said_and_changes_nothing(wrong, words):
+    model = isthmus.VAE(**FAST).fit(X)
+    before = model.transform(X)
+    with pytest.raises(ValueError, match=words):
+        model.set_params(backbone=wrong).fit(X)
+    np.testing.assert_array_equal(model.transform(X), before)
 
 
 def nan_at(row, place, value=np.nan):
@@ -245,6 +437,11 @@ BAD = [
     (lambda m: m.inverse_transform(np.zeros((2, 9))), "Z has 9 columns, but the codes"),
     (lambda m: m.transform(X, condition=Y), "was not trained with labels"),
     (lambda m: m.sample(0), "n_samples must be at least 1"),
+    (lambda m: m.sample(2, y=3), "was not trained with labels; ConditionalVAE is"),
+    (lambda m: m.transform(nan_at(5, (2, 3))), r"NaN: the first at row 5, feature \(2, 3\)"),
+    (lambda m: m.inverse_transform(np.full((2, 3), np.nan)), "Z contains NaN"),
+    (lambda m: m.set_params(n_components=2.5).fit(X), "n_components must be an integer"),
+    (lambda m: m.set_params(backbone="cnn").fit(X), "backbone must be one of .* Did you mean"),
     (lambda m: m.set_params(device="warp").fit(X), "device must be 'auto' or"),
     (lambda m: m.set_params(scaling="standard").fit(X), "scaling='standard' would take values"),
     (lambda m: m.set_params(binarize=True).fit(16 * X), "binarize draws values of"),

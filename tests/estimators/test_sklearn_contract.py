@@ -1,5 +1,6 @@
 """scikit-learn's own suite, and what it leaves out."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -64,6 +66,40 @@ def test_data_frames_go_in_and_come_out(name, library):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_columns_of_other_names_or_in_another_order_are_refused(name):
+    frames = pytest.importorskip("pandas")
+    frame = frames.DataFrame(X[:, :5], columns=list("abcde"))
+    model = ESTIMATORS[name](**FAST).fit(frame, Y)
+    with pytest.raises(ValueError, match=r"feature names should match.*\n.*unseen.*\n- z"):
+        model.transform(frame.rename(columns={"a": "z"}))
+    with pytest.raises(ValueError, match="must be in the same order"):
+        model.transform(frame[list("edcba")])
+
+
+def test_a_missing_value_is_said_by_the_name_of_its_column():
+    frames = pytest.importorskip("pandas")
+    frame = frames.DataFrame(X[:, :3], columns=["age", "height", "weight"])
+    frame.loc[4, "height"] = np.nan
+    with pytest.raises(ValueError, match=r"NaN: the first at row 4, feature 1 \('height'\)"):
+        ESTIMATORS["vae"](**FAST).fit(frame)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_codes_are_named_after_their_model(name):
+    model = ESTIMATORS[name](**FAST).fit(X, Y)
+    prefix = type(model).__name__.lower()
+    assert list(model.get_feature_names_out()) == [f"{prefix}{i}" for i in range(3)]
+
+
+def test_pictures_give_data_frames_of_codes():
+    frames = pytest.importorskip("pandas")
+    model = ESTIMATORS["vae"](**FAST).set_output(transform="pandas").fit(DIGITS.images[:50] / 16)
+    out = model.transform(DIGITS.images[:50] / 16)
+    assert isinstance(out, frames.DataFrame)
+    assert out.shape == (50, 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_pipelines_grids_and_cross_validation(name):
     model = ESTIMATORS[name](**FAST)
     pipeline = Pipeline(
@@ -82,6 +118,34 @@ def test_a_clone_is_unfitted_and_a_pickle_is_fitted(name):
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_deep_copy_goes_its_own_way(name):
+    model = ESTIMATORS[name](**FAST).fit(X, Y)
+    before = model.transform(X)
+    other = copy.deepcopy(model)
+    np.testing.assert_array_equal(other.transform(X), before)
+    other.partial_fit(X, Y)
+    np.testing.assert_array_equal(model.transform(X), before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fitting_a_shallow_copy_anew_leaves_the_first(name):
+    model = ESTIMATORS[name](**FAST).fit(X, Y)
+    before = model.transform(X)
+    copy.copy(model).set_params(random_state=1).fit(X, Y)
+    np.testing.assert_array_equal(model.transform(X), before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_that_is_not_fitted_says_so(name):
+    model = ESTIMATORS[name](**FAST)
+    for use in (model.transform, model.reconstruct, model.score_samples, model.inverse_transform):
+        with pytest.raises(NotFittedError):
+            use(X)
+    with pytest.raises(NotFittedError):
+        model.sample()
+
+
 def test_the_condition_is_routed_as_metadata():
     with sklearn.config_context(enable_metadata_routing=True):
         model = ESTIMATORS["conditional-vae"](**FAST).set_transform_request(condition=True)
@@ -90,3 +154,13 @@ def test_the_condition_is_routed_as_metadata():
         scaled = pipeline[0].transform(X)
     np.testing.assert_array_equal(told, pipeline[1].transform(scaled, condition=Y))
     assert not np.array_equal(told, pipeline[1].transform(scaled))
+
+
+def test_the_condition_is_routed_to_the_score_of_a_search():
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = ESTIMATORS["conditional-vae"](**FAST).set_score_request(condition=True)
+        told = cross_val_score(model, X, Y, cv=2, params={"condition": Y})
+        model.set_score_request(condition=False)
+        untold = cross_val_score(model, X, Y, cv=2)
+    assert np.isfinite(told).all()
+    assert not np.array_equal(told, untold)

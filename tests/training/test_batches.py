@@ -20,6 +20,30 @@ def test_no_batch_is_a_single_row_where_that_can_be_helped(n):
     assert min(Rows(torch.zeros(n, 1)).sizes(8)) > 1
 
 
+@pytest.mark.parametrize("n", range(1, 30))
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+def test_batches_are_of_one_size_but_the_last(n, size):
+    *others, last = Rows(torch.zeros(n, 1)).sizes(size)
+    assert sum(others) + last == n
+    assert set(others) <= {size}
+    assert 1 <= last <= size + 1
+
+
+def test_a_generator_decides_the_order_and_nothing_global_is_touched():
+    rows, before = Rows(torch.arange(50).float()[:, None]), torch.random.get_rng_state()
+    a, b = (
+        torch.cat([x for x, _ in rows.batches(7, torch.Generator().manual_seed(3))])
+        for _ in range(2)
+    )
+    assert torch.equal(a, b)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_without_a_generator_the_order_is_kept():
+    rows = Rows(torch.arange(9).float()[:, None])
+    assert torch.cat([x for x, _ in rows.batches(4)]).flatten().tolist() == list(range(9))
+
+
 def test_batches_are_shuffled_anew():
     rows, generator = Rows(torch.arange(50).float()[:, None]), torch.Generator().manual_seed(0)
     first, second = (torch.cat([x for x, _ in rows.batches(7, generator)]) for _ in range(2))
@@ -41,3 +65,27 @@ def test_a_split_is_of_all_rows():
     assert len(held) == 3
     assert sorted(torch.cat([kept.x, held.x]).flatten().tolist()) == list(range(10))
     assert rows.split(0.05, torch.Generator()) == (rows, None)
+
+
+def test_a_split_keeps_context_beside_its_row_and_bytes_as_bytes():
+    x = torch.arange(20, dtype=torch.uint8)[:, None]
+    parts = Rows(x, x.float()).split(0.25, torch.Generator().manual_seed(0))
+    for part in parts:
+        assert part.x.dtype == torch.uint8
+        assert torch.equal(part.x.float(), part.c)
+
+
+def test_a_split_repeats_by_its_generator():
+    rows = Rows(torch.arange(20).float()[:, None])
+    (a, _), (b, _), (c, _) = (
+        rows.split(0.25, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    assert torch.equal(a.x, b.x)
+    assert not torch.equal(a.x, c.x)
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.9, 0.999])
+def test_a_split_leaves_something_to_learn_from(fraction):
+    kept, held = Rows(torch.zeros(10, 1)).split(fraction, torch.Generator().manual_seed(0))
+    assert len(kept) >= 1
+    assert len(kept) + len(held) == 10

@@ -34,7 +34,7 @@ from isthmus.estimators.choices import (
     resolve_likelihood,
     resolve_scaling,
 )
-from isthmus.estimators.context import Context
+from isthmus.estimators.context import Context, check_labels
 from isthmus.fields import check_fields, describe
 from isthmus.mixed import make_likelihood
 from isthmus.model import LatentVariableModel
@@ -42,6 +42,7 @@ from isthmus.priors import VampPrior
 from isthmus.rows import Parts
 from isthmus.training import Callback, Rows, Trainer, pick_device, to_unit
 from isthmus.training.callbacks import progress_callbacks
+from isthmus.training.loop import warn_diverged
 
 __all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
 
@@ -86,6 +87,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         The epoch whose weights the model has.
     n_iter_ : int
         Epochs trained.
+    fitted_params_ : dict
+        The settings with which the model was made; `save` writes these.
     """
 
     model_: LatentVariableModel
@@ -94,6 +97,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     feature_shape_: tuple[int, ...]
     likelihood_: str
     scaling_: str
+    fitted_params_: dict[str, Any]
     history_: list[dict[str, Any]]
     best_epoch_: int
     n_iter_: int
@@ -168,10 +172,13 @@ or (n, channels, time)
         else:
             rows, generator = new._prepare(X, y)
             new.history_, new.n_iter_, new.stopped_ = [], 0, "partial"
+        new.model_ = copy.deepcopy(new.model_)  # whatever happens, the old one is whole
         trainer = new._trainer(rows, generator)
         trainer.load_state(self.__dict__.get("_training_state"))
         record = trainer.epoch(rows.to(generator.device), number=new.n_iter_ + 1)
-        new.model_.eval()
+        if trainer.diverged(record):
+            warn_diverged(record, new.n_iter_, stacklevel=3)
+            return self
         new._training_state = trainer.state()
         new.n_iter_ = new.best_epoch_ = record["epoch"]
         new.history_ = [*new.history_, record]
@@ -183,6 +190,7 @@ or (n, channels, time)
         check_fields(self)
         build_objective(self)  # an impossible choice is said before any work
         self.__dict__.pop("_training_state", None)
+        self.fitted_params_ = self.get_params(deep=False)
         generator = self._generator()
         X = read(self, X, reset=True)
         self.likelihood_ = resolve_likelihood(self.likelihood, X)
@@ -229,7 +237,9 @@ or (n, channels, time)
         return self._as_rows(X, y)
 
     def _as_rows(self, X: Array, y: Any) -> Rows:
-        c = self._encode_context(y if self.conditional else None, len(X))
+        c = None
+        if self.context_ is not None:
+            c = self.context_.encode(check_labels(y, len(X)), len(X))
         x = torch.from_numpy(np.require(self.scaler_.to_model(X), requirements=["C", "W"]))
         return Rows(x, None if c is None else torch.from_numpy(c))
 
@@ -321,10 +331,11 @@ or (n, channels, time)
         """
         X, c = self._enter(X, condition)
         self.model_.likelihood.check(X)
-        model, samples = self.model_, SCORE_SAMPLES if self.prior is not None else 1
+        model = self.model_
+        samples = SCORE_SAMPLES if model.prior is not None else 1
 
         def terms(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
-            noise = row_noise(x.cpu().numpy(), samples, self.n_components)
+            noise = row_noise(x.cpu().numpy(), samples, self.n_components_)
             q = model.encode(x, c)
             z = q.rsample((samples,), noise=torch.from_numpy(noise).to(x.device))  # type: ignore
             distortion = -model.log_likelihood(model.decode(z, c), x).mean(0)
@@ -381,7 +392,7 @@ or (n, channels, time)
         """
         check_is_fitted(self)
         self._check_can_sample(n_samples)
-        seed = fresh_seed() if random_state is None else random_state
+        seed = fresh_seed() if random_state is None else int(random_state)
         generator = torch.Generator(self._device).manual_seed(seed)
         c = self._encode_context(y, n_samples)
         context = None if c is None else torch.from_numpy(c).to(self._device)
@@ -419,10 +430,15 @@ or (n, channels, time)
     # ------------------------------------------------------------------ inside
 
     @property
+    def n_components_(self) -> int:
+        """Numbers in the code of the fitted model, whatever `n_components` was set to since."""
+        return int(self.model_.posterior.shape[0])
+
+    @property
     def _n_features_out(self) -> int:
         if not hasattr(self, "model_"):  # scikit-learn takes this name for a sign of fitting
             raise AttributeError("_n_features_out")
-        return self.n_components
+        return self.n_components_
 
     @property
     def _device(self) -> torch.device:
@@ -437,10 +453,10 @@ or (n, channels, time)
     def _enter_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
         check_is_fitted(self)
         Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
-        if Z.shape[1] != self.n_components:
+        if Z.shape[1] != self.n_components_:
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have "
-                f"{self.n_components}."
+                f"{self.n_components_}."
             )
         return Z, self._encode_context(condition, len(Z))
 
@@ -466,7 +482,7 @@ or (n, channels, time)
         return in_chunks(on_device, rows, X, c, prepare)
 
     def _check_can_sample(self, n_samples: int) -> None:
-        if self.prior is None:
+        if self.model_.prior is None:
             raise ValueError(
                 f"{type(self).__name__} has no prior to sample from: its codes follow no known "
                 "distribution. Fit a VAE to generate, or decode codes by inverse_transform."

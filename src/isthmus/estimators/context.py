@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
-__all__ = ["Context"]
+__all__ = ["Context", "check_labels"]
 
 Array = NDArray[Any]
 
@@ -33,9 +33,7 @@ class Context:
     @classmethod
     def fit(cls, y: Any, n: int) -> Context:
         """Learn from the y of n training rows: labels (n,), or numbers (n,) or (n, columns)."""
-        y = np.asarray(y)
-        if len(y) != n:
-            raise ValueError(f"X has {n} rows, but y has {len(y)}.")
+        y = check_labels(y, n)
         if (y.ndim == 2 and y.shape[1] > 1) or type_of_target(y) == "continuous":
             return cls(n_numbers=1 if y.ndim == 1 else y.shape[1])
         return cls(classes=np.unique(column_or_1d(y, warn=True)))
@@ -79,9 +77,31 @@ class Context:
 
     def _numbers(self, condition: Any, n: int) -> Array:
         numbers = np.asarray(condition, dtype=np.float32)
-        numbers = check_array(numbers.reshape(-1, self.n_numbers), input_name="condition")
-        _check_rows(len(numbers), n)
+        if numbers.ndim < 2:  # one number for each row, or one row of numbers for all
+            numbers = numbers.reshape((-1, 1) if self.n_numbers == 1 else (1, -1))
+        if numbers.shape[1:] != (self.n_numbers,) or len(numbers) not in (1, n):
+            raise ValueError(
+                f"condition must hold {self.n_numbers} numbers for each of the {n} rows (or once "
+                f"for all), got shape {np.shape(condition)}."
+            )
+        numbers = check_array(numbers, input_name="condition")
         return np.broadcast_to(numbers, (n, self.n_numbers))
+
+
+def check_labels(y: Any, n: int) -> Array:
+    """Return the y of n training rows as an array; a ValueError where some are missing."""
+    y = np.asarray(y)
+    if y.ndim == 0 or len(y) != n:
+        got = "none" if y.ndim == 0 else str(len(y))
+        raise ValueError(f"X has {n} rows, but y has {got}: give a label for each of the {n} rows.")
+    # NaN alone is not equal to itself.
+    missing = (y != y) | (y == None) if y.dtype.kind in "fO" else np.zeros(n, bool)  # noqa: E711
+    if missing.any():
+        raise ValueError(
+            f"y has missing values, the first in row {int(np.argwhere(missing)[0, 0])}: drop these "
+            "rows, or give them a label of their own."
+        )
+    return y
 
 
 def _check_rows(got: int, n: int) -> None:

@@ -1,5 +1,6 @@
 """Numbers to trust: likelihoods, reconstruction, sparsity, disentanglement, sample quality."""
 
+from isthmus.metrics.annealed import annealed_importance
 from isthmus.metrics.disentanglement import (
     DCI,
     beta_vae_score,
@@ -12,6 +13,8 @@ from isthmus.metrics.disentanglement import (
     mutual_information_gap,
     sap,
 )
+from isthmus.metrics.evaluation import evaluation
+from isthmus.metrics.likelihood import aggregate_posterior_kl, importance_weighted
 from isthmus.metrics.reconstruction import (
     bits_per_dimension,
     dice,
@@ -43,6 +46,8 @@ from isthmus.metrics.summary import held_out_summary
 __all__ = [
     "DCI",
     "active_units",
+    "aggregate_posterior_kl",
+    "annealed_importance",
     "beta_vae_score",
     "bits_per_dimension",
     "dci",
@@ -51,6 +56,7 @@ __all__ = [
     "density_coverage",
     "dice",
     "disentanglement_table",
+    "evaluation",
     "explained_variance",
     "f1",
     "f1_from_counts",
@@ -59,6 +65,7 @@ __all__ = [
     "frechet_distance",
     "frechet_distance_from_moments",
     "held_out_summary",
+    "importance_weighted",
     "l0",
     "live_share",
     "modularity",

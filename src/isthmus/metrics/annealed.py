@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from isthmus.distributions import draw
+from isthmus.distributions import draw, per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.training import to_unit
+from isthmus.estimators.choices import fresh_seed
+from isthmus.metrics.likelihood import (
+    Joint,
+    codes_at_once,
+    finite_sum,
+    log_sums,
+    of_weights,
+    pieces,
+    require,
+)
 
 __all__ = ["Annealed", "annealed_importance"]
 
 Array = NDArray[Any]
+Energies = Callable[[Tensor], tuple[Tensor, Tensor]]
 ACCEPTANCE = 0.65  # at which Hamiltonian moves are efficient (Neal, 2011)
+FASTER = 1.02  # by which a step size grows when a move is taken
+SLOWER = FASTER ** (-ACCEPTANCE / (1 - ACCEPTANCE))  # so that it rests at that acceptance
+FIRST_STEP = 0.1
 
 
 class Annealed(NamedTuple):
-    """log p(x), its standard error and effective chains a row (n,); the mean acceptance."""
+    """log p(x) in nats, its standard error, effective chains, share of moves taken; each (n,)."""
 
     log_likelihood: Array
     standard_error: Array
     effective_sample_size: Array
-    acceptance: float
+    acceptance_rate: Array
 
 
 def annealed_importance(
@@ -37,28 +50,51 @@ def annealed_importance(
     n_chains: int = 16,
     n_steps: int = 300,
     leapfrogs: int = 8,
-    random_state: int = 0,
+    start: str = "prior",
+    schedule: str = "sigmoid",
+    random_state: int | None = 0,
     condition: Any = None,
+    max_bytes: int | None = None,
 ) -> Annealed:
-    """Estimate log p(x) of each row by annealing from the prior to the posterior.
+    """Estimate log p(x) of each row by annealing codes from the prior to the posterior.
 
-    Hamiltonian moves leave p(z) p(x|z)^t in place while t goes from 0 to 1; each chain's step
-    size follows its acceptance.
+    Hamiltonian moves leave s(z)^(1-t) (p(z) p(x|z))^t in place while t goes from 0 to 1, with s
+    the start. From the prior, the encoder has no part in it: the estimate holds for any decoder.
 
     Parameters
     ----------
     estimator : LatentEstimator
-        Fitted, with a prior.
+        Fitted, with a prior and a likelihood that has gradients.
     X : array-like (n, *features)
-        All rows are held at once, ``n_chains`` times.
     n_chains, n_steps, leapfrogs : int
         Chains a row, temperatures, and leaps in one move.
-    random_state : int
+    start : {"prior", "posterior"}
+        Where chains begin: p(z), or the encoder's q(z|x), which takes fewer steps if it is good.
+    schedule : {"sigmoid", "linear"}
+        Temperatures: closest together at both ends, or evenly spaced.
+    random_state : int, optional
+        Seed; without one every call differs.
     condition : label or array-like (n,), optional
+        For conditional models.
+    max_bytes : int, optional
+        Memory for one chunk of codes; 16 MiB on a CPU and 1 GiB on a GPU unless given. What
+        is drawn depends on it.
 
     Returns
     -------
     Annealed
+        Nats, of the density of X in its own units.
+
+    Raises
+    ------
+    ValueError
+        For a model without a prior, numbers below 1, unknown names, and log-densities that are
+        not finite where chains begin: names the part and the rows.
+
+    Notes
+    -----
+    In expectation a lower bound. Each chain's step size follows its own moves, which leaves the
+    target in place only in the limit of small changes (2% a move).
 
     References
     ----------
@@ -74,81 +110,114 @@ def annealed_importance(
     >>> annealed_importance(model, X[:3], n_steps=20).log_likelihood.shape
     (3,)
     """
-    if estimator.prior is None:
-        raise ValueError(f"{type(estimator).__name__} has no prior, and so no likelihood of x.")
-    x, c = estimator.tensors(X, condition)
-    x, model = to_unit(x), estimator.model_
-    generator = Generator(x.device).manual_seed(random_state)
+    require(n_chains=n_chains, n_steps=n_steps, leapfrogs=leapfrogs)
+    _known("start", start, ("prior", "posterior"))
+    temperatures = _temperatures(schedule, n_steps)
+    joint = Joint.of(estimator, X, condition)
+    seed = fresh_seed() if random_state is None else int(random_state)
+    generator = Generator(joint.x.device).manual_seed(seed)
+    figures = []
+    with torch.no_grad():
+        # The gradient keeps what the way there made, and takes as much again.
+        each = max(1, codes_at_once(joint, max_bytes) // (2 * n_chains))
+        for rows in pieces(len(joint), each):
+            few = joint[rows]
+            z, energies = _begin(few, start, n_chains, generator)
+            _check(few, z, energies, rows)
+            figures.append(_anneal(_Chains(energies, z, generator, leapfrogs), temperatures))
+    return Annealed(*(torch.cat(f).cpu().numpy() for f in zip(*figures, strict=True)))
+
+
+def _temperatures(schedule: str, n_steps: int) -> list[float]:
+    _known("schedule", schedule, ("sigmoid", "linear"))
+    even = torch.linspace(0, 1, n_steps + 1, dtype=torch.float64)
+    if schedule == "linear":
+        return even.tolist()
+    s = (8 * even - 4).sigmoid()
+    return ((s - s[0]) / (s[-1] - s[0])).tolist()
+
+
+def _known(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
+
+
+def _begin(
+    joint: Joint, start: str, n_chains: int, generator: Generator
+) -> tuple[Tensor, Energies]:
+    """Return first codes (chains, n, n_components), and log s(z) with what leads to log p(x, z)."""
+    if start == "prior":
+        p, n = joint.prior, len(joint)
+        one_for_all = len(p.batch_shape + p.event_shape) == 1
+        z = draw(p, generator, (n_chains, n) if one_for_all else (n_chains,))
+        return z, lambda z: (joint.log_prior(z), joint.log_likelihood(z))
+    q = joint.posterior()
 
     def energies(z: Tensor) -> tuple[Tensor, Tensor]:
-        return model.log_prior(z, c), model.log_likelihood(model.decode(z, c), x)
+        log_q = per_example(q.log_prob(z), z.ndim - 1)
+        return log_q, joint.log_prior(z) + joint.log_likelihood(z) - log_q
 
-    chain = _Chain(energies, _start(estimator, n_chains, x, c, generator), generator, leapfrogs)
-    schedule = torch.linspace(-4, 4, n_steps + 1, device=x.device).sigmoid()
-    schedule = (schedule - schedule[0]) / (schedule[-1] - schedule[0])
-    weight = x.new_zeros(n_chains, len(x), dtype=torch.float64)
-    for before, after in zip(schedule.tolist(), schedule.tolist()[1:], strict=False):
-        weight += (after - before) * chain.log_likelihood.double()
-        chain.move(after)
-    log_mean = weight.logsumexp(0) - math.log(n_chains)
-    effective = (2 * weight.logsumexp(0) - (2 * weight).logsumexp(0)).exp()
-    error = (1 / effective - 1 / n_chains).clamp(min=0).sqrt()
-    found, spread, chains = (t.cpu().numpy() for t in (log_mean, error, effective))
-    return Annealed(found, spread, chains, chain.accepted / n_steps)
+    return q.rsample((n_chains,), generator=generator), energies  # type: ignore[call-arg]
 
 
-def _start(
-    estimator: LatentEstimator, n_chains: int, x: Tensor, c: Tensor | None, generator: Generator
-) -> Tensor:
-    p = estimator.model_.prior_given(c)
-    one_for_all = len(p.batch_shape + p.event_shape) == 1
-    return draw(p, generator, (n_chains, len(x)) if one_for_all else (n_chains,))
+def _check(joint: Joint, z: Tensor, energies: Energies, rows: slice) -> None:
+    """Raise a ValueError where chains cannot begin; later, such moves are merely not taken."""
+    terms = {"likelihood": joint.log_likelihood(z), "prior": joint.log_prior(z)}
+    finite_sum(terms | {"posterior": energies(z)[0]}, rows)
+
+
+def _anneal(chains: _Chains, temperatures: list[float]) -> tuple[Tensor, ...]:
+    """Return the four figures of a few rows."""
+    weight = chains.gap.new_zeros(chains.gap.shape, dtype=torch.float64)
+    for before, after in pairwise(temperatures):
+        weight += (after - before) * chains.gap.double()
+        chains.move(after)
+    taken = chains.taken.mean(0) / (len(temperatures) - 1)
+    return *of_weights(log_sums(weight), len(weight)), taken.double()
 
 
 @dataclass
-class _Chain:
-    """Chains of codes z (chains, n, n_components) under p(z) p(x|z)^t."""
+class _Chains:
+    """Codes z (chains, n, n_components) under s(z) exp(t gap(z)); energies are log s and gap."""
 
-    energies: Callable[[Tensor], tuple[Tensor, Tensor]]
+    energies: Energies
     z: Tensor
     generator: Generator
     leapfrogs: int
-    accepted: float = 0.0
 
     def __post_init__(self) -> None:
-        self.size = torch.full_like(self.z[..., :1], 0.1)
-        self.log_prior, self.log_likelihood = (e.detach() for e in self.energies(self.z))
+        self.size = torch.full_like(self.z[..., :1], FIRST_STEP)
+        self.base, self.gap = self.energies(self.z)
+        self.taken = torch.zeros_like(self.gap)
 
     def move(self, t: float) -> None:
-        """Make one Hamiltonian move at temperature t, and adapt the step size."""
-        momentum = self._normal(self.z)
-        z, end = self._leap(self.z, momentum, t)
-        log_prior, log_likelihood = (e.detach() for e in self.energies(z))
+        """Make one Hamiltonian move at temperature t, and adapt the step sizes."""
+        momentum = torch.empty_like(self.z).normal_(generator=self.generator)
+        z, end, base, gap = self._leap(momentum, t)
         kinetic = 0.5 * (momentum**2 - end**2).sum(-1)
-        gain = log_prior - self.log_prior + t * (log_likelihood - self.log_likelihood) + kinetic
-        uniform = torch.rand(gain.shape, device=z.device, generator=self.generator)
-        accept = uniform.log() < gain  # False where the gain is not a number
-        self.z = torch.where(accept[..., None], z, self.z)
-        self.log_prior = torch.where(accept, log_prior, self.log_prior)
-        self.log_likelihood = torch.where(accept, log_likelihood, self.log_likelihood)
-        self.accepted += float(accept.float().mean())
-        self.size *= torch.where(accept, 1.02, 1.02 ** (-ACCEPTANCE / (1 - ACCEPTANCE)))[..., None]
+        gain = base - self.base + t * (gap - self.gap) + kinetic
+        uniform = torch.empty_like(gain).uniform_(generator=self.generator)
+        take = uniform.log() < gain  # False where the gain is not a number
+        self.z = torch.where(take[..., None], z, self.z)
+        self.base = torch.where(take, base, self.base)
+        self.gap = torch.where(take, gap, self.gap)
+        self.taken += take
+        self.size *= torch.where(take, FASTER, SLOWER)[..., None]
 
-    def _leap(self, z: Tensor, momentum: Tensor, t: float) -> tuple[Tensor, Tensor]:
-        momentum = momentum + 0.5 * self.size * self._gradient(z, t)
-        for i in range(self.leapfrogs):
+    def _leap(self, momentum: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the codes and momenta at the end of a path, and the energies there."""
+        z = self.z
+        momentum = momentum + 0.5 * self.size * self._evaluate(z, t)[0]
+        for left in reversed(range(self.leapfrogs)):
             z = z + self.size * momentum
-            half = 0.5 if i == self.leapfrogs - 1 else 1.0
-            momentum = momentum + half * self.size * self._gradient(z, t)
-        return z, momentum
+            gradient, base, gap = self._evaluate(z, t)
+            momentum = momentum + (1.0 if left else 0.5) * self.size * gradient
+        return z, momentum, base, gap
 
-    def _gradient(self, z: Tensor, t: float) -> Tensor:
-        z = z.detach().requires_grad_()
+    def _evaluate(self, z: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradient of log s + t gap, and the two."""
         with torch.enable_grad():
-            log_prior, log_likelihood = self.energies(z)
-            return torch.autograd.grad((log_prior + t * log_likelihood).sum(), z)[0]
-
-    def _normal(self, like: Tensor) -> Tensor:
-        return torch.randn(
-            like.shape, dtype=like.dtype, device=like.device, generator=self.generator
-        )
+            z = z.detach().requires_grad_()
+            base, gap = self.energies(z)
+            (gradient,) = torch.autograd.grad((base + t * gap).sum(), z)
+        return gradient, base.detach(), gap.detach()

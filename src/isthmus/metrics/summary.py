@@ -53,8 +53,8 @@ def held_out_summary(
     else:
         out["log-likelihood at the code (nats an example)"] = -float(np.mean(distortion))
     out["squared error an example"] = squared
-    out["squared error of PCA, same size"] = _pca_error(estimator.n_components, X, X_test)
-    out[f"components in use, of {estimator.n_components}"] = int(np.sum(codes.var(0) > ACTIVE))
+    out["squared error of PCA, same size"] = _pca_error(estimator.n_components_, X, X_test)
+    out[f"components in use, of {estimator.n_components_}"] = int(np.sum(codes.var(0) > ACTIVE))
     out["rows"] = len(X_test)
     return out
 

@@ -94,10 +94,10 @@ def latent_grid(
     -------
     Figure
     """
-    if estimator.n_components != 2:
+    if estimator.n_components_ != 2:
         raise ValueError(
             f"a grid needs a latent space of two dimensions, this one has "
-            f"{estimator.n_components}; traversals() draws any."
+            f"{estimator.n_components_}; traversals() draws any."
         )
     across, down = _ranges(estimator, n, codes)
     z = np.stack(np.meshgrid(across, down[::-1]), axis=-1).reshape(-1, 2)  # z2 upwards
@@ -158,9 +158,9 @@ def traversals(
     Figure
     """
     codes = _checked(codes)
-    if codes.shape[1] != estimator.n_components:
+    if codes.shape[1] != estimator.n_components_:
         raise ValueError(
-            f"codes have {codes.shape[1]} columns, the model has {estimator.n_components} latents."
+            f"codes have {codes.shape[1]} columns, the model has {estimator.n_components_} latents."
         )
     activity = codes.var(0)
     dims = np.argsort(-activity, kind="stable")[:n_dims]

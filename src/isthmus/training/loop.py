@@ -23,7 +23,7 @@ from isthmus.training.batches import Rows
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import flush_denormals
 
-__all__ = ["Outcome", "Trainer"]
+__all__ = ["Outcome", "Trainer", "warn_diverged"]
 
 ENOUGH_STEPS = 6000  # what `epochs=None` aims at
 Record = dict[str, Any]
@@ -97,8 +97,7 @@ class Trainer:
         for callback in callbacks:
             callback.on_start(self, rows)
         try:
-            with flush_denormals(), self._layers_rng():
-                self._epochs(rows, valid, callbacks, outcome, best)
+            self._epochs(rows, valid, callbacks, outcome, best)
         except KeyboardInterrupt:
             outcome.stopped = "interrupted"
         finally:
@@ -120,9 +119,9 @@ class Trainer:
     ) -> None:
         for epoch in range(1, self.n_epochs(rows) + 1):
             record = self.epoch(rows, valid, callbacks, epoch)
-            if not _finite(record):
+            if self.diverged(record):
                 outcome.stopped = "diverged"
-                _warn_diverged(record, best.epoch)
+                warn_diverged(record, best.epoch, stacklevel=5)
                 return
             outcome.history.append(record)
             outcome.best_epoch = epoch
@@ -148,6 +147,17 @@ class Trainer:
     ) -> Record:
         """Pass once over the rows; return the epoch's record."""
         start = time.perf_counter()
+        with flush_denormals():
+            with self._layers_rng():
+                sums = self._steps(rows, callbacks)
+            record: Record = {"epoch": number, **_means(sums, len(rows))}
+            seconds = time.perf_counter() - start
+            if valid is not None:
+                record |= {f"valid_{k}": v for k, v in self.evaluate(valid).items()}
+        return record | {"seconds": seconds, "examples_per_second": len(rows) / seconds}
+
+    def _steps(self, rows: Rows, callbacks: Sequence[Callback]) -> Tensor:
+        """Update on every batch; return the sums of the terms over the rows."""
         self.model.train()
         sums = torch.zeros(len(Terms._fields), device=rows.x.device)
         for x, c in rows.batches(self.settings.batch_size, self.generator):
@@ -155,11 +165,13 @@ class Trainer:
             sums += len(x) * torch.stack(self.update(x, c))
             for callback in callbacks:
                 callback.on_step(self, len(x))
-        record: Record = {"epoch": number, **_means(sums, len(rows))}
-        seconds = time.perf_counter() - start
-        if valid is not None:
-            record |= {f"valid_{k}": v for k, v in self.evaluate(valid).items()}
-        return record | {"seconds": seconds, "examples_per_second": len(rows) / seconds}
+        self.model.eval()
+        return sums
+
+    def diverged(self, record: Record) -> bool:
+        """Whether an epoch ended with a loss or weights that are not finite."""
+        finite = all(math.isfinite(v) for v in record.values())
+        return not finite or not all(p.isfinite().all() for p in self.model.parameters())
 
     def update(self, x: Tensor, c: Tensor | None = None) -> list[Tensor]:
         """Take one optimiser step on a batch; return its terms, detached."""
@@ -183,9 +195,14 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any] | None) -> None:
         """Go on from a `state`; None is the beginning."""
-        if state is not None:
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
+        if state is None:
+            return
+        # The settings may have changed since, and the state of another trainer is not to.
+        now = _options(self.settings)
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        for group in self.optimizer.param_groups:
+            group.update(now)
+        self.step = state["step"]
 
     @torch.no_grad()
     def evaluate(self, rows: Rows) -> dict[str, float]:
@@ -228,9 +245,11 @@ class _Best:
 def _adam(parameters: Iterable[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
     parameters = list(parameters)
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
-    )
+    return torch.optim.AdamW(parameters, **_options(settings), fused=fused)
+
+
+def _options(settings: Training) -> dict[str, Any]:
+    return {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
 
 
 def _normalize(model: nn.Module) -> None:
@@ -245,15 +264,12 @@ def _means(sums: Tensor, n: int) -> dict[str, float]:
     return dict(zip(Terms._fields, (sums / n).tolist(), strict=True))
 
 
-def _finite(record: Record) -> bool:
-    return all(math.isfinite(v) for v in record.values())
-
-
-def _warn_diverged(record: Record, best_epoch: int) -> None:
+def warn_diverged(record: Record, best_epoch: int, stacklevel: int) -> None:
+    """Warn, on the caller's own line, that an epoch was of no use."""
     broken = [k for k, v in record.items() if not math.isfinite(v) and not k.endswith("loss")]
     warnings.warn(
-        f"training diverged in epoch {record['epoch']}: {', '.join(broken) or 'the loss'} is not "
+        f"training diverged in epoch {record['epoch']}: {', '.join(broken) or 'a weight'} is not "
         f"finite. The weights of epoch {best_epoch} are kept; try a smaller learning_rate.",
         RuntimeWarning,
-        stacklevel=5,
+        stacklevel=stacklevel,
     )
