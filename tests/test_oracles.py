@@ -24,7 +24,7 @@ from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective
 from isthmus.penalties import Contractive, KLSparsity, Pass, bernoulli_kl
 from isthmus.priors import StandardNormal
-from isthmus.rows import ContractiveAutoencoder, SparseAutoencoder
+from isthmus.rows import VAE, ContractiveAutoencoder, SparseAutoencoder
 
 DIGITS = load_digits()
 X = DIGITS.data / 16
@@ -362,7 +362,7 @@ def test_loss_and_gradient_are_finite_at_extreme_numbers(likelihood, posterior, 
     torch.manual_seed(0)
     shape = (6,)
     p_of_x = LIKELIHOODS[likelihood](shape)
-    q_of_z = POSTERIORS[posterior]((3,), "identity")
+    q_of_z = POSTERIORS[posterior]((3,), "identity", VAE())
 
     class Extreme(torch.nn.Module):
         """Outputs of ±1e4, whatever comes in."""

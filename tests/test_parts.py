@@ -45,6 +45,7 @@ from isthmus.rows import (
     SparseAutoencoder,
 )
 from isthmus.schedules import SCHEDULES, SETTLED
+from isthmus.sparse import SPARSE_POINTS
 
 N, D, K, CONTEXT = 6, 3, 4, 5
 SHAPE = (D,)
@@ -86,13 +87,14 @@ class TestTables:
     @pytest.mark.parametrize(
         ("table", "row", "field"),
         [
-            (set(POSTERIORS) - {"delta"}, VAE, "posterior_family"),  # delta makes it no VAE
+            (set(POSTERIORS) - {"delta", "sparse"}, VAE, "posterior_family"),  # points: no VAE
             (PRIORS, VAE, "prior"),
             (SCHEDULES, VAE, "beta_schedule"),
             (BACKBONES, VAE, "backbone"),
             (NONLINEARITIES, VAE, "nonlinearity"),
             (CORRUPTIONS, DenoisingAutoencoder, "corruption"),
             (ACTIVATIONS, ContractiveAutoencoder, "activation"),
+            ({"auto", *SPARSE_POINTS}, SparseAutoencoder, "activation"),
         ],
     )
     def test_names_and_choices_agree(self, table, row, field):
@@ -112,7 +114,7 @@ class TestTables:
 class TestPosteriors:
     @pytest.fixture(params=sorted(POSTERIORS))
     def q(self, request):
-        family = POSTERIORS[request.param]((K,), "identity")
+        family = POSTERIORS[request.param]((K,), "identity", VAE())
         return family(torch.randn(N, family.total_outputs, generator=generator()))
 
     def test_samples_have_leading_axes(self, q):
@@ -139,7 +141,7 @@ class TestPosteriors:
 
     @pytest.mark.parametrize("name", sorted(POSTERIORS))
     def test_a_sample_passes_gradient_to_the_mean_of_its_row_alone(self, name):
-        family = POSTERIORS[name]((K,), "identity")
+        family = POSTERIORS[name]((K,), "identity", VAE())
         outputs = torch.randn(N, family.total_outputs, generator=generator(), requires_grad=True)
         z = family(outputs).rsample((2,), generator=generator())
         (gradient,) = torch.autograd.grad(z[:, 3].sum(), outputs)
@@ -250,7 +252,7 @@ class TestPenalties:
         q = model.encode(x)
         z, nothing = q.rsample(), torch.zeros(len(x))
         step = Pass(model, x, None, q, z, model.decode(z), nothing, nothing)
-        return PENALTIES[name](SparseAutoencoder(penalty_weight=weight))(step)
+        return sum(p(step) for p in PENALTIES[name](SparseAutoencoder(penalty_weight=weight)))
 
     def model(self):
         torch.manual_seed(0)
@@ -343,7 +345,7 @@ def test_every_backbone_serves_every_likelihood(name, likelihood):
 
 
 def compose(posterior, likelihood, prior="standard", n_context=0, activation="identity"):
-    q_of_z = POSTERIORS[posterior]((K,), activation)
+    q_of_z = POSTERIORS[posterior]((K,), activation, VAE())
     p_of_x = LIKELIHOODS[likelihood](SHAPE)
     shapes = Shapes(
         SHAPE, K, q_of_z.n_outputs, p_of_x.n_outputs, n_context, inputs=p_of_x.input_shape
@@ -386,7 +388,7 @@ def check_composition(posterior, likelihood, penalty, corruption, n_context):
     model = compose(posterior, likelihood, prior, n_context, activation)
     row = SparseAutoencoder(penalty_weight=0.1)
     objective = Objective(
-        penalties=() if penalty is None else (PENALTIES[penalty](row),),
+        penalties=() if penalty is None else PENALTIES[penalty](row),
         corruption=None if corruption is None else CORRUPTIONS[corruption](0.3),
         condition_dropout=0.5 if n_context else 0.0,
     )

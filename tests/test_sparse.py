@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize
 from sklearn.datasets import load_digits
 
+import isthmus
 from isthmus import Autoencoder, SparseAutoencoder
 from isthmus.backbones import Shapes, mlp
 from isthmus.build import build_model
@@ -33,7 +34,6 @@ from isthmus.sparse_training import (
     UnitColumns,
     geometric_median,
     start_sparse,
-    top_activating,
 )
 from isthmus.training import Rows, Trainer
 
@@ -385,7 +385,6 @@ class TestRevive:
         callback = Revive(every=10, until=0.5)
         trained(model, x, callbacks=[callback], epochs=10)  # 100 steps
         assert len(callback.revived) == 5
-        assert not callback.unsettled
 
     def test_watching_is_no_part_of_the_model(self):
         assert not any("fired" in name for name in sparse_model("relu").state_dict())
@@ -418,20 +417,91 @@ class TestTopActivating:
 
     def test_against_all_codes(self, fitted, monkeypatch):
         model, X = fitted
-        monkeypatch.setattr("isthmus.sparse_training.CHUNK", 100)
+        monkeypatch.setattr("isthmus.estimators.models.CHUNK", 100)
         codes = model.transform(X)
         for unit in (0, 29):
-            rows, activations = top_activating(model, X, unit, n=7)
+            rows, activations = model.top_activating(X, unit, n=7)
             expected = np.argsort(-codes[:, unit], kind="stable")[:7]
             np.testing.assert_array_equal(rows, expected)
             np.testing.assert_array_equal(activations, codes[expected, unit])
 
     def test_fewer_rows_than_asked(self, fitted):
         model, X = fitted
-        assert len(top_activating(model, X[:4], 0, n=10)[0]) == 4
+        assert len(model.top_activating(X[:4], 0, n=10)[0]) == 4
 
     @pytest.mark.parametrize(("unit", "n", "says"), [(30, 1, "no unit 30"), (0, 0, "at least 1")])
     def test_what_is_not_there_is_said(self, fitted, unit, n, says):
         model, X = fitted
         with pytest.raises(ValueError, match=says):
-            top_activating(model, X, unit, n=n)
+            model.top_activating(X, unit, n=n)
+
+
+class TestEstimator:
+    """Sparse codes as a user fits them."""
+
+    X = sparse_data()
+
+    def fit(self, activation, **settings):
+        settings = {"n_components": K, "hidden": (), "epochs": 20, "random_state": 0} | settings
+        return SparseAutoencoder(activation=activation, **settings).fit(self.X)
+
+    @pytest.mark.parametrize("name", ["relu", "topk", "batchtopk", "jumprelu", "gated"])
+    def test_a_linear_code_is_a_dictionary_of_unit_columns(self, name):
+        model = self.fit(name)
+        columns = model.model_.decoder.layers[0].weight
+        torch.testing.assert_close(columns.norm(dim=0), torch.ones(K))
+        model.partial_fit(self.X)
+        columns = model.model_.decoder.layers[0].weight
+        torch.testing.assert_close(columns.norm(dim=0), torch.ones(K))
+        assert not columns._backward_hooks
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"dictionary": False}, {"hidden": (9,)}, {"activation": "sigmoid"}],
+        ids=lambda s: min(s),
+    )
+    def test_no_dictionary_where_none_is_asked_for_or_possible(self, settings):
+        model = SparseAutoencoder(n_components=K, epochs=2, **{"hidden": ()} | settings)
+        columns = model.fit(self.X).model_.decoder.layers[-1].weight
+        assert not torch.allclose(columns.norm(dim=0), torch.ones(columns.shape[1]))
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_activation_is_saved_and_loaded(self, name, tmp_path):
+        model = self.fit(name, epochs=3)
+        model.save(tmp_path)
+        again = isthmus.load(tmp_path)
+        np.testing.assert_array_equal(again.transform(self.X), model.transform(self.X))
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("hidden", [(), (9,)])
+    def test_a_row_of_a_batch_is_what_it_is_alone(self, name, hidden):
+        model = self.fit(name, epochs=3, hidden=hidden)
+        alone = np.concatenate([model.transform(row[None]) for row in self.X[:9]])
+        np.testing.assert_allclose(model.transform(self.X)[:9], alone, atol=1e-5)
+
+    def test_no_more_units_are_active_than_asked_for(self):
+        assert (self.fit("topk", n_active=2).transform(self.X) > 0).sum(1).max() == 2
+        assert (self.fit("batchtopk", n_active=2).transform(self.X) > 0).sum(1).mean() < 3
+
+    @pytest.mark.parametrize("name", ["relu", "jumprelu", "gated"])
+    def test_a_heavier_penalty_leaves_fewer_units_active(self, name):
+        active = [
+            (
+                self.fit(name, epochs=100, learning_rate=0.01, penalty_weight=w).transform(self.X)
+                > 0
+            ).mean()
+            for w in (0.01, 10.0)
+        ]
+        assert active[1] < 0.7 * active[0]
+
+    def test_dead_units_are_revived_on_the_way(self):
+        few = {"epochs": 60, "n_components": 200, "n_active": 2, "batch_size": 20}
+        dead = [
+            (self.fit("topk", revive_every=every, **few).transform(self.X) == 0).all(0).mean()
+            for every in (None, 50)
+        ]
+        assert dead[1] < 0.5 * dead[0]
+
+    def test_more_active_units_than_there_are_is_said(self):
+        with pytest.raises(ValueError, match="24 units cannot have 25 active ones"):
+            self.fit("topk", n_active=25)

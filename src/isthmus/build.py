@@ -26,11 +26,12 @@ from isthmus.likelihoods import LIKELIHOODS
 from isthmus.mixed import make_likelihood
 from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective
-from isthmus.penalties import L1, Contractive, KLSparsity, Penalty
+from isthmus.penalties import Contractive, KLSparsity, Penalty
 from isthmus.posteriors import FlowFamily, FullNormalFamily
 from isthmus.priors import FlowPrior, MixtureOfNormals, Prior, StandardNormal, VampPrior
 from isthmus.rows import Parts
 from isthmus.schedules import SCHEDULES
+from isthmus.sparse import SPARSE_POINTS, sparsity_penalties
 
 __all__ = [
     "BACKBONES",
@@ -44,12 +45,14 @@ __all__ = [
 
 Shape = tuple[int, ...]
 
-POSTERIORS: dict[str, Callable[[Shape, str], Family]] = {
-    "delta": lambda shape, act: PointMass(shape, act),
-    "normal": lambda shape, act: NormalFamily(shape, "log-variance", act),
-    "normal-softplus": lambda shape, act: NormalFamily(shape, "softplus", act),
-    "full-normal": lambda shape, act: FullNormalFamily(shape),
-    "flow": lambda shape, act: FlowFamily(shape),
+#: (shape, activation, row) to a posterior.
+POSTERIORS: dict[str, Callable[[Shape, str, Any], Family]] = {
+    "delta": lambda shape, act, row: PointMass(shape, act),
+    "sparse": lambda shape, act, row: SPARSE_POINTS[act](shape, row),
+    "normal": lambda shape, act, row: NormalFamily(shape, "log-variance", act),
+    "normal-softplus": lambda shape, act, row: NormalFamily(shape, "softplus", act),
+    "full-normal": lambda shape, act, row: FullNormalFamily(shape),
+    "flow": lambda shape, act, row: FlowFamily(shape),
 }
 
 #: (row, shapes, likelihood) to a prior.
@@ -74,10 +77,10 @@ BACKBONES: dict[str, Callable[..., tuple[torch.nn.Module, torch.nn.Module]]] = {
     "conv1d": conv1d,
 }
 
-PENALTIES: dict[str, Callable[[Any], Penalty]] = {
-    "l1": lambda row: L1(_weight(row, 0.05)),
-    "kl": lambda row: KLSparsity(_weight(row, 1.0), row.sparsity_target),
-    "contractive": lambda row: Contractive(row.penalty_weight),
+PENALTIES: dict[str, Callable[[Any], tuple[Penalty, ...]]] = {
+    "l1": lambda row: sparsity_penalties(row, code_activation(row)),
+    "kl": lambda row: (KLSparsity(_weight(row, 1.0), row.sparsity_target),),
+    "contractive": lambda row: (Contractive(row.penalty_weight),),
 }
 
 
@@ -112,7 +115,7 @@ def build_model(
     >>> model.encode(torch.zeros(3, 4, 4)).mean.shape
     torch.Size([3, 2])
     """
-    posterior = POSTERIORS[row.posterior_family]((row.n_components,), code_activation(row))
+    posterior = POSTERIORS[row.posterior_family]((row.n_components,), code_activation(row), row)
     p_of_x = make_likelihood(split_names(likelihood), features)
     shapes = Shapes(
         features,
@@ -164,7 +167,7 @@ def build_objective(row: Parts, n_rows: int = 1, steps_per_epoch: int = 1) -> Ob
         # In the decomposed KL β stands before one part only, and the schedule before all.
         beta=SCHEDULES[row.beta_schedule](1.0 if row.decomposed else row.beta, steps),
         bound=_bound(row, n_rows, steps),
-        penalties=() if row.penalty is None else (PENALTIES[row.penalty](row),),
+        penalties=() if row.penalty is None else PENALTIES[row.penalty](row),
         corruption=corruption and CORRUPTIONS[corruption](row.corruption_level),  # type: ignore
         observe=Binarize() if row.binarize else None,
         condition_dropout=getattr(row, "condition_dropout", 0.0),

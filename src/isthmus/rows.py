@@ -156,12 +156,18 @@ class DenoisingAutoencoder(Parts):
 class SparseAutoencoder(Parts):
     """Few active units a row; the decoder reads the activations that are penalised."""
 
+    posterior_family: ClassVar[str] = "sparse"
+
     penalty: str = param(  # type: ignore[misc]
-        "l1", "Sum of absolute activations, or KL to a target activity.", choices=("l1", "kl")
+        "l1",
+        "Sum of absolute activations, or KL to a target activity; of activation 'jumprelu' l1 is "
+        "the number of active units (L0), of 'gated' the sum of the gates.",
+        choices=("l1", "kl"),
     )
     penalty_weight: float | None = param(
         None,
-        "Weight of the penalty beside the nats; by default 0.05 for l1 and 1 for kl.",
+        "Weight of the penalty beside the nats; by default 0.05 for l1, 1 for kl, and 0 for topk "
+        "and batchtopk, which are sparse by themselves.",
         minimum=0,
     )
     sparsity_target: float = param(
@@ -169,8 +175,30 @@ class SparseAutoencoder(Parts):
     )
     activation: str = param(  # type: ignore[misc]
         "auto",
-        "Function on the code; 'auto' is relu for l1 and sigmoid for kl.",
-        choices=("auto", "identity", "relu", "sigmoid"),
+        "Function on the code; 'auto' is relu for l1 and sigmoid for kl. 'topk' keeps the largest "
+        "of each row, 'batchtopk' of each batch, 'jumprelu' those over a learned threshold, "
+        "'gated' those of an open gate.",
+        choices=("auto", "identity", "relu", "sigmoid", "topk", "batchtopk", "jumprelu", "gated"),
+    )
+    n_active: int | None = param(
+        None,
+        "Active units a row, of topk and batchtopk; by default a quarter of the units, at most 32.",
+        minimum=1,
+    )
+    bandwidth: float = param(
+        0.1, "Width of the kernel by which the thresholds of jumprelu learn.", above=0
+    )
+    dictionary: bool = param(
+        True,
+        "With hidden=() and no sigmoid: decoder columns of unit norm, the decoder's bias begun at "
+        "the data's geometric median, the encoder at the decoder's transpose, and dead units "
+        "given new work.",
+    )
+    revive_every: int | None = param(
+        250,
+        "Optimiser steps after which a unit of a dictionary that was active on no row gets new "
+        "work; None for never.",
+        minimum=1,
     )
 
 

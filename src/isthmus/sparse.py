@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from isthmus.distributions import Delta
 from isthmus.families import ACTIVATIONS, Family
-from isthmus.penalties import Pass, Penalty
+from isthmus.penalties import L1, Pass, Penalty
 from isthmus.schedules import Linear
 
 __all__ = [
@@ -36,6 +36,8 @@ __all__ = [
 
 Shape = tuple[int, ...]
 FORGET = 0.02  # share of the running threshold that one batch replaces
+MOST_ACTIVE = 32  # units a row where nobody said how many
+WARM_UP = 500  # steps until a penalty on gates is whole
 
 
 class SparseCode(Delta):
@@ -278,11 +280,35 @@ SPARSE_POINTS: dict[str, Callable[[Shape, Any], SparsePoint]] = {
     "identity": lambda shape, row: SparsePoint(shape, "identity"),
     "relu": lambda shape, row: SparsePoint(shape, "relu"),
     "sigmoid": lambda shape, row: SparsePoint(shape, "sigmoid"),
-    "topk": lambda shape, row: TopKPoint(shape, row.n_active),
-    "batchtopk": lambda shape, row: BatchTopKPoint(shape, row.n_active),
+    "topk": lambda shape, row: TopKPoint(shape, n_active(row, math.prod(shape))),
+    "batchtopk": lambda shape, row: BatchTopKPoint(shape, n_active(row, math.prod(shape))),
     "jumprelu": lambda shape, row: JumpReLUPoint(shape, row.bandwidth),
     "gated": lambda shape, row: GatedPoint(shape),
 }
+
+
+def n_active(row: Any, n_units: int) -> int:
+    """Return k of a row: where it says nothing a quarter of the units, at most 32.
+
+    Examples
+    --------
+    >>> from isthmus.rows import SparseAutoencoder
+    >>> n_active(SparseAutoencoder(), 20), n_active(SparseAutoencoder(n_active=3), 20)
+    (5, 3)
+    """
+    return row.n_active or min(max(n_units // 4, 1), MOST_ACTIVE)
+
+
+def sparsity_penalties(row: Any, activation: str) -> tuple[Penalty, ...]:
+    """Return what presses the activations of a row together, by the name of its activation."""
+    if activation in ("topk", "batchtopk"):
+        return (L1(row.penalty_weight),) if row.penalty_weight else ()
+    weight = 0.05 if row.penalty_weight is None else row.penalty_weight
+    if activation == "jumprelu":
+        return (WarmUp(GatePenalty(weight), WARM_UP),)
+    if activation == "gated":
+        return WarmUp(GatePenalty(weight), WARM_UP), GateReconstruction()
+    return (L1(weight),)
 
 
 @dataclass(frozen=True)

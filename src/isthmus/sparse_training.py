@@ -11,9 +11,7 @@ from __future__ import annotations
 import copy
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.families import BernoulliFamily
@@ -29,12 +27,10 @@ __all__ = [
     "UnitColumns",
     "geometric_median",
     "start_sparse",
-    "top_activating",
     "training_callbacks",
 ]
 
 ENOUGH = 8192  # rows that stand for all of them
-CHUNK = 4096  # rows encoded in one go
 
 
 class Dictionary(NamedTuple):
@@ -241,9 +237,6 @@ class Revive(Callback):
     ----------
     revived : list of int
         How many units were revived each time.
-    unsettled : bool
-        Whether units may still be revived: a revival first makes the loss worse, so that weights
-        from before it are not to be preferred.
 
     References
     ----------
@@ -254,7 +247,6 @@ class Revive(Callback):
     def __init__(self, every: int = 250, until: float = 0.8, strength: float = 1.0) -> None:
         self.every, self.until, self.strength = every, until, strength
         self.revived: list[int] = []
-        self.unsettled = True
 
     def on_start(self, trainer: Trainer, rows: Rows) -> None:
         """Remember the rows, and begin to watch."""
@@ -266,8 +258,7 @@ class Revive(Callback):
 
     def on_step(self, trainer: Trainer, n_rows: int) -> None:
         """Revive, now and then: only then is a number read off the device."""
-        self.unsettled = trainer.step <= self.last
-        if self.unsettled and trainer.step % self.every == 0:
+        if trainer.step % self.every == 0 and trainer.step <= self.last:
             self.revive(trainer)
 
     @torch.no_grad()
@@ -302,19 +293,34 @@ class Revive(Callback):
         return nn.functional.normalize(x.flatten(1)[chosen] - _center(model))
 
 
-def training_callbacks(row: Any) -> list[Callback]:
-    """Return what keeps the code of a row in shape, by its `dictionary` and `revive_every`.
+def is_dictionary(row: Any, model: LatentVariableModel) -> bool:
+    """Whether a row asks for a dictionary of units, and its model can be one.
 
     Examples
     --------
-    >>> from isthmus.rows import VAE
-    >>> training_callbacks(VAE())
-    []
+    >>> from isthmus.build import build_model
+    >>> from isthmus.rows import SparseAutoencoder
+    >>> rows = SparseAutoencoder(hidden=()), SparseAutoencoder(hidden=(8,))
+    >>> [is_dictionary(row, build_model(row, (4,), "gaussian")) for row in rows]
+    [True, False]
     """
-    if not getattr(row, "dictionary", False):
+    code = model.posterior
+    if not (getattr(row, "dictionary", False) and isinstance(code, SparsePoint)):
+        return False
+    try:
+        Dictionary.of(model)
+    except ValueError:
+        return False
+    # Sigmoid activations cannot grow: columns of unit norm would bound what they can say.
+    return code.activation not in ("sigmoid", "identity")
+
+
+def training_callbacks(row: Any, model: LatentVariableModel, revive: bool = True) -> list[Callback]:
+    """Return what keeps the code of a row in shape, by its `dictionary` and `revive_every`."""
+    if not is_dictionary(row, model):
         return []
-    every = row.revive_every
-    return [UnitColumns()] if every is None else [UnitColumns(), Revive(every)]
+    revives = revive and row.revive_every is not None
+    return [UnitColumns(), Revive(row.revive_every)] if revives else [UnitColumns()]
 
 
 def _sparse(model: LatentVariableModel) -> SparsePoint:
@@ -340,53 +346,3 @@ def _forget(trainer: Trainer, units: Tensor) -> None:
         for moment in trainer.optimizer.state[parameter].values():
             if moment.shape == parameter.shape:
                 moment.index_fill_(axis, units.nonzero().flatten(), 0.0)
-
-
-def top_activating(
-    estimator: Any, X: Any, unit: int, n: int = 10
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return the rows on which a unit is most active, most active first.
-
-    Rows are encoded in chunks, so that no codes of all rows are held.
-
-    Parameters
-    ----------
-    estimator : LatentEstimator
-        Fitted.
-    X : array-like (n_rows, *features)
-    unit : int
-        Number of the unit, from 0.
-    n : int
-        How many rows; all where X has fewer.
-
-    Returns
-    -------
-    rows : ndarray of int, (n,)
-        Numbers of the rows in X; of equal ones the first come first.
-    activations : ndarray (n,)
-
-    Raises
-    ------
-    ValueError
-        No such unit, or n below 1.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_digits
-    >>> from isthmus import SparseAutoencoder
-    >>> X = load_digits().data / 16
-    >>> model = SparseAutoencoder(n_components=100, epochs=2, random_state=0).fit(X)
-    >>> rows, activations = top_activating(model, X, unit=3, n=5)
-    >>> bool((activations == model.transform(X[rows])[:, 3]).all())
-    True
-    """
-    if not 0 <= unit < estimator.n_components_:
-        raise ValueError(
-            f"there is no unit {unit}: this code has units 0 to {estimator.n_components_ - 1}."
-        )
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n!r}.")
-    starts = range(0, len(X), CHUNK)
-    activity = np.concatenate([estimator.transform(X[i : i + CHUNK])[:, unit] for i in starts])
-    rows = np.argsort(-activity, kind="stable")[:n]
-    return rows, activity[rows]

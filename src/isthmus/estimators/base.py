@@ -40,6 +40,7 @@ from isthmus.mixed import make_likelihood
 from isthmus.model import LatentVariableModel
 from isthmus.priors import VampPrior
 from isthmus.rows import Parts
+from isthmus.sparse_training import is_dictionary, start_sparse, training_callbacks
 from isthmus.training import Callback, Rows, Trainer, pick_device, to_unit
 from isthmus.training.callbacks import progress_callbacks
 from isthmus.training.loop import warn_diverged
@@ -47,6 +48,7 @@ from isthmus.training.loop import warn_diverged
 __all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
 
 Array = NDArray[Any]
+DICTIONARY_ROWS = 8192  # by which one begins
 SCORE_SAMPLES = 10  # draws of z behind the ELBO of a row
 
 
@@ -139,7 +141,8 @@ or (n, channels, time)
         rows, generator = new._prepare(X, y)
         rows, valid = rows.to(generator.device).split(new.validation_fraction, generator)
         trainer = new._trainer(rows, generator)
-        watchers = [*progress_callbacks(new.progress), *callbacks]
+        keepers = training_callbacks(new, new.model_)
+        watchers = [*keepers, *progress_callbacks(new.progress), *callbacks]
         outcome = trainer.fit(rows, valid, watchers)
         new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
         new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
@@ -175,7 +178,9 @@ or (n, channels, time)
         new.model_ = copy.deepcopy(new.model_)  # whatever happens, the old one is whole
         trainer = new._trainer(rows, generator)
         trainer.load_state(self.__dict__.get("_training_state"))
-        record = trainer.epoch(rows.to(generator.device), number=new.n_iter_ + 1)
+        # One call sees too few steps to say which units are dead.
+        keepers = training_callbacks(new, new.model_, revive=False)
+        record = trainer.one_epoch(rows.to(generator.device), keepers, number=new.n_iter_ + 1)
         if trainer.diverged(record):
             warn_diverged(record, new.n_iter_, stacklevel=3)
             return self
@@ -206,14 +211,16 @@ or (n, channels, time)
         self.context_ = self._learn_context(y, len(X))
         self.make_model(generator)
         rows = self._as_rows(X, y)
-        self._start_prior(rows, generator)
+        self._start_parts(rows, generator)
         return rows, generator
 
-    def _start_prior(self, rows: Rows, generator: torch.Generator) -> None:
-        """Let a prior that is made of data begin as some of them."""
+    def _start_parts(self, rows: Rows, generator: torch.Generator) -> None:
+        """Let parts that begin as data begin so: pseudo-inputs of a prior, a dictionary."""
+        order = torch.randperm(len(rows), generator=generator, device=generator.device).cpu()
         if isinstance(self.model_.prior, VampPrior):
-            order = torch.randperm(len(rows), generator=generator, device=generator.device)
-            self.model_.prior.start_from(rows[order[: self.prior_modes].cpu()][0])
+            self.model_.prior.start_from(rows[order[: self.prior_modes]][0])
+        if is_dictionary(self, self.model_):
+            start_sparse(self.model_, rows[order[:DICTIONARY_ROWS]][0].to(generator.device))
 
     def make_model(self, generator: torch.Generator) -> None:
         """Make `model_` with new weights, for the shape and parts that were learned."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from isthmus import rows
 from isthmus.estimators.base import LatentEstimator
 
@@ -15,6 +20,8 @@ __all__ = [
     "DenoisingAutoencoder",
     "SparseAutoencoder",
 ]
+
+CHUNK = 4096  # rows encoded in one go
 
 
 class Autoencoder(rows.Autoencoder, LatentEstimator):
@@ -68,13 +75,16 @@ class DenoisingAutoencoder(rows.DenoisingAutoencoder, LatentEstimator):
 class SparseAutoencoder(rows.SparseAutoencoder, LatentEstimator):
     """Sparse autoencoder: few units of the code are active for any one row.
 
-    The decoder reads the very activations that are penalised.
+    The decoder reads the very activations that are penalised. With ``hidden=()`` it is a
+    dictionary: overcomplete codes whose units can be looked at one by one, by
+    `top_activating`.
 
     {parameters}
 
     References
     ----------
-    Sparse autoencoder, lecture notes (Ng, 2011).
+    Sparse autoencoder, lecture notes (Ng, 2011). Scaling and evaluating sparse autoencoders
+    (Gao, Dupré la Tour, Tillman, Goh, Troll, Radford, Sutskever, Leike, Wu, 2024).
 
     Examples
     --------
@@ -84,7 +94,56 @@ class SparseAutoencoder(rows.SparseAutoencoder, LatentEstimator):
     >>> model = SparseAutoencoder(penalty="kl", n_components=100, hidden=(), epochs=5).fit(X)
     >>> bool((model.transform(X) >= 0).all())
     True
+    >>> model = SparseAutoencoder(activation="topk", n_active=8, n_components=256, hidden=())
+    >>> int((model.set_params(epochs=2).fit(X).transform(X) > 0).sum(1).max())
+    8
     """
+
+    def top_activating(
+        self, X: Any, unit: int, n: int = 10
+    ) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return the rows of X on which a unit is most active, most active first.
+
+        Parameters
+        ----------
+        X : array-like (n_rows, *features)
+        unit : int
+            Number of the unit, from 0.
+        n : int
+            How many rows; all where X has fewer.
+
+        Returns
+        -------
+        rows : ndarray of int, (n,)
+            Numbers of the rows in X; of equal ones the first come first.
+        activations : ndarray (n,)
+
+        Raises
+        ------
+        ValueError
+            No such unit, or n below 1.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from isthmus import SparseAutoencoder
+        >>> X = load_digits().data / 16
+        >>> model = SparseAutoencoder(n_components=100, epochs=2, random_state=0).fit(X)
+        >>> rows, activations = model.top_activating(X, unit=3, n=5)
+        >>> bool((activations == model.transform(X[rows])[:, 3]).all())
+        True
+        """
+        if not 0 <= unit < self.n_components_:
+            raise ValueError(
+                f"there is no unit {unit}: this code has units 0 to {self.n_components_ - 1}."
+            )
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n!r}.")
+        # By chunks, so that the codes of all rows are never held at once.
+        chunks = (X[i : i + CHUNK] for i in range(0, len(X), CHUNK))
+        activity = np.concatenate([self.posterior(chunk).mean[:, unit] for chunk in chunks])
+        best = np.argsort(-activity, kind="stable")[:n]
+        return best, activity[best]
 
 
 class ContractiveAutoencoder(rows.ContractiveAutoencoder, LatentEstimator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +14,6 @@ from torch import Generator, Tensor
 
 from isthmus.distributions import draw, per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.estimators.choices import fresh_seed
 from isthmus.metrics.likelihood import (
     Joint,
     codes_at_once,
@@ -22,6 +22,7 @@ from isthmus.metrics.likelihood import (
     of_weights,
     pieces,
     require,
+    seed_of,
 )
 
 __all__ = ["Annealed", "annealed_importance"]
@@ -114,17 +115,15 @@ def annealed_importance(
     _known("start", start, ("prior", "posterior"))
     temperatures = _temperatures(schedule, n_steps)
     joint = Joint.of(estimator, X, condition)
-    seed = fresh_seed() if random_state is None else int(random_state)
-    generator = Generator(joint.x.device).manual_seed(seed)
-    figures = []
+    generator = Generator(joint.x.device).manual_seed(seed_of(random_state))
     with torch.no_grad():
         # The gradient keeps what the way there made, and takes as much again.
-        each = max(1, codes_at_once(joint, max_bytes) // (2 * n_chains))
-        for rows in pieces(len(joint), each):
-            few = joint[rows]
-            z, energies = _begin(few, start, n_chains, generator)
-            _check(few, z, energies, rows)
-            figures.append(_anneal(_Chains(energies, z, generator, leapfrogs), temperatures))
+        width = max(1, codes_at_once(joint, max_bytes) // 2)
+        path = _Path(start, temperatures, leapfrogs, generator)
+        figures = [
+            path.figures(joint[rows], rows, n_chains, width)
+            for rows in pieces(len(joint), max(1, width // n_chains))
+        ]
     return Annealed(*(torch.cat(f).cpu().numpy() for f in zip(*figures, strict=True)))
 
 
@@ -166,14 +165,34 @@ def _check(joint: Joint, z: Tensor, energies: Energies, rows: slice) -> None:
     finite_sum(terms | {"posterior": energies(z)[0]}, rows)
 
 
-def _anneal(chains: _Chains, temperatures: list[float]) -> tuple[Tensor, ...]:
-    """Return the four figures of a few rows."""
-    weight = chains.gap.new_zeros(chains.gap.shape, dtype=torch.float64)
-    for before, after in pairwise(temperatures):
-        weight += (after - before) * chains.gap.double()
-        chains.move(after)
-    taken = chains.taken.mean(0) / (len(temperatures) - 1)
-    return *of_weights(log_sums(weight), len(weight)), taken.double()
+@dataclass
+class _Path:
+    """The way from the start to p(z) p(x|z), for a few rows at a time."""
+
+    start: str
+    temperatures: list[float]
+    leapfrogs: int
+    generator: Generator
+
+    def figures(self, few: Joint, rows: slice, n_chains: int, width: int) -> tuple[Tensor, ...]:
+        """Return the four figures of a few rows, from no more chains at once than fit."""
+        sums, taken = few.x.new_full((2, len(few)), -math.inf, dtype=torch.float64), 0.0
+        for some in pieces(n_chains, max(1, width // len(few))):
+            z, energies = _begin(few, self.start, some.stop - some.start, self.generator)
+            _check(few, z, energies, rows)
+            chains = _Chains(energies, z, self.generator, self.leapfrogs)
+            sums = torch.logaddexp(sums, log_sums(self._anneal(chains)))
+            taken = taken + chains.taken.double().sum(0)
+        moves = n_chains * (len(self.temperatures) - 1)
+        return *of_weights(sums, n_chains), torch.as_tensor(taken) / moves
+
+    def _anneal(self, chains: _Chains) -> Tensor:
+        """Return the log-weights at the end, (chains, n)."""
+        weight = chains.gap.new_zeros(chains.gap.shape, dtype=torch.float64)
+        for before, after in pairwise(self.temperatures):
+            weight += (after - before) * chains.gap.double()
+            chains.move(after)
+        return weight
 
 
 @dataclass

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
@@ -25,6 +27,7 @@ Array = NDArray[Any]
 Terms = dict[str, Tensor]
 BLOCK = 1024  # draws of noise from one seed
 PAIRS = 2**21  # of codes and posteriors at once
+NAMED = 5  # rows in a complaint
 # What stays in the processor's cache is decoded up to twice as fast; a GPU wants much at once.
 CPU_BYTES, GPU_BYTES = 2**24, 2**30
 
@@ -71,14 +74,15 @@ def importance_weighted(
     -------
     ImportanceWeighted
         Nats, of the density of X in its own units. The standard error is that of the log of a
-        mean, by its first derivative: too small where the effective sample size is near 1, and
-        NaN for one sample.
+        mean, by its first derivative, and NaN for one sample. It is too small where few weights
+        are most of the sum: where the effective sample size is near 1, or does not grow with
+        the samples, as where the decoder needs a wider posterior than the encoder gives.
 
     Raises
     ------
     ValueError
-        For a model without a prior, less than one sample, and log-densities that are not
-        finite: names the part and the rows.
+        For a model without a prior, less than one sample, a negative seed, and log-densities
+        that are not finite: names the part and the rows.
 
     References
     ----------
@@ -191,8 +195,7 @@ class RowNoise:
     @classmethod
     def of(cls, seed: int | None, n_components: int, n_samples: int, device: torch.device) -> Self:
         """Start from a seed, or from a fresh one."""
-        seed = fresh_seed() if seed is None else int(seed)
-        return cls(seed, n_components, n_samples, Generator(device))
+        return cls(seed_of(seed), n_components, n_samples, Generator(device))
 
     def __call__(self, rows: slice, samples: slice) -> Tensor:
         """Return noise (samples, rows, n_components)."""
@@ -205,9 +208,8 @@ class RowNoise:
         )
 
     def _block(self, row: int, block: int) -> Tensor:
-        number = row * math.ceil(self.n_samples / BLOCK) + block + self.seed * 2**40
-        # Torch seeds by the low 32 bits: the well mixed upper half of a product (Knuth, 1973).
-        self.generator.manual_seed((number * 0x9E3779B97F4A7C15 % 2**64) >> 32)
+        mixed = np.random.SeedSequence((self.seed, row, block)).generate_state(1)
+        self.generator.manual_seed(int(mixed[0]))
         size = min(BLOCK, self.n_samples - block * BLOCK), self.n_components
         return torch.randn(size, generator=self.generator, device=self.generator.device)
 
@@ -218,11 +220,12 @@ def finite_sum(terms: Terms, rows: slice) -> Tensor:
     assert isinstance(total, Tensor)
     if not total.isfinite().all():
         part, values = next((p, t) for p, t in terms.items() if not t.isfinite().all())
-        bad = (~values.isfinite()).any(0).nonzero()
+        bad = ((~values.isfinite()).any(0).nonzero()[:, 0] + rows.start).tolist()
+        several = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         raise ValueError(
-            f"the log-density of the {part} is not finite for {len(bad)} of the rows {rows.start} "
-            f"to {rows.stop - 1}, the first of them row {rows.start + int(bad[0])}: is that row "
-            "of the kind the model was fitted on?"
+            f"the log-density of the {part} is not finite for row{'s' * (len(bad) > 1)} "
+            f"{', '.join(map(str, bad[:NAMED]))}{several} of X: of the kind the model was "
+            "fitted on?"
         )
     return total
 
@@ -260,10 +263,18 @@ def pieces(n: int, size: int) -> Iterator[slice]:
 
 
 def require(**numbers: int) -> None:
-    """Raise a ValueError for a number below 1, by its name."""
+    """Raise a ValueError for what is no integer of at least 1, by its name."""
     for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number!r}.")
+        if not isinstance(number, Integral) or number < 1:
+            raise ValueError(f"{name} must be at least 1, an integer; got {number!r}.")
+
+
+def seed_of(random_state: int | None) -> int:
+    """Return a seed, a fresh one for None."""
+    seed = fresh_seed() if random_state is None else int(random_state)
+    if seed < 0:
+        raise ValueError(f"random_state must be 0 or more, or None; got {random_state!r}.")
+    return seed
 
 
 class AggregateKL(NamedTuple):

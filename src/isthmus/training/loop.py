@@ -156,6 +156,16 @@ class Trainer:
                 record |= {f"valid_{k}": v for k, v in self.evaluate(valid).items()}
         return record | {"seconds": seconds, "examples_per_second": len(rows) / seconds}
 
+    def one_epoch(self, rows: Rows, callbacks: Sequence[Callback], number: int) -> Record:
+        """Pass once over the rows, the callbacks told of beginning and end."""
+        for callback in callbacks:
+            callback.on_start(self, rows)
+        try:
+            return self.epoch(rows, callbacks=callbacks, number=number)
+        finally:
+            for callback in callbacks:
+                callback.on_end(self, Outcome())
+
     def _steps(self, rows: Rows, callbacks: Sequence[Callback]) -> Tensor:
         """Update on every batch; return the sums of the terms over the rows."""
         self.model.train()
