@@ -1,6 +1,6 @@
 """Importance-weighted bounds on MNIST, k = 1, 5, 50: published 86.76, 85.54, 84.78 nats.
 
-    python reproductions/importance_weighted.py --data-home DIR [--epochs 40]
+    python reproductions/importance_weighted.py --data-home DIR [--epochs 20]
 
 Settings of "Importance weighted autoencoders" (Burda, Grosse, Salakhutdinov, 2016), one stochastic
 layer: 200-200 tanh, 50 components, batch 20, Adam, pixels drawn as 0 or 1 in every step. Published
@@ -34,7 +34,7 @@ SETTINGS = {
 
 def run(arguments):
     mnist = load("mnist", data_home=arguments.data_home)
-    epochs = arguments.epochs or 40
+    epochs = arguments.epochs or 20
     test = binarized(mnist.X_test, seed=0)[:1000]
     rows = {}
     for k, published in PUBLISHED.items():

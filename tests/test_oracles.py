@@ -185,12 +185,15 @@ def test_the_contractive_penalty_is_the_one_layer_closed_form():
 @pytest.mark.parametrize(
     ("fields", "shape"),
     [
+        ({"hidden": (), "activation": "tanh"}, (10,)),
+        ({"hidden": (), "activation": "relu"}, (2, 5)),
+        ({"hidden": (), "activation": "identity"}, (10,)),
         ({"hidden": (16, 12), "nonlinearity": "tanh"}, (10,)),
         ({"hidden": (16,), "nonlinearity": "relu", "activation": "sigmoid"}, (10,)),
         ({"hidden": (16,), "backbone": "conv", "nonlinearity": "silu"}, (2, 9, 9)),
     ],
 )
-def test_the_contractive_penalty_of_a_deep_encoder_is_jacrevs(fields, shape):
+def test_the_contractive_penalty_is_jacrevs(fields, shape):
     torch.manual_seed(0)
     model = build_model(ContractiveAutoencoder(n_components=4, **fields), shape, "gaussian")
     x = torch.randn(5, *shape)

@@ -156,6 +156,18 @@ class Dense(nn.Module):
         return self.layers(x if c is None else torch.cat([x, c], 1))
 
 
+def only_linear(network: nn.Module) -> nn.Linear | None:
+    """Return the one linear layer that is all of a `Dense`, if so it is.
+
+    Examples
+    --------
+    >>> only_linear(Dense([4, 2], linear_layer("relu")))
+    Linear(in_features=4, out_features=2, bias=True)
+    """
+    layers = list(network.layers) if isinstance(network, Dense) else []
+    return layers[0] if len(layers) == 1 else None
+
+
 def mlp(
     shapes: Shapes,
     hidden: Sequence[int] = (400,),

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from isthmus.backbones import only_linear
 from isthmus.families import BernoulliFamily
 from isthmus.model import LatentVariableModel
 from isthmus.sparse import SparsePoint
@@ -51,7 +52,7 @@ class Dictionary(NamedTuple):
     @classmethod
     def of(cls, model: LatentVariableModel) -> Dictionary:
         """Return the layers of a model; a ValueError where they are not the whole networks."""
-        encoder, decoder = _only_linear(model.encoder), _only_linear(model.decoder)
+        encoder, decoder = only_linear(model.encoder), only_linear(model.decoder)
         if encoder is None or decoder is None:
             raise ValueError("a dictionary of units needs linear networks: use hidden=().")
         if encoder.weight.shape != decoder.weight.T.shape:
@@ -79,11 +80,6 @@ class Dictionary(NamedTuple):
     def look_from(self, center: Tensor, units: Tensor | slice = slice(None)) -> None:
         """Let units read x - center, by their encoder's bias."""
         self.encoder.bias.data[units] = -self.rows[units] @ center
-
-
-def _only_linear(network: nn.Module) -> nn.Linear | None:
-    layers = [m for m in network.modules() if next(m.parameters(recurse=False), None) is not None]
-    return layers[0] if len(layers) == 1 and isinstance(layers[0], nn.Linear) else None
 
 
 def geometric_median(x: Tensor, steps: int = 200, tolerance: float = 1e-7) -> Tensor:
