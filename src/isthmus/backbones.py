@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -165,7 +166,7 @@ def only_linear(network: nn.Module) -> nn.Linear | None:
     Linear(in_features=4, out_features=2, bias=True)
     """
     layers = list(network.layers) if isinstance(network, Dense) else []
-    return layers[0] if len(layers) == 1 else None
+    return cast(nn.Linear, layers[0]) if len(layers) == 1 else None
 
 
 def mlp(
