@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import isthmus
-from isthmus.cli import field_groups, main
+from isthmus.cli import main
 from isthmus.fields import params_of
 from isthmus.rows import ROWS
+from isthmus.verbs.fit import field_groups
 
 FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--random-state", "3"]
 

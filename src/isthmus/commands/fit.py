@@ -14,7 +14,7 @@ import numpy as np
 
 from isthmus import io
 from isthmus.build import build_objective
-from isthmus.cli import INTERRUPTED, fields_given
+from isthmus.cli import INTERRUPTED
 from isthmus.commands.show import number_text, print_summary
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
@@ -26,6 +26,7 @@ from isthmus.metrics.summary import held_out_summary
 from isthmus.report import write_report
 from isthmus.training import pick_device
 from isthmus.training.recorder import SampleRecorder
+from isthmus.verbs.fit import fields_given
 
 __all__ = ["run"]
 

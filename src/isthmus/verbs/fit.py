@@ -1,0 +1,130 @@
+"""Flags of ``isthmus fit``: every field of every model, from its one declaration."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from isthmus.fields import Param, nearest, params_of
+from isthmus.rows import ROWS, Parts, Training
+from isthmus.verbs.options import add_data_options
+
+__all__ = ["add", "field_groups", "fields_given"]
+
+
+def add(commands: Any) -> None:
+    """Add the verb."""
+    fit = commands.add_parser(
+        "fit",
+        help="train a model on data; leaves a model and a page of pictures",
+        description="Train a model on data. Leaves a folder with the model, its history and "
+        "report.html, a page of pictures.",
+        epilog="Examples:  isthmus fit digits   isthmus fit digits --n-components 2   "
+        "isthmus fit photos/ --size 64 --backbone conv   isthmus fit table.csv --label class "
+        "--model conditional-vae",
+        allow_abbrev=False,
+    )
+    fit.add_argument(
+        "data",
+        metavar="DATA",
+        help="digits, mnist, fashion-mnist or sprites; or a path: .npy, .npz, .csv, .tsv, or a "
+        "folder of pictures (its sub-folders are classes)",
+    )
+    fit.add_argument(
+        "--model",
+        default="vae",
+        type=_model,
+        metavar="NAME",
+        help=f"{', '.join(ROWS)} (default: vae)",
+    )
+    add_data_options(fit)
+    fit.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-MODEL)")
+    fit.add_argument("--force", action="store_true", help="replace an existing run in --out")
+    fit.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    for title, names in field_groups().items():
+        group = fit.add_argument_group(title)
+        for p in names:
+            _add_field(group, p)
+
+
+def field_groups() -> dict[str, list[Param]]:
+    """Return every field of every model, each once, under a title that says whose it is."""
+    common = params_of(Parts)
+    training = params_of(Training)
+    groups = {
+        "training": list(training.values()),
+        "every model": [p for name, p in common.items() if name not in training],
+    }
+    owners: dict[str, list[str]] = {}
+    params: dict[str, Param] = {}
+    for model, row in ROWS.items():
+        for name, p in params_of(row).items():
+            if name not in common:
+                owners.setdefault(name, []).append(model)
+                params.setdefault(name, p)
+    for name, models in owners.items():
+        groups.setdefault("only " + ", ".join(models), []).append(params[name])
+    return groups
+
+
+def _add_field(group: Any, p: Param) -> None:
+    flag = "--" + p.name.replace("_", "-")
+    options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": p.name}
+    if p.scalar is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif p.is_tuple:
+        options |= {"type": int, "nargs": "*", "metavar": "N"}
+    elif p.choices:
+        options |= {"metavar": "NAME"}
+    else:
+        options |= {"type": _reader(p), "metavar": {int: "N", float: "X"}.get(p.scalar, "NAME")}
+    choices = f" One of: {', '.join(p.choices)}." if p.choices else ""
+    group.add_argument(flag, help=_escape(f"{p.help}{choices}{_default(p)}"), **options)
+
+
+def _default(p: Param) -> str:
+    if p.default is None or isinstance(p.default, bool):
+        return ""
+    value = " ".join(map(str, p.default)) if p.is_tuple else p.default
+    return f" (default: {value})"
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _reader(p: Param) -> Any:
+    def read(text: str) -> Any:
+        return None if p.optional and text.lower() == "none" else p.scalar(text)
+
+    read.__name__ = {int: "integer", float: "number"}.get(p.scalar, "value")
+    return read
+
+
+def _model(name: str) -> str:
+    if name not in ROWS:
+        raise argparse.ArgumentTypeError(
+            f"unknown model {name!r}.{nearest(name, ROWS)} Known: {', '.join(ROWS)}"
+        )
+    return name
+
+
+def fields_given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields that the user set, checked to be the model's.
+
+    Raises
+    ------
+    ValueError
+        For a flag that the chosen model does not have.
+    """
+    own = params_of(ROWS[arguments.model])
+    every = {name for row in ROWS.values() for name in params_of(row)}
+    given = {k: v for k, v in vars(arguments).items() if k in every}
+    for name in given:
+        if name not in own:
+            having = [m for m, row in ROWS.items() if name in params_of(row)]
+            raise ValueError(
+                f"--{name.replace('_', '-')} is no setting of {arguments.model}; it belongs to "
+                f"{', '.join(having)}."
+            )
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
