@@ -24,8 +24,11 @@ from isthmus.data import load
 
 COMMON = {"n_components": 1000, "hidden": (), "random_state": 0, "progress": "lines"}
 MODELS = {
-    "plain": (Autoencoder, {}),
-    "denoising": (DenoisingAutoencoder, {"corruption": "masking", "corruption_level": 0.25}),
+    "plain": (Autoencoder, {"activation": "relu"}),
+    "denoising": (
+        DenoisingAutoencoder,
+        {"activation": "relu", "corruption": "masking", "corruption_level": 0.25},
+    ),
     "contractive": (ContractiveAutoencoder, {"penalty_weight": 0.1, "activation": "sigmoid"}),
     "sparse": (SparseAutoencoder, {"penalty": "l1", "penalty_weight": 0.05}),
     "k-sparse": (SparseAutoencoder, {"activation": "topk", "n_active": 25, "penalty_weight": 0.0}),

@@ -128,7 +128,9 @@ def build_model(
     )
     encoder, decoder = _networks(row, shapes)
     prior = None if row.prior is None else PRIORS[row.prior](row, shapes, likelihood)
-    return LatentVariableModel(encoder, decoder, posterior, p_of_x, prior, log_unit)
+    return LatentVariableModel(
+        encoder, decoder, posterior, p_of_x, prior, log_unit, row.missing == "ignore"
+    )
 
 
 def split_names(likelihood: str) -> str | tuple[str, ...]:

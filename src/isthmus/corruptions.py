@@ -77,16 +77,18 @@ class SaltAndPepper:
         """Return the corrupted copy of x (n, *features)."""
         hit = _chosen(x, self.share, generator)
         salt = _uniform(x, generator) < 0.5
-        return torch.where(hit, torch.where(salt, x.amax(), x.amin()), x)
+        highest, lowest = x.nan_to_num(-torch.inf).amax(), x.nan_to_num(torch.inf).amin()
+        return torch.where(hit, torch.where(salt, highest, lowest), x)
 
 
 @dataclass(frozen=True)
 class Binarize:
-    """Draw each value of [0, 1] as 0 or 1."""
+    """Draw each value of [0, 1] as 0 or 1; NaN stay."""
 
     def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Return the drawn copy of x (n, *features)."""
-        return torch.bernoulli(x, generator=generator)
+        drawn = torch.bernoulli(x.nan_to_num(0.0), generator=generator)
+        return torch.where(x.isnan(), x, drawn)
 
 
 def _check_share(name: str, share: float) -> None:

@@ -33,6 +33,9 @@ class LatentVariableModel(nn.Module):
     log_unit : Tensor, optional
         Logarithm of the scale by which the data were divided before they came here, for all
         features or each: log-likelihoods then are densities of the data as they were.
+    missing : bool
+        Whether NaN in x are missing values: the encoder sees 0 there, and log-likelihoods are
+        of the observed features.
 
     Examples
     --------
@@ -58,8 +61,10 @@ class LatentVariableModel(nn.Module):
         likelihood: Family,
         prior: Prior | None = None,
         log_unit: Tensor | None = None,
+        missing: bool = False,
     ) -> None:
         super().__init__()
+        self.missing = missing
         self.encoder, self.decoder = encoder, decoder
         self.posterior, self.likelihood, self.prior = posterior, likelihood, prior
         self.log_unit: Tensor | None
@@ -68,6 +73,8 @@ class LatentVariableModel(nn.Module):
     def encode(self, x: Tensor, c: Tensor | None = None) -> Distribution:
         """Return q(z | x, c) for x (n, *features)."""
         x = self.likelihood.embed(x)
+        if self.missing:
+            x = x.nan_to_num(0.0)
         return self.posterior(self.encoder(x) if c is None else self.encoder(x, c))
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:
@@ -88,6 +95,8 @@ class LatentVariableModel(nn.Module):
 
         p is what `decode` returned for z (*batch, n_components); the result is (*batch,).
         """
+        if self.missing and observed is None:
+            observed, x = ~x.isnan(), x.nan_to_num(0.0)
         values = p.log_prob(x)  # (*batch, *features)
         if self.log_unit is not None:
             values = values - self.log_unit

@@ -130,6 +130,7 @@ def _each_by_itself(step: Pass) -> bool:
     """Whether each z_j comes of numbers of its own, and the network sees x as it is."""
     model = step.model
     as_it_is = type(model.likelihood).embed is Family.embed
+    as_it_is = as_it_is and not model.missing
     return as_it_is and isinstance(model.posterior, PointMass | NormalFamily)
 
 

@@ -129,15 +129,31 @@ class Parts(Training):
         "of real numbers.",
         choices=("auto", "standard", "global", "none"),
     )
+    missing: str = param(
+        "refuse",
+        "What to do with missing values (NaN): refuse them, or leave them out of the likelihood, "
+        "so that the model learns from what was observed; the encoder sees the mean in their "
+        "place.",
+        choices=("refuse", "ignore"),
+    )
 
 
 @row
-class Autoencoder(Parts):
+class PointCode(Parts):
+    """A code that is one point, with a function on it."""
+
+    activation: str = param(  # type: ignore[misc]
+        "identity", "Function on the code.", choices=("identity", "relu", "sigmoid", "tanh")
+    )
+
+
+@row
+class Autoencoder(PointCode):
     """Point-mass code, nothing but reconstruction."""
 
 
 @row
-class DenoisingAutoencoder(Parts):
+class DenoisingAutoencoder(PointCode):
     """Reconstruct the clean row from a corrupted one."""
 
     corruption: str = param(  # type: ignore[misc]
@@ -203,14 +219,11 @@ class SparseAutoencoder(Parts):
 
 
 @row
-class ContractiveAutoencoder(Parts):
+class ContractiveAutoencoder(PointCode):
     """Penalise the Jacobian of the encoder."""
 
     penalty: ClassVar[str] = "contractive"
     penalty_weight: float = param(0.1, "Weight of the squared Jacobian norm.", minimum=0)
-    activation: str = param(  # type: ignore[misc]
-        "identity", "Function on the code.", choices=("identity", "relu", "sigmoid", "tanh")
-    )
 
 
 @row

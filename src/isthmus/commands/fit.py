@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train(estimator: LatentEstimator, data: Dataset, folder: Path, quiet: bool) -> int:
-    check_finite(data.X, data.feature_names)  # while rows still have their own numbers
+    check_finite(data.X, data.feature_names, estimator.missing == "ignore")  # while rows still have their own numbers
     train, X_test, y_test = _hold_out(data, estimator.random_state or 0)
     if not quiet:
         _say(_opening(estimator, train, len(X_test)), *data.notes)

@@ -22,6 +22,7 @@ from isthmus.estimators.border import (
     Scaler,
     as_float32,
     chunk_rows,
+    filled,
     float_type,
     in_chunks,
     read,
@@ -119,7 +120,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         ----------
         X : array-like (n, features), or array (n, height, width), (n, channels, height, width) \
 or (n, channels, time)
-            Real numbers, or bytes that stand for [0, 1].
+            Real numbers, or bytes that stand for [0, 1]; with NaN where ``missing="ignore"``.
         y : array-like (n,) or (n, columns), optional
             Labels, for conditional models; others ignore it.
         callbacks : sequence of Callback
@@ -198,14 +199,15 @@ or (n, channels, time)
         self.fitted_params_ = self.get_params(deep=False)
         generator = self._generator()
         X = read(self, X, reset=True)
-        self.likelihood_ = resolve_likelihood(self.likelihood, X)
+        observed = filled(X)
+        self.likelihood_ = resolve_likelihood(self.likelihood, observed)
         if self.binarize and self.likelihood_ != "bernoulli":
             raise ValueError(
                 "binarize draws values of [0, 1] as 0 or 1: it needs likelihood 'bernoulli', not "
                 f"{self.likelihood_!r}. Use binarize=False."
             )
         X = as_data(self.likelihood_, X)
-        make_likelihood(split_names(self.likelihood_), self.feature_shape_).check(X)
+        make_likelihood(split_names(self.likelihood_), self.feature_shape_).check(observed)
         self.scaling_ = resolve_scaling(self.scaling, self.likelihood_, X)
         self.scaler_ = Scaler.fit(X, self.scaling_).only(real_columns(self.likelihood_))
         self.context_ = self._learn_context(y, len(X))
@@ -218,9 +220,10 @@ or (n, channels, time)
         """Let parts that begin as data begin so: pseudo-inputs of a prior, a dictionary."""
         order = torch.randperm(len(rows), generator=generator, device=generator.device).cpu()
         if isinstance(self.model_.prior, VampPrior):
-            self.model_.prior.start_from(rows[order[: self.prior_modes]][0])
+            self.model_.prior.start_from(rows[order[: self.prior_modes]][0].nan_to_num(0.0))
         if is_dictionary(self, self.model_):
-            start_sparse(self.model_, rows[order[:DICTIONARY_ROWS]][0].to(generator.device))
+            some = rows[order[:DICTIONARY_ROWS]][0].nan_to_num(0.0)
+            start_sparse(self.model_, some.to(generator.device))
 
     def make_model(self, generator: torch.Generator) -> None:
         """Make `model_` with new weights, for the shape and parts that were learned."""
@@ -240,7 +243,7 @@ or (n, channels, time)
 
     def _rows(self, X: Any, y: Any) -> Rows:
         X = as_data(self.likelihood_, read(self, X, reset=False))
-        self.model_.likelihood.check(X)
+        self.model_.likelihood.check(filled(X))
         return self._as_rows(X, y)
 
     def _as_rows(self, X: Array, y: Any) -> Rows:
@@ -330,14 +333,15 @@ or (n, channels, time)
         """Return the two halves of the bound for each row, in nats, each (n,).
 
         By ten draws of z that depend on the row's content alone: the numbers repeat, and
-        each row's sampling error is its own. Densities are those of X in its own units.
+        each row's sampling error is its own. Densities are those of X in its own units, and of
+        the observed values where some are missing.
 
         References
         ----------
         Fixing a broken ELBO (Alemi, Poole, Fischer, Dillon, Saurous, Murphy, 2018).
         """
         X, c = self._enter(X, condition)
-        self.model_.likelihood.check(X)
+        self.model_.likelihood.check(filled(X))
         model = self.model_
         samples = SCORE_SAMPLES if model.prior is not None else 1
 
@@ -420,7 +424,7 @@ or (n, channels, time)
         For own computations with `model_`; bytes stay bytes until `isthmus.training.to_unit`.
         """
         X, c = self._enter(X, condition)
-        self.model_.likelihood.check(X)
+        self.model_.likelihood.check(filled(X))
         x = torch.from_numpy(np.require(self.scaler_.to_model(X), requirements=["C", "W"]))
         context = None if c is None else torch.from_numpy(c).to(self._device)
         return x.to(self._device), context
@@ -503,5 +507,6 @@ or (n, channels, time)
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self.conditional
+        tags.input_tags.allow_nan = self.missing == "ignore"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

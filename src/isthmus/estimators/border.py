@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from sklearn.utils.validation import _check_feature_names, validate_data
 
-__all__ = ["Scaler", "check_finite", "chunk_rows", "float_type", "in_chunks", "read", "row_noise"]
+__all__ = [
+    "Scaler",
+    "check_finite",
+    "chunk_rows",
+    "filled",
+    "float_type",
+    "in_chunks",
+    "read",
+    "row_noise",
+]
 
 Array = NDArray[Any]
 SCAN = 4096  # rows looked at in one go
@@ -46,7 +55,9 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Array:
         shape = (X.shape[1],) if reset else estimator.feature_shape_
     X = X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
     X = X.astype(X.dtype.newbyteorder("="), copy=False)
-    check_finite(X, getattr(estimator, "feature_names_in_", None))
+    names = getattr(estimator, "feature_names_in_", None)
+    missing = estimator.missing == "ignore" if reset else estimator.model_.missing
+    check_finite(X, names, missing)
     if reset:
         estimator.feature_shape_ = shape
     return X.reshape(len(X), *shape)
@@ -70,12 +81,15 @@ def _check_stack(estimator: Any, X: Array, *, reset: bool) -> None:
         )
 
 
-def check_finite(X: Array, names: Sequence[str] | Array | None = None) -> None:
-    """Raise a ValueError that says where the first NaN or infinity is."""
+def check_finite(
+    X: Array, names: Sequence[str] | Array | None = None, missing: bool = False
+) -> None:
+    """Raise a ValueError that says where the first NaN or infinity is; NaN may be `missing`."""
     if X.dtype == np.uint8:
         return
     for start in range(0, len(X), SCAN):
-        finite = np.isfinite(X[start : start + SCAN])
+        part = X[start : start + SCAN]
+        finite = ~np.isinf(part) if missing else np.isfinite(part)
         if not finite.all():
             row, *place = np.argwhere(~finite)[0].tolist()
             where: Any = place[0] if len(place) == 1 else tuple(place)
@@ -85,8 +99,21 @@ def check_finite(X: Array, names: Sequence[str] | Array | None = None) -> None:
             value = "NaN" if np.isnan(X[(start + row, *place)]) else "infinity"
             raise ValueError(
                 f"Input X contains {value}: the first at row {start + row}, feature "
-                f"{where}{label}. Fill or drop missing values (NaN, inf) first."
+                f"{where}{label}. Fill or drop missing values (NaN, inf) first"
+                + (", or learn around them: missing='ignore'." if value == "NaN" else ".")
             )
+
+
+def filled(X: Array) -> Array:
+    """Return X with each NaN replaced by a value that the same feature has elsewhere.
+
+    For looking at data as a whole: its range, its categories, whether a likelihood allows it.
+    """
+    gaps = np.isnan(X) if X.dtype.kind == "f" else np.zeros(0, bool)
+    if not gaps.any():
+        return X
+    first = np.take_along_axis(X, gaps.argmin(0, keepdims=True), 0)
+    return np.where(gaps, np.nan_to_num(first), X)
 
 
 @dataclass(frozen=True)
@@ -107,11 +134,11 @@ class Scaler:
         """Learn shift and scale: for each feature ("standard"), for all ("global"), or none."""
         if how == "none":
             return cls(np.zeros(()), np.ones(()))
-        n = len(X) if how == "standard" else X.size
-        collapse = (lambda a: a.sum(0)) if how == "standard" else np.sum
+        axis = 0 if how == "standard" else None
         chunks = [slice(i, i + SCAN) for i in range(0, len(X), SCAN)]
-        shift = sum(collapse(units(X[s])) for s in chunks) / n
-        square = sum(collapse((units(X[s]) - shift) ** 2) for s in chunks) / n
+        n = np.maximum(1, sum(np.sum(~np.isnan(units(X[s])), axis) for s in chunks))
+        shift = sum(np.nansum(units(X[s]), axis) for s in chunks) / n
+        square = sum(np.nansum((units(X[s]) - shift) ** 2, axis) for s in chunks) / n
         scale = np.sqrt(square)
         # A column that varies by rounding alone is constant.
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(shift)

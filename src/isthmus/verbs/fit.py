@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from isthmus.fields import Param, nearest, params_of
@@ -55,16 +56,26 @@ def field_groups() -> dict[str, list[Param]]:
         "training": list(training.values()),
         "every model": [p for name, p in common.items() if name not in training],
     }
-    owners: dict[str, list[str]] = {}
-    params: dict[str, Param] = {}
+    owners: dict[str, dict[str, Param]] = {}
     for model, row in ROWS.items():
         for name, p in params_of(row).items():
             if name not in common:
-                owners.setdefault(name, []).append(model)
-                params.setdefault(name, p)
-    for name, models in owners.items():
-        groups.setdefault("only " + ", ".join(models), []).append(params[name])
+                owners.setdefault(name, {})[model] = p
+    for each in owners.values():
+        groups.setdefault("only " + ", ".join(each), []).append(_merged(each))
     return groups
+
+
+def _merged(each: dict[str, Param]) -> Param:
+    """Return one setting for the models that have one of its name, each by its own words."""
+    words: dict[str, list[str]] = {}
+    for model, p in each.items():
+        words.setdefault(_help(p), []).append(model)
+    first = next(iter(each.values()))
+    if len(words) == 1:
+        return first
+    said = " ".join(f"{', '.join(models).capitalize()}: {text}" for text, models in words.items())
+    return dataclasses.replace(first, help=said, choices=(), default=None)
 
 
 def _add_field(group: Any, p: Param) -> None:
@@ -78,8 +89,12 @@ def _add_field(group: Any, p: Param) -> None:
         options |= {"metavar": "NAME"}
     else:
         options |= {"type": _reader(p), "metavar": {int: "N", float: "X"}.get(p.scalar, "NAME")}
+    group.add_argument(flag, help=_escape(_help(p)), **options)
+
+
+def _help(p: Param) -> str:
     choices = f" One of: {', '.join(p.choices)}." if p.choices else ""
-    group.add_argument(flag, help=_escape(f"{p.help}{choices}{_default(p)}"), **options)
+    return f"{p.help}{choices}{_default(p)}"
 
 
 def _default(p: Param) -> str:
