@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import isthmus
 from isthmus import io
 from isthmus.commands.show import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
+from isthmus.estimators import LatentEstimator
 from isthmus.metrics.evaluation import evaluation
 
 __all__ = ["run"]
 
+SEEN = "the model was trained on most of these rows; on rows it never saw it does worse."
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write; return the exit code."""
-    if arguments.samples < 1:
-        raise ValueError(f"--samples must be at least 1, got {arguments.samples}.")
+    out = Path(arguments.json or Path(arguments.run) / "evaluation.json")
+    _check(arguments)
     estimator = io.load(arguments.run)
+    _check_place(out)
     data = load_data(
         arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
     )
     X, y, factors = _rows(data, arguments)
-    if estimator.conditional and y is None:
-        raise ValueError(f"{arguments.run} is conditional, but {data.name} has no labels.")
+    _check_fit(estimator, y, data, arguments)
     numbers = evaluation(
         estimator,
         X,
@@ -40,11 +46,66 @@ def run(arguments: argparse.Namespace) -> int:
     )
     which = "test rows" if data.X_test is not None else "rows"
     print_table(f"{type(estimator).__name__} on {which} of {data.name}", numbers)
-    out = Path(arguments.json or Path(arguments.run) / "evaluation.json")
-    record = {"data": data.name, "samples": arguments.samples, "numbers": numbers}
-    io.write(out, io.to_json(record).encode())
+    io.write(out, io.to_json(_record(estimator, data, arguments, numbers)).encode())
+    if _trained_on(arguments.run, data):
+        print(f"note: {SEEN}")
     print(f"written to {out}")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Say what is wrong with the flags before any work."""
+    for name, least in (("samples", 1), ("rows", 2), ("random_state", 0)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")
+
+
+def _check_place(out: Path) -> None:
+    if out.is_dir() or not out.parent.is_dir():
+        raise ValueError(f"cannot write {out}: --json names a file in a folder that exists.")
+
+
+def _check_fit(
+    estimator: LatentEstimator, y: Any, data: Dataset, arguments: argparse.Namespace
+) -> None:
+    """Say what was asked for that the model or the data cannot give."""
+    if estimator.conditional and y is None:
+        raise ValueError(
+            f"{arguments.run} is conditional, but {data.name} has no labels (in a table, --label "
+            "names their column)."
+        )
+    asked = {"--annealed": arguments.annealed, "--quality": arguments.quality}
+    for flag, value in asked.items():
+        if value and estimator.prior is None:
+            raise ValueError(
+                f"{flag} is for models with a prior; {type(estimator).__name__} has none."
+            )
+
+
+def _record(
+    estimator: LatentEstimator,
+    data: Dataset,
+    arguments: argparse.Namespace,
+    numbers: dict[str, float],
+) -> dict[str, Any]:
+    """Return what is written: JSON has no infinity and no NaN, they become null."""
+    return {
+        "isthmus": isthmus.__version__,
+        "model": type(estimator).__name__,
+        "data": data.name,
+        "samples": arguments.samples,
+        "random_state": arguments.random_state,
+        "trained_on_these_rows": _trained_on(arguments.run, data),
+        "numbers": {k: v if math.isfinite(v) else None for k, v in numbers.items()},
+    }
+
+
+def _trained_on(folder: str, data: Dataset) -> bool:
+    """Whether the rows measured are those of training: the same bytes, and no test set."""
+    config = json.loads((Path(folder) / "config.json").read_text())
+    same: bool = config["data"].get("sha256") == data.fingerprint["sha256"]
+    return same and data.X_test is None
 
 
 def _rows(data: Dataset, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
@@ -63,11 +124,20 @@ def _rows(data: Dataset, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 
 def _factors(data: Dataset, arguments: argparse.Namespace) -> Any:
+    """Return the factors of a file, or those that data bring."""
     if arguments.factors is None:
         return data.factors
-    factors = np.load(arguments.factors, allow_pickle=False)
-    if factors.ndim != 2 or factors.dtype.kind not in "iu":
+    path = Path(arguments.factors)
+    try:
+        factors = np.load(path, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # NumPy fails in many ways on what is no array
+        raise ValueError(f"--factors: {path} is no .npy file of whole numbers.") from error
+    if not isinstance(factors, np.ndarray) or factors.ndim != 2 or factors.dtype.kind not in "iu":
+        kind = getattr(factors, "dtype", "several arrays"), getattr(factors, "shape", "")
         raise ValueError(
-            f"--factors must be a matrix of whole numbers, got {factors.dtype} {factors.shape}."
+            "--factors must be a matrix of whole numbers (rows, factors), got "
+            f"{' '.join(map(str, kind)).strip()}."
         )
     return factors

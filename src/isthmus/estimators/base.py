@@ -218,12 +218,15 @@ or (n, channels, time)
 
     def _start_parts(self, rows: Rows, generator: torch.Generator) -> None:
         """Let parts that begin as data begin so: pseudo-inputs of a prior, a dictionary."""
-        order = torch.randperm(len(rows), generator=generator, device=generator.device).cpu()
+
+        def some(n: int) -> Tensor:
+            order = torch.randperm(len(rows), generator=generator, device=generator.device)
+            return rows[order[:n].cpu()][0].nan_to_num(0.0).to(generator.device)
+
         if isinstance(self.model_.prior, VampPrior):
-            self.model_.prior.start_from(rows[order[: self.prior_modes]][0].nan_to_num(0.0))
+            self.model_.prior.start_from(some(self.prior_modes))
         if is_dictionary(self, self.model_):
-            some = rows[order[:DICTIONARY_ROWS]][0].nan_to_num(0.0)
-            start_sparse(self.model_, some.to(generator.device))
+            start_sparse(self.model_, some(DICTIONARY_ROWS))
 
     def make_model(self, generator: torch.Generator) -> None:
         """Make `model_` with new weights, for the shape and parts that were learned."""

@@ -1,5 +1,6 @@
 """Numbers to trust: likelihoods, reconstruction, sparsity, disentanglement, sample quality."""
 
+from isthmus.metrics.aggregate import aggregate_posterior_kl
 from isthmus.metrics.annealed import annealed_importance
 from isthmus.metrics.disentanglement import (
     DCI,
@@ -14,7 +15,7 @@ from isthmus.metrics.disentanglement import (
     sap,
 )
 from isthmus.metrics.evaluation import evaluation
-from isthmus.metrics.likelihood import aggregate_posterior_kl, importance_weighted
+from isthmus.metrics.likelihood import importance_weighted
 from isthmus.metrics.reconstruction import (
     bits_per_dimension,
     dice,

@@ -14,16 +14,8 @@ from torch import Generator, Tensor
 
 from isthmus.distributions import draw, per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.metrics.likelihood import (
-    Joint,
-    codes_at_once,
-    finite_sum,
-    log_sums,
-    of_weights,
-    pieces,
-    require,
-    seed_of,
-)
+from isthmus.metrics.joint import Joint, codes_at_once, finite_sum, pieces, require, seed_of
+from isthmus.metrics.likelihood import log_sums, of_weights
 
 __all__ = ["Annealed", "annealed_importance"]
 
@@ -176,15 +168,16 @@ class _Path:
 
     def figures(self, few: Joint, rows: slice, n_chains: int, width: int) -> tuple[Tensor, ...]:
         """Return the four figures of a few rows, from no more chains at once than fit."""
-        sums, taken = few.x.new_full((2, len(few)), -math.inf, dtype=torch.float64), 0.0
+        sums = few.x.new_full((2, len(few)), -math.inf, dtype=torch.float64)
+        taken = sums.new_zeros(len(few))
         for some in pieces(n_chains, max(1, width // len(few))):
             z, energies = _begin(few, self.start, some.stop - some.start, self.generator)
             _check(few, z, energies, rows)
             chains = _Chains(energies, z, self.generator, self.leapfrogs)
             sums = torch.logaddexp(sums, log_sums(self._anneal(chains)))
-            taken = taken + chains.taken.double().sum(0)
+            taken += chains.taken.double().sum(0)
         moves = n_chains * (len(self.temperatures) - 1)
-        return *of_weights(sums, n_chains), torch.as_tensor(taken) / moves
+        return *of_weights(sums, n_chains), taken / moves
 
     def _anneal(self, chains: _Chains) -> Tensor:
         """Return the log-weights at the end, (chains, n)."""
