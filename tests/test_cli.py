@@ -228,3 +228,19 @@ def test_evaluate_says_what_does_not_fit(run, tmp_path, capsys):
     assert "at least 1" in complaint(["evaluate", str(run), "digits", "--samples", "0"], capsys)
     np.save(tmp_path / "other.npy", np.zeros((5, 3)))
     assert "3 features" in complaint(["evaluate", str(run), str(tmp_path / "other.npy")], capsys)
+
+
+def test_a_table_with_gaps_is_fitted_and_evaluated(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 3)).round(3).astype(str)
+    rows[rng.random(rows.shape) < 0.2] = ""
+    table = tmp_path / "gaps.csv"
+    table.write_text("\n".join(["a,b,c", *map(",".join, rows)]))
+    run = ["--epochs", "2", "--n-components", "2", "--out", str(tmp_path / "run")]
+    assert main(["fit", str(table), *run]) == 2
+    assert "missing" in capsys.readouterr().err
+    assert main(["fit", str(table), "--missing", "ignore", *run]) == 0
+    assert f"isthmus evaluate {tmp_path / 'run'} {table}" in capsys.readouterr().out
+    assert main(["evaluate", str(tmp_path / "run"), str(table), "--samples", "20"]) == 0
+    numbers = json.loads((tmp_path / "run" / "evaluation.json").read_text())["numbers"]
+    assert np.isfinite(list(numbers.values())).all()

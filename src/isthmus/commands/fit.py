@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,11 +43,21 @@ def run(arguments: argparse.Namespace) -> int:
     )
     folder = _folder(arguments, data)
     with _claimed(folder):
-        return _train(estimator, data, folder, arguments.quiet)
+        return _train(estimator, data, folder, arguments.quiet, _as_said(arguments))
 
 
-def _train(estimator: LatentEstimator, data: Dataset, folder: Path, quiet: bool) -> int:
-    check_finite(data.X, data.feature_names, estimator.missing == "ignore")  # while rows still have their own numbers
+def _as_said(arguments: argparse.Namespace) -> str:
+    """Return the data as the user named them, for the next command line."""
+    options = {"--data-home": arguments.data_home, "--size": arguments.size}
+    options["--label"] = arguments.label
+    words = [arguments.data, *(str(w) for o, v in options.items() if v is not None for w in (o, v))]
+    return shlex.join(words)
+
+
+def _train(estimator: LatentEstimator, data: Dataset, folder: Path, quiet: bool, said: str) -> int:
+    check_finite(
+        data.X, data.feature_names, estimator.missing == "ignore"
+    )  # while rows still have their own numbers
     train, X_test, y_test = _hold_out(data, estimator.random_state or 0)
     if not quiet:
         _say(_opening(estimator, train, len(X_test)), *data.notes)
@@ -64,7 +75,7 @@ def _train(estimator: LatentEstimator, data: Dataset, folder: Path, quiet: bool)
     io.save(estimator, folder, data.fingerprint, summary)
     page = _report(estimator, folder, data, X_test, y_test, recorder, summary)
     if not quiet:
-        print_summary(estimator, summary, folder, page)
+        print_summary(estimator, summary, folder, page, said)
     return code
 
 

@@ -15,7 +15,7 @@ __all__ = ["number_text", "print_summary", "print_table"]
 
 
 def print_summary(
-    estimator: LatentEstimator, summary: dict[str, Any], folder: Path, page: Path
+    estimator: LatentEstimator, summary: dict[str, Any], folder: Path, page: Path, data: str
 ) -> None:
     """Print the table of a finished run, where it lies and what to do next."""
     print_table(f"{type(estimator).__name__} on held-out rows", summary)
@@ -26,7 +26,7 @@ def print_summary(
     console.print(f"report  {escape(str(page))}\n")
     console.print("next:")
     console.print(f"  isthmus info {escape(str(folder))}")
-    console.print(f"  isthmus evaluate {escape(str(folder))} DATA")
+    console.print(f"  isthmus evaluate {escape(str(folder))} {escape(data)}")
     console.print(f"  python -c \"import isthmus; print(isthmus.load('{escape(str(folder))}'))\"")
 
 

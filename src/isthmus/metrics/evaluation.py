@@ -126,7 +126,9 @@ def evaluation(
         score = estimator.score(X, condition=condition)
         out["log-likelihood at the code (nats)"] = score
         out |= _sparsity(estimator, codes)
-    out |= _rebuilding(estimator, X, estimator.reconstruct(X, condition=condition))
+    rebuilt = estimator.reconstruct(X, condition=condition)
+    known = np.where(np.isnan(X), rebuilt, X) if X.dtype.kind == "f" else X
+    out |= _rebuilding(estimator, known, rebuilt)  # what is missing cannot be wrong
     if factors is not None:
         out |= disentanglement_table(codes, factors, random_state=random_state)
     if features is not None and estimator.prior is not None:

@@ -44,6 +44,7 @@ def held_out_summary(
     rate, distortion = estimator.rate_distortion(X_test, condition=condition)
     codes = estimator.transform(X_test, condition=condition)
     error = units(X_test) - units(estimator.reconstruct(X_test, condition=condition))
+    error = np.nan_to_num(error)  # missing values cannot be wrong
     squared = float(np.mean(np.sum(error.reshape(len(error), -1) ** 2, axis=1)))
     out: dict[str, float] = {}
     if estimator.prior is not None:
@@ -62,6 +63,8 @@ def held_out_summary(
 def _pca_error(n_components: int, X: NDArray[Any], X_test: NDArray[Any]) -> float:
     train = units(X[:PCA_ROWS]).reshape(min(len(X), PCA_ROWS), -1)
     test = units(X_test).reshape(len(X_test), -1)
+    middle = np.nan_to_num(np.nanmean(train, 0))
+    train, known = (np.where(np.isnan(a), middle, a) for a in (train, test))
     pca = PCA(min(n_components, *train.shape), random_state=0).fit(train)
-    error = test - pca.inverse_transform(pca.transform(test))
+    error = np.nan_to_num(test - pca.inverse_transform(pca.transform(known)))
     return float(np.mean(np.sum(error**2, axis=1)))
