@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from io import StringIO
 from os import PathLike
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from isthmus.fields import nearest
 
-__all__ = ["read_table"]
+__all__ = ["filled_table", "read_table"]
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _DELIMITERS = "\t;|,"  # the comma last: it also divides decimals where the semicolon divides cells
@@ -79,6 +80,54 @@ def read_table(
     for j, (name, cells) in enumerate(zip(names, columns, strict=True)):
         X[:, j] = _to_numbers(path, name, cells, numbers)
     return X, y, names
+
+
+def filled_table(
+    path: str | PathLike[str], values: np.ndarray, gaps: np.ndarray, label: str | int | None = None
+) -> str:
+    r"""Return the text of a table with some of its cells replaced, the others as they were.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file that `read_table` reads.
+    values, gaps : numpy.ndarray, shape (n_rows, n_features)
+        Numbers, and where they are to be put, for the first rows; rows behind are left out.
+    label : str, int or None, default=None
+        As for `read_table`.
+
+    Returns
+    -------
+    str
+        Comma-separated.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "iris.csv"
+    ...     _ = path.write_text("length,kind,width\n5.10,setosa,3.5\n7.0,versicolor,\n")
+    ...     X, _, _ = read_table(path, label="kind")
+    ...     print(filled_table(path, np.nan_to_num(X, nan=3.2), np.isnan(X), label="kind"))
+    length,kind,width
+    5.10,setosa,3.5
+    7.0,versicolor,3.2
+    <BLANKLINE>
+    """
+    path = Path(path)
+    every = _read_rows(path)
+    names, rows = _split_header(path, every, label)
+    features = list(range(len(names)))
+    if label is not None:
+        features.remove(_find_label(path, names, label))
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows(cells for _, cells in every[: len(every) - len(rows)])
+    for (_, cells), value, gap in zip(rows, values, gaps, strict=False):
+        for j in np.flatnonzero(gap):
+            cells[features[j]] = repr(float(value[j]))  # the shortest that reads back the same
+        writer.writerow(cells)
+    return text.getvalue()
 
 
 def _read_rows(path: Path) -> list[_Row]:

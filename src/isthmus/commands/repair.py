@@ -1,0 +1,113 @@
+"""``isthmus repair``: a run and data with gaps in, the data without gaps out."""
+
+from __future__ import annotations
+
+import argparse
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.frozen import FrozenEstimator
+
+from isthmus import io
+from isthmus.commands.show import print_table
+from isthmus.data import Dataset
+from isthmus.data import load as load_data
+from isthmus.data.tables import filled_table
+from isthmus.estimators.border import units
+from isthmus.plots import pictures
+from isthmus.uses.imputation import LatentImputer, gaps_of
+
+__all__ = ["run"]
+
+Array = NDArray[Any]
+SHOWN = 10  # rows in the picture
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Repair, write, show; return the exit code."""
+    estimator = io.load(arguments.run)
+    data = load_data(
+        arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
+    )
+    X = (data.X if data.X_test is None else data.X_test)[: arguments.rows]
+    out = _out(arguments, data)
+    imputer = LatentImputer(
+        FrozenEstimator(estimator),
+        method=arguments.method,
+        n_draws=arguments.draws,
+        random_state=arguments.random_state,
+    ).fit(X)
+    mask = None if arguments.mask is None else _mask(Path(arguments.mask), X.shape)
+    gaps = gaps_of(X, mask)
+    if not gaps.any():
+        raise ValueError(f"nothing is missing in {data.name}: leave cells empty, or give --mask.")
+    full, std = imputer.complete(X, mask)
+    _write(out, arguments, data, full, std, gaps)
+    numbers: dict[str, Any] = {
+        "rows": len(X),
+        "rows repaired": int(gaps.reshape(len(X), -1).any(1).sum()),
+        "values filled in": int(gaps.sum()),
+    }
+    if std.any():
+        numbers["their standard deviation, median"] = float(np.median(std[gaps]))
+    print_table(f"{data.name}, repaired by {type(estimator).__name__}", numbers)
+    if X.ndim in (3, 4):
+        rows = np.flatnonzero(gaps.reshape(len(X), -1).any(1))[:SHOWN]
+        page = out.with_suffix(".png")
+        _draw(units(full[rows]), gaps[rows], std[rows] / (255 if X.dtype == np.uint8 else 1), page)
+        print(f"picture at {page}")
+    print(f"written to {out}")
+    return 0
+
+
+def _out(arguments: argparse.Namespace, data: Dataset) -> Path:
+    table = data.feature_names is not None
+    suffix = ".csv" if table else ".npz"
+    out = Path(arguments.out or Path(arguments.run) / f"{data.name}-repaired{suffix}")
+    if out.suffix.lower() != suffix:
+        raise ValueError(f"--out must end in {suffix} for {data.name}, got {out.name!r}.")
+    if out.exists() and not arguments.force:
+        raise ValueError(f"{out} is there already; add --force to replace it.")
+    if not out.parent.is_dir():
+        raise ValueError(f"{out.parent} is no folder; make it first.")
+    return out
+
+
+def _draw(full: Array, gaps: Array, std: Array, page: Path) -> None:
+    """Draw what was given, what was made of it, and where that is uncertain."""
+    middle = 0.5 * (full.min() + full.max())
+    sheet, names = [np.where(gaps, middle, full), full], ["given", "repaired"]
+    if std.any():
+        sheet, names = [*sheet, full.min() + 2 * middle * std / std.max()], [*names, "uncertainty"]
+    labels = [word for name in names for word in [name, *[""] * (len(full) - 1)]]
+    pictures(np.concatenate(sheet), columns=len(full), labels=labels).savefig(page, dpi=150)
+
+
+def _mask(path: Path, shape: tuple[int, ...]) -> Array:
+    if not path.is_file():
+        raise FileNotFoundError(f"--mask {path}: no such file.")
+    try:
+        if path.suffix.lower() == ".npy":
+            mask = np.load(path, allow_pickle=False)
+        else:
+            mask = np.asarray(Image.open(path).convert("L")) > 127
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--mask {path}: expected an .npy file or a picture ({error}).") from None
+    if mask.shape == shape[-2:] and len(shape) == 4:  # all channels alike
+        mask = np.broadcast_to(mask, shape[1:])
+    return np.asarray(mask)
+
+
+def _write(
+    out: Path, arguments: argparse.Namespace, data: Dataset, full: Array, std: Array, gaps: Array
+) -> None:
+    if data.feature_names is None:
+        buffer = BytesIO()
+        np.savez_compressed(buffer, X=full, std=std.astype(np.float32), missing=gaps)
+        io.write(out, buffer.getvalue())
+        return
+    io.write(out, filled_table(arguments.data, full, gaps, arguments.label).encode())

@@ -1,0 +1,375 @@
+"""Filling in what is missing: tables with gaps, pictures with holes."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+from torch import Generator, Tensor
+
+from isthmus.build import split_names
+from isthmus.distributions import draw, per_example
+from isthmus.estimators import VAE
+from isthmus.estimators.base import LatentEstimator
+from isthmus.estimators.border import chunk_rows, filled, read
+from isthmus.estimators.choices import as_data, fresh_seed
+from isthmus.model import LatentVariableModel
+from isthmus.training import to_unit
+
+__all__ = ["Completed", "LatentImputer"]
+
+Array = NDArray[Any]
+METHODS = ("auto", "decode", "optimize", "sample")
+PASSES = 20  # through encoder and decoder, of "decode"
+STEPS, STEP_SIZE = 300, 0.05  # of "optimize"
+BURN_IN = 20  # draws thrown away, of "sample"
+
+
+class Completed(NamedTuple):
+    """Rows with nothing missing, and the standard deviation of what was filled in; 0 elsewhere."""
+
+    values: Array
+    std: Array
+
+
+class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Fill missing values by what a model of isthmus expects there, given what was observed.
+
+    Observed values come back untouched, bit for bit.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator or FrozenEstimator of one, optional
+        Cloned and fitted, with its ``missing="ignore"``; a frozen one is used as it is. By
+        default a `VAE` with few components.
+    method : {"auto", "decode", "optimize", "sample"}
+        "decode": encode and decode again and again, the observed values put back each time.
+        "optimize": the code that says the observed values best, by gradient.
+        "sample": draws from p(missing | observed) by Metropolis within Gibbs, for models with a
+        prior, which alone give an uncertainty. "auto" is "sample" where it can be, else
+        "optimize".
+    n_draws : int
+        Draws of "sample" behind the mean and the standard deviation.
+    random_state : int, optional
+        Seed of the draws.
+
+    Attributes
+    ----------
+    estimator_ : LatentEstimator
+        The fitted model.
+
+    References
+    ----------
+    Leveraging the exact likelihood of deep latent variable models (Mattei, Frellsen, 2018).
+    MIWAE: deep generative modelling and imputation of incomplete data sets (Mattei, Frellsen,
+    2019).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> X = load_wine().data
+    >>> holed = X.copy()
+    >>> holed[::3, 2] = np.nan
+    >>> imputer = LatentImputer(VAE(n_components=4, epochs=20, random_state=0), random_state=0)
+    >>> full = imputer.fit_transform(holed)
+    >>> bool(np.isfinite(full).all() and (full[1] == X[1]).all())
+    True
+    """
+
+    estimator_: LatentEstimator
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        method: str = "auto",
+        n_draws: int = 100,
+        random_state: int | None = None,
+    ) -> None:
+        self.estimator, self.method = estimator, method
+        self.n_draws, self.random_state = n_draws, random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit the model to what was observed.
+
+        Parameters
+        ----------
+        X : array-like (n, *features)
+            With NaN where values are missing.
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        self._check()
+        if isinstance(self.estimator, FrozenEstimator):
+            check_is_fitted(self.estimator.estimator)
+            model = self.estimator.estimator
+        else:
+            model = VAE(random_state=0) if self.estimator is None else clone(self.estimator)
+            model.set_params(missing="ignore")
+            model.fit(X)
+        self.estimator_ = model
+        self.n_features_in_ = model.n_features_in_
+        if hasattr(model, "feature_names_in_"):
+            self.feature_names_in_ = model.feature_names_in_
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Return X with its NaN filled in; see `complete`."""
+        return self.complete(X).values
+
+    def complete(self, X: Any, mask: Any = None) -> Completed:
+        """Return X filled in, and how uncertain that is.
+
+        Parameters
+        ----------
+        X : array-like (n, *features)
+        mask : array-like of bool, optional
+            True where a value is to be taken for missing, beside NaN: of X's shape, or that of
+            one example.
+
+        Returns
+        -------
+        Completed
+            In the units of X; the standard deviation is 0 for methods other than "sample".
+
+        Raises
+        ------
+        ValueError
+            For a mask of another shape.
+        """
+        check_is_fitted(self, "estimator_")
+        self._check()
+        values, std, _ = self._run(X, mask, keep=False)
+        return Completed(values, std)
+
+    def draws(self, X: Any, mask: Any = None) -> Array:
+        """Return `n_draws` completions of X from p(missing | observed), (n_draws, *X.shape).
+
+        Raises
+        ------
+        ValueError
+            For a model without a prior.
+        """
+        check_is_fitted(self, "estimator_")
+        if self._method() != "sample":
+            raise ValueError(
+                f"method={self.method!r} of a {type(self.estimator_).__name__} gives one "
+                "completion; draws need a model with a prior and method='sample'."
+            )
+        return self._run(X, mask, keep=True)[2]
+
+    # ------------------------------------------------------------------ inside
+
+    def _run(self, X: Any, mask: Any, keep: bool) -> tuple[Array, Array, Array]:
+        model = self.estimator_
+        X = _read(model, X)
+        gaps = gaps_of(X, mask)
+        whole = 255 if as_data(model.likelihood_, X).dtype == np.uint8 else 1  # bytes are [0, 1]
+        known = np.where(gaps, np.nan, X / whole) if gaps.any() else X
+        seed = fresh_seed() if self.random_state is None else int(self.random_state)
+        generator = Generator(model._device).manual_seed(seed)
+        rows = np.flatnonzero(gaps.reshape(len(X), -1).any(1))
+        out, std = X.copy(), np.zeros(X.shape)
+        every = np.repeat(out[None], self.n_draws, 0) if keep else out[None][:0]
+        for few in np.split(rows, range(0, len(rows), chunk_rows(model.n_features_in_))[1:]):
+            if not len(few):
+                continue
+            hole = _Hole.of(model, known[few], gaps[few])
+            made = self._fill(hole, generator)
+            value, spread = made.summary(split_names(model.likelihood_))
+            where = gaps[few]
+            out[few] = np.where(where, _as(X, whole * _in_units(model, value)), out[few])
+            std[few] = np.where(where, whole * spread * model.scaler_.scale, 0.0)
+            if keep:
+                each = _as(X, whole * _in_units(model, made.drawn))
+                every[:, few] = np.where(where, each, every[:, few])
+        return out, std, every
+
+    def _fill(self, hole: _Hole, generator: Generator) -> _Made:
+        method = self._method()
+        if method == "sample":
+            return hole.sample(self.n_draws, generator)
+        return hole.decode() if method == "decode" else hole.optimize()
+
+    def _method(self) -> str:
+        has_prior = self.estimator_.model_.prior is not None
+        if self.method == "auto":
+            return "sample" if has_prior else "optimize"
+        if self.method == "sample" and not has_prior:
+            raise ValueError(
+                f"method='sample' needs a model with a prior, such as VAE; "
+                f"{type(self.estimator_).__name__} has none: use 'decode' or 'optimize'."
+            )
+        return self.method
+
+    def _check(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}.")
+        if self.n_draws < 1:
+            raise ValueError(f"n_draws must be at least 1, got {self.n_draws!r}.")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _read(model: LatentEstimator, X: Any) -> Array:
+    """Read rows with gaps for a model, whether or not it was trained with some."""
+    lenient = copy.copy(model)
+    lenient.model_ = copy.copy(model.model_)
+    lenient.model_.missing = True
+    return read(lenient, X, reset=False)
+
+
+def gaps_of(X: Array, mask: Any) -> Array:
+    """Return where X has NaN, or a mask is True; a ValueError for a mask of another shape."""
+    gaps = np.isnan(X) if X.dtype.kind == "f" else np.zeros(X.shape, bool)
+    if mask is None:
+        return gaps
+    mask = np.asarray(mask)
+    if mask.shape not in (X.shape, X.shape[1:]) or mask.dtype != bool:
+        raise ValueError(
+            f"mask must hold True and False in the shape {X.shape} of X, or {X.shape[1:]} for "
+            f"all rows; got {mask.dtype} of shape {mask.shape}."
+        )
+    return gaps | mask
+
+
+def _as(X: Array, values: Array) -> Array:
+    """Return values in the type of X."""
+    return (values if X.dtype.kind == "f" else values.round()).astype(X.dtype)
+
+
+def _in_units(model: LatentEstimator, values: Array) -> Array:
+    return model.scaler_.from_model(values.astype(np.float64))
+
+
+@dataclass
+class _Made:
+    """What was made of a few rows: means E[x|z], variances of x|z, and draws, by draw."""
+
+    means: Array
+    variances: Array
+    drawn: Array
+
+    def summary(self, names: str | tuple[str, ...]) -> tuple[Array, Array]:
+        """Return value and standard deviation of every feature, by the law of total variance."""
+        value = self.means.mean(0)
+        variance = self.means.var(0) + self.variances.mean(0)
+        names = (names,) if isinstance(names, str) else names
+        named = np.array([name.startswith("categorical") for name in names])
+        if named.any():
+            value = np.where(named, _most_frequent(self.drawn), value)
+        if len(names) > 1:  # a table's yes and no
+            value = np.where([name == "bernoulli" for name in names], value.round(), value)
+        return value, np.sqrt(variance)
+
+
+def _most_frequent(drawn: Array) -> Array:
+    numbers = np.arange(int(drawn.max()) + 1).reshape(-1, *[1] * drawn.ndim)
+    return (drawn == numbers).sum(1).argmax(0)
+
+
+@dataclass
+class _Hole:
+    """A few rows as the model sees them, x with something in the gaps."""
+
+    model: LatentVariableModel
+    x: Tensor
+    gaps: Tensor
+    grey: bool
+
+    @classmethod
+    def of(cls, estimator: LatentEstimator, X: Array, gaps: Array) -> _Hole:
+        """Read rows; where a model was not trained with gaps, they begin as other rows' values."""
+        whole = filled(X) if X.dtype.kind == "f" else X
+        x, _ = estimator.tensors(whole)
+        x, holes = to_unit(x), torch.from_numpy(gaps).to(x.device)
+        model = estimator.model_
+        start = x.masked_fill(holes, torch.nan if model.missing else 0.0)
+        hole = cls(model, start, holes, estimator.likelihood_ == "bernoulli")
+        with torch.no_grad():
+            hole.x = hole.put(model.reconstruct(model.encode(start).mean))
+        return hole
+
+    def put(self, values: Tensor) -> Tensor:
+        """Return x with values in its gaps."""
+        return torch.where(self.gaps, values, self.x)
+
+    @torch.no_grad()
+    def decode(self) -> _Made:
+        """Encode and decode again and again."""
+        for _ in range(PASSES):
+            self.x = self.put(self.model.reconstruct(self.model.encode(self.x).mean))
+        return self._made([self.model.encode(self.x).mean])
+
+    def optimize(self) -> _Made:
+        """Find the code of the greatest p(observed | z) p(z), from several starts on the way."""
+        with torch.no_grad():
+            z = self.model.encode(self.x).mean
+        z = z.clone().requires_grad_()
+        adam = torch.optim.Adam([z], lr=STEP_SIZE)
+        with torch.enable_grad():
+            for _ in range(STEPS):
+                loss = -self._log_joint(z, ~self.gaps).sum()
+                (z.grad,) = torch.autograd.grad(loss, z)
+                adam.step()
+        with torch.no_grad():
+            return self._made([z.detach()])
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: Generator) -> _Made:
+        """Draw codes and gaps in turn; a code is proposed by q(z | all) and taken by its odds."""
+        z = self.model.encode(self.x).mean
+        kept = []
+        for step in range(BURN_IN + n):
+            q = self.model.encode(self.x)
+            proposed = q.rsample(generator=generator)  # type: ignore[call-arg]
+            odds = self._log_weight(proposed, q) - self._log_weight(z, q)
+            chance = torch.rand(len(odds), generator=generator, device=odds.device)
+            z = torch.where((chance.log() < odds)[:, None], proposed, z)
+            p = self.model.decode(z)
+            # Grey values stand for expectations: drawn as 0 or 1 they would be no such picture.
+            x = self.model.likelihood.center(p) if self.grey else draw(p, generator)
+            self.x = self.put(x.to(self.x.dtype))
+            if step >= BURN_IN:
+                kept.append((z, self.x))
+        made = self._made([z for z, _ in kept])
+        return _Made(made.means, made.variances, np.stack([x.cpu().numpy() for _, x in kept]))
+
+    def _log_weight(self, z: Tensor, q: Any) -> Tensor:
+        return self._log_joint(z, None) - per_example(q.log_prob(z), 1)
+
+    def _log_joint(self, z: Tensor, observed: Tensor | None) -> Tensor:
+        log_p = self.model.log_likelihood(self.model.decode(z), self.x, observed)
+        return log_p if self.model.prior is None else log_p + self.model.log_prior(z)
+
+    def _made(self, codes: list[Tensor]) -> _Made:
+        parts: list[tuple[Array, Array]] = []
+        for z in codes:
+            p = self.model.decode(z)
+            parts.append((self.model.likelihood.center(p).cpu().numpy(), _variance(p, self.grey)))
+        means, variances = (np.stack(each) for each in zip(*parts, strict=True))
+        return _Made(means, variances, means)
+
+
+def _variance(p: Any, grey: bool) -> Array:
+    """Return the variance of x given z; of grey values it is not known, and left out."""
+    if grey:
+        return np.zeros(())
+    try:
+        return p.variance.cpu().numpy()
+    except NotImplementedError:  # of a mixed table
+        return np.zeros(())

@@ -1,0 +1,87 @@
+"""``isthmus repair`` as a user types it."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from isthmus.cli import main
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("repair")
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=120)
+    columns = np.column_stack([a, 2 * a, rng.normal(size=120)])
+    cells = [[f"{v:.3f}0" for v in row] for row in columns]
+    for i in range(0, 120, 4):
+        cells[i][i % 3] = ""
+    lines = [["a", "kind", "b", "c"], *([x, "k", y, z] for x, y, z in cells)]
+    (folder / "t.csv").write_text("\n".join(";".join(line) for line in lines))
+    fit = ["fit", str(folder / "t.csv"), "--label", "kind", "--missing", "ignore", "--quiet"]
+    assert main([*fit, "--epochs", "3", "--out", str(folder / "run")]) == 0
+    return folder
+
+
+def repair(folder, *words):
+    return main(["repair", str(folder / "run"), str(folder / "t.csv"), "--label", "kind", *words])
+
+
+def test_only_empty_cells_change(table):
+    out = table / "full.csv"
+    assert repair(table, "--out", str(out), "--draws", "5") == 0
+    before = [line.split(";") for line in (table / "t.csv").read_text().splitlines()]
+    after = list(csv.reader(out.read_text().splitlines()))
+    assert len(before) == len(after)
+    for old, new in zip(before, after, strict=True):
+        assert all(
+            n == o or (o == "" and np.isfinite(float(n))) for o, n in zip(old, new, strict=True)
+        )
+        assert "" not in new
+
+
+def test_what_is_there_is_not_written_over(table, capsys):
+    out = table / "mine.csv"
+    out.write_text("mine")
+    assert repair(table, "--out", str(out)) == 2
+    assert "--force" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert repair(table, "--out", str(out), "--force", "--draws", "2") == 0
+
+
+def test_pictures_are_repaired_where_a_mask_says(tmp_path):
+    mask = np.zeros((8, 8), bool)
+    mask[4:] = True
+    np.save(tmp_path / "mask.npy", mask)
+    run = str(tmp_path / "run")
+    assert main(["fit", "digits", "--epochs", "1", "--quiet", "--out", run]) == 0
+    words = ["--mask", str(tmp_path / "mask.npy"), "--rows", "5", "--draws", "2"]
+    assert main(["repair", run, "digits", *words]) == 0
+    with np.load(tmp_path / "run" / "digits-repaired.npz") as made:
+        assert made["X"].shape == made["std"].shape == (5, 8, 8)
+        assert made["missing"][:, 4:].all()
+        assert not made["std"][:, :4].any()
+    assert (tmp_path / "run" / "digits-repaired.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--mask", "none.npy"], "no such file"),
+        (["--out", "x.txt"], "must end in .csv"),
+        (["--draws", "0"], "n_draws must be at least 1"),
+        (["--out", "nowhere/x.csv"], "is no folder"),
+    ],
+)
+def test_a_mistake_is_one_line(table, capsys, words, says):
+    assert repair(table, *words) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_a_mask_of_another_shape_is_one_line(table, capsys):
+    np.save(table / "wrong.npy", np.zeros((2, 2), bool))
+    assert repair(table, "--mask", str(table / "wrong.npy")) == 2
+    assert "mask must hold True and False in the shape" in capsys.readouterr().err

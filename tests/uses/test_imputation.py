@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import isthmus
+from isthmus.uses.imputation import LatentImputer
+
+FAST = {"n_components": 3, "hidden": (16,), "epochs": 5, "random_state": 0}
+RNG = np.random.default_rng(0)
+LOADINGS = np.random.default_rng(1).normal(size=(2, 6))
+TABLE = 10 + 3 * (RNG.normal(size=(800, 2)) @ LOADINGS + 0.3 * RNG.normal(size=(800, 6)))
+GAPS = RNG.random(TABLE.shape) < 0.3
+HOLED = np.where(GAPS, np.nan, TABLE)
+DIGITS = load_digits().images[:300] / 16
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A linear-Gaussian model: what is missing has a known normal distribution."""
+    return isthmus.VAE(
+        n_components=2, hidden=(), epochs=200, learning_rate=1e-2, random_state=0
+    ).fit(TABLE)
+
+
+def exact(model, row, gaps):
+    """Return mean and standard deviation of the missing values of one row, in closed form."""
+    import torch
+
+    layer, scaler = model.model_.decoder.layers[0], model.scaler_
+    weight = layer.weight.detach().double().numpy() * np.reshape(scaler.scale, (-1, 1))
+    mean = layer.bias.detach().double().numpy() * scaler.scale + scaler.shift
+    noise = model.model_.decode(torch.zeros(1, 2)).scale.detach().double().numpy()[0]
+    covariance = weight @ weight.T + np.diag((noise * scaler.scale) ** 2)
+    k = ~gaps
+    gain = covariance[np.ix_(gaps, k)] @ np.linalg.inv(covariance[np.ix_(k, k)])
+    rest = covariance[np.ix_(gaps, gaps)] - gain @ covariance[np.ix_(k, gaps)]
+    return mean[gaps] + gain @ (row[k] - mean[k]), np.sqrt(np.diag(rest))
+
+
+def test_the_draws_have_the_exact_mean_and_deviation(linear):
+    rows, gaps = TABLE[:12], GAPS[:12]
+    imputer = LatentImputer(FrozenEstimator(linear), n_draws=1500, random_state=0).fit(TABLE)
+    found = imputer.complete(rows, mask=gaps)
+    for i in range(12):
+        if gaps[i].any() and not gaps[i].all():
+            mean, deviation = exact(linear, rows[i], gaps[i])
+            np.testing.assert_allclose(found.values[i][gaps[i]], mean, atol=0.25 * deviation.max())
+            np.testing.assert_allclose(found.std[i][gaps[i]], deviation, rtol=0.2)
+
+
+def test_single_draws_are_as_wide_as_the_deviation(linear):
+    imputer = LatentImputer(FrozenEstimator(linear), n_draws=400, random_state=0).fit(TABLE)
+    each = imputer.draws(TABLE[:5], mask=GAPS[:5])
+    assert each.shape == (400, 5, 6)
+    found = imputer.complete(TABLE[:5], mask=GAPS[:5])
+    np.testing.assert_allclose(each.mean(0)[GAPS[:5]], found.values[GAPS[:5]], rtol=0.1)
+    np.testing.assert_allclose(each.std(0)[GAPS[:5]], found.std[GAPS[:5]], rtol=0.25)
+
+
+def test_the_best_code_of_a_linear_model_is_the_exact_mean(linear):
+    imputer = LatentImputer(FrozenEstimator(linear), method="optimize").fit(TABLE)
+    found = imputer.complete(TABLE[:12], mask=GAPS[:12]).values
+    for i in range(12):
+        if GAPS[i].any():
+            mean, deviation = exact(linear, TABLE[i], GAPS[i])
+            np.testing.assert_allclose(found[i][GAPS[i]], mean, atol=0.02 * deviation.max())
+
+
+@pytest.mark.parametrize("method", ["auto", "decode", "optimize", "sample"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_observed_values_come_back_bit_for_bit(method, dtype):
+    holed = HOLED.astype(dtype)
+    imputer = LatentImputer(isthmus.VAE(**FAST), method=method, n_draws=5, random_state=0)
+    full = imputer.fit_transform(holed)
+    assert full.dtype == dtype
+    assert np.isfinite(full).all()
+    assert full[~GAPS].tobytes() == holed[~GAPS].tobytes()
+
+
+@pytest.mark.parametrize("method", ["decode", "optimize", "sample"])
+def test_it_is_better_than_the_mean(method):
+    settings = FAST | {"epochs": 150, "n_components": 2}
+    imputer = LatentImputer(isthmus.VAE(**settings), method=method, n_draws=50, random_state=0)
+    error = np.abs(imputer.fit_transform(HOLED) - TABLE)[GAPS].mean()
+    assert error < 0.6 * np.abs(np.nanmean(HOLED, 0) - TABLE)[GAPS].mean()
+
+
+def test_pictures_and_bytes():
+    pictures = (255 * DIGITS).round().astype(np.uint8)
+    mask = np.zeros((8, 8), bool)
+    mask[4:] = True
+    imputer = LatentImputer(FrozenEstimator(isthmus.VAE(**FAST).fit(pictures)), random_state=0)
+    full = imputer.fit(pictures).complete(pictures, mask).values
+    assert full.dtype == np.uint8
+    assert full.shape == pictures.shape
+    np.testing.assert_array_equal(full[:, :4], pictures[:, :4])
+    assert full[:, 4:].std() > 1
+
+
+def test_a_mixed_table_gets_categories_and_yes_or_no():
+    table = np.column_stack(
+        [RNG.normal(size=300), RNG.random(300) < 0.4, RNG.integers(0, 3, 300)]
+    ).astype(float)
+    holed = np.where(RNG.random(table.shape) < 0.2, np.nan, table)
+    model = isthmus.VAE(likelihood="gaussian, bernoulli, categorical", **FAST)
+    full = LatentImputer(model, n_draws=20, random_state=0).fit_transform(holed)
+    assert set(full[:, 1]) <= {0.0, 1.0}
+    assert set(full[:, 2]) <= {0.0, 1.0, 2.0}
+
+
+def test_nothing_missing_is_returned_as_it_is():
+    imputer = LatentImputer(isthmus.VAE(**FAST), random_state=0).fit(TABLE)
+    completed = imputer.complete(TABLE)
+    np.testing.assert_array_equal(completed.values, TABLE)
+    assert not completed.std.any()
+
+
+def test_the_seed_repeats():
+    imputer = LatentImputer(isthmus.VAE(**FAST), n_draws=5, random_state=3).fit(HOLED)
+    np.testing.assert_array_equal(imputer.transform(HOLED), imputer.transform(HOLED))
+
+
+def test_mistakes_are_said():
+    imputer = LatentImputer(isthmus.Autoencoder(**FAST)).fit(HOLED)
+    with pytest.raises(ValueError, match="draws need a model with a prior"):
+        imputer.draws(HOLED)
+    with pytest.raises(ValueError, match="'sample' needs a model with a prior"):
+        imputer.set_params(method="sample").transform(HOLED)
+    with pytest.raises(ValueError, match="method must be one of"):
+        imputer.set_params(method="magic").transform(HOLED)
+    imputer.set_params(method="decode")
+    for mask in (np.zeros((3, 3), bool), np.zeros(TABLE.shape)):
+        with pytest.raises(ValueError, match="mask must hold True and False"):
+            imputer.complete(HOLED, mask)
+
+
+@parametrize_with_checks([LatentImputer(isthmus.VAE(**FAST), n_draws=2, random_state=0)])
+def test_it_is_a_scikit_learn_transformer(estimator, check):
+    check(estimator)
