@@ -27,6 +27,7 @@ from isthmus.build import (
     PENALTIES,
     POSTERIORS,
     PRIORS,
+    SIZED,
     build_model,
     build_objective,
 )
@@ -90,7 +91,7 @@ class TestTables:
             (set(POSTERIORS) - {"delta", "sparse"}, VAE, "posterior_family"),  # points: no VAE
             (PRIORS, VAE, "prior"),
             (SCHEDULES, VAE, "beta_schedule"),
-            (BACKBONES, VAE, "backbone"),
+            ({*BACKBONES, *SIZED}, VAE, "backbone"),
             (NONLINEARITIES, VAE, "nonlinearity"),
             (CORRUPTIONS, DenoisingAutoencoder, "corruption"),
             (ACTIVATIONS, ContractiveAutoencoder, "activation"),

@@ -29,9 +29,11 @@ from isthmus.objective import Objective
 from isthmus.penalties import Contractive, KLSparsity, Penalty
 from isthmus.posteriors import FlowFamily, FullNormalFamily
 from isthmus.priors import FlowPrior, MixtureOfNormals, Prior, StandardNormal, VampPrior
+from isthmus.pyramids import Pyramid
 from isthmus.rows import Parts
 from isthmus.schedules import SCHEDULES
 from isthmus.sparse import SPARSE_POINTS, sparsity_penalties
+from isthmus.spectral import Spectral
 
 __all__ = [
     "BACKBONES",
@@ -39,6 +41,7 @@ __all__ = [
     "PENALTIES",
     "POSTERIORS",
     "PRIORS",
+    "SIZED",
     "build_model",
     "build_objective",
 ]
@@ -76,6 +79,9 @@ BACKBONES: dict[str, Callable[..., tuple[torch.nn.Module, torch.nn.Module]]] = {
     "resnet": resnet,
     "conv1d": conv1d,
 }
+
+#: Backbones whose code has a size of its own, which the shape of an example tells.
+SIZED: dict[str, Any] = {"pyramid": Pyramid(), "spectral": Spectral()}
 
 PENALTIES: dict[str, Callable[[Any], tuple[Penalty, ...]]] = {
     "l1": lambda row: sparsity_penalties(row, code_activation(row)),
@@ -115,11 +121,12 @@ def build_model(
     >>> model.encode(torch.zeros(3, 4, 4)).mean.shape
     torch.Size([3, 2])
     """
-    posterior = POSTERIORS[row.posterior_family]((row.n_components,), code_activation(row), row)
+    n_components = code_size(row, features)
+    posterior = POSTERIORS[row.posterior_family]((n_components,), code_activation(row), row)
     p_of_x = make_likelihood(split_names(likelihood), features)
     shapes = Shapes(
         features,
-        row.n_components,
+        n_components,
         posterior.n_outputs,
         p_of_x.n_outputs,
         n_context,
@@ -131,6 +138,22 @@ def build_model(
     return LatentVariableModel(
         encoder, decoder, posterior, p_of_x, prior, log_unit, row.missing == "ignore"
     )
+
+
+def code_size(row: Parts, features: Shape) -> int:
+    """Return the numbers in a code: the field, but for backbones with a size of their own.
+
+    Examples
+    --------
+    >>> from isthmus.rows import Autoencoder
+    >>> code_size(Autoencoder(n_components=5), (8, 8))
+    5
+    >>> code_size(Autoencoder(backbone="pyramid"), (8, 8))
+    672
+    """
+    backbone = SIZED.get(row.backbone) if isinstance(row.backbone, str) else row.backbone
+    own = getattr(backbone, "n_components", None)
+    return own(features) if own else row.n_components
 
 
 def split_names(likelihood: str) -> str | tuple[str, ...]:
@@ -232,6 +255,8 @@ def code_activation(row: Parts) -> str:
 def _networks(row: Parts, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:
     if callable(row.backbone):
         return _checked(row.backbone(shapes), shapes)
+    if row.backbone in SIZED:
+        return SIZED[row.backbone](shapes)
     options = {"kernel_size": row.kernel_size} if row.backbone == "conv1d" else {}
     return BACKBONES[row.backbone](shapes, row.hidden, row.nonlinearity, row.dropout, **options)
 

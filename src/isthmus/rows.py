@@ -99,8 +99,9 @@ class Parts(Training):
     backbone: str | Callable[..., Any] = param(
         "mlp",
         "Networks: dense, gated dense, convolutional or residual (pictures), or along the last "
-        "axis (signals); from Python also a function that makes your own.",
-        choices=("mlp", "gated", "conv", "resnet", "conv1d"),
+        "axis (signals); for cleaning, with a code of their own size, 'pyramid' (pictures) and "
+        "'spectral' (sound); from Python also a function that makes your own.",
+        choices=("mlp", "gated", "conv", "resnet", "conv1d", "pyramid", "spectral"),
     )
     kernel_size: int = param(
         9, "Width of the kernels of backbone 'conv1d', odd; long ones go by FFT.", minimum=1

@@ -170,11 +170,16 @@ def _hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:
     """Return training data, and rows for the summary: a test set, or a tenth drawn at random."""
     if data.X_test is not None:
         return data, data.X_test, data.y_test
-    n = len(data.X)
-    order = np.random.default_rng(seed).permutation(n)
-    held, kept = np.split(order, [min(max(1, int(HELD_OUT * n)), n // 2)])
-    held.sort()
-    kept.sort()
+    groups = np.arange(len(data.X)) if data.groups is None else data.groups
+    names = np.unique(groups)
+    n = len(names)
+    if n < 2:  # one sound: its end
+        names = groups = np.arange(len(data.X))
+        n = len(names)
+    order = np.random.default_rng(seed).permutation(names)
+    held_names = order[: min(max(1, int(HELD_OUT * n)), n // 2)]
+    is_held = np.isin(groups, held_names)
+    held, kept = np.flatnonzero(is_held), np.flatnonzero(~is_held)
     y, y_test = (None, None) if data.y is None else (data.y[kept], data.y[held])
     return replace(data, X=data.X[kept], y=y), data.X[held], y_test
 

@@ -14,6 +14,7 @@ import numpy as np
 from isthmus.data import sprites
 from isthmus.data.idx import read_idx
 from isthmus.data.images import read_image_folder
+from isthmus.data.sounds import is_sound_folder, read_sound_folder
 from isthmus.data.tables import read_table
 from isthmus.fields import nearest
 
@@ -30,6 +31,7 @@ _TABLES = (".csv", ".tsv")
 _DATA_KEYS = ("X", "x", "data")
 _LABEL_KEYS = ("y", "labels", "label")
 _N_SPRITES = 10_000
+SOUND_WINDOW = 4096  # samples
 _CHUNK_BYTES = 2**24
 
 
@@ -53,6 +55,10 @@ class Dataset:
         The samples and labels of the set's own test split.
     notes : tuple of str
         Remarks of one line to tell the user.
+    groups : numpy.ndarray of int, shape (n_samples,), or None
+        Samples of one group overlap, such as windows of one sound: they are held out together.
+    rate : int or None
+        Samples a second of sounds, in hertz.
 
     Examples
     --------
@@ -69,6 +75,8 @@ class Dataset:
     X_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
+    rate: int | None = None
 
     @property
     def fingerprint(self) -> dict[str, object]:
@@ -81,7 +89,7 @@ class Dataset:
             "shape": list(self.X.shape),
             "dtype": self.X.dtype.str,
             "sha256": digest.hexdigest(),
-        }
+        } | ({"rate": self.rate} if self.rate else {})
 
 
 def _chunks(X: np.ndarray) -> Iterator[np.ndarray]:
@@ -123,12 +131,14 @@ def load(
         'fashion-mnist' (uint8, from files under `data_home`), 'sprites' (10,000 rendered
         pictures, always the same, labelled by shape). Or a path: ``.npy``; ``.npz`` with an
         array X, x, data or only one, and labels y, labels or label; ``.csv`` or ``.tsv``; a
-        folder of images. A path that bears a known name is written "./digits".
+        folder of images, or of WAV files, which are cut into windows. A path that bears a known
+        name is written "./digits".
     data_home : str or path-like, default=None
         The folder that holds ``mnist/`` and ``fashion-mnist/``; None stands for the
         environment variable ISTHMUS_DATA.
     size : int or (int, int), default=None
-        Side, or height and width, in pixels, of the images of a folder.
+        Side, or height and width, in pixels, of the images of a folder; or samples in a window
+        of sound, 4096 by default.
     label : str or int, default=None
         The column of a table to keep apart as `y`.
 
@@ -207,6 +217,8 @@ def _plain_or_gz(path: Path) -> Path | None:
 
 
 def _load_path(path: Path, size: int | tuple[int, int] | None, label: str | int | None) -> Dataset:
+    if path.is_dir() and is_sound_folder(path):
+        return _load_sounds(path, size)
     if path.is_dir():
         X, labels, _, notes = read_image_folder(path, size)
         return Dataset(path.resolve().name, X, labels, notes=notes)
@@ -223,6 +235,20 @@ def _load_path(path: Path, size: int | tuple[int, int] | None, label: str | int 
         X, y = _load_numpy(path)
         return Dataset(path.stem, X, y)
     raise ValueError(f"{path}: expected .npy, .npz, .csv, .tsv or a folder of images; convert it.")
+
+
+def _load_sounds(path: Path, size: int | tuple[int, int] | None) -> Dataset:
+    if isinstance(size, tuple):
+        raise ValueError(f"size of a folder of sounds is samples a window, one number; got {size}.")
+    sounds = read_sound_folder(path, size or SOUND_WINDOW)
+    return Dataset(
+        path.resolve().name,
+        sounds.X,
+        sounds.labels,
+        notes=sounds.notes,
+        groups=sounds.files,
+        rate=sounds.rate,
+    )
 
 
 def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-__all__ = ["FORMATS", "read_image_folder"]
+__all__ = ["FORMATS", "opened", "read_image_folder", "to_rgb"]
 
 FORMATS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 # No other decoder may see a file, whatever its bytes: the one for EPS runs a program.
@@ -141,8 +141,8 @@ def _read(files: list[Path], shape: tuple[int, int]) -> tuple[np.ndarray, int]:
     X = np.empty((len(files), *shape, 3), dtype=np.uint8)
     grey, n_resized = True, 0
     for row, file in zip(X, files, strict=True):
-        with _opened(file) as image:
-            image = _to_rgb(ImageOps.exif_transpose(image))
+        with opened(file) as image:
+            image = to_rgb(ImageOps.exif_transpose(image))
             if image.size != shape[::-1]:
                 n_resized += 1
                 image = ImageOps.pad(image, shape[::-1], Image.Resampling.LANCZOS, color=_WHITE)
@@ -153,14 +153,14 @@ def _read(files: list[Path], shape: tuple[int, int]) -> tuple[np.ndarray, int]:
 
 def _shape_of(file: Path) -> tuple[int, int]:
     """Return the height and width of an image once it is upright."""
-    with _opened(file) as image:
+    with opened(file) as image:
         turned = image.getexif().get(0x0112, 1) != 1
         width, height = ImageOps.exif_transpose(image).size if turned else image.size
     return height, width
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
+def opened(file: Path) -> Iterator[Image.Image]:
     """Open an image, and name the file in whatever error comes of it."""
     try:
         with warnings.catch_warnings():
@@ -180,7 +180,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Lay an image of any mode on white and convert it to red, green and blue."""
     if image.mode.startswith(("I", "F")):
         return _from_16_bits(image).convert("RGB")

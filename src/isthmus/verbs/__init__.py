@@ -7,4 +7,4 @@ Nothing heavy is imported here, so that ``isthmus --help`` answers at once. To a
 
 __all__ = ["VERBS"]
 
-VERBS = ("fit", "info", "evaluate", "repair")
+VERBS = ("fit", "info", "evaluate", "repair", "denoise")

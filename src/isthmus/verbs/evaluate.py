@@ -29,7 +29,9 @@ def add(commands: Any) -> None:
         "--rows", type=int, metavar="N", help="measure on N rows drawn at random, not on all"
     )
     evaluate.add_argument(
-        "--annealed", action="store_true", help="annealed importance sampling on 100 rows drawn at random"
+        "--annealed",
+        action="store_true",
+        help="annealed importance sampling on 100 rows drawn at random",
     )
     evaluate.add_argument(
         "--quality",

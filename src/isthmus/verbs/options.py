@@ -14,5 +14,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where mnist and fashion-mnist lie (default: the environment's ISTHMUS_DATA)",
     )
-    parser.add_argument("--size", type=int, metavar="N", help="make pictures N x N")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="make pictures N x N; windows of sound N samples"
+    )
     parser.add_argument("--label", metavar="COLUMN", help="the column of a table that is a label")

@@ -1,0 +1,185 @@
+"""``isthmus denoise``: a run and noisy files in, clean files out."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from sklearn.frozen import FrozenEstimator
+
+from isthmus import io
+from isthmus.data.images import FORMATS, opened, to_rgb
+from isthmus.data.waves import Sound, Windows, read_wav, wav_bytes
+from isthmus.estimators import LatentEstimator
+from isthmus.uses.denoising import Denoiser, denoise_sound
+
+__all__ = ["run"]
+
+SOUNDS = (".wav", ".wave")
+WRITTEN = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+AS_PNG = (".gif", ".webp")  # of few colours, or lossy: the result is written as PNG
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Clean each file, write it, say so; return the exit code."""
+    Windows((1,), arguments.overlap)  # a share out of bounds is said before any work
+    if arguments.rate is not None and arguments.rate < 1:
+        raise ValueError(f"--rate must be at least 1 hertz, got {arguments.rate}.")
+    sources = [Path(file) for file in arguments.files]
+    targets = _targets(sources, arguments.out, arguments.force)
+    estimator = io.load(arguments.run)
+    rate = arguments.rate or (io.read_config(Path(arguments.run)).get("data") or {}).get("rate")
+    for source, target in zip(sources, targets, strict=True):
+        if source.suffix.lower() in SOUNDS:
+            content, said = _sound(estimator, source, rate, arguments.overlap)
+        else:
+            content, said = _picture(estimator, source, target, arguments)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        io.write(target, content)
+        print(f"{source} -> {target}: {said}")
+    return 0
+
+
+# ------------------------------------------------------------------------ names
+
+
+def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
+    """Return where each result goes; a one-line error where it may not."""
+    for source in sources:
+        if not source.is_file():
+            raise ValueError(f"{source}: there is no such file; check the name.")
+        if source.suffix.lower() not in (*SOUNDS, *FORMATS):
+            known = ", ".join(sorted(ext[1:] for ext in (*SOUNDS, *FORMATS)))
+            raise ValueError(f"{source}: expected a picture or a WAV file ({known}); convert it.")
+    targets = [_target(source, out, len(sources)) for source in sources]
+    twice = [path for path, count in Counter(targets).items() if count > 1]
+    if twice:
+        raise ValueError(f"two files would be written to {twice[0]}; denoise them one by one.")
+    for target in targets:
+        if target.resolve() in [source.resolve() for source in sources]:
+            raise ValueError(f"{target} is itself to be denoised; name another --out.")
+        if target.is_dir():
+            raise ValueError(f"{target} is a folder; name another --out.")
+        if target.exists() and not force:
+            raise ValueError(f"{target} is there already; add --force to replace it.")
+    return targets
+
+
+def _target(source: Path, out: str | None, n_sources: int) -> Path:
+    suffix = ".png" if source.suffix.lower() in AS_PNG else source.suffix
+    if out is None:
+        return source.with_name(f"{source.stem}-denoised{suffix}")
+    folder = Path(out)
+    is_file = folder.suffix.lower() in (*SOUNDS, *FORMATS) and not folder.is_dir()
+    if not is_file:
+        return folder / f"{source.stem}{suffix}"
+    if n_sources > 1:
+        raise ValueError(f"--out {out} names one file, but there are {n_sources}: name a folder.")
+    if folder.suffix.lower() in AS_PNG or (
+        (folder.suffix.lower() in SOUNDS) != (suffix.lower() in SOUNDS)
+    ):
+        raise ValueError(f"--out {out}: the result of {source} is written as {suffix}.")
+    return folder
+
+
+# ------------------------------------------------------------------------ sound
+
+
+def _sound(
+    estimator: LatentEstimator, source: Path, rate: int | None, overlap: float
+) -> tuple[bytes, str]:
+    noisy = read_wav(source)
+    try:
+        samples = denoise_sound(estimator, noisy.samples, noisy.rate, rate, overlap=overlap)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    content, n_cut = wav_bytes(Sound(samples, noisy.rate, noisy.kind))
+    return content, "; ".join([_described(noisy), *_remarks(noisy, rate, n_cut)])
+
+
+def _described(sound: Sound) -> str:
+    channels, time = sound.samples.shape
+    return (
+        f"{time / sound.rate:.2f} s, {sound.rate} Hz, {channels} channel{'s' * (channels > 1)}, "
+        f"{sound.kind[1:]} bits"
+    )
+
+
+def _remarks(sound: Sound, rate: int | None, n_cut: int) -> list[str]:
+    remarks = []
+    if rate is None:
+        remarks.append("the run has no sample rate on record, the file's was taken (see --rate)")
+    elif rate != sound.rate:
+        lost = f", what is above {rate // 2} Hz is gone" if rate < sound.rate else ""
+        remarks.append(f"resampled to the run's {rate} Hz and back{lost}")
+    if n_cut:
+        remarks.append(f"{n_cut} samples were too loud for the file and cut off")
+    return remarks
+
+
+# --------------------------------------------------------------------- pictures
+
+
+def _picture(
+    estimator: LatentEstimator, source: Path, target: Path, arguments: argparse.Namespace
+) -> tuple[bytes, str]:
+    channels, *sides = _picture_shape(estimator, source, arguments.run)
+    with opened(source) as image:
+        transparent = image.has_transparency_data
+        upright = ImageOps.exif_transpose(image)
+        pixels = np.moveaxis(np.asarray(to_rgb(upright)), -1, 0)  # (3, height, width)
+    if not arguments.patches and list(pixels.shape[1:]) != sides:
+        raise ValueError(
+            f"{source}: expected {sides[0]} x {sides[1]} pixels (height x width) as {arguments.run}"
+            f" learned from, got {pixels.shape[1]} x {pixels.shape[2]}; resize it, or add "
+            "--patches if the run was fitted on patches of pictures."
+        )
+    patch_size = tuple(sides) if arguments.patches else None
+    denoiser = Denoiser(
+        FrozenEstimator(estimator), patch_size=patch_size, overlap=arguments.overlap
+    )
+    cleaned = _cleaned(denoiser, pixels, estimator.feature_shape_, channels)
+    said = f"{pixels.shape[1]} x {pixels.shape[2]} pixels, {'grey' if len(cleaned) == 1 else 'RGB'}"
+    return _encoded(cleaned, target), said + "; laid on white" * transparent
+
+
+def _picture_shape(estimator: LatentEstimator, source: Path, run: str) -> tuple[int, ...]:
+    """Return channels, height and width of what the estimator learned from."""
+    shape = estimator.feature_shape_
+    shape = shape if len(shape) == 3 else (1, *shape)
+    if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] == 1:
+        raise ValueError(
+            f"{source}: {run} was fitted on examples of shape {estimator.feature_shape_}, which "
+            "are no pictures; fit a run on pictures."
+        )
+    if np.max(estimator.scaler_.shift) > 1:
+        raise ValueError(
+            f"{source}: {run} was fitted on pixels beyond [0, 1]; fit it on bytes or on [0, 1]."
+        )
+    return shape
+
+
+def _cleaned(
+    denoiser: Denoiser, pixels: NDArray[Any], shape: tuple[int, ...], channels: int
+) -> NDArray[Any]:
+    """Return the cleaned bytes, (1 or 3, height, width); a grey model does each colour."""
+    grey = bool((pixels == pixels[:1]).all())
+    if channels == 3:
+        return denoiser.transform(pixels[None])[0]
+    planes = pixels[:1] if grey else pixels
+    rows = planes[:, None] if len(shape) == 3 else planes
+    return denoiser.transform(rows).reshape(planes.shape)
+
+
+def _encoded(pixels: NDArray[Any], target: Path) -> bytes:
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))
+    stream = BytesIO()
+    form = WRITTEN.get(target.suffix.lower(), "PNG")
+    image.save(stream, format=form, **({"quality": 95} if form == "JPEG" else {}))
+    return stream.getvalue()

@@ -1,0 +1,138 @@
+"""A backbone that gates the short-time spectrum: for cleaning sound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.backbones import Shapes
+
+__all__ = ["Spectral"]
+
+
+@dataclass(frozen=True)
+class Spectral:
+    """A backbone for sound: the code is the window's spectrogram, each bin weighed by a gate.
+
+    The encoder takes the short-time Fourier transform and learns, from its log-magnitudes and
+    those of the frames around, how much of each bin is signal; the decoder is the inverse
+    transform. Trained to rebuild clean windows from noisy ones, the gates are those that leave
+    the least squared error of the sound itself. A louder input gives a louder output.
+
+    Parameters
+    ----------
+    frame : int, default=256
+        Samples of one frame, even; the next begins a half later.
+    width : int, default=192
+        Channels of the layers.
+    depth : int, default=6
+        Residual layers, each seeing twice as far along time as the one before.
+
+    References
+    ----------
+    Phase-sensitive and recognition-boosted speech separation using deep recurrent neural
+    networks (Erdogan, Hershey, Watanabe, Le Roux, 2015).
+    Conv-TasNet: surpassing ideal time-frequency magnitude masking for speech separation (Luo,
+    Mesgarani, 2019).
+
+    Examples
+    --------
+    >>> spectral = Spectral(frame=64, width=8, depth=2)
+    >>> n = spectral.n_components((1, 512))
+    >>> encoder, decoder = spectral(Shapes((1, 512), n))
+    >>> decoder(encoder(torch.randn(3, 1, 512))).shape
+    torch.Size([3, 1, 512])
+    """
+
+    frame: int = 256
+    width: int = 192
+    depth: int = 6
+
+    def n_components(self, features: tuple[int, ...]) -> int:
+        """Return the numbers in the code of a window of that shape."""
+        return 2 * (self.frame // 2 + 1) * (2 * features[-1] // self.frame + 1)
+
+    def __call__(self, shapes: Shapes) -> tuple[nn.Module, nn.Module]:
+        """Make the two networks for windows (time,) or (1, time)."""
+        time = shapes.features[-1]
+        if math.prod(shapes.features) != time or shapes.likelihood_outputs != 1 or shapes.context:
+            raise ValueError(
+                "the spectral backbone is for windows (n, time) or (n, 1, time) of an estimator "
+                f"without labels, with likelihood 'gaussian-fixed' or 'gaussian'; got {shapes}."
+            )
+        if self.frame % 2 or time < self.frame:
+            raise ValueError(
+                f"expected frames of an even length within a window of {time}, got {self.frame}."
+            )
+        if shapes.code != self.n_components(shapes.features) or shapes.posterior_outputs != 1:
+            raise ValueError(
+                f"the spectral backbone codes windows of {time} samples by "
+                f"{self.n_components(shapes.features)} numbers: set n_components to that."
+            )
+        return GatedSpectrum(self), Waveform(self.frame, shapes.features)
+
+
+class GatedSpectrum(nn.Module):
+    """The short-time spectrum of a window, each bin weighed by a learned gate in [0, 1]."""
+
+    window: Tensor
+
+    def __init__(self, choice: Spectral) -> None:
+        super().__init__()
+        self.frame = choice.frame
+        self.register_buffer("window", torch.hann_window(choice.frame), persistent=False)
+        bins, width = choice.frame // 2 + 1, choice.width
+        blocks = [TimeBlock(width, 2**i) for i in range(choice.depth)]
+        self.gate = nn.Sequential(
+            nn.Conv1d(bins, width, 3, padding=1), *blocks, nn.Conv1d(width, bins, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, [1,] time) to (n, numbers of the spectrum)."""
+        x = x.flatten(1)
+        spectrum = torch.stft(
+            x, self.frame, self.frame // 2, window=self.window, return_complex=True
+        )
+        power = torch.view_as_real(spectrum).square().sum(-1)  # (n, bins, frames)
+        floor = 1e-6 * power.mean((1, 2), keepdim=True) + 1e-12
+        level = (power + floor).log()
+        gate = self.gate((level - level.mean((1, 2), keepdim=True)) / 3)
+        return torch.view_as_real(spectrum * gate).flatten(1)
+
+
+class TimeBlock(nn.Module):
+    """x + convolution along time, with gaps between the frames it sees."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(width),
+            nn.SiLU(),
+            nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, frames) to the same shape."""
+        return x + self.layers(x)
+
+
+class Waveform(nn.Module):
+    """The sound of a short-time spectrum."""
+
+    window: Tensor
+
+    def __init__(self, frame: int, features: tuple[int, ...]) -> None:
+        super().__init__()
+        self.frame, self.features = frame, features
+        self.register_buffer("window", torch.hann_window(frame), persistent=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map (n, numbers of the spectrum) to (n, *features)."""
+        spectrum = torch.view_as_complex(z.reshape(len(z), self.frame // 2 + 1, -1, 2))
+        x = torch.istft(
+            spectrum, self.frame, self.frame // 2, window=self.window, length=self.features[-1]
+        )
+        return x.reshape(len(z), *self.features)

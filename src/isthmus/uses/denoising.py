@@ -1,0 +1,454 @@
+"""Cleaning noisy rows, pictures and sound by an autoencoder that was trained on clean ones."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from torch import Generator, Tensor
+
+from isthmus.corruptions import CORRUPTIONS, Corruption
+from isthmus.data.waves import Windows, resample
+from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
+from isthmus.estimators.border import Scaler, check_finite, float_type
+from isthmus.fields import nearest
+from isthmus.training import Callback, Trainer
+
+__all__ = ["AnyOf", "Denoiser", "InUnits", "denoise_sound", "make_corruption"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """A corruption that does to each row one of several, drawn at random.
+
+    Parameters
+    ----------
+    corruptions : tuple of callable
+        Each (x, generator) to the corrupted x of the same shape.
+
+    Examples
+    --------
+    >>> from isthmus.corruptions import Masking
+    >>> x = AnyOf((Masking(0.0), Masking(1.0)))(torch.ones(100, 2), None)
+    >>> sorted(set(x.sum(1).tolist()))
+    [0.0, 2.0]
+    """
+
+    corruptions: tuple[Corruption, ...]
+
+    def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return the corrupted copy of x (n, *features)."""
+        u = torch.rand(len(x), *[1] * (x.ndim - 1), generator=generator, device=x.device)
+        which = (u * len(self.corruptions)).long()
+        out = x
+        for i, corruption in enumerate(self.corruptions):
+            out = torch.where(which == i, corruption(x, generator), out)
+        return out
+
+
+@dataclass(frozen=True)
+class InUnits:
+    """A corruption done in the units of the data to rows that are scaled.
+
+    Parameters
+    ----------
+    corruption : callable
+        (x, generator) to the corrupted x, in the units of the data; of bytes in [0, 1].
+    scaler : Scaler
+        What was done to the rows.
+    """
+
+    corruption: Corruption
+    scaler: Scaler
+
+    def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return the corrupted copy of x (n, *features), scaled as x is."""
+        if self.scaler.identity:
+            return self.corruption(x, generator)
+        shift = torch.from_numpy(self.scaler.shift).to(x)
+        scale = torch.from_numpy(self.scaler.scale).to(x)
+        return (self.corruption(x * scale + shift, generator) - shift) / scale
+
+
+class _Corrupt(Callback):
+    """Put a corruption in the place of the objective's own."""
+
+    def __init__(self, corruption: Corruption) -> None:
+        self.corruption = corruption
+
+    def on_start(self, trainer: Trainer, rows: Any) -> None:
+        """Exchange it before the first step."""
+        scaler = trainer.settings.scaler_  # type: ignore[attr-defined]  # it is the estimator
+        corruption = InUnits(self.corruption, scaler)
+        trainer.objective = replace(trainer.objective, corruption=corruption)
+
+
+class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Learn from clean rows, pictures or sounds to clean noisy ones.
+
+    `fit` trains a copy of an autoencoder to rebuild clean examples from corrupted ones;
+    `transform` returns what it makes of noisy examples, in their own shape and units. It does
+    best where the corruption is like the noise to come.
+
+    Parameters
+    ----------
+    estimator : estimator of isthmus, default=None
+        Copied and trained; None is ``DenoisingAutoencoder()``. One that is trained already is
+        taken as it is inside ``sklearn.frozen.FrozenEstimator``, and needs no `fit` here.
+    corruption : str, callable, sequence of these, or None, default=None
+        "gaussian", "masking", "salt-and-pepper", or (x, generator) to the corrupted x; of
+        several each row gets one, drawn anew each time. None leaves the estimator its own.
+    level : float or sequence of float, default=None
+        For each corruption by name: the standard deviation in units of the data (bytes count
+        as [0, 1]), or the share of features hit. None is 0.3.
+    patch_size : int or tuple of int, default=None
+        Work by overlapping patches: sizes along the last axes, an int along the last alone.
+        Then `transform` takes pictures or signals of any size.
+    overlap : float, default=0.5
+        Share of a patch that the next one also covers. More is smoother and slower.
+    n_patches : int, default=20000
+        Patches to train on, drawn at random from the pictures or signals.
+    random_state : int, default=None
+        Seed of that draw. Training has its own, in the estimator.
+
+    Attributes
+    ----------
+    estimator_ : estimator of isthmus
+        The trained autoencoder.
+    feature_shape_ : tuple of int
+        Shape of one example.
+    n_features_in_ : int
+        Numbers in one example.
+
+    Raises
+    ------
+    ValueError
+        From `fit` and `transform`: settings or data that do not fit; nothing is changed.
+
+    References
+    ----------
+    Extracting and composing robust features with denoising autoencoders (Vincent, Larochelle,
+    Bengio, Manzagol, 2008).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from isthmus import DenoisingAutoencoder
+    >>> X = (load_digits().images / 16).astype(np.float32)
+    >>> noisy = X + np.random.default_rng(0).normal(0, 0.3, X.shape).astype(np.float32)
+    >>> denoiser = Denoiser(
+    ...     DenoisingAutoencoder(n_components=32, epochs=10, random_state=0),
+    ...     corruption="gaussian",
+    ...     level=0.3,
+    ... ).fit(X)
+    >>> cleaned = denoiser.transform(noisy)
+    >>> cleaned.shape, bool(((cleaned - X) ** 2).mean() < 0.5 * ((noisy - X) ** 2).mean())
+    ((1797, 8, 8), True)
+    """
+
+    estimator_: LatentEstimator
+    feature_shape_: tuple[int, ...]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        corruption: Any = None,
+        level: Any = None,
+        patch_size: int | tuple[int, ...] | None = None,
+        overlap: float = 0.5,
+        n_patches: int = 20_000,
+        random_state: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.corruption = corruption
+        self.level = level
+        self.patch_size = patch_size
+        self.overlap = overlap
+        self.n_patches = n_patches
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on clean examples.
+
+        Parameters
+        ----------
+        X : array-like (n, features), or array (n, height, width), (n, channels, height, width), \
+(n, time) or (n, channels, time)
+            Real numbers, or bytes that stand for [0, 1].
+        y : array-like (n,), optional
+            Labels, where the estimator is conditional.
+
+        Returns
+        -------
+        self
+        """
+        new = copy.copy(self)
+        corruption = make_corruption(self.corruption, self.level)
+        windows = self._windows()
+        X = new._read(X, reset=True)
+        if isinstance(self.estimator, FrozenEstimator):
+            new.estimator_ = _checked(self.estimator)
+            self._check_frozen(X.shape[1:], windows)
+        else:
+            new.estimator_ = _checked(
+                DenoisingAutoencoder() if self.estimator is None else clone(self.estimator)
+            )
+            callbacks = [] if corruption is None else [_Corrupt(corruption)]
+            if windows is not None:
+                X, y = self._patches(X, windows), None
+            _fit_code(new.estimator_, X.shape[1:])
+            new.estimator_.fit(X, y, callbacks=callbacks)
+        self.__dict__ = new.__dict__
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Return the cleaned examples.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            With `patch_size` the patched axes may have any length.
+
+        Returns
+        -------
+        ndarray of the shape of X
+            Floats as X has them; bytes for bytes, rounded.
+        """
+        check_is_fitted(self)
+        windows = self._windows()
+        if windows is None:
+            X = self._read(X, reset=False)
+            cleaned = self._model.reconstruct(X).reshape(X.shape)
+        else:
+            X = self._read_any_size(X, windows)
+            cleaned = windows.apply(self._model.reconstruct, X)
+        if X.dtype == np.uint8:
+            return np.rint(np.clip(cleaned, 0, 1) * 255).astype(np.uint8)
+        return cleaned.astype(float_type(X) if X.dtype.kind == "f" else np.float64, copy=False)
+
+    # ------------------------------------------------------------------ inside
+
+    def _read(self, X: Any, *, reset: bool, size_matters: bool = True) -> Array:
+        """Return X as an array; its numbers are checked by the estimator."""
+        if getattr(X, "ndim", 2) > 2:
+            X = np.asarray(X)
+            if reset:
+                self.n_features_in_ = math.prod(X.shape[1:])
+        elif size_matters:
+            X = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
+        else:
+            X = check_array(X, dtype="numeric", ensure_all_finite=False)
+        if reset:
+            self.feature_shape_ = X.shape[1:]
+        return X
+
+    @property
+    def _model(self) -> LatentEstimator:
+        return self.estimator_ if hasattr(self, "estimator_") else self.estimator.estimator
+
+    def _windows(self) -> Windows | None:
+        if self.patch_size is None:
+            return None
+        size = np.atleast_1d(np.asarray(self.patch_size))
+        if size.ndim != 1 or size.dtype.kind not in "iu":
+            raise ValueError(
+                f"patch_size must be whole numbers along the last axes, got {self.patch_size!r}."
+            )
+        return Windows(tuple(size.tolist()), self.overlap)
+
+    def _patches(self, X: Array, windows: Windows) -> Array:
+        """Draw patches from anywhere in the rows."""
+        k = len(windows.size)
+        if not isinstance(self.n_patches, int) or self.n_patches < 2:
+            raise ValueError(f"n_patches must be at least 2, got {self.n_patches!r}.")
+        if X.ndim <= k or any(s > x for s, x in zip(windows.size, X.shape[-k:], strict=True)):
+            raise ValueError(
+                f"patch_size {windows.size} does not fit into examples of shape {X.shape[1:]}."
+            )
+        generator = np.random.default_rng(self.random_state)
+        rows = generator.integers(len(X), size=self.n_patches)
+        room = [x - s + 1 for s, x in zip(windows.size, X.shape[-k:], strict=True)]
+        corners = generator.integers(room, size=(self.n_patches, k))
+        return np.stack(
+            [
+                X[(row, ..., *(slice(c, c + s) for c, s in zip(corner, windows.size, strict=True)))]
+                for row, corner in zip(rows, corners, strict=True)
+            ]
+        )
+
+    def _check_frozen(self, shape: tuple[int, ...], windows: Windows | None) -> None:
+        if self.corruption is not None:
+            raise ValueError(
+                "a frozen estimator is not trained, so that corruption would have no effect: "
+                "leave it out, or give the estimator without FrozenEstimator."
+            )
+        known = self._frozen_shape()
+        k = 0 if windows is None else len(windows.size)
+        if windows is not None and windows.size != known[len(known) - k :]:
+            raise ValueError(
+                f"patch_size is {windows.size}, but the frozen estimator was fitted on examples "
+                f"of shape {known}."
+            )
+        if shape[: len(shape) - k] != known[: len(known) - k]:
+            raise ValueError(
+                f"one example of X has shape {shape}, but the frozen estimator was fitted on "
+                f"examples of shape {known}."
+            )
+
+    def _frozen_shape(self) -> tuple[int, ...]:
+        return self.estimator.estimator.feature_shape_
+
+    def _read_any_size(self, X: Any, windows: Windows) -> Array:
+        X = self._read(X, reset=False, size_matters=False)
+        known, k = self._model.feature_shape_, len(windows.size)
+        if windows.size != known[len(known) - k :]:
+            raise ValueError(
+                f"patch_size is {windows.size}, but the estimator was fitted on examples of shape "
+                f"{known}."
+            )
+        if X.dtype.kind not in "biuf" or X.size == 0:
+            raise ValueError(f"X must hold numbers, got {X.dtype} of shape {X.shape}.")
+        if X.ndim != len(known) + 1 or X.shape[1:-k] != known[:-k]:
+            wanted = ", ".join(["n", *map(str, known[:-k]), *["any"] * k])
+            raise ValueError(f"expected X of shape ({wanted}), got {X.shape}.")
+        check_finite(X)
+        return X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        if hasattr(self, "estimator_"):
+            return True
+        frozen = isinstance(self.estimator, FrozenEstimator)
+        return frozen and hasattr(self.estimator.estimator, "model_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def make_corruption(corruption: Any, level: Any = None) -> Corruption | None:
+    """Return one corruption of names, callables or a sequence of both, with their levels.
+
+    Examples
+    --------
+    >>> make_corruption("masking", 0.5)
+    Masking(share=0.5)
+    """
+    if corruption is None:
+        if level is not None:
+            raise ValueError("level is that of a corruption: name one, such as 'gaussian'.")
+        return None
+    several = isinstance(corruption, Sequence) and not isinstance(corruption, str)
+    kinds = list(corruption) if several else [corruption]
+    levels = list(level) if isinstance(level, Sequence) else [level] * len(kinds)
+    if not kinds or len(levels) != len(kinds):
+        raise ValueError(
+            f"expected one level for each of {len(kinds)} corruptions, got {len(levels)}."
+        )
+    made = tuple(_corruption(kind, amount) for kind, amount in zip(kinds, levels, strict=True))
+    return made[0] if len(made) == 1 else AnyOf(made)
+
+
+def _corruption(kind: Any, level: Any) -> Corruption:
+    if callable(kind):
+        return kind
+    if kind not in CORRUPTIONS:
+        known = ", ".join(map(repr, CORRUPTIONS))
+        raise ValueError(
+            f"corruption must be one of {known}, or a function, got {kind!r}."
+            f"{nearest(kind, CORRUPTIONS)}"
+        )
+    level = 0.3 if level is None else level
+    if isinstance(level, bool) or not isinstance(level, int | float | np.number) or not level >= 0:
+        raise ValueError(f"level must be a number of at least 0, got {level!r}.")
+    return CORRUPTIONS[kind](float(level))
+
+
+def _fit_code(estimator: Any, shape: tuple[int, ...]) -> None:
+    """Give the code the size that the backbone has for it, where it has one of its own."""
+    n_components = getattr(estimator.backbone, "n_components", None)
+    if n_components is not None:
+        estimator.set_params(n_components=n_components(shape))
+
+
+def _checked(estimator: Any) -> Any:
+    inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+    if not hasattr(inner, "reconstruct"):
+        raise ValueError(
+            f"expected an autoencoder of isthmus, got {type(inner).__name__}: it has no "
+            "`reconstruct`."
+        )
+    if isinstance(estimator, FrozenEstimator):
+        check_is_fitted(inner)
+    return inner
+
+
+def denoise_sound(
+    model: LatentEstimator,
+    samples: Array,
+    rate: int,
+    model_rate: int | None = None,
+    *,
+    overlap: float = 0.5,
+) -> Array:
+    """Clean a recording of any length by a model of windows of sound.
+
+    Parameters
+    ----------
+    model : estimator of isthmus
+        Fitted on windows (n, time), or (n, channels, time).
+    samples : ndarray (channels, time)
+        A model of one channel does each by itself.
+    rate : int
+        Of the samples, in hertz.
+    model_rate : int, optional
+        That of the windows which the model learned; the samples are brought to it and back.
+    overlap : float, default=0.5
+        Share of a window that the next one also covers.
+
+    Returns
+    -------
+    ndarray of float64, (channels, time)
+
+    Raises
+    ------
+    ValueError
+        Where the model is not one of sound with so many channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isthmus import Autoencoder
+    >>> t = np.linspace(0, 100, 4000)
+    >>> model = Autoencoder(n_components=4, epochs=2).fit(np.sin(t).reshape(-1, 1, 40))
+    >>> denoise_sound(model, np.sin(t)[None, :3210], rate=8000).shape
+    (1, 3210)
+    """
+    shape = model.feature_shape_
+    channels = shape[0] if len(shape) == 2 else 1
+    if len(shape) > 2 or channels not in (1, len(samples)):
+        raise ValueError(
+            f"the model was fitted on examples of shape {shape}, but sound of {len(samples)} "
+            f"channel(s) needs one of windows (time,), (1, time) or ({len(samples)}, time)."
+        )
+    frozen = Denoiser(FrozenEstimator(model), patch_size=shape[-1:], overlap=overlap)
+    rows = samples.reshape(-1, *([channels] * (len(shape) == 2)), samples.shape[-1])
+    there = resample(rows, rate, model_rate or rate)
+    back = resample(frozen.transform(there), model_rate or rate, rate)
+    length = samples.shape[-1]  # there and back may round up: never fewer
+    return np.asarray(back[..., :length], dtype=np.float64).reshape(samples.shape)

@@ -1,0 +1,446 @@
+import argparse
+import importlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils import estimator_checks as checks
+
+from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder
+from isthmus.commands import denoise
+from isthmus.corruptions import GaussianNoise, Masking
+from isthmus.data.waves import Sound, read_wav, write_wav
+from isthmus.estimators.border import Scaler
+from isthmus.pyramids import Pyramid
+from isthmus.spectral import Spectral
+from isthmus.uses.denoising import AnyOf, Denoiser, InUnits, denoise_sound, make_corruption
+from isthmus.uses.sound import AddedSound
+
+FAST = {"epochs": 2, "hidden": (16,), "n_components": 4, "random_state": 0}
+DIGITS = (load_digits().images / 16).astype(np.float32)
+RNG = np.random.default_rng(0)
+
+
+def squared(a, b):
+    return float(np.mean((np.asarray(a, float) - b) ** 2))
+
+
+class Unchanged(torch.nn.Module):
+    def forward(self, x):
+        return x.flatten(1)
+
+
+def nothing_learned(X):
+    """Return a fitted model whose reconstruction is its input."""
+    n = int(np.prod(X.shape[1:]))
+    model = Autoencoder(
+        n_components=n,
+        backbone=lambda shapes: (Unchanged(), Scaled(n)),
+        likelihood="gaussian",
+        epochs=1,
+        validation_fraction=0,
+        learning_rate=1e-30,
+        random_state=0,
+    )
+    return model.fit(X)
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.one = torch.nn.Parameter(torch.ones(n))
+
+    def forward(self, z):
+        return z * self.one
+
+
+# -------------------------------------------------------------------- contract
+
+
+@checks.parametrize_with_checks([Denoiser(DenoisingAutoencoder(**FAST))])
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.check_set_output_transform_pandas,
+        checks.check_global_output_transform_pandas,
+        checks.check_transformer_get_feature_names_out,
+        checks.check_transformer_get_feature_names_out_pandas,
+        checks.check_n_features_in_after_fitting,
+        checks.check_dataframe_column_names_consistency,
+    ],
+)
+@pytest.mark.filterwarnings("ignore:X (has|does not have)")
+def test_checks_that_check_estimator_leaves_out(check):
+    check("Denoiser", Denoiser(DenoisingAutoencoder(**FAST)))
+
+
+def test_it_works_in_a_pipeline_and_clones_unfitted():
+    X = DIGITS.reshape(-1, 64)[:200]
+    pipeline = make_pipeline(MinMaxScaler(), Denoiser(DenoisingAutoencoder(**FAST))).fit(X)
+    assert pipeline.transform(X).shape == X.shape
+    with pytest.raises(NotFittedError):
+        clone(pipeline[-1]).transform(X)
+
+
+# -------------------------------------------------------------------- cleaning
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    model = DenoisingAutoencoder(n_components=48, epochs=60, hidden=(200,), random_state=0)
+    kinds = ("gaussian", "masking", "salt-and-pepper")
+    return Denoiser(model, corruption=kinds, level=(0.3, 0.5, 0.2)).fit(DIGITS[:1500])
+
+
+def noises():
+    X, rng = DIGITS[1500:], np.random.default_rng(1)
+    hit = rng.random(X.shape)
+    yield X + 0.3 * rng.normal(size=X.shape).astype(np.float32)
+    yield np.where(hit < 0.5, 0, X).astype(np.float32)
+    yield np.where(hit < 0.2, (hit < 0.1).astype(np.float32), X)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_held_out_pictures_come_nearer_to_clean_than_by_components(denoiser, number):
+    clean, noisy = DIGITS[1500:], list(noises())[number]
+    pca = PCA(16).fit(DIGITS[:1500].reshape(-1, 64))
+    flat = pca.inverse_transform(pca.transform(noisy.reshape(-1, 64)))
+    cleaned = denoiser.transform(noisy)
+    assert squared(cleaned, clean) < 0.6 * squared(noisy, clean)
+    assert squared(cleaned, clean) < squared(flat.reshape(clean.shape), clean)
+
+
+def test_bytes_come_back_as_bytes_and_floats_as_they_were(denoiser):
+    noisy = np.clip(next(noises()), 0, 1)
+    cleaned = denoiser.transform(noisy)
+    assert cleaned.dtype == np.float32
+    assert denoiser.transform(noisy.astype(np.float64)).dtype == np.float64
+    assert denoiser.transform((noisy > 0.5).astype(int)).dtype == np.float64
+    as_bytes = np.rint(noisy * 255).astype(np.uint8)
+    out = denoiser.transform(as_bytes)
+    assert out.dtype == np.uint8
+    assert np.abs(out / 255 - denoiser.transform(as_bytes / 255)).max() <= 0.5 / 255 + 1e-6
+    flat = denoiser.transform(noisy.reshape(-1, 64))
+    np.testing.assert_array_equal(flat.reshape(noisy.shape), cleaned)
+
+
+def test_units_of_the_data_are_kept():
+    X = 1000 + 50 * DIGITS[:500].astype(np.float64)
+    model = DenoisingAutoencoder(n_components=16, epochs=20, random_state=0)
+    denoiser = Denoiser(model, corruption="gaussian", level=15.0).fit(X)
+    noisy = X + RNG.normal(0, 15, X.shape)
+    assert squared(denoiser.transform(noisy), X) < 0.6 * 15**2
+
+
+def test_a_corruption_is_done_in_the_units_of_the_data():
+    x = torch.randn(50, 6)
+    scaler = Scaler(np.full(6, 7.0), np.arange(1.0, 7.0))
+    masked = InUnits(Masking(0.5), scaler)(x, torch.Generator().manual_seed(0))
+    zero = torch.from_numpy(-scaler.shift / scaler.scale).float()
+    hit = ~torch.isclose(masked, x, atol=1e-4)
+    assert hit.sum(1).tolist() == [3] * 50
+    torch.testing.assert_close(masked[hit], zero.expand(50, 6)[hit])
+
+
+def test_of_several_corruptions_each_row_gets_one():
+    x = torch.ones(300, 4)
+    kinds = AnyOf((Masking(1.0), lambda x, g: x + 1, lambda x, g: -x))
+    values = kinds(x, torch.Generator().manual_seed(0))
+    assert (values == values[:, :1]).all()
+    counts = [int((values[:, 0] == v).sum()) for v in (0, 2, -1)]
+    assert sum(counts) == 300
+    assert min(counts) > 60
+
+
+def test_names_levels_and_functions_make_corruptions():
+    assert make_corruption(None) is None
+    assert make_corruption("gaussian") == GaussianNoise(0.3)
+    assert make_corruption(("masking", "gaussian"), (0.5, 1)) == AnyOf(
+        (Masking(0.5), GaussianNoise(1.0))
+    )
+    assert make_corruption(torch.add) is torch.add
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"corruption": "gausian"}, "Did you mean 'gaussian'"),
+        ({"corruption": "masking", "level": 2}, "share of features"),
+        ({"corruption": "gaussian", "level": -1}, "at least 0"),
+        ({"corruption": ("gaussian", "masking"), "level": (1,)}, "one level for each"),
+        ({"level": 0.3}, "name one"),
+        ({"estimator": PCA()}, "expected an autoencoder of isthmus, got PCA"),
+        ({"patch_size": 2.5}, "whole numbers"),
+        ({"patch_size": (9, 9)}, "does not fit"),
+        ({"patch_size": (4, 4), "overlap": 1}, "overlap"),
+        ({"patch_size": (4, 4), "n_patches": 1}, "n_patches"),
+    ],
+)
+def test_bad_settings_are_one_clear_line_and_change_nothing(settings, message):
+    denoiser = Denoiser(**{"estimator": DenoisingAutoencoder(**FAST), **settings})
+    before = dict(vars(denoiser))
+    with pytest.raises(ValueError, match=message):
+        denoiser.fit(DIGITS[:20])
+    assert vars(denoiser) == before
+
+
+def test_labels_reach_a_conditional_estimator():
+    model = ConditionalVAE(**FAST)
+    labels = load_digits().target[:100]
+    denoiser = Denoiser(model, corruption="gaussian").fit(DIGITS[:100], labels)
+    assert denoiser.transform(DIGITS[:3]).shape == (3, 8, 8)
+
+
+# ---------------------------------------------------------------------- frozen
+
+
+def test_a_trained_model_is_taken_as_it_is():
+    model = DenoisingAutoencoder(**FAST).fit(DIGITS[:100])
+    expected = model.reconstruct(DIGITS[:5])
+    for denoiser in (
+        Denoiser(FrozenEstimator(model)),
+        Denoiser(FrozenEstimator(model)).fit(DIGITS[:100]),
+    ):
+        np.testing.assert_array_equal(denoiser.transform(DIGITS[:5]), expected)
+        with pytest.raises(ValueError, match="shape"):
+            denoiser.transform(np.zeros((2, 9, 9)))
+
+
+def test_a_frozen_model_cannot_be_given_another_task():
+    frozen = FrozenEstimator(DenoisingAutoencoder(**FAST).fit(DIGITS[:100]))
+    for settings, X, message in (
+        ({"corruption": "gaussian"}, DIGITS, "no effect"),
+        ({"patch_size": (4, 4)}, DIGITS, "patch_size is"),
+        ({}, np.zeros((5, 9, 9)), "fitted on"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Denoiser(frozen, **settings).fit(X)
+    with pytest.raises(NotFittedError):
+        Denoiser(FrozenEstimator(DenoisingAutoencoder(**FAST))).fit(DIGITS)
+
+
+# --------------------------------------------------------------------- patches
+
+
+def test_patches_clean_pictures_of_any_size():
+    y, x = np.mgrid[:64, :64]
+    waves = np.stack([0.5 + 0.4 * np.sin(x / (3 + k) + k) * np.cos(y / 4) for k in range(6)])
+    model = DenoisingAutoencoder(n_components=12, hidden=(64,), epochs=8, random_state=0)
+    denoiser = Denoiser(
+        model, corruption="gaussian", level=0.2, patch_size=(8, 8), n_patches=4000, random_state=0
+    ).fit(waves[:, :48])
+    assert denoiser.feature_shape_ == (48, 64)
+    assert denoiser.estimator_.feature_shape_ == (8, 8)
+    large = np.concatenate([waves[:2], waves[:2, ::-1]], 2)[:, :37]
+    noisy = large + 0.2 * np.random.default_rng(1).normal(size=large.shape)
+    cleaned = denoiser.transform(noisy)
+    assert cleaned.shape == large.shape
+    assert squared(cleaned, large) < 0.3 * squared(noisy, large)
+    assert denoiser.transform(noisy[:, :5, :6]).shape == (2, 5, 6)
+    with pytest.raises(ValueError, match=r"expected X of shape \(n, any, any\)"):
+        denoiser.transform(noisy[0])
+    with pytest.raises(ValueError, match="NaN"):
+        denoiser.transform(np.full((1, 9, 9), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "other"),
+    [((9, 12), (9,), (30,)), ((5, 2, 12), 12, (2, 7)), ((5, 3, 6, 6), (6, 6), (3, 13, 8))],
+)
+def test_a_model_that_changes_nothing_leaves_any_size_as_it_was(shape, patch, other):
+    size = np.atleast_1d(patch)
+    model = nothing_learned(RNG.normal(size=(*shape[: len(shape) - len(size)], *size)))
+    X = RNG.normal(size=(3, *other))
+    out = Denoiser(FrozenEstimator(model), patch_size=patch).transform(X)
+    np.testing.assert_allclose(out, X, atol=1e-6)
+
+
+def test_the_pyramid_codes_pictures_at_several_scales():
+    pyramid = Pyramid((4, 6))
+    X = RNG.random((60, 3, 13, 10)).astype(np.float32)
+    denoiser = Denoiser(
+        DenoisingAutoencoder(backbone=pyramid, epochs=1, random_state=0), corruption="gaussian"
+    ).fit(X)
+    assert denoiser.estimator_.n_components == 4 * 7 * 5 + 6 * 4 * 3
+    assert denoiser.transform(X).shape == X.shape
+
+
+# ----------------------------------------------------------------------- sound
+
+
+@pytest.mark.parametrize("length", [1, 5, 63, 64, 65, 1000])
+@pytest.mark.parametrize("shape", [(64,), (1, 64), (2, 64)])
+def test_sound_of_any_length_is_joined_exactly(shape, length):
+    model = nothing_learned(RNG.normal(size=(5, *shape)))
+    samples = RNG.normal(size=(2, length))
+    np.testing.assert_allclose(denoise_sound(model, samples, 8000), samples, atol=1e-6)
+
+
+def test_sound_of_another_rate_is_brought_to_that_of_the_model_and_back():
+    model = nothing_learned(RNG.normal(size=(5, 1, 64)))
+    t = np.arange(22051) / 22050
+    tone = np.stack([np.sin(2 * np.pi * 300 * t), np.cos(2 * np.pi * 200 * t)])
+    out = denoise_sound(model, tone, 22050, 8000)
+    assert out.shape == tone.shape
+    np.testing.assert_allclose(out[:, 500:-500], tone[:, 500:-500], atol=0.01)
+
+
+def test_sound_of_other_channels_than_the_model_is_refused():
+    model = nothing_learned(RNG.normal(size=(5, 3, 16)))
+    with pytest.raises(ValueError, match=r"fitted on examples of shape \(3, 16\)"):
+        denoise_sound(model, np.zeros((2, 50)), 8000)
+
+
+def test_the_spectral_backbone_takes_noise_off_tones():
+    rng, t = np.random.default_rng(0), np.arange(256) / 8000
+    tones = np.stack([np.sin(2 * np.pi * f * t + p) for f, p in rng.uniform(200, 2000, (300, 2))])
+    noise = AddedSound(rng.normal(size=9000), snr=(0, 10), power=0.5)
+    model = Autoencoder(
+        backbone=Spectral(frame=64, width=16, depth=2), likelihood="gaussian", epochs=8,
+        batch_size=32, learning_rate=5e-3, random_state=0,
+    )  # fmt: skip
+    denoiser = Denoiser(model, corruption=noise).fit(tones[:250, None])
+    noisy = tones[250:] + rng.normal(0, 0.4, (50, 256))
+    cleaned = denoiser.transform(noisy[:, None])[:, 0]
+    assert squared(cleaned, tones[250:]) < 0.4 * squared(noisy, tones[250:])
+
+
+# ---------------------------------------------------------------- command line
+
+
+@pytest.fixture(scope="module")
+def parser():
+    parser = argparse.ArgumentParser()
+    importlib.import_module("isthmus.verbs.denoise").add(parser.add_subparsers())
+    return parser
+
+
+@pytest.fixture
+def command(parser, capsys):
+    def call(*words):
+        code = denoise.run(parser.parse_args(["denoise", *map(str, words)]))
+        assert code == 0
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("runs"), np.random.default_rng(0)
+    DenoisingAutoencoder(**FAST).fit(DIGITS[:100]).save(folder / "grey")
+    DenoisingAutoencoder(**FAST).fit(rng.random((20, 3, 8, 8))).save(folder / "colour")
+    DenoisingAutoencoder(**FAST).fit(rng.normal(0, 0.1, (20, 1, 64))).save(folder / "sound")
+    DenoisingAutoencoder(**FAST).fit(rng.normal(size=(20, 5))).save(folder / "table")
+    return folder
+
+
+def picture(path, mode="L", size=(8, 8)):
+    Image.fromarray((RNG.random((*size[::-1], 3)) * 255).astype(np.uint8)).convert(mode).save(path)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "I;16"])
+@pytest.mark.parametrize("run", ["grey", "colour"])
+def test_pictures_of_every_mode_are_cleaned(run, mode, runs, tmp_path, command):
+    source = picture(tmp_path / "a.png", mode)
+    before = source.read_bytes()
+    said = command(runs / run, source)
+    assert "8 x 8 pixels" in said
+    assert ("laid on white" in said) == (mode in ("RGBA", "LA"))
+    with Image.open(tmp_path / "a-denoised.png") as image:
+        assert image.size == (8, 8)
+    assert source.read_bytes() == before
+
+
+def test_the_command_does_what_the_model_does(runs, tmp_path, command):
+    pixels = np.rint(DIGITS[0] * 255).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    command(runs / "grey", tmp_path / "a.png", "--out", tmp_path / "new" / "b.png")
+    model = DenoisingAutoencoder(**FAST).fit(DIGITS[:100])
+    expected = Denoiser(FrozenEstimator(model)).transform(pixels[None])[0]
+    with Image.open(tmp_path / "new" / "b.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), expected)
+
+
+def test_colours_of_jpegs_are_done_one_by_one_and_patches_take_any_size(runs, tmp_path, command):
+    source = picture(tmp_path / "a.jpg", "RGB", (30, 21))
+    said = command(runs / "grey", source, "--patches", "--out", tmp_path / "out")
+    assert "21 x 30 pixels, RGB" in said
+    with Image.open(tmp_path / "out" / "a.jpg") as image:
+        assert (image.size, image.format, image.mode) == ((30, 21), "JPEG", "RGB")
+
+
+@pytest.mark.parametrize("kind", ["u8", "i16", "i24", "f32"])
+def test_rate_bits_channels_and_length_of_sound_are_kept(kind, runs, tmp_path, command):
+    noisy = Sound(np.round(RNG.uniform(-0.5, 0.5, (2, 777)) * 64) / 128, 44100, kind)
+    write_wav(tmp_path / "a.wav", noisy)
+    said = command(runs / "sound", tmp_path / "a.wav", "--rate", 8000)
+    clean = read_wav(tmp_path / "a-denoised.wav")
+    assert (clean.rate, clean.kind, clean.samples.shape) == (44100, kind, (2, 777))
+    assert "44100 Hz, 2 channels" in said
+    assert "resampled to the run's 8000 Hz and back, what is above 4000 Hz is gone" in said
+
+
+def test_a_rate_that_is_not_on_record_is_said(runs, tmp_path, command):
+    write_wav(tmp_path / "a.wav", Sound(np.zeros((1, 3)), 8000))
+    assert "no sample rate on record" in command(runs / "sound", tmp_path / "a.wav")
+
+
+def test_results_are_replaced_only_by_force(runs, tmp_path, command):
+    source = picture(tmp_path / "a.png")
+    (tmp_path / "a-denoised.png").write_text("mine")
+    with pytest.raises(ValueError, match="add --force"):
+        command(runs / "grey", source)
+    assert (tmp_path / "a-denoised.png").read_text() == "mine"
+    command(runs / "grey", source, "--force")
+    with Image.open(tmp_path / "a-denoised.png") as image:
+        assert image.size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("run", "files", "options", "message"),
+    [
+        ("grey", ["none.png"], [], "no such file"),
+        ("grey", ["a.txt"], [], "expected a picture or a WAV file"),
+        ("grey", ["big.png"], [], r"expected 8 x 8 pixels .* got 9 x 12; resize it, or add"),
+        ("grey", ["a.wav"], [], r"a\.wav: the model was fitted on examples of shape \(8, 8\)"),
+        ("sound", ["a.png"], [], "are no pictures"),
+        ("table", ["a.png"], [], "are no pictures"),
+        ("grey", ["a.png"], ["--out", "a.png", "--force"], "is itself to be denoised"),
+        ("grey", ["a.png", "sub/a.png"], ["--out", "out"], "two files"),
+        ("grey", ["a.png", "a.wav"], ["--out", "b.png"], "name a folder"),
+        ("grey", ["a.png"], ["--out", "b.wav"], "is written as .png"),
+        ("grey", ["a.png"], ["--overlap", "1"], "overlap"),
+        ("sound", ["a.wav"], ["--rate", "0"], "--rate"),
+        ("grey", ["bad.png"], [], "expected an image that can be read"),
+        ("nothing", ["a.png"], [], "holds no saved model"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    run, files, options, message, runs, tmp_path, command, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    for name, size in (("a.png", (8, 8)), ("sub/a.png", (8, 8)), ("big.png", (12, 9))):
+        picture(tmp_path / name, size=size)
+    (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "bad.png").write_text("x")
+    write_wav(tmp_path / "a.wav", Sound(np.zeros((1, 9)), 8000))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        command(runs / run, *files, *options)
+    assert "\n" not in str(error.value)
+    assert sorted(tmp_path.rglob("*")) == before
