@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from isthmus import io
-from isthmus.build import build_objective
+from isthmus.build import build_objective, code_size
 from isthmus.cli import INTERRUPTED
 from isthmus.commands.show import number_text, print_summary
 from isthmus.data import Dataset
@@ -185,9 +185,9 @@ def _hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:
 
 
 def _opening(estimator: LatentEstimator, data: Dataset, n_test: int) -> str:
-    shape = " x ".join(map(str, data.X.shape[1:]))
+    shape, size = " x ".join(map(str, data.X.shape[1:])), code_size(estimator, data.X.shape[1:])
     return (
-        f"{type(estimator).__name__} with {estimator.n_components} components on {data.name}: "
+        f"{type(estimator).__name__} with {size} components on {data.name}: "
         f"{len(data.X):,} rows of {shape}, {n_test:,} held out for the summary, seed "
         f"{estimator.random_state}"
     )
