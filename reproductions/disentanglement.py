@@ -10,13 +10,17 @@ to 256 pictures of the full size, these have 9,400 of 128.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
-from common import command
+from common import command, plain
 
 from isthmus import BetaVAE
 from isthmus.data import sprites
 from isthmus.metrics import disentanglement_table
 
+RUNS = Path(__file__).parent / "runs" / "disentanglement.json"
 SEEDS = (0, 1, 2)
 MODELS = {
     "VAE (beta 1)": {"beta": 1.0},
@@ -40,17 +44,27 @@ def halved(n, random_state):
     return small.round().astype(np.uint8), factors
 
 
+def keep(done):
+    """Write the runs that are done, so that a stopped command goes on after them."""
+    RUNS.parent.mkdir(exist_ok=True)
+    RUNS.write_text(json.dumps(done, indent=1, default=plain) + "\n")
+
+
 def run(arguments):
     epochs = arguments.epochs or 40
     train, _ = halved(30_000, random_state=0)
     test, factors = halved(5_000, random_state=1)
-    table = {}
+    table, done = {}, json.loads(RUNS.read_text()) if RUNS.is_file() else {}
     for name, settings in MODELS.items():
         runs = []
         for seed in SEEDS:
-            model = BetaVAE(epochs=epochs, random_state=seed, **settings, **SETTINGS).fit(train)
-            figures = disentanglement_table(model.transform(test), factors, random_state=0)
-            runs.append(figures | {"ELBO": model.score(test[:1000])})
+            key = json.dumps([name, seed, epochs, settings])
+            if key not in done:
+                model = BetaVAE(epochs=epochs, random_state=seed, **settings, **SETTINGS).fit(train)
+                figures = disentanglement_table(model.transform(test), factors, random_state=0)
+                done[key] = figures | {"ELBO": model.score(test[:1000])}
+                keep(done)
+            runs.append(done[key])
             print(name, seed, runs[-1], flush=True)
         table[name] = {
             key: {"mean": np.mean([r[key] for r in runs]), "std": np.std([r[key] for r in runs])}

@@ -1,9 +1,13 @@
-import math
-
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    kl_divergence,
+)
 
 import isthmus
 from isthmus.bounds import Capacity, Decomposed, Elbo, FreeBits, ImportanceWeighted
@@ -98,15 +102,34 @@ def test_the_three_parts_sum_to_the_kl_at_the_samples():
     torch.testing.assert_close(sum(Decomposed(n_rows=500).parts(step)), kl)
 
 
-def test_the_total_correlation_is_the_estimator_of_the_paper():
+def test_of_all_rows_the_parts_are_those_of_the_exact_mixture():
+    step = one_pass()._replace(z=one_pass().z[0])
+    q = MixtureSameFamily(
+        Categorical(torch.ones(len(X))), Independent(Normal(step.q.loc, step.q.scale), 1)
+    )
+    each = MixtureSameFamily(
+        Categorical(torch.ones(3, len(X))), Normal(step.q.loc.T, step.q.scale.T)
+    )
+    log_q, log_each = q.log_prob(step.z), each.log_prob(step.z).sum(-1)
+    information, correlation, dimensions = Decomposed(len(X)).parts(step)
+    own = step.q.log_prob(step.z).sum(-1)
+    torch.testing.assert_close(information, (own - log_q).mean())
+    torch.testing.assert_close(correlation, (log_q - log_each).mean())
+    prior = Normal(0.0, 1.0).log_prob(step.z).sum(-1)
+    torch.testing.assert_close(dimensions, (log_each - prior).mean())
+
+
+def test_the_total_correlation_is_the_stratified_estimator():
     step = one_pass()._replace(z=one_pass().z[0])
     n, total = len(X), 500
     density = torch.empty(n, n, 3)
     for i in range(n):
         for j in range(n):
             density[i, j] = Normal(step.q.loc[j], step.q.scale[j]).log_prob(step.z[i])
-    joint = density.sum(-1).logsumexp(1) - math.log(n * total)
-    each = (density.logsumexp(1) - math.log(n * total)).sum(-1)
+    share = torch.full((n, n), (total - 1) / (total * (n - 1))).fill_diagonal_(1 / total)
+    torch.testing.assert_close(share.sum(1), torch.ones(n))
+    joint = (share * density.sum(-1).exp()).sum(1).log()
+    each = (share[..., None] * density.exp()).sum(1).log().sum(-1)
     torch.testing.assert_close(Decomposed(total).parts(step)[1], (joint - each).mean())
 
 
@@ -118,7 +141,17 @@ def test_a_decomposed_kl_lowers_total_correlation_more_than_information():
         ).fit(pictures)
         for beta in (1.0, 10.0)
     ]
-    assert all(m.posterior(pictures).mean.var(0).max() > 0.1 for m in fits)
+    parts = []
+    for model in fits:
+        x, _ = model.tensors(pictures)
+        with torch.no_grad():
+            q = model.model_.encode(x)
+            z = q.rsample(generator=torch.Generator().manual_seed(0))
+        step = one_pass()._replace(model=model.model_, q=q, z=z)
+        parts.append(Decomposed(len(x)).parts(step))
+    (information, correlation, _), (less_information, less_correlation, _) = parts
+    assert less_correlation < 0.5 * correlation
+    assert less_information > 0.5 * information
 
 
 def test_schedules_come_to_their_value():

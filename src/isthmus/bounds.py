@@ -130,10 +130,12 @@ class Decomposed:
     """The KL in three weighted parts: mutual information, total correlation, dimensions.
 
     With all weights 1 their sum is the KL in expectation. q(z) is estimated from the batch by
-    minibatch-weighted sampling.
+    stratified sampling: a code's own row counts 1/N, the others of the batch stand for all others.
+    (The usual weights 1/(N M) for all of them shift each part by a constant: of ten dimensions
+    in batches of 128 of 30,000 rows, the total correlation by 136 nats.)
 
     Source: Isolating sources of disentanglement in variational autoencoders (Chen, Li, Grosse,
-    Duvenaud, 2018).
+    Duvenaud, 2018), appendix C.
 
     Parameters
     ----------
@@ -162,15 +164,23 @@ class Decomposed:
         z = step.z.reshape(-1, *step.z.shape[-2:])[0]  # one sample a row, (n, n_components)
         log_q_zx = step.q.log_prob(z).sum(-1)
         pairs = _broadcast(step.q).log_prob(z[:, None])  # (n codes, n posteriors, n_components)
-        log_all = math.log(self.n_rows * len(z))
-        log_q_z = pairs.sum(-1).logsumexp(1) - log_all
-        log_q_each = (pairs.logsumexp(1) - log_all).sum(-1)
+        log_shares = self._log_shares(z)  # (n codes, n posteriors)
+        log_q_z = (pairs.sum(-1) + log_shares).logsumexp(1)
+        log_q_each = (pairs + log_shares[..., None]).logsumexp(1).sum(-1)
         log_p_z = step.model.log_prior(z, step.c)
         return (
             (log_q_zx - log_q_z).mean(),
             (log_q_z - log_q_each).mean(),
             (log_q_each - log_p_z).mean(),
         )
+
+    def _log_shares(self, z: Tensor) -> Tensor:
+        """Return the logarithm of each row's share in q(z), for each code."""
+        n, batch = max(self.n_rows, len(z)), len(z)
+        if batch == 1:
+            return z.new_zeros(1, 1)
+        others = math.log((n - 1) / (n * (batch - 1)))
+        return z.new_full((batch, batch), others).fill_diagonal_(-math.log(n))
 
 
 def _broadcast(q: torch.distributions.Distribution) -> torch.distributions.Distribution:
