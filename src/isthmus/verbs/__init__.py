@@ -7,4 +7,17 @@ Nothing heavy is imported here, so that ``isthmus --help`` answers at once. To a
 
 __all__ = ["VERBS"]
 
-VERBS = ("fit", "info", "evaluate", "repair", "denoise")
+VERBS = (
+    "fit",
+    "info",
+    "evaluate",
+    "detect",
+    "repair",
+    "denoise",
+    "search",
+    "sample",
+    "traverse",
+    "interpolate",
+    "map",
+    "compress",
+)

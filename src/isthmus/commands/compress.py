@@ -1,0 +1,55 @@
+"""``isthmus compress``: data in, a file of quantised codes out; and back."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from isthmus import io
+from isthmus.commands.sheet import check_out, load_rows, save_array, write_figure
+from isthmus.commands.show import print_table
+from isthmus.plots import pictures, reconstructions
+from isthmus.uses.compression import CompressedCodes, LatentCodec, decompress
+
+__all__ = ["run"]
+
+SHOWN, PAIRS = 64, 12  # examples of the sheets
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compress or decompress, say what it costs, draw; return the exit code."""
+    suffix = ".npy" if arguments.decompress else ".npz"
+    default = Path(arguments.run) / ("rows.npy" if arguments.decompress else "codes.npz")
+    out = Path(arguments.out or default)
+    if out.suffix != suffix:
+        raise ValueError(f"--out must end in {suffix}, got {str(out)!r}.")
+    picture = check_out(arguments.picture, out.with_suffix(".png"), "--picture")
+    work = _decompress if arguments.decompress else _compress
+    work(arguments, io.load(arguments.run), out, picture)
+    return 0
+
+
+def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture: Path) -> None:
+    settings = {"bits": arguments.bits, "coding": arguments.coding}
+    codec = LatentCodec.from_fitted(estimator, **settings)
+    data = load_rows(arguments)
+    if arguments.test and data.X_test is None:
+        raise ValueError(f"{data.name} has no test set; leave --test away.")
+    X: Any = data.X_test if arguments.test else data.X
+    packed = codec.fit(data.X).compress(X)
+    report = codec.report(X, packed)
+    on_disk = packed.save(out)
+    report |= {"bytes of the file": on_disk, "bytes a row of the file": on_disk / len(X)}
+    report["bytes of the model, not counted"] = (Path(arguments.run) / io.WEIGHTS).stat().st_size
+    print_table(f"{data.name} as codes of {type(estimator).__name__}", report)
+    print(f"written to {out}")
+    chosen = X[:: max(1, len(X) // PAIRS)][:PAIRS]
+    again = codec.decompress(codec.compress(chosen))
+    write_figure(reconstructions(chosen, again), picture)
+
+
+def _decompress(arguments: argparse.Namespace, estimator: Any, out: Path, picture: Path) -> None:
+    rows = decompress(estimator, CompressedCodes.load(arguments.data))
+    save_array(out, rows)
+    write_figure(pictures(rows[:SHOWN]), picture)

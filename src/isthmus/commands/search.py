@@ -1,0 +1,119 @@
+"""``isthmus search``: a query in, the nearest rows and a contact sheet of them out."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import io
+from isthmus.commands.sheet import (
+    beside_sheet,
+    check_out,
+    load_rows,
+    read_queries,
+    short,
+    write_figure,
+)
+from isthmus.data import Dataset
+from isthmus.uses.search import INDEX, LatentIndex, model_digest, read_record
+
+__all__ = ["run"]
+
+MOST = 40  # queries of one sheet
+SHORT = 3  # letters of a label that fits beside the distance
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Find, print, draw; return the exit code."""
+    folder = Path(arguments.run)
+    out = check_out(arguments.out, folder / "search.png")
+    estimator = io.load(folder)
+    record = _record(folder)
+    again = _as_before(arguments, record)
+    data = load_rows(again)
+    queries = read_queries(arguments.query, data, estimator.feature_shape_)
+    k = _checked_k(arguments.n_neighbors, len(data.X), len(queries.X))
+    index = _index(again, estimator, data, record)
+    distances, rows = index.kneighbors(queries.X, k + 1)  # one more: a row finds itself
+    kept = [_others(r, own)[:k] for r, own in zip(rows, queries.rows, strict=True)]
+    found = np.stack([r[i] for r, i in zip(rows, kept, strict=True)])
+    apart = np.stack([d[i] for d, i in zip(distances, kept, strict=True)])
+    for name, numbers, far in zip(queries.names, found, apart, strict=True):
+        print(f"{name}: " + ", ".join(map(_line, numbers, far, _labels(data, numbers))))
+    notes = [
+        [_note(d, label) for d, label in zip(far, _labels(data, numbers), strict=True)]
+        for numbers, far in zip(found, apart, strict=True)
+    ]
+    heading = "Query, and the nearest by code: label and distance, nearest first"
+    results = np.asarray(data.X[found])
+    write_figure(beside_sheet(queries.X, results, queries.names, heading, notes), out)
+    return 0
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """Return what the run's index says of itself, if there is one that can be read."""
+    try:
+        return read_record(folder / INDEX)
+    except (ValueError, OSError):
+        return None
+
+
+def _as_before(arguments: argparse.Namespace, record: dict[str, Any] | None) -> argparse.Namespace:
+    """Return the arguments, with the data that were indexed last where none are given."""
+    again = copy.copy(arguments)
+    if arguments.data is None and record is not None:
+        again.data = record["data"].get("source")
+        again.size, again.label = (record["data"].get(k) for k in ("size", "label"))
+    return again
+
+
+def _checked_k(k: int, rows: int, queries: int) -> int:
+    if not 1 <= k < rows:
+        raise ValueError(f"-k must be from 1 to {rows - 1}, got {k}.")
+    if queries > MOST:
+        raise ValueError(f"{queries} queries are more than one sheet holds: {MOST} at most.")
+    return k
+
+
+def _index(
+    arguments: argparse.Namespace, estimator: Any, data: Dataset, record: dict[str, Any] | None
+) -> LatentIndex:
+    """Return the run's index if it is of this model and these data, else a new one, saved."""
+    folder = Path(arguments.run) / INDEX
+    print_of_data = data.fingerprint
+    settings = {"metric": arguments.metric, "backend": arguments.backend}
+    if record is not None and _is_current(record, estimator, print_of_data):
+        return LatentIndex.load(folder, estimator, **settings)
+    index = LatentIndex.from_fitted(estimator, **settings).fit(data.X)
+    source = {k: getattr(arguments, k) for k in ("size", "label")}
+    index.save(folder, {**print_of_data, "source": arguments.data or data.name, **source})
+    print(f"indexed {len(data.X):,} rows of {data.name}, kept in {folder}")
+    return index
+
+
+def _is_current(record: dict[str, Any], estimator: Any, print_of_data: dict[str, object]) -> bool:
+    same_data = all(record["data"].get(k) == v for k, v in print_of_data.items())
+    return same_data and record["model"] == model_digest(estimator)
+
+
+def _others(rows: NDArray[Any], own: int) -> NDArray[Any]:
+    """Return which neighbours are not the query's own row."""
+    return np.flatnonzero(rows != own)
+
+
+def _labels(data: Dataset, rows: NDArray[Any]) -> list[str]:
+    return [""] * len(rows) if data.y is None else [short(label) for label in data.y[rows]]
+
+
+def _line(row: int, distance: float, label: str) -> str:
+    return f"{row} ({label + ', ' if label else ''}{distance:.3g})"
+
+
+def _note(distance: float, label: str) -> str:
+    between = " · " if len(label) <= SHORT else "\n"
+    return f"{label}{between}{distance:.2g}" if label else f"{distance:.2g}"

@@ -1,0 +1,343 @@
+"""Compression: rows as quantised codes, with the bytes they take and the error they make."""
+
+from __future__ import annotations
+
+import io as streams
+import json
+import lzma
+import zipfile
+import zlib
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from isthmus import io
+from isthmus.plots.cells import as_units
+from isthmus.uses.search import encode_rows, model_digest
+
+__all__ = ["CompressedCodes", "LatentCodec", "decompress"]
+
+Array = NDArray[Any]
+
+CODINGS = ("packed", "zlib", "lzma")
+MOST_BITS = 16
+FORMAT = 1
+CHUNK = 8192  # rows decoded in one go
+ZLIB_ROWS = 5000  # of the raw data, at most, that zlib is tried on
+# Raw LZMA: without the container, whose check sums would cost as much as a row of codes.
+FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 2**20}]
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedCodes:
+    """Quantised codes in as few bytes as the coding gives.
+
+    Parameters
+    ----------
+    payload : bytes
+        The whole numbers of all rows.
+    n_rows : int
+    bits : int
+        Of one component.
+    low, high : ndarray of float64 (n_components,)
+        Values that the least and the greatest number stand for.
+    coding : {"packed", "zlib", "lzma"}
+        Bits one after the other, or bytes, component by component, that a coder has shortened.
+    model : str
+        Digest of the model that decodes them.
+    """
+
+    payload: bytes
+    n_rows: int
+    bits: int
+    low: Array
+    high: Array
+    coding: str
+    model: str
+
+    @property
+    def bytes_per_row(self) -> float:
+        """Bytes of the payload for each row."""
+        return len(self.payload) / self.n_rows
+
+    def numbers(self) -> Array:
+        """Return the whole numbers, (n_rows, n_components) of uint16: exactly those put in."""
+        return _unpack(self.payload, self.n_rows, len(self.low), self.bits, self.coding)
+
+    def codes(self) -> Array:
+        """Return the codes that the numbers stand for, (n_rows, n_components) of float32."""
+        step = (self.high - self.low) / (2**self.bits - 1)
+        return (self.low + self.numbers() * step).astype(np.float32)
+
+    def save(self, path: str | PathLike[str]) -> int:
+        """Write to an .npz file, without pickle; return the bytes on disk."""
+        meta = {k: getattr(self, k) for k in ("n_rows", "bits", "coding", "model")}
+        buffer = streams.BytesIO()
+        np.savez(
+            buffer,
+            payload=np.frombuffer(self.payload, np.uint8),
+            low=self.low,
+            high=self.high,
+            meta=np.frombuffer(json.dumps({"format": FORMAT, **meta}).encode(), np.uint8),
+        )
+        io.write(Path(path), buffer.getvalue())
+        return Path(path).stat().st_size
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            No such file, or not one of codes.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                meta = json.loads(file["meta"].tobytes())
+                if meta.pop("format") != FORMAT:
+                    raise ValueError("another format")
+                arrays = {k: file[k].astype(np.float64) for k in ("low", "high")}
+                read = cls(payload=file["payload"].tobytes(), **arrays, **meta)
+            read.numbers()
+        except FileNotFoundError:
+            raise
+        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{path} holds no compressed codes, or damaged ones: expected a file that "
+                "`isthmus compress` wrote."
+            ) from error
+        return read
+
+
+class LatentCodec(BaseEstimator):
+    """Compress rows to quantised codes by any estimator, and decode them again.
+
+    Each component is rounded to 2**bits levels, evenly spaced over the range that it had on the
+    training rows; values outside become the nearest end. The whole numbers come back exactly;
+    what is lost is the rounding, and what the model itself loses. The model is needed to decode
+    and is not counted.
+
+    `fit` trains a copy of the estimator; one that is fitted already goes in by `from_fitted`
+    (or as ``sklearn.frozen.FrozenEstimator``) and is not trained again.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+    bits : int
+        For each component, 1 to 16.
+    coding : {"auto", "packed", "zlib", "lzma"}
+        "auto" tries all and keeps the shortest.
+
+    Attributes
+    ----------
+    estimator_ : LatentEstimator
+        The fitted model.
+    low_, high_ : ndarray of float64 (n_components,)
+        The range of each component on the training rows.
+
+    References
+    ----------
+    Vector quantization and signal compression (Gersho, Gray, 1992), for uniform quantisers.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from isthmus import Autoencoder
+    >>> X = load_digits().images / 16
+    >>> codec = LatentCodec(Autoencoder(n_components=8, epochs=5, random_state=0), bits=4).fit(X)
+    >>> packed = codec.compress(X)
+    >>> packed.bytes_per_row <= 4, codec.decompress(packed).shape
+    (True, (1797, 8, 8))
+    """
+
+    estimator_: Any
+    low_: Array
+    high_: Array
+
+    def __init__(self, estimator: Any, *, bits: int = 8, coding: str = "auto") -> None:
+        self.estimator = estimator
+        self.bits = bits
+        self.coding = coding
+
+    @classmethod
+    def from_fitted(cls, estimator: Any, **settings: Any) -> Self:
+        """Return a codec of a model that is fitted already; `fit` then only learns the ranges."""
+        check_is_fitted(estimator)
+        return cls(FrozenEstimator(estimator), **settings)
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train the estimator (unless frozen) and learn the range of each component.
+
+        Parameters
+        ----------
+        X : array-like (n, *features)
+        y : array-like (n,), optional
+            Labels, for estimators that learn from them; codes are those of unknown label.
+
+        Returns
+        -------
+        self
+            Unchanged where an error is raised.
+        """
+        self._check()
+        estimator = clone(self.estimator).fit(X, y)
+        codes = encode_rows(estimator, X).astype(np.float64)
+        self.estimator_, self.low_, self.high_ = estimator, codes.min(0), codes.max(0)
+        return self
+
+    def compress(self, X: Any) -> CompressedCodes:
+        """Return rows of X, array-like (n, *features), as quantised codes."""
+        check_is_fitted(self)
+        self._check()
+        numbers = self._quantise(encode_rows(self.estimator_, X).astype(np.float64))
+        tried = CODINGS if self.coding == "auto" else (self.coding,)
+        payloads = {name: _pack(numbers, self.bits, name) for name in tried}
+        best = min(payloads, key=lambda name: len(payloads[name]))
+        return CompressedCodes(
+            payloads[best],
+            len(numbers),
+            self.bits,
+            self.low_,
+            self.high_,
+            best,
+            model_digest(self.estimator_),
+        )
+
+    def decompress(self, compressed: CompressedCodes) -> Array:
+        """Return the rows, (n, *feature_shape_), in the units of the data."""
+        check_is_fitted(self)
+        return decompress(self.estimator_, compressed)
+
+    def report(self, X: Any, compressed: CompressedCodes | None = None) -> dict[str, Any]:
+        """Return what compression of X costs and loses.
+
+        Returns
+        -------
+        dict
+            Bytes a row raw, raw by zlib and as codes; the root-mean-square error, in the units
+            of the data (bytes as [0, 1]), of decompressed rows and of reconstructions from
+            codes that were not rounded; the share of values outside the trained range.
+        """
+        packed = self.compress(X) if compressed is None else compressed
+        X = np.asarray(X)
+        codes = encode_rows(self.estimator_, X)
+        outside = float(((codes < self.low_) | (codes > self.high_)).mean())
+        raw, some = X.nbytes / len(X), X[:: -(-len(X) // ZLIB_ROWS)]
+        return {
+            "rows": len(X),
+            "bits a component": packed.bits,
+            "bytes a row, raw": raw,
+            "bytes a row, raw by zlib": len(zlib.compress(some.tobytes(), 9)) / len(some),
+            "bytes a row, codes": packed.bytes_per_row,
+            "coding": packed.coding,
+            "times smaller than raw": raw / packed.bytes_per_row,
+            "error of decompressed rows (RMS)": _error(X, self.estimator_, packed.codes()),
+            "error without rounding (RMS)": _error(X, self.estimator_, codes),
+            "share of values out of range": outside,
+        }
+
+    def _quantise(self, codes: Array) -> Array:
+        width = self.high_ - self.low_
+        unit = (codes - self.low_) / np.where(width > 0, width, 1)
+        return np.rint(np.clip(unit, 0, 1) * (2**self.bits - 1)).astype(np.uint16)
+
+    def _check(self) -> None:
+        bits = self.bits
+        whole = isinstance(bits, int | np.integer) and not isinstance(bits, bool)
+        if not (whole and 1 <= bits <= MOST_BITS):
+            raise ValueError(f"bits must be a whole number from 1 to {MOST_BITS}, got {bits!r}.")
+        if self.coding not in ("auto", *CODINGS):
+            raise ValueError(
+                f"coding must be one of auto, {', '.join(CODINGS)}, got {self.coding!r}."
+            )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "low_")
+
+
+def decompress(estimator: Any, compressed: CompressedCodes) -> Array:
+    """Return the rows that compressed codes stand for, (n, *feature_shape_).
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+        The fitted model that made the codes.
+    compressed : CompressedCodes
+
+    Raises
+    ------
+    ValueError
+        If another model made them.
+    """
+    if compressed.model != model_digest(estimator):
+        raise ValueError("another model made these codes; decompress them with that one.")
+    return _decode(estimator, compressed.codes())
+
+
+def _decode(estimator: Any, codes: Array) -> Array:
+    parts = [codes[i : i + CHUNK] for i in range(0, len(codes), CHUNK)]
+    return np.concatenate([estimator.inverse_transform(part) for part in parts])
+
+
+def _error(X: Array, estimator: Any, codes: Array) -> float:
+    total = 0.0
+    for i in range(0, len(X), CHUNK):
+        part = as_units(X[i : i + CHUNK]).reshape(len(X[i : i + CHUNK]), -1)
+        again = estimator.inverse_transform(codes[i : i + CHUNK]).reshape(part.shape)
+        total += float(((part - again) ** 2).sum())
+    return float(np.sqrt(total / X.size))
+
+
+def _pack(numbers: Array, bits: int, coding: str) -> bytes:
+    """Return whole numbers (n, d) as bytes."""
+    if coding == "packed":
+        shifts = np.arange(bits - 1, -1, -1, dtype=np.uint16)
+        return np.packbits(((numbers[..., None] >> shifts) & 1).astype(np.uint8)).tobytes()
+    # Component by component, and the high bytes before the low: like stands beside like.
+    columns = numbers.T
+    planes = [columns.astype(np.uint8)] if bits <= 8 else [columns >> 8, columns & 255]
+    plain = np.stack(planes).astype(np.uint8).tobytes()
+    if coding == "zlib":
+        return zlib.compress(plain, 9)
+    return lzma.compress(plain, lzma.FORMAT_RAW, filters=FILTERS)
+
+
+def _unpack(payload: bytes, n: int, d: int, bits: int, coding: str) -> Array:
+    """Return the whole numbers (n, d); a ValueError where bytes are missing or too many."""
+    if coding == "packed":
+        wanted = -(-n * d * bits // 8)
+        _check_length(len(payload), wanted)
+        flags = np.unpackbits(np.frombuffer(payload, np.uint8), count=n * d * bits)
+        weights = 1 << np.arange(bits - 1, -1, -1)
+        return (flags.reshape(n, d, bits) @ weights).astype(np.uint16)
+    planes = 1 if bits <= 8 else 2
+    wanted = planes * n * d
+    plain = _inflate(payload, coding, wanted + 1)  # never more than there should be
+    _check_length(len(plain), wanted)
+    high_first = np.frombuffer(plain, np.uint8).reshape(planes, d, n).astype(np.uint16)
+    columns = high_first[0] if planes == 1 else (high_first[0] << 8) | high_first[1]
+    return np.ascontiguousarray(columns.T)
+
+
+def _inflate(payload: bytes, coding: str, most: int) -> bytes:
+    try:
+        if coding == "zlib":
+            return zlib.decompressobj().decompress(payload, most)
+        if coding == "lzma":
+            return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS).decompress(payload, most)
+    except (zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"the payload is damaged: {error}.") from error
+    raise ValueError(f"unknown coding {coding!r}; known are {', '.join(CODINGS)}.")
+
+
+def _check_length(got: int, wanted: int) -> None:
+    if got != wanted:
+        raise ValueError(f"the payload has {got} bytes, expected {wanted}.")

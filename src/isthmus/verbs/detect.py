@@ -1,0 +1,54 @@
+"""Flags of ``isthmus detect``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isthmus.verbs.options import add_data_options
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the verb."""
+    detect = commands.add_parser(
+        "detect",
+        help="say which rows are anomalous, by a saved run",
+        description="Score the rows of data by a saved run: how strange each is, its p-value and "
+        "whether it is flagged. The cut and the p-values come from the rows of --normal, which "
+        "the run should not have been trained on; without it, from the data themselves.",
+        allow_abbrev=False,
+    )
+    detect.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    detect.add_argument("data", metavar="DATA", help="a name or path, as for `isthmus fit`")
+    add_data_options(detect)
+    detect.add_argument(
+        "--normal", metavar="DATA", help="normal rows, not trained on: a name or path of their own"
+    )
+    detect.add_argument(
+        "--score",
+        default="reconstruction",
+        choices=("reconstruction", "likelihood", "nap", "latent"),
+        help="what is strange (default: reconstruction)",
+    )
+    detect.add_argument(
+        "--contamination",
+        metavar="SHARE",
+        type=float,
+        help="flag this share of the normal rows, over 0 and at most 0.5 (default: p-values of "
+        "at most --false-alarms)",
+    )
+    detect.add_argument(
+        "--false-alarms",
+        metavar="SHARE",
+        type=float,
+        default=0.05,
+        help="share of normal rows that may be flagged (default: 0.05)",
+    )
+    detect.add_argument(
+        "--out",
+        metavar="FILE",
+        default="scores.csv",
+        help="a table .parquet or .csv, a row for each row (default: scores.csv)",
+    )
+    detect.add_argument("--random-state", type=int, default=0, metavar="N", help="seed")

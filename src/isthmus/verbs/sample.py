@@ -1,0 +1,64 @@
+"""Flags of ``isthmus sample``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isthmus.verbs.options import add_data_options
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the verb."""
+    sample = commands.add_parser(
+        "sample",
+        help="generate examples: from the prior, of a class, around an input",
+        description="Generate examples and draw them as a sheet. Models without a prior draw "
+        "from a mixture of normals fitted to their codes, for which the data are read again.",
+        epilog="Examples:  isthmus sample RUN -n 64 --out sheet.png   isthmus sample RUN --of 7   "
+        "isthmus sample RUN --of each -n 10   isthmus sample RUN --around 17 --spread 2",
+        allow_abbrev=False,
+    )
+    sample.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    sample.add_argument(
+        "-n",
+        "--n-samples",
+        type=int,
+        metavar="N",
+        help="examples, of each class or around each input where such are named (default: 64; 10)",
+    )
+    sample.add_argument(
+        "--of",
+        nargs="+",
+        metavar="CLASS",
+        help="classes to generate, or 'each': a conditional model, or --mixture on labelled data",
+    )
+    sample.add_argument(
+        "--around",
+        nargs="+",
+        metavar="QUERY",
+        help="vary these: the number of a row, test:NUMBER, a picture, or .npy",
+    )
+    sample.add_argument(
+        "--spread",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="how far to vary, in standard deviations of q(z|x) (default: 1)",
+    )
+    sample.add_argument(
+        "--mixture",
+        action="store_true",
+        help="draw codes from a mixture fitted to those of the data, even if there is a prior",
+    )
+    sample.add_argument(
+        "--modes", type=int, default=10, metavar="N", help="normals of the mixture (default: 10)"
+    )
+    sample.add_argument(
+        "--data", metavar="DATA", help="the data, as for `isthmus fit` (default: the run's own)"
+    )
+    add_data_options(sample)
+    sample.add_argument("--random-state", type=int, default=0, metavar="N", help="seed")
+    sample.add_argument("--out", metavar="FILE", help="the sheet (default: RUN/samples.png)")
+    sample.add_argument("--save", metavar="FILE", help="write the examples, too, as .npy")

@@ -1,0 +1,249 @@
+"""The verbs of the uses: run them on tiny models of the digits, and look at what they leave."""
+
+import argparse
+import importlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE, io
+from isthmus.data import load
+
+VERBS = ("search", "sample", "traverse", "interpolate", "map", "compress")
+FAST = {"hidden": (32,), "epochs": 3, "random_state": 0}
+DATA = load("digits")
+
+
+def do(*words):
+    """Run a verb as the command line does."""
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(dest="command")
+    for verb in VERBS:
+        importlib.import_module(f"isthmus.verbs.{verb}").add(commands)
+    arguments = parser.parse_args([str(word) for word in words])
+    return importlib.import_module(f"isthmus.commands.{arguments.command}").run(arguments)
+
+
+def picture(path):
+    """Return the picture's pixels, that must not all be the same."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("L"))
+    assert pixels.std() > 1
+    return pixels
+
+
+def saved(model, folder):
+    io.save(model.fit(DATA.X[:400], DATA.y[:400]), folder, DATA.fingerprint)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        "vae": saved(VAE(n_components=3, **FAST), folder / "vae"),
+        "plain": saved(Autoencoder(n_components=3, **FAST), folder / "plain"),
+        "conditional": saved(ConditionalVAE(n_components=2, **FAST), folder / "conditional"),
+        "kl": saved(BetaVAE(n_components=2, beta=1e4, **FAST), folder / "kl"),
+    }
+
+
+def test_search_prints_draws_and_keeps_the_index(runs, tmp_path, capsys):
+    run, out = runs["vae"], tmp_path / "found.png"
+    assert do("search", run, "17", "3", "-k", 4, "--out", out) == 0
+    picture(out)
+    first = capsys.readouterr().out
+    assert "indexed 1,797 rows" in first
+    lines = [line for line in first.splitlines() if line.startswith("17 (7): ")]
+    assert lines[0].count("(") == 5  # the query's label, and four neighbours
+    assert " 17 (" not in lines[0]
+    record = json.loads((run / "index" / "index.json").read_text())
+    assert record["data"]["sha256"] == DATA.fingerprint["sha256"]
+    assert do("search", run, "17", "-k", 4, "--metric", "cosine", "--out", out) == 0
+    assert "indexed" not in capsys.readouterr().out
+
+
+def test_search_of_other_data_makes_a_new_index_and_remembers_it(runs, tmp_path, capsys):
+    np.savez(tmp_path / "part.npz", X=DATA.X[:50], y=DATA.y[:50])
+    run, out = runs["plain"], tmp_path / "found.pdf"
+    assert do("search", run, "1", "-k", 2, "--data", tmp_path / "part.npz", "--out", out) == 0
+    assert "indexed 50 rows" in capsys.readouterr().out
+    assert out.read_bytes().startswith(b"%PDF")
+    assert do("search", run, "49", "-k", 2, "--out", out) == 0
+    assert "indexed" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no row 50"):
+        do("search", run, "50", "--out", out)
+
+
+def test_a_damaged_index_is_made_anew(runs, tmp_path, capsys):
+    run, out = runs["conditional"], tmp_path / "found.png"
+    do("search", run, "0", "--out", out)
+    (run / "index" / "index.json").write_text("{")
+    capsys.readouterr()
+    assert do("search", run, "0", "--out", out) == 0
+    assert "indexed" in capsys.readouterr().out
+
+
+def test_queries_may_be_files(runs, tmp_path, capsys):
+    grey = np.uint8(255 * DATA.X[3])
+    Image.fromarray(grey).resize((20, 20)).save(tmp_path / "three.png")
+    Image.fromarray(grey).convert("RGB").save(tmp_path / "colour.png")
+    np.save(tmp_path / "one.npy", DATA.X[3])
+    np.save(tmp_path / "some.npy", DATA.X[3:6])
+    files = [tmp_path / name for name in ("three.png", "colour.png", "one.npy", "some.npy")]
+    assert do("search", runs["vae"], *files, "-k", 3, "--out", tmp_path / "o.png") == 0
+    lines = [x for x in capsys.readouterr().out.splitlines() if ".npy: " in x or ".png: " in x]
+    assert len(lines) == 6
+    assert lines[2].startswith("one.npy: 3 (")  # a file finds the row that it is
+
+
+def test_sample_from_the_prior_and_save(runs, tmp_path):
+    out, rows = tmp_path / "sheet.png", tmp_path / "rows.npy"
+    assert do("sample", runs["vae"], "-n", 9, "--out", out, "--save", rows) == 0
+    picture(out)
+    again = io.load(runs["vae"]).sample(9, 0)
+    np.testing.assert_array_equal(np.load(rows, allow_pickle=False), again)
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("plain", ["-n", 8]),
+        ("plain", ["--of", 3, 5, "-n", 12, "--modes", 2]),
+        ("plain", ["--around", 17, "--spread", 0.5, "--modes", 2]),
+        ("vae", ["--mixture", "--modes", 2, "-n", 5]),
+        ("vae", ["--around", 17, 3, "--spread", 2]),
+        ("conditional", ["--of", "each", "-n", 3]),
+        ("conditional", ["--around", 17]),
+    ],
+)
+def test_sample_in_every_way(runs, name, flags, tmp_path):
+    assert do("sample", runs[name], *flags, "--out", tmp_path / "sheet.png") == 0
+    picture(tmp_path / "sheet.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("vae", []),
+        ("plain", ["--steps", 5]),
+        ("vae", ["--latents", 1, 3]),
+        ("plain", ["--row", 17, "--latents", 2]),
+        ("vae", ["--row", 17, 3]),
+        ("vae", ["--row", 17, "--toward", 3, "--away", 7]),
+        ("vae", ["--grid", 4]),
+        ("plain", ["--grid", 4, "--latents", 1, 2]),
+        ("conditional", ["--grid", 4]),
+    ],
+)
+def test_traverse_in_every_way(runs, name, flags, tmp_path):
+    assert do("traverse", runs[name], *flags, "--out", tmp_path / "sheet.png") == 0
+    picture(tmp_path / "sheet.png")
+
+
+@pytest.mark.parametrize("flags", [[], ["--spherical", "--steps", 4]])
+def test_interpolate(runs, flags, tmp_path):
+    assert do("interpolate", runs["vae"], 0, 1, 2, *flags, "--out", tmp_path / "way.png") == 0
+    picture(tmp_path / "way.png")
+
+
+@pytest.mark.parametrize("flags", [[], ["--method", "pca"], ["--spread"], ["--rows", 0, 1]])
+def test_map_in_every_way(runs, flags, tmp_path):
+    assert do("map", runs["vae"], "digits", *flags, "--out", tmp_path / "map.svg") == 0
+    assert b"<svg" in (tmp_path / "map.svg").read_bytes()
+
+
+def test_map_side_by_side(runs, tmp_path):
+    wide = tmp_path / "three.png"
+    do("map", runs["plain"], "digits", "--beside", runs["kl"], runs["vae"], "--out", wide)
+    height, width = picture(wide).shape
+    assert width > 2 * height
+
+
+def test_compress_and_back(runs, tmp_path, capsys):
+    codes, back = tmp_path / "codes.npz", tmp_path / "back.npy"
+    assert do("compress", runs["plain"], "digits", "--bits", 6, "--out", codes) == 0
+    table = capsys.readouterr().out
+    assert str(codes.stat().st_size) in table
+    for words in ("bytes a row", "error of decompressed", "not counted"):
+        assert words in table
+    picture(tmp_path / "codes.png")
+    assert do("compress", runs["plain"], codes, "--decompress", "--out", back) == 0
+    picture(tmp_path / "back.png")
+    rows, plain = np.load(back, allow_pickle=False), io.load(runs["plain"]).reconstruct(DATA.X)
+    assert rows.shape == DATA.X.shape
+    assert np.abs(rows - plain).mean() < 0.05
+
+
+def test_tables_have_pictures_too(tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 5))
+    np.savez(tmp_path / "t.npz", X=X, y=np.repeat(["low", "high"], 30))
+    run, at = saved_table(X, tmp_path / "run"), ["--data", tmp_path / "t.npz"]
+    out = ["--out", tmp_path / "o.png"]
+    assert do("search", run, 1, *at, *out) == 0
+    assert do("sample", run, *out) == 0
+    assert do("traverse", run, "--row", 1, "--toward", "low", *at, *out) == 0
+    assert do("interpolate", run, 0, 59, *at, *out) == 0
+    assert do("map", run, tmp_path / "t.npz", *out) == 0
+    assert do("compress", run, tmp_path / "t.npz", "--out", tmp_path / "c.npz") == 0
+    with pytest.raises(ValueError, match="not known by name; say where they are: --data"):
+        do("traverse", run)
+
+
+def saved_table(X, folder):
+    io.save(VAE(n_components=2, **FAST).fit(X), folder, {"name": "t"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["search", "vae", "nope"], "no query"),
+        (["search", "vae", "test:0"], "has no test set"),
+        (["search", "vae", "0", "-k", 0], "-k must be"),
+        (["search", "vae", "0", "--out", "sheet.doc"], "--out must end in"),
+        (["search", "vae", "0", "--out", "no/where/sheet.png"], "make it first"),
+        (["sample", "vae", "--of", 3], "VAE cannot be asked for a class"),
+        (["sample", "plain", "--of", 33], "no class '33'; known are: 0, 1"),
+        (["sample", "vae", "-n", 0], "-n must"),
+        (["sample", "vae", "--of", 3, "--around", 3], "exclude each other"),
+        (["sample", "vae", "--save", "rows.csv"], ".npy"),
+        (["traverse", "vae", "--latents", 4], "no latent 4"),
+        (["traverse", "vae", "--toward", 3], "need --row"),
+        (["traverse", "vae", "--steps", 1], "--steps must be"),
+        (["traverse", "vae", "--row", 0, "--toward", "x"], "no class 'x'"),
+        (["interpolate", "vae", 0], "at least two ends"),
+        (["interpolate", "vae", 0, 1, "--steps", 1], "--steps must be"),
+        (["map", "plain", "digits", "--spread"], "are points"),
+        (["map", "vae", "digits", "--spread", "--rows", 0], "exclude each other"),
+        (["map", "vae", "digits", "--beside", "vae"], "each run once"),
+        (["compress", "vae", "digits", "--bits", 17], "1 to 16"),
+        (["compress", "vae", "digits", "--out", "codes.zip"], "must end in .npz"),
+        (["compress", "vae", "digits", "--test"], "no test set"),
+        (["compress", "vae", "nope.npz", "--decompress"], "nope.npz"),
+    ],
+)
+def test_mistakes_are_one_line(runs, words, complaint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = [runs.get(word, word) if isinstance(word, str) else word for word in words]
+    with pytest.raises((ValueError, OSError), match=complaint) as caught:
+        do(*named)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_pictures_is_searched_by_a_picture_and_sampled_by_class(tmp_path):
+    photos, digits = tmp_path / "photos", load_digits()
+    for k in (0, 1):
+        (photos / f"digit {k}").mkdir(parents=True)
+        for i, image in enumerate(digits.images[digits.target == k][:6]):
+            Image.fromarray(np.uint8(image * 15)).save(photos / f"digit {k}" / f"{i}.png")
+    data, run, out = load(photos), tmp_path / "run", tmp_path / "o.png"
+    io.save(VAE(n_components=2, **FAST).fit(data.X), run, data.fingerprint)
+    at = ["--data", photos, "--out", out]
+    assert do("search", run, photos / "digit 1" / "2.png", "-k", 3, *at) == 0
+    assert do("sample", run, "--mixture", "--modes", 1, "--of", "digit 0", *at) == 0
+    picture(out)

@@ -1,0 +1,504 @@
+"""Anomaly detection: scikit-learn's contract, closed forms, coverage."""
+
+import argparse
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.utils import estimator_checks as checks
+from torch import nn
+
+import isthmus
+from isthmus.commands import detect as command
+from isthmus.estimators import ESTIMATORS
+from isthmus.uses.anomalies import AnomalyDetector, conformal_cut, f1_cut, share_cut
+from isthmus.uses.anomaly_scores import SCORES, Whitening, hidden_layers, narrowed
+from isthmus.verbs import detect as verb
+
+DIGITS = load_digits()
+IMAGES, Y = DIGITS.images / 16, DIGITS.target
+ZEROS, FOURS = IMAGES[Y == 0], IMAGES[Y == 4]
+FAST = {"epochs": 3, "hidden": (16,), "n_components": 3, "random_state": 0}
+BYTES = (ZEROS * 255).astype(np.uint8)
+
+
+def fitted(score="reconstruction", X=ZEROS, model="autoencoder", **settings):
+    detector = AnomalyDetector(ESTIMATORS[model](**FAST), score=score, random_state=0, **settings)
+    return detector.fit(X)
+
+
+@checks.parametrize_with_checks(
+    [
+        AnomalyDetector(isthmus.Autoencoder(epochs=3, hidden=(16,)), score="nap"),
+        AnomalyDetector(isthmus.VAE(epochs=2, hidden=(8,)), score="likelihood"),
+    ]
+)
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore:X (has|does not have)")
+@pytest.mark.parametrize(
+    "check",
+    [checks.check_dataframe_column_names_consistency, checks.check_n_features_in_after_fitting],
+)
+def test_checks_that_check_estimator_leaves_out(check):
+    check("AnomalyDetector", AnomalyDetector(isthmus.Autoencoder(epochs=2)))
+
+
+# ------------------------------------------------------------------- the scores
+
+
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize(
+    "X", [ZEROS, ZEROS.reshape(-1, 64), BYTES], ids=["pictures", "table", "bytes"]
+)
+def test_signs_and_shapes_agree(score, X):
+    detector = fitted(score, X)
+    scores = detector.score_samples(X)
+    assert scores.shape == (len(X),)
+    assert scores.dtype == np.float64
+    np.testing.assert_array_equal(detector.anomaly_score(X), -scores)
+    np.testing.assert_array_equal(detector.decision_function(X), scores - detector.offset_)
+    np.testing.assert_array_equal(detector.predict(X) == -1, scores < detector.offset_)
+    np.testing.assert_array_equal(detector.score_samples(X), scores)
+    np.testing.assert_allclose(detector.score_samples(X[5:9]), scores[5:9], rtol=1e-12)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_other_digits_are_stranger(score):
+    model = isthmus.VAE(n_components=8, epochs=60, random_state=0)
+    detector = AnomalyDetector(model, score=score, random_state=0).fit(ZEROS)
+    found = np.r_[detector.anomaly_score(ZEROS[:60]), detector.anomaly_score(FOURS)]
+    assert roc_auc_score(np.r_[np.zeros(60), np.ones(len(FOURS))], found) > 0.95
+
+
+def test_the_reconstruction_score_is_the_squared_error():
+    detector = fitted()
+    error = (detector.estimator_.reconstruct(FOURS) - FOURS) ** 2
+    np.testing.assert_allclose(detector.anomaly_score(FOURS), error.sum((1, 2)), rtol=1e-5)
+
+
+def test_errors_of_a_table_are_in_scaled_units():
+    X = np.random.default_rng(0).normal([0, 1e6], [1, 1e5], (100, 2))
+    detector = fitted(X=X)
+    model = detector.estimator_
+    error = ((model.reconstruct(X) - X) / model.scaler_.scale) ** 2
+    np.testing.assert_allclose(detector.explain(X), error, rtol=1e-3, atol=1e-5)
+
+
+def test_a_category_that_is_missed_counts_one():
+    X = np.random.default_rng(0).integers(5, size=(60, 2)).astype(float)
+    model = isthmus.Autoencoder(likelihood="categorical:5,gaussian", **FAST)
+    detector = AnomalyDetector(model, random_state=0).fit(X)
+    wrong = detector.estimator_.reconstruct(X)[:, 0] != X[:, 0]
+    np.testing.assert_array_equal(detector.explain(X)[:, 0], wrong.astype(float))
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "vae"])
+@pytest.mark.parametrize("likelihood", ["auto", "gaussian"])
+def test_the_likelihood_is_that_of_the_estimator(name, likelihood):
+    model = ESTIMATORS[name](**FAST, likelihood=likelihood)
+    detector = AnomalyDetector(model, score="likelihood", random_state=0).fit(ZEROS)
+    rate, distortion = detector.estimator_.rate_distortion(FOURS)
+    np.testing.assert_array_equal(detector.anomaly_score(FOURS), rate + distortion)
+    parts = detector.explain(FOURS)
+    assert parts.shape == FOURS.shape
+    np.testing.assert_allclose(parts.sum((1, 2)), distortion, rtol=1e-4, atol=1e-4)
+
+
+def test_parts_sum_to_the_reconstruction_score():
+    detector = fitted()
+    parts = detector.explain(FOURS)
+    np.testing.assert_allclose(parts.sum((1, 2)), detector.anomaly_score(FOURS), rtol=1e-12)
+    np.testing.assert_array_equal(detector.anomaly_map(FOURS), parts)
+
+
+def test_maps_sum_over_channels_and_serve_every_score():
+    X = np.stack([ZEROS, ZEROS], 1)
+    detector = fitted("nap", X)
+    assert detector.anomaly_map(X).shape == ZEROS.shape
+    np.testing.assert_array_equal(
+        detector.anomaly_map(X), detector.explain(X, "reconstruction").sum(1)
+    )
+
+
+@pytest.mark.parametrize("score", ["nap", "latent"])
+def test_whitened_scores_are_no_sum_over_features(score):
+    with pytest.raises(ValueError, match=r"no sum over the features.*reconstruction, likelihood"):
+        fitted(score).explain(FOURS)
+
+
+def test_maps_are_for_pictures():
+    with pytest.raises(ValueError, match="maps are for pictures"):
+        fitted(X=ZEROS.reshape(-1, 64)).anomaly_map(ZEROS.reshape(-1, 64))
+
+
+def test_latent_is_the_mahalanobis_distance_of_the_code():
+    detector = fitted("latent", calibration_fraction=0, contamination=0.1)
+    Z = detector.estimator_.transform(ZEROS).astype(np.float64)
+    d = detector.estimator_.transform(FOURS) - Z.mean(0)
+    expected = np.einsum("ni,ij,nj->n", d, np.linalg.inv(np.cov(Z.T, bias=True)), d)
+    np.testing.assert_allclose(detector.anomaly_score(FOURS), expected, rtol=0.02)
+
+
+def test_nap_is_that_of_the_paper_without_the_input_layer():
+    detector = fitted("nap", calibration_fraction=0, contamination=0.1)
+    model = detector.estimator_
+
+    def path(X):
+        x = torch.from_numpy(X.astype(np.float32))
+        hidden = torch.relu(model.model_.encoder.layers[0][0](x.flatten(1)))
+        return torch.cat([hidden, model.model_.encoder(x)], 1).detach().double().numpy()
+
+    def differences(X):
+        return path(X) - path(model.reconstruct(X))
+
+    D = differences(ZEROS)
+    _, s, vt = np.linalg.svd(D - D.mean(0), full_matrices=False)
+    variances = s**2 / len(D)
+    kept = variances > 1e-10 * variances[0]
+    width = D.shape[1]
+    scale = np.sqrt(variances[kept] + 1e-4 * variances.sum() / width)
+    expected = ((((differences(FOURS) - D.mean(0)) @ vt[kept].T) / scale) ** 2).sum(1)
+    np.testing.assert_allclose(detector.anomaly_score(FOURS), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [(name, "mlp") for name in ("sparse", "denoising", "conditional-vae", "beta-vae")]
+    + [("autoencoder", backbone) for backbone in ("gated", "conv", "resnet")],
+)
+def test_nap_knows_the_layers_of_every_backbone(name, backbone):
+    model = ESTIMATORS[name](**FAST | {"epochs": 1}, backbone=backbone)
+    detector = AnomalyDetector(model, score="nap", random_state=0).fit(IMAGES[:99], Y[:99])
+    assert np.isfinite(detector.score_samples(FOURS)).all()
+    code = detector.estimator_.n_components_
+    assert len(detector._scorer.whitening.mean) > code
+    assert not any(m._forward_hooks for m in detector.estimator_.model_.modules())
+
+
+def test_layers_of_a_network_without_modules_for_its_nonlinearities():
+    net = nn.Sequential(nn.Linear(4, 3), nn.Flatten(), nn.Linear(3, 2))
+    assert hidden_layers(net) == [net[0]]
+
+
+def test_nap_of_a_linear_encoder_is_that_of_its_code():
+    model = isthmus.Autoencoder(**FAST | {"hidden": ()})
+    detector = AnomalyDetector(model, score="nap", random_state=0).fit(ZEROS)
+    assert len(detector._scorer.whitening.mean) == 3
+
+
+def test_narrowed_layers_keep_distances():
+    x = torch.randn(20, 5000, generator=torch.Generator().manual_seed(0))
+    assert narrowed(x[:, :512]) is not None
+    short = narrowed(x)
+    assert short.shape == (20, 512)
+    ratio = torch.pdist(short) / torch.pdist(x)
+    assert ((ratio > 0.8) & (ratio < 1.2)).all()
+    torch.testing.assert_close(narrowed(x[3:4]), short[3:4])
+
+
+def test_whitening_in_blocks_is_whitening_at_once():
+    rows = np.random.default_rng(0).normal(1e3, [1, 5, 20], (300, 3))
+    whole, blocks = Whitening.learn([rows]), Whitening.learn(np.split(rows, 3))
+    x = torch.from_numpy(rows)
+    torch.testing.assert_close(whole(x), blocks(x))
+    assert float(whole(x).mean()) == pytest.approx(3, rel=0.1)
+
+
+def test_directions_that_do_not_vary_do_not_count():
+    rows = np.c_[np.random.default_rng(0).normal(size=(50, 1)), np.full((50, 1), 7.0)]
+    whiten = Whitening.learn([rows])
+    assert whiten.directions.shape == (2, 1)
+    assert Whitening.learn([np.ones((9, 2))])(torch.ones(1, 2)).item() == 0
+
+
+# ---------------------------------------------------------------------- the cut
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.25, 0.5])
+@pytest.mark.parametrize("score", SCORES)
+def test_a_share_flags_just_so_many_rows(score, share):
+    detector = fitted(score, contamination=share)
+    assert (detector.predict(ZEROS) == -1).sum() == round(share * len(ZEROS))
+    np.testing.assert_array_equal(detector.fit_predict(ZEROS), detector.predict(ZEROS))
+
+
+@pytest.mark.parametrize("level", [0.05, 0.1, 0.3])
+def test_the_automatic_cut_is_a_p_value(level):
+    detector = fitted(false_alarms=level)
+    assert len(detector.calibration_scores_) == round(0.2 * len(ZEROS))
+    for X in (ZEROS, FOURS):
+        flagged = detector.predict(X) == -1
+        np.testing.assert_array_equal(flagged, detector.anomaly_pvalue(X) <= level)
+
+
+def test_too_few_held_out_rows_for_a_small_p_value():
+    assert conformal_cut(np.array([3.0, 4.0]), 0.05) == 3.0
+    assert conformal_cut(np.arange(19.0), 0.05) == 0.0
+    assert conformal_cut(np.arange(39.0), 0.05) == 1.0
+
+
+def test_p_values_are_counts():
+    detector = fitted()
+    held, scores = detector.calibration_scores_, detector.score_samples(FOURS)
+    expected = [(1 + (held <= s).sum()) / (1 + len(held)) for s in scores]
+    np.testing.assert_array_equal(detector.anomaly_pvalue(FOURS), expected)
+
+
+def test_p_values_of_normal_rows_cover():
+    """On average over held-out sets a share of at most p has a p-value of p or less."""
+    rng = np.random.default_rng(0)
+    model = isthmus.Autoencoder(**FAST).fit(rng.normal(size=(100, 5)))
+    drawn = []
+    for _ in range(300):
+        detector = AnomalyDetector(FrozenEstimator(model)).fit(rng.normal(size=(39, 5)))
+        drawn.append(detector.anomaly_pvalue(rng.normal(size=(1, 5)))[0])
+    for level in (0.05, 0.1, 0.25, 0.5, 0.9):
+        excess = np.mean(np.array(drawn) <= level) - level
+        assert excess < 3 * np.sqrt(level * (1 - level) / 300)
+    # Ranks among 40 are uniform; the jitter makes them continuous.
+    assert kstest(np.array(drawn) - rng.random(300) / 40, "uniform").pvalue > 1e-3
+
+
+def test_calibrating_anew():
+    detector = fitted()
+    detector.calibrate(ZEROS[:39])
+    assert len(detector.calibration_scores_) == 39
+    assert detector.offset_ == np.sort(detector.score_samples(ZEROS[:39]))[1]
+    detector.set_params(contamination=0.2).calibrate(ZEROS[:50])
+    assert (detector.predict(ZEROS[:50]) == -1).sum() == 10
+
+
+def test_without_held_out_rows_there_are_no_p_values_until_calibrated():
+    detector = fitted(calibration_fraction=0, contamination=0.1)
+    with pytest.raises(ValueError, match=r"call calibrate\(X\)"):
+        detector.anomaly_pvalue(ZEROS)
+    assert detector.calibrate(ZEROS).anomaly_pvalue(ZEROS).min() == 2 / (
+        1 + len(ZEROS)
+    )  # itself too
+
+
+def test_the_threshold_of_labelled_rows_has_the_best_f1():
+    X = np.concatenate([ZEROS[:80], FOURS[:40]])
+    y = np.repeat([1, -1], [80, 40])
+    detector = fitted().tune_threshold(X, y)
+    scores = detector.score_samples(X)
+    cuts = [*scores, scores.max() + 1]
+    best = max(
+        f1_score(y, np.where(scores < c, -1, 1), pos_label=-1, zero_division=0) for c in cuts
+    )
+    assert f1_score(y, detector.predict(X), pos_label=-1) == pytest.approx(best)
+
+
+def test_cuts_of_ties():
+    tied = np.array([0.0, 1.0, 1.0, 2.0])
+    assert f1_cut(tied, np.array([True, True, False, False])) == 1.5  # 4/5, not 2/3
+    assert f1_cut(tied, np.ones(4, bool)) > 2
+    assert share_cut(tied, 0.1) == 0.0
+
+
+# ------------------------------------------------------------------ as a citizen
+
+
+def test_a_frozen_estimator_is_not_trained_again():
+    model = isthmus.VAE(**FAST).fit(ZEROS)
+    weights = {k: v.clone() for k, v in model.model_.state_dict().items()}
+    detector = AnomalyDetector(FrozenEstimator(model), random_state=0).fit(ZEROS)
+    assert len(detector.calibration_scores_) == len(ZEROS)
+    assert detector.estimator_.model_ is model.model_
+    assert all((weights[k] == v).all() for k, v in model.model_.state_dict().items())
+    nap = clone(detector).set_params(score="nap").fit(ZEROS)
+    assert len(nap.calibration_scores_) == round(0.2 * len(ZEROS))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_frozen_estimator_keeps_the_names_of_its_columns():
+    frames = pytest.importorskip("pandas")
+    frame = frames.DataFrame(IMAGES.reshape(-1, 64)[:80, 20:24], columns=list("abcd"))
+    model = isthmus.Autoencoder(**FAST).fit(frame)
+    detector = AnomalyDetector(FrozenEstimator(model), score="likelihood").fit(frame)
+    assert list(detector.feature_names_in_) == list("abcd")
+    assert detector.score_samples(frame).shape == (80,)
+    assert list(model.feature_names_in_) == list("abcd")
+    with pytest.raises(ValueError, match="feature names"):
+        AnomalyDetector(FrozenEstimator(model)).fit(frame.rename(columns={"a": "z"}))
+
+
+def test_flat_rows_of_a_frozen_estimator_are_explained_as_pictures():
+    model = isthmus.Autoencoder(**FAST).fit(ZEROS)
+    detector = AnomalyDetector(FrozenEstimator(model)).fit(ZEROS.reshape(-1, 64))
+    assert detector.anomaly_map(FOURS.reshape(-1, 64)).shape == FOURS.shape
+    np.testing.assert_array_equal(
+        detector.score_samples(FOURS), detector.score_samples(FOURS.reshape(-1, 64))
+    )
+
+
+def test_seeds_repeat_and_reach_the_estimator():
+    model = isthmus.Autoencoder(**FAST | {"random_state": None})
+    first, again, other = (
+        AnomalyDetector(model, random_state=seed).fit(ZEROS).score_samples(FOURS)
+        for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert fitted().estimator_.random_state == 0
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_pickles_answer_alike(score):
+    detector = fitted(score)
+    again = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(again.anomaly_pvalue(FOURS), detector.anomaly_pvalue(FOURS))
+
+
+def test_settings_are_searched():
+    X, y = np.concatenate([ZEROS[:60], FOURS[:20]]), np.repeat([1, -1], [60, 20])
+    detector = AnomalyDetector(isthmus.Autoencoder(**FAST), random_state=0)
+    grid = {"score": ["nap", "latent"], "estimator__n_components": [2, 3]}
+    search = GridSearchCV(
+        detector, grid, cv=KFold(2, shuffle=True, random_state=0), scoring="roc_auc"
+    ).fit(X, y)
+    assert 0 <= search.best_score_ <= 1
+    by_itself = GridSearchCV(detector, grid, cv=2).fit(ZEROS[:60])  # by the method `score`
+    assert np.isfinite(by_itself.best_score_)
+
+
+def test_score_is_a_setting_and_a_method():
+    detector = fitted("latent")
+    assert detector.get_params()["score"] == "latent"
+    assert "score='latent'" in repr(detector)
+    assert detector.score(FOURS) == detector.score_samples(FOURS).mean()
+    detector.score = "nap"
+    assert clone(detector).get_params()["score"] == "nap"
+
+
+def test_values_the_estimator_never_saw_are_strange_not_wrong():
+    assert (fitted().predict(ZEROS * 3) == -1).all()  # beyond [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"score": "knn"}, "score must be one of reconstruction, likelihood, nap, latent"),
+        ({"contamination": 0.6}, "contamination must be 'auto' or a share"),
+        ({"contamination": 0}, "contamination must be 'auto' or a share"),
+        ({"contamination": "half"}, "contamination must be 'auto' or a share"),
+        ({"calibration_fraction": 1.0}, "calibration_fraction must be at least 0 and below 1"),
+        ({"calibration_fraction": 0}, "contamination='auto' sets the cut by held-out rows"),
+        ({"false_alarms": 0}, "false_alarms must be between 0 and 1"),
+        ({"estimator": PCA()}, "estimator must be one of isthmus.*got PCA"),
+        ({"estimator": FrozenEstimator(PCA())}, "estimator must be one of isthmus.*got PCA"),
+    ],
+)
+def test_wrong_settings_are_said_and_change_nothing(settings, message):
+    detector = fitted()
+    before = detector.score_samples(FOURS)
+    with pytest.raises(ValueError, match=message):
+        detector.set_params(**settings).fit(FOURS)
+    np.testing.assert_array_equal(detector.score_samples(FOURS), before)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.ones(10), "at least one of these"),
+        (np.repeat([0, 1], 5), "1 - 2 \\* y"),
+        (np.ones(3), "one label for each of 10 rows"),
+    ],
+)
+def test_wrong_labels(y, message):
+    with pytest.raises(ValueError, match=message):
+        fitted().tune_threshold(ZEROS[:10], y)
+
+
+def test_two_rows_are_too_few():
+    with pytest.raises(ValueError, match="needs 3 rows"):
+        fitted(X=ZEROS[:2])
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_missing_values_are_left_out(score):
+    X = ZEROS.copy()
+    X[::3, 3, 3:5] = np.nan
+    model = isthmus.VAE(**FAST, missing="ignore")
+    detector = AnomalyDetector(model, score=score, random_state=0).fit(X)
+    assert np.isfinite(detector.score_samples(X)).all()
+    parts = detector.explain(X, "likelihood")
+    assert (parts[::3, 3, 3:5] == 0).all()
+    assert (parts[1::3, 3, 3:5] != 0).all()
+    with pytest.raises(ValueError, match="NaN: the first at row 0"):
+        fitted(score, X)
+
+
+# ------------------------------------------------------------------------ the verb
+
+
+def detect(*words):
+    parser = argparse.ArgumentParser()
+    verb.add(parser.add_subparsers())
+    return command.run(parser.parse_args(["detect", *map(str, words)]))
+
+
+@pytest.fixture
+def run(tmp_path):
+    fitted(X=ZEROS[:100]).estimator_.save(tmp_path / "run")
+    np.save(tmp_path / "new.npy", np.concatenate([ZEROS[140:], FOURS[:40]]))
+    np.save(tmp_path / "normal.npy", ZEROS[100:140])
+    return tmp_path
+
+
+def test_the_verb_writes_a_table(run, capsys):
+    frames = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    words = [run / "run", run / "new.npy", "--normal", run / "normal.npy", "--score", "nap"]
+    assert detect(*words, "--out", run / "s.parquet") == 0
+    assert detect(*words, "--out", run / "s.csv") == 0
+    parquet, csv = frames.read_parquet(run / "s.parquet"), frames.read_csv(run / "s.csv")
+    frames.testing.assert_frame_equal(parquet, csv)
+    model = isthmus.load(run / "run")
+    detector = AnomalyDetector(FrozenEstimator(model), score="nap", random_state=0)
+    detector.fit(np.load(run / "normal.npy"))
+    X = np.load(run / "new.npy")
+    np.testing.assert_array_equal(parquet["row"], np.arange(len(X)))
+    np.testing.assert_array_equal(parquet["anomaly_score"], detector.anomaly_score(X))
+    np.testing.assert_array_equal(parquet["pvalue"], detector.anomaly_pvalue(X))
+    np.testing.assert_array_equal(parquet["prediction"], detector.predict(X))
+    assert "8 rows of" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_verb_without_normal_rows_calibrates_on_the_data(run, capsys):
+    out = run / "s.csv"
+    assert detect(run / "run", run / "new.npy", "--contamination", 0.25, "--out", out) == 0
+    flagged = [line for line in out.read_text().splitlines() if line.endswith(",-1")]
+    assert len(flagged) == round(0.25 * 78)
+    assert "78 rows of the same data" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["--out", "s.txt"], ValueError, "must end in .parquet or .csv"),
+        (["--out", "nowhere/s.csv"], ValueError, "there is no folder 'nowhere'"),
+        (["--contamination", "0"], ValueError, "contamination must be"),
+    ],
+)
+def test_the_verb_says_what_is_wrong(run, words, error, message):
+    with pytest.raises(error, match=message):
+        detect(run / "run", run / "new.npy", *words)
+
+
+def test_the_verb_says_that_parquet_needs_a_library(monkeypatch):
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install pyarrow"):
+        command.check_writable(Path("s.parquet"))
