@@ -127,7 +127,8 @@ def evaluation(
         out["log-likelihood at the code (nats)"] = score
         out |= _sparsity(estimator, codes)
     rebuilt = estimator.reconstruct(X, condition=condition)
-    known = np.where(np.isnan(X), rebuilt, X) if X.dtype.kind == "f" else X
+    gaps = np.isnan(X) if X.dtype.kind == "f" else np.zeros(0, bool)
+    known = np.where(gaps, rebuilt.reshape(X.shape), X) if gaps.any() else X
     out |= _rebuilding(estimator, known, rebuilt)  # what is missing cannot be wrong
     if factors is not None:
         out |= disentanglement_table(codes, factors, random_state=random_state)
