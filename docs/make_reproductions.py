@@ -27,8 +27,8 @@ NOTES = """
 
 - **Tutorial VAE**: MNIST, 784-400-20, batch 128, Adam 1e-3, binary cross-entropy on grey values
   plus KL, nats an image. Published: two independent logs of the tutorial model.
-- **Fashion-MNIST**: minus the log-likelihood by importance samples, published with 5000; the protocol and
-  figures of the density-estimation table of *Exemplar VAE: linking generative models, nearest
+- **Fashion-MNIST**: minus the log-likelihood by importance samples, published with 5000; the
+  protocol and figures of the density-estimation table of *Exemplar VAE: linking generative models, nearest
   neighbor retrieval, and data augmentation* (Norouzi, Fleet, Norouzi, 2020), whose models train
   for up to 2000 epochs with a patience of 50. Ours are checkpoints of runs that had not ended:
   the command goes on where it stopped.
