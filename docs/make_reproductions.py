@@ -28,10 +28,10 @@ NOTES = """
 - **Tutorial VAE**: MNIST, 784-400-20, batch 128, Adam 1e-3, binary cross-entropy on grey values
   plus KL, nats an image. Published: two independent logs of the tutorial model.
 - **Fashion-MNIST**: minus the log-likelihood by importance samples, published with 5000; the
-  protocol and figures of the density-estimation table of *Exemplar VAE: linking generative models, nearest
-  neighbor retrieval, and data augmentation* (Norouzi, Fleet, Norouzi, 2020), whose models train
-  for up to 2000 epochs with a patience of 50. Ours are checkpoints of runs that had not ended:
-  the command goes on where it stopped.
+  protocol and figures of the density-estimation table of *Exemplar VAE: linking generative
+  models, nearest neighbor retrieval, and data augmentation* (Norouzi, Fleet, Norouzi, 2020),
+  whose models train for up to 2000 epochs with a patience of 50. Ours are checkpoints of runs
+  that had not ended: the command goes on where it stopped.
 - **Importance-weighted bounds**: *Importance weighted autoencoders* (Burda, Grosse,
   Salakhutdinov, 2016), one stochastic layer, 3280 epochs in stages of falling step size; 5000
   samples. Ours have a few epochs at one step size: what is reproduced is the order k = 1 > 5 >
