@@ -198,7 +198,7 @@ or (n, channels, time)
         self.__dict__.pop("_training_state", None)
         self.fitted_params_ = self.get_params(deep=False)
         generator = self._generator()
-        X = read(self, X, reset=True)
+        X = read(self, X, reset=True, missing=self.missing == "ignore")
         observed = filled(X)
         self.likelihood_ = resolve_likelihood(self.likelihood, observed)
         if self.binarize and self.likelihood_ != "bernoulli":
@@ -245,7 +245,7 @@ or (n, channels, time)
         return Trainer(self.model_, objective, self, generator)
 
     def _rows(self, X: Any, y: Any) -> Rows:
-        X = as_data(self.likelihood_, read(self, X, reset=False))
+        X = self._read(X)
         self.model_.likelihood.check(filled(X))
         return self._as_rows(X, y)
 
@@ -461,8 +461,13 @@ or (n, channels, time)
     def _enter(self, X: Any, condition: Any) -> tuple[Array, Array | None]:
         """Read rows and their context for a fitted model."""
         check_is_fitted(self)
-        X = as_data(self.likelihood_, read(self, X, reset=False))
+        X = self._read(X)
         return X, self._encode_context(condition, len(X))
+
+    def _read(self, X: Any) -> Array:
+        """Read rows for a fitted model."""
+        X = read(self, X, reset=False, missing=self.model_.missing)
+        return as_data(self.likelihood_, X)
 
     def _enter_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
         check_is_fitted(self)

@@ -27,12 +27,12 @@ Array = NDArray[Any]
 SCAN = 4096  # rows looked at in one go
 
 
-def read(estimator: Any, X: Any, *, reset: bool) -> Array:
+def read(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Array:
     """Check X and return it as an array (n, *features), of floats or bytes.
 
     Two-dimensional input goes through scikit-learn's `validate_data`; arrays with more axes
     keep their shape. With `reset` the shape is learned, else it must be the one of training;
-    flat rows of the right length take that shape.
+    flat rows of the right length take that shape. NaN may be `missing` values.
 
     Raises
     ------
@@ -56,7 +56,6 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Array:
     X = X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
     X = X.astype(X.dtype.newbyteorder("="), copy=False)
     names = getattr(estimator, "feature_names_in_", None)
-    missing = estimator.missing == "ignore" if reset else estimator.model_.missing
     check_finite(X, names, missing)
     if reset:
         estimator.feature_shape_ = shape

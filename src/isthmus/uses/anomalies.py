@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.border import read
 from isthmus.metrics.reconstruction import f1_from_counts
-from isthmus.model import LatentVariableModel
 from isthmus.uses.anomaly_scores import SCORES, Score
 
 __all__ = ["AnomalyDetector"]
@@ -155,7 +154,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         self._check_settings()
         new = copy.copy(self)
-        data = read(new, X, reset=True)
+        data = read(new, X, reset=True, missing=new._missing)
         train, held = new._split(len(data))
         new.estimator_ = new._trained(X, data, y, train)
         new.feature_shape_ = new.estimator_.feature_shape_
@@ -413,27 +412,22 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _enter(self, X: Any) -> Array:
         check_is_fitted(self)
-        return read(self, X, reset=False)
+        return read(self, X, reset=False, missing=self.estimator_.model_.missing)
 
     def _scores(self, data: Array) -> Array:
         return -self._scorer.anomaly(data) if len(data) else np.zeros(0)
 
     @property
-    def missing(self) -> str:
-        """What the estimator does with missing values."""
-        return getattr(self.estimator, "missing", "refuse")
-
-    @property
-    def model_(self) -> LatentVariableModel:
-        """The trained model of `estimator_`."""
-        return self.estimator_.model_
+    def _missing(self) -> bool:
+        """Whether the estimator takes missing values."""
+        return getattr(self.estimator, "missing", "refuse") == "ignore"
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "offset_")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "ignore"
+        tags.input_tags.allow_nan = self._missing
         return tags
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -173,7 +172,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _run(self, X: Any, mask: Any, keep: bool) -> tuple[Array, Array, Array]:
         model = self.estimator_
-        X = _read(model, X)
+        X = read(model, X, reset=False, missing=True)
         gaps = gaps_of(X, mask)
         whole = 255 if as_data(model.likelihood_, X).dtype == np.uint8 else 1  # bytes are [0, 1]
         known = np.where(gaps, np.nan, X / whole) if gaps.any() else X
@@ -223,14 +222,6 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-def _read(model: LatentEstimator, X: Any) -> Array:
-    """Read rows with gaps for a model, whether or not it was trained with some."""
-    lenient = copy.copy(model)
-    lenient.model_ = copy.copy(model.model_)
-    lenient.model_.missing = True
-    return read(lenient, X, reset=False)
 
 
 def gaps_of(X: Array, mask: Any) -> Array:
