@@ -14,13 +14,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
-from sklearn.frozen import FrozenEstimator
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import io
 from isthmus.plots.cells import as_units
 from isthmus.uses.search import encode_rows, model_digest
+from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["CompressedCodes", "LatentCodec", "decompress"]
 
@@ -117,7 +117,7 @@ class CompressedCodes:
         return read
 
 
-class LatentCodec(BaseEstimator):
+class LatentCodec(Wrapper):
     """Compress rows to quantised codes by any estimator, and decode them again.
 
     Each component is rounded to 2**bits levels, evenly spaced over the range that it had on the
@@ -166,12 +166,6 @@ class LatentCodec(BaseEstimator):
         self.estimator = estimator
         self.bits = bits
         self.coding = coding
-
-    @classmethod
-    def from_fitted(cls, estimator: Any, **settings: Any) -> Self:
-        """Return a codec of a model that is fitted already; `fit` then only learns the ranges."""
-        check_is_fitted(estimator)
-        return cls(FrozenEstimator(estimator), **settings)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the estimator (unless frozen) and learn the range of each component.

@@ -7,14 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.estimators.context import check_labels
 from isthmus.uses.search import encode_rows
+from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["LatentSampler", "variations"]
 
@@ -25,7 +25,7 @@ RIDGE = 1e-6  # added to the variances of a mixture, in those of the codes
 MOST_ROWS = 20_000  # codes that a mixture is fitted to, at most
 
 
-class LatentSampler(BaseEstimator):
+class LatentSampler(Wrapper):
     """New examples from any estimator, with or without a prior of its own.
 
     The source of codes is the model's prior, or a mixture of normals fitted to the aggregate
@@ -88,12 +88,6 @@ class LatentSampler(BaseEstimator):
         self.source = source
         self.n_modes = n_modes
         self.random_state = random_state
-
-    @classmethod
-    def from_fitted(cls, estimator: Any, **settings: Any) -> Self:
-        """Return a sampler of a model that is fitted already; `fit` then only fits the mixture."""
-        check_is_fitted(estimator)
-        return cls(FrozenEstimator(estimator), **settings)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the estimator (unless frozen) and, where it is the source, the mixture.

@@ -10,15 +10,15 @@ import numpy as np
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import TransformerMixin, clone
 from sklearn.decomposition import PCA
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.plots import latent_map
 from isthmus.plots.groups import Colours
 from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, tidy, title
 from isthmus.uses.search import encode_rows
+from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["LatentMap", "fit_three", "latent_distributions", "side_by_side"]
 
@@ -32,7 +32,7 @@ PANEL = 3.4  # inches
 CROWDED = 0.2  # spread of the labels' medians, in that of the points, below which they collide
 
 
-class LatentMap(TransformerMixin, BaseEstimator):
+class LatentMap(TransformerMixin, Wrapper):
     """A map in two dimensions of the codes of any estimator.
 
     `fit` trains a copy of the estimator; one that is fitted already goes in by `from_fitted`
@@ -83,12 +83,6 @@ class LatentMap(TransformerMixin, BaseEstimator):
         self.estimator = estimator
         self.method = method
         self.random_state = random_state
-
-    @classmethod
-    def from_fitted(cls, estimator: Any, **settings: Any) -> Self:
-        """Return a map of a model that is fitted already; `fit` then only lays out the codes."""
-        check_is_fitted(estimator)
-        return cls(FrozenEstimator(estimator), **settings)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the estimator (unless frozen) and learn the projection of its codes.

@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
-from sklearn.base import BaseEstimator, clone
-from sklearn.frozen import FrozenEstimator
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.estimators.context import check_labels
 from isthmus.uses.search import encode_rows
+from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["AttributeVectors", "combine", "decoded_grid", "interpolate", "path", "traverse"]
 
@@ -272,7 +272,7 @@ def combine(estimator: Any, plus: Any, minus: Any = (), *, condition: Any = None
     return estimator.inverse_transform(code[None], **context)[0]
 
 
-class AttributeVectors(BaseEstimator):
+class AttributeVectors(Wrapper):
     """Directions of attributes in the latent space of any estimator, by difference of means.
 
     The vector of an attribute is the mean code of the rows that have it, less that of the rows
@@ -317,12 +317,6 @@ class AttributeVectors(BaseEstimator):
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
-
-    @classmethod
-    def from_fitted(cls, estimator: Any) -> Self:
-        """Return vectors for a model that is fitted already; `fit` then only takes means."""
-        check_is_fitted(estimator)
-        return cls(FrozenEstimator(estimator))
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train the estimator (unless frozen) and take the means.

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
-from sklearn.base import BaseEstimator, clone
-from sklearn.frozen import FrozenEstimator
+from sklearn.base import clone
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus import io
+from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["INDEX", "LatentIndex", "encode_rows", "model_digest"]
 
@@ -35,7 +35,7 @@ LINKS = 32  # neighbours that each point of the approximate graph knows
 BREADTH = 64  # candidates kept while the approximate graph is built or searched, at least
 
 
-class LatentIndex(BaseEstimator):
+class LatentIndex(Wrapper):
     """Nearest neighbours in the latent space of any estimator.
 
     `fit` trains a copy of the estimator and encodes the rows; one that is fitted already goes in
@@ -102,12 +102,6 @@ class LatentIndex(BaseEstimator):
         self.n_neighbors = n_neighbors
         self.backend = backend
         self.exact_up_to = exact_up_to
-
-    @classmethod
-    def from_fitted(cls, estimator: Any, **settings: Any) -> Self:
-        """Return an index over a model that is fitted already; `fit` then only encodes."""
-        check_is_fitted(estimator)
-        return cls(FrozenEstimator(estimator), **settings)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the estimator (unless frozen) and index the rows of X.
