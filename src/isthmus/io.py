@@ -20,13 +20,24 @@ from safetensors.torch import save as save_tensors
 from sklearn.utils.validation import check_is_fitted
 
 import isthmus
+from isthmus.data.columns import Columns
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.border import Scaler
 from isthmus.estimators.context import Context
 from isthmus.fields import check_fields, nearest, params_of
 from isthmus.training import pick_device
 
-__all__ = ["CONFIG", "HISTORY", "WEIGHTS", "load", "read_config", "read_history", "save", "to_json"]
+__all__ = [
+    "CONFIG",
+    "HISTORY",
+    "WEIGHTS",
+    "load",
+    "read_columns",
+    "read_config",
+    "read_history",
+    "save",
+    "to_json",
+]
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.safetensors", "history.jsonl"
 FORMAT = 1
@@ -139,6 +150,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def read_columns(folder: str | os.PathLike[str]) -> Columns | None:
+    """Return how the columns of a table were taken by the model in a folder; None of arrays."""
+    saved = read_config(Path(folder)).get("fitted", {}).get("columns")
+    return None if saved is None else Columns.from_json(saved)
+
+
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """Return the records of a folder's history, one an epoch; none where there is no file."""
     path = Path(folder) / HISTORY
@@ -198,6 +215,7 @@ def _fitted(estimator: LatentEstimator) -> dict[str, Any]:
         "feature_shape": list(estimator.feature_shape_),
         "n_features_in": estimator.n_features_in_,
         "feature_names_in": None if names is None else names.tolist(),
+        "columns": estimator.columns_ and estimator.columns_.to_json(),
         "scaling": estimator.scaling_,
         "context": context and {"classes": context.classes, "n_numbers": context.n_numbers},
         "n_iter": estimator.n_iter_,
@@ -247,6 +265,8 @@ def _restore(
     estimator.n_features_in_ = fitted["n_features_in"]
     if fitted["feature_names_in"] is not None:
         estimator.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
+    columns = fitted.get("columns")  # older models have none
+    estimator.columns_ = None if columns is None else Columns.from_json(columns)
     estimator.likelihood_, estimator.scaling_ = fitted["likelihood"], fitted["scaling"]
     shift, scale = tensors.pop("scaler.shift"), tensors.pop("scaler.scale")
     estimator.scaler_ = Scaler(shift.numpy(), scale.numpy())

@@ -148,13 +148,15 @@ def test_unknown_names_get_a_suggestion():
 
 def test_size_and_label_are_not_ignored(tmp_path):
     assert "size is for a folder of images" in message_of(ValueError, "digits", size=8)
-    assert "label is for a .csv or .tsv file" in message_of(ValueError, "digits", label="y")
-    assert "label is for a .csv or .tsv file" in message_of(ValueError, tmp_path, label=0)
+    assert "label is for a table" in message_of(ValueError, "digits", label="y")
+    assert "label is for a table" in message_of(ValueError, tmp_path, label=0)
 
 
 def test_an_unknown_kind_of_file(tmp_path):
     (tmp_path / "notes.txt").write_text("1,2")
-    assert "expected .npy, .npz, .csv, .tsv or" in message_of(ValueError, tmp_path / "notes.txt")
+    assert "expected .npy, .npz, .csv, .tsv, .parquet or" in message_of(
+        ValueError, tmp_path / "notes.txt"
+    )
 
 
 @pytest.mark.parametrize(

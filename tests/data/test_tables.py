@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.data import read_table
+from isthmus.data.tables import filled_table
 
 
 @pytest.fixture
@@ -23,34 +24,34 @@ def table(tmp_path):
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_every_delimiter_is_found(table, delimiter, newline, mark):
     rows = ["a|b|c", "1|2|3", "", "4|-5e-1|6"]
-    X, y, names = read_table(table(mark + newline.join(rows).replace("|", delimiter)))
+    X, y, columns = read_table(table(mark + newline.join(rows).replace("|", delimiter)))
     np.testing.assert_array_equal(X, [[1, 2, 3], [4, -0.5, 6]])
     assert X.dtype == np.float64
     assert y is None
-    assert names == ("a", "b", "c")
+    assert columns.names == ("a", "b", "c")
 
 
 def test_tabs_divide_a_tsv_file(table):
-    X, _, names = read_table(table("a,b\tc\n1\t2\n", "table.tsv"))
-    assert names == ("a,b", "c")
+    X, _, columns = read_table(table("a,b\tc\n1\t2\n", "table.tsv"))
+    assert columns.names == ("a,b", "c")
     np.testing.assert_array_equal(X, [[1, 2]])
 
 
 def test_one_column(table):
-    X, _, names = read_table(table("height\n1.5\n2.5\n"))
+    X, _, columns = read_table(table("height\n1.5\n2.5\n"))
     np.testing.assert_array_equal(X, [[1.5], [2.5]])
-    assert names == ("height",)
+    assert columns.names == ("height",)
 
 
 def test_a_table_without_names(table):
-    X, _, names = read_table(table("1,2\n3,4\n"))
+    X, _, columns = read_table(table("1,2\n3,4\n"))
     np.testing.assert_array_equal(X, [[1, 2], [3, 4]])
-    assert names == ("x0", "x1")
+    assert columns.names == ("x0", "x1")
 
 
 def test_quoted_names_and_a_nameless_column(table):
-    _, _, names = read_table(table('"","weight, kg"\n0,70\n'))
-    assert names == ("x0", "weight, kg")
+    _, _, columns = read_table(table('"","weight, kg"\n0,70\n'))
+    assert columns.names == ("x0", "weight, kg")
 
 
 @pytest.mark.parametrize("cell", ["", " ", "nan", "NaN", "NA", "null"])
@@ -61,18 +62,18 @@ def test_missing_values_are_nan(table, cell):
 
 @pytest.mark.parametrize("label", ["kind", 1, -2, "1"])
 def test_the_label_is_kept_apart(table, label):
-    X, y, names = read_table(table("a,kind,b\n1,cat,2\n3, dog,4\n"), label)
+    X, y, columns = read_table(table("a,kind,b\n1,cat,2\n3, dog,4\n"), label)
     np.testing.assert_array_equal(X, [[1, 2], [3, 4]])
     assert y.tolist() == ["cat", "dog"]
-    assert names == ("a", "b")
+    assert columns.names == ("a", "b")
 
 
 @pytest.mark.parametrize("label", [2, -1, "2", "-1"])
 def test_a_text_label_is_no_header(table, label):
-    X, y, names = read_table(table("5.1,3.5,setosa\n7.0,3.2,versicolor\n"), label)
+    X, y, columns = read_table(table("5.1,3.5,setosa\n7.0,3.2,versicolor\n"), label)
     assert X.shape == (2, 2)
     assert y.tolist() == ["setosa", "versicolor"]
-    assert names == ("x0", "x1")
+    assert columns.names == ("x0", "x1")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +99,12 @@ def test_a_name_goes_before_a_number_but_not_for_an_integer(table):
 
 
 BAD = {
-    "text": ("a,city\n1,2\n3,Paris\n", None, "column 'city' holds text ('Paris' in row 3)"),
-    "text after a blank": ("a,b\n\n1,x\n", None, "column 'b' holds text ('x' in row 3)"),
-    "underscore": ("a\n1_000\n", None, "column 'a' holds text ('1_000' in row 2)"),
+    "names": (
+        "a,city\n" + "".join(f"{i},city{i}\n" for i in range(11)),
+        None,
+        "column 'city' holds text with 11 different values in 11 rows, such as 'city0'",
+    ),
+    "two of a name": ("a,a\n1,x\n", None, "two columns are called 'a'"),
     "short row": ("a,b,c\n1,2,3\n4,5\n", None, "expected 3 cells in each row"),
     "row named": ("a,b\n1,2\n3,4,5\n", None, "row 3 has 3"),
     "empty": ("", None, "found none"),
@@ -123,6 +127,49 @@ def test_a_bad_table_is_named_in_one_line(table, name):
         read_table(table(content), label)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_parquet_file(table):
+    with pytest.raises(ValueError, match=r"table\.parquet: expected a Parquet file"):
+        read_table(table(b"PAR1", "table.parquet"))
+
+
+def test_parquet_is_read_as_the_same_table_of_text(table, tmp_path):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    text = table("a,city,kind\n1,Rome,x\n2.5,,y\n,Oslo,x\n")
+    pd.read_csv(text).to_parquet(tmp_path / "same.parquet")
+    X, y, columns = read_table(text, "kind")
+    again, labels, taken = read_table(tmp_path / "same.parquet", "kind")
+    np.testing.assert_array_equal(again, X)
+    assert labels.tolist() == y.tolist()
+    assert taken.summary == columns.summary
+
+
+def test_text_is_categories_and_two_of_them_yes_and_no(table):
+    X, _, columns = read_table(table("size,pet,member\n1,eel,Yes\n2,cat,no\n3,,\n4,dog,Yes\n"))
+    np.testing.assert_array_equal(X, [[1, 2, 1], [2, 0, 0], [3, np.nan, np.nan], [4, 1, 1]])
+    assert columns.columns[1].categories == ("cat", "dog", "eel")
+    assert columns.columns[2].categories == ("no", "Yes")
+    assert columns.likelihood == "gaussian-per-feature,categorical:3,bernoulli"
+
+
+def test_another_table_is_read_by_the_columns_of_the_first(table):
+    _, _, columns = read_table(table("a,pet\n1,cat\n2,dog\n3,eel\n"))
+    X, _, _ = read_table(table("pet,a\neel,5\n", "other.csv"), columns=columns)
+    np.testing.assert_array_equal(X, [[5, 2]])
+    with pytest.raises(ValueError, match=r"other\.csv: .*missing: a; not known: b"):
+        read_table(table("pet,b\neel,5\n", "other.csv"), columns=columns)
+    with pytest.raises(ValueError, match=r"column 'pet' holds 'cow' in row 1.*cat, dog, eel"):
+        read_table(table("pet,a\neel,5\ncow,1\n", "other.csv"), columns=columns)
+
+
+def test_filled_cells_are_spelled_as_their_column_and_others_stay(table):
+    path = table("n,pet,x\n01,cat,1.50\n,,\n3,dog,2.5\n4,eel,3\n")
+    X, _, columns = read_table(path)
+    gaps, X[1] = np.isnan(X), [2.2, 1, 2.25]
+    lines = filled_table(path, X, gaps, columns).splitlines()
+    assert lines == ["n,pet,x", "01,cat,1.50", "2,dog,2.25", "3,dog,2.5", "4,eel,3"]
 
 
 def test_a_missing_table(tmp_path):

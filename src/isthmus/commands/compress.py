@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import io
-from isthmus.commands.sheet import check_out, load_rows, save_array, write_figure
+from isthmus.commands.sheet import check_out, load_rows, save_array, save_frame, write_figure
 from isthmus.commands.show import print_table
+from isthmus.estimators.border import as_array
 from isthmus.plots import pictures, reconstructions
 from isthmus.uses.compression import CompressedCodes, LatentCodec, decompress
 
@@ -19,14 +20,16 @@ SHOWN, PAIRS = 64, 12  # examples of the sheets
 
 def run(arguments: argparse.Namespace) -> int:
     """Compress or decompress, say what it costs, draw; return the exit code."""
-    suffix = ".npy" if arguments.decompress else ".npz"
-    default = Path(arguments.run) / ("rows.npy" if arguments.decompress else "codes.npz")
-    out = Path(arguments.out or default)
+    estimator = io.load(arguments.run)
+    suffix, name = ".npz", "codes"
+    if arguments.decompress:
+        suffix, name = ".npy" if estimator.columns_ is None else ".csv", "rows"
+    out = Path(arguments.out or Path(arguments.run) / f"{name}{suffix}")
     if out.suffix != suffix:
         raise ValueError(f"--out must end in {suffix}, got {str(out)!r}.")
     picture = check_out(arguments.picture, out.with_suffix(".png"), "--picture")
     work = _decompress if arguments.decompress else _compress
-    work(arguments, io.load(arguments.run), out, picture)
+    work(arguments, estimator, out, picture)
     return 0
 
 
@@ -45,11 +48,14 @@ def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture:
     print_table(f"{data.name} as codes of {type(estimator).__name__}", report)
     print(f"written to {out}")
     chosen = X[:: max(1, len(X) // PAIRS)][:PAIRS]
-    again = codec.decompress(codec.compress(chosen))
+    again = as_array(estimator, codec.decompress(codec.compress(chosen)))
     write_figure(reconstructions(chosen, again), picture)
 
 
 def _decompress(arguments: argparse.Namespace, estimator: Any, out: Path, picture: Path) -> None:
     rows = decompress(estimator, CompressedCodes.load(arguments.data))
+    if estimator.columns_ is not None:
+        save_frame(out, rows)
+        return
     save_array(out, rows)
     write_figure(pictures(rows[:SHOWN]), picture)

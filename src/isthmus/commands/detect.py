@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     check_writable(out)
     model = io.load(arguments.run)
-    options = {"size": arguments.size, "label": arguments.label}
+    options = {"size": arguments.size, "label": arguments.label, "columns": model.columns_}
     name, X = _rows(arguments.data, arguments.data_home, options)
     normal = X if arguments.normal is None else _normal_rows(arguments, options)
     detector = AnomalyDetector(

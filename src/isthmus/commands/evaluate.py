@@ -30,7 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     estimator = io.load(arguments.run)
     _check_place(out)
     data = load_data(
-        arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
+        arguments.data,
+        data_home=arguments.data_home,
+        size=arguments.size,
+        label=arguments.label,
+        columns=estimator.columns_,
     )
     X, y, factors = _rows(data, arguments)
     _check_fit(estimator, y, data, arguments)

@@ -63,7 +63,7 @@ def _train(estimator: LatentEstimator, data: Dataset, folder: Path, quiet: bool,
         _say(_opening(estimator, train, len(X_test)), *data.notes)
     recorder, code = SampleRecorder(), 0
     try:
-        estimator.fit(train.X, train.y, callbacks=[recorder])
+        estimator.fit(train.rows, train.y, callbacks=[recorder])
     except KeyboardInterrupt as stop:
         if not hasattr(estimator, "model_"):
             raise

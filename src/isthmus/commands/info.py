@@ -19,6 +19,9 @@ def run(arguments: argparse.Namespace) -> int:
     fitted = config["fitted"]
     print_table(f"{config['estimator']} in {folder}", _facts(folder, config))
     print_table("settings", config["params"])
+    columns = io.read_columns(folder)
+    if columns is not None:
+        print_table("columns", {str(c.name): c.describe() for c in columns.columns})
     if config.get("held_out"):
         print_table("on held-out rows", config["held_out"])
     print(f"stopped after {fitted['n_iter']} epochs ({fitted['stopped']})")

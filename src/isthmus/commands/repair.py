@@ -16,7 +16,7 @@ from isthmus import io
 from isthmus.commands.show import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
-from isthmus.data.tables import filled_table
+from isthmus.data.tables import filled_table, read_parquet
 from isthmus.estimators.border import units
 from isthmus.plots import pictures
 from isthmus.uses.imputation import LatentImputer, gaps_of
@@ -31,7 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Repair, write, show; return the exit code."""
     estimator = io.load(arguments.run)
     data = load_data(
-        arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
+        arguments.data,
+        data_home=arguments.data_home,
+        size=arguments.size,
+        label=arguments.label,
+        columns=estimator.columns_,
     )
     X = (data.X if data.X_test is None else data.X_test)[: arguments.rows]
     out = _out(arguments, data)
@@ -65,8 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _out(arguments: argparse.Namespace, data: Dataset) -> Path:
-    table = data.feature_names is not None
-    suffix = ".csv" if table else ".npz"
+    suffix = ".npz" if data.columns is None else ".csv"
+    if Path(arguments.data).suffix.lower() == ".parquet":
+        suffix = ".parquet"
     out = Path(arguments.out or Path(arguments.run) / f"{data.name}-repaired{suffix}")
     if out.suffix.lower() != suffix:
         raise ValueError(f"--out must end in {suffix} for {data.name}, got {out.name!r}.")
@@ -105,9 +110,13 @@ def _mask(path: Path, shape: tuple[int, ...]) -> Array:
 def _write(
     out: Path, arguments: argparse.Namespace, data: Dataset, full: Array, std: Array, gaps: Array
 ) -> None:
-    if data.feature_names is None:
-        buffer = BytesIO()
+    buffer = BytesIO()
+    if data.columns is None:
         np.savez_compressed(buffer, X=full, std=std.astype(np.float32), missing=gaps)
-        io.write(out, buffer.getvalue())
-        return
-    io.write(out, filled_table(arguments.data, full, gaps, arguments.label).encode())
+    elif out.suffix == ".parquet":
+        frame = read_parquet(Path(arguments.data)).iloc[: len(full)]
+        data.columns.fill(frame, full, gaps).to_parquet(buffer)
+    else:
+        text = filled_table(arguments.data, full, gaps, data.columns, arguments.label)
+        buffer.write(text.encode())
+    io.write(out, buffer.getvalue())

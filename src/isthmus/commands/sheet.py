@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus import io
-from isthmus.data import Dataset, known_datasets, read_image_folder
+from isthmus.data import Columns, Dataset, known_datasets, read_image_folder
 from isthmus.data import load as load_data
 from isthmus.data.images import FORMATS
 from isthmus.plots.cells import as_units, cell_height, draw_cells, limits_of
@@ -32,6 +32,7 @@ __all__ = [
     "read_queries",
     "rows_of_cells",
     "save_array",
+    "save_frame",
     "short",
     "write_figure",
 ]
@@ -73,6 +74,18 @@ def save_array(path: Path, array: Array) -> None:
     print(f"written to {path}")
 
 
+def save_frame(path: Path, frame: Any) -> None:
+    """Write a data frame as .csv or .parquet, whole or not at all, and say where."""
+    buffer = streams.BytesIO()
+    pandas = hasattr(frame, "to_csv")  # else polars
+    if path.suffix == ".parquet":
+        frame.to_parquet(buffer) if pandas else frame.write_parquet(buffer)
+    else:
+        frame.to_csv(buffer, index=False) if pandas else frame.write_csv(buffer)
+    io.write(path, buffer.getvalue())
+    print(f"written to {path}")
+
+
 def load_rows(arguments: argparse.Namespace) -> Dataset:
     """Load the data that were asked for, or else those that the run names, if they are known.
 
@@ -87,6 +100,7 @@ def load_rows(arguments: argparse.Namespace) -> Dataset:
             data_home=arguments.data_home,
             size=arguments.size,
             label=arguments.label,
+            columns=io.read_columns(arguments.run),
         )
     name = io.read_config(Path(arguments.run))["data"].get("name")
     if name not in known_datasets():
@@ -147,15 +161,15 @@ def _read_query(query: str, data: Dataset, shape: tuple[int, ...]) -> Queries:
             f"{query!r} is no query: expected the number of a row, test:NUMBER, a picture or an "
             ".npy file."
         )
-    examples = _read_file(path, shape)
+    examples = _read_file(path, shape, data.columns)
     n = len(examples)
     return Queries(examples, [path.name] * n, [-1] * n, [None] * n)
 
 
-def _read_file(path: Path, shape: tuple[int, ...]) -> Array:
+def _read_file(path: Path, shape: tuple[int, ...], columns: Columns | None) -> Array:
     if path.suffix.lower() in FORMATS:
         return _read_picture(path, shape)
-    X = load_data(path).X
+    X = load_data(path, columns=columns).X
     return X[None] if X.shape == shape else X
 
 

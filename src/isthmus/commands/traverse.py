@@ -100,7 +100,7 @@ def _from_centre(estimator: Any, codes: Array, latents: list[int], n_steps: int)
     z = np.tile(centre, (len(latents), n_steps, 1))
     for i, d in enumerate(latents):
         z[i, :, d] = _steps(estimator, codes, d, n_steps)
-    decoded = estimator.inverse_transform(z.reshape(-1, len(centre)))
+    decoded = estimator.decode(z.reshape(-1, len(centre)))
     heading = "One latent a row, from low to high, the others at the centre"
     names = [f"z{d + 1}" for d in latents]
     return rows_of_cells(decoded, n_steps, names, heading, _ticks(estimator, n_steps))

@@ -1,12 +1,16 @@
 """Reading data: known sets by name; arrays, tables, IDX files and folders of images by path."""
 
+from isthmus.data.columns import Column, Columns, Table
 from isthmus.data.datasets import Dataset, known_datasets, load
 from isthmus.data.idx import read_idx
 from isthmus.data.images import read_image_folder
 from isthmus.data.tables import read_table
 
 __all__ = [
+    "Column",
+    "Columns",
     "Dataset",
+    "Table",
     "known_datasets",
     "load",
     "read_idx",

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.data import sprites
+from isthmus.data.columns import Columns, Table
 from isthmus.data.idx import read_idx
 from isthmus.data.images import read_image_folder
 from isthmus.data.sounds import is_sound_folder, read_sound_folder
@@ -27,7 +28,7 @@ _IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-_TABLES = (".csv", ".tsv")
+_TABLES = (".csv", ".tsv", ".parquet")
 _DATA_KEYS = ("X", "x", "data")
 _LABEL_KEYS = ("y", "labels", "label")
 _N_SPRITES = 10_000
@@ -47,8 +48,8 @@ class Dataset:
         The samples: rows of numbers, or images (n, height, width) or (n, 3, height, width).
     y : numpy.ndarray, shape (n_samples,), or None
         Their labels, integers or strings.
-    feature_names : tuple of str or None
-        The names of a table's columns.
+    columns : Columns or None
+        How a table's columns were taken.
     factors : numpy.ndarray, shape (n_samples, n_factors), or None
         The true factors of made data, whole numbers.
     X_test, y_test : numpy.ndarray or None
@@ -70,13 +71,23 @@ class Dataset:
     name: str
     X: np.ndarray
     y: np.ndarray | None = None
-    feature_names: tuple[str, ...] | None = None
+    columns: Columns | None = None
     factors: np.ndarray | None = None
     X_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     rate: int | None = None
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of a table's columns."""
+        return None if self.columns is None else tuple(map(str, self.columns.names))
+
+    @property
+    def rows(self) -> np.ndarray | Table:
+        """What a model is to be fitted to: `X`, of a table with its columns."""
+        return self.X if self.columns is None else Table(self.X, self.columns)
 
     @property
     def fingerprint(self) -> dict[str, object]:
@@ -121,6 +132,7 @@ def load(
     data_home: str | PathLike[str] | None = None,
     size: int | tuple[int, int] | None = None,
     label: str | int | None = None,
+    columns: Columns | None = None,
 ) -> Dataset:
     """Load a data set by its name or from a path.
 
@@ -130,7 +142,8 @@ def load(
         A name: 'digits' (bundled with scikit-learn, float32 in [0, 1]), 'mnist' or
         'fashion-mnist' (uint8, from files under `data_home`), 'sprites' (10,000 rendered
         pictures, always the same, labelled by shape). Or a path: ``.npy``; ``.npz`` with an
-        array X, x, data or only one, and labels y, labels or label; ``.csv`` or ``.tsv``; a
+        array X, x, data or only one, and labels y, labels or label; ``.csv``, ``.tsv`` or
+        ``.parquet``; a
         folder of images, or of WAV files, which are cut into windows. A path that bears a known
         name is written "./digits".
     data_home : str or path-like, default=None
@@ -141,6 +154,8 @@ def load(
         of sound, 4096 by default.
     label : str or int, default=None
         The column of a table to keep apart as `y`.
+    columns : Columns, default=None
+        How the columns of a table are to be taken: those of a fitted model, its `columns_`.
 
     Returns
     -------
@@ -166,10 +181,12 @@ def load(
     if size is not None and not path.is_dir():
         raise ValueError(f"size is for a folder of images, but {str(source)!r} is none; omit it.")
     if label is not None and path.suffix.lower() not in _TABLES:
-        raise ValueError(f"label is for a .csv or .tsv file, not {str(source)!r}; omit it.")
+        raise ValueError(
+            f"label is for a table (.csv, .tsv, .parquet), not {str(source)!r}; omit it."
+        )
     if source in _NAMES:
         return _load_known(str(source), data_home)
-    dataset = _load_path(path, size, label)
+    dataset = _load_path(path, size, label, columns)
     _check_numbers(path, dataset.X)
     return dataset
 
@@ -216,7 +233,12 @@ def _plain_or_gz(path: Path) -> Path | None:
     return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
 
 
-def _load_path(path: Path, size: int | tuple[int, int] | None, label: str | int | None) -> Dataset:
+def _load_path(
+    path: Path,
+    size: int | tuple[int, int] | None,
+    label: str | int | None,
+    columns: Columns | None,
+) -> Dataset:
     if path.is_dir() and is_sound_folder(path):
         return _load_sounds(path, size)
     if path.is_dir():
@@ -229,12 +251,15 @@ def _load_path(path: Path, size: int | tuple[int, int] | None, label: str | int 
             f"folder; check the name.{nearest(path, _NAMES)}"
         )
     if suffix in _TABLES:
-        X, y, feature_names = read_table(path, label)
-        return Dataset(path.stem, X, y, feature_names)
+        X, y, columns = read_table(path, label, columns)
+        notes = ("columns:", *(f"  {line}" for line in columns.summary)) if columns.mixed else ()
+        return Dataset(path.stem, X, y, columns, notes=notes)
     if suffix in (".npy", ".npz"):
         X, y = _load_numpy(path)
         return Dataset(path.stem, X, y)
-    raise ValueError(f"{path}: expected .npy, .npz, .csv, .tsv or a folder of images; convert it.")
+    raise ValueError(
+        f"{path}: expected .npy, .npz, .csv, .tsv, .parquet or a folder of images; convert it."
+    )
 
 
 def _load_sounds(path: Path, size: int | tuple[int, int] | None) -> Dataset:

@@ -1,18 +1,21 @@
-"""Reading tables of numbers from text: comma, semicolon, tab or bar between the cells."""
+"""Tables in files: text with comma, semicolon, tab or bar between the cells, and Parquet."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 from collections.abc import Sequence
 from io import StringIO
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from isthmus.data.columns import Cells, Column, Columns, cells_of
 from isthmus.fields import nearest
 
-__all__ = ["filled_table", "read_table"]
+__all__ = ["filled_table", "read_parquet", "read_table"]
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _DELIMITERS = "\t;|,"  # the comma last: it also divides decimals where the semicolon divides cells
@@ -20,79 +23,85 @@ _Row = tuple[int, list[str]]  # numbered as a spreadsheet does: the first line i
 
 
 def read_table(
-    path: str | PathLike[str], label: str | int | None = None
-) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    r"""Read a table of numbers from a text file.
+    path: str | PathLike[str], label: str | int | None = None, columns: Columns | None = None
+) -> tuple[np.ndarray, np.ndarray | None, Columns]:
+    r"""Read a table from a file of text or Parquet.
 
-    The first row is taken for names where a cell of it is no number. Empty cells, "NA" and
-    "nan" are missing values. Blank lines are passed over.
+    Of a file of text the first row is taken for names where a cell of it is no number. Empty
+    cells, "NA" and "nan" are missing values. Blank lines are passed over. A column is numbers
+    where every cell is one, else its different texts are categories.
 
     Parameters
     ----------
     path : str or path-like
-        A file in UTF-8. In a ``.tsv`` file tabs divide the cells; otherwise commas,
-        semicolons, tabs or bars, whichever gives each row the same number of cells.
+        A ``.parquet`` file, or text in UTF-8. In a ``.tsv`` file tabs divide the cells;
+        otherwise commas, semicolons, tabs or bars, whichever gives each row the same number of
+        cells.
     label : str, int or None, default=None
         The column to keep apart, by its name or by its number from 0 (from -1 backwards).
+    columns : Columns, optional
+        How to take the columns, as learned from another table; else it is learned.
 
     Returns
     -------
-    X : numpy.ndarray of float64, shape (n_rows, n_features)
-        The other columns; missing values are NaN.
+    X : numpy.ndarray of float64, shape (n_rows, n_columns)
+        The other columns as numbers; missing values are NaN.
     y : numpy.ndarray, shape (n_rows,), or None
         The label's column: int64 where every cell is a whole number, else float64 where every
         cell is a number, else str.
-    feature_names : tuple of str
-        The names of the columns of `X`; x0, x1, ... where the file gives none.
+    columns : Columns
+        How each column was taken; where the file gives no names they are x0, x1, ...
 
     Raises
     ------
     FileNotFoundError
         If there is no file at `path`.
     ValueError
-        If the file is no table, a row has more or fewer cells than the first, a column other
-        than the label holds text, or there is no column `label`.
+        If the file is no table, a row has more or fewer cells than the first, a column holds
+        names or free text, there is no column `label`, or the columns are not those given.
+    ImportError
+        For Parquet without pandas and pyarrow.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "iris.csv"
-    ...     _ = path.write_text("length,width,kind\n5.1,3.5,setosa\n7.0,,versicolor\n")
-    ...     X, y, feature_names = read_table(path, label="kind")
+    ...     _ = path.write_text("length,colour,kind\n5.1,blue,setosa\n7.0,,versicolor\n")
+    ...     X, y, columns = read_table(path, label="kind")
     >>> X
-    array([[5.1, 3.5],
+    array([[5.1, 0. ],
            [7. , nan]])
-    >>> y.tolist(), feature_names
-    (['setosa', 'versicolor'], ('length', 'width'))
+    >>> y.tolist(), columns.names
+    (['setosa', 'versicolor'], ('length', 'colour'))
     """
     path = Path(path)
-    rows = _read_rows(path)
-    names, rows = _split_header(path, rows, label)
-    numbers = [number for number, _ in rows]
-    columns = list(zip(*(cells for _, cells in rows), strict=True))
-    y = None
-    if label is not None:
-        at = _find_label(path, names, label)
-        y = _to_labels(columns.pop(at))
-        names = names[:at] + names[at + 1 :]
-    X = np.empty((len(rows), len(columns)))
-    for j, (name, cells) in enumerate(zip(names, columns, strict=True)):
-        X[:, j] = _to_numbers(path, name, cells, numbers)
-    return X, y, names
+    read = _parquet_cells if path.suffix.lower() == ".parquet" else _text_cells
+    cells, y = read(path, label)
+    try:
+        columns = Columns.of_cells(cells) if columns is None else columns
+        return columns.read_cells(cells), y, columns
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def filled_table(
-    path: str | PathLike[str], values: np.ndarray, gaps: np.ndarray, label: str | int | None = None
+    path: str | PathLike[str],
+    values: np.ndarray,
+    gaps: np.ndarray,
+    columns: Columns,
+    label: str | int | None = None,
 ) -> str:
     r"""Return the text of a table with some of its cells replaced, the others as they were.
 
     Parameters
     ----------
     path : str or path-like
-        A file that `read_table` reads.
+        A file of text that `read_table` reads.
     values, gaps : numpy.ndarray, shape (n_rows, n_features)
         Numbers, and where they are to be put, for the first rows; rows behind are left out.
+    columns : Columns
+        How the columns were taken.
     label : str, int or None, default=None
         As for `read_table`.
 
@@ -107,11 +116,12 @@ def filled_table(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "iris.csv"
     ...     _ = path.write_text("length,kind,width\n5.10,setosa,3.5\n7.0,versicolor,\n")
-    ...     X, _, _ = read_table(path, label="kind")
-    ...     print(filled_table(path, np.nan_to_num(X, nan=3.2), np.isnan(X), label="kind"))
+    ...     X, _, columns = read_table(path, label="kind")
+    ...     X = np.nan_to_num(X, nan=3.5)
+    ...     print(filled_table(path, X, X[:, [1, 0]] == 7, columns, label="kind"))
     length,kind,width
     5.10,setosa,3.5
-    7.0,versicolor,3.2
+    7.0,versicolor,3.5
     <BLANKLINE>
     """
     path = Path(path)
@@ -120,14 +130,72 @@ def filled_table(
     features = list(range(len(names)))
     if label is not None:
         features.remove(_find_label(path, names, label))
+    header = [cells for _, cells in every[: len(every) - len(rows)]]
+    rows = rows[: len(values)]
+    places = {names[at]: at for at in features}  # the model may have them in another order
+    for j, column in enumerate(columns.columns):
+        at = places[column.name] if len(places) == len(features) else features[j]
+        spelled = _spell(column, values[:, j])
+        for i in np.flatnonzero(gaps[:, j]):
+            rows[i][1][at] = spelled[i]
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows(cells for _, cells in every[: len(every) - len(rows)])
-    for (_, cells), value, gap in zip(rows, values, gaps, strict=False):
-        for j in np.flatnonzero(gap):
-            cells[features[j]] = repr(float(value[j]))  # the shortest that reads back the same
-        writer.writerow(cells)
+    writer.writerows(header)
+    writer.writerows(cells for _, cells in rows)
     return text.getvalue()
+
+
+def _spell(column: Column, numbers: np.ndarray) -> list[str]:
+    """Return numbers (n,) as the column's text; numbers in the fewest digits that read back."""
+    whole = "int" in column.dtype.lower()
+    values = column.from_numbers(numbers)
+    if column.kind != "number":
+        return ["" if value is None else str(value) for value in values]
+    return [str(int(v)) if whole and np.isfinite(v) else repr(float(v)) for v in values]
+
+
+def _text_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np.ndarray | None]:
+    rows = _read_rows(path)
+    names, rows = _split_header(path, rows, label)
+    columns = list(zip(*(cells for _, cells in rows), strict=True))
+    y = None
+    if label is not None:
+        at = _find_label(path, names, label)
+        y = _to_labels(columns.pop(at))
+        names = names[:at] + names[at + 1 :]
+    return [_to_cells(*each) for each in zip(names, columns, strict=True)], y
+
+
+def _parquet_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np.ndarray | None]:
+    frame = read_parquet(path)
+    y = None
+    if label is not None:
+        names = tuple(map(str, frame.columns))
+        at = _find_label(path, names, label)
+        y = _to_labels([str(v) for v in frame.iloc[:, at].tolist()])
+        frame = frame.drop(columns=frame.columns[at])
+    return cells_of(frame), y
+
+
+def read_parquet(path: Path) -> Any:
+    """Return the data frame of pandas in a file; one line where there is none."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
+    lacking = [name for name in ("pandas", "pyarrow") if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise ImportError(
+            f"reading .parquet needs {' and '.join(lacking)}: pip install 'isthmus[tables]'."
+        )
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:  # pyarrow fails in many ways on a damaged file
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path}: expected a Parquet file ({reason}); check the file.") from None
+    if not len(frame):
+        raise ValueError(f"{path}: expected rows, found none; check the file.")
+    return frame
 
 
 def _read_rows(path: Path) -> list[_Row]:
@@ -171,7 +239,7 @@ def _split_header(
     at = _position(label, len(first))  # where the label may be text in a table without names
     has_header = any(_parse(cell) is None for j, cell in enumerate(first) if j != at)
     if len(rows) <= has_header:
-        raise ValueError(f"{path}: expected rows of numbers, found none; check the file.")
+        raise ValueError(f"{path}: expected rows, found none; check the file.")
     names = (cell.strip() for cell in first) if has_header else [""] * len(first)
     return tuple(name or f"x{j}" for j, name in enumerate(names)), rows[has_header:]
 
@@ -209,20 +277,26 @@ def _parse(cell: str) -> float | None:
         return None
 
 
-def _to_numbers(path: Path, name: str, cells: Sequence[str], numbers: list[int]) -> list[float]:
+def _to_cells(name: str, cells: Sequence[str]) -> Cells:
+    """Return a column: numbers where every cell is one, else text."""
+    numbers = _to_numbers(cells)
+    if numbers is None:
+        texts = [None if c.strip().lower() in _MISSING else c.strip() for c in cells]
+        return Cells(name, "str", values=np.array([*texts, None], object)[:-1])
+    present = [cell for cell in cells if cell.strip().lower() not in _MISSING]
+    whole = not any(mark in cell for cell in present for mark in ".eEnN")
+    return Cells(name, "int64" if whole else "float64", numbers=np.array(numbers))
+
+
+def _to_numbers(cells: Sequence[str]) -> list[float] | None:
+    """Return the numbers of a column, None where there is text."""
     try:
         if "_" not in "".join(cells):
             return list(map(float, cells))  # several times faster than cell by cell
     except ValueError:
         pass
     values = [_parse(cell) for cell in cells]
-    if None in values:
-        at = values.index(None)
-        raise ValueError(
-            f"{path}: column {name!r} holds text ({cells[at][:40]!r} in row {numbers[at]}); "
-            f"keep it apart with label={name!r}, turn it into numbers, or remove it."
-        )
-    return [value for value in values if value is not None]
+    return None if None in values else [value for value in values if value is not None]
 
 
 def _to_labels(cells: Sequence[str]) -> np.ndarray:

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
 from isthmus.build import build_model, build_objective, split_names
+from isthmus.data.columns import Columns, is_frame
 from isthmus.distributions import draw, isolated_rng
 from isthmus.estimators.border import (
     Scaler,
@@ -82,6 +83,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Shape of one example.
     n_features_in_ : int
         Numbers in one example.
+    columns_ : Columns or None
+        How the columns of a data frame were taken; None for arrays.
     history_ : list of dict
         One record an epoch; nats an example.
     scaling_ : str
@@ -97,6 +100,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     model_: LatentVariableModel
     scaler_: Scaler
     context_: Context | None
+    columns_: Columns | None
     feature_shape_: tuple[int, ...]
     likelihood_: str
     scaling_: str
@@ -200,7 +204,7 @@ or (n, channels, time)
         generator = self._generator()
         X = read(self, X, reset=True, missing=self.missing == "ignore")
         observed = filled(X)
-        self.likelihood_ = resolve_likelihood(self.likelihood, observed)
+        self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
         if self.binarize and self.likelihood_ != "bernoulli":
             raise ValueError(
                 "binarize draws values of [0, 1] as 0 or 1: it needs likelihood 'bernoulli', not "
@@ -302,7 +306,7 @@ or (n, channels, time)
         mean, std = self._run(encode, X, c)
         return Posterior(mean.astype(float_type(X)), std.astype(float_type(X)))
 
-    def inverse_transform(self, Z: Any, *, condition: Any = None) -> Array:
+    def inverse_transform(self, Z: Any, *, condition: Any = None) -> Any:
         """Return the mean of p(x|z) for each code, in the shape and units of the data.
 
         Parameters
@@ -312,8 +316,13 @@ or (n, channels, time)
 
         Returns
         -------
-        ndarray (n, *feature_shape_)
+        ndarray (n, *feature_shape_), or a data frame
+            A frame of the same columns and types where the model was fitted on one.
         """
+        return self.as_fitted(self.decode(Z, condition=condition))
+
+    def decode(self, Z: Any, *, condition: Any = None) -> Array:
+        """Return what `inverse_transform` does, always as an array of numbers."""
         Z, c = self._enter_codes(Z, condition)
 
         def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
@@ -322,15 +331,20 @@ or (n, channels, time)
         (X,) = self._run(decode, Z, c, codes=True)
         return self.scaler_.from_model(X).astype(Z.dtype)
 
-    def reconstruct(self, X: Any, *, condition: Any = None) -> Array:
-        """Return the mean of p(x|z) at the code of each row, in the shape and units of X."""
+    def reconstruct(self, X: Any, *, condition: Any = None) -> Any:
+        """Return the mean of p(x|z) at the code of each row, in the shape and units of X.
+
+        Of a data frame a frame of the same columns and types comes back, of an array an array.
+        """
+        given = X
         X, c = self._enter(X, condition)
 
         def reconstruct(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             return (self.model_.reconstruct(self.model_.encode(x, c).mean, c),)
 
         (out,) = self._run(reconstruct, X, c)
-        return self.scaler_.from_model(out).astype(float_type(X))
+        out = self.scaler_.from_model(out).astype(float_type(X))
+        return self.as_fitted(out, given) if is_frame(given) else out
 
     def rate_distortion(self, X: Any, *, condition: Any = None) -> RateDistortion:
         """Return the two halves of the bound for each row, in nats, each (n,).
@@ -381,9 +395,9 @@ or (n, channels, time)
         random_state: int | None = None,
         *,
         y: Any = None,
-        noise: bool = False,
-    ) -> Array:
-        """Generate new examples: the mean of p(x|z) for z drawn from the prior.
+        noise: bool | None = None,
+    ) -> Any:
+        """Generate new examples: p(x|z), or its mean, for z drawn from the prior.
 
         Parameters
         ----------
@@ -392,12 +406,14 @@ or (n, channels, time)
             Seed; without one every call differs.
         y : label or array-like (n_samples,), optional
             What to generate, for conditional models.
-        noise : bool
-            Draw x from p(x|z) instead of taking its mean.
+        noise : bool, optional
+            Draw x from p(x|z) instead of taking its mean; by default of tables alone, whose
+            rows would all be near the middle otherwise.
 
         Returns
         -------
-        ndarray (n_samples, *feature_shape_)
+        ndarray (n_samples, *feature_shape_), or a data frame
+            A frame of the same columns and types where the model was fitted on one.
 
         Raises
         ------
@@ -406,6 +422,7 @@ or (n, channels, time)
         """
         check_is_fitted(self)
         self._check_can_sample(n_samples)
+        noise = self.columns_ is not None if noise is None else noise
         seed = fresh_seed() if random_state is None else int(random_state)
         generator = torch.Generator(self._device).manual_seed(seed)
         c = self._encode_context(y, n_samples)
@@ -419,7 +436,18 @@ or (n, channels, time)
             return (draw(model.decode(z, c), generator) if noise else model.reconstruct(z, c),)
 
         (X,) = self._run(decode, Z, c, codes=True)
-        return self.scaler_.from_model(X).astype(np.float32)
+        return self.as_fitted(self.scaler_.from_model(X).astype(np.float32))
+
+    def as_fitted(self, X: Array, like: Any = None) -> Any:
+        """Return rows of numbers as `fit` was given its rows: a data frame, or the array as it is.
+
+        Parameters
+        ----------
+        X : ndarray (n, *feature_shape_)
+        like : data frame, optional
+            Whose index the frame is to have.
+        """
+        return X if self.columns_ is None else self.columns_.to_frame(X, like)
 
     def tensors(self, X: Any, condition: Any = None) -> tuple[Tensor, Tensor | None]:
         """Return rows and their context as `model_` takes them, on its device.

@@ -10,15 +10,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from sklearn.utils.validation import _check_feature_names, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    check_array,
+    validate_data,
+)
+
+from isthmus.data.columns import Columns, Table, is_frame
 
 __all__ = [
     "Scaler",
+    "as_array",
     "check_finite",
     "chunk_rows",
     "filled",
     "float_type",
     "in_chunks",
+    "learn_columns",
     "read",
     "row_noise",
 ]
@@ -32,21 +41,28 @@ def read(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Array
 
     Two-dimensional input goes through scikit-learn's `validate_data`; arrays with more axes
     keep their shape. With `reset` the shape is learned, else it must be the one of training;
-    flat rows of the right length take that shape. NaN may be `missing` values.
+    flat rows of the right length take that shape. NaN may be `missing` values. Of a data frame
+    or a `Table` the columns are learned as well, as `columns_`.
 
     Raises
     ------
     ValueError
         Wrong shape, not numbers, NaN or infinity (says where), too few rows.
     """
-    if getattr(X, "ndim", 2) > 2:
+    columns = learn_columns(X) if reset else getattr(estimator, "columns_", None)
+    if reset:
+        estimator.columns_ = columns
+    if columns is not None and (columns.mixed or not is_frame(X)):
+        X = _read_columns(estimator, X, columns, reset=reset)
+        shape = (X.shape[1],)
+    elif getattr(X, "ndim", 2) > 2:
         X = np.asarray(X)
         shape = tuple(X.shape[1:])
         _check_stack(estimator, X, reset=reset)
     else:
         X = validate_data(
             estimator,
-            X,
+            X.X if isinstance(X, Table) else X,
             reset=reset,
             dtype="numeric",
             ensure_all_finite=False,
@@ -60,6 +76,38 @@ def read(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Array
     if reset:
         estimator.feature_shape_ = shape
     return X.reshape(len(X), *shape)
+
+
+def as_array(estimator: Any, X: Any) -> Array:
+    """Return X as an array: of a data frame the numbers that a fitted model takes it for."""
+    frame = is_frame(X) or isinstance(X, Table)
+    return read(estimator, X, reset=False, missing=True) if frame else np.asarray(X)
+
+
+def learn_columns(X: Any) -> Columns | None:
+    """Return the columns of a table or a data frame, None of anything else."""
+    if isinstance(X, Table):
+        return X.columns
+    return Columns.learn(X) if is_frame(X) else None
+
+
+def _read_columns(estimator: Any, X: Any, columns: Columns, *, reset: bool) -> Array:
+    """Return the numbers of a table or frame with these columns, or of an array of them."""
+    if reset and len(X) < 2:
+        name = type(estimator).__name__
+        raise ValueError(f"{name} needs at least 2 rows to learn from, X has {len(X)} sample.")
+    if isinstance(X, Table):
+        columns.check_names(X.columns.names)
+        X = X.X
+    elif is_frame(X):
+        X = columns.to_numbers(X)
+    if reset:
+        estimator.n_features_in_ = X.shape[1]
+        estimator.feature_names_in_ = np.array([str(name) for name in columns.names], object)
+        return X
+    X = check_array(X, ensure_all_finite=False)
+    _check_n_features(estimator, X, reset=False)
+    return X
 
 
 def _check_stack(estimator: Any, X: Array, *, reset: bool) -> None:
@@ -99,7 +147,11 @@ def check_finite(
             raise ValueError(
                 f"Input X contains {value}: the first at row {start + row}, feature "
                 f"{where}{label}. Fill or drop missing values (NaN, inf) first"
-                + (", or learn around them: missing='ignore'." if value == "NaN" else ".")
+                + (
+                    ", or learn around them: missing='ignore', on the command line --missing ignore."
+                    if value == "NaN"
+                    else "."
+                )
             )
 
 

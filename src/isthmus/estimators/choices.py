@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.build import split_names
+from isthmus.data.columns import Columns
 from isthmus.mixed import count_categories, make_likelihood
 
 __all__ = [
@@ -25,11 +26,14 @@ REAL = ("gaussian", "laplace")  # likelihoods of real numbers, by how their name
 BYTES = (*REAL, "bernoulli", "continuous-bernoulli")  # those for which bytes stand for [0, 1]
 
 
-def resolve_likelihood(spec: str, X: Array) -> str:
+def resolve_likelihood(spec: str, X: Array, columns: Columns | None = None) -> str:
     """Return the likelihood to use for data: bytes and [0, 1] are bernoulli by default.
 
-    Of "categorical" the number of categories is counted; names of columns are joined by commas.
+    Of a table of mixed columns it is one each. Of "categorical" the number of categories is
+    counted; names of columns are joined by commas.
     """
+    if spec == "auto" and columns is not None and columns.mixed:
+        return columns.likelihood
     if spec == "auto":
         return "bernoulli" if X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1) else "gaussian"
     names = split_names(spec)

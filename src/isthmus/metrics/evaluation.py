@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.build import split_names
 from isthmus.estimators.base import LatentEstimator
-from isthmus.estimators.border import units
+from isthmus.estimators.border import as_array, units
 from isthmus.estimators.choices import as_data
 from isthmus.metrics.aggregate import aggregate_posterior_kl
 from isthmus.metrics.annealed import annealed_importance
@@ -112,7 +112,7 @@ def evaluation(
     require(n_samples=n_samples)
     _check_features(features)
     rng = np.random.default_rng(random_state)
-    X, condition = np.asarray(X), None
+    X, condition = as_array(estimator, X), None
     if estimator.conditional and y is not None:
         condition = np.asarray(y)
     codes = estimator.transform(X, condition=condition)
@@ -211,7 +211,9 @@ class _Seen:
     def samples(self, features: Features, rng: np.random.Generator) -> Numbers:
         """Return how samples from the prior compare with as many rows."""
         X, told = self.some(rng, PAIRED_ROWS)
-        made = self.estimator.sample(len(X), random_state=self.seed, y=told)
+        made = as_array(
+            self.estimator, self.estimator.sample(len(X), random_state=self.seed, y=told)
+        )
         if callable(features):
             pair, name = (np.asarray(features(X)), np.asarray(features(made))), "features"
         elif features == "codes":

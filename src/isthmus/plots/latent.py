@@ -101,7 +101,7 @@ def latent_grid(
         )
     across, down = _ranges(estimator, n, codes)
     z = np.stack(np.meshgrid(across, down[::-1]), axis=-1).reshape(-1, 2)  # z2 upwards
-    decoded = as_units(estimator.inverse_transform(z, condition=condition), "decoded examples")
+    decoded = as_units(estimator.decode(z, condition=condition), "decoded examples")
     sheet = figure(0.5 + (WIDTH - 0.6) * min(1.3, cell_height(decoded.shape[1:])))
     axes = sheet.subplots()
     draw_cells(axes, decoded, n)
@@ -167,7 +167,7 @@ def traversals(
     centre, steps = _paths(estimator, codes, n_steps)
     z = np.tile(centre, (len(dims), n_steps, 1))
     z[np.arange(len(dims)), :, dims] = steps[dims]
-    decoded = estimator.inverse_transform(z.reshape(-1, len(centre)), condition=condition)
+    decoded = estimator.decode(z.reshape(-1, len(centre)), condition=condition)
     ticks = [signed(v) for v in steps[0]]
     if not has_standard_prior(estimator):
         ticks = ["least", *[""] * (n_steps - 2), "greatest"]

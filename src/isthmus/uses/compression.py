@@ -18,6 +18,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import io
+from isthmus.estimators.border import as_array
 from isthmus.plots.cells import as_units
 from isthmus.uses.search import encode_rows, model_digest
 from isthmus.uses.wrapping import Wrapper
@@ -205,7 +206,7 @@ class LatentCodec(Wrapper):
             model_digest(self.estimator_),
         )
 
-    def decompress(self, compressed: CompressedCodes) -> Array:
+    def decompress(self, compressed: CompressedCodes) -> Any:
         """Return the rows, (n, *feature_shape_), in the units of the data."""
         check_is_fitted(self)
         return decompress(self.estimator_, compressed)
@@ -221,7 +222,7 @@ class LatentCodec(Wrapper):
             codes that were not rounded; the share of values outside the trained range.
         """
         packed = self.compress(X) if compressed is None else compressed
-        X = np.asarray(X)
+        X = as_array(self.estimator_, X)
         codes = encode_rows(self.estimator_, X)
         outside = float(((codes < self.low_) | (codes > self.high_)).mean())
         raw, some = X.nbytes / len(X), X[:: -(-len(X) // ZLIB_ROWS)]
@@ -257,8 +258,10 @@ class LatentCodec(Wrapper):
         return hasattr(self, "low_")
 
 
-def decompress(estimator: Any, compressed: CompressedCodes) -> Array:
+def decompress(estimator: Any, compressed: CompressedCodes) -> Any:
     """Return the rows that compressed codes stand for, (n, *feature_shape_).
+
+    Of a model that was fitted on a data frame they are a frame of the same columns and types.
 
     Parameters
     ----------
@@ -273,19 +276,19 @@ def decompress(estimator: Any, compressed: CompressedCodes) -> Array:
     """
     if compressed.model != model_digest(estimator):
         raise ValueError("another model made these codes; decompress them with that one.")
-    return _decode(estimator, compressed.codes())
+    return estimator.as_fitted(_decode(estimator, compressed.codes()))
 
 
 def _decode(estimator: Any, codes: Array) -> Array:
     parts = [codes[i : i + CHUNK] for i in range(0, len(codes), CHUNK)]
-    return np.concatenate([estimator.inverse_transform(part) for part in parts])
+    return np.concatenate([estimator.decode(part) for part in parts])
 
 
 def _error(X: Array, estimator: Any, codes: Array) -> float:
     total = 0.0
     for i in range(0, len(X), CHUNK):
         part = as_units(X[i : i + CHUNK]).reshape(len(X[i : i + CHUNK]), -1)
-        again = estimator.inverse_transform(codes[i : i + CHUNK]).reshape(part.shape)
+        again = estimator.decode(codes[i : i + CHUNK]).reshape(part.shape)
         total += float(((part - again) ** 2).sum())
     return float(np.sqrt(total / X.size))
 

@@ -337,7 +337,7 @@ def variations(
     flat = codes.reshape(-1, codes.shape[-1])
     if np.ndim(condition):
         context = {"condition": np.repeat(np.asarray(condition), n_samples, axis=0)}
-    decoded = estimator.inverse_transform(flat, **context)
+    decoded = estimator.decode(flat, **context)
     return decoded.reshape(len(q.mean), n_samples, *decoded.shape[1:])
 
 

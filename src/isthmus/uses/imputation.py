@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
 from isthmus.build import split_names
+from isthmus.data.columns import is_frame
 from isthmus.distributions import draw, per_example
 from isthmus.estimators import VAE
 from isthmus.estimators.base import LatentEstimator
@@ -35,7 +36,7 @@ BURN_IN = 20  # draws thrown away, of "sample"
 class Completed(NamedTuple):
     """Rows with nothing missing, and the standard deviation of what was filled in; 0 elsewhere."""
 
-    values: Array
+    values: Any
     std: Array
 
 
@@ -123,7 +124,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.feature_names_in_ = model.feature_names_in_
         return self
 
-    def transform(self, X: Any) -> Array:
+    def transform(self, X: Any) -> Any:
         """Return X with its NaN filled in; see `complete`."""
         return self.complete(X).values
 
@@ -132,7 +133,8 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like (n, *features)
+        X : array-like (n, *features), or a data frame
+            A frame comes back as one of the same columns and types.
         mask : array-like of bool, optional
             True where a value is to be taken for missing, beside NaN: of X's shape, or that of
             one example.
@@ -150,10 +152,12 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "estimator_")
         self._check()
         values, std, _ = self._run(X, mask, keep=False)
-        return Completed(values, std)
+        return Completed(self._as_given(X, values, mask), std)
 
-    def draws(self, X: Any, mask: Any = None) -> Array:
+    def draws(self, X: Any, mask: Any = None) -> Any:
         """Return `n_draws` completions of X from p(missing | observed), (n_draws, *X.shape).
+
+        Of a data frame a list of frames.
 
         Raises
         ------
@@ -166,9 +170,17 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"method={self.method!r} of a {type(self.estimator_).__name__} gives one "
                 "completion; draws need a model with a prior and method='sample'."
             )
-        return self._run(X, mask, keep=True)[2]
+        drawn = self._run(X, mask, keep=True)[2]
+        return [self._as_given(X, each, mask) for each in drawn] if is_frame(X) else drawn
 
     # ------------------------------------------------------------------ inside
+
+    def _as_given(self, X: Any, values: Array, mask: Any) -> Any:
+        """Return values as a frame where X was one."""
+        columns = self.estimator_.columns_
+        if columns is None or not is_frame(X):
+            return values
+        return columns.fill(X, values, gaps_of(columns.to_numbers(X), mask))
 
     def _run(self, X: Any, mask: Any, keep: bool) -> tuple[Array, Array, Array]:
         model = self.estimator_

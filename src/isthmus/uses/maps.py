@@ -14,6 +14,7 @@ from sklearn.base import TransformerMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus.estimators.border import as_array
 from isthmus.plots import latent_map
 from isthmus.plots.groups import Colours
 from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, tidy, title
@@ -157,7 +158,7 @@ class LatentMap(TransformerMixin, Wrapper):
         if self.method_ == "umap" or self.estimator_.n_components_ < 2:
             raise ValueError("ellipses need a linear map of two latents or more: method='pca'.")
         kept = np.random.default_rng(0).permutation(len(X))[:ELLIPSES]
-        q = self.estimator_.posterior(np.asarray(X)[kept])
+        q = self.estimator_.posterior(as_array(self.estimator_, X)[kept])
         sheet = figure(5.2)
         axes = tidy(sheet.subplots(), xlabel=self.axes_[0], ylabel=self.axes_[1])
         colours = Colours.of(None if y is None else np.asarray(y)[kept])
@@ -293,7 +294,8 @@ def side_by_side(
         raise ValueError(f"expected one to four models side by side, got {len(models)}.")
     rng = np.random.default_rng(random_state)
     kept = rng.permutation(len(X))[:POINTS]
-    rows, labels = np.asarray(X)[kept], None if y is None else np.asarray(y)[kept]
+    rows = as_array(next(iter(models.values())), X)[kept]
+    labels = None if y is None else np.asarray(y)[kept]
     sheet = figure(PANEL, PANEL * len(models) + 0.6)
     panels = sheet.subplots(1, len(models), squeeze=False)[0]
     for axes, (name, model) in zip(panels, models.items(), strict=True):

@@ -269,7 +269,7 @@ def combine(estimator: Any, plus: Any, minus: Any = (), *, condition: Any = None
     code = estimator.transform(plus, **context).sum(0)
     if len(minus):
         code = code - estimator.transform(minus, **context).sum(0)
-    return estimator.inverse_transform(code[None], **context)[0]
+    return estimator.decode(code[None], **context)[0]
 
 
 class AttributeVectors(Wrapper):
@@ -441,5 +441,5 @@ def _check_standard(estimator: Any, what: str) -> None:
 def _decode(estimator: Any, codes: Array, context: dict[str, Any]) -> Array:
     """Decode codes (*batch, n_components) to (*batch, *feature_shape_)."""
     flat = codes.reshape(-1, codes.shape[-1]).astype(np.float32)
-    decoded = estimator.inverse_transform(flat, **context)
+    decoded = estimator.decode(flat, **context)
     return decoded.reshape(*codes.shape[:-1], *decoded.shape[1:])

@@ -28,7 +28,8 @@ def add(commands: Any) -> None:
     fit.add_argument(
         "data",
         metavar="DATA",
-        help="digits, mnist, fashion-mnist or sprites; or a path: .npy, .npz, .csv, .tsv, or a "
+        help="digits, mnist, fashion-mnist or sprites; or a path: .npy, .npz, a table (.csv, "
+        ".tsv, .parquet: numbers, yes and no, categories), or a "
         "folder of pictures (its sub-folders are classes)",
     )
     fit.add_argument(

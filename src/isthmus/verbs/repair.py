@@ -43,8 +43,8 @@ def add(commands: Any) -> None:
     repair.add_argument(
         "--out",
         metavar="FILE",
-        help="where to write: .csv for tables, else .npz (default: NAME-repaired beside the run's "
-        "other files)",
+        help="where to write: .csv or .parquet for such tables, else .npz (default: "
+        "NAME-repaired beside the run's other files)",
     )
     repair.add_argument("--force", action="store_true", help="replace an existing --out")
     repair.add_argument("--random-state", type=int, default=0, metavar="N", help="seed")

@@ -1,0 +1,436 @@
+"""Tables of mixed columns: data frames in, numbers for a model, data frames out."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Cells", "Column", "Columns", "Table", "cells_of", "is_frame"]
+
+Array = NDArray[Any]
+MOST_CATEGORIES = 256  # more different texts than that are names, not kinds
+FEW = 10  # rows of which each may hold a text of its own
+SPELLED_BOOLEANS = (("false", "true"), ("no", "yes"))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One column as it was read: numbers (n,) with NaN, or values (n,) with None, and its type."""
+
+    name: Any
+    dtype: str
+    numbers: Array | None = None
+    values: Array | None = None
+    categories: tuple[Any, ...] | None = None
+    ordered: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column of a table is taken.
+
+    Parameters
+    ----------
+    name : str or int
+    kind : {"number", "boolean", "category"}
+        Booleans are whatever has two values.
+    dtype : str
+        Type in the table it came from.
+    categories : tuple
+        The values that 0, 1, 2, … stand for.
+    ordered : bool
+        Whether the categories have an order, which is kept but not learned from.
+    low, high : float, optional
+        The least and the greatest number seen.
+    """
+
+    name: Any
+    kind: str
+    dtype: str
+    categories: tuple[Any, ...] = ()
+    ordered: bool = False
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def likelihood(self) -> str:
+        """Name of the likelihood that suits the column."""
+        kinds = {"number": "gaussian-per-feature", "boolean": "bernoulli"}
+        return kinds.get(self.kind, f"categorical:{len(self.categories)}")
+
+    def to_numbers(self, cells: Cells) -> Array:
+        """Return the numbers of cells, NaN where they are missing; a ValueError for new values."""
+        if self.kind == "number":
+            if cells.numbers is None:
+                raise ValueError(
+                    f"column {self.name!r} held numbers when the model was fitted, but holds "
+                    f"{_first(cells.values)!r} now."
+                )
+            return cells.numbers
+        values = _objects(cells)
+        places = {value: float(i) for i, value in enumerate(self.categories)}
+        missing = np.array([value is None for value in values], bool)
+        out = np.array([places.get(value, np.nan) for value in values], float)
+        unknown = np.isnan(out) & ~missing
+        if unknown.any():
+            row = int(unknown.argmax())
+            known = ", ".join(map(str, self.categories[:20]))
+            more = ", …" if len(self.categories) > 20 else ""
+            raise ValueError(
+                f"column {self.name!r} holds {values[row]!r} in row {row}, which was not there "
+                f"when the model was fitted; known are: {known}{more}. Correct it, or leave it "
+                "out as missing."
+            )
+        return out
+
+    def from_numbers(self, numbers: Array) -> Array:
+        """Return numbers (n,) as the values that the column had: whole, in range, categories."""
+        if self.kind == "number":
+            low, high = self.low, self.high
+            out = numbers if low is None else np.clip(numbers.astype(np.float64), low, high)
+            return out.round() if "int" in self.dtype.lower() else out
+        last = max(len(self.categories) - 1, 0)
+        values = np.array([*self.categories, None], object)
+        index = np.where(np.isnan(numbers), last + 1, np.clip(np.round(numbers), 0, last))
+        return values[index.astype(int)]
+
+    def describe(self) -> str:
+        """Return one line: how the column is taken."""
+        if self.kind == "number":
+            low, high = self.low or 0.0, self.high or 0.0
+            return f"number, {low:g} to {high:g}"
+        shown = ", ".join(map(str, self.categories[:5])) + ", …" * (len(self.categories) > 5)
+        how = "yes or no" if self.kind == "boolean" else f"{len(self.categories)} categories"
+        return f"{how}: {shown}"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table, and the way to numbers and back.
+
+    A model sees rows of numbers: categories as 0, 1, 2, …, missing values as NaN. What it makes
+    goes back to a frame of the same columns and types, numbers within the range seen, those of
+    whole-number columns rounded.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    library : {"pandas", "polars"}
+        What makes the frames.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"age": [31, 40, 22], "pet": ["cat", "dog", "eel"]})
+    >>> columns = Columns.learn(frame)
+    >>> columns.to_numbers(frame).tolist()
+    [[31.0, 0.0], [40.0, 1.0], [22.0, 2.0]]
+    >>> columns.likelihood
+    'gaussian-per-feature,categorical:3'
+    >>> columns.to_frame(np.array([[30.7, 1.0]]))
+       age  pet
+    0   31  dog
+    """
+
+    columns: tuple[Column, ...]
+    library: str = "pandas"
+
+    @classmethod
+    def learn(cls, frame: Any) -> Columns:
+        """Learn from a data frame of pandas or polars.
+
+        Raises
+        ------
+        ValueError
+            For a column of text in which every row differs, or of too many categories.
+        """
+        return cls.of_cells(cells_of(frame), _library(frame))
+
+    @classmethod
+    def of_cells(cls, cells: Sequence[Cells], library: str = "pandas") -> Columns:
+        """Learn from columns that were read already; see `learn`."""
+        names = [c.name for c in cells]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None and any(c.numbers is None for c in cells):
+            raise ValueError(f"two columns are called {twice!r}; rename one of them.")
+        # Zeros and ones are yes and no beside other such columns; alone, a table of numbers.
+        mixed = any(c.numbers is None for c in cells)
+        return cls(tuple(_learn(c, mixed) for c in cells), library)
+
+    @property
+    def names(self) -> tuple[Any, ...]:
+        """The names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there is any column but numbers."""
+        return any(column.kind != "number" for column in self.columns)
+
+    @property
+    def likelihood(self) -> str:
+        """One likelihood a column, as the field `likelihood` takes it."""
+        return ",".join(column.likelihood for column in self.columns)
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """One line a column: how it was taken."""
+        width = max((len(str(name)) for name in self.names), default=0)
+        return tuple(f"{c.name!s:{width}}  {c.describe()}" for c in self.columns)
+
+    def to_numbers(self, frame: Any) -> Array:
+        """Return a frame with these columns as numbers (n, columns), in this order.
+
+        Raises
+        ------
+        ValueError
+            That names the columns that are missing or too many, or a value never seen.
+        """
+        return self.read_cells(cells_of(frame))
+
+    def read_cells(self, cells: Sequence[Cells]) -> Array:
+        """Return columns that were read already as numbers (n, columns); see `to_numbers`."""
+        self.check_names([c.name for c in cells])
+        if [c.name for c in cells] != [*self.names]:  # names are unique, then
+            found = {c.name: c for c in cells}
+            cells = [found[name] for name in self.names]
+        both = zip(self.columns, cells, strict=True)
+        return np.stack([column.to_numbers(c) for column, c in both], 1)
+
+    def check_names(self, names: Sequence[Any]) -> None:
+        """Raise a ValueError that names the columns that are missing and those too many."""
+        lacking = [str(n) for n in self.names if n not in names]
+        extra = [str(n) for n in names if n not in self.names]
+        if lacking or extra or len(names) != len(self.names):
+            said = [f"missing: {', '.join(lacking)}"] if lacking else []
+            said += [f"not known: {', '.join(extra)}"] if extra else []
+            said = said or [f"{len(names)} columns instead of {len(self.names)}"]
+            raise ValueError(
+                f"the columns differ from those the model was fitted on; {'; '.join(said)}."
+            )
+
+    def to_frame(self, X: Array, like: Any = None) -> Any:
+        """Return rows of numbers (n, columns) as a frame; its index is that of a frame alike.
+
+        Raises
+        ------
+        ImportError
+            Where the library of the frame is not installed.
+        """
+        library = _import(self.library)
+        series = {
+            column.name: _series(library, column, column.from_numbers(X[:, j]), like)
+            for j, column in enumerate(self.columns)
+        }
+        return library.DataFrame(series)
+
+    def fill(self, frame: Any, X: Array, gaps: Array) -> Any:
+        """Return a copy of a frame with the numbers X (n, columns) put where its gaps are.
+
+        Columns of the frame that are none of these stay as they are.
+        """
+        patch = _patched if _library(frame) == "pandas" else _patched_polars
+        new = {}
+        for j, column in enumerate(self.columns):
+            if gaps[:, j].any():
+                made = column.from_numbers(X[:, j])
+                new[column.name] = patch(frame[column.name], made, gaps[:, j])
+        if _library(frame) == "pandas":
+            return frame.assign(**new)
+        return frame.with_columns(**new)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists and dictionaries, from which `from_json` makes the same columns."""
+        return {"library": self.library, "columns": [asdict(c) for c in self.columns]}
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> Columns:
+        """Return the columns that `to_json` wrote."""
+        columns = [c | {"categories": tuple(c["categories"])} for c in saved["columns"]]
+        return cls(tuple(Column(**c) for c in columns), saved["library"])
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of numbers that know their columns: what a file of text was read to.
+
+    Estimators take one wherever they take a data frame.
+
+    Parameters
+    ----------
+    X : ndarray of float64, (n, columns)
+    columns : Columns
+    """
+
+    X: Array
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return self.X.shape
+
+    def __getitem__(self, rows: Any) -> Table:
+        return Table(self.X[rows], self.columns)
+
+
+def is_frame(X: Any) -> bool:
+    """Return whether X is a data frame of pandas or polars."""
+    return type(X).__name__ == "DataFrame" and _library(X) in ("pandas", "polars")
+
+
+def _library(frame: Any) -> str:
+    return type(frame).__module__.partition(".")[0]
+
+
+def _import(library: str) -> Any:
+    if importlib.util.find_spec(library) is None:
+        raise ImportError(
+            f"rows of a table come back as a data frame of {library}, which is not installed: "
+            "pip install 'isthmus[tables]'; or use decode, which gives numbers."
+        )
+    return importlib.import_module(library)
+
+
+def cells_of(frame: Any) -> list[Cells]:
+    """Return the columns of a data frame of pandas or polars."""
+    read = _pandas_cells if _library(frame) == "pandas" else _polars_cells
+    positions = range(frame.shape[1])
+    return [read(name, _at(frame, j)) for j, name in zip(positions, frame.columns, strict=True)]
+
+
+def _at(frame: Any, j: int) -> Any:
+    return frame.iloc[:, j] if _library(frame) == "pandas" else frame.to_series(j)
+
+
+def _pandas_cells(name: Any, series: Any) -> Cells:
+    dtype = str(series.dtype)
+    if series.dtype.kind in "iuf":
+        return Cells(name, dtype, numbers=series.to_numpy(np.float64, na_value=np.nan))
+    values = series.astype(object).where(series.notna(), None).to_numpy()
+    if dtype == "category":
+        categories = tuple(map(_plain, series.cat.categories))
+        values = np.array([_plain(v) for v in values], object)
+        return Cells(name, dtype, None, values, categories, bool(series.cat.ordered))
+    return _object_cells(name, dtype, values)
+
+
+def _polars_cells(name: Any, series: Any) -> Cells:
+    dtype = type(series.dtype).__name__
+    if series.dtype.is_numeric():
+        return Cells(name, dtype, numbers=series.to_numpy().astype(np.float64))
+    values = np.array([*series.to_list(), None], object)[:-1]
+    if dtype == "Enum":
+        return Cells(name, dtype, None, values, tuple(series.dtype.categories), True)
+    return _object_cells(name, dtype, values)
+
+
+def _object_cells(name: Any, dtype: str, values: Array) -> Cells:
+    """Return a column of Python's objects: numbers where all are, else values as they are."""
+    values = np.array([*map(_plain, values), None], object)[:-1]
+    present = [v for v in values if v is not None]
+    if all(isinstance(v, Real) and not isinstance(v, bool) for v in present):
+        numbers = np.array([np.nan if v is None else float(v) for v in values], np.float64)
+        return Cells(name, dtype, numbers=numbers)
+    return Cells(name, dtype, None, values)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number, text or boolean of Python, None for what is missing."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _learn(cells: Cells, mixed: bool) -> Column:
+    if cells.numbers is not None and not (mixed and _is_binary(cells.numbers)):
+        seen = cells.numbers[np.isfinite(cells.numbers)]
+        low, high = (float(seen.min()), float(seen.max())) if len(seen) else (None, None)
+        return Column(cells.name, "number", cells.dtype, low=low, high=high)
+    categories = cells.categories or _categories(cells)
+    kind = "boolean" if len(categories) <= 2 else "category"
+    return Column(cells.name, kind, cells.dtype, categories, cells.ordered)
+
+
+def _is_binary(numbers: Array) -> bool:
+    seen = numbers[~np.isnan(numbers)]
+    return len(seen) > 0 and bool(np.isin(seen, (0, 1)).all())
+
+
+def _categories(cells: Cells) -> tuple[Any, ...]:
+    if cells.numbers is not None:
+        return (0, 1)
+    present = [value for value in _objects(cells) if value is not None]
+    odd = next((v for v in present if not isinstance(v, str | bool | int | float)), None)
+    if odd is not None:
+        raise ValueError(
+            f"column {cells.name!r} holds {odd!r} ({type(odd).__name__}): turn it into numbers, "
+            "text or booleans, or leave it out."
+        )
+    if {*present} <= {True, False}:
+        return (False, True)
+    categories = tuple(sorted({*present}, key=lambda value: (str(type(value)), value)))
+    for spelled in SPELLED_BOOLEANS:
+        if tuple(sorted(str(v).lower() for v in categories)) == tuple(sorted(spelled)):
+            return tuple(sorted(categories, key=lambda v: spelled.index(str(v).lower())))
+    n = len(categories)
+    if n > MOST_CATEGORIES or n == len(present) > FEW:
+        raise ValueError(
+            f"column {cells.name!r} holds text with {n:,} different values in {len(present):,} "
+            f"rows, such as {present[0]!r}: that is a name, a date or free text, not a kind. Leave "
+            "it out, turn it into numbers, or keep it apart as the label."
+        )
+    return categories
+
+
+def _objects(cells: Cells) -> Array:
+    """Return the values of cells, None where they are missing."""
+    if cells.values is not None:
+        return cells.values
+    assert cells.numbers is not None
+    return np.array([None if np.isnan(v) else v for v in cells.numbers], object)
+
+
+def _first(values: Array | None) -> Any:
+    return None if values is None else next((v for v in values if v is not None), None)
+
+
+def _series(library: Any, column: Column, values: Array, like: Any) -> Any:
+    """Return a series of the type the column had."""
+    if library.__name__ == "polars":
+        if column.dtype == "Enum":
+            return library.Series(
+                column.name, values.tolist(), dtype=library.Enum(column.categories)
+            )
+        dtype = getattr(library, column.dtype)
+        return library.Series(column.name, values.tolist(), strict=False).cast(dtype)
+    index = like.index if is_frame(like) else None
+    if column.dtype == "category":
+        kind = library.CategoricalDtype([*column.categories], ordered=column.ordered)
+        return library.Series(values, index=index, dtype=kind)
+    if column.dtype == "object":
+        return library.Series([*values], index=index, dtype=object)
+    return library.Series(values, index=index).astype(column.dtype)
+
+
+def _patched(old: Any, made: Array, gap: Array) -> Any:
+    """Return a series of pandas with values put where the gap is, its type kept."""
+    new = old.copy()
+    new.iloc[np.flatnonzero(gap)] = made[gap]
+    return new
+
+
+def _patched_polars(old: Any, made: Array, gap: Array) -> Any:
+    """Return a series of polars with values put where the gap is, its type kept."""
+    series = type(old)
+    put = series(made.tolist(), strict=False).cast(old.dtype)
+    return put.zip_with(series(gap), old).alias(old.name)
