@@ -71,6 +71,27 @@ def test_the_folder_holds_json_and_tensors_and_no_pickle(vae, tmp_path):
     assert set(config["versions"]) == {"python", "torch", "numpy"}
 
 
+def test_a_corruption_of_your_own_trains_and_is_not_saved(tmp_path):
+    def nothing_seen(x, generator=None):
+        return torch.zeros_like(x)
+
+    rows = np.random.default_rng(0).normal(size=(64, 5)) + 3
+    settings = {"n_components": 2, "epochs": 3, "random_state": 0}
+    model = isthmus.DenoisingAutoencoder(corruption=nothing_seen, **settings).fit(rows)
+    more = isthmus.DenoisingAutoencoder(corruption=nothing_seen, **settings | {"epochs": 9}).fit(
+        rows
+    )
+    # What is never seen is never learned from: the first weights stay as they were made.
+    weights = [next(m.model_.encoder.parameters()) for m in (model, more)]
+    assert torch.equal(*weights)
+    model.save(tmp_path)
+    again = isthmus.load(tmp_path)
+    np.testing.assert_array_equal(again.transform(rows), model.transform(rows))
+    with pytest.raises(ValueError, match=r"corruption of its maker's own.*set_params"):
+        again.fit(rows)
+    assert again.set_params(corruption="masking").fit(rows).n_iter_ == 3
+
+
 def test_a_backbone_of_your_own_is_asked_for(tmp_path):
     def mine(shapes: Shapes):
         return mlp(shapes, (5,))

@@ -41,7 +41,7 @@ __all__ = [
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.safetensors", "history.jsonl"
 FORMAT = 1
-CUSTOM = {"custom": True}  # stands for the user's own backbone, which is code and not written
+CUSTOM = {"custom": True}  # stands for a function of the user's own, which is code and not written
 
 
 def save(
@@ -244,6 +244,8 @@ def _unfitted(config: dict[str, Any], backbone: Any) -> LatentEstimator:
                 "pass load(path, backbone=function) with the function that made it."
             )
         params["backbone"] = backbone
+    if params.get("corruption") == CUSTOM:
+        params["corruption"] = _forgotten  # needed for training alone
     known = params_of(ESTIMATORS[name])
     for key, value in params.items():
         if key not in known:
@@ -253,6 +255,14 @@ def _unfitted(config: dict[str, Any], backbone: Any) -> LatentEstimator:
     check_fields(estimator)
     estimator.fitted_params_ = estimator.get_params(deep=False)
     return estimator
+
+
+def _forgotten(x: Any, generator: Any = None) -> Any:
+    """Stand for a corruption that was not saved."""
+    raise ValueError(
+        "this model was trained with a corruption of its maker's own, which is code and so not "
+        "saved: set_params(corruption=...) before it is fitted again."
+    )
 
 
 def _restore(

@@ -83,7 +83,7 @@ class Parts(Training):
     free_bits: ClassVar[float] = 0.0
     capacity: ClassVar[float | None] = None
     decomposed: ClassVar[bool] = False
-    corruption: ClassVar[str | None] = None
+    corruption: ClassVar[str | Callable[..., Any] | None] = None
     penalty: ClassVar[str | None] = None
     conditional: ClassVar[bool] = False
 
@@ -157,9 +157,10 @@ class Autoencoder(PointCode):
 class DenoisingAutoencoder(PointCode):
     """Reconstruct the clean row from a corrupted one."""
 
-    corruption: str = param(  # type: ignore[misc]
+    corruption: str | Callable[..., Any] = param(  # type: ignore[misc]
         "masking",
-        "What is done to the input while training.",
+        "What is done to the input while training; or a function of your own of (x, generator) "
+        "that returns the corrupted rows.",
         choices=("masking", "gaussian", "salt-and-pepper"),
     )
     corruption_level: float = param(
