@@ -33,7 +33,7 @@ def texts(figure):
 def model(prior="standard", n_components=2, shape=(4, 4), decode=None):
     """What the figures need of a fitted estimator; it shows z1 left and z2 right."""
 
-    def inverse_transform(z, *, condition=None):
+    def decoded(z, *, condition=None):
         if decode is not None:
             return decode(z, condition)
         return (
@@ -43,9 +43,7 @@ def model(prior="standard", n_components=2, shape=(4, 4), decode=None):
             .reshape(len(z), *shape)
         )
 
-    return SimpleNamespace(
-        prior=prior, n_components_=n_components, inverse_transform=inverse_transform
-    )
+    return SimpleNamespace(prior=prior, n_components_=n_components, decode=decoded)
 
 
 def history(n=5, kl=1.0, penalty=0.0, held_out=True):

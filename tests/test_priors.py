@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
@@ -61,6 +62,68 @@ def test_a_vamp_prior_starts_from_the_data():
     rows = X.astype(np.float32).reshape(len(X), -1)
     nearest = np.abs(pseudo.reshape(20, 1, -1) - rows[None]).max(-1).min(1)
     assert nearest.max() < 1e-6
+
+
+def given_mixture():
+    torch.manual_seed(0)
+    prior = MixtureOfNormals(3, n_modes=5, n_context=4)
+    with torch.no_grad():
+        prior.logits.normal_()
+        prior.shift.normal_()
+        prior.log_scale.normal_(std=0.3)
+    return prior, torch.eye(4)
+
+
+def test_a_mixture_given_a_context_is_that_of_each_row():
+    prior, c = given_mixture()
+    p, z = prior(c), torch.randn(7, 4, 3)
+    assert (p.batch_shape, p.event_shape) == ((4,), (3,))
+    for i in range(4):
+        alone = reference(DiagonalMixture(prior.logits + prior.shift[i], p.loc, p.scale))
+        torch.testing.assert_close(
+            p.log_prob(z)[:, i], alone.log_prob(z[:, i]), rtol=1e-4, atol=1e-4
+        )
+        torch.testing.assert_close(p.mean[i], alone.mean, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(p.variance[i], alone.variance, rtol=1e-3, atol=1e-3)
+
+
+def test_a_mixture_given_a_context_samples_what_it_scores():
+    prior, c = given_mixture()
+    p = prior(c)
+    drawn = p.sample((20_000,))
+    assert drawn.shape == (20_000, 4, 3)
+    torch.testing.assert_close(drawn.mean(0), p.mean, rtol=0, atol=0.06)
+    torch.testing.assert_close(drawn.var(0), p.variance, rtol=0.1, atol=0.05)
+
+
+def test_a_mixture_learns_where_the_codes_of_each_context_are():
+    torch.manual_seed(0)
+    prior, c = MixtureOfNormals(1, n_modes=6, n_context=2), torch.eye(2).repeat(200, 1)
+    z = torch.where(c[:, :1] > 0, 3.0, -2.0) + 0.5 * torch.randn(400, 1)
+    optimizer = torch.optim.Adam(prior.parameters(), 0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (-prior(c).log_prob(z).mean()).backward()
+        optimizer.step()
+    p = prior(torch.eye(2))
+    torch.testing.assert_close(p.mean[:, 0], torch.tensor([3.0, -2.0]), rtol=0, atol=0.15)
+    torch.testing.assert_close(p.stddev[:, 0], torch.full((2,), 0.5), rtol=0, atol=0.15)
+
+
+def test_a_mixture_saved_before_contexts_counted_is_what_it_was(tmp_path):
+    model = isthmus.ConditionalVAE(n_components=2, hidden=(8,), prior="mixture", epochs=1)
+    model.fit(X[:200], DIGITS.target[:200])
+    with torch.no_grad():
+        model.model_.prior.shift.zero_()
+    model.save(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["model.prior.shift"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    again = isthmus.load(tmp_path)
+    told = {"condition": DIGITS.target[:50]}
+    np.testing.assert_array_equal(
+        again.score_samples(X[:50], **told), model.score_samples(X[:50], **told)
+    )
 
 
 def test_modes_begin_apart():

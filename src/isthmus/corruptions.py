@@ -36,6 +36,8 @@ def _chosen(x: Tensor, share: float, generator: Generator | None) -> Tensor:
 class Masking:
     """Set a fixed share of each row's features, drawn anew each time, to 0.
 
+    Or to another value: NaN hides them as missing ones, which of categories 0 would not.
+
     Examples
     --------
     >>> Masking(0.25)(torch.ones(3, 8), None).sum(1)
@@ -43,13 +45,14 @@ class Masking:
     """
 
     share: float
+    value: float = 0.0
 
     def __post_init__(self) -> None:
         _check_share("masking", self.share)
 
     def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Return the corrupted copy of x (n, *features)."""
-        return x.masked_fill(_chosen(x, self.share, generator), 0.0)
+        return x.masked_fill(_chosen(x, self.share, generator), self.value)
 
 
 @dataclass(frozen=True)

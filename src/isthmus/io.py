@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def _fitted(estimator: LatentEstimator) -> dict[str, Any]:
         "feature_names_in": None if names is None else names.tolist(),
         "columns": estimator.columns_ and estimator.columns_.to_json(),
         "scaling": estimator.scaling_,
-        "context": context and {"classes": context.classes, "n_numbers": context.n_numbers},
+        "context": context and asdict(context),
         "n_iter": estimator.n_iter_,
         "best_epoch": estimator.best_epoch_,
         "stopped": estimator.stopped_,
@@ -294,7 +295,8 @@ def _context(saved: dict[str, Any] | None) -> Context | None:
     if saved is None:
         return None
     classes = None if saved["classes"] is None else np.array(saved["classes"])
-    return Context(classes, saved["n_numbers"])
+    units = (tuple(saved.get(name, ())) for name in ("shift", "scale"))  # older models have none
+    return Context(classes, saved["n_numbers"], *units)
 
 
 def _plain(value: Any) -> Any:

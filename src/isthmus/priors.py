@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +57,19 @@ class StandardNormal(Prior):
         return StandardNormalCode(self.loc, self.scale)  # type: ignore[arg-type]
 
 
+class GivenMixture(DiagonalMixture):
+    """Mixtures of the same normals, each with weights of its own: logits (n, n_modes)."""
+
+    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor) -> None:
+        super().__init__(logits, loc, scale)
+        Distribution.__init__(self, logits.shape[:-1], loc.shape[-1:], validate_args=False)
+
+
 class MixtureOfNormals(Prior):
-    """A learned mixture of diagonal normals.
+    """A learned mixture of diagonal normals, whose weights depend on the context.
+
+    Source: Learning structured output representation using deep conditional generative models
+    (Sohn, Lee, Yan, 2015), for a prior that is told the context.
 
     Parameters
     ----------
@@ -65,6 +77,8 @@ class MixtureOfNormals(Prior):
         Numbers in a code.
     n_modes : int
         Normals in the mixture.
+    n_context : int
+        Numbers of context, 0 for none; they shift the logarithms of the weights.
 
     Examples
     --------
@@ -72,17 +86,26 @@ class MixtureOfNormals(Prior):
     torch.Size([3, 2])
     """
 
-    def __init__(self, n_components: int, n_modes: int = 50) -> None:
+    def __init__(self, n_components: int, n_modes: int = 50, n_context: int = 0) -> None:
         super().__init__(n_components)
         # Modes that begin in one place have one gradient and never part.
         self.loc = nn.Parameter(torch.randn(n_modes, n_components))
         self.log_scale = nn.Parameter(torch.zeros(n_modes, n_components))
         self.logits = nn.Parameter(torch.zeros(n_modes))
+        self.shift = nn.Parameter(torch.zeros(n_context, n_modes)) if n_context else None
 
-    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> Distribution:
-        """Return the mixture."""
+    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> DiagonalMixture:
+        """Return the mixture, or one for each row of context."""
         scale = soft_limit(self.log_scale, LOG_SCALE_LIMIT).exp()
-        return DiagonalMixture(self.logits, self.loc, scale)
+        if self.shift is None or c is None:
+            return DiagonalMixture(self.logits, self.loc, scale)
+        return GivenMixture(self.logits + c @ self.shift, self.loc, scale)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Let models saved before the context counted be what they were: without a shift."""
+        if self.shift is not None:
+            state.setdefault(prefix + "shift", torch.zeros_like(self.shift))
+        super()._load_from_state_dict(state, prefix, *rest)
 
 
 class VampPrior(Prior):

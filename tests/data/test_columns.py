@@ -203,3 +203,14 @@ def test_an_imputer_fills_a_real_table():
     drawn = imputer.draws(holed.iloc[:5])
     assert len(drawn) == 20
     assert drawn[0].shape == (5, 5)
+
+
+def test_rows_from_a_mixture_vary_about_their_means(fitted):
+    from isthmus.uses.generation import LatentSampler
+
+    frame, model = fitted
+    sampler = LatentSampler.from_fitted(model, source="mixture", n_modes=3, random_state=0)
+    made = sampler.fit(frame).sample(300, random_state=0)
+    assert (made.dtypes == frame.dtypes).all()
+    assert made["income"].nunique() > 150  # some are beyond the range seen, and put at its ends
+    assert made["income"].std() == pytest.approx(frame["income"].std(), rel=0.25)

@@ -474,3 +474,22 @@ def test_a_million_rows_need_no_million_rows_of_activations():
     model.model_.encoder.register_forward_hook(lambda m, args, out: seen.append(len(args[0])))
     model.transform(np.broadcast_to(X[:1], (5000, 8, 8)))
     assert max(seen) <= 256
+
+
+def test_contexts_of_numbers_are_brought_to_one_scale(tmp_path):
+    rng = np.random.default_rng(0)
+    year = rng.uniform(1900, 2000, 400)
+    X = (year[:, None] - 1950) / 30 + 0.1 * rng.normal(size=(400, 4))
+    settings = {"n_components": 1, "epochs": 30, "random_state": 0}
+    told = isthmus.ConditionalVAE(**settings).fit(X, year)
+    same = isthmus.ConditionalVAE(**settings).fit(X, (year - 1950) / 30)
+    np.testing.assert_allclose(
+        told.score_samples(X, condition=year),
+        same.score_samples(X, condition=(year - 1950) / 30),
+        rtol=1e-3,
+    )
+    told.save(tmp_path)
+    again = isthmus.load(tmp_path)
+    np.testing.assert_array_equal(
+        again.transform(X, condition=year), told.transform(X, condition=year)
+    )

@@ -21,7 +21,7 @@ import isthmus
 from isthmus.commands import detect as command
 from isthmus.estimators import ESTIMATORS
 from isthmus.uses.anomalies import AnomalyDetector, conformal_cut, f1_cut, share_cut
-from isthmus.uses.anomaly_scores import SCORES, Whitening, hidden_layers, narrowed
+from isthmus.uses.anomaly_scores import SCORES, Whitening, coarse, hidden_layers, narrowed
 from isthmus.verbs import detect as verb
 
 DIGITS = load_digits()
@@ -40,6 +40,8 @@ def fitted(score="reconstruction", X=ZEROS, model="autoencoder", **settings):
     [
         AnomalyDetector(isthmus.Autoencoder(epochs=3, hidden=(16,)), score="nap"),
         AnomalyDetector(isthmus.VAE(epochs=2, hidden=(8,)), score="likelihood"),
+        AnomalyDetector(isthmus.VAE(epochs=2, hidden=(8,)), score="whitened"),
+        AnomalyDetector(isthmus.Autoencoder(epochs=2, hidden=(8,)), score="paths"),
     ]
 )
 def test_check_estimator(estimator, check):
@@ -132,7 +134,7 @@ def test_maps_sum_over_channels_and_serve_every_score():
     )
 
 
-@pytest.mark.parametrize("score", ["nap", "latent"])
+@pytest.mark.parametrize("score", ["nap", "latent", "paths", "whitened"])
 def test_whitened_scores_are_no_sum_over_features(score):
     with pytest.raises(ValueError, match=r"no sum over the features.*reconstruction, likelihood"):
         fitted(score).explain(FOURS)
@@ -151,26 +153,106 @@ def test_latent_is_the_mahalanobis_distance_of_the_code():
     np.testing.assert_allclose(detector.anomaly_score(FOURS), expected, rtol=0.02)
 
 
+def ways(model, X):
+    """Return the activations of the only hidden layer and the code, by hand."""
+    x = torch.from_numpy(X.astype(np.float32))
+    hidden = torch.relu(model.model_.encoder.layers[0][0](x.flatten(1)))
+    return torch.cat([hidden, model.model_.encoder(x)], 1).detach().double().numpy()
+
+
+def distances(learned, rows, ridge):
+    """Return squared Mahalanobis distances with a ridge, by singular values."""
+    _, s, vt = np.linalg.svd(learned - learned.mean(0), full_matrices=False)
+    variances = s**2 / len(learned)
+    kept = variances > 1e-10 * variances[0]
+    scale = np.sqrt(variances[kept] + ridge * variances.sum() / learned.shape[1])
+    return ((((rows - learned.mean(0)) @ vt[kept].T) / scale) ** 2).sum(1)
+
+
 def test_nap_is_that_of_the_paper_without_the_input_layer():
     detector = fitted("nap", calibration_fraction=0, contamination=0.1)
     model = detector.estimator_
 
-    def path(X):
-        x = torch.from_numpy(X.astype(np.float32))
-        hidden = torch.relu(model.model_.encoder.layers[0][0](x.flatten(1)))
-        return torch.cat([hidden, model.model_.encoder(x)], 1).detach().double().numpy()
-
     def differences(X):
-        return path(X) - path(model.reconstruct(X))
+        return ways(model, X) - ways(model, model.reconstruct(X))
 
-    D = differences(ZEROS)
-    _, s, vt = np.linalg.svd(D - D.mean(0), full_matrices=False)
-    variances = s**2 / len(D)
-    kept = variances > 1e-10 * variances[0]
-    width = D.shape[1]
-    scale = np.sqrt(variances[kept] + 1e-4 * variances.sum() / width)
-    expected = ((((differences(FOURS) - D.mean(0)) @ vt[kept].T) / scale) ** 2).sum(1)
+    expected = distances(differences(ZEROS), differences(FOURS), 1e-4)
     np.testing.assert_allclose(detector.anomaly_score(FOURS), expected, rtol=1e-3)
+
+
+def test_paths_whiten_both_ways_and_the_coarse_errors_together():
+    X, new = (np.repeat(np.repeat(X, 7, 1), 7, 2)[:, ::4, ::4] for X in (ZEROS, FOURS))  # 14 x 14
+    detector = fitted("paths", X, calibration_fraction=0, contamination=0.1)
+    model = detector.estimator_
+
+    def rows(X):
+        way, again = ways(model, X), ways(model, model.reconstruct(X))
+        blocks = (X - model.reconstruct(X)).reshape(-1, 7, 2, 7, 2).mean((2, 4))
+        return np.c_[way, way - again, blocks.reshape(-1, 49)]
+
+    assert detector._scorer.scores[0].whitening.mean.shape == (2 * (16 + 3) + 49,)
+    expected = distances(rows(X), rows(new), 1e-4)
+    np.testing.assert_allclose(detector.anomaly_score(new), expected, rtol=1e-2)
+
+
+def test_whitened_is_the_mahalanobis_distance_of_the_errors():
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(5, 5))
+    X, new = (rng.normal(size=(n, 5)) @ mixing for n in (400, 50))
+    detector = fitted("whitened", X, calibration_fraction=0, contamination=0.1)
+    model = detector.estimator_
+
+    def rows(X):
+        return (X - model.reconstruct(X)) / model.scaler_.scale
+
+    e = rows(X)
+    covariance = np.cov(e.T, bias=True)
+    shrunk = covariance + 0.1 * np.trace(covariance) / 5 * np.eye(5)
+    d = rows(new) - e.mean(0)
+    expected = np.einsum("ni,ij,nj->n", d, np.linalg.inv(shrunk), d)
+    np.testing.assert_allclose(detector.anomaly_score(new), expected, rtol=1e-3)
+
+
+def test_whitened_finds_what_the_size_of_the_errors_hides():
+    """A rare small error beside a column that normal rows themselves miss by much."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 6))
+    X[:, 1:] = X[:, :1] + 0.05 * rng.normal(size=(500, 5))
+    X = np.c_[X, rng.normal(size=(500, 3))]
+    strange = X[300:].copy()
+    strange[:, 5] += 0.5
+    y = np.repeat([0, 1], [100, 200])
+
+    def auroc(score):
+        model = isthmus.Autoencoder(n_components=1, hidden=(), epochs=60, random_state=0)
+        detector = AnomalyDetector(model, score=score, random_state=0).fit(X[:200])
+        return roc_auc_score(y, detector.anomaly_score(np.r_[X[200:300], strange]))
+
+    assert auroc("whitened") > auroc("reconstruction") + 0.1
+
+
+@pytest.mark.parametrize("score", ["paths", "whitened"])
+def test_a_missed_category_is_an_error_of_one(score):
+    X = np.random.default_rng(0).integers(5, size=(60, 2)).astype(float)
+    model = isthmus.Autoencoder(likelihood="categorical:5,gaussian", **FAST)
+    detector = AnomalyDetector(model, score=score, random_state=0).fit(X)
+    x, _ = detector.estimator_.tensors(X)
+    found = detector._scorer.scores[0].activations(x, None)[:, -2].detach().numpy()
+    wrong = detector.estimator_.reconstruct(X)[:, 0] != X[:, 0]
+    np.testing.assert_array_equal(found, wrong.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "width"), [((5,), 5), ((4, 9), 28), ((3, 28, 28), 147), ((600,), 512)]
+)
+def test_coarse_errors_are_block_means_of_pictures(shape, width):
+    error = torch.randn(6, *shape, generator=torch.Generator().manual_seed(0))
+    out = coarse(error, shape)
+    assert out.shape == (6, width)
+    torch.testing.assert_close(coarse(error[2:3], shape), out[2:3])
+    if shape == (3, 28, 28):
+        blocks = error.reshape(6, 3, 7, 4, 7, 4).mean((3, 5))
+        torch.testing.assert_close(out, blocks.flatten(1))
 
 
 @pytest.mark.parametrize(
@@ -178,12 +260,13 @@ def test_nap_is_that_of_the_paper_without_the_input_layer():
     [(name, "mlp") for name in ("sparse", "denoising", "conditional-vae", "beta-vae")]
     + [("autoencoder", backbone) for backbone in ("gated", "conv", "resnet")],
 )
-def test_nap_knows_the_layers_of_every_backbone(name, backbone):
+@pytest.mark.parametrize("score", ["nap", "paths"])
+def test_the_layers_of_every_backbone_are_known(name, backbone, score):
     model = ESTIMATORS[name](**FAST | {"epochs": 1}, backbone=backbone)
-    detector = AnomalyDetector(model, score="nap", random_state=0).fit(IMAGES[:99], Y[:99])
+    detector = AnomalyDetector(model, score=score, random_state=0).fit(IMAGES[:99], Y[:99])
     assert np.isfinite(detector.score_samples(FOURS)).all()
     code = detector.estimator_.n_components_
-    assert len(detector._scorer.whitening.mean) > code
+    assert len(detector._scorer.scores[0].whitening.mean) > code
     assert not any(m._forward_hooks for m in detector.estimator_.model_.modules())
 
 
@@ -195,7 +278,7 @@ def test_layers_of_a_network_without_modules_for_its_nonlinearities():
 def test_nap_of_a_linear_encoder_is_that_of_its_code():
     model = isthmus.Autoencoder(**FAST | {"hidden": ()})
     detector = AnomalyDetector(model, score="nap", random_state=0).fit(ZEROS)
-    assert len(detector._scorer.whitening.mean) == 3
+    assert len(detector._scorer.scores[0].whitening.mean) == 3
 
 
 def test_narrowed_layers_keep_distances():
@@ -390,7 +473,7 @@ def test_values_the_estimator_never_saw_are_strange_not_wrong():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"score": "knn"}, "score must be one of reconstruction, likelihood, nap, latent"),
+        ({"score": "knn"}, "score must be one of reconstruction, likelihood, nap, latent, paths"),
         ({"contamination": 0.6}, "contamination must be 'auto' or a share"),
         ({"contamination": 0}, "contamination must be 'auto' or a share"),
         ({"contamination": "half"}, "contamination must be 'auto' or a share"),
@@ -502,3 +585,44 @@ def test_the_verb_says_that_parquet_needs_a_library(monkeypatch):
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install pyarrow"):
         command.check_writable(Path("s.parquet"))
+
+
+def test_a_frame_of_mixed_columns_and_one_whose_categories_are_fewer():
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, 200)
+    frame = pd.DataFrame(
+        {"x": kind + 0.1 * rng.normal(size=200), "pet": np.array(["cat", "dog", "eel"])[kind]}
+    )
+    odd = pd.DataFrame({"x": [0.0, 2.0], "pet": ["eel", "eel"]})  # a cat's number with an eel
+    model = isthmus.VAE(n_components=2, epochs=150, learning_rate=3e-3, random_state=0)
+    detector = AnomalyDetector(model, score="likelihood", random_state=0).fit(frame)
+    strange, usual = detector.anomaly_score(odd)
+    assert strange > usual + 1
+    fitted = model.fit(frame)
+    some = frame[frame["pet"] != "cat"]
+    frozen = AnomalyDetector(FrozenEstimator(fitted), score="likelihood", contamination=0.1)
+    strange, usual = frozen.fit(some).anomaly_score(odd)
+    assert strange > usual + 1
+
+
+@pytest.mark.parametrize("score", ["reconstruction", "likelihood"])
+def test_several_models_are_one_detector(score):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(120, 4))
+    pair = [isthmus.Autoencoder(n_components=k, epochs=5, random_state=k) for k in (1, 2)]
+    settings = {"score": score, "contamination": 0.1, "random_state": 3}
+    together = AnomalyDetector(pair, **settings).fit(rows)
+    one, two = (AnomalyDetector(m, **settings).fit(rows).anomaly_score(rows) for m in pair)
+    mean = (one + two) / 2 if score == "likelihood" else np.sqrt(one * two)
+    np.testing.assert_allclose(together.anomaly_score(rows), mean, rtol=1e-6)
+    assert (together.predict(rows) == -1).mean() == pytest.approx(0.1)
+    assert together.explain(rows).shape == rows.shape
+    again = clone(together).fit(rows)
+    np.testing.assert_array_equal(again.score_samples(rows), together.score_samples(rows))
+
+
+@pytest.mark.parametrize("estimators", [[], [isthmus.VAE(), "VAE"], [PCA()]])
+def test_what_is_no_list_of_models_is_said(estimators):
+    with pytest.raises(ValueError, match="a list of such"):
+        AnomalyDetector(estimators).fit(DIGITS.data)

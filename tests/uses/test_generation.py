@@ -1,11 +1,16 @@
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 
-from isthmus import VAE, Autoencoder, ConditionalVAE, SparseAutoencoder
+from isthmus import VAE, Autoencoder, ConditionalVAE, SparseAutoencoder, cli
+from isthmus.backbones import CONTEXT_STD, Dense, Gated, linear_layer
+from isthmus.data import load
 from isthmus.uses.generation import LatentSampler, variations
 
 DIGITS = load_digits()
@@ -31,8 +36,13 @@ class Identity(BaseEstimator):
     def transform(self, X):
         return X
 
-    def inverse_transform(self, Z):
+    columns_ = None
+
+    def decode(self, Z, noise=False, random_state=None):
         return Z
+
+    def as_fitted(self, X):
+        return X
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +115,27 @@ def conditional():
     return ConditionalVAE(n_components=2, random_state=0, **settings).fit(X, Y)
 
 
+@pytest.mark.parametrize("layer", [linear_layer("relu"), Gated])
+def test_a_label_is_heard_beside_many_inputs_from_the_start(layer):
+    torch.manual_seed(0)
+    network = Dense([784, 500, 3], layer, context=11)
+    for linear in (m for m in network.layers[0].modules() if isinstance(m, torch.nn.Linear)):
+        pixels, labels, unknown = linear.weight.detach().split([784, 10, 1], dim=1)
+        assert float(labels.std()) == pytest.approx(CONTEXT_STD, rel=0.05)
+        assert float(pixels.abs().max()) < 0.04  # 1 / sqrt(795), as torch begins them
+        assert float(unknown.abs().max()) < 0.04
+
+
+def test_what_is_not_told_a_context_begins_as_ever():
+    weights = []
+    for network in (lambda: Dense([4, 8, 2], linear_layer("relu")), lambda: torch.nn.Linear(4, 8)):
+        torch.manual_seed(0)
+        weights.append(next(network().parameters()))
+    assert torch.equal(*weights)
+    straight = Dense([4, 2], linear_layer("relu"), context=3).layers[0]
+    assert float(straight.weight.detach().abs().max()) < 0.38  # nothing hidden: 1 / sqrt(7)
+
+
 @pytest.mark.parametrize("source", ["prior", "mixture"])
 def test_a_conditional_model_generates_what_is_asked(conditional, source):
     sampler = LatentSampler.from_fitted(conditional, source=source, n_modes=1, random_state=0)
@@ -161,3 +192,169 @@ def test_variations_of_points_take_the_width_of_their_mode():
     sampler = LatentSampler(Identity(), n_modes=2, random_state=0).fit(rows)
     made = sampler.variations(np.array([[-50.0], [50.0]]), 5000, random_state=0)
     np.testing.assert_allclose(made.std(1)[:, 0], [1, 5], rtol=0.1)
+
+
+NAMES = np.array(["nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+
+
+@pytest.mark.parametrize("labels", [None, Y, NAMES[Y]])
+@pytest.mark.parametrize("kind", [Autoencoder, SparseAutoencoder, VAE, ConditionalVAE])
+def test_a_mixture_read_back_draws_the_same_examples(kind, labels, tmp_path):
+    model = kind(**FAST).fit(X, Y if labels is None else labels)
+    fitted = LatentSampler.from_fitted(model, source="mixture", n_modes=2, random_state=3)
+    fitted.fit(X, Y if labels is None and model.conditional else labels)
+    fitted.save(tmp_path / "new" / "folder")
+    again = LatentSampler.load(tmp_path / "new" / "folder", model)
+    assert again.get_params(deep=False).keys() == fitted.get_params(deep=False).keys()
+    assert (again.n_modes, again.random_state, again.source_) == (2, 3, "mixture")
+    np.testing.assert_array_equal(again.sample(20, 1), fitted.sample(20, 1))
+    np.testing.assert_array_equal(
+        again.variations(X[:3], 2, 1.0, 1), fitted.variations(X[:3], 2, 1.0, 1)
+    )
+    if labels is not None:
+        asked = labels[:20]
+        assert again.classes_.dtype == fitted.classes_.dtype
+        np.testing.assert_array_equal(again.sample(20, 1, y=asked), fitted.sample(20, 1, y=asked))
+
+
+@pytest.fixture
+def kept(plain, tmp_path):
+    LatentSampler.from_fitted(plain, n_modes=2, random_state=0).fit(X, Y).save(tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+def of_other_shape(folder):
+    arrays = load_file(folder / "mixture.safetensors")
+    save_file(arrays | {"means_": arrays["means_"][:, :1]}, folder / "mixture.safetensors")
+
+
+def without_an_array(folder):
+    arrays = load_file(folder / "mixture.safetensors")
+    save_file({k: v for k, v in arrays.items() if k != "floor"}, folder / "mixture.safetensors")
+
+
+def of_fewer_classes(folder):
+    record = json.loads((folder / "mixture.json").read_text())
+    (folder / "mixture.json").write_text(json.dumps(record | {"classes": record["classes"][1:]}))
+
+
+def cut(name):
+    def damage(folder):
+        (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+
+    return damage
+
+
+def with_another_setting(folder):
+    record = json.loads((folder / "mixture.json").read_text())
+    (folder / "mixture.json").write_text(json.dumps(record | {"settings": {"hat": 1}}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (cut("mixture.safetensors"), r"mixture\.safetensors is damaged; delete the folder"),
+        (of_other_shape, r"mixture\.safetensors is damaged"),
+        (without_an_array, r"mixture\.safetensors is damaged"),
+        (of_fewer_classes, r"mixture\.safetensors is damaged"),
+        (cut("mixture.json"), r"mixture\.json is damaged or of another version"),
+        (with_another_setting, r"mixture\.json is damaged or of another version"),
+    ],
+)
+def test_a_damaged_mixture_is_said_in_one_line(damage, words, kept, plain):
+    LatentSampler.load(kept, plain)
+    damage(kept)
+    with pytest.raises(ValueError, match=words) as raised:
+        LatentSampler.load(kept, plain)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_mixture_or_that_of_another_model_is_said(kept, plain, vae, tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no mixture"):
+        LatentSampler.load(tmp_path, plain)
+    with pytest.raises(ValueError, match="another model"):
+        LatentSampler.load(kept, vae)
+    with pytest.raises(ValueError, match="saved with the model"):
+        LatentSampler.from_fitted(vae).fit(X).save(tmp_path / "prior")
+    assert not (tmp_path / "prior").exists()
+
+
+class TestTheVerb:
+    """`isthmus sample` keeps the mixture in the run, and uses it again."""
+
+    @pytest.fixture
+    def run(self, plain, tmp_path):
+        plain.save(tmp_path / "run")
+        np.savez(tmp_path / "rows.npz", X=X, y=Y)
+        return tmp_path / "run"
+
+    def sample(self, run, *flags, code=0):
+        out = run.parent / "made.npy"
+        words = ["sample", run, "-n", 5, "--modes", 2, "--save", out, *flags]
+        assert cli.main([str(word) for word in words]) == code
+        return np.load(out) if code == 0 else None
+
+    @pytest.mark.parametrize("of", [[], ["--of", 3, 5]])
+    def test_a_mixture_is_kept_and_used_again_even_without_the_data(self, run, of, capsys):
+        data = run.parent / "rows.npz"
+        first = self.sample(run, "--source", "mixture", "--data", data, *of)
+        assert "fitted a mixture" in capsys.readouterr().out
+        again = self.sample(run, "--mixture", "--data", data, *of)
+        assert "fitted" not in capsys.readouterr().out
+        data.unlink()
+        np.testing.assert_array_equal(first, again)
+        np.testing.assert_array_equal(first, self.sample(run, *of))
+        assert not np.array_equal(first, self.sample(run, "--random-state", 1, *of))
+
+    def test_other_data_labels_or_modes_make_a_new_one(self, run, capsys):
+        data = run.parent / "rows.npz"
+        for rows, labels, modes in ((X, Y, 2), (X[::2], Y[::2], 2), (X, Y // 5, 2), (X, Y, 3)):
+            np.savez(data, X=rows, y=labels)
+            self.sample(run, "--data", data, "--of", 1, "--modes", modes)
+            assert "fitted a mixture" in capsys.readouterr().out
+        model = VAE(**FAST).fit(X)
+        model.save(run)
+        self.sample(run, "--data", data, "--of", 1, "--source", "mixture")
+        assert "fitted a mixture" in capsys.readouterr().out
+
+    def test_a_damaged_one_is_one_line_until_its_folder_is_deleted(self, run, capsys):
+        data = run.parent / "rows.npz"
+        first = self.sample(run, "--data", data)
+        cut("mixture.safetensors")(run / "mixture")
+        capsys.readouterr()
+        self.sample(run, "--data", data, code=2)
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "delete the folder" in said
+        (run / "mixture" / "mixture.json").unlink()
+        np.testing.assert_array_equal(self.sample(run, "--data", data), first)
+
+    def test_a_run_that_cannot_be_written_to_is_drawn_from(self, run, capsys):
+        (run / "mixture").write_text("no folder")
+        assert self.sample(
+            run, "--data", run.parent / "rows.npz", "--out", run.parent / "o.png"
+        ).size
+        assert "not kept: " in capsys.readouterr().out
+
+    def test_a_prior_that_is_not_there_is_said(self, run, capsys):
+        self.sample(run, "--source", "prior", code=2)
+        assert "has no prior" in capsys.readouterr().err
+
+    def test_a_table_is_drawn_as_numbers_and_written_as_a_table(self, tmp_path):
+        table, run, made = tmp_path / "t.csv", tmp_path / "run", tmp_path / "made.csv"
+        rng = np.random.default_rng(0)
+        rows = [f"{rng.normal():.3f},{rng.choice(['low', 'high'])}" for _ in range(60)]
+        table.write_text("\n".join(["height,kind", *rows]))
+        Autoencoder(**FAST).fit(load(table).rows).save(run)
+        flags = ["--data", table, "--modes", 1, "-n", 4]
+        for kind in (".csv", ".npy"):
+            words = ["sample", run, *flags, "--save", made.with_suffix(kind)]
+            assert cli.main([str(word) for word in words]) == 0
+        header, *lines = made.read_text().splitlines()
+        assert header == "height,kind"
+        assert {line.split(",")[1] for line in lines} <= {"low", "high"}
+        assert len(lines) == len(np.load(made.with_suffix(".npy"))) == 4
+
+    def test_a_kind_of_file_that_examples_are_not_written_as_is_said(self, run, capsys):
+        assert cli.main(["sample", str(run), "--save", "made.csv"]) == 2
+        assert "must end in .npy, got" in capsys.readouterr().err

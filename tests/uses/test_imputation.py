@@ -139,3 +139,82 @@ def test_mistakes_are_said():
 @parametrize_with_checks([LatentImputer(isthmus.VAE(**FAST), n_draws=2, random_state=0)])
 def test_it_is_a_scikit_learn_transformer(estimator, check):
     check(estimator)
+
+
+def test_one_pass_of_a_linear_denoiser_tells_the_regression():
+    """Always the same column hidden: least squares of it on the others is the best there is."""
+    mask = np.zeros(6, bool)
+    mask[2] = True
+    settings = {"n_components": 6, "hidden": (), "epochs": 150, "learning_rate": 3e-3}
+    settings |= {"likelihood": "gaussian-fixed", "validation_fraction": 0, "random_state": 0}
+    model = isthmus.Autoencoder(**settings)
+    imputer = LatentImputer(model, train_mask=mask, random_state=0).fit(TABLE)
+    found = imputer.complete(TABLE, mask)
+    design = np.column_stack([np.ones(len(TABLE)), TABLE[:, ~mask]])
+    best = design @ np.linalg.lstsq(design, TABLE[:, 2], rcond=None)[0]
+    off = found.values[:, 2] - best
+    assert np.sqrt(np.mean(off**2)) < 0.05 * TABLE[:, 2].std()
+
+
+def test_a_hidden_value_is_never_seen():
+    """Whatever stands in the gap, the answer is the same."""
+    model = isthmus.DenoisingAutoencoder(**FAST)
+    imputer = LatentImputer(model, random_state=0).fit(TABLE)
+    first = imputer.complete(TABLE, GAPS).values
+    second = imputer.complete(np.where(GAPS, 1e3, TABLE), GAPS).values
+    np.testing.assert_array_equal(first[GAPS], second[GAPS])
+    np.testing.assert_array_equal(first, imputer.set_params(method="predict").transform(HOLED))
+
+
+def test_a_denoising_autoencoder_is_better_than_the_mean():
+    model = isthmus.DenoisingAutoencoder(**FAST | {"epochs": 60, "n_components": 6})
+    error = np.abs(LatentImputer(model).fit_transform(HOLED) - TABLE)[GAPS].mean()
+    assert error < 0.6 * np.abs(np.nanmean(HOLED, 0) - TABLE)[GAPS].mean()
+
+
+@pytest.mark.parametrize(
+    "model", [isthmus.DenoisingAutoencoder(**FAST), isthmus.Autoencoder(**FAST)]
+)
+def test_several_models_answer_by_their_mean(model):
+    several = LatentImputer(model, n_models=3, random_state=0).fit(HOLED)
+    assert [each.random_state for each in several.estimators_] == [0, 1, 2]
+    single = [
+        LatentImputer(FrozenEstimator(each), random_state=0).fit(HOLED).complete(HOLED[:40])
+        for each in several.estimators_
+    ]
+    found = several.complete(HOLED[:40])
+    mean = np.mean([each.values for each in single], 0)
+    np.testing.assert_allclose(found.values[GAPS[:40]], mean[GAPS[:40]], rtol=1e-5)
+    # The law of total variance.
+    within = np.mean([each.std**2 for each in single], 0)
+    variance = within + np.var([each.values for each in single], 0)
+    np.testing.assert_allclose(found.std[GAPS[:40]] ** 2, variance[GAPS[:40]], rtol=1e-3)
+
+
+def test_the_draws_of_several_models_are_shared_among_them():
+    imputer = LatentImputer(isthmus.VAE(**FAST), n_models=2, n_draws=5, random_state=0).fit(HOLED)
+    assert imputer.draws(HOLED).shape == (5, *HOLED.shape)
+
+
+def test_pictures_learned_with_the_hole_to_come():
+    digits = load_digits().images / 16
+    mask = np.zeros((8, 8), bool)
+    mask[4:] = True
+    model = isthmus.DenoisingAutoencoder(n_components=32, epochs=25, random_state=0)
+    imputer = LatentImputer(model, train_mask=mask).fit(digits[:1500])
+    found = imputer.complete(digits[1500:], mask).values
+    ours, mean = found - digits[1500:], digits[:1500].mean(0) - digits[1500:]
+    assert (ours[:, mask] ** 2).mean() < 0.7 * (mean[:, mask] ** 2).mean()
+
+
+def test_mistakes_about_the_models_are_said():
+    model = isthmus.Autoencoder(**FAST)
+    for mask in (np.zeros((3, 3), bool), np.zeros(6)):
+        with pytest.raises(ValueError, match="train_mask must hold True and False in the shape"):
+            LatentImputer(model, train_mask=mask).fit(TABLE)
+    for n in (0, 101):
+        with pytest.raises(ValueError, match="n_models must be between 1 and n_draws=100"):
+            LatentImputer(model, n_models=n).fit(TABLE)
+    frozen = FrozenEstimator(model.fit(TABLE))
+    with pytest.raises(ValueError, match="a frozen estimator is one model"):
+        LatentImputer(frozen, n_models=2).fit(TABLE)

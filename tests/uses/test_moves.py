@@ -31,7 +31,7 @@ class Identity(BaseEstimator):
     def transform(self, X):
         return np.asarray(X, dtype=np.float64)
 
-    def inverse_transform(self, Z):
+    def decode(self, Z):
         return np.asarray(Z, dtype=np.float64)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from isthmus.commands.sheet import (
     read_queries,
     rows_of_cells,
     save_array,
+    save_frame,
     short,
     write_figure,
 )
-from isthmus.uses.generation import LatentSampler, variations
+from isthmus.data import Dataset
+from isthmus.estimators.border import as_array
+from isthmus.uses.generation import MIXTURE, MIXTURES, LatentSampler, read_mixture, variations
+from isthmus.uses.search import model_digest
 
 __all__ = ["run"]
 
@@ -31,28 +36,38 @@ Array = NDArray[Any]
 
 MANY, FEW = 64, 10  # examples of a sheet, and of each row that has a name
 MOST = 1600  # examples of one sheet
+TABLES = (".csv", ".parquet")  # kinds of file for examples of a table
 ACROSS = 10  # cells in a row of a class
+SEED = 0  # of a mixture's fit: what is drawn is told by --random-state, kept or not
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate, draw; return the exit code."""
     out = check_out(arguments.out, Path(arguments.run) / "samples.png")
-    if arguments.save and Path(arguments.save).suffix != ".npy":
-        raise ValueError(f"--save must end in .npy, got {arguments.save!r}.")
+    _check_kind(arguments.save, (".npy", *TABLES))
     named = arguments.of or arguments.around
     n = arguments.n_samples if arguments.n_samples is not None else FEW if named else MANY
     _check_number(n * len(named or [0]))
     if arguments.of and arguments.around:
         raise ValueError("--of and --around exclude each other: a variation is of its input.")
     estimator = io.load(arguments.run)
+    _check_kind(arguments.save, (".npy",) if estimator.columns_ is None else (".npy", *TABLES))
     if arguments.around:
         examples, sheet = _around(arguments, estimator, n)
     else:
         examples, sheet = _drawn(arguments, _sampler(arguments, estimator), n)
     write_figure(sheet, out)
-    if arguments.save:
+    if arguments.save and Path(arguments.save).suffix in TABLES:
+        rows = examples.reshape(-1, *estimator.feature_shape_)
+        save_frame(Path(arguments.save), estimator.as_fitted(rows))
+    elif arguments.save:
         save_array(Path(arguments.save), examples)
     return 0
+
+
+def _check_kind(path: str | None, kinds: tuple[str, ...]) -> None:
+    if path and Path(path).suffix not in kinds:
+        raise ValueError(f"--save must end in {' or '.join(kinds)}, got {path!r}.")
 
 
 def _check_number(n: int) -> None:
@@ -61,18 +76,61 @@ def _check_number(n: int) -> None:
 
 
 def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
-    """Return a sampler; the data are read only where a mixture is to be fitted to their codes."""
-    source = "mixture" if arguments.mixture or estimator.model_.prior is None else "prior"
+    """Return a sampler: of the prior, of the run's mixture, or of a new one, which is kept."""
     sampler = LatentSampler(
         FrozenEstimator(estimator),
-        source=source,
+        source=arguments.source,
         n_modes=arguments.modes,
-        random_state=arguments.random_state,
+        random_state=SEED,
     )
-    if source == "prior":
+    if not _wants_mixture(arguments, estimator):
         return sampler.fit(None)  # nothing is learned
+    by_class = bool(arguments.of) or estimator.conditional
+    folder = Path(arguments.run) / (MIXTURES if by_class else MIXTURE)
+    record = _record(folder, arguments, estimator)
+    if record and arguments.data is None:
+        return _kept(folder, record, estimator)
     data = load_rows(arguments)
-    return sampler.fit(data.X, data.y if arguments.of or estimator.conditional else None)
+    if record and _same(record["data"], _named(data, by_class)):
+        return _kept(folder, record, estimator)
+    sampler.fit(data.X, data.y if by_class else None)
+    try:
+        sampler.save(folder, _named(data, by_class))
+        where = f"kept in {folder}"
+    except OSError as error:  # a run that can only be read is still good to draw from
+        where = f"not kept: {error}"
+    print(f"fitted a mixture to the codes of {len(data.X):,} rows of {data.name}, {where}")
+    return sampler
+
+
+def _kept(folder: Path, record: dict[str, Any], estimator: Any) -> LatentSampler:
+    print(f"the mixture kept in {folder}, of {record['data'].get('name', 'unnamed data')}")
+    return LatentSampler.load(folder, estimator)
+
+
+def _wants_mixture(arguments: argparse.Namespace, estimator: Any) -> bool:
+    no_prior = estimator.model_.prior is None
+    return arguments.source == "mixture" or (arguments.source == "auto" and no_prior)
+
+
+def _record(folder: Path, arguments: argparse.Namespace, estimator: Any) -> dict[str, Any] | None:
+    """Return what the kept mixture says of itself, if it is of this model and as many modes."""
+    try:
+        record = read_mixture(folder)
+    except FileNotFoundError:
+        return None
+    wanted = {"model": model_digest(estimator), "n_modes": arguments.modes}
+    return record if _same({**record, **record["settings"]}, wanted) else None
+
+
+def _named(data: Dataset, by_class: bool) -> dict[str, Any]:
+    """Return what tells the data from others: their bytes, and the labels where they count."""
+    labels = "\n".join(map(str, data.y)) if by_class and data.y is not None else ""
+    return {**data.fingerprint, "labels": hashlib.sha256(labels.encode()).hexdigest()}
+
+
+def _same(record: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return all(record.get(key) == value for key, value in wanted.items())
 
 
 def _drawn(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tuple[Array, Figure]:
@@ -82,13 +140,14 @@ def _drawn(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tup
         source = f"a mixture of {arguments.modes} normals fitted to its codes"
     name = type(estimator.estimator).__name__
     if not arguments.of:
-        examples = sampler.sample(n, arguments.random_state)
+        examples = as_array(estimator.estimator, sampler.sample(n, arguments.random_state))
         columns = int(np.ceil(np.sqrt(n)))
         return examples, rows_of_cells(examples, columns, [], f"Samples of {name}, from {source}")
     classes = _classes(arguments.of, sampler)
     _check_number(n * len(classes))
     y = np.repeat(classes, n)
-    examples = sampler.sample(len(y), arguments.random_state, y=y)
+    made = sampler.sample(len(y), arguments.random_state, y=y)
+    examples = as_array(estimator.estimator, made)  # of a data frame its numbers
     heading = f"Samples of {name} by class, from {source}"
     return examples, _by_class(examples, classes, n, heading)
 
@@ -112,7 +171,7 @@ def _classes(asked: list[str], sampler: LatentSampler) -> Array:
             return np.array([float(text) for text in asked])
         raise ValueError(
             f"{type(sampler.estimator_.estimator).__name__} cannot be asked for a class: fit "
-            "--model conditional-vae, or use --mixture on labelled data."
+            "--model conditional-vae, or use --source mixture on labelled data."
         )
     if asked == ["each"]:
         return known
@@ -123,7 +182,7 @@ def _around(arguments: argparse.Namespace, estimator: Any, n: int) -> tuple[Arra
     data = load_rows(arguments)
     queries = read_queries(arguments.around, data, estimator.feature_shape_)
     seed = arguments.random_state
-    if estimator.model_.prior is None or arguments.mixture:
+    if _wants_mixture(arguments, estimator):
         sampler = _sampler(arguments, estimator)
         examples = sampler.variations(queries.X, n, arguments.spread, seed)
     else:

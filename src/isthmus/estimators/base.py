@@ -321,15 +321,41 @@ or (n, channels, time)
         """
         return self.as_fitted(self.decode(Z, condition=condition))
 
-    def decode(self, Z: Any, *, condition: Any = None) -> Array:
-        """Return what `inverse_transform` does, always as an array of numbers."""
+    def decode(
+        self, Z: Any, *, condition: Any = None, noise: bool = False, random_state: int | None = None
+    ) -> Array:
+        """Return what `inverse_transform` does, always as an array of numbers.
+
+        Parameters
+        ----------
+        Z : array-like (n, n_components)
+        condition : label or array-like (n,), optional
+        noise : bool
+            Draw x from p(x|z) instead of taking its mean.
+        random_state : int, optional
+            Seed of the draw.
+
+        Returns
+        -------
+        ndarray (n, *feature_shape_)
+        """
         Z, c = self._enter_codes(Z, condition)
+        return self._decoded(Z, c, self._seeded(random_state) if noise else None)
+
+    def _decoded(self, Z: Array, c: Array | None, generator: torch.Generator | None) -> Array:
+        """Return what codes stand for: the mean of p(x|z), or draws given a generator."""
+        model = self.model_
 
         def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
-            return (self.model_.reconstruct(z, c),)
+            drawn = None if generator is None else draw(model.decode(z, c), generator)
+            return (model.reconstruct(z, c) if drawn is None else drawn,)
 
         (X,) = self._run(decode, Z, c, codes=True)
         return self.scaler_.from_model(X).astype(Z.dtype)
+
+    def _seeded(self, random_state: int | None) -> torch.Generator:
+        seed = fresh_seed() if random_state is None else int(random_state)
+        return torch.Generator(self._device).manual_seed(seed)
 
     def reconstruct(self, X: Any, *, condition: Any = None) -> Any:
         """Return the mean of p(x|z) at the code of each row, in the shape and units of X.
@@ -423,20 +449,13 @@ or (n, channels, time)
         check_is_fitted(self)
         self._check_can_sample(n_samples)
         noise = self.columns_ is not None if noise is None else noise
-        seed = fresh_seed() if random_state is None else int(random_state)
-        generator = torch.Generator(self._device).manual_seed(seed)
+        generator = self._seeded(random_state)
         c = self._encode_context(y, n_samples)
         context = None if c is None else torch.from_numpy(c).to(self._device)
         p = self.model_.prior_given(context)
         one_for_all = len(p.batch_shape + p.event_shape) == 1
         Z = draw(p, generator, (n_samples,) if one_for_all else ()).cpu().numpy()
-
-        def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
-            model = self.model_
-            return (draw(model.decode(z, c), generator) if noise else model.reconstruct(z, c),)
-
-        (X,) = self._run(decode, Z, c, codes=True)
-        return self.as_fitted(self.scaler_.from_model(X).astype(np.float32))
+        return self.as_fitted(self._decoded(Z, c, generator if noise else None))
 
     def as_fitted(self, X: Array, like: Any = None) -> Any:
         """Return rows of numbers as `fit` was given its rows: a data frame, or the array as it is.

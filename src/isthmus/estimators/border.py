@@ -144,14 +144,14 @@ def check_finite(
                 f" ({str(names[int(where)])!r})" if names is not None and len(place) == 1 else ""
             )
             value = "NaN" if np.isnan(X[(start + row, *place)]) else "infinity"
+            advice = (
+                " first, or learn around them: missing='ignore' (--missing ignore)."
+                if value == "NaN"
+                else " first."
+            )
             raise ValueError(
                 f"Input X contains {value}: the first at row {start + row}, feature "
-                f"{where}{label}. Fill or drop missing values (NaN, inf) first"
-                + (
-                    ", or learn around them: missing='ignore', on the command line --missing ignore."
-                    if value == "NaN"
-                    else "."
-                )
+                f"{where}{label}. Fill or drop missing values (NaN, inf){advice}"
             )
 
 

@@ -25,17 +25,24 @@ class Context:
         The labels, for a context of classes.
     n_numbers : int
         Columns of a context of numbers.
+    shift, scale : tuple of float
+        By which numbers are brought to mean 0 and standard deviation 1; none for as they are.
     """
 
     classes: Array | None = None
     n_numbers: int = 0
+    shift: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     @classmethod
     def fit(cls, y: Any, n: int) -> Context:
         """Learn from the y of n training rows: labels (n,), or numbers (n,) or (n, columns)."""
         y = check_labels(y, n)
         if (y.ndim == 2 and y.shape[1] > 1) or type_of_target(y) == "continuous":
-            return cls(n_numbers=1 if y.ndim == 1 else y.shape[1])
+            numbers = check_array(y.reshape(n, -1), dtype=np.float64, input_name="y")
+            scale = numbers.std(0)
+            shift, scale = numbers.mean(0), np.where(scale > 0, scale, 1.0)
+            return cls(None, numbers.shape[1], tuple(shift.tolist()), tuple(scale.tolist()))
         return cls(classes=np.unique(column_or_1d(y, warn=True)))
 
     @property
@@ -76,7 +83,7 @@ class Context:
         return np.broadcast_to(index, n)
 
     def _numbers(self, condition: Any, n: int) -> Array:
-        numbers = np.asarray(condition, dtype=np.float32)
+        numbers = np.asarray(condition, dtype=np.float64)
         if numbers.ndim < 2:  # one number for each row, or one row of numbers for all
             numbers = numbers.reshape((-1, 1) if self.n_numbers == 1 else (1, -1))
         if numbers.shape[1:] != (self.n_numbers,) or len(numbers) not in (1, n):
@@ -85,6 +92,8 @@ class Context:
                 f"for all), got shape {np.shape(condition)}."
             )
         numbers = check_array(numbers, input_name="condition")
+        if self.scale:
+            numbers = (numbers - np.array(self.shift)) / np.array(self.scale)
         return np.broadcast_to(numbers, (n, self.n_numbers))
 
 

@@ -13,10 +13,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus.data.columns import Table, is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.border import read
 from isthmus.metrics.reconstruction import f1_from_counts
-from isthmus.uses.anomaly_scores import SCORES, Score
+from isthmus.uses.anomaly_scores import SCORES, Committee
 
 __all__ = ["AnomalyDetector"]
 
@@ -47,22 +48,25 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : LatentEstimator or FrozenEstimator, optional
+    estimator : LatentEstimator or FrozenEstimator, or list of LatentEstimator, optional
         Any estimator of isthmus; a clone of it is trained. One that is trained already is given
         as ``sklearn.frozen.FrozenEstimator(model)``, and `fit` then takes rows that it has not
-        seen. By default an `Autoencoder` with a code of a quarter of the features, at most 20.
+        seen. By default an `Autoencoder` with a code of a quarter of the features, at most 20. Of
+        several the geometric mean of the scores counts (of nats the mean); maps and explanations
+        are by the first.
     contamination : "auto" or float in (0, 0.5]
         Where the cut is. "auto" flags `false_alarms` of normal rows, counted on held-out ones; a
         number flags just that share of the rows given to `fit`, ties aside.
-    score : {"reconstruction", "likelihood", "nap", "latent"}
+    score : {"reconstruction", "likelihood", "nap", "latent", "paths", "whitened"}
         What is strange: a large squared error (of data scaled as the estimator scales them); a
         low likelihood or ELBO, in nats; a reconstruction that takes another way through the
-        encoder than the row does (RaPP); or a code far from the others, by its squared
-        Mahalanobis distance.
+        encoder than the row does (RaPP); a code far from the others, by its squared Mahalanobis
+        distance; an unusual pair of these two ways, with the errors (for pictures); or errors
+        unlike those of the others, by their squared Mahalanobis distance (for tables).
     calibration_fraction : float in [0, 1)
         Share of the rows of `fit` held out. Without any the cut must be a share, and there are
         no p-values until `calibrate`. Of a frozen estimator all rows are held out, unless the
-        score itself learns ("nap", "latent").
+        score itself learns ("nap", "latent", "paths", "whitened").
     false_alarms : float in (0, 1)
         Share of normal rows that contamination "auto" may flag. It takes 1 / false_alarms - 1
         held-out rows to say so little; of fewer, rows below all of them are flagged.
@@ -71,6 +75,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     Attributes
     ----------
+    estimators_ : list of LatentEstimator
+        The fitted models.
     estimator_ : LatentEstimator
         The trained estimator.
     offset_ : float
@@ -106,10 +112,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     score = _Score()
 
+    estimators_: list[LatentEstimator]
     estimator_: LatentEstimator
     offset_: float
     calibration_scores_: Array
-    _scorer: Score
+    _scorer: Committee
     feature_shape_: tuple[int, ...]
     n_features_in_: int
 
@@ -154,11 +161,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         self._check_settings()
         new = copy.copy(self)
-        data = read(new, X, reset=True, missing=new._missing)
+        data = new._learn_columns(X)
         train, held = new._split(len(data))
-        new.estimator_ = new._trained(X, data, y, train)
+        seeds = check_random_state(self.random_state)
+        new.estimators_ = [new._trained(each, X, data, y, train, seeds) for each in new._members]
+        new.estimator_ = new.estimators_[0]
         new.feature_shape_ = new.estimator_.feature_shape_
-        new._scorer = SCORES[self._kind](new.estimator_)
+        new._scorer = Committee([SCORES[self._kind](model) for model in new.estimators_])
         new._scorer.learn(data[train])
         new.calibration_scores_ = np.sort(new._scores(data[held]))
         new.offset_ = new._cut(data)
@@ -216,10 +225,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def _check_settings(self) -> None:
         given = self.estimator
         model = given.estimator if isinstance(given, FrozenEstimator) else given
-        if not isinstance(model, LatentEstimator | None):
+        several = isinstance(given, list | tuple)
+        wrong = [m for m in self._members if not isinstance(m, LatentEstimator)] if several else []
+        if wrong or not (several or isinstance(model, LatentEstimator | None)) or given in ([], ()):
             raise ValueError(
-                "estimator must be one of isthmus, such as Autoencoder(), or FrozenEstimator of "
-                f"one that is fitted; got {type(model).__name__}."
+                "estimator must be one of isthmus, such as Autoencoder(), a list of such, or "
+                f"FrozenEstimator of one that is fitted; got {type((wrong or [model])[0]).__name__}."
             )
         share, held = self.contamination, self.calibration_fraction
         if self._kind not in SCORES:
@@ -252,16 +263,31 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             )
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
-    def _trained(self, X: Any, data: Array, y: Any, train: Array) -> LatentEstimator:
-        if isinstance(self.estimator, FrozenEstimator):
-            return _unnamed(self.estimator.estimator, X)
-        model = self._default() if self.estimator is None else clone(self.estimator)
+    def _learn_columns(self, X: Any) -> Array:
+        """Return the rows of `fit`; of a frame, numbered as a frozen model has its categories."""
+        data = read(self, X, reset=True, missing=self._missing)
+        frozen = isinstance(self.estimator, FrozenEstimator)
+        if not (frozen and is_frame(X) and hasattr(self.estimator.estimator, "columns_")):
+            return data
+        self.columns_ = self.estimator.estimator.columns_
+        return read(self, X, reset=False, missing=self._missing)
+
+    @property
+    def _members(self) -> list[Any]:
+        return [*self.estimator] if isinstance(self.estimator, list | tuple) else [self.estimator]
+
+    def _trained(
+        self, given: Any, X: Any, data: Array, y: Any, train: Array, seeds: np.random.RandomState
+    ) -> LatentEstimator:
+        if isinstance(given, FrozenEstimator):
+            return _unnamed(given.estimator, X)
+        model = self._default() if given is None else clone(given)
         if model.random_state is None and self.random_state is not None:
-            seed = check_random_state(self.random_state).randint(2**31)
-            model.set_params(random_state=int(seed))
+            model.set_params(random_state=int(seeds.randint(2**31)))
+        rows = data if self.columns_ is None else Table(data, self.columns_)
         if y is None or not model.conditional:
-            return model.fit(data[train])
-        return model.fit(data[train], np.asarray(y)[train])
+            return model.fit(rows[train])
+        return model.fit(rows[train], np.asarray(y)[train])
 
     def _default(self) -> Autoencoder:
         return Autoencoder(n_components=int(np.clip(self.n_features_in_ // 4, 1, 20)))
@@ -298,7 +324,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Return how strange each row is, higher is stranger: minus `score_samples`, (n,).
 
         Squared units of the scaled data for "reconstruction", nats for "likelihood", squared
-        standard deviations for "nap" and "latent".
+        standard deviations for "nap", "latent", "paths" and "whitened".
         """
         return -self.score_samples(X)
 
@@ -356,7 +382,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For "nap" and "latent": distances in a whitened space are no sum over features.
+            For the other scores: distances in a whitened space are no sum over features.
         """
         data = self._enter(X)
         name = self._kind if score is None else score
@@ -420,7 +446,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     @property
     def _missing(self) -> bool:
         """Whether the estimator takes missing values."""
-        return getattr(self.estimator, "missing", "refuse") == "ignore"
+        return all(getattr(each, "missing", "refuse") == "ignore" for each in self._members)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "offset_")

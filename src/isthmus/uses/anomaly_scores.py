@@ -21,7 +21,18 @@ from isthmus.distributions import per_example
 from isthmus.estimators.base import SCORE_SAMPLES, LatentEstimator
 from isthmus.estimators.border import row_noise
 
-__all__ = ["SCORES", "Latent", "Likelihood", "Nap", "Reconstruction", "Score", "Whitening"]
+__all__ = [
+    "SCORES",
+    "Committee",
+    "Latent",
+    "Likelihood",
+    "Nap",
+    "Paths",
+    "Reconstruction",
+    "Score",
+    "Whitened",
+    "Whitening",
+]
 
 Array = NDArray[Any]
 ACTIVATIONS = nn.ReLU.__module__  # where torch keeps its nonlinearities
@@ -29,6 +40,9 @@ BLOCK = 4096  # rows whose activations are held at once
 WIDEST = 512  # numbers of a layer; wider ones are hashed to so many
 NEGLIGIBLE = 1e-10  # share of the largest variance that float32 cannot tell from none
 RIDGE = 1e-4  # of the mean variance, added to each
+ERROR_RIDGE = 0.1  # the same for errors, of which tables have few rows
+WIDEST_WAY = 1024  # numbers of a way through the encoder, two of which "paths" whitens
+COARSE = 7  # blocks along each side of a picture, over which its errors are averaged
 
 
 class Score:
@@ -64,6 +78,34 @@ class Score:
         return out
 
 
+class Committee:
+    """Several models' scores as one: their geometric mean, of nats their mean.
+
+    Parameters
+    ----------
+    scores : list of Score
+        Of one kind, each of its own model.
+    """
+
+    def __init__(self, scores: list[Score]) -> None:
+        self.scores = scores
+
+    def learn(self, X: Array) -> None:
+        """Let each learn."""
+        for score in self.scores:
+            score.learn(X)
+
+    def anomaly(self, X: Array) -> Array:
+        """Return how strange each row is, (n,) of float64."""
+        each = np.stack([score.anomaly(X) for score in self.scores])
+        if len(each) == 1:
+            return each[0]
+        if isinstance(self.scores[0], Likelihood):
+            return each.mean(0)
+        # Each has a unit of its own, which a mean of logarithms forgets.
+        return np.exp(np.log(np.maximum(each, np.finfo(np.float64).tiny)).mean(0))
+
+
 class Reconstruction(Score):
     """The squared error, as the model sees the data, summed over the features.
 
@@ -82,10 +124,7 @@ class Reconstruction(Score):
         return self.run(self._errors, X)
 
     def _errors(self, x: Tensor, c: Tensor | None) -> Tensor:
-        difference = (x - rebuilt(self.model, x, c)).nan_to_num(0.0).cpu().double()
-        names = np.atleast_1d(split_names(self.model.likelihood_)).tolist()
-        category = torch.tensor([name.startswith("categorical") for name in names])
-        return torch.where(category, (difference != 0).double(), difference**2)
+        return errors(self.model, x, rebuilt(self.model, x, c)).cpu().double() ** 2
 
 
 class Likelihood(Score):
@@ -122,12 +161,12 @@ class Latent(Score):
     """
 
     learns = True
+    ridge = RIDGE
 
     def learn(self, X: Array) -> None:
         """Learn mean and covariance of the activations."""
-        self.whitening = Whitening.learn(
-            self.run(self.activations, X[i : i + BLOCK]) for i in range(0, len(X), BLOCK)
-        )
+        blocks = (self.run(self.activations, X[i : i + BLOCK]) for i in range(0, len(X), BLOCK))
+        self.whitening = Whitening.learn(blocks, self.ridge)
 
     def anomaly(self, X: Array) -> Array:
         """Return the squared distances."""
@@ -166,6 +205,41 @@ class Nap(Latent):
         return torch.cat([*map(narrowed, layers), code], 1)
 
 
+class Paths(Nap):
+    """How unusual the row's and its reconstruction's ways through the encoder are together.
+
+    The activations of both and the errors, which of pictures are averaged over at most 7 x 7
+    blocks, whitened as one: a way is strange by itself or for the other, and errors are strange
+    for the ways. In few blocks errors of one sign add up, and noise averages out.
+
+    Source: RaPP (Kim, Shim, Lim, Jeon, Choi, Kim, Yoon, 2020), which whitens the differences
+    alone.
+    """
+
+    def activations(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return what is whitened, (n, width): the row's way, the differences, the errors."""
+        again = rebuilt(self.model, x, c)
+        way = narrowed(self._path(x, c), WIDEST_WAY)
+        other = narrowed(self._path(again, c), WIDEST_WAY)
+        rest = coarse(errors(self.model, x, again), self.model.feature_shape_)
+        return torch.cat([way, way - other, rest], 1)
+
+
+class Whitened(Latent):
+    """How unlike those of the training rows the errors of the reconstruction are.
+
+    Their squared Mahalanobis distance: an error counts by how rarely normal rows have it, and
+    errors that usually go together count once. A tenth of the mean variance is added to each
+    direction, since tables often have few rows for their columns.
+    """
+
+    ridge = ERROR_RIDGE
+
+    def activations(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return what is whitened, (n, width): the errors."""
+        return narrowed(errors(self.model, x, rebuilt(self.model, x, c)).flatten(1))
+
+
 class Whitening:
     """Squared Mahalanobis distance from rows that were learned from.
 
@@ -190,8 +264,11 @@ class Whitening:
         self.mean, self.directions = mean, directions
 
     @classmethod
-    def learn(cls, blocks: Iterable[Array]) -> Whitening:
-        """Learn from blocks of rows, each (rows, width); none is kept."""
+    def learn(cls, blocks: Iterable[Array], ridge: float = RIDGE) -> Whitening:
+        """Learn from blocks of rows, each (rows, width); none is kept.
+
+        Of the mean variance the share `ridge` is added to each direction.
+        """
         n, first, second = 0, 0.0, 0.0
         shift: Any = None
         for block in blocks:
@@ -201,7 +278,7 @@ class Whitening:
         mean = first / n
         variances, directions = np.linalg.eigh(second / n - np.outer(mean, mean))
         kept = variances > NEGLIGIBLE * max(variances[-1], np.finfo(np.float64).tiny)
-        scale = np.sqrt(variances[kept] + RIDGE * variances.clip(min=0).mean())
+        scale = np.sqrt(variances[kept] + ridge * variances.clip(min=0).mean())
         return cls(shift + mean, directions[:, kept] / scale)
 
     def __call__(self, rows: Tensor) -> Tensor:
@@ -214,6 +291,30 @@ def rebuilt(model: LatentEstimator, x: Tensor, c: Tensor | None) -> Tensor:
     """Return the reconstruction of rows, as the model sees data; what is missing stays so."""
     out = model.model_.reconstruct(model.model_.encode(x, c).mean, c)
     return torch.where(x.isnan(), x, out)
+
+
+def errors(model: LatentEstimator, x: Tensor, again: Tensor) -> Tensor:
+    """Return x less its reconstruction, 1 for a category that is missed, 0 for what is missing."""
+    difference = (x - again).nan_to_num(0.0)
+    names = np.atleast_1d(split_names(model.likelihood_)).tolist()
+    category = torch.tensor([name.startswith("categorical") for name in names])
+    return torch.where(category.to(x.device), (difference != 0).to(x.dtype), difference)
+
+
+def coarse(error: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return errors as (n, width): of pictures averaged over at most 7 x 7 blocks.
+
+    Examples
+    --------
+    >>> coarse(torch.ones(2, 784), (28, 28)).shape
+    torch.Size([2, 49])
+    >>> coarse(torch.ones(2, 5), (5,)).shape
+    torch.Size([2, 5])
+    """
+    if len(shape) in (2, 3):
+        height, width = (min(COARSE, side) for side in shape[-2:])
+        error = nn.functional.adaptive_avg_pool2d(error.reshape(-1, *shape), (height, width))
+    return narrowed(error.flatten(1))
 
 
 def hidden_layers(encoder: nn.Module) -> list[nn.Module]:
@@ -233,22 +334,22 @@ def hidden_layers(encoder: nn.Module) -> list[nn.Module]:
     return found or weighted[:-1]
 
 
-def narrowed(layer: Tensor) -> Tensor:
-    """Return at most `WIDEST` numbers a row; each of more is a signed sum of a few.
+def narrowed(layer: Tensor, widest: int = WIDEST) -> Tensor:
+    """Return at most `widest` numbers a row; each of more is a signed sum of a few.
 
     Such a hash keeps distances up to chance, and costs no weights to be stored.
     Source: Feature hashing for large scale multitask learning (Weinberger, Dasgupta, Langford,
     Smola, Attenberg, 2009).
     """
     width = layer.shape[1]
-    if width <= WIDEST:
+    if width <= widest:
         return layer
     generator = torch.Generator().manual_seed(width)
     order = torch.randperm(width, generator=generator)
     signs = torch.randint(2, (width,), generator=generator) * 2 - 1
     signed = layer[:, order.to(layer.device)] * signs.to(layer.device)
-    padded = nn.functional.pad(signed, (0, -width % WIDEST))
-    return padded.reshape(len(layer), -1, WIDEST).sum(1)
+    padded = nn.functional.pad(signed, (0, -width % widest))
+    return padded.reshape(len(layer), -1, widest).sum(1)
 
 
 #: Scores by the name that `AnomalyDetector` and the command line use.
@@ -257,4 +358,6 @@ SCORES: dict[str, type[Score]] = {
     "likelihood": Likelihood,
     "nap": Nap,
     "latent": Latent,
+    "paths": Paths,
+    "whitened": Whitened,
 }

@@ -347,7 +347,7 @@ def make_corruption(corruption: Any, level: Any = None) -> Corruption | None:
     Examples
     --------
     >>> make_corruption("masking", 0.5)
-    Masking(share=0.5)
+    Masking(share=0.5, value=0.0)
     """
     if corruption is None:
         if level is not None:

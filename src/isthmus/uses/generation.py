@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus import io
 from isthmus.estimators.context import check_labels
-from isthmus.uses.search import encode_rows
+from isthmus.uses.search import encode_rows, model_digest
 from isthmus.uses.wrapping import Wrapper
 
-__all__ = ["LatentSampler", "variations"]
+__all__ = ["MIXTURE", "MIXTURES", "LatentSampler", "read_mixture", "variations"]
 
 Array = NDArray[Any]
 
+MIXTURE = "mixture"  # the folder, in a run, of the mixture of all codes
+MIXTURES = "mixture-by-class"  # and of those of each class
+ARRAYS, SETTINGS = "mixture.safetensors", "mixture.json"
+FORMAT = 1
+AGAIN = "delete the folder, and the mixture is fitted again"
+# Of each mixture: what a scikit-learn one is made of, the last for its densities alone.
+LEARNED = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 SOURCES = ("auto", "prior", "mixture")
 RIDGE = 1e-6  # added to the variances of a mixture, in those of the codes
 MOST_ROWS = 20_000  # codes that a mixture is fitted to, at most
@@ -68,8 +83,18 @@ class LatentSampler(Wrapper):
     >>> model = Autoencoder(n_components=8, epochs=5, random_state=0)
     >>> sampler = LatentSampler(model, n_modes=2, random_state=0)
     >>> _ = sampler.fit(digits.images / 16, digits.target)
-    >>> sampler.sample(3, y=7, random_state=0).shape
+    >>> sevens = sampler.sample(3, y=7, random_state=0)
+    >>> sevens.shape
     (3, 8, 8)
+
+    The mixtures are kept beside the model and read back:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sampler.save(folder)
+    ...     again = LatentSampler.load(folder, sampler.estimator_)
+    >>> bool((again.sample(3, y=7, random_state=0) == sevens).all())
+    True
     """
 
     estimator_: Any
@@ -119,10 +144,7 @@ class LatentSampler(Wrapper):
             )
         source = "prior" if has_prior and self.source != "mixture" else "mixture"
         mixtures = None if source == "prior" else self._learn(estimator, X, y)
-        self.estimator_, self.source_, self._mixtures = estimator, source, mixtures
-        if mixtures is not None and mixtures.classes is not None:
-            self.classes_ = mixtures.classes
-        return self
+        return self._adopt(estimator, source, mixtures)
 
     def sample(
         self, n_samples: int = 1, random_state: int | None = None, *, y: Any = None
@@ -151,7 +173,10 @@ class LatentSampler(Wrapper):
             return self.estimator_.sample(n_samples, random_state, y=y)
         codes, drawn = self._draw(n_samples, random_state, y)
         context = {"condition": drawn} if self.estimator_.conditional else {}
-        return self.estimator_.inverse_transform(codes, **context)
+        model = self.estimator_
+        table = model.columns_ is not None  # rows of a table vary about their mean
+        made = model.decode(codes, noise=table, random_state=random_state, **context)
+        return model.as_fitted(made)
 
     def sample_codes(
         self, n_samples: int = 1, random_state: int | None = None, *, y: Any = None
@@ -195,36 +220,152 @@ class LatentSampler(Wrapper):
             self.estimator_, X, n_samples, spread, scale=scale, random_state=random_state
         )
 
+    # ----------------------------------------------------------------- on disk
+
+    def save(self, path: str | PathLike[str], data: dict[str, Any] | None = None) -> None:
+        """Write the mixture to a folder: mixture.safetensors and mixture.json.
+
+        The model is not written again: a mixture lies in the folder `MIXTURE` of its run, one
+        of each class in the folder `MIXTURES`.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder; made where it is not there.
+        data : dict, optional
+            What to record of the data: name, fingerprint.
+
+        Raises
+        ------
+        ValueError
+            Where the source is the model's prior, which is saved with the model.
+        """
+        check_is_fitted(self)
+        if self._mixtures is None:
+            raise ValueError(
+                "this sampler uses the model's prior, which is saved with the model; there is a "
+                "mixture to save with source='mixture'."
+            )
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {k: v for k, v in self.get_params(deep=False).items() if k != "estimator"}
+        record = {
+            "format": FORMAT,
+            "settings": settings,
+            "classes": self._mixtures.classes,
+            "model": model_digest(self.estimator_),
+            "data": data or {},
+        }
+        (folder / SETTINGS).unlink(missing_ok=True)  # an old one must not speak for a new mixture
+        io.write(folder / ARRAYS, save_arrays(self._mixtures.arrays()))
+        io.write(folder / SETTINGS, io.to_json(record).encode())
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], estimator: Any) -> Self:
+        """Read a mixture back, for the fitted estimator to whose codes it was fitted.
+
+        Parameters
+        ----------
+        path : path-like
+            A folder written by `save`.
+        estimator : LatentEstimator
+
+        Returns
+        -------
+        LatentSampler
+            Fitted: for one seed it draws what the saved one draws.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            No mixture there, a damaged one, or one of another model.
+        """
+        folder = Path(path)
+        record = read_mixture(folder)
+        if record["model"] != model_digest(estimator):
+            raise ValueError(f"{folder} is of another model than this one; {AGAIN}.")
+        try:
+            arrays = load_arrays((folder / ARRAYS).read_bytes())
+            mixtures = _Mixtures.of(arrays, record["classes"], estimator.n_components_)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(f"{folder / ARRAYS} is damaged; {AGAIN}.") from error
+        sampler = cls.from_fitted(estimator, **record["settings"])
+        return sampler._adopt(sampler.estimator, "mixture", mixtures)
+
+    # ------------------------------------------------------------------ inside
+
+    def _adopt(self, estimator: Any, source: str, mixtures: _Mixtures | None) -> Self:
+        self.estimator_, self.source_, self._mixtures = estimator, source, mixtures
+        if mixtures is not None and mixtures.classes is not None:
+            self.classes_ = mixtures.classes
+        return self
+
     def _learn(self, estimator: Any, X: Any, y: Any) -> _Mixtures:
         rng = np.random.default_rng(self.random_state)
         context = {"condition": y} if estimator.conditional and y is not None else {}
         q = estimator.posterior(X, **context)
         codes = (q.mean + q.std * rng.standard_normal(q.mean.shape)).astype(np.float64)
         labels = None if y is None else check_labels(y, len(codes))
-        return _Mixtures(codes, labels, self.n_modes, rng)
+        return _Mixtures.fit(codes, labels, self.n_modes, rng)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "source_")
 
 
+@dataclass(frozen=True)
 class _Mixtures:
-    """One mixture of normals for all codes, or one for each class; of codes of unit variance."""
+    """One mixture of normals for all codes, or one for each class; of codes of unit variance.
 
-    def __init__(self, codes: Array, labels: Array | None, modes: int, rng: Any) -> None:
-        self.classes, index = None, np.zeros(len(codes), int)
+    Codes are middle + scale · point, and not below the floor; the parts are of points, and the
+    shares those of the classes.
+    """
+
+    classes: Array | None
+    parts: list[GaussianMixture]
+    shares: Array
+    middle: Array
+    scale: Array
+    floor: float
+
+    @classmethod
+    def fit(cls, codes: Array, labels: Array | None, modes: int, rng: Any) -> _Mixtures:
+        """Fit to codes, each class on its own where there are labels."""
+        classes, index = None, np.zeros(len(codes), int)
         if labels is not None:
-            self.classes, index = np.unique(labels, return_inverse=True)
+            classes, index = np.unique(labels, return_inverse=True)
         counts = np.bincount(index)
-        self._check(counts, modes)
-        self.middle, self.scale = codes.mean(0), codes.std(0)
-        self.floor = 0.0 if codes.min() >= 0 else -np.inf
-        points = self._points(codes)
-        self.parts = [_mixture(points[index == k], modes, rng) for k in range(len(counts))]
-        self.weights = counts / counts.sum()
+        _check_counts(counts, classes, modes)
+        middle, scale = codes.mean(0), codes.std(0)
+        floor = 0.0 if codes.min() >= 0 else -np.inf
+        points = _points(codes, middle, scale)
+        parts = [_mixture(points[index == k], modes, rng) for k in range(len(counts))]
+        return cls(classes, parts, counts / counts.sum(), middle, scale, floor)
+
+    @classmethod
+    def of(cls, arrays: dict[str, Array], classes: Any, n_components: int) -> _Mixtures:
+        """Put together what `arrays` took apart; a ValueError or KeyError where it does not fit."""
+        classes = None if classes is None else np.array(classes)
+        k, modes = arrays["weights_"].shape
+        d = n_components
+        square = (k, modes, d, d)
+        shapes = dict(zip(LEARNED, ((k, modes), (k, modes, d), square, square), strict=True))
+        shapes |= {"shares": (k,), "middle": (d,), "scale": (d,), "floor": (1,)}
+        fits = all(arrays[name].shape == shape for name, shape in shapes.items())
+        if not fits or k != (1 if classes is None else len(classes)):
+            raise ValueError("arrays of other shapes than a mixture has.")
+        parts = [_of_arrays({name: arrays[name][i] for name in LEARNED}) for i in range(k)]
+        shares, middle, scale = (arrays[name] for name in ("shares", "middle", "scale"))
+        return cls(classes, parts, shares, middle, scale, float(arrays["floor"][0]))
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all numbers, by name; of the parts, one behind another."""
+        parts = {name: np.stack([getattr(p, name) for p in self.parts]) for name in LEARNED}
+        around = {"shares": self.shares, "middle": self.middle, "scale": self.scale}
+        return parts | around | {"floor": np.array([self.floor])}
 
     def draw(self, n: int, rng: np.random.Generator, y: Any) -> tuple[Array, Array | None]:
         """Return n codes and their classes, of the classes y where they are given."""
-        which = rng.choice(len(self.parts), n, p=self.weights) if y is None else self._index(y, n)
+        which = rng.choice(len(self.parts), n, p=self.shares) if y is None else self._index(y, n)
         points = np.empty((n, len(self.middle)))
         for k in np.unique(which):
             points[which == k] = _draw(self.parts[k], int((which == k).sum()), rng)
@@ -233,25 +374,14 @@ class _Mixtures:
 
     def deviations(self, codes: Array) -> Array:
         """Return for each code the standard deviations of the likeliest mode, (n, d)."""
-        points, out = self._points(codes), np.empty(codes.shape)
+        points = _points(codes, self.middle, self.scale)
+        out = np.empty(codes.shape)
         best = np.stack([part.score_samples(points) for part in self.parts]).argmax(0)
         for k in np.unique(best):
             part, mine = self.parts[k], best == k
             variances = np.diagonal(part.covariances_, axis1=1, axis2=2)
             out[mine] = np.sqrt(variances[part.predict(points[mine])])
         return out * self.scale
-
-    def _points(self, codes: Array) -> Array:
-        return (codes - self.middle) / np.where(self.scale > 0, self.scale, 1)
-
-    def _check(self, counts: Array, modes: int) -> None:
-        few = np.flatnonzero(counts < max(2, modes))
-        if len(few):
-            whose = "X" if self.classes is None else f"class {self.classes[few[0]]!s}"
-            raise ValueError(
-                f"{whose} has {counts[few[0]]} rows, too few for a mixture of {modes} modes: use a "
-                "smaller n_modes, or more rows."
-            )
 
     def _index(self, y: Any, n: int) -> Array:
         if self.classes is None:
@@ -339,6 +469,48 @@ def variations(
         context = {"condition": np.repeat(np.asarray(condition), n_samples, axis=0)}
     decoded = estimator.decode(flat, **context)
     return decoded.reshape(len(q.mean), n_samples, *decoded.shape[1:])
+
+
+def read_mixture(folder: Path) -> dict[str, Any]:
+    """Return what mixture.json says; a one-line error where it is missing or damaged."""
+    path = Path(folder) / SETTINGS
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no mixture: there is no {SETTINGS} in it. `isthmus sample RUN "
+            "--source mixture --data DATA` or LatentSampler.save writes one."
+        )
+    known = set(LatentSampler._get_param_names()) - {"estimator"}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        whole = record["format"] == FORMAT and set(record["settings"]) == known
+        whole = whole and isinstance(record["data"], dict) and isinstance(record["model"], str)
+        whole = whole and isinstance(record["classes"], list | None)
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{path} is damaged or of another version; {AGAIN}.")
+    return record
+
+
+def _points(codes: Array, middle: Array, scale: Array) -> Array:
+    return (codes - middle) / np.where(scale > 0, scale, 1)
+
+
+def _check_counts(counts: Array, classes: Array | None, modes: int) -> None:
+    few = np.flatnonzero(counts < max(2, modes))
+    if len(few):
+        whose = "X" if classes is None else f"class {classes[few[0]]!s}"
+        raise ValueError(
+            f"{whose} has {counts[few[0]]} rows, too few for a mixture of {modes} modes: use a "
+            "smaller n_modes, or more rows."
+        )
+
+
+def _of_arrays(learned: dict[str, Array]) -> GaussianMixture:
+    mixture = GaussianMixture(len(learned["weights_"]), reg_covar=RIDGE)
+    for name, array in learned.items():
+        setattr(mixture, name, array)
+    return mixture
 
 
 def _mixture(points: Array, modes: int, rng: np.random.Generator) -> GaussianMixture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -22,12 +22,12 @@ from isthmus.estimators.base import LatentEstimator
 from isthmus.estimators.border import chunk_rows, filled, read
 from isthmus.estimators.choices import as_data, fresh_seed
 from isthmus.model import LatentVariableModel
-from isthmus.training import to_unit
+from isthmus.training import Callback, Trainer, to_unit
 
 __all__ = ["Completed", "LatentImputer"]
 
 Array = NDArray[Any]
-METHODS = ("auto", "decode", "optimize", "sample")
+METHODS = ("auto", "decode", "optimize", "predict", "sample")
 PASSES = 20  # through encoder and decoder, of "decode"
 STEPS, STEP_SIZE = 300, 0.05  # of "optimize"
 BURN_IN = 20  # draws thrown away, of "sample"
@@ -49,25 +49,40 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     estimator : LatentEstimator or FrozenEstimator of one, optional
         Cloned and fitted, with its ``missing="ignore"``; a frozen one is used as it is. By
-        default a `VAE` with few components.
-    method : {"auto", "decode", "optimize", "sample"}
+        default a `VAE`. The lowest errors come from a `DenoisingAutoencoder` of corruption
+        "masking", which learns to tell hidden values from the others.
+    method : {"auto", "decode", "optimize", "predict", "sample"}
         "decode": encode and decode again and again, the observed values put back each time.
         "optimize": the code that says the observed values best, by gradient.
         "sample": draws from p(missing | observed) by Metropolis within Gibbs, for models with a
-        prior, which alone give an uncertainty. "auto" is "sample" where it can be, else
-        "optimize".
+        prior.
+        "predict": one pass, with the gaps hidden as a denoising autoencoder of corruption
+        "masking" saw them hidden in training.
+        "auto" is "predict" for such an autoencoder, and with a `train_mask`; else "sample" where
+        there is a prior, or "optimize".
     n_draws : int
         Draws of "sample" behind the mean and the standard deviation.
+    n_models : int
+        Copies of the estimator to fit, each from its own seed: the estimator's, and those after
+        it. Answers are averaged over them, and where they disagree the deviation is larger.
+    train_mask : array-like of bool, optional
+        True where values of one example will be missing. While training the encoder never sees
+        these, in place of a corruption of the estimator's own.
     random_state : int, optional
         Seed of the draws.
 
     Attributes
     ----------
     estimator_ : LatentEstimator
-        The fitted model.
+        The fitted model; with several the first.
+    estimators_ : list of LatentEstimator
+        All of them.
 
     References
     ----------
+    Extracting and composing robust features with denoising autoencoders (Vincent, Larochelle,
+    Bengio, Manzagol, 2008).
+    MIDA: multiple imputation using denoising autoencoders (Gondara, Wang, 2018).
     Leveraging the exact likelihood of deep latent variable models (Mattei, Frellsen, 2018).
     MIWAE: deep generative modelling and imputation of incomplete data sets (Mattei, Frellsen,
     2019).
@@ -85,6 +100,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """
 
     estimator_: LatentEstimator
+    estimators_: list[LatentEstimator]
 
     def __init__(
         self,
@@ -92,10 +108,13 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         *,
         method: str = "auto",
         n_draws: int = 100,
+        n_models: int = 1,
+        train_mask: Any = None,
         random_state: int | None = None,
     ) -> None:
         self.estimator, self.method = estimator, method
-        self.n_draws, self.random_state = n_draws, random_state
+        self.n_draws, self.n_models = n_draws, n_models
+        self.train_mask, self.random_state = train_mask, random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the model to what was observed.
@@ -109,16 +128,23 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            For settings out of bounds, or a mask of another shape than one example.
         """
         self._check()
         if isinstance(self.estimator, FrozenEstimator):
             check_is_fitted(self.estimator.estimator)
-            model = self.estimator.estimator
+            models = [self.estimator.estimator]
         else:
-            model = VAE(random_state=0) if self.estimator is None else clone(self.estimator)
-            model.set_params(missing="ignore")
-            model.fit(X)
-        self.estimator_ = model
+            models = [self._copy(i) for i in range(self.n_models)]
+            watchers = [] if self.train_mask is None else [_Hide(self.train_mask)]
+            for each in models:
+                each.fit(X, callbacks=watchers)
+        model = models[0]
+        self.estimator_, self.estimators_ = model, models
         self.n_features_in_ = model.n_features_in_
         if hasattr(model, "feature_names_in_"):
             self.feature_names_in_ = model.feature_names_in_
@@ -142,7 +168,8 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         Completed
-            In the units of X; the standard deviation is 0 for methods other than "sample".
+            In the units of X. The standard deviation counts the spread of x given its code, where
+            the likelihood has one, and that of the codes for "sample" and of several models.
 
         Raises
         ------
@@ -196,8 +223,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         for few in np.split(rows, range(0, len(rows), chunk_rows(model.n_features_in_))[1:]):
             if not len(few):
                 continue
-            hole = _Hole.of(model, known[few], gaps[few])
-            made = self._fill(hole, generator)
+            made = self._fill(known[few], gaps[few], generator)
             value, spread = made.summary(split_names(model.likelihood_))
             where = gaps[few]
             out[few] = np.where(where, _as(X, whole * _in_units(model, value)), out[few])
@@ -207,15 +233,28 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 every[:, few] = np.where(where, each, every[:, few])
         return out, std, every
 
-    def _fill(self, hole: _Hole, generator: Generator) -> _Made:
-        method = self._method()
-        if method == "sample":
-            return hole.sample(self.n_draws, generator)
-        return hole.decode() if method == "decode" else hole.optimize()
+    def _copy(self, i: int) -> LatentEstimator:
+        """Return the i-th model to fit."""
+        model = VAE(random_state=0) if self.estimator is None else clone(self.estimator)
+        seed = model.random_state
+        return model.set_params(missing="ignore", random_state=None if seed is None else seed + i)
+
+    def _fill(self, X: Array, gaps: Array, generator: Generator) -> _Made:
+        method, n = self._method(), len(self.estimators_)
+        made = []
+        for i, model in enumerate(self.estimators_):
+            hole = _Hole.of(model, X, gaps)
+            if method == "sample":
+                made.append(hole.sample(self.n_draws // n + (i < self.n_draws % n), generator))
+            else:
+                made.append(getattr(hole, method)())
+        return made[0] if n == 1 else _Made.of(made)
 
     def _method(self) -> str:
         has_prior = self.estimator_.model_.prior is not None
         if self.method == "auto":
+            if self.train_mask is not None or self.estimator_.corruption == "masking":
+                return "predict"
             return "sample" if has_prior else "optimize"
         if self.method == "sample" and not has_prior:
             raise ValueError(
@@ -229,6 +268,17 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}.")
         if self.n_draws < 1:
             raise ValueError(f"n_draws must be at least 1, got {self.n_draws!r}.")
+        if not 1 <= self.n_models <= self.n_draws:
+            raise ValueError(
+                f"n_models must be between 1 and n_draws={self.n_draws}, got {self.n_models!r}."
+            )
+        if isinstance(self.estimator, FrozenEstimator) and (
+            self.n_models > 1 or self.train_mask is not None
+        ):
+            raise ValueError(
+                "a frozen estimator is one model that is trained already: leave out n_models and "
+                "train_mask, or give the estimator without FrozenEstimator."
+            )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -259,6 +309,26 @@ def _in_units(model: LatentEstimator, values: Array) -> Array:
     return model.scaler_.from_model(values.astype(np.float64))
 
 
+class _Hide(Callback):
+    """Hide the same features of every row from the encoder, as if they were missing."""
+
+    def __init__(self, mask: Any) -> None:
+        self.mask = np.asarray(mask)
+
+    def on_start(self, trainer: Trainer, rows: Any) -> None:
+        """Put this in the place of the objective's own corruption, before the first step."""
+        shape = tuple(rows.x.shape[1:])
+        if self.mask.shape != shape or self.mask.dtype != bool:
+            raise ValueError(
+                f"train_mask must hold True and False in the shape {shape} of one example; got "
+                f"{self.mask.dtype} of shape {self.mask.shape}."
+            )
+        hidden = torch.from_numpy(self.mask).to(rows.x.device)
+        trainer.objective = replace(
+            trainer.objective, corruption=lambda x, _: x.masked_fill(hidden, torch.nan)
+        )
+
+
 @dataclass
 class _Made:
     """What was made of a few rows: means E[x|z], variances of x|z, and draws, by draw."""
@@ -266,6 +336,13 @@ class _Made:
     means: Array
     variances: Array
     drawn: Array
+
+    @classmethod
+    def of(cls, parts: list[_Made]) -> _Made:
+        """Join what several models made."""
+        means, drawn = (np.concatenate([getattr(p, k) for p in parts]) for k in ("means", "drawn"))
+        variances = np.concatenate([np.broadcast_to(p.variances, p.means.shape) for p in parts])
+        return cls(means, variances, drawn)
 
     def summary(self, names: str | tuple[str, ...]) -> tuple[Array, Array]:
         """Return value and standard deviation of every feature, by the law of total variance."""
@@ -302,25 +379,32 @@ class _Hole:
         x, holes = to_unit(x), torch.from_numpy(gaps).to(x.device)
         model = estimator.model_
         start = x.masked_fill(holes, torch.nan if model.missing else 0.0)
-        hole = cls(model, start, holes, estimator.likelihood_ == "bernoulli")
-        with torch.no_grad():
-            hole.x = hole.put(model.reconstruct(model.encode(start).mean))
-        return hole
+        return cls(model, start, holes, estimator.likelihood_ == "bernoulli")
 
     def put(self, values: Tensor) -> Tensor:
         """Return x with values in its gaps."""
         return torch.where(self.gaps, values, self.x)
 
+    def pass_once(self) -> None:
+        """Put into the gaps what the model makes of the rows as they are."""
+        self.x = self.put(self.model.reconstruct(self.model.encode(self.x).mean))
+
+    @torch.no_grad()
+    def predict(self) -> _Made:
+        """Encode with the gaps hidden, as in the training of a denoising autoencoder; decode."""
+        return self._made([self.model.encode(self.x).mean])
+
     @torch.no_grad()
     def decode(self) -> _Made:
         """Encode and decode again and again."""
-        for _ in range(PASSES):
-            self.x = self.put(self.model.reconstruct(self.model.encode(self.x).mean))
+        for _ in range(1 + PASSES):
+            self.pass_once()
         return self._made([self.model.encode(self.x).mean])
 
     def optimize(self) -> _Made:
         """Find the code of the greatest p(observed | z) p(z), from several starts on the way."""
         with torch.no_grad():
+            self.pass_once()
             z = self.model.encode(self.x).mean
         z = z.clone().requires_grad_()
         adam = torch.optim.Adam([z], lr=STEP_SIZE)
@@ -335,6 +419,7 @@ class _Hole:
     @torch.no_grad()
     def sample(self, n: int, generator: Generator) -> _Made:
         """Draw codes and gaps in turn; a code is proposed by q(z | all) and taken by its odds."""
+        self.pass_once()
         z = self.model.encode(self.x).mean
         kept = []
         for step in range(BURN_IN + n):

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     detect.add_argument(
         "--score",
         default="reconstruction",
-        choices=("reconstruction", "likelihood", "nap", "latent"),
+        choices=("reconstruction", "likelihood", "nap", "latent", "paths", "whitened"),
         help="what is strange (default: reconstruction)",
     )
     detect.add_argument(

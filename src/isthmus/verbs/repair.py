@@ -31,9 +31,10 @@ def add(commands: Any) -> None:
     )
     repair.add_argument(
         "--method",
-        choices=("auto", "decode", "optimize", "sample"),
+        choices=("auto", "decode", "optimize", "predict", "sample"),
         default="auto",
-        help="how: by encoding and decoding again, by the best code, or by draws, which also "
+        help="how: by encoding and decoding again, by the best code, by one pass with "
+        "the gaps hidden as in training, or by draws, which also "
         "give an uncertainty (default: auto)",
     )
     repair.add_argument(

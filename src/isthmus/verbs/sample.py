@@ -15,7 +15,8 @@ def add(commands: Any) -> None:
         "sample",
         help="generate examples: from the prior, of a class, around an input",
         description="Generate examples and draw them as a sheet. Models without a prior draw "
-        "from a mixture of normals fitted to their codes, for which the data are read again.",
+        "from a mixture of normals fitted to the codes of the data; it is kept in the run, and "
+        "used again for the same data, or where no --data is given.",
         epilog="Examples:  isthmus sample RUN -n 64 --out sheet.png   isthmus sample RUN --of 7   "
         "isthmus sample RUN --of each -n 10   isthmus sample RUN --around 17 --spread 2",
         allow_abbrev=False,
@@ -32,7 +33,8 @@ def add(commands: Any) -> None:
         "--of",
         nargs="+",
         metavar="CLASS",
-        help="classes to generate, or 'each': a conditional model, or --mixture on labelled data",
+        help="classes to generate, or 'each': of a conditional model, or by --source mixture of "
+        "labelled data",
     )
     sample.add_argument(
         "--around",
@@ -48,17 +50,32 @@ def add(commands: Any) -> None:
         help="how far to vary, in standard deviations of q(z|x) (default: 1)",
     )
     sample.add_argument(
+        "--source",
+        choices=("auto", "prior", "mixture"),
+        default="auto",
+        help="where codes come from; auto is the prior where there is one, else a mixture",
+    )
+    sample.add_argument(
         "--mixture",
-        action="store_true",
-        help="draw codes from a mixture fitted to those of the data, even if there is a prior",
+        action="store_const",
+        dest="source",
+        const="mixture",
+        help="short for --source mixture",
     )
     sample.add_argument(
         "--modes", type=int, default=10, metavar="N", help="normals of the mixture (default: 10)"
     )
     sample.add_argument(
-        "--data", metavar="DATA", help="the data, as for `isthmus fit` (default: the run's own)"
+        "--data",
+        metavar="DATA",
+        help="the data, as for `isthmus fit` (default: what the kept mixture was fitted to, "
+        "else the run's own)",
     )
     add_data_options(sample)
     sample.add_argument("--random-state", type=int, default=0, metavar="N", help="seed")
     sample.add_argument("--out", metavar="FILE", help="the sheet (default: RUN/samples.png)")
-    sample.add_argument("--save", metavar="FILE", help="write the examples, too, as .npy")
+    sample.add_argument(
+        "--save",
+        metavar="FILE",
+        help="write the examples, too: .npy, or of a table .csv or .parquet",
+    )
