@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -218,3 +219,27 @@ def test_mistakes_about_the_models_are_said():
     frozen = FrozenEstimator(model.fit(TABLE))
     with pytest.raises(ValueError, match="a frozen estimator is one model"):
         LatentImputer(frozen, n_models=2).fit(TABLE)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_draws_spread_as_the_posterior_given_what_is_observed(binary):
+    digits = load_digits().images / 16
+    rows = (digits > 0.5).astype(float) if binary else digits
+    vae = isthmus.VAE(n_components=4, epochs=60, random_state=0).fit(rows[:1700])
+    mask = np.zeros((8, 8), bool)
+    mask[4:] = True
+    asked = rows[1700:1720]
+    imputer = LatentImputer(FrozenEstimator(vae), n_draws=200, random_state=0).fit(rows[:1700])
+    mean, std = (part.reshape(20, -1)[:, 32:] for part in imputer.complete(asked, mask))
+    # By importance from the prior, with so many draws that it is as good as exact.
+    z = torch.randn(100_000, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        p = vae.model_.decode(z)
+        x = torch.tensor(asked, dtype=torch.float32).flatten(1)[:, :32]
+        log_p = p.logits.flatten(1)[:, :32]
+        weights = (x @ log_p.T - torch.nn.functional.softplus(log_p).sum(1)).softmax(1)
+        made = p.mean.flatten(1)[:, 32:]
+        exact = weights @ made
+        spread = (weights @ made**2 - exact**2).clamp(min=0).sqrt()
+    assert std.mean() == pytest.approx(float(spread.mean()), rel=0.08)
+    assert np.abs(mean - exact.numpy()).mean() < 0.03

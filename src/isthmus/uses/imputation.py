@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -30,7 +31,8 @@ Array = NDArray[Any]
 METHODS = ("auto", "decode", "optimize", "predict", "sample")
 PASSES = 20  # through encoder and decoder, of "decode"
 STEPS, STEP_SIZE = 300, 0.05  # of "optimize"
-BURN_IN = 20  # draws thrown away, of "sample"
+FILLS, EACH, FROM_PRIOR = 24, 32, 256  # proposals of "sample": from each fill, and from the prior
+SETTLE = 5  # steps of Metropolis within Gibbs after them
 
 
 class Completed(NamedTuple):
@@ -54,7 +56,8 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     method : {"auto", "decode", "optimize", "predict", "sample"}
         "decode": encode and decode again and again, the observed values put back each time.
         "optimize": the code that says the observed values best, by gradient.
-        "sample": draws from p(missing | observed) by Metropolis within Gibbs, for models with a
+        "sample": draws from p(missing | observed), by importance resampling of what many fills of
+        the gaps propose and then steps of Metropolis within Gibbs, for models with a
         prior.
         "predict": one pass, with the gaps hidden as a denoising autoencoder of corruption
         "masking" saw them hidden in training.
@@ -418,27 +421,66 @@ class _Hole:
 
     @torch.no_grad()
     def sample(self, n: int, generator: Generator) -> _Made:
-        """Draw codes and gaps in turn; a code is proposed by q(z | all) and taken by its odds."""
-        self.pass_once()
-        z = self.model.encode(self.x).mean
-        kept = []
-        for step in range(BURN_IN + n):
-            q = self.model.encode(self.x)
-            proposed = q.rsample(generator=generator)  # type: ignore[call-arg]
-            odds = self._log_weight(proposed, q) - self._log_weight(z, q)
-            chance = torch.rand(len(odds), generator=generator, device=odds.device)
-            z = torch.where((chance.log() < odds)[:, None], proposed, z)
-            p = self.model.decode(z)
-            # Grey values stand for expectations: drawn as 0 or 1 they would be no such picture.
-            x = self.model.likelihood.center(p) if self.grey else draw(p, generator)
-            self.x = self.put(x.to(self.x.dtype))
-            if step >= BURN_IN:
-                kept.append((z, self.x))
-        made = self._made([z for z, _ in kept])
-        return _Made(made.means, made.variances, np.stack([x.cpu().numpy() for _, x in kept]))
+        """Draw n codes from p(z | observed), and the gaps of each.
 
-    def _log_weight(self, z: Tensor, q: Any) -> Tensor:
-        return self._log_joint(z, None) - per_example(q.log_prob(z), 1)
+        Importance sampling finds where they lie, by proposals that are exact whatever fills the
+        gaps; a few steps of Metropolis within Gibbs from there part draws that are alike.
+        """
+        z = self._resampled(n, generator)  # (n, rows, n_components)
+        for _ in range(SETTLE):
+            x = self._drawn(z, generator)
+            q = self.model.encode(x.flatten(0, 1))
+            proposed = q.rsample(generator=generator).reshape(z.shape)  # type: ignore[call-arg]
+            odds = self._log_weight(proposed, x, q) - self._log_weight(z, x, q)
+            chance = torch.rand(odds.shape, generator=generator, device=odds.device)
+            z = torch.where((chance.log() < odds)[..., None], proposed, z)
+        made = self._made(list(z))
+        # Grey values stand for expectations: drawn as 0 or 1 they would be no such picture.
+        x = self.put(torch.from_numpy(made.means)) if self.grey else self._drawn(z, generator)
+        return _Made(made.means, made.variances, x.cpu().numpy())
+
+    def _resampled(self, n: int, generator: Generator) -> Tensor:
+        """Return n codes a row by importance, from what other fills of the gaps propose."""
+        proposals = self._proposals(generator)
+        drawn = [q.rsample((EACH,), generator=generator) for q in proposals]
+        z = torch.cat([*drawn, self._from_prior(len(self.x), generator)])  # (many, rows, d)
+        each = torch.stack([per_example(q.log_prob(z), z.ndim - 1) for q in proposals])
+        log_prior = self.model.log_prior(z)
+        mixture = torch.logaddexp(
+            each.logsumexp(0) + math.log(EACH / len(z)),
+            log_prior + math.log(FROM_PRIOR / len(z)),
+        )
+        log_p = [
+            self.model.log_likelihood(self.model.decode(some), self.x, ~self.gaps) for some in z
+        ]
+        weights = (torch.stack(log_p) + log_prior - mixture).softmax(0)
+        chosen = torch.multinomial(weights.T, n, replacement=True, generator=generator).T
+        return z.gather(0, chosen[..., None].expand(*chosen.shape, z.shape[-1]))
+
+    def _proposals(self, generator: Generator) -> list[Any]:
+        """Return q(z | x) for one fill of the gaps after another."""
+        self.pass_once()
+        proposals = []
+        for _ in range(FILLS):
+            q = self.model.encode(self.x)
+            proposals.append(q)
+            z = q.rsample(generator=generator)  # type: ignore[call-arg]
+            self.x = self.put(self.model.reconstruct(z))
+        return proposals
+
+    def _from_prior(self, n_rows: int, generator: Generator) -> Tensor:
+        p = self.model.prior_given()
+        z = draw(p, generator, (FROM_PRIOR * n_rows,))
+        return z.reshape(FROM_PRIOR, n_rows, -1)
+
+    def _drawn(self, z: Tensor, generator: Generator) -> Tensor:
+        """Return rows whose gaps are drawn from p(x | z), (*batch of z, *features)."""
+        return self.put(draw(self.model.decode(z), generator).to(self.x.dtype))
+
+    def _log_weight(self, z: Tensor, x: Tensor, q: Any) -> Tensor:
+        """Return log p(x, z) - log q(z), (*batch of z,)."""
+        log_p = self.model.log_likelihood(self.model.decode(z), x) + self.model.log_prior(z)
+        return log_p - per_example(q.log_prob(z.flatten(0, 1)), 1).reshape(log_p.shape)
 
     def _log_joint(self, z: Tensor, observed: Tensor | None) -> Tensor:
         log_p = self.model.log_likelihood(self.model.decode(z), self.x, observed)

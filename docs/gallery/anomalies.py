@@ -1,0 +1,30 @@
+"""Strange pictures, and where they are strange.
+
+A detector that has seen nothing but ankle boots: above, pictures it has not met, each with its
+p-value (of unseen boots a share p is as strange or stranger); below, where each is strange.
+The second boot is an odd one; the sneaker, at p = 0.097, would pass for a boot.
+"""
+
+import numpy as np
+
+from isthmus import DenoisingAutoencoder
+from isthmus.data import load
+from isthmus.plots.style import bare, title
+from isthmus.plots.style import figure as sheet
+from isthmus.uses import AnomalyDetector
+
+data = load("fashion-mnist")
+model = DenoisingAutoencoder(corruption="gaussian", corruption_level=0.1, epochs=25)
+detector = AnomalyDetector(model, score="nap", random_state=0).fit(data.X[data.y == 9])
+
+kinds = [9, 9, 7, 5, 8, 1, 6, 2]  # boots, sneaker, sandal, bag, trousers, shirt, pullover
+X = data.X_test[[np.flatnonzero(data.y_test == kind)[i] for i, kind in enumerate(kinds)]]
+figure = sheet(2.2)
+rows = figure.subplots(2, len(X))
+for above, below, picture, heat, p in zip(
+    *rows, X, detector.anomaly_map(X), detector.anomaly_pvalue(X), strict=True
+):
+    bare(above).imshow(picture, cmap="gray")
+    bare(below).imshow(heat, cmap="inferno", vmin=0, vmax=0.6)
+    above.set_title(f"p = {p:.2g}" if p > 0.001 else "p < 0.001", fontsize=9)
+title(figure, "Two boots and six other things, to a detector that knows boots alone")

@@ -1,0 +1,32 @@
+"""Noise taken out of pictures.
+
+Three kinds of noise on test pictures, and what one denoiser, trained for all three at once,
+makes of each.
+"""
+
+import numpy as np
+
+from isthmus import DenoisingAutoencoder
+from isthmus.data import load
+from isthmus.plots import pictures
+from isthmus.plots.style import title
+from isthmus.uses.denoising import Denoiser
+
+data = load("fashion-mnist")
+model = DenoisingAutoencoder(
+    backbone="pyramid", epochs=2, batch_size=64, learning_rate=2e-3, random_state=0
+)
+kinds = {"gaussian": 0.3, "masking": 0.5, "salt-and-pepper": 0.2}
+denoiser = Denoiser(model, corruption=tuple(kinds), level=tuple(kinds.values()))
+denoiser.fit(data.X[:20_000] / np.float32(255))
+
+X = data.X_test[[0, 1, 11, 18, 19, 23, 30]] / np.float32(255)
+rng = np.random.default_rng(0)
+hit = rng.random(X.shape)
+noisy = [X + rng.normal(0, 0.3, X.shape), X * (hit > 0.5), np.where(hit < 0.2, hit < 0.1, X)]
+cells = [row for y in noisy for row in (y, denoiser.transform(y.astype(np.float32)))]
+figure = pictures(np.concatenate([*cells, X]).clip(0, 1), columns=len(X))
+names = ["normal noise", "cleaned", "half missing", "cleaned", "salt, pepper", "cleaned"]
+figure.axes[0].set_yticks(np.arange(7) + 0.5, [*names, "original"])
+figure.set_figwidth(8)
+title(figure, "Test pictures with noise, and cleaned")

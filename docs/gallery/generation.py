@@ -1,0 +1,20 @@
+"""Digits on demand.
+
+Every digit is new: a conditional VAE was asked for twelve noughts, twelve ones, and so on.
+"""
+
+import numpy as np
+
+from isthmus import ConditionalVAE
+from isthmus.data import load
+from isthmus.plots import pictures
+from isthmus.plots.style import title
+
+data = load("mnist")
+model = ConditionalVAE(n_components=6, hidden=(500,), epochs=12, random_state=0)
+model.fit(data.X, data.y)
+
+asked = np.repeat(np.arange(10), 12)
+figure = pictures(model.sample(len(asked), random_state=0, y=asked), columns=12)
+figure.axes[0].set_yticks(np.arange(10) + 0.5, range(10))
+title(figure, "Generated: each row is the class that was asked for")

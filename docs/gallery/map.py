@@ -1,0 +1,14 @@
+"""A map of the digits.
+
+Every point is the code of a test digit; the two-dimensional VAE has not seen the labels, which
+colour it.
+"""
+
+from isthmus import VAE
+from isthmus.data import load
+from isthmus.uses.maps import LatentMap
+
+data = load("mnist")
+model = VAE(n_components=2, hidden=(500, 500), epochs=12, random_state=0)
+latent = LatentMap(model).fit(data.X)
+figure = latent.figure(data.X_test, data.y_test)

@@ -1,0 +1,29 @@
+"""The missing half of a digit.
+
+Only the upper half of each test digit is given; the draws are ways in which the model thinks it
+may go on, and where they differ the uncertainty, two standard deviations, is bright.
+"""
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+
+from isthmus import VAE
+from isthmus.data import load
+from isthmus.plots import pictures
+from isthmus.plots.style import title
+from isthmus.uses import LatentImputer
+
+data = load("mnist")
+model = VAE(n_components=10, hidden=(500,), epochs=10, random_state=0).fit(data.X)
+X = data.X_test[[0, 1, 3, 8, 18, 61]] / 255
+lower = np.arange(28)[:, None] >= np.full(28, 14)
+
+imputer = LatentImputer(FrozenEstimator(model), n_draws=300, random_state=0).fit(X)
+mean, std = imputer.complete(X, lower)
+draws = imputer.draws(X, lower)[::60][:4]
+given = np.where(lower, 0.35, X)
+figure = pictures(np.stack([given, *draws, mean, 2 * std, X], 1).reshape(-1, 28, 28), columns=8)
+names = ["given", "draw", "draw", "draw", "draw", "mean", "uncertainty", "truth"]
+figure.axes[0].set_xticks(np.arange(8) + 0.5, names)
+figure.axes[0].tick_params(labeltop=True, labelbottom=False)
+title(figure, "Six digits of which the lower half is missing, and what may be there")

@@ -1,0 +1,23 @@
+"""The nearest pictures.
+
+At the left a test picture, then the eight of 60,000 training pictures whose codes are nearest,
+each with its distance.
+"""
+
+import numpy as np
+
+from isthmus import Autoencoder
+from isthmus.data import load
+from isthmus.plots import pictures
+from isthmus.plots.style import title
+from isthmus.uses.search import LatentIndex
+
+data = load("fashion-mnist")
+index = LatentIndex(Autoencoder(n_components=20, epochs=5, random_state=0)).fit(data.X)
+
+queries = data.X_test[[0, 11, 18, 23, 30]]
+distances, rows = index.kneighbors(queries, n_neighbors=8)
+cells = np.concatenate([queries[:, None], data.X[rows]], axis=1).reshape(-1, 28, 28)
+labels = [text for d in distances for text in ("query", *(f"{value:.1f}" for value in d))]
+figure = pictures(cells, columns=9, labels=labels)
+title(figure, "Five queries, and the eight garments nearest to each")
