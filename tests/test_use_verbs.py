@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE, io
+from isthmus.cli import main
 from isthmus.data import load
 
 VERBS = ("search", "sample", "traverse", "interpolate", "map", "compress")
@@ -247,3 +248,38 @@ def test_a_folder_of_pictures_is_searched_by_a_picture_and_sampled_by_class(tmp_
     assert do("search", run, photos / "digit 1" / "2.png", "-k", 3, *at) == 0
     assert do("sample", run, "--mixture", "--modes", 1, "--of", "digit 0", *at) == 0
     picture(out)
+
+
+def test_a_run_of_a_mixed_table_makes_rows_of_the_same_columns(tmp_path, capsys):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, 120)
+    table = pd.DataFrame(
+        {
+            "age": 20 + 10 * kind + rng.integers(0, 5, 120),
+            "pet": np.array(["cat", "dog", "eel"])[kind],
+            "member": np.where(kind > 1, "yes", "no"),
+        }
+    )
+    table.loc[5, "pet"] = None
+    table.to_csv(tmp_path / "people.csv", index=False)
+    data, folder = str(tmp_path / "people.csv"), str(tmp_path / "run")
+    flags = ["--epochs", "3", "--n-components", "2", "--missing", "ignore"]
+    assert main(["fit", data, "--out", folder, "--quiet", *flags]) == 0
+    assert main(["sample", folder, "-n", "2000", "--out", str(tmp_path / "rows.csv")]) == 0
+    made = pd.read_csv(tmp_path / "rows.csv")
+    assert list(made.columns) == list(table.columns)
+    assert len(made) == 2000
+    assert made["age"].dtype == np.int64
+    assert set(made["pet"]) <= {"cat", "dog", "eel"}
+    assert main(["repair", folder, data]) == 0
+    full = pd.read_csv(tmp_path / "run" / "people-repaired.csv")
+    assert not full.isna().any().any()
+    assert main(["compress", folder, data]) == 0
+    assert main(["compress", folder, folder + "/codes.npz", "--decompress"]) == 0
+    assert list(pd.read_csv(folder + "/rows.csv").columns) == list(table.columns)
+    assert main(["info", folder]) == 0
+    assert "3 categories: cat, dog, eel" in capsys.readouterr().out
+    table.drop(columns="age").to_csv(tmp_path / "less.csv", index=False)
+    assert main(["evaluate", folder, str(tmp_path / "less.csv")]) == 2
+    assert "missing: age" in capsys.readouterr().err

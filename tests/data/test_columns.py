@@ -106,7 +106,7 @@ def test_gaps_are_filled_and_all_else_is_untouched(library):
 
 
 def test_numbers_made_stay_in_the_range_seen_and_whole():
-    column = Column("n", "number", "int64", low=0.0, high=5.0)
+    column = Column("n", "number", "float64", low=0.0, high=5.0, whole=True)
     np.testing.assert_array_equal(column.from_numbers(np.array([-3.0, 2.6, 9.0])), [0, 3, 5])
 
 

@@ -43,6 +43,8 @@ SEED = 0  # of a mixture's fit: what is drawn is told by --random-state, kept or
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate, draw; return the exit code."""
+    if arguments.out and Path(arguments.out).suffix in TABLES:
+        return _write_rows(arguments)
     out = check_out(arguments.out, Path(arguments.run) / "samples.png")
     _check_kind(arguments.save, (".npy", *TABLES))
     named = arguments.of or arguments.around
@@ -62,6 +64,25 @@ def run(arguments: argparse.Namespace) -> int:
         save_frame(Path(arguments.save), estimator.as_fitted(rows))
     elif arguments.save:
         save_array(Path(arguments.save), examples)
+    return 0
+
+
+def _write_rows(arguments: argparse.Namespace) -> int:
+    """Write rows of a table instead of drawing a sheet; return the exit code."""
+    out = Path(arguments.out)
+    if not out.parent.is_dir():
+        raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first.")
+    estimator = io.load(arguments.run)
+    if estimator.columns_ is None:
+        raise ValueError(f"{out.name} is for a model of a table; name a picture, or --save *.npy.")
+    if arguments.around:
+        raise ValueError("--around draws a sheet: give --out a picture, and --save the rows.")
+    n = arguments.n_samples if arguments.n_samples is not None else MANY
+    if n < 1:
+        raise ValueError(f"-n must be at least 1, got {n}.")
+    sampler = _sampler(arguments, estimator)
+    y = np.repeat(_classes(arguments.of, sampler), n) if arguments.of else None
+    save_frame(out, sampler.sample(n if y is None else len(y), arguments.random_state, y=y))
     return 0
 
 

@@ -49,6 +49,8 @@ class Column:
         Whether the categories have an order, which is kept but not learned from.
     low, high : float, optional
         The least and the greatest number seen.
+    whole : bool
+        Whether all numbers seen were whole.
     """
 
     name: Any
@@ -58,6 +60,7 @@ class Column:
     ordered: bool = False
     low: float | None = None
     high: float | None = None
+    whole: bool = False
 
     @property
     def likelihood(self) -> str:
@@ -95,7 +98,7 @@ class Column:
         if self.kind == "number":
             low, high = self.low, self.high
             out = numbers if low is None else np.clip(numbers.astype(np.float64), low, high)
-            return out.round() if "int" in self.dtype.lower() else out
+            return np.round(out) if self.whole else out
         last = max(len(self.categories) - 1, 0)
         values = np.array([*self.categories, None], object)
         index = np.where(np.isnan(numbers), last + 1, np.clip(np.round(numbers), 0, last))
@@ -355,7 +358,8 @@ def _learn(cells: Cells, mixed: bool) -> Column:
     if cells.numbers is not None and not (mixed and _is_binary(cells.numbers)):
         seen = cells.numbers[np.isfinite(cells.numbers)]
         low, high = (float(seen.min()), float(seen.max())) if len(seen) else (None, None)
-        return Column(cells.name, "number", cells.dtype, low=low, high=high)
+        whole = bool((seen == np.round(seen)).all())
+        return Column(cells.name, "number", cells.dtype, low=low, high=high, whole=whole)
     categories = cells.categories or _categories(cells)
     kind = "boolean" if len(categories) <= 2 else "category"
     return Column(cells.name, kind, cells.dtype, categories, cells.ordered)

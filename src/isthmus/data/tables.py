@@ -147,11 +147,10 @@ def filled_table(
 
 def _spell(column: Column, numbers: np.ndarray) -> list[str]:
     """Return numbers (n,) as the column's text; numbers in the fewest digits that read back."""
-    whole = "int" in column.dtype.lower()
     values = column.from_numbers(numbers)
     if column.kind != "number":
         return ["" if value is None else str(value) for value in values]
-    return [str(int(v)) if whole and np.isfinite(v) else repr(float(v)) for v in values]
+    return [str(int(v)) if column.whole and np.isfinite(v) else repr(float(v)) for v in values]
 
 
 def _text_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np.ndarray | None]:

@@ -228,9 +228,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         several = isinstance(given, list | tuple)
         wrong = [m for m in self._members if not isinstance(m, LatentEstimator)] if several else []
         if wrong or not (several or isinstance(model, LatentEstimator | None)) or given in ([], ()):
+            got = type((wrong or [model])[0]).__name__
             raise ValueError(
                 "estimator must be one of isthmus, such as Autoencoder(), a list of such, or "
-                f"FrozenEstimator of one that is fitted; got {type((wrong or [model])[0]).__name__}."
+                f"FrozenEstimator of one that is fitted; got {got}."
             )
         share, held = self.contamination, self.calibration_fraction
         if self._kind not in SCORES:

@@ -289,8 +289,9 @@ def _error(X: Array, estimator: Any, codes: Array) -> float:
     for i in range(0, len(X), CHUNK):
         part = as_units(X[i : i + CHUNK]).reshape(len(X[i : i + CHUNK]), -1)
         again = estimator.decode(codes[i : i + CHUNK]).reshape(part.shape)
-        total += float(((part - again) ** 2).sum())
-    return float(np.sqrt(total / X.size))
+        total += float(np.nansum((part - again) ** 2))  # what is missing cannot be wrong
+    known = X.size - (np.isnan(X).sum() if X.dtype.kind == "f" else 0)
+    return float(np.sqrt(total / known))
 
 
 def _pack(numbers: Array, bits: int, coding: str) -> bytes:

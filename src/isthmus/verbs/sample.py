@@ -18,7 +18,8 @@ def add(commands: Any) -> None:
         "from a mixture of normals fitted to the codes of the data; it is kept in the run, and "
         "used again for the same data, or where no --data is given.",
         epilog="Examples:  isthmus sample RUN -n 64 --out sheet.png   isthmus sample RUN --of 7   "
-        "isthmus sample RUN --of each -n 10   isthmus sample RUN --around 17 --spread 2",
+        "isthmus sample RUN --of each -n 10   isthmus sample RUN --around 17 --spread 2   "
+        "isthmus sample runs/table-vae -n 1000 --out rows.csv",
         allow_abbrev=False,
     )
     sample.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
