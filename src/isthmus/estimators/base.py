@@ -45,6 +45,7 @@ from isthmus.rows import Parts
 from isthmus.sparse_training import is_dictionary, start_sparse, training_callbacks
 from isthmus.training import Callback, Rows, Trainer, pick_device, to_unit
 from isthmus.training.callbacks import progress_callbacks
+from isthmus.training.devices import enough_threads
 from isthmus.training.loop import warn_diverged
 
 __all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
@@ -545,7 +546,8 @@ or (n, channels, time)
         def on_device(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             return f(to_unit(x.to(device)), None if c is None else c.to(device))
 
-        return in_chunks(on_device, rows, X, c, prepare)
+        with enough_threads(self.model_, rows // 3):  # a step is three times a pass
+            return in_chunks(on_device, rows, X, c, prepare)
 
     def _check_can_sample(self, n_samples: int) -> None:
         if self.model_.prior is None:

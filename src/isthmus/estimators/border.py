@@ -243,7 +243,7 @@ def chunk_rows(n_features: int) -> int:
     Kernels differ in the last bits between batch sizes; chunks of one size, padded, give each
     row the same answer in whatever company it comes.
     """
-    return max(8, min(256, 2**20 // n_features))
+    return max(8, min(256, 2**20 // n_features), min(1024, 2**17 // n_features))
 
 
 def in_chunks(

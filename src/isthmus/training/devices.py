@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
-__all__ = ["flush_denormals", "pick_device"]
+__all__ = ["enough_threads", "flush_denormals", "pick_device"]
+
+WORTH_A_THREAD = 4e7  # operations of a step for which waking another thread pays
+_LIMIT, _DEPTH = threading.Lock(), [0, 0]  # how many hold threads down, and how many there were
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -53,3 +58,36 @@ def flush_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
+
+
+@contextlib.contextmanager
+def enough_threads(model: nn.Module, n_rows: int) -> Iterator[None]:
+    """Use no more threads for a while than a step on so many rows keeps busy.
+
+    Threads that share a small product wait for each other longer than they compute, and where
+    other programs are running, many times longer. Models with convolutions keep all.
+    """
+    threads = torch.get_num_threads()
+    few = max(1, int(min(threads, _work(model, n_rows) / WORTH_A_THREAD)))
+    if few == threads:
+        yield
+        return
+    with _LIMIT:
+        _DEPTH[:] = _DEPTH[0] + 1, _DEPTH[1] if _DEPTH[0] else threads
+        torch.set_num_threads(few)
+    try:
+        yield
+    finally:
+        with _LIMIT:
+            _DEPTH[0] -= 1
+            if not _DEPTH[0]:
+                torch.set_num_threads(_DEPTH[1])
+
+
+def _work(model: nn.Module, n_rows: int) -> float:
+    """Return the operations of a training step of dense layers; without bound for others."""
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if own and any(p.ndim > 2 for p in own):
+            return float("inf")
+    return 6.0 * n_rows * sum(p.numel() for p in model.parameters())

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +19,10 @@ from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective, Terms
 from isthmus.rows import Training
 from isthmus.schedules import SETTLED
+from isthmus.training.adam import LeanAdamW
 from isthmus.training.batches import Rows
 from isthmus.training.callbacks import Callback
-from isthmus.training.devices import flush_denormals
+from isthmus.training.devices import enough_threads, flush_denormals
 
 __all__ = ["Outcome", "Trainer", "warn_diverged"]
 
@@ -73,7 +74,7 @@ class Trainer:
     ) -> None:
         self.model, self.objective, self.settings = model, objective, settings
         self.generator = generator
-        self.optimizer = _adam(model.parameters(), settings)
+        self.optimizer = LeanAdamW(model.parameters(), **_options(settings))
         self.step = 0
 
     def fit(
@@ -147,7 +148,7 @@ class Trainer:
     ) -> Record:
         """Pass once over the rows; return the epoch's record."""
         start = time.perf_counter()
-        with flush_denormals():
+        with flush_denormals(), enough_threads(self.model, self.settings.batch_size):
             with self._layers_rng():
                 sums = self._steps(rows, callbacks)
             record: Record = {"epoch": number, **_means(sums, len(rows))}
@@ -190,7 +191,7 @@ class Trainer:
         terms.loss.backward()
         if self.settings.normalize_gradients:
             _normalize(self.model)
-        self.optimizer.step()
+        self.optimizer.update()
         self.step += 1
         return [t.detach() for t in terms]
 
@@ -250,12 +251,6 @@ class _Best:
     def restore(self) -> None:
         """Put the best weights back."""
         self.model.load_state_dict(self.state)
-
-
-def _adam(parameters: Iterable[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
-    parameters = list(parameters)
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(parameters, **_options(settings), fused=fused)
 
 
 def _options(settings: Training) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""The lean optimiser against torch's own, and threads by the work there is."""
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from isthmus.training.adam import LeanAdamW
+from isthmus.training.devices import WORTH_A_THREAD, enough_threads
+
+
+def trained(make, steps, seed=0):
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
+    optimizer = make(network.parameters())
+    x = torch.randn(steps, 11, 5)
+    for batch in x:
+        optimizer.zero_grad()
+        network(batch).square().mean().backward()
+        optimizer.update() if isinstance(optimizer, LeanAdamW) else optimizer.step()
+    return network, optimizer
+
+
+@pytest.mark.parametrize("options", [{"lr": 1e-2}, {"lr": 1e-3, "weight_decay": 0.1}])
+def test_it_is_torchs_own_to_the_last_bit(options):
+    ours, _ = trained(lambda p: LeanAdamW(p, **{"weight_decay": 0.0} | options), 20)
+    options = {"weight_decay": 0.0} | options
+    theirs, _ = trained(lambda p: torch.optim.AdamW(p, fused=True, **options), 20)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_loaded_state_goes_on_as_if_never_stopped():
+    whole, _ = trained(lambda p: LeanAdamW(p, lr=1e-2), 12)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
+    x = torch.randn(12, 11, 5)
+    first = LeanAdamW(network.parameters(), lr=1e-2)
+    for i, batch in enumerate(x):
+        if i == 6:
+            second = LeanAdamW(network.parameters(), lr=5.0)
+            second.load_state_dict(first.state_dict())
+            first = second
+        first.zero_grad()
+        network(batch).square().mean().backward()
+        first.update()
+    for a, b in zip(whole.parameters(), network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_parameter_without_gradient_stays():
+    used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = LeanAdamW([used, unused], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        used.sum().backward()
+        optimizer.update()
+    assert (used < 1).all()
+    assert (unused == 1).all()
+
+
+def test_small_models_use_one_thread_and_all_come_back():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        small, rows = nn.Linear(8, 8), 16
+        large = nn.Linear(8, round(2 * WORTH_A_THREAD / (6 * rows * 8)))
+        with enough_threads(small, rows):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        with enough_threads(large, rows):
+            assert torch.get_num_threads() == 2
+        with enough_threads(nn.Conv1d(1, 1, 3), rows):
+            assert torch.get_num_threads() == 2
+        with pytest.raises(KeyError), enough_threads(small, rows):
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_two_trainings_at_once_leave_the_threads_as_they_were():
+    before = torch.get_num_threads()
+    small, inside, leave = nn.Linear(2, 2), threading.Event(), threading.Event()
+
+    def train():
+        torch.set_num_threads(2)
+        with enough_threads(small, 4):
+            inside.set()
+            leave.wait(5)
+
+    try:
+        torch.set_num_threads(2)
+        other = threading.Thread(target=train)
+        other.start()
+        inside.wait(5)
+        with enough_threads(small, 4):
+            leave.set()
+            other.join()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
