@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from isthmus.io import load as load
     from isthmus.model import LatentVariableModel as LatentVariableModel
     from isthmus.objective import Objective as Objective
+    from isthmus.sweeps import Sweep as Sweep
     from isthmus.training import Callback as Callback
 
 _HOMES = {
@@ -33,6 +34,7 @@ _HOMES = {
     "LatentVariableModel": "isthmus.model",
     "Objective": "isthmus.objective",
     "SparseAutoencoder": "isthmus.estimators",
+    "Sweep": "isthmus.sweeps",
     "VAE": "isthmus.estimators",
     "load": "isthmus.io",
 }

@@ -180,7 +180,9 @@ class Decomposed:
         if batch == 1:
             return z.new_zeros(1, 1)
         others = math.log((n - 1) / (n * (batch - 1)))
-        return z.new_full((batch, batch), others).fill_diagonal_(-math.log(n))
+        return torch.full((batch, batch), others, dtype=z.dtype, device=z.device).fill_diagonal_(
+            -math.log(n)
+        )
 
 
 def _broadcast(q: torch.distributions.Distribution) -> torch.distributions.Distribution:

@@ -14,7 +14,7 @@ from isthmus.corruptions import Corruption
 from isthmus.model import LatentVariableModel
 from isthmus.penalties import Pass, Penalty
 
-__all__ = ["Objective", "Terms"]
+__all__ = ["Objective", "Shown", "Terms"]
 
 
 class Terms(NamedTuple):
@@ -24,6 +24,14 @@ class Terms(NamedTuple):
     reconstruction: Tensor
     kl: Tensor
     penalty: Tensor
+
+
+class Shown(NamedTuple):
+    """A batch as one step has it: what is to be rebuilt, what the encoder sees, and the context."""
+
+    x: Tensor
+    seen: Tensor
+    c: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -77,11 +85,33 @@ class Objective:
 
         All randomness comes from `generator`; no number is read back from the device.
         """
+        shown = self.show(x, c, generator)
+        return self.terms(model, shown, step=step, generator=generator)
+
+    def show(self, x: Tensor, c: Tensor | None = None, generator: Generator | None = None) -> Shown:
+        """Return what is drawn of a batch before the model sees it; no weight plays a part."""
         x = x if self.observe is None else self.observe(x, generator)
         seen = x if self.corruption is None else self.corruption(x, generator)
-        c = self._hide(c, generator)
+        return Shown(x, seen, self._hide(c, generator))
+
+    def terms(
+        self,
+        model: LatentVariableModel,
+        shown: Shown,
+        *,
+        step: int = 0,
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> Terms:
+        """Return the loss of a batch that was shown, and its parts.
+
+        The posterior draws from `generator`, or takes the standard normal `noise`
+        (*samples, n, n_components).
+        """
+        x, seen, c = shown
         q = model.encode(seen, c)
-        z = q.rsample(self._sample_shape, generator=generator)  # type: ignore[call-arg]
+        shape = self._sample_shape
+        z = q.rsample(shape, generator=generator, noise=noise)  # type: ignore[call-arg]
         p = model.decode(z, c)
         reconstruction = -model.log_likelihood(p, x)  # (*samples, n)
         kl = model.kl(q, z, c)

@@ -29,7 +29,7 @@ from isthmus.training import pick_device
 from isthmus.training.recorder import SampleRecorder
 from isthmus.verbs.fit import fields_given
 
-__all__ = ["run"]
+__all__ = ["claimed", "run", "unused"]
 
 HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a test set
 REPORT = "report.html"
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
     )
     folder = _folder(arguments, data)
-    with _claimed(folder):
+    with claimed(folder):
         return _train(estimator, data, folder, arguments.quiet, _as_said(arguments))
 
 
@@ -122,7 +122,7 @@ def _estimator(arguments: argparse.Namespace) -> LatentEstimator:
 def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
     """Return the folder of the run: one that may be written over, or a new name."""
     if arguments.out is None:
-        return _unused(Path("runs") / f"{data.name}-{arguments.model}")
+        return unused(Path("runs") / f"{data.name}-{arguments.model}")
     folder = Path(arguments.out)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file; name a folder.")
@@ -136,7 +136,8 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
     return folder
 
 
-def _unused(folder: Path) -> Path:
+def unused(folder: Path) -> Path:
+    """Return the folder, or its name with a number that is free."""
     number, free = 2, folder
     while free.exists():
         free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
@@ -144,7 +145,7 @@ def _unused(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path) -> Iterator[None]:
     """Make the folder before anything is computed; take it away if nothing came of it.
 
     A run that is to be replaced stays as it is until the new one is written over it.

@@ -9,6 +9,7 @@ __all__ = ["VERBS"]
 
 VERBS = (
     "fit",
+    "tune",
     "info",
     "evaluate",
     "detect",

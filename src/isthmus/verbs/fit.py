@@ -10,7 +10,7 @@ from isthmus.fields import Param, nearest, params_of
 from isthmus.rows import ROWS, Parts, Training
 from isthmus.verbs.options import add_data_options
 
-__all__ = ["add", "field_groups", "fields_given"]
+__all__ = ["add", "add_field", "field_groups", "fields_given", "model_name"]
 
 
 def add(commands: Any) -> None:
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
     fit.add_argument(
         "--model",
         default="vae",
-        type=_model,
+        type=model_name,
         metavar="NAME",
         help=f"{', '.join(ROWS)} (default: vae)",
     )
@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
     for title, names in field_groups().items():
         group = fit.add_argument_group(title)
         for p in names:
-            _add_field(group, p)
+            add_field(group, p)
 
 
 def field_groups() -> dict[str, list[Param]]:
@@ -79,7 +79,8 @@ def _merged(each: dict[str, Param]) -> Param:
     return dataclasses.replace(first, help=said, choices=(), default=None)
 
 
-def _add_field(group: Any, p: Param) -> None:
+def add_field(group: Any, p: Param) -> None:
+    """Add the flag of one setting to a group."""
     flag = "--" + p.name.replace("_", "-")
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": p.name}
     if p.scalar is bool:
@@ -117,7 +118,8 @@ def _reader(p: Param) -> Any:
     return read
 
 
-def _model(name: str) -> str:
+def model_name(name: str) -> str:
+    """Return the name of a model; the parser's error for another."""
     if name not in ROWS:
         raise argparse.ArgumentTypeError(
             f"unknown model {name!r}.{nearest(name, ROWS)} Known: {', '.join(ROWS)}"

@@ -1,0 +1,236 @@
+"""The candidates of a sweep: read off a grid, checked, prepared, and told who goes with whom."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import ParameterGrid
+
+from isthmus.build import build_objective
+from isthmus.estimators import LatentEstimator
+from isthmus.estimators.choices import check_names
+from isthmus.fields import check_fields, nearest
+from isthmus.training import Rows, pick_device
+from isthmus.training.loop import Outcome
+
+__all__ = ["Candidate", "Run", "make_candidates", "prepare", "together"]
+
+#: Settings in which models of one program may differ; their weights have the same shapes.
+FREE = (
+    "beta",
+    "beta_epochs",
+    "beta_schedule",
+    "condition_dropout",
+    "corruption_level",
+    "learning_rate",
+    "patience",
+    "penalty_weight",
+    "progress",
+    "random_state",
+    "weight_decay",
+)
+#: Settings that say how data are read: candidates alike in these share the rows.
+READING = ("likelihood", "scaling", "missing", "binarize", "device")
+#: Activations of a sparse code that keep no memory of the batches they saw.
+FORGETFUL = ("auto", "identity", "relu", "sigmoid", "topk")
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One point of the grid, and what has come of it so far."""
+
+    number: int
+    params: dict[str, Any]
+    estimator: LatentEstimator
+    generator: torch.Generator = field(init=False)
+    outcome: Outcome = field(default_factory=Outcome)
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0
+    company: int = 1  # models trained in the same program, itself among them
+    live: bool = True
+
+    def offer(self, record: dict[str, Any], held: bool) -> bool:
+        """Take an epoch's record; return whether its weights are the best so far."""
+        self.outcome.history.append(record)
+        loss, epoch = record["valid_loss" if held else "loss"], record["epoch"]
+        better = loss < self.best_loss
+        if better:
+            self.best_loss, self.best_epoch = loss, epoch
+        return better
+
+    def end(self, why: str) -> None:
+        """Note that training is over."""
+        self.outcome.stopped, self.live = why, False
+
+    def wants_best(self, held: bool) -> bool:
+        """Whether the best weights are those to keep, not the last ones."""
+        return held or self.outcome.stopped in ("diverged", "interrupted")
+
+    def describe(self, held: bool) -> None:
+        """Write what is known of training into the estimator."""
+        history = self.outcome.history
+        self.outcome.best_epoch = self.best_epoch if self.wants_best(held) else len(history)
+        new = self.estimator
+        new.history_, new.best_epoch_ = history, self.outcome.best_epoch
+        new.n_iter_, new.stopped_ = len(history), self.outcome.stopped
+
+
+class Run:
+    """Candidates that are trained by one piece of work."""
+
+    candidates: list[Candidate]
+
+    def advance(self, share: float) -> None:
+        """Train every live candidate for that share of its epochs in all, or to its own end."""
+        raise NotImplementedError
+
+    def publish(self, candidate: Candidate) -> None:
+        """Give a live candidate's estimator the weights to keep if training ended now."""
+        raise NotImplementedError
+
+    def drop(self, candidate: Candidate, why: str) -> None:
+        """End a candidate that was trained for some time."""
+        raise NotImplementedError
+
+
+Grid = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Iterable[Any]]]
+
+
+def make_candidates(estimator: LatentEstimator, grid: Grid) -> list[Candidate]:
+    """Return the candidates of a grid, every setting checked.
+
+    Raises
+    ------
+    ValueError
+        An empty grid, an unknown setting, a value out of bounds, choices that exclude each other.
+    """
+    if not isinstance(estimator, LatentEstimator):
+        raise ValueError(f"Sweep varies one of isthmus's models, got {estimator!r}.")
+    candidates = []
+    for number, params in enumerate(_points(estimator, grid)):
+        each = clone(estimator).set_params(**params)
+        check_fields(each)
+        check_names(each.likelihood)
+        build_objective(each)
+        pick_device(each.device)
+        candidates.append(Candidate(number, params, each))
+    return candidates
+
+
+def _points(estimator: LatentEstimator, grid: Grid) -> list[dict[str, Any]]:
+    """Return the points of a grid, its names and lists checked."""
+    known = estimator.get_params(deep=False)
+    grids = [grid] if isinstance(grid, Mapping) else grid
+    if not isinstance(grids, Sequence) or not all(isinstance(g, Mapping) for g in grids):
+        raise ValueError(f"grid must be a dict of lists, or a list of such dicts, got {grid!r}.")
+    if not grids or not all(grids):
+        raise ValueError("the grid is empty: name a setting and its values, as {'beta': [1, 4]}.")
+    for name, values in ((n, v) for g in grids for n, v in g.items()):
+        if name not in known:
+            near = nearest(name, known) or f" It has: {', '.join(sorted(known))}."
+            raise ValueError(f"{type(estimator).__name__} has no setting {name!r}.{near}")
+        if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
+            raise ValueError(f"grid must have a list of values for {name!r}, got {values!r}.")
+    try:
+        return list(ParameterGrid([dict(g) for g in grids]))
+    except TypeError as error:
+        raise ValueError(f"grid: {error}") from None
+
+
+def prepare(candidates: Sequence[Candidate], X: Any, y: Any, held: Any, y_held: Any) -> list[Rows]:
+    """Give every candidate new weights and its generator; return each one's training rows.
+
+    The data are read once for all candidates that read them alike.
+    """
+    leaders: dict[Any, tuple[LatentEstimator, Rows]] = {}
+    out = []
+    for c in candidates:
+        key = tuple(getattr(c.estimator, name) for name in READING)
+        if key not in leaders:
+            leader = copy.copy(c.estimator)
+            rows, c.generator = leader._prepare(X, y)
+            # What cannot be judged is said before the work, not after it.
+            leader.tensors(held, y_held if leader.conditional else None)
+            leaders[key] = leader, rows.to(c.generator.device)
+            c.estimator = leader
+        else:
+            c.estimator, c.generator = _follow(*leaders[key], c.estimator)
+        out.append(leaders[key][1])
+    return out
+
+
+def _follow(
+    leader: LatentEstimator, rows: Rows, own: LatentEstimator
+) -> tuple[LatentEstimator, torch.Generator]:
+    """Return what `_prepare` would have made of an estimator that reads as the leader does."""
+    new = copy.copy(leader)
+    new.set_params(**own.get_params(deep=False))
+    new.fitted_params_ = new.get_params(deep=False)
+    generator = new._generator()
+    new.make_model(generator)
+    new._start_parts(rows, generator)
+    return new, generator
+
+
+def together(candidates: Sequence[Candidate], most: int) -> list[list[Candidate]]:
+    """Return the candidates in groups that one program can train, in the order of the grid."""
+    groups: dict[Any, list[list[Candidate]]] = defaultdict(list)
+    order: list[list[Candidate]] = []
+    for c in candidates:
+        alike = groups[_kind(c)]
+        if not alike or len(alike[-1]) >= most:
+            alike.append([])
+            order.append(alike[-1])
+        alike[-1].append(c)
+    return order
+
+
+def _kind(c: Candidate) -> Any:
+    """Return what two candidates must share to be trained in one program."""
+    e = c.estimator
+    if not can_stack(e):
+        return c.number
+    bound = []
+    if e.decomposed:
+        bound.append("beta")
+    if e.capacity is not None:
+        bound.append("beta_epochs")
+    fixed = [n for n in e.get_params(deep=False) if n not in FREE or n in bound]
+    penalties = tuple(type(p) for p in build_objective(e).penalties)
+    return penalties, tuple((name, repr(getattr(e, name))) for name in fixed)
+
+
+def can_stack(e: LatentEstimator) -> bool:
+    """Whether models of these settings can be trained side by side in one program.
+
+    Dense networks without dropout can, and all parts that neither keep a memory of their
+    batches, nor differentiate within the loss, nor look at the trainer.
+
+    Examples
+    --------
+    >>> from isthmus import VAE
+    >>> can_stack(VAE()), can_stack(VAE(dropout=0.1)), can_stack(VAE(backbone="conv"))
+    (True, False, False)
+    """
+    checks: tuple[Callable[[], bool], ...] = (
+        lambda: e.backbone in ("mlp", "gated"),
+        lambda: e.dropout == 0 and not e.normalize_gradients,
+        lambda: e.prior != "flow" and e.posterior_family != "flow" and e.bound != "dreg",
+        lambda: e.penalty != "contractive" and not callable(e.corruption),
+        lambda: e.posterior_family != "sparse" or _plain_code(e),
+    )
+    return all(check() for check in checks)
+
+
+def _plain_code(e: Any) -> bool:
+    """Whether a sparse code is one that nothing watches or mends while it is trained."""
+    mended = e.dictionary and not e.hidden
+    return e.activation in FORGETFUL and not mended

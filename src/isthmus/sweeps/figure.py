@@ -1,0 +1,110 @@
+"""The rate-distortion plane of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, signed, tidy, title
+
+__all__ = ["rate_distortion_figure"]
+
+NEAR = np.array([0.12, 0.05])  # shares of width and height within which words would overlap
+
+
+def rate_distortion_figure(
+    results: Sequence[Mapping[str, Any]], best: int, label: str | None = None
+) -> Figure:
+    """Draw each candidate at its rate and distortion, on rows that none was trained on.
+
+    Along the thin lines rate and distortion have one sum, minus the ELBO: nearer to the lower
+    left is better. The best candidate has a ring.
+
+    Parameters
+    ----------
+    results : sequence of dict
+        Rows with `params`, `rate` and `distortion`, nats an example.
+    best : int
+        Which row to mark.
+    label : str, optional
+        The setting to write beside each point; by default beta, where it was varied, else the
+        first that was.
+
+    Returns
+    -------
+    Figure
+
+    References
+    ----------
+    Fixing a broken ELBO (Alemi, Poole, Fischer, Dillon, Saurous, Murphy, 2018).
+
+    Examples
+    --------
+    >>> points = [{"params": {"beta": b}, "rate": 9 - b, "distortion": 90.0 + b} for b in (1, 4)]
+    >>> len(rate_distortion_figure(points, best=0).axes)
+    1
+    """
+    rate, distortion = (np.array([r[k] for r in results]) for k in ("rate", "distortion"))
+    name = label or _label(results)
+    sheet = figure(4.4)
+    axes = tidy(
+        sheet.subplots(),
+        xlabel="rate: KL from posterior to prior, nats an example",
+        ylabel="distortion: −log p(x|z), nats an example",
+    )
+    axes.scatter(rate, distortion, s=26, color=PALETTE[0], zorder=3)
+    axes.scatter(
+        rate[best], distortion[best], s=110, facecolor="none", edgecolor=PALETTE[6], zorder=3
+    )
+    axes.margins(0.12)
+    _write_values(axes, name, [r["params"].get(name) for r in results], rate, distortion)
+    _same_sums(axes)
+    total = signed(-float(rate[best] + distortion[best]), ",.2f")
+    title(sheet, f"Rate and distortion on held-out rows; best: {total} nats an example")
+    return sheet
+
+
+def _write_values(axes: Any, name: str, values: list[Any], rate: Any, distortion: Any) -> None:
+    """Write each value once, at the middle of its points; neighbours share their words."""
+    spans = np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())
+    written: list[tuple[Any, list[str]]] = []
+    for value in dict.fromkeys(values):
+        own = [v == value for v in values]
+        middle = np.array([rate[own].mean(), distortion[own].mean()])
+        near = [words for place, words in written if (abs(place - middle) < NEAR * spans).all()]
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        near[0].append(text) if near else written.append((middle, [text]))
+    for place, words in written:
+        axes.annotate(
+            f"{name} {', '.join(words)}",
+            place,
+            (7, 6),
+            textcoords="offset points",
+            fontsize=8.5,
+            color=INK,
+        )
+
+
+def _same_sums(axes: Any) -> None:
+    """Draw thin lines of one sum of rate and distortion, the plot's limits as they are."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    sums = np.linspace(left + low, right + high, 9)[1:-1]
+    for total in sums:
+        axes.plot([left, right], [total - left, total - right], color=PALE, linewidth=0.7)
+    axes.set(xlim=(left, right), ylim=(low, high))
+    axes.text(
+        0.99, 0.985, "thin lines: the same ELBO", transform=axes.transAxes, ha="right", va="top",
+        fontsize=8.5, color=MUTED,
+    )  # fmt: skip
+
+
+def _label(results: Sequence[Mapping[str, Any]]) -> str:
+    varied = [
+        name
+        for name in results[0]["params"]
+        if len({repr(r["params"].get(name)) for r in results}) > 1
+    ]
+    return "beta" if "beta" in varied or not varied else varied[0]

@@ -1,0 +1,87 @@
+"""How candidates are judged, and which of them go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from isthmus.sweeps.candidates import Candidate, Run
+
+__all__ = ["Judge", "halve", "rank", "rungs", "stop"]
+
+
+class Judge:
+    """What is measured of a candidate on the held-out rows."""
+
+    def __init__(self, metric: str | Callable[[Any, Any], float], X: Any, y: Any) -> None:
+        self.metric, self.X, self.y = metric, X, y
+
+    def __call__(self, c: Candidate) -> dict[str, Any]:
+        """Return a candidate's row of results."""
+        condition = self.y if c.estimator.conditional else None
+        rate, distortion = (
+            float(part.mean()) for part in c.estimator.rate_distortion(self.X, condition=condition)
+        )
+        score = -(rate + distortion)
+        metric = float(self.metric(c.estimator, self.X)) if callable(self.metric) else score
+        losses = [r["valid_loss"] for r in c.outcome.history if "valid_loss" in r]
+        return {
+            "params": c.params,
+            "metric": metric,
+            "score": score,
+            "rate": rate,
+            "distortion": distortion,
+            "valid_loss": min(losses, default=None),
+            "epochs": c.estimator.n_iter_,
+            "best_epoch": c.estimator.best_epoch_,
+            "stopped": c.estimator.stopped_,
+            "seconds": c.seconds,
+            "together": c.company,
+        }
+
+
+def rungs(n: int, factor: float | None) -> list[float]:
+    """Return the share of its epochs that a candidate has had after each rung.
+
+    Examples
+    --------
+    >>> rungs(16, None), rungs(8, 2), rungs(1, 3)
+    ([1.0], [0.125, 0.25, 0.5, 1.0], [1.0])
+    """
+    if factor is None:
+        return [1.0]
+    below = 0
+    while n > 1:
+        n, below = math.ceil(n / factor), below + 1
+        if n == math.ceil(n / factor):  # factors near 1 round back to where they were
+            break
+    return [float(factor) ** -i for i in range(below, -1, -1)]
+
+
+def halve(runs: list[Run], judge: Judge, keep: int) -> None:
+    """Let the best `keep` candidates of all runs go on, and end the others."""
+    alive = [(run, c) for run in runs for c in run.candidates if c.outcome.stopped != "halving"]
+    for run, c in alive:
+        if c.live:
+            run.publish(c)
+    alive.sort(key=lambda pair: rank(judge(pair[1])["metric"]), reverse=True)
+    for run, c in alive[keep:]:
+        if c.live:
+            run.drop(c, "halving")
+        c.outcome.stopped = "halving"
+
+
+def stop(runs: list[Run]) -> list[Candidate]:
+    """End what is in training; return the candidates of which something can be kept."""
+    for run in runs:
+        for c in run.candidates:
+            if c.live and c.outcome.history:
+                run.drop(c, "interrupted")
+    done = [c for run in runs for c in run.candidates if not c.live]
+    return sorted(done, key=lambda c: c.number)
+
+
+def rank(value: float) -> float:
+    """Return a number to sort by: what is not a number is worst."""
+    return -math.inf if math.isnan(value) else value

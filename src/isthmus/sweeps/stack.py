@@ -1,0 +1,322 @@
+"""Models of one architecture trained side by side, in one program over stacked weights.
+
+Every number a single run draws comes from its model's own generator, in an order of its own:
+new weights, the rows held out, and in each epoch the order of the rows, then step by step what
+is done to the input and the noise of the posterior. The same sequence is drawn here for each
+model before the program runs, so that each is trained as by its own `fit`.
+
+Source for the transformation: functorch, JAX-like composable function transforms for PyTorch
+(He, Zou, 2021), now `torch.func`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from isthmus.build import build_objective
+from isthmus.objective import Objective, Shown, Terms
+from isthmus.schedules import SETTLED
+from isthmus.sweeps.adam import StackedAdam, lay_out
+from isthmus.sweeps.candidates import Candidate, Run
+from isthmus.sweeps.recording import Recorded
+from isthmus.training import Rows
+from isthmus.training.devices import flush_denormals
+from isthmus.training.loop import ENOUGH_STEPS, warn_diverged
+
+__all__ = ["Stack"]
+
+LEAST_EVALUATION = 512  # rows in one batch of evaluation, as the Trainer has it
+
+
+class _Terms(nn.Module):
+    """The terms of an objective as the forward pass of a module, for `functional_call`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, objective: Objective, shown: Shown, step: int, noise: Any) -> Terms:
+        """Return the terms of one model on its own batch."""
+        return objective.terms(self.model, shown, step=step, noise=noise)  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class _Member:
+    """A candidate within the stack: its objective, and which rows it trains on and holds out."""
+
+    candidate: Candidate
+    objective: Objective
+    kept: Rows  # of row numbers
+    held: Rows | None
+
+    @classmethod
+    def of(cls, c: Candidate, rows: Rows, device: torch.device) -> _Member:
+        """Split the rows as the candidate's own fit would."""
+        numbers = Rows(torch.arange(len(rows), device=device))
+        kept, held = numbers.split(c.estimator.validation_fraction, c.generator)
+        n_batches = kept.n_batches(c.estimator.batch_size)
+        return cls(c, build_objective(c.estimator, len(kept), n_batches), kept, held)
+
+    def shuffled(self) -> Tensor:
+        """Return the row numbers of an epoch in their order, (n,)."""
+        ((order, _),) = self.kept.batches(len(self.kept), self.candidate.generator)
+        return order
+
+
+class Stack(Run):
+    """Train candidates of one architecture together.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Prepared; alike in all but the settings of `isthmus.sweeps.candidates.FREE`.
+    rows : Rows
+        Those of training, for all of them.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], rows: Rows) -> None:
+        # Models of one learning rate stand side by side: the optimiser updates them as one.
+        self.candidates = sorted(
+            candidates, key=lambda c: (c.estimator.learning_rate, c.estimator.weight_decay)
+        )
+        self.rows = rows
+        self.step = self.epoch = 0
+        self.members: list[_Member] = []
+
+    def _begin(self) -> None:
+        live = [c for c in self.candidates if c.live]
+        device = live[0].generator.device
+        self.members = [_Member.of(c, self.rows, device) for c in live]
+        models = [_Terms(c.estimator.model_) for c in live]
+        weights, buffers = stack_module_state(models)
+        self.weights = {k: lay_out(w.detach()).requires_grad_() for k, w in weights.items()}
+        # Buffers are constants made of the same data and settings: one copy serves all.
+        self.buffers = {k: b[0] for k, b in buffers.items()}
+        self.program = _Terms(copy.deepcopy(live[0].estimator.model_)).eval()
+        self.best = {k: w.detach().clone() for k, w in self.weights.items()}
+        self.optimizer = StackedAdam(list(self.weights.values()), [c.estimator for c in live])
+        self.row = {c: i for i, c in enumerate(live)}
+        self._note_members()
+
+    def _note_members(self) -> None:
+        """Note what the members share, whenever who they are has changed."""
+        first = self.members[0]
+        self.settings, self.shared = first.candidate.estimator, first.objective
+        self.held = first.held is not None
+        delta = self.settings.posterior_family in ("delta", "sparse")
+        self.code = None if delta else self.settings.n_components_
+        objectives = [m.objective for m in self.members]
+        self.hides = self.rows.c is not None and any(o.condition_dropout for o in objectives)
+        self.draws = self.hides or bool(self.shared.observe or self.shared.corruption)
+        self.penalty_weights = torch.tensor(
+            [[p.weight for p in o.penalties] for o in objectives],  # type: ignore[attr-defined]
+            device=self.rows.x.device,
+        )
+        # A recording knows one step's number only, by which a capacity grows.
+        steady = self.settings.capacity is None
+        self.slopes = Recorded(self._slopes) if steady else self._slopes
+        if self.held:
+            self.held_out = torch.stack([m.held.x for m in self.members if m.held])
+
+    # ---------------------------------------------------------------- training
+
+    def advance(self, share: float) -> None:
+        """Train for a share of the epochs; who comes to an end of its own leaves before."""
+        if not self.members and any(c.live for c in self.candidates):
+            self._begin()
+        while self.members and self.epoch < math.ceil(share * self.n_epochs):
+            self._one_epoch()
+            self._leave()
+
+    def _one_epoch(self) -> None:
+        start = time.perf_counter()
+        with flush_denormals():
+            n = len(self.members[0].kept)
+            means = _columns(self._train(n) / n)
+            seconds = (time.perf_counter() - start) / len(self.members)
+            held = _columns(self._evaluate()) if self.held else [{}] * len(self.members)
+        self.epoch += 1
+        share = (time.perf_counter() - start) / len(self.members)
+        rate = {"seconds": seconds, "examples_per_second": n / seconds}
+        whole = self._finite()
+        better = []
+        for i, m in enumerate(self.members):
+            valid = {f"valid_{k}": v for k, v in held[i].items()}
+            record = {"epoch": self.epoch, **means[i], **valid, **rate}
+            m.candidate.seconds += share
+            if not whole[i] or not all(math.isfinite(v) for v in record.values()):
+                warn_diverged(record, m.candidate.best_epoch, stacklevel=6)
+                m.candidate.end("diverged")
+            elif m.candidate.offer(record, self.held):
+                better.append(i)
+        self._remember(better)
+
+    def _train(self, n: int) -> Tensor:
+        """Update on every batch; return the sums of the terms, (terms, models)."""
+        order = torch.stack([m.shuffled() for m in self.members])
+        generators = [m.candidate.generator for m in self.members]
+        sums = order.new_zeros(len(Terms._fields), len(order), dtype=torch.float32)
+        weights = list(self.weights.values())
+        for index in order.split(self.members[0].kept.sizes(self.settings.batch_size), 1):
+            shown, noise = self._batch(index, generators)
+            gradients, terms = self.slopes(weights, self._beta(self.step), *shown, noise)
+            self.optimizer.step(gradients)
+            self.step += 1
+            sums += index.shape[1] * terms
+        return sums
+
+    def _slopes(
+        self, weights: list[Tensor], beta: Tensor, x: Tensor, seen: Tensor, c: Any, noise: Any
+    ) -> tuple[Sequence[Tensor | None], Tensor]:
+        """Return the gradients of each model's loss, and its terms (terms, models)."""
+        named = dict(zip(self.weights, weights, strict=True))
+        terms = self._terms(named, beta, Shown(x, seen, c), noise, self.step)
+        gradients = torch.autograd.grad(terms.loss.sum(), weights, allow_unused=True)
+        return gradients, torch.stack([t.detach() for t in terms])
+
+    @torch.no_grad()
+    def _evaluate(self) -> Tensor:
+        """Return the mean terms on the rows held out, the same noise at every call."""
+        n, device = self.held_out.shape[1], self.rows.x.device
+        generators = [Generator(device).manual_seed(0) for _ in self.members]
+        sums = torch.zeros(len(Terms._fields), len(self.members), device=device)
+        size = max(self.settings.batch_size, LEAST_EVALUATION)
+        for index in self.held_out.split(Rows(self.held_out[0]).sizes(size), 1):
+            shown, noise = self._batch(index, generators)
+            terms = self._terms(self.weights, self._beta(SETTLED), shown, noise, SETTLED)
+            sums += index.shape[1] * torch.stack(terms)
+        return sums / n
+
+    # ------------------------------------------------------------- one program
+
+    def _batch(self, index: Tensor, generators: list[Generator]) -> tuple[Shown, Tensor | None]:
+        """Return what each model is shown, and its noise: the draws of one step."""
+        models, n = index.shape
+        x, c = self.rows[index.flatten()]
+        x, c = x.unflatten(0, index.shape), None if c is None else c.unflatten(0, index.shape)
+        shown = self._show(x, c, generators) if self.draws else Shown(x, x, c)
+        if self.code is None:
+            return shown, None
+        samples = (self.shared.n_samples,) if self.shared.n_samples > 1 else ()
+        noise = x.new_empty(models, *samples, n, self.code, dtype=torch.float32)
+        for own, generator in zip(noise, generators, strict=True):
+            torch.randn(own.shape, generator=generator, out=own)
+        return shown, noise
+
+    def _show(self, x: Tensor, c: Tensor | None, generators: list[Generator]) -> Shown:
+        each = [
+            m.objective.show(x[i], None if c is None else c[i], generator)
+            for i, (m, generator) in enumerate(zip(self.members, generators, strict=True))
+        ]
+        seen = x if self.shared.corruption is None else torch.stack([s.seen for s in each])
+        if self.shared.observe is not None:
+            x = torch.stack([s.x for s in each])
+            seen = x if self.shared.corruption is None else seen
+        hidden = [s.c for s in each if s.c is not None]
+        return Shown(x, seen, torch.stack(hidden) if hidden else None)
+
+    def _beta(self, step: int) -> Tensor:
+        """Return the weight of each model's KL term at a step, (models,)."""
+        weights = [m.objective.weight_of_kl(step) for m in self.members]
+        return torch.tensor(weights, device=self.rows.x.device)
+
+    def _terms(
+        self,
+        weights: dict[str, Tensor],
+        beta: Tensor,
+        shown: Shown,
+        noise: Tensor | None,
+        step: int,
+    ) -> Terms:
+        """Return the terms of each model, (models,) each."""
+
+        def one(weights: Any, beta: Any, own: Tensor, shown: Shown, noise: Tensor | None) -> Terms:
+            terms = zip(self.shared.penalties, own, strict=True)
+            penalties = tuple(replace(p, weight=w) for p, w in terms)  # type: ignore[type-var]
+            objective = replace(self.shared, beta=beta, penalties=penalties)
+            state = (weights, self.buffers)
+            return functional_call(self.program, state, (objective, shown, step, noise))
+
+        where = Shown(0, 0, None if shown.c is None else 0)  # type: ignore[arg-type]
+        axes = (0, 0, 0, where, None if noise is None else 0)
+        return vmap(one, axes)(weights, beta, self.penalty_weights, shown, noise)
+
+    # --------------------------------------------------------- coming and going
+
+    def _finite(self) -> list[bool]:
+        """Return for each member whether all of its weights are finite."""
+        each = [w.detach().isfinite().reshape(len(w), -1).all(1) for w in self.weights.values()]
+        return torch.stack(each).all(0).tolist()
+
+    @torch.no_grad()
+    def _remember(self, better: list[int]) -> None:
+        """Keep the weights of the members that have never been better."""
+        for best, now in self._pairs():
+            best[better] = now[better]
+
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(self.best.values(), (w.detach() for w in self.weights.values()), strict=True)
+
+    def _leave(self) -> None:
+        """Let go of who has finished."""
+        for c in (m.candidate for m in self.members if m.candidate.live):
+            patience = c.estimator.patience
+            if self.held and patience is not None and self.epoch - c.best_epoch >= patience:
+                c.end("patience")
+            elif self.epoch >= self.n_epochs:
+                c.end("epochs")
+        self._repack()
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs there are to be, as the Trainer counts them."""
+        if self.settings.epochs is not None:
+            return self.settings.epochs
+        n_batches = self.members[0].kept.n_batches(self.settings.batch_size)
+        return min(max(ENOUGH_STEPS // n_batches, 20), 500)
+
+    @torch.no_grad()
+    def _repack(self) -> None:
+        """Write down the members that have ended, and go on with the others alone."""
+        stay = [i for i, m in enumerate(self.members) if m.candidate.live]
+        if len(stay) == len(self.members):
+            return
+        for m in self.members:
+            if not m.candidate.live:
+                self.publish(m.candidate)
+        self.members = [self.members[i] for i in stay]
+        self.row = {m.candidate: i for i, m in enumerate(self.members)}
+        self.best = {k: w[stay] for k, w in self.best.items()}
+        rest = {k: lay_out(w.detach()[stay]) for k, w in self.weights.items()}
+        self.weights = {k: w.requires_grad_() for k, w in rest.items()}
+        if self.members:
+            self.optimizer = self.optimizer.of(list(self.weights.values()), stay)
+            self._note_members()
+
+    @torch.no_grad()
+    def publish(self, candidate: Candidate) -> None:
+        """Copy the weights to keep into the candidate's own model."""
+        candidate.describe(self.held)
+        source = self.best if candidate.wants_best(self.held) else self.weights
+        own = dict(_Terms(candidate.estimator.model_).named_parameters())
+        for name, weight in source.items():
+            own[name].copy_(weight[self.row[candidate]])
+
+    def drop(self, candidate: Candidate, why: str) -> None:
+        """End a candidate."""
+        candidate.end(why)
+        self._repack()
+
+
+def _columns(terms: Tensor) -> list[dict[str, float]]:
+    """Return the terms (terms, models) of each model by name."""
+    return [dict(zip(Terms._fields, each, strict=True)) for each in terms.T.tolist()]

@@ -1,0 +1,337 @@
+"""A grid of models, trained together and judged on the same rows."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.utils import Tags, _safe_indexing, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from isthmus.data.columns import Table, is_frame
+from isthmus.estimators import LatentEstimator
+from isthmus.sweeps.alone import Alone
+from isthmus.sweeps.candidates import Candidate, Run, make_candidates, prepare, together
+from isthmus.sweeps.judging import Judge, halve, rank, rungs, stop
+from isthmus.sweeps.stack import Stack
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Sweep"]
+
+Grid = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Iterable[Any]]]
+MOST_LINES = 20  # of progress, in one piece of work
+
+
+def _has(name: str) -> Callable[[Any], bool]:
+    return lambda self: hasattr(self.estimator, name)
+
+
+class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
+    """Train one model at every point of a grid of settings, and keep the best.
+
+    Dense models that differ only in numbers (`beta`, `random_state`, `learning_rate`,
+    `weight_decay`, `penalty_weight`, `corruption_level`, `patience`, schedules of β) are trained
+    together, in one program over stacked weights; where shapes or parts differ, group after
+    group. Each equals what its own `fit` would make of the same rows, within the tolerance of
+    float32. All are judged on the same rows, which none of them saw.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+        The model and the settings that are not varied.
+    grid : dict of lists, or list of such dicts
+        Settings and their values; every combination is tried, as by scikit-learn's
+        `ParameterGrid`.
+    metric : "score" or callable, default="score"
+        What is best: "score" is the ELBO in nats an example, -(rate + distortion), which can be
+        compared whatever β a model was trained with. Or a function of (estimator, held-out rows)
+        that returns a number, higher is better.
+    halving : number above 1, optional
+        Successive halving: train all for a few epochs, keep the best 1/halving of them, let
+        these go on from where they are, and so on until the last ones have all their epochs.
+    held_out : float, default=0.1
+        Share of the rows kept to judge by.
+    together : int, default=16
+        Models in one program, at most; 1 trains all in turn.
+    random_state : int, optional
+        Seed of the choice of held-out rows; the models have their own.
+    progress : {"none", "lines"}, default="none"
+        Whether to write to standard error how far training is.
+
+    Attributes
+    ----------
+    results_ : list of dict
+        One for each candidate in the order of the grid: `params`; on held-out rows `metric`,
+        `score`, `rate` and `distortion`, nats an example; `valid_loss`, the least loss on the
+        candidate's own validation rows (None without); `epochs`, `best_epoch`, `stopped`
+        ("epochs", "patience", "diverged", "halving" or "interrupted"); `seconds`, its share of
+        the training time; `together`, how many were trained in its program.
+    estimators_ : list of LatentEstimator
+        The fitted candidates, in the same order.
+    best_index_, best_params_, best_score_, best_estimator_
+        The candidate with the highest metric.
+    train_rows_, held_out_rows_ : ndarray of int
+        Numbers of the rows trained on, and judged by.
+
+    References
+    ----------
+    Non-stochastic best arm identification and hyperparameter optimization (Jamieson, Talwalkar,
+    2016), for successive halving.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from isthmus import BetaVAE, Sweep
+    >>> X = load_digits().data / 16
+    >>> model = BetaVAE(n_components=4, hidden=(32,), epochs=5, random_state=0)
+    >>> sweep = Sweep(model, {"beta": [0.5, 1.0, 8.0]}, random_state=0).fit(X)
+    >>> [row["together"] for row in sweep.results_]
+    [3, 3, 3]
+    >>> sweep.results_[0]["rate"] > sweep.results_[2]["rate"]
+    True
+    >>> sweep.transform(X).shape
+    (1797, 4)
+    """
+
+    results_: list[dict[str, Any]]
+    estimators_: list[LatentEstimator]
+    best_index_: int
+    best_score_: float
+    best_params_: dict[str, Any]
+    best_estimator_: LatentEstimator
+
+    def __init__(
+        self,
+        estimator: LatentEstimator,
+        grid: Grid,
+        *,
+        metric: str | Callable[[Any, Any], float] = "score",
+        halving: float | None = None,
+        held_out: float = 0.1,
+        together: int = 16,
+        random_state: int | None = None,
+        progress: str = "none",
+    ) -> None:
+        self.estimator = estimator
+        self.grid = grid
+        self.metric = metric
+        self.halving = halving
+        self.held_out = held_out
+        self.together = together
+        self.random_state = random_state
+        self.progress = progress
+
+    # ---------------------------------------------------------------- training
+
+    def check(self) -> int:
+        """Check every setting of every candidate; return how many there are.
+
+        Raises
+        ------
+        ValueError
+            In one line: an unknown setting, a value out of bounds, an empty grid.
+        """
+        self._check()
+        return len(make_candidates(self.estimator, self.grid))
+
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
+        """Train and judge every candidate.
+
+        Parameters
+        ----------
+        X, y
+            As the estimator's own `fit` takes them.
+        groups : array-like (n,), optional
+            Rows of one group are held out together, such as windows of one sound.
+
+        Returns
+        -------
+        self
+            Unchanged where an error is raised.
+
+        Raises
+        ------
+        ValueError
+            Before any training: a setting out of bounds, or data that cannot be learned from.
+        KeyboardInterrupt
+            After Ctrl-C; what was trained so far is judged and kept.
+        """
+        self._check()
+        candidates = make_candidates(self.estimator, self.grid)
+        X = _indexable(X)
+        train, held = self._split(X, y, groups)
+        X, X_held = _take(X, train), _take(X, held)
+        y, y_held = (None, None) if y is None else (_take(y, train), _take(y, held))
+        judge = Judge(self.metric, X_held, y_held)
+        runs = self._runs(candidates, X, y, judge)
+        interrupted = False
+        try:
+            self._train(runs, judge)
+        except KeyboardInterrupt:
+            interrupted = True
+            candidates = stop(runs)
+            if not candidates:
+                raise
+        rows = [judge(c) for c in candidates]
+        self._adopt(candidates, rows, train, held)
+        if interrupted:
+            raise KeyboardInterrupt(
+                f"interrupted; the {len(candidates)} models that were trained so far are kept."
+            )
+        return self
+
+    def _runs(self, candidates: list[Candidate], X: Any, y: Any, judge: Judge) -> list[Run]:
+        rows = prepare(candidates, X, y, judge.X, judge.y)
+        runs: list[Run] = []
+        for group in together(candidates, self.together):
+            for c in group:
+                c.company = len(group)
+            own = rows[group[0].number]
+            runs.append(Stack(group, own) if len(group) > 1 else Alone(group[0], own))
+        return runs
+
+    def _train(self, runs: list[Run], judge: Judge) -> None:
+        """Train all, rung by rung; after each but the last only the best go on."""
+        n = sum(len(run.candidates) for run in runs)
+        shares = rungs(n, self.halving)
+        for rung, share in enumerate(shares):
+            for number, run in enumerate(runs):
+                if not any(c.live for c in run.candidates):
+                    continue
+                self._say(f"rung {rung + 1}/{len(shares)}", number, runs, share)
+                run.advance(share)
+            if rung + 1 < len(shares):
+                n = math.ceil(n / float(self.halving or 1))
+                halve(runs, judge, n)
+
+    def _say(self, rung: str, number: int, runs: list[Run], share: float) -> None:
+        if self.progress == "none" or number % max(1, len(runs) // MOST_LINES):
+            return
+        live = sum(c.live for c in runs[number].candidates)
+        models = f"{live} model" + "s" * (live != 1)
+        text = f"{rung}  group {number + 1}/{len(runs)}: {models}, to {share:.0%} of the epochs"
+        print(text, file=sys.stderr, flush=True)
+
+    def _adopt(
+        self, candidates: list[Candidate], rows: list[dict[str, Any]], train: Any, held: Any
+    ) -> None:
+        self.results_ = rows
+        self.estimators_ = [c.estimator for c in candidates]
+        values = [row["metric"] for row in rows]
+        self.best_index_ = max(range(len(rows)), key=lambda i: rank(values[i]))
+        self.best_score_ = values[self.best_index_]
+        self.best_params_ = rows[self.best_index_]["params"]
+        self.best_estimator_ = self.estimators_[self.best_index_]
+        self.train_rows_, self.held_out_rows_ = train, held
+        self.n_features_in_ = self.best_estimator_.n_features_in_
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
+
+    def _split(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any]:
+        """Return the numbers of the rows to train on, and of those to judge by."""
+        splitter = ShuffleSplit if groups is None else GroupShuffleSplit
+        rows = X.X if isinstance(X, Table) else X
+        one = splitter(1, test_size=self.held_out, random_state=self.random_state)
+        train, held = next(one.split(rows, y, groups))
+        return np.sort(train), np.sort(held)
+
+    def _check(self) -> None:
+        """Raise a ValueError that names the first of the sweep's own settings that is wrong."""
+        whole = isinstance(self.together, numbers.Integral) and self.together >= 1
+        share = isinstance(self.held_out, numbers.Real) and 0 < self.held_out < 1
+        factor = isinstance(self.halving, numbers.Real) and 1 < self.halving < math.inf
+        for name, right, expected in (
+            ("metric", self.metric == "score" or callable(self.metric), "'score' or a function"),
+            ("halving", self.halving is None or factor, "a number above 1 or None"),
+            ("held_out", share, "a number above 0 and below 1"),
+            ("together", whole, "an integer of at least 1"),
+            ("progress", self.progress in ("none", "lines"), "'none' or 'lines'"),
+        ):
+            if not right:
+                raise ValueError(f"Sweep: {name} must be {expected}, got {getattr(self, name)!r}.")
+
+    # --------------------------------------------------------------------- use
+
+    def transform(self, X: Any, **options: Any) -> Any:
+        """Return the codes of rows by the best model, (n, n_components)."""
+        check_is_fitted(self)
+        return self.best_estimator_.transform(X, **options)
+
+    def inverse_transform(self, Z: Any, **options: Any) -> Any:
+        """Return what the best model decodes codes to."""
+        check_is_fitted(self)
+        return self.best_estimator_.inverse_transform(Z, **options)
+
+    def reconstruct(self, X: Any, **options: Any) -> Any:
+        """Return the best model's reconstruction of each row."""
+        check_is_fitted(self)
+        return self.best_estimator_.reconstruct(X, **options)
+
+    def score_samples(self, X: Any, **options: Any) -> Any:
+        """Return the best model's ELBO of each row, in nats, (n,)."""
+        check_is_fitted(self)
+        return self.best_estimator_.score_samples(X, **options)
+
+    def score(self, X: Any, y: Any = None, **options: Any) -> float:
+        """Return the best model's mean ELBO, in nats an example."""
+        check_is_fitted(self)
+        return self.best_estimator_.score(X, y, **options)
+
+    @available_if(_has("sample"))
+    def sample(self, n_samples: int = 1, random_state: int | None = None, **options: Any) -> Any:
+        """Generate examples by the best model."""
+        check_is_fitted(self)
+        return self.best_estimator_.sample(n_samples, random_state, **options)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Return the names of the best model's codes."""
+        check_is_fitted(self)
+        return self.best_estimator_.get_feature_names_out(input_features)
+
+    def figure(self, label: str | None = None) -> Figure:
+        """Draw every candidate at its rate and distortion on the held-out rows.
+
+        Parameters
+        ----------
+        label : str, optional
+            The setting written beside the points; by default beta, where it was varied.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from isthmus.sweeps.figure import rate_distortion_figure
+
+        check_is_fitted(self)
+        return rate_distortion_figure(self.results_, self.best_index_, label)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "best_estimator_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.target_tags, tags.input_tags = inner.target_tags, inner.input_tags
+        tags.transformer_tags = inner.transformer_tags
+        return tags
+
+
+def _indexable(X: Any) -> Any:
+    """Return X as something of which rows can be taken: a frame, a `Table`, else an array."""
+    if isinstance(X, Table) or is_frame(X):
+        return X
+    return check_array(X, dtype=None, allow_nd=True, ensure_all_finite=False, ensure_min_samples=2)
+
+
+def _take(X: Any, rows: Any) -> Any:
+    X = X if hasattr(X, "__getitem__") else np.asarray(X)
+    return X[rows] if isinstance(X, Table) else _safe_indexing(X, rows)

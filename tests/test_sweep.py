@@ -1,0 +1,440 @@
+import csv
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.utils import estimator_checks as checks
+
+import isthmus
+from isthmus import (
+    VAE,
+    Autoencoder,
+    BetaVAE,
+    ConditionalVAE,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    Sweep,
+)
+from isthmus.cli import main
+from isthmus.sweeps import stack
+from isthmus.sweeps.adam import StackedAdam, lay_out
+from isthmus.sweeps.candidates import Candidate, make_candidates, together
+from isthmus.sweeps.judging import rungs
+from isthmus.sweeps.recording import Recorded
+from isthmus.sweeps.stack import Stack
+
+DIGITS = load_digits()
+X, Y = DIGITS.data[:500] / 16, DIGITS.target[:500]
+SMALL = {"n_components": 4, "hidden": (24,), "epochs": 4, "batch_size": 100, "random_state": 0}
+TABLE = np.random.default_rng(0).normal(size=(300, 6))
+COUNTS = np.random.default_rng(0).poisson(2.0, size=(300, 6)).astype(float)
+CLOCK = ("seconds", "examples_per_second")
+
+
+def by_itself(sweep, row, X, y=None):
+    """Fit one candidate of a sweep as a user would, on the rows that the sweep trained on."""
+    rows = sweep.train_rows_
+    one = clone(sweep.estimator).set_params(**row["params"])
+    return one.fit(X[rows], None if y is None else y[rows])
+
+
+def assert_same(one, other, X, codes=1e-5):
+    assert (one.n_iter_, one.best_epoch_, one.stopped_) == (
+        other.n_iter_,
+        other.best_epoch_,
+        other.stopped_,
+    )
+    for a, b in zip(one.history_, other.history_, strict=True):
+        assert a.keys() == b.keys()
+        for k in a.keys() - set(CLOCK):
+            assert a[k] == pytest.approx(b[k], rel=1e-4, abs=1e-5)
+    np.testing.assert_allclose(one.transform(X), other.transform(X), rtol=1e-3, atol=codes)
+    assert one.fitted_params_ == other.fitted_params_
+
+
+CASES = {
+    "vae": (VAE(**SMALL), {"random_state": [0, 1], "learning_rate": [1e-3, 5e-3]}, X),
+    "vae on a table": (VAE(**SMALL), {"random_state": [0, 1], "weight_decay": [0.0, 0.1]}, TABLE),
+    "beta-vae": (BetaVAE(**SMALL), {"beta": [0.5, 4.0], "random_state": [0, 1]}, X),
+    "warm-up": (BetaVAE(**SMALL, beta_schedule="linear"), {"beta_epochs": [1, 3]}, X),
+    "capacity": (BetaVAE(**SMALL, capacity=3.0), {"beta": [1.0, 9.0]}, X),
+    "free bits": (VAE(**SMALL, free_bits=0.1), {"random_state": [0, 1]}, X),
+    "decomposed": (BetaVAE(**SMALL, decomposed=True), {"random_state": [0, 1]}, X),
+    "importance": (VAE(**SMALL, bound="iwae", n_samples=3), {"random_state": [0, 1]}, X),
+    "binarize": (VAE(**SMALL, binarize=True), {"random_state": [0, 1]}, X),
+    "autoencoder": (Autoencoder(**SMALL), {"random_state": [0, 1]}, TABLE),
+    "gated": (Autoencoder(**SMALL, backbone="gated"), {"learning_rate": [1e-3, 2e-3]}, X),
+    "l1": (SparseAutoencoder(**SMALL), {"penalty_weight": [None, 0.5]}, X),
+    "kl": (SparseAutoencoder(**SMALL, penalty="kl"), {"penalty_weight": [0.1, 1.0]}, X),
+    "topk": (SparseAutoencoder(**SMALL, activation="topk"), {"random_state": [0, 1]}, X),
+    "denoising": (DenoisingAutoencoder(**SMALL), {"corruption_level": [0.1, 0.5]}, X),
+    "salt": (
+        DenoisingAutoencoder(**SMALL, corruption="salt-and-pepper"),
+        {"random_state": [0, 1]},
+        X,
+    ),
+    "vamp": (VAE(**SMALL, prior="vamp", prior_modes=5), {"random_state": [0, 1]}, X),
+    "mixture": (VAE(**SMALL, prior="mixture", prior_modes=5), {"random_state": [0, 1]}, X),
+    "full": (VAE(**SMALL, posterior_family="full-normal"), {"random_state": [0, 1]}, X),
+    "laplace": (VAE(**SMALL, likelihood="laplace"), {"random_state": [0, 1]}, TABLE),
+    "categorical": (VAE(**SMALL, likelihood="categorical"), {"random_state": [0, 1]}, COUNTS),
+    "poisson": (VAE(**SMALL, likelihood="poisson"), {"random_state": [0, 1]}, COUNTS),
+    "negative": (VAE(**SMALL, likelihood="negative-binomial"), {"random_state": [0, 1]}, COUNTS),
+    "bytes": (VAE(**SMALL), {"random_state": [0, 1]}, (16 * X).astype(np.uint8).reshape(-1, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_model_trained_together_equals_its_own_fit(name):
+    estimator, grid, data = CASES[name]
+    sweep = Sweep(estimator, grid, random_state=0).fit(data)
+    n = len(sweep.results_)
+    assert [row["together"] for row in sweep.results_] == [n] * n
+    for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        assert_same(model, by_itself(sweep, row, data), data)
+
+
+def test_conditional_models_are_told_their_labels():
+    sweep = Sweep(ConditionalVAE(**SMALL), {"condition_dropout": [0.0, 0.4]}, random_state=0)
+    sweep.fit(X, Y)
+    for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        assert_same(model, by_itself(sweep, row, X, Y), X)
+
+
+def test_missing_values_are_left_out():
+    holes = np.where(np.random.default_rng(1).random(TABLE.shape) < 0.2, np.nan, TABLE)
+    sweep = Sweep(VAE(**SMALL, missing="ignore"), {"random_state": [0, 1]}, random_state=0)
+    sweep.fit(holes)
+    for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        assert_same(model, by_itself(sweep, row, holes), holes)
+
+
+def test_patience_ends_each_model_at_its_own_epoch():
+    settings = {**SMALL, "epochs": 40, "learning_rate": 0.05}
+    grid = {"patience": [1, 3], "random_state": [0, 1, 2]}
+    sweep = Sweep(VAE(**settings), grid, random_state=0).fit(X[:200])
+    assert len({row["epochs"] for row in sweep.results_}) > 1
+    assert any(row["best_epoch"] < row["epochs"] for row in sweep.results_)
+    for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        assert_same(model, by_itself(sweep, row, X[:200]), X, codes=1e-3)
+
+
+def test_without_validation_rows_the_last_weights_are_kept():
+    sweep = Sweep(VAE(**SMALL, validation_fraction=0.0), {"random_state": [0, 1]}, random_state=0)
+    sweep.fit(X)
+    assert sweep.results_[0]["valid_loss"] is None
+    for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        assert_same(model, by_itself(sweep, row, X), X)
+
+
+def test_a_recorded_step_does_the_same(monkeypatch):
+    recorders = []
+
+    def soon(f):
+        recorders.append(Recorded(f, after=2))
+        return recorders[-1]
+
+    monkeypatch.setattr(stack, "Recorded", soon)
+    grid = {"beta": [0.5, 4.0], "patience": [1, 50]}
+    settings = {**SMALL, "epochs": 12, "learning_rate": 0.03, "beta_schedule": "linear"}
+    sweep = Sweep(BetaVAE(**settings), grid, random_state=0).fit(X)
+    assert len(recorders[0].graphs) == 2  # whole batches, and the rest
+    for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        assert_same(model, by_itself(sweep, row, X), X, codes=1e-4)
+
+
+def test_a_model_that_diverges_leaves_the_others_alone():
+    settings = {**SMALL, "epochs": 6, "likelihood": "gaussian-fixed", "scaling": "none"}
+    grid = {"learning_rate": [1e-3, 1e30]}
+    with pytest.warns(RuntimeWarning, match="diverged"):
+        sweep = Sweep(Autoencoder(**settings), grid, random_state=0).fit(TABLE)
+    assert [row["stopped"] for row in sweep.results_] == ["epochs", "diverged"]
+    assert_same(sweep.estimators_[0], by_itself(sweep, sweep.results_[0], TABLE), TABLE)
+    assert all(torch.isfinite(p).all() for p in sweep.estimators_[1].model_.parameters())
+    assert sweep.best_index_ == 0
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        VAE(**SMALL, dropout=0.2),
+        VAE(**SMALL, normalize_gradients=True),
+        ContractiveAutoencoder(**{**SMALL, "hidden": ()}),
+        SparseAutoencoder(**{**SMALL, "hidden": ()}, revive_every=3),
+        SparseAutoencoder(**SMALL, activation="batchtopk"),
+    ],
+    ids=["dropout", "normalised", "contractive", "dictionary", "batchtopk"],
+)
+def test_what_cannot_be_stacked_is_trained_in_turn_as_by_its_own_fit(estimator):
+    sweep = Sweep(estimator, {"random_state": [0, 1]}, random_state=0).fit(X)
+    assert [row["together"] for row in sweep.results_] == [1, 1]
+    for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        np.testing.assert_array_equal(by_itself(sweep, row, X).transform(X), model.transform(X))
+
+
+def test_shapes_that_differ_fall_into_groups_and_order_stays():
+    grid = {"n_components": [2, 3], "random_state": [0, 1, 2]}
+    sweep = Sweep(VAE(**SMALL), grid, together=2, random_state=0).fit(X)
+    assert [row["together"] for row in sweep.results_] == [2, 2, 1, 2, 2, 1]
+    sizes = [e.transform(X[:1]).shape[1] for e in sweep.estimators_]
+    assert sizes == [row["params"]["n_components"] for row in sweep.results_]
+
+
+def test_decomposed_models_of_different_beta_are_not_mixed():
+    candidates = make_candidates(BetaVAE(decomposed=True), {"beta": [1.0, 2.0]})
+    assert [len(group) for group in together(candidates, 16)] == [1, 1]
+
+
+# ------------------------------------------------------------------- judging
+
+
+def test_the_best_has_the_highest_elbo_whatever_its_beta():
+    sweep = Sweep(BetaVAE(**SMALL), {"beta": [0.1, 1.0, 20.0]}, random_state=0).fit(X)
+    held = X[sweep.held_out_rows_]
+    for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        assert row["score"] == pytest.approx(model.score(held))
+        assert row["score"] == pytest.approx(-(row["rate"] + row["distortion"]))
+    scores = [row["score"] for row in sweep.results_]
+    assert sweep.best_score_ == max(scores)
+    assert sweep.best_params_ == sweep.results_[int(np.argmax(scores))]["params"]
+    assert sweep.score(held) == pytest.approx(sweep.best_score_)
+    assert len(np.intersect1d(sweep.train_rows_, sweep.held_out_rows_)) == 0
+    assert sweep.transform(X).shape == (500, 4)
+    assert sweep.sample(3, random_state=0).shape == (3, 64)
+
+
+def test_a_metric_of_ones_own_decides():
+    sweep = Sweep(
+        BetaVAE(**SMALL),
+        {"beta": [0.1, 30.0]},
+        metric=lambda model, X: -model.rate_distortion(X).rate.mean(),
+        random_state=0,
+    ).fit(X)
+    assert sweep.best_params_ == {"beta": 30.0}
+    assert sweep.best_score_ == pytest.approx(-sweep.results_[1]["rate"])
+
+
+def test_groups_are_held_out_whole():
+    groups = np.arange(len(X)) // 25
+    sweep = Sweep(VAE(**SMALL), {"random_state": [0, 1]}, random_state=0).fit(X, groups=groups)
+    held, kept = groups[sweep.held_out_rows_], groups[sweep.train_rows_]
+    assert not set(held) & set(kept)
+
+
+def test_a_data_frame_goes_in():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(TABLE, columns=list("abcdef"))
+    frame["kind"] = np.where(TABLE[:, 0] > 0, "x", "y")
+    sweep = Sweep(VAE(**SMALL), {"random_state": [0, 1]}, random_state=0).fit(frame)
+    assert sweep.sample(2, random_state=0).columns.tolist() == [*"abcdef", "kind"]
+
+
+# ------------------------------------------------------------------- halving
+
+
+def test_rungs():
+    assert rungs(9, 3) == [1 / 9, 1 / 3, 1.0]
+    assert rungs(1, 3) == rungs(5, None) == [1.0]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1], ids=["together", "in turn"])
+def test_the_winner_of_halving_equals_its_own_whole_fit(dropout):
+    settings = {**SMALL, "epochs": 8, "dropout": dropout}
+    grid = {"learning_rate": [1e-5, 1e-4, 1e-3, 1e-2]}
+    sweep = Sweep(VAE(**settings), grid, halving=2, random_state=0).fit(X)
+    assert sorted(row["epochs"] for row in sweep.results_) == [2, 2, 4, 8]
+    assert sorted(row["stopped"] for row in sweep.results_) == ["epochs"] + ["halving"] * 3
+    assert sweep.best_params_ == {"learning_rate": 1e-2}
+    best = sweep.results_[sweep.best_index_]
+    assert_same(sweep.best_estimator_, by_itself(sweep, best, X), X)
+    for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        rows, held = sweep.train_rows_, X[sweep.held_out_rows_]
+        short = clone(sweep.estimator).set_params(**row["params"])
+        if not dropout:  # a schedule apart, a shorter fit is the beginning of a longer one
+            short.set_params(epochs=row["epochs"]).fit(X[rows])
+            assert short.score(held) == pytest.approx(model.score(held), abs=1e-3)
+
+
+# ------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("grid", "options", "words"),
+    [
+        ({"betta": [1.0]}, {}, "no setting 'betta'. Did you mean 'beta'"),
+        ({}, {}, "grid is empty"),
+        ([], {}, "grid is empty"),
+        ({"beta": []}, {}, "a list of values for 'beta'"),
+        ({"beta": 1.0}, {}, "a list of values for 'beta'"),
+        ({"prior": "standard"}, {}, "a list of values for 'prior'"),
+        ("beta", {}, "a dict of lists"),
+        ({"beta": [1.0, -1.0]}, {}, "beta must be a number of at least 0, got -1.0"),
+        ({"prior": ["standart"]}, {}, "Did you mean 'standard'"),
+        ({"likelihood": ["gausian"]}, {}, "gaussian"),
+        ({"capacity": [2.0], "free_bits": [1.0]}, {}, "each replace the KL term"),
+        ({"beta": [1.0]}, {"halving": 1}, "halving must be a number above 1"),
+        ({"beta": [1.0]}, {"held_out": 0}, "held_out must be"),
+        ({"beta": [1.0]}, {"together": 0}, "together must be"),
+        ({"beta": [1.0]}, {"metric": "scor"}, "metric must be"),
+        ({"beta": [1.0]}, {"progress": "bar"}, "progress must be"),
+    ],
+)
+def test_mistakes_are_said_in_one_line_before_any_training(grid, options, words, monkeypatch):
+    monkeypatch.setattr(Stack, "advance", lambda *_: pytest.fail("it trained"))
+    sweep = Sweep(BetaVAE(**SMALL), grid, **options)
+    with pytest.raises(ValueError, match=words) as error:
+        sweep.fit(X)
+    assert "\n" not in str(error.value)
+    assert not hasattr(sweep, "results_")
+
+
+def test_progress_is_told_on_request(capsys):
+    grid = {"n_components": [2, 3], "random_state": [0, 1]}
+    Sweep(VAE(**SMALL), grid, progress="lines", random_state=0).fit(X)
+    said = capsys.readouterr().err.splitlines()
+    assert said[1] == "rung 1/1  group 2/2: 2 models, to 100% of the epochs"
+
+
+def test_only_models_of_ours_are_swept():
+    with pytest.raises(ValueError, match="one of isthmus's models"):
+        Sweep("vae", {"beta": [1.0]}).fit(X)
+
+
+def test_data_that_cannot_be_learned_from_are_said_before_any_training(monkeypatch):
+    monkeypatch.setattr(Stack, "advance", lambda *_: pytest.fail("it trained"))
+    with pytest.raises(ValueError, match="bernoulli"):
+        Sweep(VAE(**SMALL), {"likelihood": ["gaussian", "bernoulli"]}).fit(TABLE)
+
+
+def test_ctrl_c_keeps_what_was_trained(monkeypatch):
+    calls, real = [], Stack._one_epoch
+
+    def one_epoch(self):
+        calls.append(1)
+        if len(calls) == SMALL["epochs"] + 3:  # in the second group
+            raise KeyboardInterrupt
+        real(self)
+
+    monkeypatch.setattr(Stack, "_one_epoch", one_epoch)
+    grid = {"n_components": [2, 3, 4], "random_state": [0, 1]}
+    sweep = Sweep(VAE(**SMALL), grid, random_state=0)
+    with pytest.raises(KeyboardInterrupt, match="4 models"):
+        sweep.fit(X)
+    assert [row["stopped"] for row in sweep.results_] == ["epochs"] * 2 + ["interrupted"] * 2
+    assert [row["epochs"] for row in sweep.results_] == [4, 4, 2, 2]
+    assert sweep.transform(X).shape[0] == len(X)
+
+
+# ------------------------------------------------------------------- its parts
+
+
+def test_the_stacked_update_is_that_of_adam_for_each_model():
+    rng = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 4, 5, generator=rng)
+    settings = [VAE(learning_rate=r, weight_decay=d) for r, d in ((0.1, 0), (0.1, 0), (0.2, 0.5))]
+    stacked = lay_out(start.clone())
+    adam = StackedAdam([stacked], settings)
+    alone = [start[i].clone().requires_grad_() for i in range(3)]
+    single = [
+        torch.optim.AdamW([w], lr=s.learning_rate, weight_decay=s.weight_decay, fused=True)
+        for w, s in zip(alone, settings, strict=True)
+    ]
+    for turn in range(4):
+        if turn == 2:  # one model leaves
+            stacked = lay_out(stacked[[0, 2]])
+            adam = adam.of([stacked], [0, 2])
+            alone, single = alone[::2], single[::2]
+        gradient = torch.randn(len(alone), 5, 4, generator=rng).mT
+        adam.step([gradient])
+        for w, g, optimizer in zip(alone, gradient, single, strict=True):
+            w.grad = g.contiguous()
+            optimizer.step()
+    torch.testing.assert_close(stacked, torch.stack(alone).detach())
+
+
+def test_a_candidate_knows_its_best_epoch():
+    c = Candidate(0, {}, VAE())
+    losses = [3.0, 1.0, 2.0]
+    better = [c.offer({"epoch": i + 1, "loss": v}, False) for i, v in enumerate(losses)]
+    assert (better, c.best_epoch, c.best_loss) == ([True, True, False], 2, 1.0)
+
+
+def test_the_figure_shows_every_candidate_and_marks_the_best():
+    sweep = Sweep(BetaVAE(**SMALL), {"beta": [1.0, 4.0], "random_state": [0, 1]}, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = sweep.fit(X).figure()
+        figure.canvas.draw()
+    (axes,) = figure.axes
+    points, ring = (c.get_offsets() for c in axes.collections)
+    np.testing.assert_allclose(points, [(r["rate"], r["distortion"]) for r in sweep.results_])
+    np.testing.assert_allclose(ring[0], points[sweep.best_index_])
+    words = " ".join(t.get_text() for t in axes.texts)
+    assert words.count("beta") in (1, 2)
+    assert "1" in words
+    assert "4" in words
+
+
+# ------------------------------------------------------------- the command line
+
+FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--data-home", "."]
+
+
+def test_tune_leaves_a_table_a_plot_and_the_best_run(tmp_path, capsys):
+    out = tmp_path / "t"
+    command = ["tune", "digits", "--model", "beta-vae", "--grid", "beta=1,8"]
+    command += ["--grid", "random-state=0,1", "--out", str(out), *FAST]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "beta" in said
+    assert str(out / "best") in said
+    assert sorted(p.name for p in out.iterdir()) == ["best", "rate-distortion.png", "results.csv"]
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    assert [(r["beta"], r["random_state"]) for r in rows] == [
+        ("1.0", "0"), ("1.0", "1"), ("8.0", "0"), ("8.0", "1")
+    ]  # fmt: skip
+    (best,) = [r for r in rows if r["best"] == "1"]
+    assert best["score"] == max((r["score"] for r in rows), key=float)
+    model = isthmus.load(out / "best")
+    assert (model.beta, model.random_state) == (float(best["beta"]), int(best["random_state"]))
+    config = json.loads((out / "best" / "config.json").read_text())
+    assert config["held_out"]["rows"] == 180
+    assert main(["info", str(out / "best")]) == 0
+    assert main(command) == 2
+    assert main([*command, "--force", "--quiet"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--grid beta=1,2,4"),
+        (["--grid", "betta=1"], "Did you mean 'beta'"),
+        (["--grid", "beta"], "SETTING=A,B"),
+        (["--grid", "beta="], "SETTING=A,B"),
+        (["--grid", "beta=1,x"], "beta must be a number"),
+        (["--grid", "beta=-1"], "at least 0"),
+        (["--grid", "beta=1", "--grid", "beta=2"], "twice"),
+        (["--grid", "beta=1", "--beta", "2"], "a value and a grid"),
+        (["--grid", "binarize=maybe"], "binarize must be True or False"),
+        (["--grid", "beta=1", "--halving", "0.5"], "halving"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["tune", "digits", "--model", "beta-vae", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@checks.parametrize_with_checks(
+    [Sweep(VAE(**{**SMALL, "epochs": 2}), {"random_state": [0, 1]}, random_state=0)]
+)
+def test_check_estimator(estimator, check):
+    check(estimator)
