@@ -11,7 +11,7 @@ from torch import nn
 
 __all__ = ["enough_threads", "flush_denormals", "pick_device"]
 
-WORTH_A_THREAD = 4e7  # operations of a step for which waking another thread pays
+WORTH_A_THREAD = 1e7  # operations of a step for which waking another thread pays
 _LIMIT, _DEPTH = threading.Lock(), [0, 0]  # how many hold threads down, and how many there were
 
 
