@@ -100,7 +100,13 @@ TASKS: dict[str, Task] = {
     "generation": Task(
         lambda home, seed: generation.rows(home, [seed]),
         "share read as asked",
-        ("ConditionalVAE, normal prior",),
+        (
+            "ConditionalVAE, normal prior",
+            "ConditionalVAE, normal prior, mixtures",
+            "ConditionalVAE, mixture prior",
+            "ConditionalVAE, flow prior",
+            "Autoencoder, mixtures",
+        ),
         "95%",
         least=(("mnist", 0.95),),
     ),
