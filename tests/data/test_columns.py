@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import isthmus
+import isthmus.data
 from isthmus.data import Column, Columns, Table
 
 pd = pytest.importorskip("pandas")
@@ -214,3 +215,13 @@ def test_rows_from_a_mixture_vary_about_their_means(fitted):
     assert (made.dtypes == frame.dtypes).all()
     assert made["income"].nunique() > 150  # some are beyond the range seen, and put at its ends
     assert made["income"].std() == pytest.approx(frame["income"].std(), rel=0.25)
+
+
+def test_numbers_under_one_name_are_an_array(tmp_path):
+    numbers = np.random.default_rng(0).normal(size=(30, 3))
+    lines = ["a,a,b", *(",".join(map(repr, row)) for row in numbers.tolist())]
+    (tmp_path / "twice.csv").write_text("\n".join(lines))
+    table = isthmus.data.load(tmp_path / "twice.csv").rows
+    model = isthmus.VAE(n_components=2, epochs=1, random_state=0).fit(table)
+    assert model.sample(2, random_state=0).shape == (2, 3)
+    assert isinstance(model.sample(2, random_state=0), np.ndarray)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -160,7 +161,7 @@ class Columns:
     def of_cells(cls, cells: Sequence[Cells], library: str = "pandas") -> Columns:
         """Learn from columns that were read already; see `learn`."""
         names = [c.name for c in cells]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        twice = next((name for name, n in Counter(names).items() if n > 1), None)
         if twice is not None and any(c.numbers is None for c in cells):
             raise ValueError(f"two columns are called {twice!r}; rename one of them.")
         # Zeros and ones are yes and no beside other such columns; alone, a table of numbers.
@@ -209,8 +210,9 @@ class Columns:
 
     def check_names(self, names: Sequence[Any]) -> None:
         """Raise a ValueError that names the columns that are missing and those too many."""
-        lacking = [str(n) for n in self.names if n not in names]
-        extra = [str(n) for n in names if n not in self.names]
+        known, found = {*self.names}, {*names}
+        lacking = [str(n) for n in self.names if n not in found]
+        extra = [str(n) for n in names if n not in known]
         if lacking or extra or len(names) != len(self.names):
             said = [f"missing: {', '.join(lacking)}"] if lacking else []
             said += [f"not known: {', '.join(extra)}"] if extra else []
@@ -356,9 +358,10 @@ def _plain(value: Any) -> Any:
 
 def _learn(cells: Cells, mixed: bool) -> Column:
     if cells.numbers is not None and not (mixed and _is_binary(cells.numbers)):
-        seen = cells.numbers[np.isfinite(cells.numbers)]
+        seen, finite = cells.numbers, np.isfinite(cells.numbers)
+        seen = seen if finite.all() else seen[finite]
         low, high = (float(seen.min()), float(seen.max())) if len(seen) else (None, None)
-        whole = bool((seen == np.round(seen)).all())
+        whole = bool((seen == np.rint(seen)).all())
         return Column(cells.name, "number", cells.dtype, low=low, high=high, whole=whole)
     categories = cells.categories or _categories(cells)
     kind = "boolean" if len(categories) <= 2 else "category"

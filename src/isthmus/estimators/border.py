@@ -85,10 +85,14 @@ def as_array(estimator: Any, X: Any) -> Array:
 
 
 def learn_columns(X: Any) -> Columns | None:
-    """Return the columns of a table or a data frame, None of anything else."""
-    if isinstance(X, Table):
-        return X.columns
-    return Columns.learn(X) if is_frame(X) else None
+    """Return the columns of a table or a data frame, None of anything else.
+
+    Columns of numbers of which two have one name are learned as an array: no frame could be made.
+    """
+    if not (isinstance(X, Table) or is_frame(X)):
+        return None
+    columns = X.columns if isinstance(X, Table) else Columns.learn(X)
+    return columns if len({*columns.names}) == len(columns.names) else None
 
 
 def _read_columns(estimator: Any, X: Any, columns: Columns, *, reset: bool) -> Array:
