@@ -293,3 +293,13 @@ def test_traversals_without_a_prior_stay_within_the_codes():
     assert (seen[0] >= codes.min(0)).all()
     assert (seen[0] <= codes.max(0)).all()
     np.testing.assert_allclose(seen[0][0, 1:].min(), np.median(codes, axis=0).min(), atol=3)
+
+
+def test_rows_with_gaps_are_drawn_and_gaps_do_not_count():
+    x = np.random.default_rng(0).normal(size=(10, 3))
+    x[0, 0] = x[3, 2] = np.nan
+    r = np.nan_to_num(x) + 0.5 * np.nanstd(x, 0)
+    words = texts(plots.reconstructions(x, r))
+    assert any("root-mean-square error 0.50" in w for w in words)
+    empty = np.where(np.arange(3) == 1, np.nan, x)  # a column of nothing
+    assert not any("nan" in w for w in texts(plots.reconstructions(empty, r)))

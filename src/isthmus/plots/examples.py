@@ -65,7 +65,8 @@ def reconstructions(originals: ArrayLike, reconstructed: ArrayLike) -> Figure:
     """Draw originals above their reconstructions, with the error of each.
 
     Rows of a table (n, features) become a heat map: the originals, the reconstructions and the
-    difference of the first 24, in standard deviations of each column over all originals given.
+    difference of the first 24, in standard deviations of each column over all originals given;
+    missing values (NaN) stay blank.
 
     Parameters
     ----------
@@ -110,10 +111,11 @@ def _note(axes: Axes, column: float, row: float, text: Any, va: str) -> None:
 
 
 def _table(x: Array, r: Array) -> Figure:
-    scale = x.std(0)
-    scale[scale <= 1e-12 * np.abs(x).max(0)] = 1  # a constant column has no unit of its own
-    x, r = (x - x.mean(0)) / scale, (r - x.mean(0)) / scale
-    error = np.sqrt(np.mean((x - r) ** 2))
+    known = np.ma.masked_invalid(x)  # what is missing stays blank
+    mean, scale = known.mean(0).filled(0.0), known.std(0).filled(1.0)
+    scale[scale <= 1e-12 * np.abs(known).max(0).filled(1.0)] = 1  # a constant has no unit
+    x, r = (x - mean) / scale, (r - mean) / scale
+    error = np.sqrt(np.nanmean((x - r) ** 2))
     shown = min(TABLE_ROWS, len(x))
     sheet = figure(1.1 + 3 * (0.35 + 0.07 * shown))
     panels = {"original": x, "reconstruction": r, "difference: original − reconstruction": x - r}
