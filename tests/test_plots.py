@@ -204,7 +204,7 @@ def test_two_columns_are_drawn_as_they_are():
 
 
 def test_more_columns_are_projected_and_say_their_share():
-    codes = RNG.normal(size=(500, 5)) * [3, 1, 0, 0, 0]
+    codes = RNG.normal(size=(500, 5)) * [4, 1, 0, 0, 0]
     names = texts(drawn(plots.latent_map(codes)))
     assert any("principal component 1 (9" in name for name in names)
 
