@@ -69,9 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write_rows(arguments: argparse.Namespace) -> int:
     """Write rows of a table instead of drawing a sheet; return the exit code."""
-    out = Path(arguments.out)
-    if not out.parent.is_dir():
-        raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first.")
+    out = check_out(arguments.out, Path(), kinds=TABLES)
     estimator = io.load(arguments.run)
     if estimator.columns_ is None:
         raise ValueError(f"{out.name} is for a model of a table; name a picture, or --save *.npy.")

@@ -48,11 +48,16 @@ LONGEST = 9  # letters of a label above a cell
 GREY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue (BT.601)
 
 
-def check_out(path: str | Path | None, default: Path, flag: str = "--out") -> Path:
-    """Return where the picture goes; a ValueError, before any work, for no kind of picture."""
+def check_out(
+    path: str | Path | None,
+    default: Path,
+    flag: str = "--out",
+    kinds: tuple[str, ...] = KINDS,
+) -> Path:
+    """Return where the picture goes; a ValueError, before any work, for another kind of file."""
     out = Path(path or default)
-    if out.suffix.lower() not in KINDS:
-        raise ValueError(f"{flag} must end in {', '.join(KINDS)}, got {str(out)!r}.")
+    if out.suffix.lower() not in kinds:
+        raise ValueError(f"{flag} must end in {', '.join(kinds)}, got {str(out)!r}.")
     if not out.parent.is_dir():
         raise ValueError(f"{flag} {out}: there is no folder {out.parent}; make it first.")
     return out

@@ -348,8 +348,9 @@ or (n, channels, time)
         model = self.model_
 
         def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
-            drawn = None if generator is None else draw(model.decode(z, c), generator)
-            return (model.reconstruct(z, c) if drawn is None else drawn,)
+            if generator is None:
+                return (model.reconstruct(z, c),)
+            return (draw(model.decode(z, c), generator),)
 
         (X,) = self._run(decode, Z, c, codes=True)
         return self.scaler_.from_model(X).astype(Z.dtype)

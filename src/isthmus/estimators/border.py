@@ -97,9 +97,8 @@ def learn_columns(X: Any) -> Columns | None:
 
 def _read_columns(estimator: Any, X: Any, columns: Columns, *, reset: bool) -> Array:
     """Return the numbers of a table or frame with these columns, or of an array of them."""
-    if reset and len(X) < 2:
-        name = type(estimator).__name__
-        raise ValueError(f"{name} needs at least 2 rows to learn from, X has {len(X)} sample.")
+    if reset:
+        _check_two(estimator, X)
     if isinstance(X, Table):
         columns.check_names(X.columns.names)
         X = X.X
@@ -114,6 +113,12 @@ def _read_columns(estimator: Any, X: Any, columns: Columns, *, reset: bool) -> A
     return X
 
 
+def _check_two(estimator: Any, X: Any) -> None:
+    if len(X) < 2:
+        name = type(estimator).__name__
+        raise ValueError(f"{name} needs at least 2 rows to learn from, X has {len(X)} sample.")
+
+
 def _check_stack(estimator: Any, X: Array, *, reset: bool) -> None:
     name = type(estimator).__name__
     if X.dtype.kind not in "biuf":
@@ -121,8 +126,7 @@ def _check_stack(estimator: Any, X: Array, *, reset: bool) -> None:
     if X.size == 0:
         raise ValueError(f"X is empty: its shape is {X.shape}.")
     if reset:
-        if len(X) < 2:
-            raise ValueError(f"{name} needs at least 2 rows to learn from, X has 1 sample.")
+        _check_two(estimator, X)
         _check_feature_names(estimator, X, reset=True)
         estimator.n_features_in_ = int(np.prod(X.shape[1:]))
     elif X.shape[1:] != estimator.feature_shape_:

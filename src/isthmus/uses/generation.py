@@ -151,6 +151,8 @@ class LatentSampler(Wrapper):
     ) -> Array:
         """Return new examples: the mean of p(x|z) at codes drawn from the source.
 
+        Rows of a table are drawn from p(x|z) instead, and come as a data frame.
+
         Parameters
         ----------
         n_samples : int

@@ -200,17 +200,19 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"method={self.method!r} of a {type(self.estimator_).__name__} gives one "
                 "completion; draws need a model with a prior and method='sample'."
             )
-        drawn = self._run(X, mask, keep=True)[2]
-        return [self._as_given(X, each, mask) for each in drawn] if is_frame(X) else drawn
+        return self._as_given(X, self._run(X, mask, keep=True)[2], mask)
 
     # ------------------------------------------------------------------ inside
 
     def _as_given(self, X: Any, values: Array, mask: Any) -> Any:
-        """Return values as a frame where X was one."""
+        """Return values as a frame where X was one; of draws, (n_draws, *X.shape), a list."""
         columns = self.estimator_.columns_
         if columns is None or not is_frame(X):
             return values
-        return columns.fill(X, values, gaps_of(columns.to_numbers(X), mask))
+        gaps = gaps_of(columns.to_numbers(X), mask)
+        if values.ndim == gaps.ndim:
+            return columns.fill(X, values, gaps)
+        return [columns.fill(X, each, gaps) for each in values]
 
     def _run(self, X: Any, mask: Any, keep: bool) -> tuple[Array, Array, Array]:
         model = self.estimator_
