@@ -25,7 +25,7 @@ from isthmus.sweeps import stack
 from isthmus.sweeps.adam import StackedAdam, lay_out
 from isthmus.sweeps.candidates import Candidate, make_candidates, together
 from isthmus.sweeps.judging import rungs
-from isthmus.sweeps.recording import Recorded
+from isthmus.training.recording import Recorded
 from isthmus.sweeps.stack import Stack
 
 DIGITS = load_digits()
@@ -135,7 +135,7 @@ def test_without_validation_rows_the_last_weights_are_kept():
 def test_a_recorded_step_does_the_same(monkeypatch):
     recorders = []
 
-    def soon(f):
+    def soon(f, compiled):
         recorders.append(Recorded(f, after=2))
         return recorders[-1]
 

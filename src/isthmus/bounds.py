@@ -20,7 +20,7 @@ from isthmus.penalties import Pass
 __all__ = ["Bound", "Capacity", "Decomposed", "Elbo", "FreeBits", "ImportanceWeighted", "mean_kl"]
 
 Divergence = Callable[[Pass], Tensor]
-Bound = Callable[[Pass, float], Tensor]
+Bound = Callable[[Pass, float | Tensor], Tensor]
 
 
 def mean_kl(step: Pass) -> Tensor:
@@ -40,7 +40,7 @@ class Elbo:
 
     divergence: Divergence = mean_kl
 
-    def __call__(self, step: Pass, beta: float) -> Tensor:
+    def __call__(self, step: Pass, beta: float | Tensor) -> Tensor:
         """Return the loss, a scalar."""
         return step.reconstruction.mean() + beta * self.divergence(step)
 
@@ -61,7 +61,7 @@ class ImportanceWeighted:
 
     doubly: bool = False
 
-    def __call__(self, step: Pass, beta: float) -> Tensor:
+    def __call__(self, step: Pass, beta: float | Tensor) -> Tensor:
         """Return the loss, a scalar."""
         log_weight = self._log_weight(step, beta)  # (samples, n)
         if self.doubly:
@@ -76,7 +76,7 @@ class ImportanceWeighted:
             return (surrogate + (bound - surrogate).detach()).mean()
         return -_log_mean_exp(log_weight).mean()
 
-    def _log_weight(self, step: Pass, beta: float) -> Tensor:
+    def _log_weight(self, step: Pass, beta: float | Tensor) -> Tensor:
         q = step.q.detached() if self.doubly else step.q  # type: ignore[attr-defined]
         batch = step.z.ndim - 1
         rate = per_example(q.log_prob(step.z), batch) - step.model.log_prior(step.z, step.c)

@@ -64,6 +64,7 @@ class Family(nn.Module):
     """
 
     n_outputs = 1
+    draws = True  # whether there is anything random in its distributions
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -116,6 +117,8 @@ class PointMass(Family):
     activation : {"identity", "relu", "sigmoid", "tanh"}
         The function on the code. Penalties and decoder both read what comes out of it.
     """
+
+    draws = False
 
     def __init__(self, shape: tuple[int, ...], activation: str = "identity") -> None:
         super().__init__(shape)

@@ -64,7 +64,7 @@ class Objective:
     4.0
     """
 
-    beta: float | Callable[[int], float] = 1.0
+    beta: float | Tensor | Callable[[int], float] = 1.0
     bound: Bound = field(default_factory=Elbo)
     penalties: tuple[Penalty, ...] = ()
     corruption: Corruption | None = None
@@ -121,7 +121,14 @@ class Objective:
         loss = bound + penalty if self.penalties else bound
         return Terms(loss, reconstruction.detach().mean(), kl.detach().mean(), penalty)
 
-    def weight_of_kl(self, step: int) -> float:
+    def noise(self, model: LatentVariableModel, n: int, generator: Generator) -> Tensor | None:
+        """Return what the posterior of n rows draws, (*samples, n, n_components)."""
+        if not model.posterior.draws:
+            return None
+        shape = (*self._sample_shape, n, *model.posterior.shape)
+        return torch.randn(shape, generator=generator, device=generator.device)
+
+    def weight_of_kl(self, step: int) -> float | Tensor:
         """Return β at a step."""
         return self.beta(step) if callable(self.beta) else self.beta
 

@@ -75,6 +75,7 @@ class SparsePoint(Family):
     tensor([[0., 0., 2.]])
     """
 
+    draws = False
     fired: Tensor
 
     def __init__(self, shape: Shape, activation: str = "relu") -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from isthmus.build import build_objective
@@ -27,26 +27,15 @@ from isthmus.objective import Objective, Shown, Terms
 from isthmus.schedules import SETTLED
 from isthmus.sweeps.adam import StackedAdam, lay_out
 from isthmus.sweeps.candidates import Candidate, Run
-from isthmus.sweeps.recording import Recorded
 from isthmus.training import Rows
 from isthmus.training.devices import flush_denormals
 from isthmus.training.loop import ENOUGH_STEPS, warn_diverged
+from isthmus.training.program import Program, slopes
+from isthmus.training.recording import Recorded
 
 __all__ = ["Stack"]
 
 LEAST_EVALUATION = 512  # rows in one batch of evaluation, as the Trainer has it
-
-
-class _Terms(nn.Module):
-    """The terms of an objective as the forward pass of a module, for `functional_call`."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, objective: Objective, shown: Shown, step: int, noise: Any) -> Terms:
-        """Return the terms of one model on its own batch."""
-        return objective.terms(self.model, shown, step=step, noise=noise)  # type: ignore[arg-type]
 
 
 @dataclass(eq=False)
@@ -96,12 +85,12 @@ class Stack(Run):
         live = [c for c in self.candidates if c.live]
         device = live[0].generator.device
         self.members = [_Member.of(c, self.rows, device) for c in live]
-        models = [_Terms(c.estimator.model_) for c in live]
+        models = [Program(c.estimator.model_) for c in live]
         weights, buffers = stack_module_state(models)
         self.weights = {k: lay_out(w.detach()).requires_grad_() for k, w in weights.items()}
         # Buffers are constants made of the same data and settings: one copy serves all.
         self.buffers = {k: b[0] for k, b in buffers.items()}
-        self.program = _Terms(copy.deepcopy(live[0].estimator.model_)).eval()
+        self.program = Program(copy.deepcopy(live[0].estimator.model_)).eval()
         self.best = {k: w.detach().clone() for k, w in self.weights.items()}
         self.optimizer = StackedAdam(list(self.weights.values()), [c.estimator for c in live])
         self.row = {c: i for i, c in enumerate(live)}
@@ -112,8 +101,7 @@ class Stack(Run):
         first = self.members[0]
         self.settings, self.shared = first.candidate.estimator, first.objective
         self.held = first.held is not None
-        delta = self.settings.posterior_family in ("delta", "sparse")
-        self.code = None if delta else self.settings.n_components_
+        self.code = self.settings.n_components_ if self.settings.model_.posterior.draws else None
         objectives = [m.objective for m in self.members]
         self.hides = self.rows.c is not None and any(o.condition_dropout for o in objectives)
         self.draws = self.hides or bool(self.shared.observe or self.shared.corruption)
@@ -121,9 +109,7 @@ class Stack(Run):
             [[p.weight for p in o.penalties] for o in objectives],  # type: ignore[attr-defined]
             device=self.rows.x.device,
         )
-        # A recording knows one step's number only, by which a capacity grows.
-        steady = self.settings.capacity is None
-        self.slopes = Recorded(self._slopes) if steady else self._slopes
+        self.slopes = Recorded(self._slopes, compiled=self.settings.compile)
         if self.held:
             self.held_out = torch.stack([m.held.x for m in self.members if m.held])
 
@@ -168,20 +154,26 @@ class Stack(Run):
         weights = list(self.weights.values())
         for index in order.split(self.members[0].kept.sizes(self.settings.batch_size), 1):
             shown, noise = self._batch(index, generators)
-            gradients, terms = self.slopes(weights, self._beta(self.step), *shown, noise)
+            gradients, terms = self.slopes(self.step, weights, self._beta(self.step), *shown, noise)
             self.optimizer.step(gradients)
             self.step += 1
             sums += index.shape[1] * terms
         return sums
 
     def _slopes(
-        self, weights: list[Tensor], beta: Tensor, x: Tensor, seen: Tensor, c: Any, noise: Any
+        self,
+        step: int,
+        weights: list[Tensor],
+        beta: Tensor,
+        x: Tensor,
+        seen: Tensor,
+        c: Any,
+        noise: Any,
     ) -> tuple[Sequence[Tensor | None], Tensor]:
         """Return the gradients of each model's loss, and its terms (terms, models)."""
         named = dict(zip(self.weights, weights, strict=True))
-        terms = self._terms(named, beta, Shown(x, seen, c), noise, self.step)
-        gradients = torch.autograd.grad(terms.loss.sum(), weights, allow_unused=True)
-        return gradients, torch.stack([t.detach() for t in terms])
+        terms = self._terms(named, beta, Shown(x, seen, c), noise, step)
+        return slopes(terms, weights)
 
     @torch.no_grad()
     def _evaluate(self) -> Tensor:
@@ -307,7 +299,7 @@ class Stack(Run):
         """Copy the weights to keep into the candidate's own model."""
         candidate.describe(self.held)
         source = self.best if candidate.wants_best(self.held) else self.weights
-        own = dict(_Terms(candidate.estimator.model_).named_parameters())
+        own = dict(Program(candidate.estimator.model_).named_parameters())
         for name, weight in source.items():
             own[name].copy_(weight[self.row[candidate]])
 

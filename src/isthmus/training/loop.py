@@ -6,9 +6,9 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,13 +16,15 @@ from torch import Generator, Tensor, nn
 
 from isthmus.distributions import isolated_rng
 from isthmus.model import LatentVariableModel
-from isthmus.objective import Objective, Terms
+from isthmus.objective import Objective, Shown, Terms
 from isthmus.rows import Training
 from isthmus.schedules import SETTLED
 from isthmus.training.adam import LeanAdamW
 from isthmus.training.batches import Rows
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals
+from isthmus.training.program import repeats, slopes
+from isthmus.training.recording import Recorded
 
 __all__ = ["Outcome", "Trainer", "warn_diverged"]
 
@@ -76,6 +78,11 @@ class Trainer:
         self.generator = generator
         self.optimizer = LeanAdamW(model.parameters(), **_options(settings))
         self.step = 0
+        self.weights = list(model.parameters())
+        self.slopes: Callable[..., Any] = self._slopes
+        self.recorded = Recorded(
+            self._slopes, state=lambda: list(model.buffers()), compiled=settings.compile
+        )
 
     def fit(
         self, rows: Rows, valid: Rows | None = None, callbacks: Sequence[Callback] = ()
@@ -170,10 +177,11 @@ class Trainer:
     def _steps(self, rows: Rows, callbacks: Sequence[Callback]) -> Tensor:
         """Update on every batch; return the sums of the terms over the rows."""
         self.model.train()
+        self.slopes = self.recorded if repeats(self.model, self.objective) else self._slopes
         sums = torch.zeros(len(Terms._fields), device=rows.x.device)
         for x, c in rows.batches(self.settings.batch_size, self.generator):
             # Summed on the device: nothing waits for a number inside an epoch.
-            sums += len(x) * torch.stack(self.update(x, c))
+            sums += len(x) * self.update(x, c)
             for callback in callbacks:
                 callback.on_step(self, len(x))
         self.model.eval()
@@ -184,16 +192,34 @@ class Trainer:
         finite = all(math.isfinite(v) for v in record.values())
         return not finite or not all(p.isfinite().all() for p in self.model.parameters())
 
-    def update(self, x: Tensor, c: Tensor | None = None) -> list[Tensor]:
-        """Take one optimiser step on a batch; return its terms, detached."""
-        terms = self.objective(self.model, x, c, step=self.step, generator=self.generator)
-        self.optimizer.zero_grad()
-        terms.loss.backward()
+    def update(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Take one optimiser step on a batch; return its terms, stacked."""
+        shown = self.objective.show(x, c, self.generator)
+        noise = self.objective.noise(self.model, len(x), self.generator)
+        beta = torch.as_tensor(self.objective.weight_of_kl(self.step), device=x.device)
+        gradients, terms = self.slopes(self.step, self.weights, beta, *shown, noise)
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.grad = gradient
         if self.settings.normalize_gradients:
             _normalize(self.model)
         self.optimizer.update()
         self.step += 1
-        return [t.detach() for t in terms]
+        return terms
+
+    def _slopes(
+        self,
+        step: int,
+        weights: Sequence[Tensor],
+        beta: Tensor,
+        x: Tensor,
+        seen: Tensor,
+        c: Any,
+        noise: Any,
+    ) -> tuple[Sequence[Tensor | None], Tensor]:
+        """Return the gradient of the loss for each weight, and the terms."""
+        objective = replace(self.objective, beta=beta)
+        terms = objective.terms(self.model, Shown(x, seen, c), step=step, noise=noise)
+        return slopes(terms, weights)
 
     def _layers_rng(self) -> AbstractContextManager[None]:
         """Let dropout, which draws from torch's global state, repeat; and put the state back."""

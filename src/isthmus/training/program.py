@@ -1,0 +1,48 @@
+"""One training step as a function of weights and draws: what recording and stacking start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.model import LatentVariableModel
+from isthmus.objective import Objective, Shown, Terms
+
+__all__ = ["Program", "repeats", "slopes"]
+
+OWN = ("isthmus", "torch")  # packages whose modules do the same at every call
+
+
+class Program(nn.Module):
+    """The terms of an objective as the forward pass of a module, for `functional_call`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, objective: Objective, shown: Shown, step: int, noise: Any) -> Terms:
+        """Return the terms of the model on a batch that was shown."""
+        return objective.terms(self.model, shown, step=step, noise=noise)  # type: ignore[arg-type]
+
+
+def slopes(terms: Terms, weights: Sequence[Tensor]) -> tuple[Sequence[Tensor | None], Tensor]:
+    """Return the gradients of the loss (summed, of several models), and the terms stacked."""
+    gradients = torch.autograd.grad(terms.loss.sum(), weights, allow_unused=True)
+    return gradients, torch.stack([t.detach() for t in terms])
+
+
+def repeats(model: LatentVariableModel, objective: Objective) -> bool:
+    """Whether nothing but tensors can make a step differ from the last one.
+
+    Modules and terms of somebody's own may count, draw or print; hooks want to be called.
+    """
+    parts = (objective, objective.bound, *objective.penalties)
+    modules = list(model.modules())
+    hooked = any(
+        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
+        for m in modules
+    ) or any(p._backward_hooks for p in model.parameters())
+    return not hooked and all(type(p).__module__.split(".")[0] in OWN for p in (*parts, *modules))

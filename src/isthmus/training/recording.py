@@ -1,0 +1,175 @@
+"""A step recorded once and played from then on: the same operations without the way to them.
+
+A step of small models spends much of its time in Python and in automatic differentiation, which
+find out the same few hundred operations each time. Recording takes as long as some hundred steps,
+so that a step is recorded only after it was taken that often.
+
+Source of the means: torch.fx: practical program capture and transformation for deep learning in
+Python (Reed, DeVito, He, Ussery, Ansel, 2022).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+__all__ = ["Recorded"]
+
+PAYS_AFTER = 200  # steps of the same shapes
+#: Compiled code is to draw what the code it is made of draws.
+AS_DRAWN: dict[str, Any] = {"fallback_random": True}
+aten = torch.ops.aten
+
+
+class Recorded:
+    """A function of tensors that is recorded, for each set of shapes, once that pays.
+
+    A recording is kept only if it gives, to the last bit, what the function gives on the tensors
+    it was made of. One that reads numbers off its tensors, or asks for the time, is not recorded.
+
+    Parameters
+    ----------
+    f : callable
+        (time, *tensors) to tensors, possibly nested or None. What else it reads must not change.
+    after : int
+        Calls with the same shapes before the recording.
+    state : callable
+        Returns the tensors that a call changes in place: buffers of the modules behind f.
+    compiled : bool
+        Record the first shapes at once and compile the recording: fewer and larger kernels, whose
+        results differ in the last bits. It takes seconds, and needs a C++ compiler.
+
+    Examples
+    --------
+    >>> square = Recorded(lambda time, x: [x * x], after=1)
+    >>> [square(t, torch.tensor(3.0))[0].item() for t in range(3)], len(square.graphs)
+    ([9.0, 9.0, 9.0], 1)
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        after: int = PAYS_AFTER,
+        state: Callable[[], Sequence[Tensor]] = tuple,
+        compiled: bool = False,
+    ) -> None:
+        self.f, self.after, self.state, self.compiled = f, after, state, compiled
+        self.calls: Counter[Any] = Counter()
+        self.graphs: dict[Any, Callable[..., Any] | None] = {}
+
+    def __call__(self, time: int, *tensors: Any) -> Any:
+        """Return f of the time and the tensors (or sequences of them, or None)."""
+        shapes = _shapes(tensors)
+        if shapes not in self.graphs:
+            self.calls[shapes] += 1
+            compiled = self.compiled and not self.graphs  # batches of other sizes are few
+            if compiled or self.calls[shapes] > self.after:
+                self.graphs[shapes] = self._record(time, tensors, compiled)
+        play = self.graphs.get(shapes)
+        return self.f(time, *tensors) if play is None else play(*tensors)
+
+    def _record(
+        self, time: int, tensors: Sequence[Any], compiled: bool
+    ) -> Callable[..., Any] | None:
+        """Return what plays the call; None where nothing plays the same. Nothing has happened."""
+        now = _Point(self.state())
+
+        def outcome(f: Callable[..., Any], *given: Any) -> Any:
+            try:
+                return f(*given), [t.clone() for t in now.tensors]
+            finally:
+                now.restore()
+
+        true = outcome(self.f, time, *tensors)
+        try:
+            graph, _ = outcome(make_fx(partial(self.f, None)), *tensors)
+            play = torch.no_grad()(_shortened(graph))
+            if not _alike(outcome(play, *tensors), true, torch.equal):
+                return None
+        except Exception:  # whatever cannot be recorded is called, as before
+            return None
+        if not compiled:
+            return play
+        try:
+            fast = torch.no_grad()(
+                torch.compile(graph, fullgraph=True, dynamic=False, options=AS_DRAWN)
+            )
+            reason = "" if _alike(outcome(fast, *tensors), true, _close) else "its numbers differ"
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+        if not reason:
+            return fast
+        warnings.warn(
+            f"the training step could not be compiled ({reason}); training goes on without.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return play
+
+
+class _Point:
+    """A moment to come back to: tensors, and torch's global random state."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors, self.values = tensors, [t.clone() for t in tensors]
+        cuda = {t.device for t in tensors if t.is_cuda}
+        self.rng = torch.get_rng_state(), [(d, torch.cuda.get_rng_state(d)) for d in cuda]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for tensor, value in zip(self.tensors, self.values, strict=True):
+            tensor.copy_(value)
+        torch.set_rng_state(self.rng[0])
+        for device, state in self.rng[1]:
+            torch.cuda.set_rng_state(state, device)
+
+
+def _shapes(tensors: Sequence[Any]) -> Any:
+    """Return the shapes of nested tensors."""
+    return tuple(
+        t.shape if isinstance(t, Tensor) else None if t is None else _shapes(t) for t in tensors
+    )
+
+
+def _alike(a: Any, b: Any, same: Callable[[Tensor, Tensor], bool]) -> bool:
+    """Whether two nests of tensors are the same, and lie in memory in one way."""
+    (ours, one), (theirs, other) = pytree.tree_flatten(a), pytree.tree_flatten(b)
+    return one == other and all(
+        x is y is None or (x.stride() == y.stride() and same(x, y))
+        for x, y in zip(ours, theirs, strict=True)
+    )
+
+
+def _close(x: Tensor, y: Tensor) -> bool:
+    """Whether x is y but for the order in which a processor may add."""
+    x, y = x.double(), y.double()
+    return bool((x - y).norm() <= 1e-3 * y.norm() + 1e-12)
+
+
+def _shortened(graph: GraphModule) -> GraphModule:
+    """Leave out what changes nothing: detaching, powers of one, transposing twice."""
+    for node in list(graph.graph.nodes):
+        if (source := _replaced_by(node)) is not None:
+            node.replace_all_uses_with(source)
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return graph
+
+
+def _replaced_by(node: Node) -> Node | None:
+    if node.target is aten.detach.default:
+        return node.args[0]  # type: ignore[return-value]
+    if node.target is aten.pow.Tensor_Scalar and node.args[1] == 1.0:
+        return node.args[0]  # type: ignore[return-value]
+    if node.target is aten.t.default and node.args[0].target is aten.t.default:  # type: ignore
+        return node.args[0].args[0]  # type: ignore[union-attr,return-value]
+    return None
