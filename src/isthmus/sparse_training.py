@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from isthmus.backbones import only_linear
 from isthmus.families import BernoulliFamily
+from isthmus.likelihoods import LOG_RATE_LIMIT, NegativeBinomialFamily, PoissonFamily
 from isthmus.model import LatentVariableModel
 from isthmus.sparse import SparsePoint
 from isthmus.training.batches import Rows
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 ENOUGH = 8192  # rows that stand for all of them
+COUNTS = PoissonFamily, NegativeBinomialFamily
 
 
 class Dictionary(NamedTuple):
@@ -133,7 +135,7 @@ def start_sparse(model: LatentVariableModel, x: Tensor) -> None:
     model : LatentVariableModel
         With ``hidden=()`` and a likelihood of one number a feature.
     x : Tensor (n, *features)
-        Training rows as the model sees them; some thousands suffice.
+        Training rows as the model is given them; some thousands suffice.
 
     Raises
     ------
@@ -155,7 +157,7 @@ def start_sparse(model: LatentVariableModel, x: Tensor) -> None:
     True
     """
     units = Dictionary.of(model)
-    x = x[:: max(1, len(x) // ENOUGH)].flatten(1)
+    x = model.likelihood.embed(x[:: max(1, len(x) // ENOUGH)]).flatten(1)
     center = geometric_median(x)
     units.normalize()
     units.decoder.bias.copy_(as_outputs(model, center))
@@ -167,9 +169,17 @@ def start_sparse(model: LatentVariableModel, x: Tensor) -> None:
 
 
 def as_outputs(model: LatentVariableModel, x: Tensor) -> Tensor:
-    """Return the numbers by which a decoder would say x: logits for Bernoullis, else x."""
-    bernoulli = isinstance(model.likelihood, BernoulliFamily)
-    return torch.logit(x.clamp(0.02, 0.98)) if bernoulli else x
+    """Return the numbers by which a decoder would say x, which is as an encoder sees data.
+
+    Logits for Bernoullis; for counts, seen as log(1 + x), the logarithm of the rate, before it is
+    softly limited; else x.
+    """
+    if isinstance(model.likelihood, BernoulliFamily):
+        return torch.logit(x.clamp(0.02, 0.98))
+    if isinstance(model.likelihood, COUNTS):
+        log_rate = x.expm1().clamp(min=0.02).log().clamp(max=0.99 * LOG_RATE_LIMIT)
+        return log_rate / (1 - log_rate.abs() / LOG_RATE_LIMIT)
+    return x
 
 
 def _best_scale(model: LatentVariableModel, units: Dictionary, x: Tensor) -> Tensor:
@@ -257,6 +267,14 @@ class Revive(Callback):
         if trainer.step % self.every == 0 and trainer.step <= self.last:
             self.revive(trainer)
 
+    def state(self) -> dict[str, Any]:
+        """Return until when units are revived, and how many were."""
+        return {"last": self.last, "revived": self.revived}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.last, self.revived = state["last"], list(state["revived"])
+
     @torch.no_grad()
     def revive(self, trainer: Trainer) -> None:
         """Give every unit that has not fired a new row."""
@@ -283,10 +301,12 @@ class Revive(Callback):
         )
         model, (x, _) = trainer.model, self.rows[some]
         model.eval()
-        error = (model.reconstruct(model.encode(x).mean) - x).flatten(1).square().sum(1)
+        seen = model.likelihood.embed(x).nan_to_num(0.0)  # as the encoder sees what is missing
+        rebuilt = model.likelihood.embed(model.reconstruct(model.encode(x).mean))
+        error = (rebuilt - seen).flatten(1).square().sum(1)
         model.train()
         chosen = error.clamp(min=1e-12).multinomial(n, True, generator=trainer.generator)
-        return nn.functional.normalize(x.flatten(1)[chosen] - _center(model))
+        return nn.functional.normalize(seen.flatten(1)[chosen] - _center(model))
 
 
 def is_dictionary(row: Any, model: LatentVariableModel) -> bool:
@@ -329,9 +349,9 @@ def _sparse(model: LatentVariableModel) -> SparsePoint:
 
 
 def _center(model: LatentVariableModel) -> Tensor:
-    """Return what the model says where no unit is active, (features,)."""
+    """Return what the model says where no unit is active, as an encoder sees it, (features,)."""
     nothing = next(model.parameters()).new_zeros(1, *model.posterior.shape)
-    return model.reconstruct(nothing).flatten().to(nothing.dtype)
+    return model.likelihood.embed(model.reconstruct(nothing)).flatten().to(nothing.dtype)
 
 
 def _forget(trainer: Trainer, units: Tensor) -> None:

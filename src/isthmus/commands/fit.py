@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from isthmus import io
 from isthmus.build import build_objective, code_size
@@ -20,30 +21,35 @@ from isthmus.commands.show import number_text, print_summary
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.estimators import ESTIMATORS, LatentEstimator
+from isthmus.estimators.base import TERMINATED
 from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import check_names, fresh_seed
+from isthmus.estimators.identity import CUSTOM
 from isthmus.fields import check_fields
 from isthmus.metrics.summary import held_out_summary
 from isthmus.report import write_report
-from isthmus.training import pick_device
+from isthmus.training import Callback, Checkpoint, pick_device
+from isthmus.training.checkpoints import find_checkpoints, read_checkpoint, remove_checkpoints
 from isthmus.training.recorder import SampleRecorder
 from isthmus.verbs.fit import fields_given
 
 __all__ = ["claimed", "run", "unused"]
 
 HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a test set
-REPORT = "report.html"
+REPORT, LOCK = "report.html", ".lock"
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, save, summarise, draw; return the exit code."""
+    if arguments.resume:
+        check_can_resume(arguments.out)
     estimator = _estimator(arguments)
     data = load_data(
         arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
     )
     folder = _folder(arguments, data)
     with claimed(folder):
-        return _train(estimator, data, folder, arguments.quiet, _as_said(arguments))
+        return _train(estimator, data, folder, arguments)
 
 
 def _as_said(arguments: argparse.Namespace) -> str:
@@ -54,28 +60,43 @@ def _as_said(arguments: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def _train(estimator: LatentEstimator, data: Dataset, folder: Path, quiet: bool, said: str) -> int:
+def _train(
+    estimator: LatentEstimator, data: Dataset, folder: Path, arguments: argparse.Namespace
+) -> int:
     check_finite(
         data.X, data.feature_names, estimator.missing == "ignore"
     )  # while rows still have their own numbers
     train, X_test, y_test = _hold_out(data, estimator.random_state or 0)
-    if not quiet:
+    if not arguments.quiet:
         _say(_opening(estimator, train, len(X_test)), *data.notes)
+        if arguments.resume:
+            _say(f"going on with epoch {read_checkpoint(folder).facts['epoch']}")
     recorder, code = SampleRecorder(), 0
+    watchers: list[Callback] = [recorder]
+    if arguments.checkpoint_every is not None:
+        watchers.append(Checkpoint(folder, arguments.checkpoint_every))
+    resume_from = folder if arguments.resume else None
     try:
-        estimator.fit(train.rows, train.y, callbacks=[recorder])
-    except KeyboardInterrupt as stop:
+        estimator.fit(train.rows, train.y, callbacks=watchers, resume_from=resume_from)
+    except (KeyboardInterrupt, SystemExit) as stop:
         if not hasattr(estimator, "model_"):
             raise
-        _say(str(stop))
-        code = INTERRUPTED
+        code = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
+        _say(str(stop) if code == INTERRUPTED else "terminated; the best weights so far are kept.")
     # The model first: whatever happens to the numbers and pictures, the work is safe.
     io.save(estimator, folder, data.fingerprint)
+    if not code:
+        remove_checkpoints(folder)
+    elif find_checkpoints(folder):
+        out = shlex.quote(str(folder))
+        _say(f"go on by:  isthmus fit {_as_said(arguments)} --out {out} --resume")
+    if code == TERMINATED:  # who sent the signal does not wait for long
+        return code
     summary = held_out_summary(estimator, train.X, X_test, y_test)
     io.save(estimator, folder, data.fingerprint, summary)
     page = _report(estimator, folder, data, X_test, y_test, recorder, summary)
-    if not quiet:
-        print_summary(estimator, summary, folder, page, said)
+    if not arguments.quiet:
+        print_summary(estimator, summary, folder, page, _as_said(arguments))
     return code
 
 
@@ -108,6 +129,8 @@ def _say(*lines: str) -> None:
 
 def _estimator(arguments: argparse.Namespace) -> LatentEstimator:
     fields: dict[str, Any] = {"progress": "none" if arguments.quiet else "auto"}
+    if arguments.resume:
+        fields = _begun_with(arguments) | fields
     fields |= fields_given(arguments)
     if fields.get("random_state") is None:
         fields["random_state"] = fresh_seed() % 2**31  # recorded, so that the run can be repeated
@@ -119,6 +142,33 @@ def _estimator(arguments: argparse.Namespace) -> LatentEstimator:
     return estimator
 
 
+def check_can_resume(out: str | None) -> None:
+    """Raise a ValueError in one line where there is no run to go on with."""
+    if out is None:
+        raise ValueError("--resume goes on with the run in a folder: say which by --out DIR.")
+    if (Path(out) / io.CONFIG).is_file() and not find_checkpoints(out):
+        raise ValueError(
+            f"the run in {out} is complete: there is nothing to go on with. For a new one name "
+            "another --out, or add --force instead of --resume."
+        )
+
+
+def _begun_with(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the run to go on with began with; its model becomes ours."""
+    about = read_checkpoint(arguments.out).facts["about"]
+    model = next((k for k, cls in ESTIMATORS.items() if cls.__name__ == about["estimator"]), None)
+    if model is None or CUSTOM in about["params"].values():
+        raise ValueError(
+            f"the run in {arguments.out} was made from Python with code of its maker's own; go on "
+            "with it there, by fit(..., resume_from=...)."
+        )
+    if arguments.model not in ("vae", model):
+        raise ValueError(f"the run in {arguments.out} is of a {model}, not of a {arguments.model}.")
+    arguments.model = model
+    params = {k: tuple(v) if isinstance(v, list) else v for k, v in about["params"].items()}
+    return params | {"random_state": about["seed"]}
+
+
 def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
     """Return the folder of the run: one that may be written over, or a new name."""
     if arguments.out is None:
@@ -127,9 +177,13 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file; name a folder.")
     if folder.is_dir() and any(folder.iterdir()):
+        broken_off = bool(find_checkpoints(folder))
+        if arguments.resume:
+            return folder
         if not arguments.force:
-            raise ValueError(f"{folder} is not empty; add --force to replace the run in it.")
-        if not (folder / io.CONFIG).is_file():
+            how = "--resume to go on with the run in it, or " if broken_off else ""
+            raise ValueError(f"{folder} is not empty; add {how}--force to replace the run in it.")
+        if not (folder / io.CONFIG).is_file() and not broken_off:
             raise ValueError(
                 f"{folder} holds something that is no run; --force replaces only runs."
             )
@@ -146,15 +200,20 @@ def unused(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Make the folder before anything is computed; take it away if nothing came of it.
+    """Make the folder before anything is computed, for this process alone.
 
-    A run that is to be replaced stays as it is until the new one is written over it.
+    It is taken away again if nothing came of it. A run that is to be replaced stays as it is
+    until the new one is written over it.
     """
     made = [p for p in (folder, *folder.parents) if not p.exists()]
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another process is writing to {folder}: wait for it, or name another --out."
+        ) from None
     except OSError as error:
         raise ValueError(
             f"cannot write to {folder}: {error.strerror}; name another --out."
@@ -162,6 +221,9 @@ def claimed(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        with contextlib.suppress(OSError):  # the folder may be gone
+            (folder / LOCK).unlink()
+        lock.release()
         for p in made:
             if p.is_dir() and not any(p.iterdir()):
                 p.rmdir()

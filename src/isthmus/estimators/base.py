@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import textwrap
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -37,21 +38,25 @@ from isthmus.estimators.choices import (
     resolve_scaling,
 )
 from isthmus.estimators.context import Context, check_labels
+from isthmus.estimators.identity import about_run, check_same_run, seed_of
 from isthmus.fields import check_fields, describe
 from isthmus.mixed import make_likelihood
 from isthmus.model import LatentVariableModel
 from isthmus.priors import VampPrior
 from isthmus.rows import Parts
 from isthmus.sparse_training import is_dictionary, start_sparse, training_callbacks
-from isthmus.training import Callback, Rows, Trainer, pick_device, to_unit
+from isthmus.training import Callback, Checkpoint, Rows, Trainer, pick_device, to_unit
 from isthmus.training.callbacks import progress_callbacks
+from isthmus.training.checkpoints import in_order, read_checkpoint
 from isthmus.training.devices import enough_threads
 from isthmus.training.loop import warn_diverged
+from isthmus.training.snapshot import put_back
 
 __all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
 
 Array = NDArray[Any]
 DICTIONARY_ROWS = 8192  # by which one begins
+TERMINATED = 143  # what a program says that ended by SIGTERM
 SCORE_SAMPLES = 10  # draws of z behind the ELBO of a row
 
 
@@ -118,8 +123,15 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # ---------------------------------------------------------------- training
 
-    def fit(self, X: Any, y: Any = None, *, callbacks: Sequence[Callback] = ()) -> Self:
-        """Train on X from new weights.
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        resume_from: str | Path | None = None,
+    ) -> Self:
+        """Train on X from new weights, or from a checkpoint.
 
         Parameters
         ----------
@@ -129,7 +141,11 @@ or (n, channels, time)
         y : array-like (n,) or (n, columns), optional
             Labels, for conditional models; others ignore it.
         callbacks : sequence of Callback
-            What may watch training.
+            What may watch training; `isthmus.training.Checkpoint` keeps it safe.
+        resume_from : path-like, optional
+            A folder with checkpoints of a run on the same X, by the same settings (but for
+            `epochs`, `patience`, `progress`): training goes on from there, to the same weights
+            as if it had never been broken off, and writes its checkpoints there.
 
         Returns
         -------
@@ -139,17 +155,29 @@ or (n, channels, time)
         Raises
         ------
         ValueError
-            A setting out of bounds, or data that cannot be learned from.
-        KeyboardInterrupt
-            After Ctrl-C; the best weights so far are kept.
+            A setting out of bounds, data that cannot be learned from, or a checkpoint of another
+            run.
+        FileNotFoundError
+            Where there is no checkpoint to go on from.
+        KeyboardInterrupt, SystemExit
+            After Ctrl-C, or SIGTERM (143); the best weights so far are kept.
         """
         new = copy.copy(self)
-        rows, generator = new._prepare(X, y)
+        snapshot = None if resume_from is None else read_checkpoint(resume_from)
+        rows, generator = new._prepare(X, y, None if snapshot is None else seed_of(snapshot))
+        if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
+            callbacks = [*callbacks, Checkpoint(resume_from)]
+        about: dict[str, Any] = {}
+        if any(isinstance(c, Checkpoint) for c in callbacks):
+            about = about_run(new, rows, generator.initial_seed())
+        if snapshot is not None:
+            check_same_run(snapshot, about, new)
         rows, valid = rows.to(generator.device).split(new.validation_fraction, generator)
         trainer = new._trainer(rows, generator)
-        keepers = training_callbacks(new, new.model_)
-        watchers = [*keepers, *progress_callbacks(new.progress), *callbacks]
-        outcome = trainer.fit(rows, valid, watchers)
+        trainer.about = about
+        watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
+        watchers = in_order([*watchers, *callbacks], resume_from)
+        outcome = trainer.fit(rows, valid, watchers, snapshot and partial(put_back, snapshot))
         new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
         new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
         self.__dict__ = new.__dict__
@@ -158,6 +186,8 @@ or (n, channels, time)
                 f"interrupted in epoch {self.n_iter_ + 1}; the best weights so far (epoch "
                 f"{self.best_epoch_}) are kept."
             )
+        if outcome.stopped == "terminated":
+            raise SystemExit(TERMINATED)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -196,13 +226,13 @@ or (n, channels, time)
         self.__dict__ = new.__dict__
         return self
 
-    def _prepare(self, X: Any, y: Any) -> tuple[Rows, torch.Generator]:
+    def _prepare(self, X: Any, y: Any, seed: int | None = None) -> tuple[Rows, torch.Generator]:
         """Learn all but the weights: shape, likelihood, scaling, labels; make the model."""
         check_fields(self)
         build_objective(self)  # an impossible choice is said before any work
         self.__dict__.pop("_training_state", None)
         self.fitted_params_ = self.get_params(deep=False)
-        generator = self._generator()
+        generator = self._generator(seed=seed)
         X = read(self, X, reset=True, missing=self.missing == "ignore")
         observed = filled(X)
         self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
@@ -261,10 +291,13 @@ or (n, channels, time)
         x = torch.from_numpy(np.require(self.scaler_.to_model(X), requirements=["C", "W"]))
         return Rows(x, None if c is None else torch.from_numpy(c))
 
-    def _generator(self, epochs_before: int = 0) -> torch.Generator:
-        device, seed = pick_device(self.device), self.random_state
-        seed = fresh_seed() if seed is None else int(seed) + epochs_before
-        return torch.Generator(device).manual_seed(seed)
+    def _generator(self, epochs_before: int = 0, seed: int | None = None) -> torch.Generator:
+        """Return the source of randomness of a run, of a known seed where one goes on."""
+        if seed is None and self.random_state is None:
+            seed = fresh_seed()
+        elif seed is None:
+            seed = int(self.random_state) + epochs_before  # type: ignore[arg-type]
+        return torch.Generator(pick_device(self.device)).manual_seed(seed)
 
     def _learn_context(self, y: Any, n: int) -> Context | None:
         if not self.conditional:

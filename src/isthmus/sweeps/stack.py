@@ -109,7 +109,11 @@ class Stack(Run):
             [[p.weight for p in o.penalties] for o in objectives],  # type: ignore[attr-defined]
             device=self.rows.x.device,
         )
-        self.slopes = Recorded(self._slopes, compiled=self.settings.compile)
+        full = self.members[0].kept.sizes(self.settings.batch_size)[0]
+        compiled = self.settings.compile
+        self.slopes = Recorded(
+            self._slopes, compiled=lambda w, beta, x, *others: compiled and x.shape[1] == full
+        )
         if self.held:
             self.held_out = torch.stack([m.held.x for m in self.members if m.held])
 

@@ -2,7 +2,8 @@
 
 from isthmus.training.batches import Rows, to_unit
 from isthmus.training.callbacks import Callback
+from isthmus.training.checkpoints import Checkpoint
 from isthmus.training.devices import pick_device
 from isthmus.training.loop import Outcome, Trainer
 
-__all__ = ["Callback", "Outcome", "Rows", "Trainer", "pick_device", "to_unit"]
+__all__ = ["Callback", "Checkpoint", "Outcome", "Rows", "Trainer", "pick_device", "to_unit"]

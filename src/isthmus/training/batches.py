@@ -81,14 +81,17 @@ class Rows:
         return to_unit(self.x[index]), None if self.c is None else self.c[index]
 
     def batches(
-        self, size: int, generator: Generator | None = None
+        self, size: int, generator: Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield every row once, in batches of the given `sizes`; shuffled given a generator."""
+        """Yield every row once, in batches of the given `sizes`, but for the first `skip`.
+
+        Given a generator they are shuffled.
+        """
         sizes = self.sizes(size)
         if generator is None:
             ends = list(itertools.accumulate(sizes))
-            for end, length in zip(ends, sizes, strict=True):
+            for end, length in list(zip(ends, sizes, strict=True))[skip:]:
                 yield self[end - length : end]
             return
         order = torch.randperm(len(self), device=self.x.device, generator=generator)
-        yield from (self[index] for index in order.split(sizes))
+        yield from (self[index] for index in order.split(sizes)[skip:])

@@ -42,8 +42,18 @@ class Callback:
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """After each epoch, with its record."""
 
+    def on_stop(self, trainer: Trainer) -> None:
+        """After the step in which somebody asked to stop, the last weights in place."""
+
     def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
         """After training, however it ended, the best weights in place."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold for this to go on: tensors, and plain JSON."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`; called after `on_start`."""
 
 
 def progress_callbacks(how: str) -> list[Callback]:
@@ -96,11 +106,12 @@ class ProgressLines(Callback):
         """Note how often to write."""
         self.epochs = trainer.n_epochs(rows)
         self.every = max(1, self.epochs // 20)
-        self.start, self.last = time.perf_counter(), 0
+        self.start, self.last = time.perf_counter(), -1
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Write a line."""
         epoch, now = record["epoch"], time.perf_counter()
+        self.last = epoch - 1 if self.last < 0 else self.last  # a resumed run begins later
         if epoch in (1, self.epochs) or epoch % self.every == 0:
             # By the pace since the last line: the first epoch also warms everything up.
             pace = (now - self.start) / (epoch - self.last)
@@ -133,12 +144,12 @@ class ProgressBar(Callback):
             auto_refresh=False,
         )
         self.task = self.bar.add_task(f"epoch 1/{self.epochs}", total=total, terms="")
-        self.steps, self.drawn = 0, 0.0
+        self.steps, self.drawn = trainer.step, 0.0
         self.bar.start()
 
     def on_step(self, trainer: Trainer, n_rows: int) -> None:
         """Move the bar, now and then."""
-        self.steps += 1
+        self.steps = trainer.step
         if time.perf_counter() - self.drawn > REFRESH_SECONDS:
             self._draw()
 

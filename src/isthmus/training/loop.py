@@ -25,10 +25,12 @@ from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals
 from isthmus.training.program import repeats, slopes
 from isthmus.training.recording import Recorded
+from isthmus.training.stopping import Asked, Stop, asked_to_stop
 
 __all__ = ["Outcome", "Trainer", "warn_diverged"]
 
 ENOUGH_STEPS = 6000  # what `epochs=None` aims at
+BROKEN_OFF = ("diverged", "interrupted", "terminated")
 Record = dict[str, Any]
 
 
@@ -45,12 +47,38 @@ class Outcome:
     best_epoch : int
         The epoch whose weights the model has.
     stopped : str
-        Why training ended: "epochs", "patience", "diverged" or "interrupted".
+        Why training ended: "epochs", "patience", "diverged", "interrupted" (Ctrl-C) or
+        "terminated" (SIGTERM).
     """
 
     history: list[Record] = field(default_factory=list)
     best_epoch: int = 0
     stopped: str = "epochs"
+
+
+@dataclass
+class Position:
+    """How far training has come.
+
+    Parameters
+    ----------
+    epoch : int
+        The one in progress, or the next.
+    batch : int
+        Batches of it that are done.
+    sums : Tensor, optional
+        Of the terms over their rows.
+    began : Tensor, optional
+        The generator's state when the epoch began, from which comes the order of its rows.
+    seconds : float
+        That the epoch had taken when training was broken off.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    sums: Tensor | None = None
+    began: Tensor | None = None
+    seconds: float = 0.0
 
 
 class Trainer:
@@ -76,18 +104,28 @@ class Trainer:
     ) -> None:
         self.model, self.objective, self.settings = model, objective, settings
         self.generator = generator
+        self.outcome, self.best, self.position = Outcome(), Best(model), Position()
+        self.about: dict[str, Any] = {}  # what a checkpoint says of the run
+        self.most_rows: int | None = None  # in a step, once memory was too small for a batch
+        self.started = 0.0
+        self._states: tuple[Tensor, Tensor] | None = None
         self.optimizer = LeanAdamW(model.parameters(), **_options(settings))
         self.step = 0
         self.weights = list(model.parameters())
         self.slopes: Callable[..., Any] = self._slopes
-        self.recorded = Recorded(
-            self._slopes, state=lambda: list(model.buffers()), compiled=settings.compile
-        )
+        self._recorded_of: Objective | None = None
+        self.asked = Asked()
 
     def fit(
-        self, rows: Rows, valid: Rows | None = None, callbacks: Sequence[Callback] = ()
+        self,
+        rows: Rows,
+        valid: Rows | None = None,
+        callbacks: Sequence[Callback] = (),
+        resume: Callable[[Trainer, Sequence[Callback]], None] | None = None,
     ) -> Outcome:
         """Train for the epochs of the settings, or until patience ends; keep the best weights.
+
+        Ctrl-C and SIGTERM end training after the step at hand.
 
         Parameters
         ----------
@@ -96,36 +134,42 @@ class Trainer:
             Held-out rows; without them the loss on `rows` decides which weights are best only
             if training diverges or is interrupted.
         callbacks : sequence of Callback
+        resume : callable, optional
+            Puts the trainer and the callbacks, which have started, where an earlier one was.
 
         Returns
         -------
         Outcome
         """
-        outcome, best = Outcome(), _Best(self.model)
+        self.outcome, self.best, self.position = Outcome(), Best(self.model), Position()
+        outcome = self.outcome
         for callback in callbacks:
             callback.on_start(self, rows)
         try:
-            self._epochs(rows, valid, callbacks, outcome, best)
+            if resume is not None:
+                resume(self, callbacks)
+            with asked_to_stop() as self.asked:
+                self._epochs(rows, valid, callbacks)
         except KeyboardInterrupt:
             outcome.stopped = "interrupted"
+        except Stop as stop:
+            outcome.stopped = stop.why
         finally:
-            if valid is not None or outcome.stopped in ("diverged", "interrupted"):
-                best.restore()
-                outcome.best_epoch = best.epoch
+            if valid is not None or outcome.stopped in BROKEN_OFF:
+                self.best.restore()
+                outcome.best_epoch = self.best.epoch
             self.model.eval()
             for callback in callbacks:
                 callback.on_end(self, outcome)
         return outcome
 
-    def _epochs(
-        self,
-        rows: Rows,
-        valid: Rows | None,
-        callbacks: Sequence[Callback],
-        outcome: Outcome,
-        best: _Best,
-    ) -> None:
-        for epoch in range(1, self.n_epochs(rows) + 1):
+    def _epochs(self, rows: Rows, valid: Rows | None, callbacks: Sequence[Callback]) -> None:
+        outcome, best = self.outcome, self.best
+        while self.position.epoch <= self.n_epochs(rows):
+            epoch = self.position.epoch
+            if valid is not None and best.waited(epoch - 1, self.settings.patience):
+                outcome.stopped = "patience"
+                return
             record = self.epoch(rows, valid, callbacks, epoch)
             if self.diverged(record):
                 outcome.stopped = "diverged"
@@ -136,9 +180,6 @@ class Trainer:
             best.offer(record["valid_loss" if valid else "loss"], epoch)
             for callback in callbacks:
                 callback.on_epoch(self, record)
-            if valid is not None and best.waited(epoch, self.settings.patience):
-                outcome.stopped = "patience"
-                return
 
     def n_epochs(self, rows: Rows) -> int:
         """Return how many epochs there will be, at most."""
@@ -154,14 +195,17 @@ class Trainer:
         number: int = 1,
     ) -> Record:
         """Pass once over the rows; return the epoch's record."""
-        start = time.perf_counter()
+        if not self.position.batch:
+            self.position = Position(number, began=self.generator.get_state())
+        self.started = time.perf_counter() - self.position.seconds
         with flush_denormals(), enough_threads(self.model, self.settings.batch_size):
             with self._layers_rng():
                 sums = self._steps(rows, callbacks)
             record: Record = {"epoch": number, **_means(sums, len(rows))}
-            seconds = time.perf_counter() - start
+            seconds = time.perf_counter() - self.started
             if valid is not None:
                 record |= {f"valid_{k}": v for k, v in self.evaluate(valid).items()}
+        self.position = Position(number + 1)
         return record | {"seconds": seconds, "examples_per_second": len(rows) / seconds}
 
     def one_epoch(self, rows: Rows, callbacks: Sequence[Callback], number: int) -> Record:
@@ -175,17 +219,85 @@ class Trainer:
                 callback.on_end(self, Outcome())
 
     def _steps(self, rows: Rows, callbacks: Sequence[Callback]) -> Tensor:
-        """Update on every batch; return the sums of the terms over the rows."""
+        """Update on every batch that is left; return the sums of the terms over the rows."""
         self.model.train()
-        self.slopes = self.recorded if repeats(self.model, self.objective) else self._slopes
-        sums = torch.zeros(len(Terms._fields), device=rows.x.device)
-        for x, c in rows.batches(self.settings.batch_size, self.generator):
+        self._choose_step(rows)
+        at, size = self.position, self.settings.batch_size
+        if at.sums is None:
+            at.sums = torch.zeros(len(Terms._fields), device=rows.x.device)
+        for x, c in rows.batches(size, self.generator, skip=at.batch):
+            self._continue_draws()
             # Summed on the device: nothing waits for a number inside an epoch.
-            sums += len(x) * self.update(x, c)
+            at.sums += self._update_all(x, c)
+            at.batch += 1
             for callback in callbacks:
                 callback.on_step(self, len(x))
+            if self.asked.why is not None:
+                for callback in callbacks:
+                    callback.on_stop(self)
+                raise Stop(self.asked.why)
+        self._continue_draws()
         self.model.eval()
-        return sums
+        return at.sums
+
+    def _choose_step(self, rows: Rows) -> None:
+        """Play recordings where they say all that a step does; forget those of old times."""
+        if self._recorded_of is not self.objective:
+            full = rows.sizes(self.settings.batch_size)[0] if self.settings.compile else 0
+            self.recorded = Recorded(
+                self._slopes,
+                state=lambda: list(self.model.buffers()),
+                compiled=lambda weights, beta, x, *others: len(x) == full,
+            )
+            self._recorded_of = self.objective
+        self.slopes = self.recorded if repeats(self.model, self.objective) else self._slopes
+
+    def continue_from(self, generator: Tensor, layers: Tensor) -> None:
+        """Draw on from these states of the generator, and of torch's own where layers draw."""
+        self._states = generator, layers
+        if (
+            self.position.began is not None
+        ):  # the order of the rows comes first, from where the epoch began
+            self.generator.set_state(self.position.began)
+        else:
+            self._continue_draws()
+
+    def _continue_draws(self) -> None:
+        if self._states is not None:
+            generator, layers = self._states
+            self.generator.set_state(generator)
+            if self.position.began is not None and self.layers_draw:
+                torch.set_rng_state(layers)
+            self._states = None
+
+    def _update_all(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Update on a batch, in two steps where memory is too small for one; return sums."""
+        if self.most_rows is not None and len(x) > self.most_rows:
+            half = self.most_rows
+            first = self._update_all(x[:half], None if c is None else c[:half])
+            return first + self._update_all(x[half:], None if c is None else c[half:])
+        try:
+            return len(x) * self.update(x, c)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            self._halve(len(x))
+        return self._update_all(x, c)
+
+    def _halve(self, n: int) -> None:
+        """Let no step have more than half of n rows; once."""
+        if self.most_rows is not None or n < 2:
+            raise MemoryError(
+                f"memory is too small for a step on {n} rows: set a smaller batch_size than "
+                f"{self.settings.batch_size}, or a smaller model."
+            )
+        self.most_rows = (n + 1) // 2
+        warnings.warn(
+            f"memory is too small for a batch of {n} rows: from here on each is taken in two "
+            f"steps; batch_size={self.most_rows} would say so.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     def diverged(self, record: Record) -> bool:
         """Whether an epoch ended with a loss or weights that are not finite."""
@@ -221,10 +333,14 @@ class Trainer:
         terms = objective.terms(self.model, Shown(x, seen, c), step=step, noise=noise)
         return slopes(terms, weights)
 
+    @property
+    def layers_draw(self) -> bool:
+        """Whether layers draw for themselves, which they can from torch's global state alone."""
+        return any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.model.modules())
+
     def _layers_rng(self) -> AbstractContextManager[None]:
-        """Let dropout, which draws from torch's global state, repeat; and put the state back."""
-        drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.model.modules())
-        return isolated_rng(self.generator) if drops else nullcontext()
+        """Let dropout repeat; and put torch's global state back."""
+        return isolated_rng(self.generator) if self.layers_draw else nullcontext()
 
     def state(self) -> dict[str, Any]:
         """Return what training needs beside the weights to go on."""
@@ -256,7 +372,7 @@ class Trainer:
         return _means(sums, len(rows))
 
 
-class _Best:
+class Best:
     """The best weights so far."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -289,6 +405,10 @@ def _normalize(model: nn.Module) -> None:
     norms = torch._foreach_norm(gradients)
     torch._foreach_add_(norms, 1e-8)
     torch._foreach_div_(gradients, norms)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _means(sums: Tensor, n: int) -> dict[str, float]:

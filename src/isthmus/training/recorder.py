@@ -45,6 +45,15 @@ class SampleRecorder(Callback):
         self.taken = [(e, x) for e, x in self.taken if e < outcome.best_epoch]
         self._take(trainer, outcome.best_epoch)
 
+    def state(self) -> dict[str, Any]:
+        """Return what was taken."""
+        samples = {str(epoch): torch.from_numpy(x) for epoch, x in self.taken}
+        return {**samples, "epochs": [epoch for epoch, _ in self.taken]}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what was taken."""
+        self.taken = [(epoch, state[str(epoch)].numpy()) for epoch in state["epochs"]]
+
     @torch.no_grad()
     def _take(self, trainer: Trainer, epoch: int) -> None:
         model = trainer.model

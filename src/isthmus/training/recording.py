@@ -41,12 +41,13 @@ class Recorded:
     f : callable
         (time, *tensors) to tensors, possibly nested or None. What else it reads must not change.
     after : int
-        Calls with the same shapes before the recording.
+        Calls with the same shapes before the recording; by default 200.
     state : callable
         Returns the tensors that a call changes in place: buffers of the modules behind f.
-    compiled : bool
-        Record the first shapes at once and compile the recording: fewer and larger kernels, whose
-        results differ in the last bits. It takes seconds, and needs a C++ compiler.
+    compiled : callable, optional
+        Says of tensors whether a call with such shapes is to be recorded at once and compiled:
+        fewer and larger kernels, whose results differ in the last bits. It takes seconds, and
+        needs a C++ compiler.
 
     Examples
     --------
@@ -58,11 +59,12 @@ class Recorded:
     def __init__(
         self,
         f: Callable[..., Any],
-        after: int = PAYS_AFTER,
+        after: int | None = None,
         state: Callable[[], Sequence[Tensor]] = tuple,
-        compiled: bool = False,
+        compiled: Callable[..., bool] | None = None,
     ) -> None:
-        self.f, self.after, self.state, self.compiled = f, after, state, compiled
+        self.f, self.state, self.compiled = f, state, compiled
+        self.after = PAYS_AFTER if after is None else after
         self.calls: Counter[Any] = Counter()
         self.graphs: dict[Any, Callable[..., Any] | None] = {}
 
@@ -71,7 +73,7 @@ class Recorded:
         shapes = _shapes(tensors)
         if shapes not in self.graphs:
             self.calls[shapes] += 1
-            compiled = self.compiled and not self.graphs  # batches of other sizes are few
+            compiled = self.compiled is not None and self.compiled(*tensors)
             if compiled or self.calls[shapes] > self.after:
                 self.graphs[shapes] = self._record(time, tensors, compiled)
         play = self.graphs.get(shapes)

@@ -42,11 +42,33 @@ def add(commands: Any) -> None:
     add_data_options(fit)
     fit.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-MODEL)")
     fit.add_argument("--force", action="store_true", help="replace an existing run in --out")
+    fit.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, which was broken off, by the settings it began with",
+    )
+    fit.add_argument(
+        "--checkpoint-every",
+        type=seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="time between two checkpoints, from which --resume goes on; 'none' for no "
+        "checkpoints (default: 30)",
+    )
     fit.add_argument("--quiet", action="store_true", help="print nothing but errors")
     for title, names in field_groups().items():
         group = fit.add_argument_group(title)
         for p in names:
             add_field(group, p)
+
+
+def seconds(text: str) -> float | None:
+    """Return a time in seconds, or None; the parser's error for another."""
+    if text.lower() == "none":
+        return None
+    if not (value := float(text)) >= 0:
+        raise argparse.ArgumentTypeError(f"expected seconds of 0 or more, or 'none', got {text!r}")
+    return value
 
 
 def field_groups() -> dict[str, list[Param]]:

@@ -1,0 +1,111 @@
+"""What makes a run the same run: settings, seed, data, versions."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus import __version__
+from isthmus.training import Rows
+from isthmus.training.snapshot import Snapshot
+
+__all__ = ["CUSTOM", "about_run", "check_same_run", "plain_params", "seed_of"]
+
+CUSTOM = {"custom": True}  # stands for a function of the user's own, which is code and not written
+ENOUGH_BYTES = 2**28  # by which data are known; of more, evenly spaced rows
+#: Settings that may differ in a run that goes on: they change when it ends, not what it does.
+FREE = ("epochs", "patience", "progress", "random_state")
+
+
+def about_run(estimator: Any, rows: Rows, seed: int) -> dict[str, Any]:
+    """Return what a checkpoint says of the run, plain JSON.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+    rows : Rows
+        As training sees them, those held out among them.
+    seed : int
+    """
+    return {
+        "estimator": type(estimator).__name__,
+        "params": plain_params(estimator.fitted_params_),
+        "seed": seed,
+        "rows": _print_of(rows),
+        "versions": {"isthmus": __version__, "torch": torch.__version__},
+    }
+
+
+def plain_params(params: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON has them."""
+    plain = {k: CUSTOM if callable(v) else v for k, v in params.items()}
+    return {k: list(v) if isinstance(v, tuple) else _number(v) for k, v in plain.items()}
+
+
+def seed_of(snapshot: Snapshot) -> int:
+    """Return the seed of the run."""
+    return int(snapshot.facts["about"]["seed"])
+
+
+def check_same_run(snapshot: Snapshot, now: dict[str, Any], estimator: Any) -> None:
+    """Raise a ValueError where a checkpoint is of another run; warn where versions differ."""
+    then = snapshot.facts["about"]
+    if then["estimator"] != now["estimator"]:
+        raise ValueError(
+            f"the checkpoint is of a {then['estimator']}, not of a {now['estimator']}: fit that, "
+            "or begin a new run."
+        )
+    old, new = then["params"], now["params"]
+    other = [k for k in new if k not in FREE and old.get(k) != new[k]]
+    if estimator.random_state is not None and int(estimator.random_state) != then["seed"]:
+        other.append("random_state")
+    if other:
+        words = "; ".join(f"{k} was {_said(old, then, k)}, is {new[k]!r}" for k in other)
+        raise ValueError(
+            f"the checkpoint is of a run by other settings ({words}): give the same, or begin a "
+            "new run."
+        )
+    if then["rows"] != now["rows"]:
+        raise ValueError(
+            "the checkpoint is of a run on other data: X or y differ from those it began with. "
+            "Give the same, or begin a new run."
+        )
+    if then["versions"] != now["versions"]:
+        was, is_ = (", ".join(f"{k} {v}" for k, v in d["versions"].items()) for d in (then, now))
+        warnings.warn(
+            f"the run began with {was} and goes on with {is_}: its numbers may differ in the last "
+            "bits from those of a run without a break.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _said(params: dict[str, Any], about: dict[str, Any], name: str) -> str:
+    return repr(about["seed"] if name == "random_state" else params.get(name))
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _print_of(rows: Rows) -> dict[str, Any]:
+    """Return what tells data from others: shape, type and a hash."""
+    digest = hashlib.sha256()
+    for tensor in (rows.x, rows.c):
+        if tensor is not None:
+            digest.update(_some(tensor).cpu().contiguous().numpy().tobytes())
+    return {
+        "shape": list(rows.x.shape),
+        "dtype": str(rows.x.dtype).removeprefix("torch."),
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _some(tensor: Tensor) -> Tensor:
+    every = -(-tensor.numel() * tensor.element_size() // ENOUGH_BYTES)
+    return tensor[:: max(1, every)]

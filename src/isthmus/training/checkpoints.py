@@ -1,0 +1,188 @@
+"""Checkpoints: what is on the disk when the power fails, and the way back from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from isthmus.files import parse_json, read_bytes, read_tensors
+from isthmus.training.batches import Rows
+from isthmus.training.callbacks import Callback
+from isthmus.training.loop import Trainer
+from isthmus.training.snapshot import Snapshot, take
+from isthmus.writing import write
+
+__all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]
+
+NAMES = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
+SUM = 32  # bytes of SHA-256 behind the tensors
+SHARE = 50  # a checkpoint is written at most after so many times what one takes: below 2%
+FORMAT = 1
+
+
+class Checkpoint(Callback):
+    """Write a checkpoint every so many seconds, at the end of epochs, and when asked to stop.
+
+    Two files take turns, so that the last whole one stays while the next is written; each carries
+    a checksum. Where writing takes long, checkpoints are so much rarer that they cost below 2% of
+    the run. One that cannot be written is said, and training goes on.
+
+    Parameters
+    ----------
+    folder : path-like
+        Of the run; made where it is not there.
+    every : float
+        Seconds between two checkpoints within an epoch.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklearn.datasets import load_digits
+    >>> import isthmus
+    >>> X = load_digits().images / 16
+    >>> settings = {"n_components": 2, "epochs": 3, "random_state": 0}
+    >>> whole = isthmus.VAE(**settings).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first = isthmus.VAE(**settings | {"epochs": 1}).fit(X, callbacks=[Checkpoint(folder)])
+    ...     again = isthmus.VAE(**settings).fit(X, resume_from=folder)
+    >>> bool((again.transform(X) == whole.transform(X)).all())
+    True
+    """
+
+    def __init__(self, folder: Any, every: float = 30.0) -> None:
+        if every < 0:
+            raise ValueError(f"every must be at least 0 seconds, got {every!r}.")
+        self.folder, self.every = Path(folder), every
+        self.callbacks: Sequence[Callback] = ()  # whose states belong to a checkpoint
+        self.goes_on = False  # whether those in the folder are of the same run
+        self.cost = 0.0
+
+    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+        """Find the folder; begin to count."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.last = time.perf_counter()
+        self.turn = _oldest(self.folder) if self.goes_on else 0
+
+    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+        """Write, now and then."""
+        if time.perf_counter() - self.last >= max(self.every, SHARE * self.cost):
+            self.write(trainer)
+
+    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Write, unless that would cost too much."""
+        if time.perf_counter() - self.last >= SHARE * self.cost:
+            self.write(trainer)
+
+    def on_stop(self, trainer: Trainer) -> None:
+        """Write: nothing of what was done is to be lost."""
+        self.write(trainer)
+
+    def write(self, trainer: Trainer) -> None:
+        """Write a checkpoint now."""
+        start = time.perf_counter()
+        snapshot = take(trainer, self.callbacks)
+        if not all(t.isfinite().all() for t in snapshot.tensors.values() if t.is_floating_point()):
+            return  # it diverged, as the end of the epoch will tell; the last good one stays
+        try:
+            write(self.folder / NAMES[self.turn], _to_bytes(snapshot))
+            self.turn = 1 - self.turn
+            if not self.goes_on:  # those of a run before, which this one replaces
+                (self.folder / NAMES[self.turn]).unlink(missing_ok=True)
+            self.goes_on = True
+        except OSError as error:
+            warnings.warn(
+                f"could not write a checkpoint to {self.folder} ({error.strerror or error}); "
+                "training goes on, and the last one stays.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self.last = time.perf_counter()
+        self.cost = self.last - start
+
+
+def in_order(callbacks: Sequence[Callback], resume_from: Any = None) -> list[Callback]:
+    """Return callbacks, checkpoints last and told of the others, whose work they are to hold."""
+    others = [c for c in callbacks if not isinstance(c, Checkpoint)]
+    last = [c for c in callbacks if isinstance(c, Checkpoint)]
+    for checkpoint in last:
+        checkpoint.callbacks = others
+        checkpoint.goes_on = resume_from is not None and checkpoint.folder == Path(resume_from)
+    return others + last
+
+
+def read_checkpoint(folder: Any) -> Snapshot:
+    """Return the newest whole checkpoint of a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is none.
+    ValueError
+        Where none is whole, or a newer isthmus wrote it.
+    """
+    found, errors = [], []
+    for path in find_checkpoints(folder):
+        try:
+            found.append(_from_bytes(read_bytes(path), path))
+        except ValueError as error:
+            errors.append(error)
+    if found:
+        return max(found, key=lambda s: s.facts["step"])
+    if errors:
+        raise errors[0]
+    raise FileNotFoundError(
+        f"there is no checkpoint in {folder}: expected {NAMES[0]} or {NAMES[1]}, which a run "
+        "leaves that was broken off."
+    )
+
+
+def find_checkpoints(folder: Any) -> list[Path]:
+    """Return the files of checkpoints in a folder."""
+    return [path for path in (Path(folder) / name for name in NAMES) if path.is_file()]
+
+
+def remove_checkpoints(folder: Any) -> None:
+    """Remove the checkpoints of a run that is saved."""
+    for path in find_checkpoints(folder):
+        path.unlink(missing_ok=True)
+
+
+def _oldest(folder: Path) -> int:
+    """Return the number of the file to write over: one that is missing, damaged or older."""
+    steps = []
+    for name in NAMES:
+        try:
+            path = folder / name
+            steps.append(_from_bytes(read_bytes(path), path).facts["step"])
+        except (OSError, ValueError):
+            steps.append(-1)
+    return steps.index(min(steps))
+
+
+def _to_bytes(snapshot: Snapshot) -> bytes:
+    tensors = {name: t.detach().cpu().contiguous() for name, t in snapshot.tensors.items()}
+    facts = json.dumps({"format": FORMAT, **snapshot.facts})
+    content = save_tensors(tensors, {"facts": facts})
+    return content + hashlib.sha256(content).digest()
+
+
+def _from_bytes(content: bytes, path: Path) -> Snapshot:
+    content, digest = content[:-SUM], content[-SUM:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError(f"{path} is damaged: its bytes are not those that were written.")
+    length = int.from_bytes(content[:8], "little")
+    tensors: dict[str, Tensor] = read_tensors(content, path, load_tensors)
+    header = parse_json(content[8 : 8 + length], path)
+    facts = parse_json(header["__metadata__"]["facts"].encode(), path)
+    if facts["format"] > FORMAT:
+        raise ValueError(f"{path} was written by a newer isthmus: update isthmus.")
+    return Snapshot(tensors, facts)

@@ -1,0 +1,127 @@
+"""All that training needs to go on as if it had never been broken off: taken and put back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from isthmus.training.callbacks import Callback
+from isthmus.training.loop import Position, Trainer
+
+__all__ = ["Snapshot", "put_back", "take"]
+
+
+class Snapshot(NamedTuple):
+    """A moment of training.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor
+        Weights and buffers (``model.``), the best so far (``best.``), moments (``optimizer.``),
+        random states (``random.``), sums of the epoch, and what callbacks keep (``callback.``).
+    facts : dict
+        Plain JSON: where in which epoch, history, and what `Trainer.about` holds.
+    """
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def take(trainer: Trainer, callbacks: Sequence[Callback] = ()) -> Snapshot:
+    """Return where a trainer and the callbacks are, between two steps; copies of nothing."""
+    at, best = trainer.position, trainer.best
+    tensors = {f"model.{name}": t for name, t in _own(trainer).items()}
+    tensors |= {f"best.{name}": t for name, t in best.state.items()}
+    for number, parameter in enumerate(trainer.weights):
+        for name, value in trainer.optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{number}.{name}"] = value
+    tensors["random.generator"] = trainer.generator.get_state()
+    tensors["random.layers"] = torch.get_rng_state()
+    if at.batch:
+        tensors |= {"sums": at.sums, "random.began": at.began}  # type: ignore[dict-item]
+    said: dict[str, Any] = {}
+    for callback in callbacks:
+        state, name = callback.state(), type(callback).__name__
+        own = {k: v for k, v in state.items() if isinstance(v, Tensor)}
+        tensors |= {f"callback.{name}.{k}": v for k, v in own.items()}
+        said[name] = {k: v for k, v in state.items() if k not in own}
+    return Snapshot(
+        tensors,
+        {
+            "epoch": at.epoch,
+            "batch": at.batch,
+            "seconds": time.perf_counter() - trainer.started if at.batch else 0.0,
+            "step": trainer.step,
+            "most_rows": trainer.most_rows,
+            "best_epoch": best.epoch,
+            "best_loss": best.loss if math.isfinite(best.loss) else None,
+            "history": trainer.outcome.history,
+            "callbacks": said,
+            "about": trainer.about,
+        },
+    )
+
+
+@torch.no_grad()
+def put_back(snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback] = ()) -> None:
+    """Put a trainer and callbacks that have just started where others were.
+
+    Raises
+    ------
+    ValueError
+        Where the snapshot is of another model.
+    """
+    tensors, facts = snapshot
+    _fill(_own(trainer), _below(tensors, "model"))
+    _fill(trainer.best.state, _below(tensors, "best"))
+    trainer.best.epoch = facts["best_epoch"]
+    trainer.best.loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
+    _put_moments(trainer, _below(tensors, "optimizer"))
+    trainer.step, trainer.most_rows = facts["step"], facts["most_rows"]
+    trainer.outcome.history[:] = facts["history"]
+    trainer.outcome.best_epoch = len(facts["history"])
+    trainer.position = Position(
+        facts["epoch"],
+        facts["batch"],
+        tensors["sums"].to(trainer.weights[0].device) if facts["batch"] else None,
+        tensors.get("random.began"),
+        facts["seconds"],
+    )
+    for callback in callbacks:
+        name = type(callback).__name__
+        if name in facts["callbacks"]:
+            callback.load_state(_below(tensors, f"callback.{name}") | facts["callbacks"][name])
+    trainer.continue_from(tensors["random.generator"], tensors["random.layers"])
+
+
+def _own(trainer: Trainer) -> dict[str, Tensor]:
+    model = trainer.model
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    start = name + "."
+    return {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
+
+
+def _fill(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    shapes = {name: tuple(t.shape) for name, t in own.items()}
+    if shapes != {name: tuple(t.shape) for name, t in given.items()}:
+        raise ValueError("the checkpoint is of a model of other parts than this one.")
+    for name, tensor in own.items():
+        tensor.copy_(given[name])
+
+
+def _put_moments(trainer: Trainer, given: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in given.items():
+        number, _, kind = name.partition(".")
+        state.setdefault(int(number), {})[kind] = tensor
+    groups = trainer.optimizer.state_dict()["param_groups"]
+    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})

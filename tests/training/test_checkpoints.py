@@ -1,0 +1,379 @@
+import contextlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import isthmus
+from isthmus.cli import main
+from isthmus.estimators import ESTIMATORS
+from isthmus.estimators.identity import FREE
+from isthmus.training import Callback, Checkpoint, checkpoints, recording
+from isthmus.training.checkpoints import NAMES, find_checkpoints, read_checkpoint
+
+DIGITS = load_digits()
+X, y = DIGITS.images[:200] / 16, DIGITS.target[:200]
+SMALL = {"n_components": 3, "hidden": (8,), "batch_size": 32, "epochs": 4, "random_state": 0}
+KINDS = [
+    ("vae", {}),
+    ("vae", {"dropout": 0.3, "normalize_gradients": True, "validation_fraction": 0.0}),
+    ("vae", {"prior": "vamp", "prior_modes": 4, "beta_schedule": "linear", "patience": 2}),
+    ("vae", {"backbone": "conv"}),
+    ("vae", {"bound": "iwae", "n_samples": 4, "weight_decay": 0.1}),
+    ("beta-vae", {"capacity": 3.0}),
+    ("conditional-vae", {}),
+    ("autoencoder", {}),
+    ("denoising", {"binarize": True}),
+    ("sparse", {"hidden": (), "n_components": 40, "revive_every": 5}),
+    ("sparse", {"activation": "batchtopk"}),
+    ("sparse", {"activation": "jumprelu", "hidden": ()}),
+    ("contractive", {}),
+]
+ids = [f"{name}-{'-'.join(settings)}" for name, settings in KINDS]
+
+
+def make(kind, **more):
+    name, settings = kind
+    return ESTIMATORS[name](**SMALL | settings | more)
+
+
+class StopAt(Callback):
+    """Ask training to stop after so many steps."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step(self, trainer, n_rows):
+        if trainer.step == self.step:
+            trainer.asked.why = "interrupted"
+
+
+def fit_until(step, kind, folder, **options):
+    with contextlib.suppress(KeyboardInterrupt):
+        make(kind).fit(X, y, callbacks=[StopAt(step), Checkpoint(folder)], **options)
+
+
+def weights(model):
+    return {k: v.clone() for k, v in model.model_.state_dict().items()}
+
+
+def assert_same(a, b):
+    ours, theirs = weights(a), weights(b)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(t, theirs[k]) for k, t in ours.items())
+    untimed = [
+        [{k: v for k, v in r.items() if "second" not in k} for r in m.history_] for m in (a, b)
+    ]
+    assert untimed[0] == untimed[1]
+    assert (a.best_epoch_, a.n_iter_, a.stopped_) == (b.best_epoch_, b.n_iter_, b.stopped_)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=ids)
+def test_a_resumed_run_ends_with_the_same_bits(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "PAYS_AFTER", 3)
+    whole = make(kind).fit(X, y)
+    fit_until(1, kind, tmp_path)  # in the first epoch
+    fit_until(9, kind, tmp_path, resume_from=tmp_path)
+    facts = read_checkpoint(tmp_path).facts
+    assert (facts["epoch"], facts["step"]) == (2, 9)
+    torch.manual_seed(5)  # whatever happened between
+    before = torch.get_rng_state()
+    assert_same(make(kind).fit(X, y, resume_from=tmp_path), whole)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("step", [6, 12])
+def test_at_the_end_of_an_epoch_too(step, tmp_path):
+    whole = make(KINDS[1]).fit(X, y)
+    assert len(X) // 32 == 6
+    fit_until(step, KINDS[1], tmp_path)
+    assert_same(make(KINDS[1]).fit(X, y, resume_from=tmp_path), whole)
+
+
+def test_a_finished_run_is_there_at_once_and_can_be_trained_longer(tmp_path):
+    first = make(KINDS[0]).fit(X, callbacks=[Checkpoint(tmp_path)])
+    assert_same(make(KINDS[0]).fit(X, resume_from=tmp_path), first)
+    longer = make(KINDS[0], epochs=7).fit(X, resume_from=tmp_path)
+    assert_same(longer, make(KINDS[0], epochs=7).fit(X))
+
+
+def test_patience_holds_across_a_break(tmp_path):
+    settings = {"epochs": 60, "patience": 2, "learning_rate": 0.03}
+    whole = make(KINDS[7], **settings).fit(X)
+    assert whole.stopped_ == "patience"
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.cost = 0.0
+    make(KINDS[7], **settings).fit(X, callbacks=[checkpoint])
+    assert_same(make(KINDS[7], **settings).fit(X, resume_from=tmp_path), whole)
+
+
+def test_without_a_seed_the_run_goes_on_with_its_own(tmp_path):
+    estimator = make(KINDS[0], random_state=None)
+    with contextlib.suppress(KeyboardInterrupt):
+        estimator.fit(X, callbacks=[StopAt(8), Checkpoint(tmp_path)])
+    seed = read_checkpoint(tmp_path).facts["about"]["seed"]
+    resumed = make(KINDS[0], random_state=None).fit(X, resume_from=tmp_path)
+    assert_same(resumed, make(KINDS[0], random_state=seed).fit(X))
+
+
+# ------------------------------------------------------------------- killed
+
+
+def in_child(kind, folder, resume):
+    """Train in a forked process that checkpoints at every step; return its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        real = os.fsync
+        checkpoints.SHARE = 0
+        os.fsync = lambda f: (time.sleep(0.003), real(f))  # so that many die while writing
+        warnings.simplefilter("ignore")
+        model = make(kind).fit(
+            X, y, callbacks=[Checkpoint(folder, every=0)], resume_from=folder if resume else None
+        )
+        model.save(folder / "model")
+    finally:
+        os._exit(0)
+
+
+def kill_and_go_on(kind, folder, seed, n):
+    """Kill a run up to n times at random moments; return how often, and the steps lost."""
+    moments, killed, lost, reached = random.Random(seed), 0, [], 0
+    while not (folder / "model" / "config.json").is_file():
+        pid = in_child(kind, folder, resume=bool(find_checkpoints(folder)))
+        if killed < n:
+            time.sleep(moments.uniform(0.0, 0.25))
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        killed += os.WIFSIGNALED(status)
+        if find_checkpoints(folder):
+            step = read_checkpoint(folder).facts["step"]
+            lost.append(step < reached)
+            reached = step
+    return killed, lost
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("kind", [KINDS[1], KINDS[9]], ids=["vae", "sparse"])
+def test_killed_at_random_moments_nothing_is_lost(kind, tmp_path):
+    whole = make(kind).fit(X, y)
+    killed, lost = kill_and_go_on(kind, tmp_path, seed=0, n=5)
+    assert killed > 0
+    assert not any(lost)
+    saved = isthmus.load(tmp_path / "model", device="cpu")
+    assert_same(saved, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_a_hundred_times_nothing_is_lost(tmp_path):
+    total = 0
+    for number in range(100):
+        if total >= 100:
+            break
+        kind = KINDS[number % len(KINDS)]
+        folder = tmp_path / str(number)
+        killed, lost = kill_and_go_on(kind, folder, seed=number, n=10)
+        total += killed
+        assert not any(lost)
+        assert_same(isthmus.load(folder / "model", device="cpu"), make(kind).fit(X, y))
+    print(f"{total} kills")
+    assert total >= 100
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_heard_after_the_step_and_the_run_goes_on(number, code, tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = ["fit", "digits", "--out", str(out)]
+    command = [sys.executable, "-m", "isthmus", *arguments]
+    flags = ["--random-state", "0", "--epochs", "3000", "--patience", "none", "--hidden", "16"]
+    run = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
+    while not find_checkpoints(out) and run.poll() is None:
+        time.sleep(0.05)
+    run.send_signal(number)
+    said = run.communicate(timeout=120)[1]
+    assert run.returncode == code, said
+    assert f"--out {out} --resume" in said
+    assert isthmus.load(out).n_iter_ > 0
+    epoch = read_checkpoint(out).facts["epoch"]
+    assert main([*arguments, "--epochs", str(epoch + 1), "--resume", "--quiet"]) == 0
+    assert isthmus.load(out).n_iter_ == epoch + 1
+    assert not find_checkpoints(out)
+    assert main([*arguments, "--resume"]) == 2
+    assert "is complete" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------- faults
+
+
+def test_a_full_disk_does_not_end_training(tmp_path):
+    folder = tmp_path / "run"
+    whole = make(KINDS[0]).fit(X)
+    fit_until(8, KINDS[0], folder)
+    step = read_checkpoint(folder).facts["step"]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.warns(RuntimeWarning, match="could not write a checkpoint"):
+            model = make(KINDS[0]).fit(X, resume_from=folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert_same(model, whole)
+    assert read_checkpoint(folder).facts["step"] == step
+    assert sorted(os.listdir(folder)) == sorted(p.name for p in find_checkpoints(folder))
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs to mount")
+def test_a_disk_that_is_full(tmp_path):
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount here")
+    try:
+        (tmp_path / "other").write_bytes(bytes(60_000))
+        with pytest.warns(RuntimeWarning, match="No space left"):
+            assert_same(
+                make(KINDS[0]).fit(X, callbacks=[Checkpoint(tmp_path)]), make(KINDS[0]).fit(X)
+            )
+        assert os.listdir(tmp_path) == ["other"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_folder_that_goes_away_does_not_end_training(tmp_path):
+    folder = tmp_path / "run"
+
+    class Remove(Callback):
+        def on_epoch(self, trainer, record):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                path.unlink()
+            if folder.is_dir():
+                folder.rmdir()
+
+    with pytest.warns(RuntimeWarning, match="No such file"):
+        model = make(KINDS[0]).fit(X, callbacks=[Remove(), Checkpoint(folder)])
+    assert model.n_iter_ == 4
+
+
+def test_flipped_bits_and_cut_files_are_found_and_the_other_checkpoint_taken(tmp_path):
+    fit_until(13, KINDS[0], tmp_path)
+    newest = max(find_checkpoints(tmp_path), key=lambda p: p.stat().st_mtime_ns)
+    content, rng = newest.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        newest.write_bytes(damaged)
+        assert read_checkpoint(tmp_path).facts["step"] < 13
+    for length in rng.integers(len(content), size=50):
+        newest.write_bytes(content[:length])
+        assert read_checkpoint(tmp_path).facts["step"] < 13
+    whole = make(KINDS[0]).fit(X)
+    assert_same(make(KINDS[0]).fit(X, resume_from=tmp_path), whole)
+    for name in NAMES:
+        (tmp_path / name).write_bytes(content[:-1])
+    with pytest.raises(ValueError, match="is damaged"):
+        make(KINDS[0]).fit(X, resume_from=tmp_path)
+
+
+def test_what_is_another_run_is_refused(tmp_path):
+    fit_until(8, KINDS[0], tmp_path)
+    for more, words in [
+        ({"learning_rate": 0.01}, "learning_rate was 0.001, is 0.01"),
+        ({"random_state": 1}, "random_state was 0, is 1"),
+        ({"hidden": (9,)}, "hidden was"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            make(KINDS[0], **more).fit(X, resume_from=tmp_path)
+    with pytest.raises(ValueError, match="other data"):
+        make(KINDS[0]).fit(X[::-1], resume_from=tmp_path)
+    with pytest.raises(ValueError, match="of a VAE, not of a Autoencoder"):
+        make(KINDS[7]).fit(X, resume_from=tmp_path)
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        make(KINDS[0]).fit(X, resume_from=tmp_path / "elsewhere")
+    assert set(FREE) < {"epochs", "patience", "progress", "random_state", "device"}
+
+
+def test_another_version_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("isthmus.estimators.identity.__version__", "0.0.1")
+    fit_until(8, KINDS[0], tmp_path)
+    monkeypatch.undo()
+    with pytest.warns(RuntimeWarning, match=r"began with isthmus 0\.0\.1"):
+        make(KINDS[0]).fit(X, resume_from=tmp_path)
+
+
+def test_a_new_run_replaces_the_checkpoints_of_an_old_one(tmp_path):
+    make(KINDS[0], epochs=9).fit(X, callbacks=[Checkpoint(tmp_path)])
+    make(KINDS[0], epochs=1, random_state=3).fit(X, callbacks=[Checkpoint(tmp_path)])
+    assert read_checkpoint(tmp_path).facts["about"]["seed"] == 3
+
+
+def test_checkpoints_that_take_long_are_rarer(tmp_path, monkeypatch):
+    writes = []
+
+    def slow(path, content):
+        writes.append(path)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(checkpoints, "write", slow)
+    start = time.perf_counter()
+    make(KINDS[0], epochs=300, patience=None).fit(X, callbacks=[Checkpoint(tmp_path, every=0)])
+    assert len(writes) <= 1 + (time.perf_counter() - start) / (50 * 0.05)
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path):
+    class Break(Callback):
+        def on_step(self, trainer, n_rows):
+            if trainer.step == 8:
+                trainer.weights[0].data.fill_(torch.nan)
+
+    with pytest.warns(RuntimeWarning, match="diverged in epoch 2"):
+        make(KINDS[0]).fit(X, callbacks=[Break(), Checkpoint(tmp_path, every=0)])
+    assert read_checkpoint(tmp_path).facts["step"] < 8
+
+
+# ------------------------------------------------------------------- memory
+
+
+def small_memory(monkeypatch, most):
+    """Let a step fail on more rows than `most`."""
+    from isthmus.training import Trainer
+
+    real = Trainer.update
+
+    def update(self, x, c=None):
+        if len(x) > most:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: ...")
+        return real(self, x, c)
+
+    monkeypatch.setattr(Trainer, "update", update)
+
+
+def test_a_batch_too_large_for_memory_is_halved_once_and_this_is_said(monkeypatch):
+    small_memory(monkeypatch, 20)
+    with pytest.warns(RuntimeWarning, match="too small for a batch of 32 rows") as said:
+        model = make(KINDS[0]).fit(X)
+    assert len(said) == 1
+    assert model.n_iter_ == 4
+    monkeypatch.undo()
+    ordinary = make(KINDS[0]).fit(X)
+    assert model.history_[-1]["loss"] == pytest.approx(ordinary.history_[-1]["loss"], rel=0.1)
+
+
+def test_memory_that_is_too_small_for_half_a_batch_is_one_line(monkeypatch):
+    small_memory(monkeypatch, 10)
+    with (
+        pytest.warns(RuntimeWarning, match="too small"),
+        pytest.raises(MemoryError, match="set a smaller batch_size than 32"),
+    ):
+        make(KINDS[0]).fit(X)
