@@ -166,10 +166,10 @@ def test_an_activation_that_is_moved_moves_penalty_and_output_together():
     torch.testing.assert_close(after[2] - before[2], moved[:, 2:3] * column, atol=1e-5, rtol=1e-4)
 
 
-def jacobian_penalty(model, x):
-    q = model.encode(x)
-    step = Pass(model, x, None, q, q.rsample(), None, x.new_zeros(len(x)), x.new_zeros(len(x)))
-    return Contractive(1.0)(step)
+def jacobian_penalty(model, x, samples=None, generator=None):
+    q, zeros = model.encode(x), x.new_zeros(len(x))
+    step = Pass(model, x, None, q, q.rsample(), None, zeros, zeros, generator=generator)
+    return Contractive(1.0, samples)(step)
 
 
 def test_the_contractive_penalty_is_the_one_layer_closed_form():
@@ -190,10 +190,14 @@ def test_the_contractive_penalty_is_the_one_layer_closed_form():
         ({"hidden": (), "activation": "identity"}, (10,)),
         ({"hidden": (16, 12), "nonlinearity": "tanh"}, (10,)),
         ({"hidden": (16,), "nonlinearity": "relu", "activation": "sigmoid"}, (10,)),
+        ({"hidden": (6,), "nonlinearity": "relu"}, (10,)),
+        ({"hidden": (6,), "nonlinearity": "gelu", "activation": "tanh"}, (10,)),
+        ({"hidden": (16, 5, 6), "nonlinearity": "leaky-relu"}, (10,)),
+        ({"hidden": (6, 5), "backbone": "gated"}, (10,)),
         ({"hidden": (16,), "backbone": "conv", "nonlinearity": "silu"}, (2, 9, 9)),
     ],
 )
-def test_the_contractive_penalty_is_jacrevs(fields, shape):
+def test_the_contractive_penalty_and_its_gradient_are_jacrevs(fields, shape):
     torch.manual_seed(0)
     model = build_model(ContractiveAutoencoder(n_components=4, **fields), shape, "gaussian")
     x = torch.randn(5, *shape)
@@ -209,6 +213,28 @@ def test_the_contractive_penalty_is_jacrevs(fields, shape):
 
     exact = torch.stack([torch.func.jacrev(code)(row).pow(2).sum() for row in x]).mean()
     torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-6)
+    weights = list(model.encoder.parameters())
+    gradients = (torch.autograd.grad(v, weights, allow_unused=True) for v in (found, exact))
+    for ours, theirs in zip(*gradients, strict=True):
+        if ours is None or theirs is None:  # relu's slope does not depend on the bias
+            assert all(g is None or not g.any() for g in (ours, theirs))
+        else:
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"hidden": ()}, {"hidden": (6, 5)}, {"hidden": (6,), "backbone": "gated"}]
+)
+def test_the_estimated_contractive_penalty_is_right_on_the_mean(fields):
+    torch.manual_seed(0)
+    row = ContractiveAutoencoder(n_components=4, activation="sigmoid", **fields)
+    model, x = build_model(row, (10,), "gaussian").eval(), torch.randn(5, 10)
+    exact = jacobian_penalty(model, x)
+    generator = torch.Generator().manual_seed(0)
+    several = torch.stack([jacobian_penalty(model, x, 1, generator) for _ in range(2000)])
+    assert abs(several.mean() - exact) < 4 * several.std() / 2000**0.5
+    many = jacobian_penalty(model, x, 4000, generator)
+    torch.testing.assert_close(many, exact, rtol=0.05, atol=0)
 
 
 def test_the_vae_loss_is_the_worked_example():

@@ -88,7 +88,7 @@ SIZED: dict[str, Any] = {"pyramid": Pyramid(), "spectral": Spectral()}
 PENALTIES: dict[str, Callable[[Any], tuple[Penalty, ...]]] = {
     "l1": lambda row: sparsity_penalties(row, code_activation(row)),
     "kl": lambda row: (KLSparsity(_weight(row, 1.0), row.sparsity_target),),
-    "contractive": lambda row: (Contractive(row.penalty_weight),),
+    "contractive": lambda row: (Contractive(row.penalty_weight, row.penalty_samples),),
 }
 
 

@@ -115,7 +115,7 @@ class Objective:
         p = model.decode(z, c)
         reconstruction = -model.log_likelihood(p, x)  # (*samples, n)
         kl = model.kl(q, z, c)
-        this = Pass(model, seen, c, q, z, p, reconstruction, kl, step)
+        this = Pass(model, seen, c, q, z, p, reconstruction, kl, step, generator)
         bound = self.bound(this, self.weight_of_kl(step))
         penalty = sum((term(this) for term in self.penalties), bound.new_zeros(()))
         loss = bound + penalty if self.penalties else bound

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
-from isthmus.backbones import only_linear
 from isthmus.families import Family, NormalFamily, PointMass
+from isthmus.jacobians import Chain, chain_of, squared_norm
 from isthmus.model import LatentVariableModel
 
 __all__ = ["L1", "Contractive", "KLSparsity", "Pass", "Penalty", "bernoulli_kl"]
@@ -28,7 +28,7 @@ class Pass(NamedTuple):
     `x` (n, *features) is what the encoder saw, after corruption; `z` (*samples, n, n_components)
     is what the decoder saw; `reconstruction` (*samples, n) is -log p(x|z) of the clean row, in
     nats; `kl` is KL(q(z|x) || p(z)), (n,) or, by samples, (*samples, n); `step` is the optimiser
-    step's number.
+    step's number, `generator` the source of what a penalty may draw.
     """
 
     model: LatentVariableModel
@@ -40,6 +40,7 @@ class Pass(NamedTuple):
     reconstruction: Tensor
     kl: Tensor
     step: int = 0
+    generator: Generator | None = None
 
 
 Penalty = Callable[[Pass], Tensor]
@@ -89,41 +90,66 @@ def bernoulli_kl(target: float, activity: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Contractive:
-    """The weight times the mean over rows of ‖∂z/∂x‖²_F, for the whole encoder, exact.
+    """The weight times the mean over rows of ‖∂z/∂x‖²_F, for the whole encoder.
 
-    z is the mean of q(z|x). Where the encoder is one linear layer, in closed form: Σ_j f'(a_j)²
-    ‖W_j‖², for as much as a forward pass; else by one backward pass a component.
-    Source: Contractive auto-encoders: explicit invariance during feature extraction (Rifai,
-    Vincent, Muller, Glorot, Bengio, 2011).
+    z is the mean of q(z|x). Exact, by small matrices where the encoder is dense (see
+    `isthmus.jacobians`), else by one backward pass a component; or estimated without bias from
+    random directions, one backward pass each.
+
+    Sources: Contractive auto-encoders: explicit invariance during feature extraction (Rifai,
+    Vincent, Muller, Glorot, Bengio, 2011); A stochastic estimator of the trace of the influence
+    matrix for Laplacian smoothing splines (Hutchinson, 1989), for the estimate.
+
+    Parameters
+    ----------
+    weight : float
+    samples : int, optional
+        Random directions a row; None is exact.
     """
 
     weight: float
+    samples: int | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether it is random."""
+        return self.samples is not None
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty, a scalar."""
-        layer = only_linear(step.model.encoder)
-        if layer is not None and step.c is None and _each_by_itself(step):
-            return self.weight * self._of_one_layer(step, layer)
+        chain = chain_of(step.model.encoder)
+        if chain is not None and step.c is None and _each_by_itself(step):
+            return self.weight * self._of_chain(step, chain).mean()
         x = step.x.detach().requires_grad_()
         with torch.enable_grad(), _running_statistics(step.model.encoder):
             z = step.model.encode(x, step.c).mean  # (n, n_components)
-            each_unit = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None]
+            directions = self._directions(step, z.shape[1])
+            if directions is None:
+                each = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+                directions = each.expand(len(z), -1, -1)
             (jacobian,) = torch.autograd.grad(
-                z,
-                x,
-                each_unit.expand(-1, len(z), -1),
-                is_grads_batched=True,
-                create_graph=True,
-            )  # (n_components, n, *features)
-        return self.weight * jacobian.pow(2).sum() / len(x)
+                z, x, directions.transpose(0, 1), is_grads_batched=True, create_graph=True
+            )  # (directions, n, *features)
+        return self.weight * jacobian.pow(2).sum() / (len(x) * (self.samples or 1))
 
-    def _of_one_layer(self, step: Pass, layer: nn.Linear) -> Tensor:
-        """Return the mean of ‖∂z/∂x‖² where z_j = f(W_j x + b_j)."""
-        with torch.enable_grad():
-            a = layer(step.x.detach().flatten(1))
-            z = step.model.posterior(a).mean
-            (slope,) = torch.autograd.grad(z.sum(), a, create_graph=True)
-        return (slope.pow(2) @ layer.weight.pow(2).sum(1)).mean()
+    def _of_chain(self, step: Pass, chain: Chain) -> Tensor:
+        family = step.model.posterior
+        linear = not isinstance(family, PointMass) or family.activation == "identity"
+        return squared_norm(
+            chain,
+            lambda a: family(a).mean,
+            step.x.flatten(1),
+            steady=linear,
+            directions=self._directions(step, chain.linears[-1].out_features),
+        )
+
+    def _directions(self, step: Pass, n: int) -> Tensor | None:
+        """Return random signs (rows, samples, n), or None."""
+        if self.samples is None:
+            return None
+        size, device = (len(step.x), self.samples, n), step.x.device
+        signs = torch.randint(2, size, generator=step.generator, device=device)
+        return 2.0 * signs - 1
 
 
 def _each_by_itself(step: Pass) -> bool:

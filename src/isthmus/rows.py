@@ -90,6 +90,7 @@ class Parts(Training):
     decomposed: ClassVar[bool] = False
     corruption: ClassVar[str | Callable[..., Any] | None] = None
     penalty: ClassVar[str | None] = None
+    penalty_samples: ClassVar[int | None] = None
     conditional: ClassVar[bool] = False
 
     n_components: int = param(20, "Numbers in the code of one example.", minimum=1)
@@ -231,6 +232,12 @@ class ContractiveAutoencoder(PointCode):
 
     penalty: ClassVar[str] = "contractive"
     penalty_weight: float = param(0.1, "Weight of the squared Jacobian norm.", minimum=0)
+    penalty_samples: int | None = param(  # type: ignore[misc]
+        None,
+        "Random directions a row by which the norm is estimated, without bias; by default it is "
+        "exact, which for deep or convolutional encoders takes a backward pass a component.",
+        minimum=1,
+    )
 
 
 @row

@@ -31,6 +31,7 @@ REPEATING = [
     ("sparse", {"activation": "batchtopk", "hidden": ()}),
     ("contractive", {}),
     ("contractive", {"hidden": ()}),
+    ("contractive", {"backbone": "gated"}),
 ]
 
 

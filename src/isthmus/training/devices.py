@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import threading
 from collections.abc import Iterator
 
@@ -12,7 +14,36 @@ from torch import nn
 __all__ = ["enough_threads", "flush_denormals", "pick_device"]
 
 WORTH_A_THREAD = 1e7  # operations of a step for which waking another thread pays
-_LIMIT, _DEPTH = threading.Lock(), [0, 0]  # how many hold threads down, and how many there were
+
+
+class _Held:
+    """Who holds threads down just now: how many do, and what the first of them found."""
+
+    def __init__(self) -> None:
+        self.lock, self.holders, self.before = threading.Lock(), 0, 1
+        self.here = threading.local()  # `known` where a thread's own number can be relied upon
+
+    def enter(self, work: float) -> int:
+        """Set the threads for so much work; return to how many to go back."""
+        with self.lock:
+            before = torch.get_num_threads()
+            # A thread that starts meanwhile was told the number to which others went down.
+            if self.holders and not hasattr(self.here, "known"):
+                before = self.before
+            self.here.known = True
+            self.before = self.before if self.holders else before
+            self.holders += 1
+            _set_threads(max(1, int(min(before, work / WORTH_A_THREAD))))
+            return before
+
+    def leave(self, before: int) -> None:
+        """Go back to so many."""
+        with self.lock:
+            self.holders = max(0, self.holders - 1)
+            _set_threads(before)
+
+
+_HELD = _Held()
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -28,6 +59,7 @@ def pick_device(name: str = "auto") -> torch.device:
     >>> pick_device("cpu")
     device(type='cpu')
     """
+    mind_forks()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -65,23 +97,40 @@ def enough_threads(model: nn.Module, n_rows: int) -> Iterator[None]:
     """Use no more threads for a while than a step on so many rows keeps busy.
 
     Threads that share a small product wait for each other longer than they compute, and where
-    other programs are running, many times longer. Models with convolutions keep all.
+    other programs are running, many times longer. Models with convolutions keep all. Torch keeps
+    the number for each thread of Python apart; each goes back to its own.
     """
-    threads = torch.get_num_threads()
-    few = max(1, int(min(threads, _work(model, n_rows) / WORTH_A_THREAD)))
-    if few == threads:
-        yield
-        return
-    with _LIMIT:
-        _DEPTH[:] = _DEPTH[0] + 1, _DEPTH[1] if _DEPTH[0] else threads
-        torch.set_num_threads(few)
+    mind_forks()
+    held = _HELD
+    before = held.enter(_work(model, n_rows))
     try:
         yield
     finally:
-        with _LIMIT:
-            _DEPTH[0] -= 1
-            if not _DEPTH[0]:
-                torch.set_num_threads(_DEPTH[1])
+        held.leave(before)
+
+
+def _set_threads(number: int) -> None:
+    if torch.get_num_threads() != number:
+        torch.set_num_threads(number)
+
+
+@functools.cache
+def mind_forks() -> None:
+    """From now on, let processes that are forked from this one compute with one thread.
+
+    A fork copies the process without the threads that torch (OpenMP) keeps waiting for work, and
+    the copy would wait for them forever at its first shared product. With one thread nothing is
+    shared; it is what torch's own data loader does. Called before anything is computed, and not
+    at import, so that who only imports isthmus forks as ever.
+    """
+    if hasattr(os, "register_at_fork"):  # where processes fork at all
+        os.register_at_fork(after_in_child=_in_fork)
+
+
+def _in_fork() -> None:
+    global _HELD
+    _HELD = _Held()  # who held a lock stayed behind
+    torch.set_num_threads(1)
 
 
 def _work(model: nn.Module, n_rows: int) -> float:

@@ -330,7 +330,8 @@ class Trainer:
     ) -> tuple[Sequence[Tensor | None], Tensor]:
         """Return the gradient of the loss for each weight, and the terms."""
         objective = replace(self.objective, beta=beta)
-        terms = objective.terms(self.model, Shown(x, seen, c), step=step, noise=noise)
+        shown = Shown(x, seen, c)
+        terms = objective.terms(self.model, shown, step=step, generator=self.generator, noise=noise)
         return slopes(terms, weights)
 
     @property

@@ -45,4 +45,7 @@ def repeats(model: LatentVariableModel, objective: Objective) -> bool:
         m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
         for m in modules
     ) or any(p._backward_hooks for p in model.parameters())
-    return not hooked and all(type(p).__module__.split(".")[0] in OWN for p in (*parts, *modules))
+    drawing = any(getattr(p, "draws", False) for p in parts)
+    return not (hooked or drawing) and all(
+        type(p).__module__.split(".")[0] in OWN for p in (*parts, *modules)
+    )
