@@ -9,6 +9,7 @@ and repeats bit for bit. Both distributions below keep the code's axis: ``log_pr
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -264,6 +265,15 @@ def draw(p: Distribution, generator: Generator, shape: tuple[int, ...] = ()) -> 
 
 
 _rng_lock = threading.RLock()
+
+
+def _new_lock() -> None:
+    global _rng_lock
+    _rng_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a thread that holds the lock is not there in the copy
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 @contextmanager

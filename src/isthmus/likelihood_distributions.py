@@ -48,19 +48,19 @@ class ContinuousBernoulli(Distribution):
     def mean(self) -> Tensor:
         """The mean 1 / (1 - exp(-η)) - 1 / η, (*batch,)."""
         y = self.logits / 2
-        small, safe = _apart(y)
-        size = 2 * safe.abs()
+        small, inner, outer = _apart(y)
+        size = 2 * outer.abs()
         far = 1 / size + (-size).exp() / (-size).expm1()  # of -|η|; that of |η| mirrors it
         far = torch.where(y < 0, far, 1 - far)
-        return torch.where(small, 0.5 + 0.5 * y * _polynomial(y**2, SLOPES), far)
+        return torch.where(small, 0.5 + 0.5 * inner * _polynomial(inner**2, SLOPES), far)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x) in nats for x in [0, 1], (*batch,)."""
         y = self.logits / 2
-        small, safe = _apart(y)
-        near = (value - 0.5) * self.logits - y**2 * _polynomial(y**2, SERIES)
+        small, inner, outer = _apart(y)
+        near = (value - 0.5) * self.logits - inner**2 * _polynomial(inner**2, SERIES)
         # Multiplied out, so that x = 1 loses no digits to a large η.
-        size = 2 * safe.abs()
+        size = 2 * outer.abs()
         far = value * self.logits - self.logits.relu() - (-(-size).expm1() / size).log()
         return torch.where(small, near, far)
 
@@ -79,10 +79,14 @@ class ContinuousBernoulli(Distribution):
             return self.icdf(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
 
 
-def _apart(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Say where y is small, and return y with 1 in those places, where closed forms are 0 / 0."""
+def _apart(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Say where y is small; return y for the series and for the closed forms.
+
+    Elsewhere the one has 0, where powers would overflow, and the other 1, instead of 0 / 0: the
+    gradient of what `where` leaves out is to be 0, and 0 times infinity is not.
+    """
     small = y.abs() < 0.25
-    return small, torch.where(small, 1.0, y)
+    return small, torch.where(small, y, 0.0), torch.where(small, 1.0, y)
 
 
 def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:

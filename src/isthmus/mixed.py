@@ -18,6 +18,8 @@ from isthmus.likelihoods import LIKELIHOODS
 
 __all__ = ["MixedDistribution", "MixedFamily", "count_categories", "make_likelihood"]
 
+MOST_CATEGORIES = 2**16  # of one feature, where nobody says how many
+
 
 class MixedDistribution(Distribution):
     """Independent columns, each of one of several distributions.
@@ -214,6 +216,11 @@ def count_categories(spec: str | Sequence[str], X: NDArray[Any]) -> str | tuple[
         As for `make_likelihood`.
     X : ndarray (n, *features)
 
+    Raises
+    ------
+    ValueError
+        For numbers so large that they hardly count categories from 0.
+
     Examples
     --------
     >>> count_categories(("gaussian", "categorical"), np.array([[0.3, 0], [0.1, 4]]))
@@ -222,4 +229,13 @@ def count_categories(spec: str | Sequence[str], X: NDArray[Any]) -> str | tuple[
     if not isinstance(spec, str):
         each = zip(spec, X.T, strict=True)
         return tuple(str(count_categories(name, column)) for name, column in each)
-    return f"categorical:{max(2, int(X.max()) + 1)}" if spec == "categorical" else spec
+    if spec != "categorical":
+        return spec
+    number = max(2, int(X.max()) + 1)
+    if number > MOST_CATEGORIES:
+        raise ValueError(
+            "likelihood 'categorical' takes categories numbered from 0, but X goes to "
+            f"{X.max():g}, which would make {number} of them a feature; number them anew from 0, "
+            f"use likelihood='poisson' for counts, or say 'categorical:{number}'."
+        )
+    return f"categorical:{number}"

@@ -16,6 +16,8 @@ from sklearn.utils.validation import (
     check_array,
     validate_data,
 )
+from torch.nn.functional import linear, pad
+from torch.overrides import TorchFunctionMode
 
 from isthmus.data.columns import Columns, Table, is_frame
 
@@ -34,6 +36,8 @@ __all__ = [
 
 Array = NDArray[Any]
 SCAN = 4096  # rows looked at in one go
+ALIGNED = 4  # numbers by which kernels go through a row: 16 bytes
+PRODUCTS = linear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__
 
 
 def read(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Array:
@@ -196,9 +200,12 @@ class Scaler:
         axis = 0 if how == "standard" else None
         chunks = [slice(i, i + SCAN) for i in range(0, len(X), SCAN)]
         n = np.maximum(1, sum(np.sum(~np.isnan(units(X[s])), axis) for s in chunks))
-        shift = sum(np.nansum(units(X[s]), axis) for s in chunks) / n
-        square = sum(np.nansum((units(X[s]) - shift) ** 2, axis) for s in chunks) / n
-        scale = np.sqrt(square)
+        # In units of a power of two, which changes no digit and lets no square overflow or vanish.
+        peak = np.max([np.fmax.reduce(np.abs(units(X[s])), axis, initial=0.0) for s in chunks], 0)
+        unit = np.ldexp(0.5, np.frexp(peak)[1])
+        shift = sum(np.nansum(units(X[s]) / unit, axis) for s in chunks) / n
+        square = sum(np.nansum((units(X[s]) / unit - shift) ** 2, axis) for s in chunks) / n
+        shift, scale = shift * unit, np.sqrt(square) * unit
         # A column that varies by rounding alone is constant.
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(shift)
         return cls(np.asarray(shift), np.where(constant, 1.0, scale))
@@ -278,14 +285,41 @@ def in_chunks(
     tuple of ndarray (n, ...)
     """
     outputs: list[list[Array]] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), _RowsAlike():
         for start in range(0, len(X), rows):
             piece = slice(start, start + rows)
             x = _padded(prepare(X[piece]), rows)
             taken = len(X[piece])
             results = f(x, None if c is None else _padded(c[piece], rows))
-            outputs.append([t[:taken].cpu().numpy() for t in results])
+            outputs.append([_as_array(t[:taken]) for t in results])
     return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
+
+
+class _RowsAlike(TorchFunctionMode):
+    """Let matrix products compute every row in the same order, wherever in the chunk it stands.
+
+    MKL sums a row of a product with few columns from the first address divisible by 16 on, and
+    rows whose length is no multiple of four floats begin at different ones: the last bits of a
+    row would depend on its place. Zeros fill such rows up. Of a matrix held by rows the columns
+    matter too: all are turned to the order in which linear layers hold their weights.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Fill up the rows of linear layers and of products with a matrix; let all else be."""
+        of_matrix = func in PRODUCTS and len(args) > 1 and args[1].ndim == 2
+        if not of_matrix or args[0].device.type != "cpu":
+            return func(*args, **(kwargs or {}))
+        rows, matrix, *bias = args
+        gap = (0, -rows.shape[-1] % ALIGNED)
+        weight = matrix if func is linear else matrix.mT.contiguous()
+        return linear(pad(rows, gap), pad(weight, gap), *bias, **(kwargs or {}))
+
+
+def _as_array(t: torch.Tensor) -> Array:
+    """Return an array, float32 for the half precisions of an `autocast` around."""
+    return (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t).cpu().numpy()
 
 
 def _padded(a: Array, rows: int) -> torch.Tensor:

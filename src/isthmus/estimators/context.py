@@ -40,8 +40,10 @@ class Context:
         y = check_labels(y, n)
         if (y.ndim == 2 and y.shape[1] > 1) or type_of_target(y) == "continuous":
             numbers = check_array(y.reshape(n, -1), dtype=np.float64, input_name="y")
-            scale = numbers.std(0)
-            shift, scale = numbers.mean(0), np.where(scale > 0, scale, 1.0)
+            shift, scale = numbers.mean(0), numbers.std(0)
+            # A column that varies by rounding alone is constant.
+            constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(shift)
+            scale = np.where(constant, 1.0, scale)
             return cls(None, numbers.shape[1], tuple(shift.tolist()), tuple(scale.tolist()))
         return cls(classes=np.unique(column_or_1d(y, warn=True)))
 

@@ -1,0 +1,282 @@
+"""Numbers stay finite and the objective falls, whatever the data; or the reason is said."""
+
+import warnings
+from itertools import product
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+import isthmus
+from isthmus.estimators import ESTIMATORS
+from isthmus.estimators.border import Scaler
+from isthmus.estimators.context import Context
+from isthmus.likelihoods import LIKELIHOODS
+from isthmus.mixed import MOST_CATEGORIES, count_categories
+
+N, D, STEPS = 64, 6, 200
+REAL = {"gaussian", "gaussian-fixed", "gaussian-per-feature", "gaussian-network", "laplace"}
+COUNTS = {"poisson", "negative-binomial"}
+KINDS = ["constant", "zero", "one-hot", "cauchy", "1e-8", "1e8", "duplicates", "wide"]
+
+
+def ordinary(likelihood):
+    """Rows that the likelihood is for, of two factors."""
+    rng = np.random.default_rng(1)
+    u = rng.normal(size=(N, 2)) @ rng.normal(size=(2, D))
+    if likelihood in REAL:
+        return u + 0.1 * rng.normal(size=(N, D))
+    if likelihood == "bernoulli":
+        return (u > 0).astype(float)
+    if likelihood == "continuous-bernoulli":
+        return 1 / (1 + np.exp(-u))
+    if likelihood == "categorical":
+        return np.clip(np.round(u + 1.5), 0, 3)
+    return rng.poisson(np.exp(np.clip(u, -3, 3))).astype(float)
+
+
+def make(kind, likelihood):
+    """Rows of a kind, as near to what the likelihood takes as that kind can be."""
+    x, rng = ordinary(likelihood), np.random.default_rng(2)
+    if kind == "constant":
+        return np.full((N, D), 0.5 if likelihood == "continuous-bernoulli" else 1.0)
+    if kind == "cauchy":
+        values = rng.standard_cauchy((N, D))
+        return np.floor(np.abs(values)) if likelihood in COUNTS else values
+    return {
+        "zero": np.zeros((N, D)),
+        "one-hot": np.eye(D)[rng.integers(0, D, N)],
+        "1e-8": x * 1e-8,
+        "1e8": x * 1e8,
+        "duplicates": np.repeat(x[:2], N // 2, axis=0),
+        "wide": np.tile(x[:8], 17)[:, :100],  # 8 rows of 100 features
+    }[kind]
+
+
+def refusal(kind, likelihood):
+    """Why such rows cannot be of a likelihood; None where they can."""
+    if likelihood in REAL:
+        return None
+    if likelihood.endswith("bernoulli"):
+        return {"cauchy": "between 0 and 1", "1e8": "between 0 and 1"}.get(kind)
+    numbers = {"1e-8": "whole numbers 0"}
+    if likelihood == "categorical":
+        numbers |= {"cauchy": "whole numbers 0", "1e8": "number them anew from 0"}
+    return numbers.get(kind)
+
+
+class Losses(isthmus.training.Callback):
+    """The loss of each step, where an epoch is one."""
+
+    def __init__(self):
+        self.values = []
+
+    def on_epoch(self, trainer, record):
+        self.values.append(record["loss"])
+
+
+def train(name, likelihood, x, **settings):
+    settings = {"n_components": 2, "hidden": (16,), **settings}
+    model = ESTIMATORS[name](
+        likelihood=likelihood,
+        epochs=STEPS,
+        batch_size=256,
+        validation_fraction=0.0,
+        random_state=0,
+        **settings,
+    )
+    losses = Losses()
+    model.fit(x, np.arange(len(x)) % 2 if model.conditional else None, callbacks=[losses])
+    return model, np.array(losses.values)
+
+
+def assert_finite_and_falling(model, losses, x):
+    assert len(losses) == STEPS
+    assert np.isfinite(losses).all()
+    assert losses[-20:].mean() < losses[:5].mean()
+    assert all(p.isfinite().all() for p in model.model_.state_dict().values())
+    for answer in (*model.posterior(x), model.reconstruct(x), *model.rate_distortion(x)):
+        assert np.isfinite(answer).all()
+    if model.prior:
+        assert np.isfinite(model.sample(5, random_state=0)).all()
+
+
+def check(name, likelihood, kind, **settings):
+    x, reason = make(kind, likelihood), refusal(kind, likelihood)
+    if reason is not None:
+        assert_refused(name, likelihood, x, reason, **settings)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model, losses = train(name, likelihood, x, **settings)
+        assert_finite_and_falling(model, losses, x)
+
+
+def assert_refused(name, likelihood, x, reason, **settings):
+    with pytest.raises(ValueError, match=reason) as caught:
+        train(name, likelihood, x, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def some():
+    """Of models, likelihoods and kinds: each model with each of both, in turn."""
+    names, likelihoods = sorted(ESTIMATORS), sorted(LIKELIHOODS)
+    return [
+        (name, likelihood, KINDS[(i + j) % len(KINDS)])
+        for (i, name), (j, likelihood) in product(enumerate(names), enumerate(likelihoods))
+    ]
+
+
+@pytest.mark.parametrize(("name", "likelihood", "kind"), some())
+def test_every_model_trains_on_any_data_and_stays_finite(name, likelihood, kind):
+    check(name, likelihood, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_every_model_trains_on_any_data_and_stays_finite_all(name, likelihood, kind):
+    check(name, likelihood, kind)
+
+
+def variants():
+    """Settings that change the mathematics, beside the default ones."""
+    for posterior, prior in product(
+        ("normal", "normal-softplus", "full-normal", "flow"),
+        ("standard", "mixture", "vamp", "flow"),
+    ):
+        yield "vae", {"posterior_family": posterior, "prior": prior, "prior_modes": 10}
+    for bound in ("iwae", "dreg"):
+        yield "vae", {"bound": bound, "n_samples": 3}
+    for activation, hidden in product(
+        ("identity", "relu", "topk", "batchtopk", "jumprelu", "gated"), ((16,), ())
+    ):
+        yield "sparse", {"activation": activation, "hidden": hidden, "revive_every": 20}
+    yield "sparse", {"penalty": "kl"}
+    for corruption in ("gaussian", "salt-and-pepper"):
+        yield "denoising", {"corruption": corruption}
+    yield "contractive", {"hidden": (), "activation": "sigmoid"}
+    yield "beta-vae", {"decomposed": True}
+    yield "beta-vae", {"capacity": 5.0, "beta_epochs": 1}  # at once: then the objective stays
+    yield "vae", {"free_bits": 0.1}
+    yield "vae", {"missing": "ignore"}
+    yield "vae", {"normalize_gradients": True}
+    yield "vae", {"backbone": "gated"}
+    for scaling in ("none", "global"):
+        yield "vae", {"scaling": scaling}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "settings"), list(variants()))
+def test_every_choice_of_parts_stays_finite(name, settings, kind):
+    if settings.keys() & {"prior", "posterior_family"}:
+        pytest.importorskip("zuko")
+    check(name, "gaussian", kind, **settings)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("likelihood", sorted(set(LIKELIHOODS) - REAL))
+def test_data_that_cannot_be_are_refused_in_one_line(likelihood, kind):
+    reason = refusal(kind, likelihood)
+    if reason is not None:
+        assert_refused("vae", likelihood, make(kind, likelihood), reason)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "sparse", "conditional-vae"])
+def test_one_row_is_nothing_to_begin_with_but_may_follow(name):
+    likelihood = "gaussian"
+    x = ordinary(likelihood)
+    assert_refused(name, likelihood, x[:1], "1 sample")
+    labels = np.arange(N) % 2
+    model = ESTIMATORS[name](hidden=(16,), epochs=1, random_state=0).fit(x, labels)
+    for _ in range(STEPS):
+        model.partial_fit(x[:1], labels[:1])
+    assert_finite_and_falling(model, np.array([r["loss"] for r in model.history_[1:]]), x)
+
+
+@pytest.mark.parametrize("exponent", [-300, -160, -30, 30, 160, 300])
+def test_the_unit_of_the_data_does_not_matter_however_far_from_one_it_is(exponent):
+    x = ordinary("gaussian")
+    scaler = Scaler.fit(x * 10.0**exponent, "standard")
+    plain = Scaler.fit(x, "standard")
+    np.testing.assert_allclose(scaler.scale / 10.0**exponent, plain.scale, rtol=1e-12)
+    np.testing.assert_allclose(
+        scaler.to_model(x * 10.0**exponent), plain.to_model(x), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_power_of_two_as_the_unit_changes_no_bit():
+    x = ordinary("gaussian") + 3.0
+    plain, large = (Scaler.fit(u * x, "standard") for u in (1.0, 2.0**600))
+    np.testing.assert_array_equal(large.scale, plain.scale * 2.0**600)
+    np.testing.assert_array_equal(large.shift, plain.shift * 2.0**600)
+
+
+def test_a_feature_that_nobody_observed_is_left_out():
+    x = ordinary("gaussian")
+    x[:, 2] = np.nan
+    model, losses = train("vae", "gaussian", x, missing="ignore")
+    assert_finite_and_falling(model, losses, x)
+
+
+def test_a_context_that_varies_by_rounding_alone_is_constant():
+    y = np.full(10, 0.1)  # its mean is not 0.1, nor its standard deviation 0
+    assert Context.fit(y, 10).scale == (1.0,)
+    assert np.abs(Context.fit(y, 10).encode([0.2] * 10, 10)).max() < 1
+
+
+def test_numbers_too_large_to_count_categories_are_not_counted():
+    X = np.array([[0.0], [MOST_CATEGORIES - 1.0]])
+    assert count_categories("categorical", X) == f"categorical:{MOST_CATEGORIES}"
+    with pytest.raises(ValueError, match=r"X goes to 65536, .* 65537 of them .* number them anew"):
+        count_categories("categorical", X + 1)
+    with pytest.raises(ValueError, match="number them anew"):
+        isthmus.VAE(likelihood="gaussian,categorical").fit(np.array([[0.5, 0], [0.1, 1e8]]))
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative-binomial"])
+@pytest.mark.parametrize("activation", ["relu", "topk", "gated"])
+def test_a_dictionary_of_counts_begins_near_them_and_gets_nearer(likelihood, activation):
+    """Its decoder speaks logarithms of rates: begun at the counts it said their exponentials."""
+    rng = np.random.default_rng(0)
+    parts = 3 * rng.gamma(0.5, 1, (10, 30))
+    x = rng.poisson(rng.gamma(0.3, 1, (500, 10)) @ parts).astype(float)
+    model = isthmus.SparseAutoencoder(
+        n_components=30,
+        hidden=(),
+        activation=activation,
+        likelihood=likelihood,
+        epochs=20,
+        revive_every=20,
+        random_state=0,
+    ).fit(x)
+    rebuilding = [record["reconstruction"] for record in model.history_]
+    constant = scipy.stats.poisson(x.mean(0)).logpmf(x).sum(1).mean()
+    assert rebuilding[0] < 2 * -constant
+    assert rebuilding[-1] < 0.95 * rebuilding[0]
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative-binomial"])
+def test_a_decoder_that_says_nothing_but_its_start_says_the_counts(likelihood):
+    model = isthmus.SparseAutoencoder(
+        hidden=(), likelihood=likelihood, epochs=1, learning_rate=1e-12, random_state=0
+    )
+    counts = np.array([1.0, 7.0, 300.0, 2e5])
+    model.fit(np.tile(counts, (20, 1)))
+    np.testing.assert_allclose(model.reconstruct(counts[None])[0], counts, rtol=1e-3)
+
+
+@pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
+def test_gradients_are_finite_at_the_limits_of_what_a_network_says(likelihood):
+    spec = "categorical:4" if likelihood == "categorical" else likelihood
+    family = isthmus.mixed.make_likelihood(spec, (D,))
+    outputs = torch.tensor([-1e9, -1e4, 0.0, 1e4, 1e9]).repeat_interleave(family.total_outputs)
+    outputs = outputs.reshape(5, -1).requires_grad_()
+    x = torch.tensor(ordinary(likelihood)[:5], dtype=torch.float32)
+    log_p = family(outputs).log_prob(x)
+    log_p.sum().backward()
+    assert log_p.isfinite().all()
+    assert outputs.grad.isfinite().all()
