@@ -25,8 +25,8 @@ from isthmus.sweeps import stack
 from isthmus.sweeps.adam import StackedAdam, lay_out
 from isthmus.sweeps.candidates import Candidate, make_candidates, together
 from isthmus.sweeps.judging import rungs
-from isthmus.training.recording import Recorded
 from isthmus.sweeps.stack import Stack
+from isthmus.training.recording import Recorded
 
 DIGITS = load_digits()
 X, Y = DIGITS.data[:500] / 16, DIGITS.target[:500]

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.base import clone
 from speed import floor as floors
 from speed.race import CannotRace, Contender
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from isthmus.build import build_model, build_objective
 from isthmus.families import ACTIVATIONS
 from isthmus.model import LatentVariableModel
-from isthmus.training import Rows, Trainer
+from isthmus.training import Rows, Trainer, recording
 
 LOG_2PI = math.log(2 * math.pi)
 Loss = Callable[[Tensor], Tensor]
@@ -73,11 +74,16 @@ def size(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def isthmus(job: Job) -> Contender:
-    """Train by isthmus: its objective and its trainer, bytes kept as bytes."""
-    model = job.model()
+def isthmus(job: Job, compiled: bool = False) -> Contender:
+    """Train by isthmus: its objective and its trainer, bytes kept as bytes.
+
+    A run records its step after 200 of a kind, of 6,000 as a rule; here, where epochs are short, at
+    once. The warm-up records, or compiles.
+    """
+    model, recording.PAYS_AFTER = job.model(), 0
+    settings = clone(job.settings).set_params(compile=compiled)
     generator = torch.Generator().manual_seed(0)
-    trainer = Trainer(model, build_objective(job.settings), job.settings, generator)
+    trainer = Trainer(model, build_objective(settings), settings, generator)
     rows = Rows(torch.from_numpy(job.x))
     return Contender(lambda: trainer.epoch(rows)["loss"], size(model))
 

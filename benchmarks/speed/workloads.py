@@ -84,6 +84,7 @@ def fashion(given: Given, n: int) -> Array:
 
 LOOPS = {
     "isthmus": loops.isthmus,
+    "isthmus, compile=True": partial(loops.isthmus, compiled=True),
     "tutorial loop": loops.tutorial,
     "plain loop": loops.plain,
     "torch.compile": loops.compiled,

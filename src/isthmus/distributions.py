@@ -125,7 +125,8 @@ class Logits(Bernoulli):
         logits = self.logits
         if value.shape != logits.shape:
             logits, value = _broadcast(logits, value)
-        return -binary_cross_entropy_with_logits(logits, value, reduction="none")
+        values = binary_cross_entropy_with_logits(logits, value, reduction="none")
+        return -values if torch.is_grad_enabled() else values.neg_()
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Logits:
         """Return the distribution with more batch axes."""

@@ -99,9 +99,9 @@ class Param:
         if self.scalar is bool or isinstance(value, bool):
             return self.scalar is bool and isinstance(value, bool)
         kind = numbers.Integral if self.scalar is int else numbers.Real
-        return isinstance(value, kind) and self._within(float(value))
+        return isinstance(value, kind) and self._within(value)
 
-    def _within(self, value: float) -> bool:
+    def _within(self, value: Any) -> bool:
         return (
             value == value
             and (self.minimum is None or value >= self.minimum)

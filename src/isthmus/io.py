@@ -1,7 +1,8 @@
 """A model on disk: config.json and model.safetensors.
 
 The configuration names the estimator by its registered name and holds plain JSON; the tensors
-hold weights and scaling. Nothing that is read can run code.
+hold weights and scaling. Nothing that is read can run code, and nothing is made room for before
+the tensors in the file have shown that the configuration is true.
 """
 
 from __future__ import annotations
@@ -9,24 +10,39 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sklearn.utils.validation import check_is_fitted
 
 import isthmus
+from isthmus.config import check_config, check_history
 from isthmus.data.columns import Columns
+from isthmus.data.limits import check_bytes, is_regular, one_line
 from isthmus.estimators import ESTIMATORS, LatentEstimator
-from isthmus.estimators.border import Scaler
-from isthmus.estimators.context import Context
-from isthmus.fields import check_fields, nearest, params_of
+from isthmus.estimators.identity import plain_params
+from isthmus.files import (
+    CONFIG,
+    HISTORY,
+    WEIGHTS,
+    check_content,
+    check_record,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_tensors,
+    sealed,
+)
+from isthmus.restore import restore, unfitted
 from isthmus.training import pick_device
+from isthmus.writing import write, write_all
 
 __all__ = [
     "CONFIG",
@@ -38,11 +54,11 @@ __all__ = [
     "read_history",
     "save",
     "to_json",
+    "write",
+    "write_all",
 ]
 
-CONFIG, WEIGHTS, HISTORY = "config.json", "model.safetensors", "history.jsonl"
 FORMAT = 1
-CUSTOM = {"custom": True}  # stands for a function of the user's own, which is code and not written
 
 
 def save(
@@ -73,11 +89,12 @@ def save(
     check_is_fitted(estimator)
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / WEIGHTS, save_tensors(_tensors(estimator)))
     lines = "".join(json.dumps(record) + "\n" for record in estimator.history_)
-    write(folder / HISTORY, lines.encode())
-    # Last, so that a folder with a configuration is whole.
-    write(folder / CONFIG, to_json(config_of(estimator, data, held_out)).encode())
+    files = {WEIGHTS: save_tensors(_tensors(estimator)), HISTORY: lines.encode()}
+    config = json.loads(to_json(config_of(estimator, data, held_out)))
+    files[CONFIG] = to_json(sealed(config, files)).encode()
+    # The configuration last, so that a folder with one is whole.
+    write_all({folder / name: content for name, content in files.items()})
 
 
 def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "auto") -> Any:
@@ -115,18 +132,29 @@ def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "a
     >>> bool((again.transform(X) == model.transform(X)).all())
     True
     """
-    folder = Path(path)
+    folder, target = Path(path), pick_device(device)
     config = read_config(folder)
-    weights = folder / WEIGHTS
-    try:
-        estimator = _unfitted(config, backbone)
-        tensors = load_tensors(weights.read_bytes())
-        _restore(estimator, config["fitted"], tensors, pick_device(device))
-    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{folder} does not hold a whole model: {reason}.") from error
-    estimator.history_ = read_history(folder)
+    content = read_bytes(folder / WEIGHTS)
+    with _whole(folder):
+        check_content(config, WEIGHTS, content)
+        tensors = read_tensors(content, WEIGHTS, load_tensors)
+    estimator = unfitted(config, backbone)
+    with _whole(folder):
+        restore(estimator, config["fitted"], tensors, target)
+    estimator.history_ = read_history(folder, config)
     return estimator
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """Say of whatever goes wrong that the model in a folder is damaged."""
+    try:
+        yield
+    except ImportError:  # a part that is not installed, which the error names
+        raise
+    except Exception as error:  # torch fails in many ways on numbers that make no model
+        reason = one_line(error).rstrip(".")
+        raise ValueError(f"{folder} does not hold a whole model: {reason}.") from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -137,18 +165,20 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder} holds no saved model: there is no {CONFIG} in it. Expected a folder "
             "written by `isthmus fit` or by a model's save()."
         )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}.") from None
+    config = read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("format"), int):
         raise ValueError(f"{path} is not the configuration of an isthmus model.")
     if config["format"] > FORMAT:
         raise ValueError(
-            f"{path} has format {config['format']}, newer than this isthmus ({isthmus.__version__})"
-            f" reads; it was written by isthmus {config.get('isthmus')}. Update isthmus."
+            f"{path} has format {one_line(config['format'])}, newer than this isthmus "
+            f"({isthmus.__version__}) reads; it was written by isthmus "
+            f"{one_line(config.get('isthmus'))}. Update isthmus."
         )
-    return config
+    check_record(config, path)
+    try:
+        return check_config(config)
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold a whole model: {error}.") from None
 
 
 def read_columns(folder: str | os.PathLike[str]) -> Columns | None:
@@ -157,22 +187,30 @@ def read_columns(folder: str | os.PathLike[str]) -> Columns | None:
     return None if saved is None else Columns.from_json(saved)
 
 
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of a folder's history, one an epoch; none where there is no file."""
+def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return the records of a folder's history, one an epoch; none where there is no file.
+
+    Parameters
+    ----------
+    folder : Path
+    config : dict, optional
+        The configuration beside it, whose checksum it must have.
+
+    Raises
+    ------
+    ValueError
+        Where it is damaged.
+    """
     path = Path(folder) / HISTORY
-    if not path.is_file():
+    if not is_regular(path):
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_name(path.name + ".part")
-    with open(draft, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    check_bytes(path, path.stat().st_size, 0)
+    content = path.read_bytes()
+    check_content(config or {}, HISTORY, content)
+    try:
+        return check_history([parse_json(line, path) for line in content.splitlines() if line])
+    except ValueError as error:
+        raise ValueError(f"{path} is no history of training: {one_line(error)}") from None
 
 
 def to_json(value: Any) -> str:
@@ -196,7 +234,7 @@ def config_of(
         "format": FORMAT,
         "isthmus": isthmus.__version__,
         "estimator": names[type(estimator)],
-        "params": {k: CUSTOM if callable(v) else v for k, v in estimator.fitted_params_.items()},
+        "params": plain_params(estimator.fitted_params_),
         "fitted": _fitted(estimator),
         "data": data or {},
         "held_out": held_out or {},
@@ -219,6 +257,7 @@ def _fitted(estimator: LatentEstimator) -> dict[str, Any]:
         "columns": estimator.columns_ and estimator.columns_.to_json(),
         "scaling": estimator.scaling_,
         "context": context and asdict(context),
+        "seed": estimator.seed_,
         "n_iter": estimator.n_iter_,
         "best_epoch": estimator.best_epoch_,
         "stopped": estimator.stopped_,
@@ -232,71 +271,6 @@ def _tensors(estimator: LatentEstimator) -> dict[str, torch.Tensor]:
         "scaler.shift": torch.tensor(scaler.shift),
         "scaler.scale": torch.tensor(scaler.scale),
     }
-
-
-def _unfitted(config: dict[str, Any], backbone: Any) -> LatentEstimator:
-    name, params = config["estimator"], dict(config["params"])
-    if name not in ESTIMATORS:
-        raise ValueError(f"unknown estimator {name!r} in {CONFIG}.{nearest(name, ESTIMATORS)}")
-    if params.get("backbone") == CUSTOM:
-        if backbone is None:
-            raise ValueError(
-                "this model has a backbone of its maker's own, which is code and so not saved: "
-                "pass load(path, backbone=function) with the function that made it."
-            )
-        params["backbone"] = backbone
-    if params.get("corruption") == CUSTOM:
-        params["corruption"] = _forgotten  # needed for training alone
-    known = params_of(ESTIMATORS[name])
-    for key, value in params.items():
-        if key not in known:
-            raise ValueError(f"unknown setting {key!r} in {CONFIG}.{nearest(key, known)}")
-        params[key] = tuple(value) if isinstance(value, list) else value
-    estimator = ESTIMATORS[name](**params)
-    check_fields(estimator)
-    estimator.fitted_params_ = estimator.get_params(deep=False)
-    return estimator
-
-
-def _forgotten(x: Any, generator: Any = None) -> Any:
-    """Stand for a corruption that was not saved."""
-    raise ValueError(
-        "this model was trained with a corruption of its maker's own, which is code and so not "
-        "saved: set_params(corruption=...) before it is fitted again."
-    )
-
-
-def _restore(
-    estimator: LatentEstimator,
-    fitted: dict[str, Any],
-    tensors: dict[str, torch.Tensor],
-    device: torch.device,
-) -> None:
-    estimator.feature_shape_ = tuple(fitted["feature_shape"])
-    estimator.n_features_in_ = fitted["n_features_in"]
-    if fitted["feature_names_in"] is not None:
-        estimator.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
-    columns = fitted.get("columns")  # older models have none
-    estimator.columns_ = None if columns is None else Columns.from_json(columns)
-    estimator.likelihood_, estimator.scaling_ = fitted["likelihood"], fitted["scaling"]
-    shift, scale = tensors.pop("scaler.shift"), tensors.pop("scaler.scale")
-    estimator.scaler_ = Scaler(shift.numpy(), scale.numpy())
-    estimator.context_ = _context(fitted["context"])
-    if estimator.context_ is not None and estimator.context_.classes is not None:
-        estimator.classes_ = estimator.context_.classes
-    estimator.n_iter_, estimator.best_epoch_ = fitted["n_iter"], fitted["best_epoch"]
-    estimator.stopped_ = fitted["stopped"]
-    estimator.make_model(torch.Generator(device))
-    weights = {k.removeprefix("model."): v for k, v in tensors.items()}
-    estimator.model_.load_state_dict(weights)
-
-
-def _context(saved: dict[str, Any] | None) -> Context | None:
-    if saved is None:
-        return None
-    classes = None if saved["classes"] is None else np.array(saved["classes"])
-    units = (tuple(saved.get(name, ())) for name in ("shift", "scale"))  # older models have none
-    return Context(classes, saved["n_numbers"], *units)
 
 
 def _plain(value: Any) -> Any:

@@ -185,3 +185,38 @@ def test_at_most_two_thousand_rows_are_looked_at(tmp_path, vae, monkeypatch):
     )
     written(tmp_path, vae, np.tile(X, (6, 1, 1)), np.tile(Y, 6))
     assert seen == [2000]
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    r"$\frac{$",
+    "$x$",
+    "_under",
+    "a\nb",
+    "<img src=x onerror=y>",
+]
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+def test_names_of_columns_and_labels_are_text_everywhere(tmp_path, n_components):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({name: rng.normal(size=60) for name in HOSTILE[:4]})
+    frame[HOSTILE[5]] = np.array(HOSTILE)[rng.integers(0, 6, 60)]
+    labels = np.array(HOSTILE)[rng.integers(0, 6, 60)]
+    for cls, y in ((isthmus.VAE, None), (isthmus.ConditionalVAE, labels)):
+        fit = fitted(cls, frame, y, n_components=n_components)
+        settings = {"columns": list(frame.columns), HOSTILE[0]: dict.fromkeys(HOSTILE, HOSTILE[0])}
+        page = written(
+            tmp_path, fit, frame, labels, title=HOSTILE[0], notes=HOSTILE, settings=settings
+        )
+        assert "<script" not in page
+        assert "onerror=y>" not in page
+        assert {tag for tag, _ in Tags(page).tags} <= KNOWN_TAGS
+
+
+KNOWN_TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section"),
+    *("h1", "h2", "p", "b", "ul", "li", "div", "figure", "img", "table", "caption", "tbody"),
+    *("tr", "th", "td"),
+}

@@ -256,7 +256,7 @@ def with_another_setting(folder):
         (cut("mixture.safetensors"), r"mixture\.safetensors is damaged; delete the folder"),
         (of_other_shape, r"mixture\.safetensors is damaged"),
         (without_an_array, r"mixture\.safetensors is damaged"),
-        (of_fewer_classes, r"mixture\.safetensors is damaged"),
+        (of_fewer_classes, r"mixture\.json is damaged or of another version"),
         (cut("mixture.json"), r"mixture\.json is damaged or of another version"),
         (with_another_setting, r"mixture\.json is damaged or of another version"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ def _record(
 
 def _trained_on(folder: str, data: Dataset) -> bool:
     """Whether the rows measured are those of training: the same bytes, and no test set."""
-    config = json.loads((Path(folder) / "config.json").read_text())
+    config = io.read_config(Path(folder))
     same: bool = config["data"].get("sha256") == data.fingerprint["sha256"]
     return same and data.X_test is None
 
@@ -133,7 +132,7 @@ def _factors(data: Dataset, arguments: argparse.Namespace) -> Any:
         return data.factors
     path = Path(arguments.factors)
     try:
-        factors = np.load(path, allow_pickle=False)
+        factors = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
     except Exception as error:  # NumPy fails in many ways on what is no array

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.frozen import FrozenEstimator
 
 from isthmus import io
 from isthmus.commands.show import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
+from isthmus.data.images import opened
 from isthmus.data.tables import filled_table, read_parquet
 from isthmus.estimators.border import units
 from isthmus.plots import pictures
@@ -97,9 +97,10 @@ def _mask(path: Path, shape: tuple[int, ...]) -> Array:
         raise FileNotFoundError(f"--mask {path}: no such file.")
     try:
         if path.suffix.lower() == ".npy":
-            mask = np.load(path, allow_pickle=False)
+            mask = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
-            mask = np.asarray(Image.open(path).convert("L")) > 127
+            with opened(path) as image:
+                mask = np.asarray(image.convert("L")) > 127
     except (OSError, ValueError) as error:
         raise ValueError(f"--mask {path}: expected an .npy file or a picture ({error}).") from None
     if mask.shape == shape[-2:] and len(shape) == 4:  # all channels alike

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.data.limits import MAX_COLUMNS, one_line
+
 __all__ = ["Cells", "Column", "Columns", "Table", "cells_of", "is_frame"]
 
 Array = NDArray[Any]
 MOST_CATEGORIES = 256  # more different texts than that are names, not kinds
 FEW = 10  # rows of which each may hold a text of its own
+LIBRARIES = ("pandas", "polars")  # nothing else is imported by a name that was read
+DTYPE = r"[\w\[\], /:<>|=()+.-]{1,100}"  # names of types, as of "datetime64[ns, Europe/Berlin]"
 SPELLED_BOOLEANS = (("false", "true"), ("no", "yes"))
 
 
@@ -113,6 +119,9 @@ class Column:
         shown = ", ".join(map(str, self.categories[:5])) + ", …" * (len(self.categories) > 5)
         how = "yes or no" if self.kind == "boolean" else f"{len(self.categories)} categories"
         return f"{how}: {shown}"
+
+
+ENTRIES = frozenset(field.name for field in fields(Column))
 
 
 @dataclass(frozen=True)
@@ -257,9 +266,20 @@ class Columns:
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Columns:
-        """Return the columns that `to_json` wrote."""
-        columns = [c | {"categories": tuple(c["categories"])} for c in saved["columns"]]
-        return cls(tuple(Column(**c) for c in columns), saved["library"])
+        """Return the columns that `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            For anything that it cannot have written: the library of the frames is imported by
+            its name, and types are made by theirs.
+        """
+        if not isinstance(saved, dict) or saved.get("library") not in LIBRARIES:
+            raise ValueError(f"columns: expected frames of {' or '.join(LIBRARIES)}.")
+        columns = saved.get("columns")
+        if not isinstance(columns, list) or not 0 < len(columns) <= MAX_COLUMNS:
+            raise ValueError(f"columns: expected 1 to {MAX_COLUMNS:,} columns.")
+        return cls(tuple(map(_column_of, columns)), saved["library"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,6 +307,40 @@ class Table:
 
     def __getitem__(self, rows: Any) -> Table:
         return Table(self.X[rows], self.columns)
+
+
+def _column_of(saved: Any) -> Column:
+    """Return a column that was read, its entries checked."""
+    if not isinstance(saved, dict) or not {"name", "kind", "dtype"} <= set(saved) <= ENTRIES:
+        raise ValueError("columns: expected name, kind, dtype and what is known of a column.")
+    categories = saved.get("categories", [])
+    name = tuple(saved["name"]) if isinstance(saved["name"], list) else saved["name"]
+    values = [*(name if isinstance(name, tuple) else [name])]
+    if isinstance(categories, list):
+        values += categories
+    bounds = [saved.get("low"), saved.get("high")]
+    flags = [saved.get("ordered", False), saved.get("whole", False)]
+    good = (
+        isinstance(categories, list)
+        and all(v is None or isinstance(v, str | int | float) for v in values)
+        and saved["kind"] in ("number", "boolean", "category")
+        and (saved["kind"] == "number") == (not categories)
+        and isinstance(saved["dtype"], str)
+        and re.fullmatch(DTYPE, saved["dtype"])
+        and not re.search(r"\d{4}", saved["dtype"])  # "U100000000" would take that for each cell
+        and all(b is None or _is_finite(b) for b in bounds)
+        and (bounds[0] is None) == (bounds[1] is None)
+        and all(isinstance(flag, bool) for flag in flags)
+    )
+    if not good:
+        raise ValueError(f"columns: the entry of column {one_line(repr(name))} makes no sense.")
+    return Column(**saved | {"name": name, "categories": tuple(categories)})
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
 
 
 def is_frame(X: Any) -> bool:
@@ -418,7 +472,9 @@ def _series(library: Any, column: Column, values: Array, like: Any) -> Any:
             return library.Series(
                 column.name, values.tolist(), dtype=library.Enum(column.categories)
             )
-        dtype = getattr(library, column.dtype)
+        dtype = getattr(library, column.dtype, None)
+        if not (isinstance(dtype, type) and issubclass(dtype, library.DataType)):
+            raise ValueError(f"polars has no type {column.dtype!r} for column {column.name!r}.")
         return library.Series(column.name, values.tolist(), strict=False).cast(dtype)
     index = like.index if is_frame(like) else None
     if column.dtype == "category":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -15,6 +16,7 @@ from isthmus.data import sprites
 from isthmus.data.columns import Columns, Table
 from isthmus.data.idx import read_idx
 from isthmus.data.images import read_image_folder
+from isthmus.data.limits import VARIABLE, check_zip, is_regular, one_line
 from isthmus.data.sounds import is_sound_folder, read_sound_folder
 from isthmus.data.tables import read_table
 from isthmus.fields import nearest
@@ -250,6 +252,8 @@ def _load_path(
             f"{str(path)!r} is neither a known data set ({', '.join(_NAMES)}) nor a file or "
             f"folder; check the name.{nearest(path, _NAMES)}"
         )
+    if not is_regular(path):
+        raise ValueError(f"{path}: expected a file or a folder, got a pipe or device.")
     if suffix in _TABLES:
         X, y, columns = read_table(path, label, columns)
         notes = ("columns:", *(f"  {line}" for line in columns.summary)) if columns.mixed else ()
@@ -278,6 +282,8 @@ def _load_sounds(path: Path, size: int | tuple[int, int] | None) -> Dataset:
 
 def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
+        if zipfile.is_zipfile(path):
+            check_zip(path)
         content = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content, None
@@ -285,12 +291,16 @@ def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             key = _data_key(list(content.files))
             label_key = next((k for k in _LABEL_KEYS if k in content.files and k != key), None)
             X, y = content[key] if key else None, content[label_key] if label_key else None
-            names = ", ".join(content.files) or "none"
+            names = one_line(", ".join(content.files[:20])) or "none"
     except Exception as error:  # NumPy fails in many ways on a damaged file
+        if VARIABLE in str(error):
+            raise
         raise ValueError(
             f"{path}: expected NumPy arrays of numbers, got a damaged file or one of Python "
             "objects; save plain numbers with numpy.save or numpy.savez."
         ) from error
+    if y is not None and not (isinstance(y, np.ndarray) and y.dtype.kind in "biufUS"):
+        raise ValueError(f"{path}: expected labels that are numbers or texts; save them so.")
     if X is None:
         raise ValueError(f"{path}: expected an array named X, got {names}; rename the samples X.")
     if y is not None:

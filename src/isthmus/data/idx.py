@@ -2,7 +2,7 @@
 
 The header of an IDX file announces how many bytes follow. Nothing is allocated on its word:
 the bytes are read in pieces and counted, so that a hostile file costs no more memory than it
-really holds, and a compressed one no more than it announces.
+really holds, and a compressed one no more than it announces: which `isthmus.data.limits` bounds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from isthmus.data.limits import VARIABLE, check_bytes, given_bytes
+
 __all__ = ["MAX_BYTES", "read_idx"]
 
-MAX_BYTES = 4 * 2**30  # the most bytes of data one file may announce
+MAX_BYTES = 4 * 2**30  # the most bytes of data one file may announce, where nothing else is set
 _CHUNK = 2**20
 _MAX_DIMENSIONS = 8
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -44,8 +46,8 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     FileNotFoundError
         If there is no file at `path`.
     ValueError
-        If the file is not IDX, is cut short, has bytes to spare, or announces more than
-        4 GiB.
+        If the file is not IDX, is cut short, has bytes to spare, announces more than 4 GiB, or
+        is compressed to less than a hundredth of its size; see `isthmus.data.limits`.
 
     Examples
     --------
@@ -63,7 +65,10 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     try:
         with _open(path) as stream:
             dtype, shape = _read_header(stream, path)
-            data = _read_exactly(stream, math.prod(shape) * dtype.itemsize, path)
+            n_bytes = math.prod(shape) * dtype.itemsize
+            if isinstance(stream, gzip.GzipFile):
+                check_bytes(path, n_bytes, path.stat().st_size)
+            data = _read_exactly(stream, n_bytes, path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _bad(path, f"a gzip file that decompresses, but it is damaged ({error})") from error
     array = np.frombuffer(data, dtype=dtype).reshape(shape)
@@ -91,8 +96,10 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[np.dtype, tuple[int, ...
     if len(sizes) < 4 * ndim:
         raise _bad(path, f"{ndim} sizes in the header, but the file ends there")
     dtype, shape = np.dtype(_DTYPES[magic[2]]), struct.unpack(f">{ndim}I", sizes)
-    if (n_bytes := math.prod(max(1, size) for size in shape) * dtype.itemsize) > MAX_BYTES:
-        raise _bad(path, f"at most {MAX_BYTES:,} bytes of data, but its header says {n_bytes:,}")
+    most = given_bytes() or MAX_BYTES
+    if (n_bytes := math.prod(max(1, size) for size in shape) * dtype.itemsize) > most:
+        said = f"at most {most:,} bytes of data, but its header says {n_bytes:,}"
+        raise _bad(path, f"{said} ({VARIABLE} sets the limit)")
     return dtype, shape
 
 

@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from isthmus.data.limits import check_bytes, is_inside, is_regular
+
 __all__ = ["FORMATS", "opened", "read_image_folder", "to_rgb"]
 
 FORMATS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 # No other decoder may see a file, whatever its bytes: the one for EPS runs a program.
 _DECODERS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 _WHITE = (255, 255, 255)
+_PIXEL = 4  # bytes that Pillow takes for one
 
 
 def read_image_folder(
@@ -56,8 +59,9 @@ def read_image_folder(
     FileNotFoundError
         If there is no folder at `path`.
     ValueError
-        If `size` is not positive, the folder holds no image, or a file is no readable image
-        or has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        If `size` is not positive, the folder holds no image, or a file is no readable image,
+        has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, or unpacks to more than
+        `isthmus.data.limits` allows, alone or all together.
 
     Examples
     --------
@@ -106,9 +110,9 @@ def _find(root: Path) -> tuple[list[Path], list[str]]:
         outside += len(linked)  # os.walk does not follow them: they may lead anywhere, or round
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in (Path(folder, name) for name in names if not name.startswith(".")):
-            if file.suffix.lower() not in FORMATS:
+            if file.suffix.lower() not in FORMATS or not is_regular(file):
                 other += 1
-            elif not _is_inside(file, root):
+            elif not is_inside(file, root):
                 outside += 1
             else:
                 images.append(file)
@@ -117,10 +121,6 @@ def _find(root: Path) -> tuple[list[Path], list[str]]:
         raise ValueError(f"{root}: expected images ({formats}), found none; check the folder.")
     skipped = {"links to other folders": outside, "files that are not images": other}
     return sorted(images), [f"skipped {what}: {count}" for what, count in skipped.items() if count]
-
-
-def _is_inside(file: Path, root: Path) -> bool:
-    return not file.is_symlink() or Path(os.path.realpath(file)).is_relative_to(root.resolve())
 
 
 def _label(
@@ -138,6 +138,8 @@ def _label(
 
 def _read(files: list[Path], shape: tuple[int, int]) -> tuple[np.ndarray, int]:
     """Return all images as one array, and how many had another size."""
+    on_disk = sum(file.stat().st_size for file in files)
+    check_bytes(f"{len(files)} images", len(files) * shape[0] * shape[1] * 3, on_disk)
     X = np.empty((len(files), *shape, 3), dtype=np.uint8)
     grey, n_resized = True, 0
     for row, file in zip(X, files, strict=True):
@@ -167,6 +169,8 @@ def opened(file: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # A stream, for Pillow garbles turned TIFF files that it maps into memory by name.
             with file.open("rb") as stream, Image.open(stream, formats=_DECODERS) as image:
+                n_bytes = image.width * image.height * _PIXEL
+                check_bytes("it", n_bytes, os.fstat(stream.fileno()).st_size)
                 yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(

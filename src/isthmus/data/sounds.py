@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from isthmus.data.images import FORMATS as PICTURES
+from isthmus.data.limits import is_inside, is_regular
 from isthmus.data.waves import Sound, Windows, read_wav, resample
 
 __all__ = ["Sounds", "is_sound_folder", "read_sound_folder"]
@@ -139,11 +140,15 @@ def _files(root: Path) -> Iterator[Path]:
 def _find(root: Path) -> tuple[list[Path], list[str]]:
     """Return the WAV files under `root`, sorted, with a note of what was left out."""
     found = list(_files(root))
-    files = [file for file in found if file.suffix.lower() in FORMATS]
-    other = len(found) - len(files)
+    sounds = [f for f in found if f.suffix.lower() in FORMATS and is_regular(f)]
+    files = [file for file in sounds if is_inside(file, root)]
+    skipped = {
+        "files that are not WAV": len(found) - len(sounds),
+        "links to other folders": len(sounds) - len(files),
+    }
     if not files:
         raise ValueError(f"{root}: expected WAV files, found none; check the folder.")
-    return sorted(files), [f"skipped files that are not WAV: {other}"] * (other > 0)
+    return sorted(files), [f"skipped {what}: {n}" for what, n in skipped.items() if n]
 
 
 def _one_channel(sound: Sound, rate: int, window: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from os import PathLike
 from pathlib import Path
@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from isthmus.data.columns import Cells, Column, Columns, cells_of
+from isthmus.data.limits import MAX_COLUMNS, check_bytes, is_regular, one_line
+from isthmus.data.pages import unpacked_bytes
 from isthmus.fields import nearest
 
 __all__ = ["filled_table", "read_parquet", "read_table"]
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _DELIMITERS = "\t;|,"  # the comma last: it also divides decimals where the semicolon divides cells
+_TEXTS = ("string", "binary")  # of Parquet, whose long ones may stand for many cells
 _Row = tuple[int, list[str]]  # numbered as a spreadsheet does: the first line is row 1
 
 
@@ -77,12 +80,13 @@ def read_table(
     """
     path = Path(path)
     read = _parquet_cells if path.suffix.lower() == ".parquet" else _text_cells
-    cells, y = read(path, label)
     try:
+        cells, y = read(path, label)
         columns = Columns.of_cells(cells) if columns is None else columns
         return columns.read_cells(cells), y, columns
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except ValueError as error:  # names and cells, which it may quote, are of any length and lines
+        said = str(error)
+        raise ValueError(one_line(said if str(path) in said else f"{path}: {said}")) from None
 
 
 def filled_table(
@@ -178,23 +182,48 @@ def _parquet_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np
 
 def read_parquet(path: Path) -> Any:
     """Return the data frame of pandas in a file; one line where there is none."""
-    if not path.is_file():
+    if not is_regular(path):
         raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
     lacking = [name for name in ("pandas", "pyarrow") if importlib.util.find_spec(name) is None]
     if lacking:
         raise ImportError(
             f"reading .parquet needs {' and '.join(lacking)}: pip install 'isthmus[tables]'."
         )
-    import pandas as pd
-
     try:
-        frame = pd.read_parquet(path)
+        frame = _checked_frame(path)
     except Exception as error:  # pyarrow fails in many ways on a damaged file
-        reason = str(error).strip().splitlines()[0]
+        reason = one_line(error) or type(error).__name__
         raise ValueError(f"{path}: expected a Parquet file ({reason}); check the file.") from None
     if not len(frame):
         raise ValueError(f"{path}: expected rows, found none; check the file.")
     return frame
+
+
+def _checked_frame(path: Path) -> Any:
+    """Return a data frame; a ValueError before more is unpacked than is allowed."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    on_disk = path.stat().st_size
+    meta = pq.read_metadata(path)
+    schema = meta.schema.to_arrow_schema()
+    if len(schema) > MAX_COLUMNS or any(pa.types.is_nested(field.type) for field in schema):
+        raise ValueError(f"expected up to {MAX_COLUMNS:,} columns, none of lists or records")
+    groups = (meta.row_group(i) for i in range(meta.num_row_groups))
+    # A row takes eight bytes at least; a page is unpacked whole.
+    check_bytes(path, 8 * max(meta.num_rows, 0) * meta.num_columns, on_disk)
+    check_bytes(path, sum(group.total_byte_size for group in groups), on_disk)
+    check_bytes(path, unpacked_bytes(path), on_disk)
+    texts = [field.name for field in schema if str(field.type).removeprefix("large_") in _TEXTS]
+    table = pq.read_table(path, read_dictionary=texts, partitioning=None, use_threads=False)
+    # One long text for all rows is short in the file.
+    for column in table.itercolumns():
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else []:
+            lengths = pc.binary_length(chunk.dictionary.cast(pa.large_binary()))
+            n_bytes = pc.sum(lengths.take(chunk.indices)).as_py() or 0
+            check_bytes(path, n_bytes, on_disk)
+    return table.cast(schema).to_pandas()
 
 
 def _read_rows(path: Path) -> list[_Row]:
@@ -205,18 +234,28 @@ def _read_rows(path: Path) -> list[_Row]:
             delimiter = "\t" if path.suffix.lower() == ".tsv" else _sniff(stream.read(2**16))
             stream.seek(0)
             reader = enumerate(csv.reader(stream, delimiter=delimiter), start=1)
-            rows = [(number, cells) for number, cells in reader if cells]
+            rows = list(_even(path, reader))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8; save the table as UTF-8.") from error
     except csv.Error as error:
         raise ValueError(f"{path}: expected a table as text ({error}); check the file.") from error
-    for number, cells in rows:
-        if len(cells) != len(rows[0][1]):
-            raise ValueError(
-                f"{path}: expected {len(rows[0][1])} cells in each row, as in the first, but row "
-                f"{number} has {len(cells)}; complete the row or remove it."
-            )
     return rows
+
+
+def _even(path: Path, rows: Iterable[_Row]) -> Iterator[_Row]:
+    """Pass rows on that are not blank; an error as soon as one has not as many cells as others."""
+    width = 0
+    for number, cells in rows:
+        width = width or len(cells)
+        if width > MAX_COLUMNS:
+            raise ValueError(f"{path}: expected at most {MAX_COLUMNS:,} columns, got {width:,}.")
+        if cells and len(cells) != width:
+            raise ValueError(
+                f"{path}: expected {width} cells in each row, as in the first, but row {number} "
+                f"has {len(cells)}; complete the row or remove it."
+            )
+        if cells:
+            yield number, cells
 
 
 def _sniff(text: str) -> str:

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
+from isthmus.data.limits import check_bytes
+
 __all__ = [
     "Sound",
     "Windows",
@@ -34,6 +36,8 @@ __all__ = [
 Array = NDArray[Any]
 BLOCK = 2**22  # numbers handled in one go
 KINDS = ("u8", "i16", "i24", "i32", "f32", "f64")
+MOST_CHUNKS = 1000  # parts of one file
+FILTER = 20  # taps for each step of the finer rate, as scipy makes them
 LOUDEST = {"u8": 2**7, "i16": 2**15, "i24": 2**31, "i32": 2**31}  # as scipy reads them
 
 
@@ -195,10 +199,10 @@ def read_wav(path: str | os.PathLike[str]) -> Sound:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file; check the name.")
     try:
+        bits = _bits(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that are not sound
             rate, data = wavfile.read(path)
-        bits = _bits(path)
     except Exception as error:  # scipy fails in many ways on a damaged file
         told = isinstance(error, ValueError) and str(error)
         reason = " ".join(told.split()) if told else "it is damaged"
@@ -255,6 +259,12 @@ def wav_bytes(sound: Sound) -> tuple[bytes, int]:
 def resample(samples: Array, rate: int, new_rate: int) -> Array:
     """Return samples (..., time) at another rate, by a polyphase filter without delay.
 
+    Raises
+    ------
+    ValueError
+        For rates below one hertz, or so far apart that the sound would become a hundred times
+        longer and more than 64 MiB.
+
     Examples
     --------
     >>> resample(np.zeros((2, 441)), 44100, 8000).shape
@@ -265,6 +275,10 @@ def resample(samples: Array, rate: int, new_rate: int) -> Array:
     if min(rate, new_rate) < 1:
         raise ValueError(f"expected rates of at least 1 hertz, got {rate} and {new_rate}.")
     common = math.gcd(rate, new_rate)
+    most = max(rate, new_rate) // common
+    made = samples.size * new_rate // rate
+    # A file that calls its rate one hertz would become as many times longer.
+    check_bytes("resampling", 8 * (made + FILTER * most), 8 * samples.size)
     return resample_poly(samples, new_rate // common, rate // common, axis=-1)
 
 
@@ -286,14 +300,26 @@ def _integers(samples: Array, bits: int) -> tuple[Array, int]:
 
 
 def _bits(path: Path) -> int:
-    """Return the bits of one sample as the file's own header has them."""
+    """Return the bits of one sample as the file's own header has them; walk all its chunks."""
+    bits, n_bytes = None, path.stat().st_size
     with path.open("rb") as file:
         order = ">" if file.read(12)[:4] == b"RIFX" else "<"
-        while True:
-            name, size = struct.unpack(f"{order}4sI", file.read(8))
-            if name == b"fmt ":
-                return int(struct.unpack(f"{order}14xH", file.read(16))[0])
-            file.seek(size + size % 2, os.SEEK_CUR)
+        for _ in range(MOST_CHUNKS):
+            head = file.read(8)
+            if len(head) < 8:
+                break
+            name, size = struct.unpack(f"{order}4sI", head)
+            end = file.tell() + size + size % 2
+            if name == b"fmt " and bits is None:
+                bits = int(struct.unpack(f"{order}14xH", file.read(16))[0])
+            if name == b"data" and size < 2**32 - 1 and end - size % 2 > n_bytes:
+                raise ValueError(f"it says {size:,} bytes of sound and holds {n_bytes:,} in all")
+            file.seek(min(end, n_bytes))
+        else:
+            raise ValueError(f"it has more than {MOST_CHUNKS} parts")
+    if bits is None:
+        raise ValueError("it does not say how many bits a sample has")
+    return bits
 
 
 # --------------------------------------------------------------------- learning

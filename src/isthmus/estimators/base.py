@@ -58,6 +58,7 @@ Array = NDArray[Any]
 DICTIONARY_ROWS = 8192  # by which one begins
 TERMINATED = 143  # what a program says that ended by SIGTERM
 SCORE_SAMPLES = 10  # draws of z behind the ELBO of a row
+IN_CACHE = 2**20  # numbers that a processor's cache holds several times
 
 
 class Posterior(NamedTuple):
@@ -99,6 +100,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         The epoch whose weights the model has.
     n_iter_ : int
         Epochs trained.
+    seed_ : int
+        The seed of training: `random_state`, or the one drawn where there was none.
     fitted_params_ : dict
         The settings with which the model was made; `save` writes these.
     """
@@ -114,6 +117,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     history_: list[dict[str, Any]]
     best_epoch_: int
     n_iter_: int
+    seed_: int | None
     stopped_: str
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -162,6 +166,12 @@ or (n, channels, time)
         KeyboardInterrupt, SystemExit
             After Ctrl-C, or SIGTERM (143); the best weights so far are kept.
         """
+        with torch.inference_mode(False), torch.enable_grad():  # whatever is on around
+            return self._fit(X, y, callbacks, resume_from)
+
+    def _fit(
+        self, X: Any, y: Any, callbacks: Sequence[Callback], resume_from: str | Path | None
+    ) -> Self:
         new = copy.copy(self)
         snapshot = None if resume_from is None else read_checkpoint(resume_from)
         rows, generator = new._prepare(X, y, None if snapshot is None else seed_of(snapshot))
@@ -169,7 +179,7 @@ or (n, channels, time)
             callbacks = [*callbacks, Checkpoint(resume_from)]
         about: dict[str, Any] = {}
         if any(isinstance(c, Checkpoint) for c in callbacks):
-            about = about_run(new, rows, generator.initial_seed())
+            about = about_run(new, rows)
         if snapshot is not None:
             check_same_run(snapshot, about, new)
         rows, valid = rows.to(generator.device).split(new.validation_fraction, generator)
@@ -204,6 +214,10 @@ or (n, channels, time)
         -------
         self
         """
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._partial_fit(X, y)
+
+    def _partial_fit(self, X: Any, y: Any) -> Self:
         new = copy.copy(self)
         if hasattr(self, "model_"):
             check_fields(self)
@@ -218,7 +232,7 @@ or (n, channels, time)
         keepers = training_callbacks(new, new.model_, revive=False)
         record = trainer.one_epoch(rows.to(generator.device), keepers, number=new.n_iter_ + 1)
         if trainer.diverged(record):
-            warn_diverged(record, new.n_iter_, stacklevel=3)
+            warn_diverged(record, new.n_iter_, stacklevel=4)
             return self
         new._training_state = trainer.state()
         new.n_iter_ = new.best_epoch_ = record["epoch"]
@@ -233,6 +247,7 @@ or (n, channels, time)
         self.__dict__.pop("_training_state", None)
         self.fitted_params_ = self.get_params(deep=False)
         generator = self._generator(seed=seed)
+        self.seed_ = generator.initial_seed()
         X = read(self, X, reset=True, missing=self.missing == "ignore")
         observed = filled(X)
         self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
@@ -273,7 +288,9 @@ or (n, channels, time)
                 self.context_.width if self.context_ else 0,
                 self.scaler_.log_unit,
             )
-        self.model_ = model.to(generator.device).eval()
+        self.model_ = model.to(
+            generator.device, torch.float32
+        ).eval()  # whatever torch's default is
 
     def _trainer(self, rows: Rows, generator: torch.Generator) -> Trainer:
         objective = build_objective(self, len(rows), rows.n_batches(self.batch_size))
@@ -427,9 +444,10 @@ or (n, channels, time)
             noise = row_noise(x.cpu().numpy(), samples, self.n_components_)
             q = model.encode(x, c)
             z = q.rsample((samples,), noise=torch.from_numpy(noise).to(x.device))  # type: ignore
-            distortion = -model.log_likelihood(model.decode(z, c), x).mean(0)
+            some = z.split(max(1, IN_CACHE // x.numel()))
+            distortion = -torch.cat([model.log_likelihood(model.decode(z, c), x) for z in some])
             kl = model.kl(q, z, c)
-            return (kl if kl.ndim == 1 else kl.mean(0)), distortion
+            return (kl if kl.ndim == 1 else kl.mean(0)), distortion.mean(0)
 
         rate, distortion = self._run(terms, X, c)
         return RateDistortion(rate.astype(np.float64), distortion.astype(np.float64))

@@ -22,7 +22,7 @@ ENOUGH_BYTES = 2**28  # by which data are known; of more, evenly spaced rows
 FREE = ("epochs", "patience", "progress", "random_state")
 
 
-def about_run(estimator: Any, rows: Rows, seed: int) -> dict[str, Any]:
+def about_run(estimator: Any, rows: Rows) -> dict[str, Any]:
     """Return what a checkpoint says of the run, plain JSON.
 
     Parameters
@@ -30,12 +30,11 @@ def about_run(estimator: Any, rows: Rows, seed: int) -> dict[str, Any]:
     estimator : LatentEstimator
     rows : Rows
         As training sees them, those held out among them.
-    seed : int
     """
     return {
         "estimator": type(estimator).__name__,
         "params": plain_params(estimator.fitted_params_),
-        "seed": seed,
+        "seed": estimator.seed_,
         "rows": _print_of(rows),
         "versions": {"isthmus": __version__, "torch": torch.__version__},
     }
@@ -81,7 +80,7 @@ def check_same_run(snapshot: Snapshot, now: dict[str, Any], estimator: Any) -> N
             f"the run began with {was} and goes on with {is_}: its numbers may differ in the last "
             "bits from those of a run without a break.",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

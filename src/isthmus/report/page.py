@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import isthmus
 from isthmus import plots
+from isthmus.estimators.border import as_array
 from isthmus.io import write
 from isthmus.plots.latent import has_standard_prior
 from isthmus.report import captions
@@ -137,7 +138,8 @@ class _View:
         X = _safe_indexing(self.X, slice(n))
         c = None if self.condition is None else self.condition[:n]
         made = self.estimator.reconstruct(X, condition=c)
-        return plots.reconstructions(np.asarray(X).reshape(-1, *shape), made)
+        given, made = (as_array(self.estimator, rows) for rows in (X, made))
+        return plots.reconstructions(given.reshape(-1, *shape), made.reshape(-1, *shape))
 
     def decoded(self) -> Figure:
         """Draw the latent plane, or one latent at a time."""

@@ -175,6 +175,7 @@ def _follow(
     new.set_params(**own.get_params(deep=False))
     new.fitted_params_ = new.get_params(deep=False)
     generator = new._generator()
+    new.seed_ = generator.initial_seed()
     new.make_model(generator)
     new._start_parts(rows, generator)
     return new, generator

@@ -173,7 +173,7 @@ class Trainer:
             record = self.epoch(rows, valid, callbacks, epoch)
             if self.diverged(record):
                 outcome.stopped = "diverged"
-                warn_diverged(record, best.epoch, stacklevel=5)
+                warn_diverged(record, best.epoch, stacklevel=6)
                 return
             outcome.history.append(record)
             outcome.best_epoch = epoch

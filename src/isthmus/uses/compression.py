@@ -5,7 +5,6 @@ from __future__ import annotations
 import io as streams
 import json
 import lzma
-import zipfile
 import zlib
 from dataclasses import dataclass
 from os import PathLike
@@ -18,7 +17,9 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import io
+from isthmus.data.limits import check_bytes, check_zip, is_regular, one_line
 from isthmus.estimators.border import as_array
+from isthmus.files import parse_json
 from isthmus.plots.cells import as_units
 from isthmus.uses.search import encode_rows, model_digest
 from isthmus.uses.wrapping import Wrapper
@@ -31,6 +32,7 @@ CODINGS = ("packed", "zlib", "lzma")
 MOST_BITS = 16
 FORMAT = 1
 CHUNK = 8192  # rows decoded in one go
+BLOCK = 2**22  # bits unpacked in one go
 ZLIB_ROWS = 5000  # of the raw data, at most, that zlib is tried on
 # Raw LZMA: without the container, whose check sums would cost as much as a row of codes.
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 2**20}]
@@ -100,22 +102,51 @@ class CompressedCodes:
         FileNotFoundError, ValueError
             No such file, or not one of codes.
         """
+        if not is_regular(path):
+            raise FileNotFoundError(f"{path}: there is no such file of compressed codes.")
         try:
+            check_zip(path)
             with np.load(path, allow_pickle=False) as file:
-                meta = json.loads(file["meta"].tobytes())
-                if meta.pop("format") != FORMAT:
-                    raise ValueError("another format")
-                arrays = {k: file[k].astype(np.float64) for k in ("low", "high")}
-                read = cls(payload=file["payload"].tobytes(), **arrays, **meta)
+                arrays = {name: file[name] for name in ("payload", "low", "high", "meta")}
+            read = cls(**_checked(arrays))
+            check_bytes(path, 2 * read.n_rows * len(read.low), len(read.payload))
             read.numbers()
-        except FileNotFoundError:
-            raise
-        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # NumPy fails in many ways on a damaged file
+            reason = one_line(error).rstrip(".") or type(error).__name__
             raise ValueError(
-                f"{path} holds no compressed codes, or damaged ones: expected a file that "
-                "`isthmus compress` wrote."
+                f"{path} holds no compressed codes, or damaged ones ({reason}): expected a file "
+                "that `isthmus compress` wrote."
             ) from error
         return read
+
+
+def _checked(arrays: dict[str, Array]) -> dict[str, Any]:
+    """Return the fields of compressed codes; a ValueError where they make no sense."""
+    plain = arrays["payload"].dtype == arrays["meta"].dtype == np.uint8
+    low, high = arrays["low"], arrays["high"]
+    meta = parse_json(arrays["meta"].tobytes(), "meta") if plain else None
+    if not isinstance(meta, dict) or meta.pop("format", None) != FORMAT:
+        raise ValueError("another format")
+    whole: list[Any] = [meta.get("n_rows"), meta.get("bits")]
+    good = (
+        all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n < 2**40 for n in whole)
+        and whole[1] <= MOST_BITS
+        and meta.get("coding") in CODINGS
+        and isinstance(meta.get("model"), str)
+        and low.dtype.kind == high.dtype.kind == "f"
+        and low.ndim == 1
+        and 0 < low.size < 2**31
+        and low.shape == high.shape
+        and bool((np.isfinite(low) & np.isfinite(high)).all())
+    )
+    if not good:
+        raise ValueError("numbers out of range")
+    fields = {name: meta[name] for name in ("n_rows", "bits", "coding", "model")}
+    return fields | {
+        "payload": arrays["payload"].tobytes(),
+        "low": low.astype(np.float64),
+        "high": high.astype(np.float64),
+    }
 
 
 class LatentCodec(Wrapper):
@@ -311,17 +342,23 @@ def _pack(numbers: Array, bits: int, coding: str) -> bytes:
 def _unpack(payload: bytes, n: int, d: int, bits: int, coding: str) -> Array:
     """Return the whole numbers (n, d); a ValueError where bytes are missing or too many."""
     if coding == "packed":
-        wanted = -(-n * d * bits // 8)
-        _check_length(len(payload), wanted)
-        flags = np.unpackbits(np.frombuffer(payload, np.uint8), count=n * d * bits)
-        weights = 1 << np.arange(bits - 1, -1, -1)
-        return (flags.reshape(n, d, bits) @ weights).astype(np.uint16)
-    planes = 1 if bits <= 8 else 2
-    wanted = planes * n * d
+        _check_length(len(payload), -(-n * d * bits // 8))
+        content = np.frombuffer(payload, np.uint8)
+        weights = 1 << np.arange(bits - 1, -1, -1, dtype=np.uint16)
+        numbers = np.empty((n, d), np.uint16)
+        rows = max(8, BLOCK // (d * bits) // 8 * 8)  # eight rows begin and end with a byte
+        for i in range(0, n, rows):
+            k = min(rows, n - i)
+            flags = np.unpackbits(content[i * d * bits // 8 :][: -(-k * d * bits // 8)])
+            planes = flags[: k * d * bits].reshape(k, d, bits)
+            numbers[i : i + k] = (planes * weights).sum(-1, dtype=np.uint16)
+        return numbers
+    n_planes = 1 if bits <= 8 else 2
+    wanted = n_planes * n * d
     plain = _inflate(payload, coding, wanted + 1)  # never more than there should be
     _check_length(len(plain), wanted)
-    high_first = np.frombuffer(plain, np.uint8).reshape(planes, d, n).astype(np.uint16)
-    columns = high_first[0] if planes == 1 else (high_first[0] << 8) | high_first[1]
+    high_first = np.frombuffer(plain, np.uint8).reshape(n_planes, d, n).astype(np.uint16)
+    columns = high_first[0] if n_planes == 1 else (high_first[0] << 8) | high_first[1]
     return np.ascontiguousarray(columns.T)
 
 

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from sklearn.base import clone
@@ -20,7 +19,9 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import io
+from isthmus.config import check_scalars, check_settings
 from isthmus.estimators.context import check_labels
+from isthmus.files import check_content, check_record, read_bytes, read_json, read_tensors, sealed
 from isthmus.uses.search import encode_rows, model_digest
 from isthmus.uses.wrapping import Wrapper
 
@@ -259,8 +260,9 @@ class LatentSampler(Wrapper):
             "data": data or {},
         }
         (folder / SETTINGS).unlink(missing_ok=True)  # an old one must not speak for a new mixture
-        io.write(folder / ARRAYS, save_arrays(self._mixtures.arrays()))
-        io.write(folder / SETTINGS, io.to_json(record).encode())
+        files = {ARRAYS: save_arrays(self._mixtures.arrays())}
+        files[SETTINGS] = io.to_json(sealed(json.loads(io.to_json(record)), files)).encode()
+        io.write_all({folder / name: content for name, content in files.items()})
 
     @classmethod
     def load(cls, path: str | PathLike[str], estimator: Any) -> Self:
@@ -287,9 +289,11 @@ class LatentSampler(Wrapper):
         if record["model"] != model_digest(estimator):
             raise ValueError(f"{folder} is of another model than this one; {AGAIN}.")
         try:
-            arrays = load_arrays((folder / ARRAYS).read_bytes())
+            content = read_bytes(folder / ARRAYS)
+            check_content(record, ARRAYS, content)
+            arrays = read_tensors(content, ARRAYS, load_arrays)
             mixtures = _Mixtures.of(arrays, record["classes"], estimator.n_components_)
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             raise ValueError(f"{folder / ARRAYS} is damaged; {AGAIN}.") from error
         sampler = cls.from_fitted(estimator, **record["settings"])
         return sampler._adopt(sampler.estimator, "mixture", mixtures)
@@ -352,9 +356,17 @@ class _Mixtures:
         square = (k, modes, d, d)
         shapes = dict(zip(LEARNED, ((k, modes), (k, modes, d), square, square), strict=True))
         shapes |= {"shares": (k,), "middle": (d,), "scale": (d,), "floor": (1,)}
-        fits = all(arrays[name].shape == shape for name, shape in shapes.items())
-        if not fits or k != (1 if classes is None else len(classes)):
+        fits = all(
+            arrays[name].shape == shape and arrays[name].dtype.kind == "f"
+            for name, shape in shapes.items()
+        )
+        if not fits or k != (1 if classes is None else len(classes)) or not modes:
             raise ValueError("arrays of other shapes than a mixture has.")
+        finite = all(np.isfinite(arrays[name]).all() for name in shapes if name != "floor")
+        parts_of_one = [arrays["weights_"], arrays["shares"]]
+        if not finite or any(p.min() < 0 or not np.allclose(p.sum(-1), 1) for p in parts_of_one):
+            raise ValueError("numbers that no mixture has.")
+        np.linalg.cholesky(arrays["covariances_"])  # a LinAlgError is a ValueError
         parts = [_of_arrays({name: arrays[name][i] for name in LEARNED}) for i in range(k)]
         shares, middle, scale = (arrays[name] for name in ("shares", "middle", "scale"))
         return cls(classes, parts, shares, middle, scale, float(arrays["floor"][0]))
@@ -483,11 +495,14 @@ def read_mixture(folder: Path) -> dict[str, Any]:
         )
     known = set(LatentSampler._get_param_names()) - {"estimator"}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
+        check_record(record, path)
         whole = record["format"] == FORMAT and set(record["settings"]) == known
         whole = whole and isinstance(record["data"], dict) and isinstance(record["model"], str)
-        whole = whole and isinstance(record["classes"], list | None)
-    except (ValueError, KeyError, TypeError):
+        check_settings(record["settings"], {"source": "", "n_modes": 1, "random_state": None})
+        if record["classes"] is not None:
+            check_scalars(record["classes"], "classes")
+    except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise ValueError(f"{path} is damaged or of another version; {AGAIN}.")

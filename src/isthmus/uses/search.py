@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from sklearn.base import clone
@@ -19,6 +18,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus import io
+from isthmus.config import check_settings
+from isthmus.files import check_content, check_record, read_bytes, read_json, read_tensors, sealed
 from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["INDEX", "LatentIndex", "encode_rows", "model_digest"]
@@ -206,8 +207,9 @@ class LatentIndex(Wrapper):
             "data": data or {},
         }
         (folder / SETTINGS).unlink(missing_ok=True)  # an old one must not speak for new codes
-        io.write(folder / CODES, save_arrays({"codes": np.ascontiguousarray(self.codes_)}))
-        io.write(folder / SETTINGS, io.to_json(record).encode())
+        files = {CODES: save_arrays({"codes": np.ascontiguousarray(self.codes_)})}
+        files[SETTINGS] = io.to_json(sealed(json.loads(io.to_json(record)), files)).encode()
+        io.write_all({folder / name: content for name, content in files.items()})
 
     @classmethod
     def load(cls, path: str | PathLike[str], estimator: Any, **settings: Any) -> Self:
@@ -231,11 +233,14 @@ class LatentIndex(Wrapper):
             raise ValueError(
                 f"{folder} was made by another model than this one; index the data again."
             )
+        content = read_bytes(folder / CODES)
         try:
-            codes = load_arrays((folder / CODES).read_bytes())["codes"]
-        except (SafetensorError, KeyError) as error:
+            check_content(record, CODES, content)
+            codes = read_tensors(content, CODES, load_arrays)["codes"]
+        except (ValueError, KeyError) as error:
             raise ValueError(f"{folder / CODES} is damaged; index the data again.") from error
-        if codes.shape != (record["rows"], estimator.n_components_):
+        good = codes.dtype in (np.float32, np.float64) and bool(np.isfinite(codes).all())
+        if codes.shape != (record["rows"], estimator.n_components_) or not good or not len(codes):
             raise ValueError(f"{folder} holds codes of shape {codes.shape}; index the data again.")
         index = cls.from_fitted(estimator, **(record["settings"] | settings))
         return index._adopt(index.estimator, codes, index._choose_backend(len(codes)))
@@ -342,11 +347,14 @@ def read_record(folder: Path) -> dict[str, Any]:
             "--data DATA` or LatentIndex.save writes one."
         )
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
+        check_record(record, path)
         whole = record["format"] == FORMAT and set(record["settings"]) <= _setting_names()
         whole = whole and isinstance(record["rows"], int) and isinstance(record["data"], dict)
         whole = whole and isinstance(record["model"], str)
-    except (ValueError, KeyError, TypeError):
+        numbers = {"n_neighbors": 1, "exact_up_to": 1}
+        check_settings(record["settings"], dict.fromkeys(_setting_names(), "") | numbers)
+    except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise ValueError(f"{path} is damaged or of another version; index the data again.")
