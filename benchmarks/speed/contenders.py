@@ -154,6 +154,7 @@ def compiled(job: Job) -> Contender:
     """Train by the plain loop with its model and loss compiled; the warm-up compiles."""
     if job.settings.penalty == "contractive":
         raise CannotRace("torch.compile cannot differentiate twice")
+    torch._dynamo.reset()  # it gives up on what was compiled for too many other models
     model = Plain(job)
     return Contender(_resident(job, model, torch.compile(model)), size(model))
 

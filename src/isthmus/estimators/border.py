@@ -230,7 +230,10 @@ class Scaler:
         """Return float32 as the model sees it; bytes untouched where they may be."""
         if self.identity:
             return X if X.dtype == np.uint8 else X.astype(np.float32)
-        return ((units(X) - self.shift) / self.scale).astype(np.float32)
+        out = np.empty(X.shape, np.float32)
+        for i in range(0, len(X), SCAN):  # of a large file, float64 only a piece at a time
+            out[i : i + SCAN] = (units(X[i : i + SCAN]) - self.shift) / self.scale
+        return out
 
     def from_model(self, X: Array) -> Array:
         """Return what the model made in the units of the data."""
@@ -258,7 +261,7 @@ def chunk_rows(n_features: int) -> int:
     Kernels differ in the last bits between batch sizes; chunks of one size, padded, give each
     row the same answer in whatever company it comes.
     """
-    return max(8, min(256, 2**20 // n_features), min(1024, 2**17 // n_features))
+    return max(8, min(512, 2**20 // n_features), min(1024, 2**17 // n_features))
 
 
 def in_chunks(
@@ -312,9 +315,10 @@ class _RowsAlike(TorchFunctionMode):
         if not of_matrix or args[0].device.type != "cpu":
             return func(*args, **(kwargs or {}))
         rows, matrix, *bias = args
-        gap = (0, -rows.shape[-1] % ALIGNED)
         weight = matrix if func is linear else matrix.mT.contiguous()
-        return linear(pad(rows, gap), pad(weight, gap), *bias, **(kwargs or {}))
+        if gap := -rows.shape[-1] % ALIGNED:
+            rows, weight = pad(rows, (0, gap)), pad(weight, (0, gap))
+        return linear(rows, weight, *bias, **(kwargs or {}))
 
 
 def _as_array(t: torch.Tensor) -> Array:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
@@ -27,7 +28,9 @@ __all__ = ["Recorded"]
 PAYS_AFTER = 200  # steps of the same shapes
 #: Compiled code is to draw what the code it is made of draws.
 AS_DRAWN: dict[str, Any] = {"fallback_random": True}
+METHODS = ("expand", "view")  # of tensors, for which there is no function
 aten = torch.ops.aten
+TRANSPOSE = (aten.t.default, torch.t)
 
 
 class Recorded:
@@ -92,23 +95,33 @@ class Recorded:
                 now.restore()
 
         true = outcome(self.f, time, *tensors)
+
+        def fault(f: Callable[..., Any], same: Callable[[Tensor, Tensor], bool]) -> str | None:
+            """Say what keeps f from standing for the function."""
+            try:
+                return None if _alike(outcome(f, *tensors), true, same) else "its numbers differ"
+            except Exception as error:
+                return _first_line(error)
+
         try:
             graph, _ = outcome(make_fx(partial(self.f, None)), *tensors)
-            play = torch.no_grad()(_shortened(graph))
-            if not _alike(outcome(play, *tensors), true, torch.equal):
-                return None
         except Exception:  # whatever cannot be recorded is called, as before
             return None
+        play = torch.no_grad()(graph)
+        calls = _shorten(graph)
+        if fault(play, torch.equal) is not None:
+            _restore(graph, calls)
+            if fault(play, torch.equal) is not None:
+                return None
         if not compiled:
             return play
         try:
-            fast = torch.no_grad()(
-                torch.compile(graph, fullgraph=True, dynamic=False, options=AS_DRAWN)
-            )
-            reason = "" if _alike(outcome(fast, *tensors), true, _close) else "its numbers differ"
+            fast = torch.compile(graph, fullgraph=True, dynamic=False, options=AS_DRAWN)
+            fast = torch.no_grad()(fast)
+            reason = fault(fast, _close)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-        if not reason:
+            reason = _first_line(error)
+        if reason is None:
             return fast
         warnings.warn(
             f"the training step could not be compiled ({reason}); training goes on without.",
@@ -135,6 +148,10 @@ class _Point:
             torch.cuda.set_rng_state(state, device)
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _shapes(tensors: Sequence[Any]) -> Any:
     """Return the shapes of nested tensors."""
     return tuple(
@@ -157,21 +174,44 @@ def _close(x: Tensor, y: Tensor) -> bool:
     return bool((x - y).norm() <= 1e-3 * y.norm() + 1e-12)
 
 
-def _shortened(graph: GraphModule) -> GraphModule:
-    """Leave out what changes nothing: detaching, powers of one, transposing twice."""
+def _shorten(graph: GraphModule) -> dict[Node, tuple[str, Any]]:
+    """Leave out what changes nothing, and call functions directly; return the calls before."""
+    calls = {}
     for node in list(graph.graph.nodes):
         if (source := _replaced_by(node)) is not None:
             node.replace_all_uses_with(source)
             graph.graph.erase_node(node)
+        elif (call := _direct(node)) is not None:
+            calls[node] = node.op, node.target
+            node.op, node.target = call
     graph.recompile()
-    return graph
+    return calls
+
+
+def _restore(graph: GraphModule, calls: dict[Node, tuple[str, Any]]) -> None:
+    for node, call in calls.items():
+        node.op, node.target = call
+    graph.recompile()
+
+
+def _direct(node: Node) -> tuple[str, Any] | None:
+    """Return the function or method behind an operator: the way through `torch.ops` is longer."""
+    if node.op != "call_function" or not isinstance(node.target, OpOverload):
+        return None
+    name = node.target._schema.name.removeprefix("aten::")
+    if name in METHODS:
+        return "call_method", name
+    f = getattr(torch, name, None)
+    return ("call_function", f) if callable(f) else None
 
 
 def _replaced_by(node: Node) -> Node | None:
+    """Return what stands for detaching, powers of one, transposing twice."""
     if node.target is aten.detach.default:
         return node.args[0]  # type: ignore[return-value]
     if node.target is aten.pow.Tensor_Scalar and node.args[1] == 1.0:
         return node.args[0]  # type: ignore[return-value]
-    if node.target is aten.t.default and node.args[0].target is aten.t.default:  # type: ignore
-        return node.args[0].args[0]  # type: ignore[union-attr,return-value]
+    source = node.args[0] if node.target in TRANSPOSE else None
+    if isinstance(source, Node) and source.target in TRANSPOSE:
+        return source.args[0]  # type: ignore[return-value]
     return None

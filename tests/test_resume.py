@@ -1,0 +1,156 @@
+"""`isthmus fit --resume`, from the command line; what it rests on is tests/training."""
+
+import json
+import multiprocessing
+import time
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import isthmus
+from isthmus.cli import main
+from isthmus.commands.fit import claimed
+from isthmus.training import Callback, Checkpoint
+from isthmus.training.checkpoints import NAMES, find_checkpoints
+
+FAST = ["--epochs", "2", "--hidden", "8", "--n-components", "2", "--quiet"]
+
+
+@pytest.fixture
+def complaint(capsys):
+    """Return what says the one line that a command answers with."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        assert main(["fit", "digits", *map(str, arguments)]) == 2
+        said = capsys.readouterr().err.strip()
+        assert said.startswith("isthmus: ")
+        assert "\n" not in said
+        return said
+
+    return run
+
+
+def broken_off(folder, monkeypatch):
+    """Leave a run that was interrupted in its second epoch; return its arguments."""
+    start = Callback.on_start
+
+    class Interrupting(Checkpoint):
+        def on_step(self, trainer, n_rows):
+            if trainer.step == 20:
+                trainer.asked.why = "interrupted"
+
+    monkeypatch.setattr("isthmus.commands.fit.Checkpoint", Interrupting)
+    arguments = ["fit", "digits", "--out", str(folder), *FAST, "--random-state", "0"]
+    assert main(arguments) == 130
+    monkeypatch.undo()
+    assert start is Callback.on_start
+    return arguments
+
+
+def test_a_broken_off_run_is_a_model_and_goes_on_by_the_settings_it_began_with(
+    tmp_path, monkeypatch, capsys
+):
+    arguments = broken_off(tmp_path / "run", monkeypatch)
+    assert isthmus.load(tmp_path / "run").n_iter_ == 1
+    assert main(["fit", "digits", "--out", str(tmp_path / "run"), "--resume"]) == 0
+    assert "going on with epoch 2" in capsys.readouterr().err
+    assert not find_checkpoints(tmp_path / "run")
+    whole = tmp_path / "whole"
+    assert main([*arguments[:3], str(whole), *arguments[4:]]) == 0
+    X = load_digits().images / 16
+    again, straight = isthmus.load(tmp_path / "run"), isthmus.load(whole)
+    assert again.stopped_ == straight.stopped_ == "epochs"
+    np.testing.assert_array_equal(again.transform(X), straight.transform(X))
+    configs = [json.loads((f / "config.json").read_text()) for f in (tmp_path / "run", whole)]
+    assert configs[0]["params"] == {**configs[1]["params"], "progress": "auto"}
+    assert configs[0]["held_out"] == configs[1]["held_out"]
+
+
+def test_what_cannot_go_on_is_one_line_and_changes_nothing(tmp_path, monkeypatch, complaint):
+    run, done = tmp_path / "run", tmp_path / "done"
+    broken_off(run, monkeypatch)
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    assert "say which by --out" in complaint("--resume")
+    assert "no checkpoint" in complaint("--out", tmp_path / "none", "--resume")
+    assert not (tmp_path / "none").exists()
+    assert main(["fit", "digits", "--out", str(done), *FAST]) == 0
+    assert "is complete" in complaint("--out", done, "--resume")
+    assert "--resume to go on" in complaint("--out", run, *FAST)
+    assert "hidden was [8], is [9]" in complaint("--out", run, "--resume", "--hidden", 9)
+    assert "of a vae, not of a sparse" in complaint("--out", run, "--resume", "--model", "sparse")
+    assert "expected seconds" in complaint("--out", run, "--resume", "--checkpoint-every", "-1")
+    for name in NAMES:
+        (run / name).write_bytes(b"x" * 100)
+    assert "is damaged" in complaint("--out", run, "--resume")
+    for name in NAMES:
+        if name in before:
+            (run / name).write_bytes(before[name])
+        else:
+            (run / name).unlink()
+    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
+
+
+def test_other_data_are_refused(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.random((60, 4)))
+    out = str(tmp_path / "run")
+    arguments = ["fit", str(tmp_path / "x.npy"), "--out", out, *FAST, "--batch-size", "2"]
+    real = Checkpoint.on_step
+
+    def on_step(self, trainer, n_rows):
+        trainer.asked.why = "interrupted" if trainer.step == 20 else None
+        real(self, trainer, n_rows)
+
+    monkeypatch.setattr(Checkpoint, "on_step", on_step)
+    assert main(arguments) == 130
+    monkeypatch.undo()
+    np.save(tmp_path / "x.npy", rng.random((60, 4)))
+    assert main(["fit", str(tmp_path / "x.npy"), "--out", out, "--resume"]) == 2
+    assert "other data" in capsys.readouterr().err
+
+
+def test_force_begins_a_broken_off_run_anew(tmp_path, monkeypatch):
+    arguments = broken_off(tmp_path, monkeypatch)
+    assert main([*arguments, "--force"]) == 0
+    assert isthmus.load(tmp_path).stopped_ == "epochs"
+    assert not find_checkpoints(tmp_path)
+
+
+def test_a_run_can_do_without_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "write", lambda *a: pytest.fail("wrote a checkpoint"))
+    flags = ["--checkpoint-every", "none"]
+    assert main(["fit", "digits", "--out", str(tmp_path / "run"), *FAST, *flags]) == 0
+
+
+def _hold(folder, ready, done):
+    with claimed(folder):
+        ready.set()
+        done.wait(60)
+
+
+def test_a_run_that_is_being_written_is_not_written_by_another(tmp_path, complaint):
+    context = multiprocessing.get_context("fork")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "run", ready, done))
+    other.start()
+    assert ready.wait(60)
+    assert "another process is writing" in complaint("--out", tmp_path / "run", "--force", *FAST)
+    done.set()
+    other.join()
+    assert not (tmp_path / "run").exists()  # nothing came of it
+    assert main(["fit", "digits", "--out", str(tmp_path / "run"), *FAST]) == 0
+
+
+def test_the_lock_of_a_process_that_was_killed_holds_nobody_up(tmp_path):
+    context = multiprocessing.get_context("fork")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "run", ready, done))
+    other.start()
+    assert ready.wait(60)
+    other.kill()
+    other.join()
+    start = time.perf_counter()
+    with claimed(tmp_path / "run"):
+        assert time.perf_counter() - start < 5
