@@ -15,8 +15,8 @@ HEAD = """# How fast it is
 
 Written by `python docs/make_speed.py` from what `python benchmarks/speed --data-home DIR` kept:
 {threads} threads, torch {torch}, medians of {rounds} rounds, the contenders taking turns in one
-process. Columns are times, as multiples of isthmus's own: above 1 is slower than isthmus. *Floor* is
-the matrix products (or convolutions) of the same work alone, forward and backward.
+process. Columns are times, as multiples of isthmus's own: above 1 is slower than isthmus. *Floor*
+is the matrix products (or convolutions) of the same work alone, forward and backward.
 
 - **plain loop**: what a careful person writes: the data a tensor in memory, fused Adam.
 - **torch.compile**: that loop's model and loss, compiled.
@@ -44,9 +44,9 @@ times as fast as the tutorial loop, and {pythae:.1f} times as fast as pythae's t
 batch 100).
 
 `compile=True` (`isthmus fit --compile`) makes machine code of the recorded step: the first epoch
-waits for a C++ compiler, some seconds to half a minute, less when the same step was compiled before.
-It pays for small models that train for minutes. It is never on by itself: its numbers differ in the
-last bits, and a run would then depend on whether a compiler was at hand.
+waits for a C++ compiler, some seconds to half a minute, less when the same step was compiled
+before. It pays for small models that train for minutes. It is never on by itself: its numbers
+differ in the last bits, and a run would then depend on whether a compiler was at hand.
 
 """
 
@@ -116,8 +116,8 @@ def _memory(kept: dict[str, Any]) -> str:
     lines = [
         "## Memory",
         "",
-        "Peak of the resident set in megabytes, each contender alone in a process: Python, torch and "
-        "the data, which all share, and what each holds.",
+        "Peak of the resident set in megabytes, each contender alone in a process: Python, torch "
+        "and the data, which all share, and what each holds.",
         "",
         f"| workload | {' | '.join(names)} |",
         f"| --- | {'---: | ' * len(names)}".rstrip(),

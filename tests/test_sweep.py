@@ -438,3 +438,16 @@ def test_mistakes_on_the_command_line_are_one_line(arguments, words, capsys, tmp
 )
 def test_check_estimator(estimator, check):
     check(estimator)
+
+
+def test_a_metric_that_fails_loses_no_model():
+    def metric(model, rows):
+        if model.beta == 4.0:
+            raise KeyError("no such thing")
+        return model.score(rows)
+
+    with pytest.warns(RuntimeWarning, match="metric failed on candidate 1, .*KeyError"):
+        sweep = Sweep(BetaVAE(**SMALL), {"beta": [1.0, 4.0]}, metric=metric, random_state=0).fit(X)
+    assert sweep.best_params_ == {"beta": 1.0}
+    assert len(sweep.estimators_) == 2
+    assert np.isnan(sweep.results_[1]["metric"])

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from isthmus.objective import Objective as Objective
     from isthmus.sweeps import Sweep as Sweep
     from isthmus.training import Callback as Callback
+    from isthmus.training import Checkpoint as Checkpoint
 
 _HOMES = {
     "Autoencoder": "isthmus.estimators",
     "BetaVAE": "isthmus.estimators",
     "Callback": "isthmus.training",
+    "Checkpoint": "isthmus.training",
     "ConditionalVAE": "isthmus.estimators",
     "ContractiveAutoencoder": "isthmus.estimators",
     "DenoisingAutoencoder": "isthmus.estimators",

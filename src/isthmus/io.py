@@ -42,6 +42,7 @@ from isthmus.files import (
 )
 from isthmus.restore import restore, unfitted
 from isthmus.training import pick_device
+from isthmus.training.checkpoints import find_checkpoints
 from isthmus.writing import write, write_all
 
 __all__ = [
@@ -161,6 +162,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return the configuration in a folder; a one-line error where there is none."""
     path = Path(folder) / CONFIG
     if not path.is_file():
+        if find_checkpoints(folder):
+            raise FileNotFoundError(
+                f"{folder} holds a run that was broken off: go on with it by `isthmus fit DATA --out "
+                f"{folder} --resume`."
+            )
         raise FileNotFoundError(
             f"{folder} holds no saved model: there is no {CONFIG} in it. Expected a folder "
             "written by `isthmus fit` or by a model's save()."

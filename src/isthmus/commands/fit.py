@@ -33,7 +33,7 @@ from isthmus.training.checkpoints import find_checkpoints, read_checkpoint, remo
 from isthmus.training.recorder import SampleRecorder
 from isthmus.verbs.fit import fields_given
 
-__all__ = ["claimed", "run", "unused"]
+__all__ = ["claimed", "has_something", "run", "unused"]
 
 HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a test set
 REPORT, LOCK = "report.html", ".lock"
@@ -176,7 +176,7 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
     folder = Path(arguments.out)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file; name a folder.")
-    if folder.is_dir() and any(folder.iterdir()):
+    if has_something(folder):
         broken_off = bool(find_checkpoints(folder))
         if arguments.resume:
             return folder
@@ -188,6 +188,11 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
                 f"{folder} holds something that is no run; --force replaces only runs."
             )
     return folder
+
+
+def has_something(folder: Path) -> bool:
+    """Whether there is a folder with something in it but the lock of who is about to write."""
+    return folder.is_dir() and any(p.name != LOCK for p in folder.iterdir())
 
 
 def unused(folder: Path) -> Path:

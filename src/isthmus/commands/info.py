@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import isthmus
 from isthmus import io
 from isthmus.commands.show import print_table
 
@@ -37,10 +40,15 @@ def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         "likelihood": fitted["likelihood"],
         "scaling": fitted["scaling"],
         "epoch of the weights": fitted["best_epoch"],
-        "isthmus": config["isthmus"],
-        "torch": config["versions"]["torch"],
+        "isthmus": _version(config["isthmus"], isthmus.__version__),
+        "torch": _version(config["versions"]["torch"], torch.__version__),
     }
     weights = folder / io.WEIGHTS
     if weights.is_file():
         facts["model file"] = f"{weights.stat().st_size / 2**20:.1f} MB"
     return facts
+
+
+def _version(then: str, now: str) -> str:
+    """Return the version that made a model, and beside it another that would use it here."""
+    return then if then == now else f"{then} (here {now}: the last bits may differ)"

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from isthmus import io
 from isthmus.cli import INTERRUPTED
-from isthmus.commands.fit import claimed, unused
+from isthmus.commands.fit import claimed, has_something, unused
 from isthmus.commands.show import number_text
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
@@ -91,7 +91,7 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
     folder = Path(arguments.out)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file; name a folder.")
-    if folder.is_dir() and any(folder.iterdir()):
+    if has_something(folder):
         if not arguments.force:
             raise ValueError(f"{folder} is not empty; add --force to replace the sweep in it.")
         if not (folder / RESULTS).is_file():

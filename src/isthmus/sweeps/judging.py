@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ class Judge:
             float(part.mean()) for part in c.estimator.rate_distortion(self.X, condition=condition)
         )
         score = -(rate + distortion)
-        metric = float(self.metric(c.estimator, self.X)) if callable(self.metric) else score
+        metric = self._measure(c) if callable(self.metric) else score
         losses = [r["valid_loss"] for r in c.outcome.history if "valid_loss" in r]
         return {
             "params": c.params,
@@ -39,6 +40,20 @@ class Judge:
             "seconds": c.seconds,
             "together": c.company,
         }
+
+
+    def _measure(self, c: Candidate) -> float:
+        """Return the user's own metric; NaN, the worst, where it fails: the models are trained."""
+        try:
+            return float(self.metric(c.estimator, self.X))  # type: ignore[operator]
+        except Exception as error:
+            warnings.warn(
+                f"the metric failed on candidate {c.number}, {c.params} "
+                f"({type(error).__name__}: {error}); it counts as worst.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return math.nan
 
 
 def rungs(n: int, factor: float | None) -> list[float]:
