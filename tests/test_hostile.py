@@ -272,6 +272,11 @@ class TestHeaders:
         (tmp_path / "a.npz").write_bytes(zip_of({"X.npy": content}))
         refused(data.load, tmp_path / "a.npz")
 
+    def test_what_is_no_array_in_an_npz(self, tmp_path):
+        members = {"X": b"no array", "y.npy": npy_header((2,)) + bytes(16)}
+        (tmp_path / "a.npz").write_bytes(zip_of(members))
+        refused(data.load, tmp_path / "a.npz", match="an array, but X in it is none")
+
     def test_labels_of_npz_are_numbers_or_texts(self, tmp_path):
         np.savez(tmp_path / "a.npz", X=np.zeros((2, 2)), y=np.zeros(2, [("a", "i4")]))
         refused(data.load, tmp_path / "a.npz", match="labels that are numbers or texts")

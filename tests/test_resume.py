@@ -25,7 +25,7 @@ def complaint(capsys):
         capsys.readouterr()
         assert main(["fit", "digits", *map(str, arguments)]) == 2
         *opening, said = capsys.readouterr().err.strip().splitlines()
-        assert said.startswith("isthmus: ")
+        assert said.startswith("isthmus")
         assert not any("Traceback" in line for line in opening)
         return said
 

@@ -164,8 +164,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         if find_checkpoints(folder):
             raise FileNotFoundError(
-                f"{folder} holds a run that was broken off: go on with it by `isthmus fit DATA --out "
-                f"{folder} --resume`."
+                f"{folder} holds a run that was broken off: go on with it by `isthmus fit DATA "
+                f"--out {folder} --resume`."
             )
         raise FileNotFoundError(
             f"{folder} holds no saved model: there is no {CONFIG} in it. Expected a folder "

@@ -78,7 +78,7 @@ def test_ssim_channels_and_chunks(pictures, monkeypatch):
     each_channel = np.mean([r.ssim(x[:, c], y[:, c]) for c in range(3)])
     assert r.ssim(x, y) == pytest.approx(each_channel)
     whole = r.ssim(x, y)
-    monkeypatch.setattr(r, "CHUNK", 2)
+    monkeypatch.setattr(r, "PIXELS", 2 * x[0].size)
     assert r.ssim(x, y) == pytest.approx(whole)
     as_bytes = np.round(255 * x).astype(np.uint8)
     assert r.ssim(as_bytes, y.astype(np.float32)) == pytest.approx(whole, abs=1e-3)

@@ -303,6 +303,8 @@ def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise ValueError(f"{path}: expected labels that are numbers or texts; save them so.")
     if X is None:
         raise ValueError(f"{path}: expected an array named X, got {names}; rename the samples X.")
+    if not isinstance(X, np.ndarray):  # NumPy gives what is no array in an archive as bytes
+        raise ValueError(f"{path}: expected an array, but {one_line(str(key))} in it is none.")
     if y is not None:
         _check_lengths(path, X, y)
     return X, y

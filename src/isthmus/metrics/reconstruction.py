@@ -23,7 +23,7 @@ __all__ = [
 Array = NDArray[Any]
 PER = ("feature", "example")
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian window, in pixels
-CHUNK = 256  # pictures looked at in one go
+PIXELS = 2**16  # looked at in one go: each takes part in 121 windows at once
 
 
 def squared_error(X: ArrayLike, reconstruction: ArrayLike, per: str = "feature") -> float:
@@ -125,8 +125,10 @@ def ssim(X: ArrayLike, reconstruction: ArrayLike) -> float:
     x, r = _pictures(X, reconstruction)
     window = min(WINDOW, (min(x.shape[2:]) - 1) // 2 * 2 + 1)
     sigma = SIGMA * window / WINDOW  # from it torchmetrics derives a window of that width
-    starts = range(0, len(x), CHUNK)
-    total = sum(_similarity(x[i : i + CHUNK], r[i : i + CHUNK], sigma) for i in starts)
+    some = max(1, PIXELS // (x.size // len(x)))
+    total = sum(
+        _similarity(x[i : i + some], r[i : i + some], sigma) for i in range(0, len(x), some)
+    )
     return float(total / len(x))
 
 

@@ -41,7 +41,6 @@ class Judge:
             "together": c.company,
         }
 
-
     def _measure(self, c: Candidate) -> float:
         """Return the user's own metric; NaN, the worst, where it fails: the models are trained."""
         try:
