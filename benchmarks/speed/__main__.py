@@ -13,7 +13,8 @@ training. An epoch is a fixed number of steps, not all of the data. Of the likel
 
 Without --data-home, pictures of the shape of Fashion-MNIST are made. pythae, pyod and numba are
 optional: pip install pythae==0.1.2 pyod numba. With --memory each contender also runs alone in a
-process, for its peak of memory; with --growth alone the growth curves are measured.
+process, for its peak of memory; with --growth alone the growth curves are measured. With --device
+cuda the models are trained there (pyod's, and the questions to a fitted model, stay).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ PROCESSES = ("import", "help")  # workloads that are processes themselves
 
 def main() -> None:
     a = _parser().parse_args()
-    given = Given(a.data_home, a.steps)
+    given = Given(a.data_home, a.steps, a.device)
     warnings.filterwarnings("ignore", module="pydantic|pythae|pyod")
     if a.alone or a.rows_alone:
         with contextlib.redirect_stdout(sys.stderr):
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="of an epoch, in place of each workload's own")
+    parser.add_argument("--device", default="cpu", help="where models are trained, as 'cuda'")
     parser.add_argument("--memory", action="store_true", help="measure peaks of memory too")
     parser.add_argument("--growth", action="store_true", help="measure growth curves instead")
     parser.add_argument("--most-rows", type=int, default=10_000_000, help="of the growth curve")

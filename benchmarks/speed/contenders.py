@@ -42,11 +42,14 @@ class Job:
     likelihood : {"bernoulli", "gaussian-fixed"}
     x : ndarray (n, *features)
         Bytes, or float32 of mean 0 and variance 1; n is a multiple of the batch size.
+    device : str
+        Where all train.
     """
 
     settings: Any
     likelihood: str
     x: NDArray[Any]
+    device: str = "cpu"
 
     @property
     def batch(self) -> int:
@@ -61,11 +64,11 @@ class Job:
     def model(self) -> LatentVariableModel:
         """Return the model with its first weights, the same at every call."""
         torch.manual_seed(0)
-        return build_model(self.settings, self.x.shape[1:], self.likelihood)
+        return build_model(self.settings, self.x.shape[1:], self.likelihood).to(self.device)
 
     def floats(self) -> Tensor:
         """Return all rows as float32, bytes as [0, 1]."""
-        x = torch.from_numpy(self.x)
+        x = torch.from_numpy(self.x).to(self.device)
         return x.float() / 255 if x.dtype == torch.uint8 else x
 
 
@@ -82,9 +85,9 @@ def isthmus(job: Job, compiled: bool = False) -> Contender:
     """
     model, recording.PAYS_AFTER = job.model(), 0
     settings = clone(job.settings).set_params(compile=compiled)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(job.device).manual_seed(0)
     trainer = Trainer(model, build_objective(settings), settings, generator)
-    rows = Rows(torch.from_numpy(job.x))
+    rows = Rows(torch.from_numpy(job.x)).to(torch.device(job.device))
     return Contender(lambda: trainer.epoch(rows)["loss"], size(model))
 
 
@@ -164,8 +167,8 @@ def _resident(job: Job, model: nn.Module, loss_of: Loss) -> Callable[[], float]:
     optimizer = torch.optim.Adam(model.parameters(), lr=job.settings.learning_rate, fused=True)
 
     def epoch() -> float:
-        total = torch.zeros(())
-        for index in torch.randperm(len(x)).split(job.batch):
+        total = torch.zeros((), device=x.device)
+        for index in torch.randperm(len(x), device=x.device).split(job.batch):
             loss = loss_of(x[index])
             optimizer.zero_grad()
             loss.backward()
@@ -208,7 +211,7 @@ def tutorial(job: Job) -> Contender:
         total = 0.0
         for x, _ in loader:
             optimizer.zero_grad()
-            loss = model(x)
+            loss = model(x.to(job.device))
             loss.backward()
             optimizer.step()
             total += loss.item()

@@ -85,8 +85,9 @@ def floor(uses: list[Use], times: int, *, backward: bool) -> Contender:
 
 def _matrix(use: Use, backward: bool) -> Callable[[], object]:
     w = use.layer.weight.detach()
-    x = torch.randn(math.prod(use.shape[:-1]), use.shape[-1])
-    y, g = torch.empty(len(x), len(w)), torch.randn(len(x), len(w))
+    x = torch.randn(math.prod(use.shape[:-1]), use.shape[-1], device=w.device)
+    y = torch.empty(len(x), len(w), device=w.device)
+    g = torch.randn_like(y)
     dw, dx = torch.empty_like(w), torch.empty_like(x)
 
     def product() -> None:
@@ -100,8 +101,8 @@ def _matrix(use: Use, backward: bool) -> Callable[[], object]:
 
 
 def _convolution(use: Use, backward: bool) -> Callable[[], object]:
-    layer, x = use.layer, torch.randn(use.shape)
-    w = layer.weight.detach()
+    layer, w = use.layer, use.layer.weight.detach()
+    x = torch.randn(use.shape, device=w.device)
     g = torch.randn_like(_convolve(layer, x, w))
     wanted = [use.input_gradient, True, False]
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 Figures = dict[str, Any]
 OURS = "isthmus"
 STEADY = 1.1  # how much slower later rounds may be and still count as noise
@@ -117,6 +119,8 @@ def race(makers: Makers, rounds: int) -> dict[str, Figures]:
         for name, contender in contenders.items():
             start = time.perf_counter()
             figure = contender.epoch()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             results[name]["seconds"].append(time.perf_counter() - start)
             results[name]["figures"].append(figure if math.isfinite(figure) else None)
     for name, contender in contenders.items():

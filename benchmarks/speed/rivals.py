@@ -83,7 +83,7 @@ def pythae(job: Job) -> Contender:
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
     from pythae.trainers.training_callbacks import CallbackHandler, TrainingCallback
 
-    x = job.floats()
+    x = job.floats().cpu()  # its trainer takes a GPU where there is one, and moves each batch
     with tempfile.TemporaryDirectory() as folder:  # the trainer makes one, and keeps nothing there
         trainer = BaseTrainer(
             model,

@@ -29,10 +29,11 @@ ROWS_OF_QUESTIONS, ROWS_OF_LIKELIHOOD = 10_000, 40
 
 @dataclass(frozen=True)
 class Given:
-    """What the user asked for: a folder with data, and a number of steps in place of ours."""
+    """What the user asked for: a folder with data, a number of steps in place of ours, a device."""
 
     data_home: str | None = None
     steps: int | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,11 @@ def training(
 
     def makers(given: Given) -> Makers:
         x = data(given, (given.steps or steps) * settings.batch_size)
-        job = Job(settings, "bernoulli" if x.dtype == np.uint8 else "gaussian-fixed", x)
+        likelihood = "bernoulli" if x.dtype == np.uint8 else "gaussian-fixed"
+        job = Job(settings, likelihood, x, given.device)
         if without is None:
             return loops_of(job)
-        bare = Job(without, job.likelihood, x)
+        bare = Job(without, job.likelihood, x, given.device)
         return {**loops_of(job), NO_PENALTY: lambda: loops.isthmus(bare)}
 
     return Workload(title, makers, (*aims, NEVER_SLOWER))
