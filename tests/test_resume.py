@@ -126,6 +126,25 @@ def test_force_begins_a_broken_off_run_anew(tmp_path, monkeypatch):
     assert not find_checkpoints(tmp_path)
 
 
+def test_a_run_killed_in_its_first_checkpoint_leaves_a_folder_to_begin_in(tmp_path):
+    (tmp_path / "checkpoint-0.safetensors.part").write_bytes(b"cut")
+    assert main(["fit", "digits", "--out", str(tmp_path), *FAST]) == 0
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_checkpoints_of_a_run_that_was_replaced_are_not_gone_on_with(tmp_path, monkeypatch):
+    broken_off(tmp_path, monkeypatch)
+
+    def stop(self, trainer, record):
+        trainer.asked.why = "interrupted"
+
+    monkeypatch.setattr("isthmus.training.recorder.SampleRecorder.on_epoch", stop)
+    flags = ["--force", "--checkpoint-every", "none", "--n-components", "3"]
+    assert main(["fit", "digits", "--out", str(tmp_path), *FAST, *flags]) == 130
+    assert isthmus.load(tmp_path).n_components == 3
+    assert not find_checkpoints(tmp_path)
+
+
 def test_a_run_can_do_without_checkpoints(tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoint, "write", lambda *a: pytest.fail("wrote a checkpoint"))
     flags = ["--checkpoint-every", "none"]

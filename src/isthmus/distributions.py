@@ -284,7 +284,7 @@ def isolated_rng(source: Generator) -> Iterator[None]:
     Layers and torch's own distributions can draw from nothing else.
     """
     seed = int(torch.randint(2**62, (), generator=source, device=source.device))
-    cuda = [torch.cuda.current_device()] if source.device.type == "cuda" else []
+    cuda = [source.device] if source.device.type == "cuda" else []
     with _rng_lock, torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         yield

@@ -268,12 +268,12 @@ class Revive(Callback):
             self.revive(trainer)
 
     def state(self) -> dict[str, Any]:
-        """Return until when units are revived, and how many were."""
-        return {"last": self.last, "revived": self.revived}
+        """Return how many units were revived each time."""
+        return {"revived": self.revived}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.last, self.revived = state["last"], list(state["revived"])
+        self.revived = list(state["revived"])
 
     @torch.no_grad()
     def revive(self, trainer: Trainer) -> None:

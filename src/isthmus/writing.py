@@ -7,7 +7,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["write", "write_all"]
+__all__ = ["DRAFT", "write", "write_all"]
+
+DRAFT = ".part"  # the end of the name of a file that is being written
 
 
 def write(path: Path, content: bytes) -> None:
@@ -21,9 +23,9 @@ def write_all(files: Mapping[Path, bytes]) -> None:
     Raises
     ------
     OSError
-        Where the disk is full or the folder gone; what was there is as it was.
+        Where the disk is full or the folder gone; as a rule what was there is as it was.
     """
-    drafts = {path: path.with_name(path.name + ".part") for path in files}
+    drafts = {path: path.with_name(path.name + DRAFT) for path in files}
     try:
         for path, content in files.items():
             with open(drafts[path], "wb") as file:
@@ -32,7 +34,7 @@ def write_all(files: Mapping[Path, bytes]) -> None:
                 os.fsync(file.fileno())
         for path, draft in drafts.items():
             os.replace(draft, path)
-    except OSError:
+    except BaseException:
         for draft in drafts.values():
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import isthmus
+from isthmus.backbones import mlp
 from isthmus.cli import main
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.identity import FREE
@@ -340,6 +341,42 @@ def test_weights_that_are_not_finite_are_never_written(tmp_path):
     with pytest.warns(RuntimeWarning, match="diverged in epoch 2"):
         make(KINDS[0]).fit(X, callbacks=[Break(), Checkpoint(tmp_path, every=0)])
     assert read_checkpoint(tmp_path).facts["step"] < 8
+
+
+def test_numbers_of_numpy_shared_weights_and_infinite_buffers_can_be_checkpointed(tmp_path):
+    def tied(shapes):
+        encoder, decoder = mlp(shapes, hidden=(8,))
+        encoder.register_buffer("mask", torch.tensor(-torch.inf))
+        decoder.layers[0][0].bias = encoder.layers[0][0].bias
+        return encoder, decoder
+
+    settings = {"backbone": tied, "n_components": np.int64(3), "hidden": (np.int64(8),)}
+    whole = make(KINDS[0], **settings).fit(X)
+    with contextlib.suppress(KeyboardInterrupt):
+        make(KINDS[0], **settings).fit(X, callbacks=[StopAt(8), Checkpoint(tmp_path)])
+    assert_same(make(KINDS[0], **settings).fit(X, resume_from=tmp_path), whole)
+
+
+def test_whatever_keeps_a_checkpoint_from_being_written_does_not_end_training(tmp_path):
+    class Strange(Callback):
+        def state(self):
+            return {"what": object()}
+
+    with pytest.warns(RuntimeWarning, match="could not write a checkpoint .*JSON"):
+        model = make(KINDS[0]).fit(X, callbacks=[Strange(), Checkpoint(tmp_path)])
+    assert model.n_iter_ == 4
+
+
+def test_a_signal_after_the_last_step_is_heard(tmp_path):
+    class Late(Callback):
+        def on_epoch(self, trainer, record):
+            if record["epoch"] == 4:
+                trainer.asked.why = "terminated"
+
+    model = make(KINDS[0])
+    with pytest.raises(SystemExit, match="143"):
+        model.fit(X, callbacks=[Late()])
+    assert_same(model, make(KINDS[0]).fit(X))
 
 
 # ------------------------------------------------------------------- memory

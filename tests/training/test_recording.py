@@ -1,4 +1,5 @@
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 from isthmus.backbones import mlp
 from isthmus.build import build_model, build_objective
 from isthmus.estimators import ESTIMATORS
-from isthmus.training import Rows, Trainer, recording
+from isthmus.training import Callback, Rows, Trainer, recording
 from isthmus.training.recording import Recorded
 
 SMALL = {"n_components": 3, "hidden": (8,), "batch_size": 16}
@@ -132,3 +133,55 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
     t, rows = trainer("vae", {}, compile=True)
     with pytest.warns(RuntimeWarning, match="could not be compiled .no C.. compiler here"):
         assert np.isfinite(t.epoch(rows)["loss"])
+
+
+def test_recording_in_several_threads_changes_nothing_in_others(monkeypatch):
+    monkeypatch.setattr(recording, "PAYS_AFTER", 1)
+    call = torch.nn.Module.__call__
+
+    def fit(seed):
+        settings = SMALL | {"dropout": 0.5 * (seed % 2), "epochs": 3, "random_state": seed}
+        return ESTIMATORS["vae"](**settings).fit(X.numpy()).history_[-1]["loss"]
+
+    alone = [fit(seed) for seed in range(6)]
+    for _ in range(2):
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(fit, range(6))) == alone
+        assert torch.nn.Module.__call__ is call
+
+
+def test_what_a_callback_changes_counts_from_the_next_epoch_on(monkeypatch):
+    monkeypatch.setattr(recording, "PAYS_AFTER", 1)
+
+    class Change(Callback):
+        def on_epoch(self, trainer, record):
+            if record["epoch"] == 2:
+                for module in trainer.model.modules():
+                    module.p = 0.0 if isinstance(module, torch.nn.Dropout) else None
+            if record["epoch"] == 4:
+                trainer.weights[0].requires_grad_(False)
+                self.frozen = trainer.weights[0].clone()
+
+    def fit(after):
+        monkeypatch.setattr(recording, "PAYS_AFTER", after)
+        change = Change()
+        model = ESTIMATORS["vae"](**SMALL | {"dropout": 0.5, "epochs": 6, "random_state": 0})
+        model.set_params(validation_fraction=0.0).fit(X.numpy(), callbacks=[change])
+        assert torch.equal(next(model.model_.parameters()), change.frozen)
+        return [r["loss"] for r in model.history_]
+
+    assert fit(after=1) == fit(after=10**9)
+
+
+def test_frozen_layers_of_the_users_own_stay_as_they_are():
+    frozen = []
+
+    def half_frozen(shapes):
+        encoder, decoder = mlp(shapes)
+        frozen.append(next(encoder.parameters()).requires_grad_(False))
+        return encoder, decoder
+
+    t, rows = trainer("vae", {"backbone": half_frozen})
+    before = frozen[-1].clone()
+    assert np.isfinite(t.epoch(rows)["loss"])
+    assert torch.equal(frozen[-1], before)

@@ -32,6 +32,7 @@ from isthmus.training import Callback, Checkpoint, pick_device
 from isthmus.training.checkpoints import find_checkpoints, read_checkpoint, remove_checkpoints
 from isthmus.training.recorder import SampleRecorder
 from isthmus.verbs.fit import fields_given
+from isthmus.writing import DRAFT
 
 __all__ = ["claimed", "has_something", "run", "unused"]
 
@@ -83,11 +84,13 @@ def _train(
             raise
         code = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
         _say(str(stop) if code == INTERRUPTED else "terminated; the best weights so far are kept.")
+    if code and not estimator.best_epoch_ and (folder / io.CONFIG).is_file():
+        return code  # the model that is there is better than one that has learned nothing
     # The model first: whatever happens to the numbers and pictures, the work is safe.
     io.save(estimator, folder, data.fingerprint)
-    if not code:
-        remove_checkpoints(folder)
-    elif find_checkpoints(folder):
+    if not code or not any(isinstance(w, Checkpoint) and w.goes_on for w in watchers):
+        remove_checkpoints(folder)  # of this run, which is done, or of one that it replaces
+    else:
         out = shlex.quote(str(folder))
         _say(f"go on by:  isthmus fit {_as_said(arguments)} --out {out} --resume")
     if code == TERMINATED:  # who sent the signal does not wait for long
@@ -191,8 +194,8 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
 
 
 def has_something(folder: Path) -> bool:
-    """Whether there is a folder with something in it but the lock of who is about to write."""
-    return folder.is_dir() and any(p.name != LOCK for p in folder.iterdir())
+    """Whether there is a folder with something in it but a lock and what was never written."""
+    return folder.is_dir() and any(p.name != LOCK and p.suffix != DRAFT for p in folder.iterdir())
 
 
 def unused(folder: Path) -> Path:

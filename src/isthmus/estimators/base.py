@@ -191,12 +191,12 @@ or (n, channels, time)
         new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
         new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
         self.__dict__ = new.__dict__
-        if outcome.stopped == "interrupted":
+        if outcome.asked == "interrupted":
             raise KeyboardInterrupt(
                 f"interrupted in epoch {self.n_iter_ + 1}; the best weights so far (epoch "
                 f"{self.best_epoch_}) are kept."
             )
-        if outcome.stopped == "terminated":
+        if outcome.asked == "terminated":
             raise SystemExit(TERMINATED)
         return self
 

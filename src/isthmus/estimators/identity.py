@@ -42,8 +42,7 @@ def about_run(estimator: Any, rows: Rows) -> dict[str, Any]:
 
 def plain_params(params: dict[str, Any]) -> dict[str, Any]:
     """Return settings as JSON has them."""
-    plain = {k: CUSTOM if callable(v) else v for k, v in params.items()}
-    return {k: list(v) if isinstance(v, tuple) else _number(v) for k, v in plain.items()}
+    return {name: _plain(value) for name, value in params.items()}
 
 
 def seed_of(snapshot: Snapshot) -> int:
@@ -88,8 +87,12 @@ def _said(params: dict[str, Any], about: dict[str, Any], name: str) -> str:
     return repr(about["seed"] if name == "random_state" else params.get(name))
 
 
-def _number(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return CUSTOM if callable(value) else value
 
 
 def _print_of(rows: Rows) -> dict[str, Any]:

@@ -18,6 +18,9 @@ REFRESH_SECONDS = 0.1
 class Callback:
     """Watch training: override what you need.
 
+    Steps may be recorded: what a callback changes beside numbers in tensors (hooks, a rate of
+    dropout, the objective) counts from the next epoch on.
+
     Examples
     --------
     >>> class Losses(Callback):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -19,14 +20,14 @@ from isthmus.training.batches import Rows
 from isthmus.training.callbacks import Callback
 from isthmus.training.loop import Trainer
 from isthmus.training.snapshot import Snapshot, take
-from isthmus.writing import write
+from isthmus.writing import DRAFT, write
 
 __all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]
 
 NAMES = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 SUM = 32  # bytes of SHA-256 behind the tensors
 SHARE = 50  # a checkpoint is written at most after so many times what one takes: below 2%
-FORMAT = 1
+FORMAT, FACTS = 1, "facts"
 
 
 class Checkpoint(Callback):
@@ -89,18 +90,20 @@ class Checkpoint(Callback):
     def write(self, trainer: Trainer) -> None:
         """Write a checkpoint now."""
         start = time.perf_counter()
-        snapshot = take(trainer, self.callbacks)
-        if not all(t.isfinite().all() for t in snapshot.tensors.values() if t.is_floating_point()):
+        if not all(w.isfinite().all() for w in trainer.weights):
+            self.last = start
             return  # it diverged, as the end of the epoch will tell; the last good one stays
         try:
-            write(self.folder / NAMES[self.turn], _to_bytes(snapshot))
+            content = _to_bytes(take(trainer, self.callbacks))
+            write(self.folder / NAMES[self.turn], content)
             self.turn = 1 - self.turn
             if not self.goes_on:  # those of a run before, which this one replaces
                 (self.folder / NAMES[self.turn]).unlink(missing_ok=True)
             self.goes_on = True
-        except OSError as error:
+        except (OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             warnings.warn(
-                f"could not write a checkpoint to {self.folder} ({error.strerror or error}); "
+                f"could not write a checkpoint to {self.folder} ({reason}); "
                 "training goes on, and the last one stays.",
                 RuntimeWarning,
                 stacklevel=2,
@@ -152,8 +155,9 @@ def find_checkpoints(folder: Any) -> list[Path]:
 
 def remove_checkpoints(folder: Any) -> None:
     """Remove the checkpoints of a run that is saved."""
-    for path in find_checkpoints(folder):
-        path.unlink(missing_ok=True)
+    for name in NAMES:
+        for path in (Path(folder) / name, Path(folder) / f"{name}{DRAFT}"):
+            path.unlink(missing_ok=True)
 
 
 def _oldest(folder: Path) -> int:
@@ -169,9 +173,15 @@ def _oldest(folder: Path) -> int:
 
 
 def _to_bytes(snapshot: Snapshot) -> bytes:
-    tensors = {name: t.detach().cpu().contiguous() for name, t in snapshot.tensors.items()}
-    facts = json.dumps({"format": FORMAT, **snapshot.facts})
-    content = save_tensors(tensors, {"facts": facts})
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in snapshot.tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        tensors[name] = own.clone() if own.data_ptr() in seen else own  # layers may share weights
+        seen.add(own.data_ptr())
+    facts = json.dumps({"format": FORMAT, **snapshot.facts}).encode()
+    tensors[FACTS] = torch.frombuffer(bytearray(facts), dtype=torch.uint8)
+    content = save_tensors(tensors)
     return content + hashlib.sha256(content).digest()
 
 
@@ -179,10 +189,8 @@ def _from_bytes(content: bytes, path: Path) -> Snapshot:
     content, digest = content[:-SUM], content[-SUM:]
     if hashlib.sha256(content).digest() != digest:
         raise ValueError(f"{path} is damaged: its bytes are not those that were written.")
-    length = int.from_bytes(content[:8], "little")
     tensors: dict[str, Tensor] = read_tensors(content, path, load_tensors)
-    header = parse_json(content[8 : 8 + length], path)
-    facts = parse_json(header["__metadata__"]["facts"].encode(), path)
+    facts = parse_json(tensors.pop(FACTS).numpy().tobytes(), path)
     if facts["format"] > FORMAT:
         raise ValueError(f"{path} was written by a newer isthmus: update isthmus.")
     return Snapshot(tensors, facts)

@@ -27,7 +27,7 @@ from isthmus.training.program import repeats, slopes
 from isthmus.training.recording import Recorded
 from isthmus.training.stopping import Asked, Stop, asked_to_stop
 
-__all__ = ["Outcome", "Trainer", "warn_diverged"]
+__all__ = ["Outcome", "Position", "Trainer", "layers_state", "warn_diverged"]
 
 ENOUGH_STEPS = 6000  # what `epochs=None` aims at
 BROKEN_OFF = ("diverged", "interrupted", "terminated")
@@ -49,11 +49,14 @@ class Outcome:
     stopped : str
         Why training ended: "epochs", "patience", "diverged", "interrupted" (Ctrl-C) or
         "terminated" (SIGTERM).
+    asked : str, optional
+        "interrupted" or "terminated" where somebody asked training to stop, be it in vain.
     """
 
     history: list[Record] = field(default_factory=list)
     best_epoch: int = 0
     stopped: str = "epochs"
+    asked: str | None = None
 
 
 @dataclass
@@ -113,7 +116,7 @@ class Trainer:
         self.step = 0
         self.weights = list(model.parameters())
         self.slopes: Callable[..., Any] = self._slopes
-        self._recorded_of: Objective | None = None
+        self._recorded_of: Any = None  # what a recording knows beside its tensors
         self.asked = Asked()
 
     def fit(
@@ -145,15 +148,16 @@ class Trainer:
         outcome = self.outcome
         for callback in callbacks:
             callback.on_start(self, rows)
+        if resume is not None:
+            resume(self, callbacks)
         try:
-            if resume is not None:
-                resume(self, callbacks)
             with asked_to_stop() as self.asked:
                 self._epochs(rows, valid, callbacks)
+            outcome.asked = self.asked.why  # after the last step: nothing was broken off
         except KeyboardInterrupt:
-            outcome.stopped = "interrupted"
+            outcome.stopped = outcome.asked = "interrupted"
         except Stop as stop:
-            outcome.stopped = stop.why
+            outcome.stopped = outcome.asked = stop.why
         finally:
             if valid is not None or outcome.stopped in BROKEN_OFF:
                 self.best.restore()
@@ -242,14 +246,19 @@ class Trainer:
 
     def _choose_step(self, rows: Rows) -> None:
         """Play recordings where they say all that a step does; forget those of old times."""
-        if self._recorded_of is not self.objective:
+        mark = (
+            id(self.objective),
+            [(m.training, getattr(m, "p", None)) for m in self.model.modules()],
+            [w.requires_grad for w in self.weights],
+        )
+        if self._recorded_of != mark:
             full = rows.sizes(self.settings.batch_size)[0] if self.settings.compile else 0
             self.recorded = Recorded(
                 self._slopes,
                 state=lambda: list(self.model.buffers()),
                 compiled=lambda weights, beta, x, *others: len(x) == full,
             )
-            self._recorded_of = self.objective
+            self._recorded_of, self._kept = mark, self.objective  # kept, so that its id is its own
         self.slopes = self.recorded if repeats(self.model, self.objective) else self._slopes
 
     def continue_from(self, generator: Tensor, layers: Tensor) -> None:
@@ -267,7 +276,7 @@ class Trainer:
             generator, layers = self._states
             self.generator.set_state(generator)
             if self.position.began is not None and self.layers_draw:
-                torch.set_rng_state(layers)
+                set_layers_state(self.generator.device, layers)
             self._states = None
 
     def _update_all(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -337,7 +346,8 @@ class Trainer:
     @property
     def layers_draw(self) -> bool:
         """Whether layers draw for themselves, which they can from torch's global state alone."""
-        return any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.model.modules())
+        drawing = (nn.modules.dropout._DropoutNd, nn.RReLU)
+        return any(isinstance(m, drawing) for m in self.model.modules())
 
     def _layers_rng(self) -> AbstractContextManager[None]:
         """Let dropout repeat; and put torch's global state back."""
@@ -406,6 +416,19 @@ def _normalize(model: nn.Module) -> None:
     norms = torch._foreach_norm(gradients)
     torch._foreach_add_(norms, 1e-8)
     torch._foreach_div_(gradients, norms)
+
+
+def layers_state(device: torch.device) -> Tensor:
+    """Return torch's global random state, from which layers on a device draw."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_layers_state(device: torch.device, state: Tensor) -> None:
+    """Put a `layers_state` back."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -30,7 +30,9 @@ class Program(nn.Module):
 
 def slopes(terms: Terms, weights: Sequence[Tensor]) -> tuple[Sequence[Tensor | None], Tensor]:
     """Return the gradients of the loss (summed, of several models), and the terms stacked."""
-    gradients = torch.autograd.grad(terms.loss.sum(), weights, allow_unused=True)
+    taken = [w for w in weights if w.requires_grad]  # others are frozen
+    found = iter(torch.autograd.grad(terms.loss.sum(), taken, allow_unused=True))
+    gradients = [next(found) if w.requires_grad else None for w in weights]
     return gradients, torch.stack([t.detach() for t in terms])
 
 
@@ -44,7 +46,7 @@ def repeats(model: LatentVariableModel, objective: Objective) -> bool:
     hooked = any(
         m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
         for m in modules
-    ) or any(p._backward_hooks for p in model.parameters())
+    ) or any(p._backward_hooks or p._post_accumulate_grad_hooks for p in model.parameters())
     drawing = any(getattr(p, "draws", False) for p in parts)
     return not (hooked or drawing) and all(
         type(p).__module__.split(".")[0] in OWN for p in (*parts, *modules)

@@ -23,6 +23,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from isthmus import distributions
+
 __all__ = ["Recorded"]
 
 PAYS_AFTER = 200  # steps of the same shapes
@@ -86,7 +88,12 @@ class Recorded:
         self, time: int, tensors: Sequence[Any], compiled: bool
     ) -> Callable[..., Any] | None:
         """Return what plays the call; None where nothing plays the same. Nothing has happened."""
-        now = _Point(self.state())
+        # Tracing changes modules for all threads, and trials draw from torch's global state.
+        with distributions._rng_lock:
+            return self._try(time, tensors, compiled)
+
+    def _try(self, time: int, tensors: Sequence[Any], compiled: bool) -> Callable[..., Any] | None:
+        now = _Point(self.state(), tensors)
 
         def outcome(f: Callable[..., Any], *given: Any) -> Any:
             try:
@@ -134,9 +141,10 @@ class Recorded:
 class _Point:
     """A moment to come back to: tensors, and torch's global random state."""
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, tensors: Sequence[Tensor], others: Sequence[Any] = ()) -> None:
         self.tensors, self.values = tensors, [t.clone() for t in tensors]
-        cuda = {t.device for t in tensors if t.is_cuda}
+        every = [*tensors, *pytree.tree_leaves(others)]
+        cuda = {t.device for t in every if isinstance(t, Tensor) and t.is_cuda}
         self.rng = torch.get_rng_state(), [(d, torch.cuda.get_rng_state(d)) for d in cuda]
 
     @torch.no_grad()

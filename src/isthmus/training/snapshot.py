@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from isthmus.training.callbacks import Callback
-from isthmus.training.loop import Position, Trainer
+from isthmus.training.loop import Position, Trainer, layers_state
 
 __all__ = ["Snapshot", "put_back", "take"]
 
@@ -41,12 +42,12 @@ def take(trainer: Trainer, callbacks: Sequence[Callback] = ()) -> Snapshot:
         for name, value in trainer.optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{number}.{name}"] = value
     tensors["random.generator"] = trainer.generator.get_state()
-    tensors["random.layers"] = torch.get_rng_state()
+    tensors["random.layers"] = layers_state(trainer.generator.device)
     if at.batch:
         tensors |= {"sums": at.sums, "random.began": at.began}  # type: ignore[dict-item]
     said: dict[str, Any] = {}
-    for callback in callbacks:
-        state, name = callback.state(), type(callback).__name__
+    for name, callback in _named(callbacks):
+        state = callback.state()
         own = {k: v for k, v in state.items() if isinstance(v, Tensor)}
         tensors |= {f"callback.{name}.{k}": v for k, v in own.items()}
         said[name] = {k: v for k, v in state.items() if k not in own}
@@ -92,11 +93,19 @@ def put_back(snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback]
         tensors.get("random.began"),
         facts["seconds"],
     )
-    for callback in callbacks:
-        name = type(callback).__name__
+    for name, callback in _named(callbacks):
         if name in facts["callbacks"]:
             callback.load_state(_below(tensors, f"callback.{name}") | facts["callbacks"][name])
     trainer.continue_from(tensors["random.generator"], tensors["random.layers"])
+
+
+def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
+    """Yield callbacks by the name of their class and their number among its instances."""
+    seen: Counter[str] = Counter()
+    for callback in callbacks:
+        name = type(callback).__name__
+        seen[name] += 1
+        yield f"{name}-{seen[name]}", callback
 
 
 def _own(trainer: Trainer) -> dict[str, Tensor]:

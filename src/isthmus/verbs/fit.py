@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
         default=30.0,
         metavar="SECONDS",
         help="time between two checkpoints, from which --resume goes on; 'none' for no "
-        "checkpoints (default: 30)",
+        "checkpoints, unless a run is resumed (default: 30)",
     )
     fit.add_argument("--quiet", action="store_true", help="print nothing but errors")
     for title, names in field_groups().items():
