@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from isthmus.build import build_model, build_objective
 from isthmus.families import ACTIVATIONS
 from isthmus.model import LatentVariableModel
-from isthmus.training import Rows, Trainer, recording
+from isthmus.training import Rows, Trainer
 
 LOG_2PI = math.log(2 * math.pi)
 Loss = Callable[[Tensor], Tensor]
@@ -83,10 +83,11 @@ def isthmus(job: Job, compiled: bool = False) -> Contender:
     A run records its step after 200 of a kind, of 6,000 as a rule; here, where epochs are short, at
     once. The warm-up records, or compiles.
     """
-    model, recording.PAYS_AFTER = job.model(), 0
+    model = job.model()
     settings = clone(job.settings).set_params(compile=compiled)
     generator = torch.Generator(job.device).manual_seed(0)
     trainer = Trainer(model, build_objective(settings), settings, generator)
+    trainer.record_after = 0
     rows = Rows(torch.from_numpy(job.x)).to(torch.device(job.device))
     return Contender(lambda: trainer.epoch(rows)["loss"], size(model))
 

@@ -116,6 +116,7 @@ class Trainer:
         self.step = 0
         self.weights = list(model.parameters())
         self.slopes: Callable[..., Any] = self._slopes
+        self.record_after: int | None = None  # steps of a kind; None for the usual number
         self._recorded_of: Any = None  # what a recording knows beside its tensors
         self.asked = Asked()
 
@@ -255,6 +256,7 @@ class Trainer:
             full = rows.sizes(self.settings.batch_size)[0] if self.settings.compile else 0
             self.recorded = Recorded(
                 self._slopes,
+                after=self.record_after,
                 state=lambda: list(self.model.buffers()),
                 compiled=lambda weights, beta, x, *others: len(x) == full,
             )
