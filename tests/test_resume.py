@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus.cli import main
-from isthmus.commands.fit import claimed
+from isthmus.commands.folders import claimed
 from isthmus.training import Callback, Checkpoint
 from isthmus.training.checkpoints import NAMES, find_checkpoints
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shlex
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from isthmus import io
 from isthmus.build import build_objective, code_size
 from isthmus.cli import INTERRUPTED
+from isthmus.commands.folders import claimed, has_something, replaceable, unused
 from isthmus.commands.show import number_text, print_summary
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
@@ -32,12 +30,11 @@ from isthmus.training import Callback, Checkpoint, pick_device
 from isthmus.training.checkpoints import find_checkpoints, read_checkpoint, remove_checkpoints
 from isthmus.training.recorder import SampleRecorder
 from isthmus.verbs.fit import fields_given
-from isthmus.writing import DRAFT
 
-__all__ = ["claimed", "has_something", "run", "unused"]
+__all__ = ["run"]
 
 HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a test set
-REPORT, LOCK = "report.html", ".lock"
+REPORT = "report.html"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,7 +68,7 @@ def _train(
     if not arguments.quiet:
         _say(_opening(estimator, train, len(X_test)), *data.notes)
         if arguments.resume:
-            _say(f"going on with epoch {read_checkpoint(folder).facts['epoch']}")
+            _say(f"going on with epoch {arguments.epoch}")
     recorder, code = SampleRecorder(), 0
     watchers: list[Callback] = [recorder]
     if arguments.checkpoint_every is not None:
@@ -157,8 +154,9 @@ def check_can_resume(out: str | None) -> None:
 
 
 def _begun_with(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that the run to go on with began with; its model becomes ours."""
-    about = read_checkpoint(arguments.out).facts["about"]
+    """Return the settings that the run to go on with began with; note its model and epoch."""
+    facts = read_checkpoint(arguments.out).facts
+    about, arguments.epoch = facts["about"], facts["epoch"]
     model = next((k for k, cls in ESTIMATORS.items() if cls.__name__ == about["estimator"]), None)
     if model is None or CUSTOM in about["params"].values():
         raise ValueError(
@@ -177,64 +175,12 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
     if arguments.out is None:
         return unused(Path("runs") / f"{data.name}-{arguments.model}")
     folder = Path(arguments.out)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out {folder} is a file; name a folder.")
-    if has_something(folder):
-        broken_off = bool(find_checkpoints(folder))
-        if arguments.resume:
-            return folder
-        if not arguments.force:
-            how = "--resume to go on with the run in it, or " if broken_off else ""
-            raise ValueError(f"{folder} is not empty; add {how}--force to replace the run in it.")
-        if not (folder / io.CONFIG).is_file() and not broken_off:
-            raise ValueError(
-                f"{folder} holds something that is no run; --force replaces only runs."
-            )
-    return folder
-
-
-def has_something(folder: Path) -> bool:
-    """Whether there is a folder with something in it but a lock and what was never written."""
-    return folder.is_dir() and any(p.name != LOCK and p.suffix != DRAFT for p in folder.iterdir())
-
-
-def unused(folder: Path) -> Path:
-    """Return the folder, or its name with a number that is free."""
-    number, free = 2, folder
-    while free.exists():
-        free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
-    return free
-
-
-@contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Make the folder before anything is computed, for this process alone.
-
-    It is taken away again if nothing came of it. A run that is to be replaced stays as it is
-    until the new one is written over it.
-    """
-    made = [p for p in (folder, *folder.parents) if not p.exists()]
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise ValueError(
-            f"another process is writing to {folder}: wait for it, or name another --out."
-        ) from None
-    except OSError as error:
-        raise ValueError(
-            f"cannot write to {folder}: {error.strerror}; name another --out."
-        ) from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # the folder may be gone
-            (folder / LOCK).unlink()
-        lock.release()
-        for p in made:
-            if p.is_dir() and not any(p.iterdir()):
-                p.rmdir()
+    if arguments.resume and has_something(folder):
+        return folder
+    broken_off = bool(find_checkpoints(folder))
+    how = "--resume to go on with the run in it, or " if broken_off else ""
+    ours = broken_off or (folder / io.CONFIG).is_file()
+    return replaceable(folder, "run", ours, arguments.force, how)
 
 
 def _hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:

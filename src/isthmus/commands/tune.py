@@ -15,7 +15,7 @@ from rich.table import Table
 
 from isthmus import io
 from isthmus.cli import INTERRUPTED
-from isthmus.commands.fit import claimed, has_something, unused
+from isthmus.commands.folders import claimed, replaceable, unused
 from isthmus.commands.show import number_text
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
@@ -89,16 +89,7 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
     if arguments.out is None:
         return unused(Path("runs") / f"{data.name}-{arguments.model}-tune")
     folder = Path(arguments.out)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out {folder} is a file; name a folder.")
-    if has_something(folder):
-        if not arguments.force:
-            raise ValueError(f"{folder} is not empty; add --force to replace the sweep in it.")
-        if not (folder / RESULTS).is_file():
-            raise ValueError(
-                f"{folder} holds something that is no sweep; --force replaces only sweeps."
-            )
-    return folder
+    return replaceable(folder, "sweep", (folder / RESULTS).is_file(), arguments.force)
 
 
 def _write(sweep: Sweep, data: Dataset, folder: Path) -> None:

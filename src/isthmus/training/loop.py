@@ -266,9 +266,7 @@ class Trainer:
     def continue_from(self, generator: Tensor, layers: Tensor) -> None:
         """Draw on from these states of the generator, and of torch's own where layers draw."""
         self._states = generator, layers
-        if (
-            self.position.began is not None
-        ):  # the order of the rows comes first, from where the epoch began
+        if self.position.began is not None:  # the rows are put in order first, by this state
             self.generator.set_state(self.position.began)
         else:
             self._continue_draws()

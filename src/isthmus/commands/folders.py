@@ -1,0 +1,93 @@
+"""The folder that a command fills: a new name, an empty one, or one that may be replaced."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from isthmus.writing import DRAFT
+
+__all__ = ["claimed", "has_something", "replaceable", "unused"]
+
+LOCK = ".lock"
+
+
+def replaceable(folder: Path, what: str, ours: bool, force: bool, how: str = "") -> Path:
+    """Return a folder that the user named, if it may be written to.
+
+    Parameters
+    ----------
+    folder : Path
+    what : str
+        What is about to be written: "run" or "sweep".
+    ours : bool
+        Whether it holds one of these.
+    force : bool
+        Whether the user allows to replace it.
+    how : str
+        What else the user could do, in front of the advice to add --force.
+
+    Raises
+    ------
+    ValueError
+        A file, or a folder that holds something else or is not to be replaced.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {folder} is a file; name a folder.")
+    if has_something(folder):
+        if not force:
+            raise ValueError(
+                f"{folder} is not empty; add {how}--force to replace the {what} in it."
+            )
+        if not ours:
+            raise ValueError(
+                f"{folder} holds something that is no {what}; --force replaces only {what}s."
+            )
+    return folder
+
+
+def has_something(folder: Path) -> bool:
+    """Whether there is a folder with something in it but a lock and what was never written."""
+    return folder.is_dir() and any(p.name != LOCK and p.suffix != DRAFT for p in folder.iterdir())
+
+
+def unused(folder: Path) -> Path:
+    """Return the folder, or its name with a number that is free."""
+    number, free = 2, folder
+    while free.exists():
+        free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return free
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Make the folder before anything is computed, for this process alone.
+
+    It is taken away again if nothing came of it. A run that is to be replaced stays as it is
+    until the new one is written over it.
+    """
+    made = [p for p in (folder, *folder.parents) if not p.exists()]
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another process is writing to {folder}: wait for it, or name another --out."
+        ) from None
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder}: {error.strerror}; name another --out."
+        ) from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the folder may be gone
+            (folder / LOCK).unlink()
+        lock.release()
+        for p in made:
+            if p.is_dir() and not any(p.iterdir()):
+                p.rmdir()
