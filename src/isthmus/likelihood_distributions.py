@@ -124,7 +124,7 @@ class NumberedCategorical(Categorical):
     @property
     def mode(self) -> Tensor:
         """The most probable category, as a float, (*batch,)."""
-        return super().mode.to(self.logits.dtype)
+        return self.logits.argmax(-1).to(self.logits.dtype)
 
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
         """Draw categories, as floats (*sample_shape, *batch)."""

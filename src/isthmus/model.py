@@ -83,7 +83,7 @@ class LatentVariableModel(nn.Module):
         flat = z.reshape(-1, z.shape[-1])
         if c is None:
             return self.likelihood(self.decoder(flat), batch)
-        context = c.expand(*batch, c.shape[-1]).reshape(len(flat), -1)
+        context = c.expand(*batch, c.shape[-1]).reshape(-1, c.shape[-1])
         return self.likelihood(self.decoder(flat, context), batch)
 
     def reconstruct(self, z: Tensor, c: Tensor | None = None) -> Tensor:

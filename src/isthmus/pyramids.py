@@ -94,7 +94,7 @@ class Narrowing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, *features) to (n, numbers of the code)."""
-        x, maps = x.reshape(len(x), *self.shape), []
+        x, maps = x.reshape(x.shape[0], *self.shape), []
         for stage in self.stages:
             x = stage(x)
             maps.append(x.flatten(1))
@@ -123,7 +123,7 @@ class Widening(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Map (n, numbers of the code) to (n, channels, height, width)."""
         parts = z.split([math.prod(shape) for shape in self.shapes], 1)
-        maps = [p.reshape(len(z), *s) for p, s in zip(parts, self.shapes, strict=True)]
+        maps = [p.reshape(z.shape[0], *s) for p, s in zip(parts, self.shapes, strict=True)]
         x = maps[-1]
         for up, mix, finer in zip(self.up[::-1], self.mix[::-1], maps[-2::-1], strict=True):
             x = mix(torch.cat([_doubled(up(x), finer.shape[-2:]), finer], 1))

@@ -131,8 +131,8 @@ class Waveform(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map (n, numbers of the spectrum) to (n, *features)."""
-        spectrum = torch.view_as_complex(z.reshape(len(z), self.frame // 2 + 1, -1, 2))
+        spectrum = torch.view_as_complex(z.reshape(z.shape[0], self.frame // 2 + 1, -1, 2))
         x = torch.istft(
             spectrum, self.frame, self.frame // 2, window=self.window, length=self.features[-1]
         )
-        return x.reshape(len(z), *self.features)
+        return x.reshape(z.shape[0], *self.features)

@@ -53,8 +53,8 @@ def check_names(spec: str) -> None:
 
 def as_data(likelihood: str, X: Array) -> Array:
     """Return bytes as plain numbers where the likelihood does not read them as [0, 1]."""
-    if (X.dtype == np.uint8 and not likelihood.startswith(BYTES)) or "," in likelihood:
-        return X.astype(np.float32, copy=X.dtype == np.uint8)
+    if X.dtype == np.uint8 and ("," in likelihood or not likelihood.startswith(BYTES)):
+        return X.astype(np.float32)
     return X
 
 
