@@ -101,6 +101,29 @@ def test_data_by_path_with_labels(tmp_path):
     assert list(isthmus.load(tmp_path / "r").classes_) == ["u", "v"]
 
 
+def test_the_run_records_where_its_data_came_from_and_nothing_else_does(tmp_path, monkeypatch):
+    home = tmp_path / "a home"
+    home.mkdir()
+    rows = [f"{i},{i * 7 % 5},{'uv'[i % 2]}" for i in range(60)]
+    (home / "t.csv").write_text("\n".join(["a,b,kind", *rows]))
+    monkeypatch.chdir(home)
+    assert main(["fit", "t.csv", "--label", "kind", "--out", "../r", "--quiet", *FAST]) == 0
+    data = json.loads((tmp_path / "r" / "config.json").read_text())["data"]
+    assert data["source"] == str(home / "t.csv")
+    assert data["label"] == "kind"
+    assert "size" not in data
+    others = [p for p in (tmp_path / "r").iterdir() if p.name != "config.json"]
+    assert not any(b"a home" in p.read_bytes() for p in others)
+
+
+def test_of_data_known_by_name_no_place_is_recorded(run, tmp_path):
+    flags = ["--data-home", str(tmp_path)]
+    assert main(["fit", "digits", "--out", str(tmp_path / "r"), "--quiet", *FAST, *flags]) == 0
+    for folder in (run, tmp_path / "r"):
+        data = json.loads((folder / "config.json").read_text())["data"]
+        assert set(data) == {"name", "shape", "dtype", "sha256"}
+
+
 def test_a_linear_model_is_hidden_with_nothing_behind_it(tmp_path):
     assert (
         main(["fit", "digits", "--out", str(tmp_path), "--quiet", "--epochs", "1", "--hidden"]) == 0

@@ -11,6 +11,8 @@ from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE, io
 from isthmus.cli import main
+from isthmus.commands import sheet
+from isthmus.commands.sheet import CHANGED, find_rows
 from isthmus.data import load
 
 VERBS = ("search", "sample", "traverse", "interpolate", "map", "compress")
@@ -197,6 +199,131 @@ def test_tables_have_pictures_too(tmp_path):
 def saved_table(X, folder):
     io.save(VAE(n_components=2, **FAST).fit(X), folder, {"name": "t"})
     return folder
+
+
+def recorded(path, folder, **how):
+    """Return a run on the data of a path, which it records."""
+    data = load(path, **how)
+    io.save(VAE(n_components=2, **FAST).fit(data.rows), folder, data.fingerprint)
+    return folder
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 3)).round(3).astype(str)
+    kinds = np.repeat(["low", "high"], 30)
+    lines = [",".join([*row, kind]) for row, kind in zip(rows, kinds, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,kind", *lines]))
+    return tmp_path / "t.csv"
+
+
+def test_a_run_finds_its_own_data_again(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = recorded("t.csv", tmp_path / "run", label="kind")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found, wanted = find_rows(run), load(table, label="kind")
+    np.testing.assert_array_equal(found.X, wanted.X)
+    np.testing.assert_array_equal(found.y, wanted.y)
+    assert found.fingerprint == wanted.fingerprint
+    assert CHANGED not in found.notes
+    assert do("traverse", run, "--row", 1, "--toward", "low", "--out", "sheet.png") == 0
+    assert do("interpolate", run, 0, 1, "--out", "way.png") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_said_goes_before_what_is_recorded(table, tmp_path):
+    run = recorded(table, tmp_path / "run", label="kind")
+    np.save(tmp_path / "other.npy", np.ones((2, 3)))
+    assert find_rows(run, tmp_path / "other.npy").y is None
+    assert find_rows(run, "digits").name == "digits"
+    with pytest.raises(ValueError, match="got 'colour'"):
+        find_rows(run, label="colour")
+
+
+@pytest.mark.parametrize("size", [6, (5, 7)])
+def test_pictures_are_found_again_in_their_size(tmp_path, size):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(12):
+        Image.fromarray(np.uint8(DATA.X[i] * 255)).save(photos / f"{i}.png")
+    run = recorded(photos, tmp_path / "run", size=size)
+    found = find_rows(run)
+    assert found.X.shape[1:] == ((6, 6) if size == 6 else size)
+    assert CHANGED not in found.notes
+
+
+def test_data_that_went_away_are_said_in_one_line(table, tmp_path):
+    run = recorded(table, tmp_path / "run", label="kind")
+    table.rename(tmp_path / "moved.csv")
+    with pytest.raises(ValueError, match="no longer at") as caught:
+        do("traverse", run, "--row", 1)
+    assert str(caught.value) == (
+        f"the data of {run} are no longer at {table}; say where they are: --data PATH."
+    )
+    assert len(find_rows(run, tmp_path / "moved.csv", label="kind").X) == 60
+
+
+@pytest.mark.parametrize("most", [0, 2**28])
+def test_data_that_changed_are_noted(table, tmp_path, most, monkeypatch, capsys):
+    monkeypatch.setattr(sheet, "MOST_TO_CHECK", most)
+    run = recorded(table, tmp_path / "run", label="kind")
+    head, first, *rest = table.read_text().splitlines()
+    table.write_text("\n".join([head, "7,8,9,low", *rest]))
+    assert (CHANGED in find_rows(run).notes) == bool(most)  # of large data only the shape
+    table.write_text("\n".join([head, first, *rest[:-1]]))
+    assert find_rows(run).notes[-1] == CHANGED
+    assert str(table) not in CHANGED
+    assert do("interpolate", run, 0, 1, "--out", tmp_path / "o.png") == 0
+    assert capsys.readouterr().err == f"note: {CHANGED}\n"
+
+
+def test_a_link_keeps_its_own_name(table, tmp_path):
+    (tmp_path / "objects").mkdir()
+    table.rename(tmp_path / "objects" / "0123")
+    table.symlink_to(tmp_path / "objects" / "0123")
+    assert len(find_rows(recorded(table, tmp_path / "run", label="kind")).X) == 60
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"source": "x" * 4097},
+        {"source": ""},
+        {"source": ["/data"]},
+        {"source": "/data", "size": 0},
+        {"source": "/data", "size": [1, 2, 3]},
+        {"source": "/data", "size": 2**40},
+        {"source": "/data", "label": ["kind"]},
+        {"source": "/data", "label": "x" * 10_001},
+    ],
+    ids=lambda entries: str(entries)[:40],
+)
+def test_what_a_run_says_of_its_data_is_checked(runs, tmp_path, entries):
+    config = json.loads((runs["vae"] / "config.json").read_text())
+    del config["sha256"]
+    config["data"] |= entries
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="expected") as caught:
+        find_rows(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["/no\nwhere\0", "/dev/zero", "\udcff" * 4096])
+def test_no_source_of_a_stranger_ends_in_a_traceback(runs, tmp_path, source):
+    config = json.loads((runs["vae"] / "config.json").read_text())
+    del config["sha256"]
+    config["data"] |= {"source": source, "size": 3}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises((ValueError, OSError)) as caught:
+        find_rows(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_that_is_too_long_is_not_recorded(monkeypatch, tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(3))
+    monkeypatch.setattr("isthmus.data.datasets.LONGEST_PATH", 5)
+    assert load(tmp_path / "x.npy").source is None
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,22 @@ Whether the sizes it asks for are true is seen later, from the tensors (`isthmus
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from isthmus.data.columns import Columns
+from isthmus.data.datasets import LONGEST_PATH
 from isthmus.data.limits import MAX_COLUMNS, one_line
 from isthmus.fields import params_of
 
-__all__ = ["check_config", "check_history", "check_params", "check_scalars", "check_settings"]
+__all__ = [
+    "check_config",
+    "check_history",
+    "check_journal",
+    "check_params",
+    "check_scalars",
+    "check_settings",
+]
 
 MOST = 2**31  # of any one size or count
 MOST_NUMBERS = 2**40  # in one example
@@ -71,14 +80,34 @@ def check_params(params: dict[str, Any], cls: type) -> None:
                 _need(name == "likelihood" or len(one) <= LONGEST_WORD, name, "a word", one)
 
 
-def check_history(records: Any) -> list[dict[str, Any]]:
-    """Return the records of a history; a ValueError where they are none."""
+def check_history(records: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the records of a history; a ValueError at the first that is none."""
+    kept = []
     for number, record in enumerate(records, start=1):
         _need(number <= MOST_EPOCHS, "history", f"at most {MOST_EPOCHS} epochs", number)
         _need(isinstance(record, dict), f"line {number}", "a dictionary", record)
         for name in RECORDED & set(record):
             _need(_is_number(record[name]), f"line {number}, {name}", "a number", record[name])
-    return list(records)
+        kept.append(record)
+    return kept
+
+
+def check_journal(facts: Any) -> dict[str, Any]:
+    """Return what a journal says of its run; a ValueError that names the first wrong entry."""
+    _need(isinstance(facts, dict), "the facts", "a dictionary", facts)
+    _need(_is_int(facts.get("format")), "format", "a number", facts.get("format"))
+    _need(_is_name(facts.get("estimator")), "estimator", "a name", facts.get("estimator"))
+    for name in ("params", "data"):
+        _need(isinstance(facts.get(name), dict), name, "a dictionary", facts.get(name))
+    for name, value in facts["params"].items():
+        _need(_is_setting(value), f"params.{name}", "a setting", value)
+    name, shape = facts["data"].get("name"), facts["data"].get("shape")
+    _need(_is_name(name), "data.name", "a name", name)
+    _need(_is_shape(shape), "data.shape", "a shape", shape)
+    epochs, started = facts.get("epochs"), facts.get("started")
+    _need(epochs is None or _is_int(epochs), "epochs", "a number of epochs", epochs)
+    _need(_is_number(started) and math.isfinite(started), "started", "a time", started)
+    return facts
 
 
 def check_settings(settings: Any, known: dict[str, Any]) -> None:
@@ -185,6 +214,13 @@ def _check_data(data: dict[str, Any]) -> None:
     name, rate = data.get("name"), data.get("rate")
     _need(name is None or _is_name(name), "data.name", "a name", name)
     _need(rate is None or _is_int(rate, 1), "data.rate", "samples a second", rate)
+    path, size, label = (data.get(key) for key in ("source", "size", "label"))
+    is_path = isinstance(path, str) and 0 < len(path) <= LONGEST_PATH
+    _need(path is None or is_path, "data.source", "a path", path)
+    sides = size if isinstance(size, list) and len(size) == 2 else [size]
+    _need(size is None or all(map(_is_int, sides)), "data.size", "one size or two", size)
+    is_label = _is_name(label) or _is_int(label, -MOST)
+    _need(label is None or is_label, "data.label", "a column", label)
 
 
 def _is_int(value: Any, least: int = 1, most: int = MOST) -> bool:
@@ -199,6 +235,17 @@ def _is_number(value: Any) -> bool:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= LONGEST_NAME
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= MOST_AXES + 1 and all(map(_is_int, value))
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether a value is what `plain_params` makes of one; {"custom": true} stands for code."""
+    values = value if isinstance(value, list) else [value]
+    whole = len(values) <= MOST_LAYERS and all(map(_is_scalar, values))
+    return whole or value == {"custom": True}
 
 
 def _is_scalar(value: Any) -> bool:

@@ -13,8 +13,10 @@ import numpy as np
 
 from isthmus import io
 from isthmus.build import build_objective, code_size
+from isthmus.claims import LOCK, claimed
 from isthmus.cli import INTERRUPTED
-from isthmus.commands.folders import claimed, has_something, replaceable, unused
+from isthmus.commands.folders import has_something, replaceable, unused
+from isthmus.commands.live import write_live
 from isthmus.commands.show import number_text, print_summary
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
@@ -22,19 +24,20 @@ from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.base import TERMINATED
 from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import check_names, fresh_seed
-from isthmus.estimators.identity import CUSTOM
+from isthmus.estimators.identity import CUSTOM, plain_params
 from isthmus.fields import check_fields
 from isthmus.metrics.summary import held_out_summary
-from isthmus.report import write_report
+from isthmus.report import REPORT, write_report
 from isthmus.training import Callback, Checkpoint, pick_device
 from isthmus.training.checkpoints import find_checkpoints, read_checkpoint, remove_checkpoints
+from isthmus.training.journal import JOURNAL, Journal, read_journal, remove_journal
 from isthmus.training.recorder import SampleRecorder
 from isthmus.verbs.fit import fields_given
+from isthmus.writing import DRAFT
 
 __all__ = ["run"]
 
 HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a test set
-REPORT = "report.html"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,20 +72,53 @@ def _train(
         _say(_opening(estimator, train, len(X_test)), *data.notes)
         if arguments.resume:
             _say(f"going on with epoch {arguments.epoch}")
-    recorder, code = SampleRecorder(), 0
-    watchers: list[Callback] = [recorder]
+    recorder = SampleRecorder()
+    watchers: list[Callback] = [recorder, Journal(folder, _facts(estimator, data, arguments))]
     if arguments.checkpoint_every is not None:
         watchers.append(Checkpoint(folder, arguments.checkpoint_every))
-    resume_from = folder if arguments.resume else None
     try:
-        estimator.fit(train.rows, train.y, callbacks=watchers, resume_from=resume_from)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if not hasattr(estimator, "model_"):
-            raise
-        code = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
-        _say(str(stop) if code == INTERRUPTED else "terminated; the best weights so far are kept.")
+        code, saved = _learn(estimator, data, train, watchers, folder, arguments)
+    finally:  # without checkpoints, which an error may have left, there is nothing to go on with
+        if not find_checkpoints(folder):
+            remove_journal(folder)
+    if not saved or code == TERMINATED:  # who sent the signal does not wait for long
+        return code
+    summary = held_out_summary(estimator, train.X, X_test, y_test)
+    io.save(estimator, folder, data.fingerprint, summary)
+    page = _report(estimator, folder, data, X_test, y_test, recorder, summary)
+    if arguments.page:
+        try:
+            write_live(folder, data)
+        except (ValueError, OSError, ImportError) as error:  # the run itself is whole
+            _say(f"no live page: {error}")
+    if not arguments.quiet:
+        print_summary(estimator, summary, folder, page, _as_said(arguments))
+    return code
+
+
+def _facts(
+    estimator: LatentEstimator, data: Dataset, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Return what the journal says of the run."""
+    return {
+        "estimator": arguments.model,
+        "params": plain_params(estimator.get_params(deep=False)),
+        "data": {"name": data.name, "shape": list(data.X.shape)},
+    }
+
+
+def _learn(
+    estimator: LatentEstimator,
+    data: Dataset,
+    train: Dataset,
+    watchers: list[Callback],
+    folder: Path,
+    arguments: argparse.Namespace,
+) -> tuple[int, bool]:
+    """Train and save; return the exit code, and whether there was a model to save."""
+    code = _fit(estimator, train, watchers, folder if arguments.resume else None)
     if code and not estimator.best_epoch_ and (folder / io.CONFIG).is_file():
-        return code  # the model that is there is better than one that has learned nothing
+        return code, False  # the model that is there is better than one that has learned nothing
     # The model first: whatever happens to the numbers and pictures, the work is safe.
     io.save(estimator, folder, data.fingerprint)
     if not code or not any(isinstance(w, Checkpoint) and w.goes_on for w in watchers):
@@ -90,14 +126,22 @@ def _train(
     else:
         out = shlex.quote(str(folder))
         _say(f"go on by:  isthmus fit {_as_said(arguments)} --out {out} --resume")
-    if code == TERMINATED:  # who sent the signal does not wait for long
+    return code, True
+
+
+def _fit(
+    estimator: LatentEstimator, train: Dataset, watchers: list[Callback], resume_from: Path | None
+) -> int:
+    """Train; return the exit code: 0, or why training was broken off with a model."""
+    try:
+        estimator.fit(train.rows, train.y, callbacks=watchers, resume_from=resume_from)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if not hasattr(estimator, "model_"):
+            raise
+        code = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
+        _say(str(stop) if code == INTERRUPTED else "terminated; the best weights so far are kept.")
         return code
-    summary = held_out_summary(estimator, train.X, X_test, y_test)
-    io.save(estimator, folder, data.fingerprint, summary)
-    page = _report(estimator, folder, data, X_test, y_test, recorder, summary)
-    if not arguments.quiet:
-        print_summary(estimator, summary, folder, page, _as_said(arguments))
-    return code
+    return 0
 
 
 def _report(
@@ -119,6 +163,7 @@ def _report(
         settings=io.read_config(folder)["params"],
         title=f"{type(estimator).__name__} on {data.name}",
         notes=data.notes,
+        command=f"isthmus studio {shlex.quote(str(folder))}",
     )
 
 
@@ -177,10 +222,19 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
     folder = Path(arguments.out)
     if arguments.resume and has_something(folder):
         return folder
-    broken_off = bool(find_checkpoints(folder))
+    broken_off, begun = bool(find_checkpoints(folder)), _only_begun(folder)
     how = "--resume to go on with the run in it, or " if broken_off else ""
-    ours = broken_off or (folder / io.CONFIG).is_file()
-    return replaceable(folder, "run", ours, arguments.force, how)
+    ours = broken_off or begun or (folder / io.CONFIG).is_file()
+    return replaceable(folder, "run", ours, arguments.force or begun, how)
+
+
+def _only_begun(folder: Path) -> bool:
+    """Whether a folder holds a journal alone, of a run killed before its first checkpoint."""
+    names = {p.name for p in folder.iterdir() if p.suffix != DRAFT} if folder.is_dir() else set()
+    try:
+        return names - {LOCK} == {JOURNAL} and read_journal(folder) is not None
+    except (ValueError, OSError):  # somebody's own file of that name
+        return False
 
 
 def _hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from isthmus.claims import LOCK
 from isthmus.writing import DRAFT
 
-__all__ = ["claimed", "has_something", "replaceable", "unused"]
-
-LOCK = ".lock"
+__all__ = ["has_something", "replaceable", "unused"]
 
 
 def replaceable(folder: Path, what: str, ours: bool, force: bool, how: str = "") -> Path:
@@ -60,34 +55,3 @@ def unused(folder: Path) -> Path:
     while free.exists():
         free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
     return free
-
-
-@contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Make the folder before anything is computed, for this process alone.
-
-    It is taken away again if nothing came of it. A run that is to be replaced stays as it is
-    until the new one is written over it.
-    """
-    made = [p for p in (folder, *folder.parents) if not p.exists()]
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise ValueError(
-            f"another process is writing to {folder}: wait for it, or name another --out."
-        ) from None
-    except OSError as error:
-        raise ValueError(
-            f"cannot write to {folder}: {error.strerror}; name another --out."
-        ) from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # the folder may be gone
-            (folder / LOCK).unlink()
-        lock.release()
-        for p in made:
-            if p.is_dir() and not any(p.iterdir()):
-                p.rmdir()

@@ -35,6 +35,7 @@ def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     fitted, data = config["fitted"], config["data"]
     facts = {
         "data": data.get("name", "not recorded"),
+        "data from": data.get("source", "not recorded"),
         "data sha256": str(data.get("sha256", "not recorded"))[:16],
         "one example": " x ".join(map(str, fitted["feature_shape"])),
         "likelihood": fitted["likelihood"],

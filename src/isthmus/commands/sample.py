@@ -145,7 +145,8 @@ def _record(folder: Path, arguments: argparse.Namespace, estimator: Any) -> dict
 def _named(data: Dataset, by_class: bool) -> dict[str, Any]:
     """Return what tells the data from others: their bytes, and the labels where they count."""
     labels = "\n".join(map(str, data.y)) if by_class and data.y is not None else ""
-    return {**data.fingerprint, "labels": hashlib.sha256(labels.encode()).hexdigest()}
+    content = {k: data.fingerprint[k] for k in ("name", "shape", "dtype", "sha256")}
+    return {**content, "labels": hashlib.sha256(labels.encode()).hexdigest()}
 
 
 def _same(record: dict[str, Any], wanted: dict[str, Any]) -> bool:

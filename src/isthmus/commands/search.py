@@ -67,8 +67,9 @@ def _as_before(arguments: argparse.Namespace, record: dict[str, Any] | None) -> 
     """Return the arguments, with the data that were indexed last where none are given."""
     again = copy.copy(arguments)
     if arguments.data is None and record is not None:
-        again.data = record["data"].get("source")
-        again.size, again.label = (record["data"].get(k) for k in ("size", "label"))
+        again.data = record["data"].get("source") or record["data"].get("name")
+        size, again.label = (record["data"].get(k) for k in ("size", "label"))
+        again.size = tuple(size) if isinstance(size, list) else size
     return again
 
 
@@ -90,14 +91,14 @@ def _index(
     if record is not None and _is_current(record, estimator, print_of_data):
         return LatentIndex.load(folder, estimator, **settings)
     index = LatentIndex.from_fitted(estimator, **settings).fit(data.X)
-    source = {k: getattr(arguments, k) for k in ("size", "label")}
-    index.save(folder, {**print_of_data, "source": arguments.data or data.name, **source})
+    index.save(folder, print_of_data)
     print(f"indexed {len(data.X):,} rows of {data.name}, kept in {folder}")
     return index
 
 
 def _is_current(record: dict[str, Any], estimator: Any, print_of_data: dict[str, object]) -> bool:
-    same_data = all(record["data"].get(k) == v for k, v in print_of_data.items())
+    content = ("shape", "dtype", "sha256")  # wherever it lies
+    same_data = all(record["data"].get(k) == print_of_data[k] for k in content)
     return same_data and record["model"] == model_digest(estimator)
 
 

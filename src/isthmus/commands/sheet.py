@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import io as streams
 import shutil
+import sys
 import tempfile
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from isthmus import io
 from isthmus.data import Columns, Dataset, known_datasets, read_image_folder
 from isthmus.data import load as load_data
+from isthmus.data.datasets import Source
 from isthmus.data.images import FORMATS
+from isthmus.data.limits import one_line
 from isthmus.plots.cells import as_units, cell_height, draw_cells, limits_of
 from isthmus.plots.style import INK, MUTED, figure, title
 
@@ -27,6 +31,7 @@ __all__ = [
     "as_class",
     "beside_sheet",
     "check_out",
+    "find_rows",
     "load_rows",
     "path_sheet",
     "read_queries",
@@ -45,6 +50,8 @@ CELL = 0.75  # inches of a cell where there is room
 WIDEST, NARROWEST = 11.0, 4.2  # inches of a sheet
 LETTER = 0.078  # inches of a letter of a heading
 LONGEST = 9  # letters of a label above a cell
+MOST_TO_CHECK = 2**28  # bytes of data that are compared with those of the run
+CHANGED = "the data have changed since the run: they differ from those it was fitted on."
 GREY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue (BT.601)
 
 
@@ -92,28 +99,81 @@ def save_frame(path: Path, frame: Any) -> None:
 
 
 def load_rows(arguments: argparse.Namespace) -> Dataset:
-    """Load the data that were asked for, or else those that the run names, if they are known.
+    """Load the data that were asked for, or else the run's own; say where those have changed."""
+    data = find_rows(
+        arguments.run,
+        arguments.data,
+        data_home=arguments.data_home,
+        size=arguments.size,
+        label=arguments.label,
+    )
+    if CHANGED in data.notes:
+        print(f"note: {CHANGED}", file=sys.stderr)
+    return data
+
+
+def find_rows(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    data_home: str | Path | None = None,
+    size: int | tuple[int, int] | None = None,
+    label: str | int | None = None,
+) -> Dataset:
+    """Load data as the model of a run takes them: those named, or else those it was fitted on.
+
+    Parameters
+    ----------
+    run : path-like
+        A folder that `isthmus fit` wrote.
+    data : str or path-like, optional
+        A name or path, as for `isthmus.data.load`.
+    data_home, size, label : optional
+        As for `isthmus.data.load`; without `data`, size and label are those of the run.
+
+    Returns
+    -------
+    Dataset
+        With a note where the run's own data are no longer those that it was fitted on.
 
     Raises
     ------
     ValueError
-        Where no data are given and the run's own are not known by name.
+        Where no data are given, and the run's own are not known or no longer there.
     """
-    if arguments.data is not None:
-        return load_data(
-            arguments.data,
-            data_home=arguments.data_home,
-            size=arguments.size,
-            label=arguments.label,
-            columns=io.read_columns(arguments.run),
-        )
-    name = io.read_config(Path(arguments.run))["data"].get("name")
-    if name not in known_datasets():
+    record: dict[str, Any] = {}
+    if data is None:
+        record = io.read_config(Path(run))["data"]
+        data, size, label = _own_source(run, record, size, label)
+    columns = io.read_columns(run)
+    found = load_data(data, data_home=data_home, size=size, label=label, columns=columns)
+    changed = record.get("source") is not None and _has_changed(found, record)
+    return replace(found, notes=(*found.notes, CHANGED)) if changed else found
+
+
+def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) -> Source:
+    """Return where a run's own data are, by path or by a known name, and how to read them."""
+    path, name, sides = (record.get(key) for key in ("source", "name", "size"))
+    if path is None and name in known_datasets():
+        return Source(str(name))
+    if path is None:
         raise ValueError(
-            f"{arguments.run} was fitted on {name or 'data'} that are not known by name; say where "
-            "they are: --data PATH."
+            f"{run} was fitted on {name or 'data'} that are not known by name; say where they "
+            "are: --data PATH."
         )
-    return load_data(name, data_home=arguments.data_home)
+    if not Path(path).exists():
+        raise ValueError(
+            f"the data of {run} are no longer at {one_line(path)}; say where they are: --data PATH."
+        )
+    sides = tuple(sides) if isinstance(sides, list) else sides
+    return Source(path, size or sides, record.get("label") if label is None else label)
+
+
+def _has_changed(data: Dataset, record: dict[str, Any]) -> bool:
+    """Whether data are not those of the record; of large ones only the shape is looked at."""
+    if list(data.X.shape) != record.get("shape"):
+        return True
+    return data.X.nbytes < MOST_TO_CHECK and data.sha256 != record.get("sha256")
 
 
 class Queries(NamedTuple):

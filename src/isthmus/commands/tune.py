@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from isthmus import io
+from isthmus.claims import claimed
 from isthmus.cli import INTERRUPTED
-from isthmus.commands.folders import claimed, replaceable, unused
+from isthmus.commands.folders import replaceable, unused
 from isthmus.commands.show import number_text
 from isthmus.data import Dataset
 from isthmus.data import load as load_data

@@ -6,9 +6,10 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from isthmus.data.sounds import is_sound_folder, read_sound_folder
 from isthmus.data.tables import read_table
 from isthmus.fields import nearest
 
-__all__ = ["Dataset", "known_datasets", "load"]
+__all__ = ["LONGEST_PATH", "Dataset", "Source", "known_datasets", "load"]
 
 _NAMES = ("digits", "fashion-mnist", "mnist", "sprites")
 _IDX_FILES = (
@@ -36,6 +37,35 @@ _LABEL_KEYS = ("y", "labels", "label")
 _N_SPRITES = 10_000
 SOUND_WINDOW = 4096  # samples
 _CHUNK_BYTES = 2**24
+LONGEST_PATH = 4096  # characters; a longer one is not recorded
+
+
+class Source(NamedTuple):
+    """Where data were read from, and how: what `load` must be told to read them again.
+
+    Parameters
+    ----------
+    path : str
+        Absolute.
+    size, label
+        As they were given to `load`; None where they were not.
+
+    Examples
+    --------
+    >>> Source("/data/iris.csv", label="kind").entries
+    {'source': '/data/iris.csv', 'label': 'kind'}
+    """
+
+    path: str
+    size: int | tuple[int, int] | None = None
+    label: str | int | None = None
+
+    @property
+    def entries(self) -> dict[str, object]:
+        """What a fingerprint says of it, fit to be written as JSON."""
+        size = list(self.size) if isinstance(self.size, tuple) else self.size
+        said = {"source": self.path, "size": size, "label": self.label}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +92,8 @@ class Dataset:
         Samples of one group overlap, such as windows of one sound: they are held out together.
     rate : int or None
         Samples a second of sounds, in hertz.
+    source : Source or None
+        Where they were read from; None of data known by name, or made.
 
     Examples
     --------
@@ -80,6 +112,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     rate: int | None = None
+    source: Source | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -93,16 +126,27 @@ class Dataset:
 
     @property
     def fingerprint(self) -> dict[str, object]:
-        """Name, shape, dtype and the SHA-256 of the bytes of `X`, fit to be written as JSON."""
-        digest = hashlib.sha256()
-        for part in _chunks(self.X):
-            digest.update(part.data)
+        """Name, shape, dtype, the SHA-256 of the bytes of `X`, and where they were read from.
+
+        Fit to be written as JSON.
+        """
+        rate = {"rate": self.rate} if self.rate else {}
         return {
             "name": self.name,
             "shape": list(self.X.shape),
             "dtype": self.X.dtype.str,
-            "sha256": digest.hexdigest(),
-        } | ({"rate": self.rate} if self.rate else {})
+            "sha256": self.sha256,
+            **rate,
+            **(self.source.entries if self.source else {}),
+        }
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the bytes of `X`."""
+        digest = hashlib.sha256()
+        for part in _chunks(self.X):
+            digest.update(part.data)
+        return digest.hexdigest()
 
 
 def _chunks(X: np.ndarray) -> Iterator[np.ndarray]:
@@ -190,7 +234,15 @@ def load(
         return _load_known(str(source), data_home)
     dataset = _load_path(path, size, label, columns)
     _check_numbers(path, dataset.X)
-    return dataset
+    return replace(dataset, source=_source(path, size, label))
+
+
+def _source(
+    path: Path, size: int | tuple[int, int] | None, label: str | int | None
+) -> Source | None:
+    # Links are not followed: what they lead to may have a name that tells no kind of file.
+    whole = str(path.absolute())
+    return Source(whole, size, label) if len(whole) <= LONGEST_PATH else None
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:

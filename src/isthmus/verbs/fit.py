@@ -55,6 +55,12 @@ def add(commands: Any) -> None:
         help="time between two checkpoints, from which --resume goes on; 'none' for no "
         "checkpoints, unless a run is resumed (default: 30)",
     )
+    fit.add_argument(
+        "--page",
+        action="store_true",
+        help="write studio.html besides, a page that runs the model in the browser, with up to "
+        "5000 rows of the data in it (needs isthmus[studio])",
+    )
     fit.add_argument("--quiet", action="store_true", help="print nothing but errors")
     for title, names in field_groups().items():
         group = fit.add_argument_group(title)

@@ -1,0 +1,163 @@
+"""The journal of a run: what another process reads to follow it while it trains."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from isthmus.config import check_history, check_journal
+from isthmus.data.limits import check_bytes, one_line
+from isthmus.files import parse_json, read_bytes
+from isthmus.training.batches import Rows
+from isthmus.training.callbacks import Callback
+from isthmus.training.loop import Outcome, Trainer
+from isthmus.writing import DRAFT, write
+
+__all__ = ["JOURNAL", "Journal", "read_journal", "remove_journal"]
+
+JOURNAL = "training.jsonl"
+FORMAT = 1
+Record = dict[str, Any]
+
+
+class Journal(Callback):
+    """Write the record of each epoch to a file as soon as there is one: a JSON object a line.
+
+    The first line says what run it is; `read_journal` reads both. A run that goes on from a
+    checkpoint begins the file anew, with the records it has. What cannot be written is left
+    out, and all that follows: training goes on.
+
+    Parameters
+    ----------
+    folder : path-like
+        Of the run; made where it is not there.
+    facts : mapping
+        What run it is, plain JSON: `estimator`, `params`, and `data` with name and shape. The
+        journal adds `format`, `epochs` (how many there will be, at most) and `started` (seconds
+        since 1970).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklearn.datasets import load_digits
+    >>> import isthmus
+    >>> X = load_digits().images / 16
+    >>> facts = {"estimator": "vae", "params": {}, "data": {"name": "digits", "shape": [*X.shape]}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = isthmus.VAE(epochs=2).fit(X, callbacks=[Journal(folder, facts)])
+    ...     facts, records = read_journal(folder)
+    >>> facts["epochs"], records == model.history_
+    (2, True)
+    """
+
+    def __init__(self, folder: Any, facts: Mapping[str, Any]) -> None:
+        self.path, self.facts = Path(folder) / JOURNAL, dict(facts)
+        self.history: list[Record] = []  # the trainer's own, which grows
+        self.written = 0  # records of it
+        self.stream: BinaryIO | None = None  # None while there is nothing to write to
+
+    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+        """Say what run it is; there is never a journal without this line."""
+        self.history, self.written = trainer.outcome.history, 0
+        more = {"epochs": trainer.n_epochs(rows), "started": time.time()}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write(self.path, _line({"format": FORMAT, **self.facts, **more}))
+            self.stream = self.path.open("ab")
+        except (OSError, TypeError, ValueError):
+            self.stream = None
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Write the records of the run that goes on, which the trainer has back by now."""
+        self._catch_up()
+
+    def on_epoch(self, trainer: Trainer, record: Record) -> None:
+        """Write the epoch's record."""
+        self._catch_up()
+
+    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+        """Close the file."""
+        self._close()
+
+    def _catch_up(self) -> None:
+        """Write the records that are not in the file, for a reader to see at once."""
+        if self.stream is None:
+            return
+        new, self.written = self.history[self.written :], len(self.history)
+        try:
+            self.stream.write(b"".join(map(_line, new)))
+            self.stream.flush()
+        except (OSError, TypeError, ValueError):
+            self._close()
+
+    def _close(self) -> None:
+        if self.stream is not None:
+            with contextlib.suppress(OSError):  # the disk is still full
+                self.stream.close()
+        self.stream = None
+
+
+def read_journal(folder: Any) -> tuple[Record, list[Record]] | None:
+    """Return what the journal of a run says: of the run, and of each epoch so far.
+
+    A last line that is still being written is left out.
+
+    Parameters
+    ----------
+    folder : path-like
+        Of the run.
+
+    Returns
+    -------
+    (dict, list of dict) or None
+        Facts and records as `Journal` has them, losses in nats an example; None where there is
+        no journal: no run has begun, or it is done.
+
+    Raises
+    ------
+    ValueError
+        In one line where the file is no journal, is too large, or a newer isthmus wrote it.
+
+    Examples
+    --------
+    >>> read_journal("nowhere") is None
+    True
+    """
+    path = Path(folder) / JOURNAL
+    try:
+        check_bytes(path, path.stat().st_size, 0)
+        content = read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):  # it may go away at any time
+        return None
+    lines = io.BytesIO(content[: content.rfind(b"\n") + 1])
+    first = lines.readline()
+    if not first:
+        return None
+    try:
+        return _facts(first), check_history(parse_json(line, "a line") for line in lines)
+    except ValueError as error:
+        raise ValueError(f"{path} is no journal of training: {one_line(error)}") from None
+
+
+def remove_journal(folder: Any) -> None:
+    """Remove the journal of a run that is saved, if there is one and the folder lets go of it."""
+    for name in (JOURNAL, JOURNAL + DRAFT):
+        with contextlib.suppress(OSError):
+            (Path(folder) / name).unlink()
+
+
+def _facts(line: bytes) -> Record:
+    facts = parse_json(line, "the first line")
+    number = facts.get("format") if isinstance(facts, dict) else None
+    if isinstance(number, int) and number > FORMAT:
+        raise ValueError("a newer isthmus wrote it; update isthmus.")
+    return check_journal(facts)
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value) + "\n").encode()

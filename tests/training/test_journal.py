@@ -1,0 +1,348 @@
+"""The journal: what another process reads of a run while it trains."""
+
+import contextlib
+import errno
+import json
+import multiprocessing
+import shutil
+import time
+
+import pytest
+from sklearn.datasets import load_digits
+
+import isthmus
+from isthmus import io
+from isthmus.cli import main
+from isthmus.commands.folders import LOCK
+from isthmus.training import Callback, Checkpoint, checkpoints, journal
+from isthmus.training.journal import JOURNAL, Journal, read_journal, remove_journal
+
+X = load_digits().images[:200] / 16
+SMALL = {"n_components": 2, "hidden": (8,), "batch_size": 64, "random_state": 0}
+FACTS = {"estimator": "vae", "params": SMALL, "data": {"name": "digits", "shape": [200, 8, 8]}}
+FAST = ["--epochs", "4", "--hidden", "8", "--n-components", "2", "--quiet"]
+
+
+class At(Callback):
+    """Do something after an epoch."""
+
+    def __init__(self, epoch, action):
+        self.epoch, self.action = epoch, action
+
+    def on_epoch(self, trainer, record):
+        if record["epoch"] == self.epoch:
+            self.action(trainer)
+
+
+def stop(trainer):
+    trainer.asked.why = "interrupted"
+
+
+def kill(trainer):
+    raise RuntimeError("the power fails")
+
+
+def fitted(folder, *more, epochs=4, **options):
+    callbacks = [Journal(folder, FACTS), *more]
+    return isthmus.VAE(epochs=epochs, **SMALL).fit(X, callbacks=callbacks, **options)
+
+
+def test_it_holds_the_facts_and_each_epoch_as_soon_as_it_is_done(tmp_path):
+    seen = []
+    before = time.time()
+    watch = [At(k, lambda trainer: seen.append(read_journal(tmp_path))) for k in range(1, 5)]
+    model = fitted(tmp_path / ".", *watch)
+    assert [records for _, records in seen] == [model.history_[:k] for k in range(1, 5)]
+    facts, records = read_journal(tmp_path)
+    assert before <= facts.pop("started") <= time.time()
+    params = json.loads(json.dumps(SMALL))
+    assert facts == {"format": 1, **FACTS, "params": params, "epochs": 4}
+    assert records == model.history_
+
+
+def test_the_epochs_that_are_planned_are_said_where_the_model_chooses(tmp_path):
+    with contextlib.suppress(KeyboardInterrupt):
+        fitted(tmp_path, At(1, stop), epochs=None)
+    assert read_journal(tmp_path)[0]["epochs"] == 500
+
+
+def test_a_run_that_goes_on_begins_it_with_the_records_it_has(tmp_path):
+    with contextlib.suppress(KeyboardInterrupt):
+        fitted(tmp_path, At(2, stop), Checkpoint(tmp_path))
+    _, first = read_journal(tmp_path)
+    assert len(first) == 2
+    begun = []
+
+    class Begun(Callback):
+        def on_step(self, trainer, n_rows):
+            begun.append(read_journal(tmp_path)[1])
+
+    model = fitted(tmp_path, Begun(), resume_from=tmp_path)
+    assert begun[0] == first
+    assert read_journal(tmp_path)[1] == model.history_
+    assert [r["epoch"] for r in model.history_] == [1, 2, 3, 4]
+
+
+def test_records_after_the_checkpoint_are_made_anew(tmp_path):
+    keep = tmp_path / "keep"
+    with contextlib.suppress(RuntimeError):
+        fitted(
+            tmp_path,
+            At(3, lambda trainer: shutil.copytree(tmp_path, keep)),
+            At(4, kill),
+            Checkpoint(tmp_path),
+        )
+    assert len(read_journal(keep)[1]) == 3  # one more than the checkpoint beside it
+    model = fitted(keep, resume_from=keep)
+    assert read_journal(keep)[1] == model.history_
+    assert len(model.history_) == 4
+
+
+def test_checkpoints_of_before_there_were_journals_go_on_too(tmp_path):
+    with contextlib.suppress(KeyboardInterrupt):
+        isthmus.VAE(epochs=4, **SMALL).fit(X, callbacks=[At(2, stop), Checkpoint(tmp_path)])
+    model = fitted(tmp_path, resume_from=tmp_path)
+    assert read_journal(tmp_path)[1] == model.history_
+
+
+def plain_weights(model):
+    return {name: tensor.tolist() for name, tensor in model.model_.state_dict().items()}
+
+
+def test_it_never_stops_training_and_changes_nothing(tmp_path, monkeypatch, recwarn):
+    wanted = plain_weights(isthmus.VAE(epochs=4, **SMALL).fit(X))
+    gone, full, odd = tmp_path / "gone", tmp_path / "full", tmp_path / "odd"
+    models = [fitted(gone, At(1, lambda trainer: shutil.rmtree(gone)))]
+    (tmp_path / "file").write_text("")
+    models.append(fitted(tmp_path / "file"))
+    models.append(fitted(odd, At(1, lambda trainer: trainer.outcome.history[0].update(a={1}))))
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "_line", FullDisk(2))
+        models.append(fitted(full))
+    assert all(plain_weights(model) == wanted for model in models)
+    assert not gone.exists()
+    assert len(read_journal(odd)[1]) == 4  # it was written before
+    assert len(read_journal(full)[1]) == 1
+    assert not recwarn.list
+
+
+class FullDisk:
+    """Lines, of which only the first few have room."""
+
+    def __init__(self, room):
+        self.room, self.line = room, journal._line
+
+    def __call__(self, value):
+        self.room -= 1
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.line(value)
+
+
+def test_a_disk_that_is_full_leaves_at_most_half_a_line(tmp_path):
+    watcher = Journal(tmp_path, FACTS)
+
+    def fill(trainer):
+        watcher.stream.close()
+        watcher.stream = open("/dev/full", "wb")  # noqa: SIM115
+
+    isthmus.VAE(epochs=3, **SMALL).fit(X, callbacks=[watcher, At(1, fill)])
+    assert watcher.stream is None
+    assert len(read_journal(tmp_path)[1]) == 1
+
+
+def written(folder, *lines, end=b""):
+    content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    (folder / JOURNAL).write_bytes(content + end)
+    return folder
+
+
+WHOLE = {"format": 1, **FACTS, "epochs": None, "started": 1.5e9}
+
+
+def test_every_cut_of_a_journal_is_read_as_far_as_it_is_whole(tmp_path):
+    fitted(tmp_path)
+    content = (tmp_path / JOURNAL).read_bytes()
+    whole = read_journal(tmp_path)
+    for n in range(0, len(content), 7):
+        (tmp_path / JOURNAL).write_bytes(content[:n])
+        lines = content[:n].count(b"\n")
+        wanted = (whole[0], whole[1][: lines - 1]) if lines else None
+        assert read_journal(tmp_path) == wanted
+
+
+def test_where_there_is_none_there_is_none(tmp_path):
+    assert read_journal(tmp_path / "nowhere") is None
+    assert read_journal(tmp_path) is None
+    (tmp_path / "file").write_text("")
+    assert read_journal(tmp_path / "file") is None
+    (tmp_path / JOURNAL).mkdir()
+    assert read_journal(tmp_path) is None
+    remove_journal(tmp_path)  # not ours: stays, and nothing is said
+    remove_journal(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([[]], "the facts: expected a dictionary"),
+        (["x" * 10**6], "the facts"),
+        ([{}], "format"),
+        ([WHOLE | {"format": 2}], "a newer isthmus wrote it"),
+        ([WHOLE | {"format": True}], "format"),
+        ([WHOLE | {"estimator": ["vae"]}], "estimator"),
+        ([WHOLE | {"params": None}], "params"),
+        ([WHOLE | {"params": {"hidden": [[1]]}}], "params.hidden"),
+        ([WHOLE | {"params": {"hidden": [1] * 10**5}}], "params.hidden"),
+        ([WHOLE | {"data": []}], "data"),
+        ([WHOLE | {"data": {"name": 3, "shape": [1]}}], "data.name"),
+        ([WHOLE | {"data": {"name": "x", "shape": "many"}}], "data.shape"),
+        ([WHOLE | {"data": {"name": "x", "shape": [-1]}}], "data.shape"),
+        ([WHOLE | {"epochs": 10**400}], "epochs"),
+        ([WHOLE | {"epochs": "x"}], "epochs"),
+        ([WHOLE | {"started": float("nan")}], "started"),
+        ([WHOLE | {"started": "x\ny"}], "started"),
+        ([WHOLE, []], "line 1: expected a dictionary"),
+        ([WHOLE, {"epoch": 1}, {"epoch": "2"}], "line 2, epoch"),
+        ([WHOLE, {"loss": {"a": 1}}], "line 1, loss"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_journal_is_said_in_one_line(tmp_path, lines, words):
+    with pytest.raises(ValueError, match="is no journal of training") as caught:
+        read_journal(written(tmp_path, *lines))
+    said = str(caught.value)
+    assert words in said
+    assert "\n" not in said
+    assert len(said) < 1000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\n", b"\xff\xfe\n", b"{" * 10**5 + b"\n", b"[" * 10**6 + b"\n", b'{"format": 1\n}\n'],
+    ids=["blank", "bytes", "nested", "lists", "cut"],
+)
+def test_nor_is_what_is_no_json(tmp_path, content):
+    (tmp_path / JOURNAL).write_bytes(content)
+    with pytest.raises(ValueError, match="is no journal of training"):
+        read_journal(tmp_path)
+
+
+def test_a_file_too_large_is_not_read(tmp_path):
+    with open(tmp_path / JOURNAL, "wb") as file:
+        file.truncate(2**32)
+    with pytest.raises(ValueError, match="ISTHMUS_MAX_BYTES"):
+        read_journal(tmp_path)
+
+
+def test_code_of_the_user_own_stands_in_the_facts_as_in_a_configuration(tmp_path):
+    facts = WHOLE | {"params": {"backbone": {"custom": True}, "hidden": [3, 4], "patience": None}}
+    assert read_journal(written(tmp_path, facts)) == (facts, [])
+
+
+# ------------------------------------------------------------------ isthmus fit
+
+
+def fit(*more):
+    return main(["fit", "digits", *FAST, *map(str, more)])
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Return what does something after an epoch of `isthmus fit`."""
+
+    def run(epoch, action):
+        from isthmus.training.recorder import SampleRecorder
+
+        monkeypatch.setattr(SampleRecorder, "on_start", lambda *a: None)
+        monkeypatch.setattr(SampleRecorder, "on_end", lambda *a: None)
+        monkeypatch.setattr(SampleRecorder, "pictures", lambda *a: [])
+        monkeypatch.setattr(SampleRecorder, "on_epoch", At(epoch, action).on_epoch)
+
+    return run
+
+
+def test_a_run_can_be_followed_and_leaves_no_journal(tmp_path, watch):
+    seen = []
+    watch(3, lambda trainer: seen.append(read_journal(tmp_path)))
+    assert fit("--out", tmp_path, "--model", "beta-vae", "--random-state", 7) == 0
+    ((facts, records),) = seen
+    assert facts["estimator"] == "beta-vae"
+    assert facts["params"]["random_state"] == 7
+    assert facts["params"] == io.read_config(tmp_path)["params"]
+    assert facts["data"] == {"name": "digits", "shape": [1797, 8, 8]}
+    assert facts["epochs"] == 4
+    assert records == io.read_history(tmp_path)[: len(records)]
+    assert len(records) >= 2
+    assert not (tmp_path / JOURNAL).exists()
+
+
+def test_a_run_that_is_broken_off_leaves_its_journal_beside_the_checkpoints(
+    tmp_path, watch, monkeypatch
+):
+    watch(2, stop)
+    assert fit("--out", tmp_path) == 130
+    facts, records = read_journal(tmp_path)
+    assert len(records) == 2
+    assert checkpoints.find_checkpoints(tmp_path)
+    monkeypatch.undo()
+    seen = []
+    watch(3, lambda trainer: seen.append(read_journal(tmp_path)))
+    assert main(["fit", "digits", "--out", str(tmp_path), "--resume", "--quiet"]) == 0
+    ((again, longer),) = seen
+    assert longer[:2] == records
+    assert {**again, "started": 0} == {**facts, "started": 0}
+    assert not (tmp_path / JOURNAL).exists()
+
+
+@pytest.mark.parametrize("flags", [(), ("--checkpoint-every", "none")])
+def test_what_an_error_leaves_is_as_it_was_before_there_were_journals(tmp_path, watch, flags):
+    out = tmp_path / "run"
+    watch(1, kill)
+    with pytest.raises(RuntimeError, match="power"):
+        fit("--out", out, *flags)
+    assert not out.exists()
+
+
+def test_ctrl_c_without_checkpoints_leaves_no_journal(tmp_path, watch):
+    watch(2, stop)
+    assert fit("--out", tmp_path, "--checkpoint-every", "none") == 130
+    assert not (tmp_path / JOURNAL).exists()
+    assert isthmus.load(tmp_path).n_iter_ == 2
+
+
+def _run_until_killed(folder, ready):
+    def wait(self, trainer, record):
+        ready.set()
+        time.sleep(60)
+
+    Checkpoint.write = lambda self, trainer: None
+    Journal.on_epoch = wait
+    fit("--out", folder)
+
+
+def test_a_run_killed_before_its_first_checkpoint_leaves_a_folder_to_begin_in(tmp_path, capsys):
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=_run_until_killed, args=(tmp_path / "run", ready))
+    process.start()
+    assert ready.wait(60)
+    assert main(["fit", "digits", "--out", str(tmp_path / "run")]) == 2  # it is still at work
+    assert "another process" in capsys.readouterr().err
+    process.kill()
+    process.join()
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {LOCK, JOURNAL}
+    assert fit("--out", tmp_path / "run") == 0
+    assert not (tmp_path / "run" / JOURNAL).exists()
+
+
+def test_a_file_of_somebody_of_the_same_name_is_kept(tmp_path, capsys):
+    (tmp_path / JOURNAL).write_text('{"prompt": "hello"}\n')
+    for flags, words in (((), "is not empty"), (("--force",), "is no run")):
+        assert fit("--out", tmp_path, *flags) == 2
+        assert words in capsys.readouterr().err
+    written(tmp_path, WHOLE)
+    (tmp_path / "thesis.txt").write_text("dear")
+    assert fit("--out", tmp_path) == 2
+    assert (tmp_path / "thesis.txt").read_text() == "dear"
+    assert read_journal(tmp_path) is not None
