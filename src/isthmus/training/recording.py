@@ -206,6 +206,8 @@ def _direct(node: Node) -> tuple[str, Any] | None:
     """Return the function or method behind an operator: the way through `torch.ops` is longer."""
     if node.op != "call_function" or not isinstance(node.target, OpOverload):
         return None
+    if any(isinstance(a, list | tuple) and None in a for a in node.args):
+        return None  # gaps among indices are known to the operator alone
     name = node.target._schema.name.removeprefix("aten::")
     if name in METHODS:
         return "call_method", name
