@@ -23,7 +23,8 @@ def held_out_summary(
     """Return the numbers that say how good a model is, on held-out rows.
 
     Nats an example with all constants; the squared error of a row is summed over its features,
-    beside that of a principal component analysis with as many components.
+    beside that of a principal component analysis with as many components. Tables of mixed columns
+    have neither, and a code as long as a row has no such yardstick.
 
     Parameters
     ----------
@@ -53,8 +54,11 @@ def held_out_summary(
         out["KL (nats)"] = float(np.mean(rate))
     else:
         out["log-likelihood at the code (nats an example)"] = -float(np.mean(distortion))
-    out["squared error an example"] = squared
-    out["squared error of PCA, same size"] = _pca_error(estimator.n_components_, X, X_test)
+    mixed = estimator.columns_ is not None and estimator.columns_.mixed
+    if not mixed:  # of categories and unlike units a squared error says nothing
+        out["squared error an example"] = squared
+    if not mixed and estimator.n_components_ < min(len(X), estimator.n_features_in_):
+        out["squared error of PCA, same size"] = _pca_error(estimator.n_components_, X, X_test)
     out[f"components in use, of {estimator.n_components_}"] = int(np.sum(codes.var(0) > ACTIVE))
     out["rows"] = len(X_test)
     return out

@@ -19,11 +19,12 @@ from isthmus.build import split_names
 from isthmus.data.columns import is_frame
 from isthmus.distributions import draw, per_example
 from isthmus.estimators import VAE
-from isthmus.estimators.base import LatentEstimator
+from isthmus.estimators.base import IN_CACHE, LatentEstimator
 from isthmus.estimators.border import chunk_rows, filled, read
 from isthmus.estimators.choices import as_data, fresh_seed
 from isthmus.model import LatentVariableModel
 from isthmus.training import Callback, Trainer, to_unit
+from isthmus.uses.telling import told
 
 __all__ = ["Completed", "LatentImputer"]
 
@@ -382,7 +383,7 @@ class _Hole:
         whole = filled(X) if X.dtype.kind == "f" else X
         x, _ = estimator.tensors(whole)
         x, holes = to_unit(x), torch.from_numpy(gaps).to(x.device)
-        model = estimator.model_
+        model = told(estimator).model_
         start = x.masked_fill(holes, torch.nan if model.missing else 0.0)
         return cls(model, start, holes, estimator.likelihood_ == "bernoulli")
 
@@ -453,9 +454,10 @@ class _Hole:
             log_prior + math.log(FROM_PRIOR / len(z)),
         )
         log_p = [
-            self.model.log_likelihood(self.model.decode(some), self.x, ~self.gaps) for some in z
+            self.model.log_likelihood(self.model.decode(some), self.x, ~self.gaps)
+            for some in z.split(max(1, IN_CACHE // self.x.numel()))
         ]
-        weights = (torch.stack(log_p) + log_prior - mixture).softmax(0)
+        weights = (torch.cat(log_p) + log_prior - mixture).softmax(0)
         chosen = torch.multinomial(weights.T, n, replacement=True, generator=generator).T
         return z.gather(0, chosen[..., None].expand(*chosen.shape, z.shape[-1]))
 

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+
+from isthmus import VAE, ConditionalVAE
+from isthmus.uses.imputation import LatentImputer
+from isthmus.uses.telling import told
+
+DIGITS, LABELS = load_digits(return_X_y=True)
+X, y = DIGITS[:200] / 16, LABELS[:200]
+FAST = {"n_components": 2, "hidden": (16,), "epochs": 3, "random_state": 0}
+
+
+@pytest.fixture(scope="module", params=["standard", "mixture", "vamp"])
+def model(request):
+    return ConditionalVAE(prior=request.param, prior_modes=4, **FAST).fit(X, y)
+
+
+@pytest.mark.parametrize("label", [None, 3])
+@torch.no_grad()
+def test_what_is_told_is_what_would_be_said_each_time(model, label):
+    plain, heard = model.model_, told(model, label).model_
+    c = torch.from_numpy(model.context_.encode(label, 5))
+    x, z = torch.from_numpy(X[:5]).float(), torch.randn(3, 5, 2)
+    torch.testing.assert_close(heard.encode(x).mean, plain.encode(x, c).mean)
+    torch.testing.assert_close(heard.reconstruct(z), plain.reconstruct(z, c))
+    torch.testing.assert_close(heard.log_prior(z), plain.log_prior(z, c))
+    other = torch.from_numpy(model.context_.encode(7, 5))
+    torch.testing.assert_close(heard.encode(x, other).mean, plain.encode(x, other).mean)
+
+
+def test_the_weights_are_shared_and_the_model_is_as_it_was(model):
+    before = model.transform(X[:5], condition=3)
+    heard = told(model, 3)
+    assert heard.model_.encoder is model.model_.encoder
+    np.testing.assert_array_equal(heard.transform(X[:5]), before)
+    np.testing.assert_array_equal(model.transform(X[:5], condition=3), before)
+    assert told(heard) is heard
+
+
+def test_models_without_labels_come_back():
+    model = VAE(**FAST).fit(X)
+    assert told(model) is model
+    with pytest.raises(ValueError, match="not trained with labels"):
+        told(model, 3)
+
+
+def test_a_label_never_seen_is_refused(model):
+    with pytest.raises(ValueError, match="label '12'"):
+        told(model, 12)
+
+
+def test_gaps_are_filled_by_what_the_class_looks_like():
+    model = ConditionalVAE(**FAST | {"epochs": 25}).fit(DIGITS / 16, LABELS)
+    nothing = np.full((1, 64), np.nan)
+    for label in (0, 1):
+        imputer = LatentImputer(FrozenEstimator(told(model, label)), random_state=0)
+        filled = imputer.fit(nothing).transform(nothing)[0]
+        apart = [np.abs(filled - DIGITS[k == LABELS].mean(0) / 16).mean() for k in range(10)]
+        assert np.argmin(apart) == label
