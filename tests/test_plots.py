@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from isthmus import plots
+from isthmus.plots import style
 
 SHAPES = [(8, 8), (1, 8, 6), (3, 8, 8), (2, 8, 8), (30,), (2, 100), (2, 3, 4, 5)]
 RNG = np.random.default_rng(0)
@@ -84,22 +86,58 @@ def test_a_sheet_shows_the_pixels_white_for_one():
     x[1] = 1
     (image,) = plots.pictures(x, columns=2).axes[0].images
     sheet = np.asarray(image.get_array())
-    assert sheet.shape == (12, 12, 3)  # two by two, of five pixels and one of white between
-    assert (sheet[:5, :5] == 0).all()
+    assert sheet.shape == (12, 12, 4)  # two by two, of five pixels and a clear one between
+    assert (sheet[:5, :5] == [0, 0, 0, 255]).all()
     assert (sheet[:5, 6:11] == 255).all()
-    assert (sheet[6:, 6:] == 255).all(), "a place without a picture is white"
+    assert (sheet[6:, 6:, 3] == 0).all(), "a place without a picture is clear"
+    assert (sheet[6:, 6:, :3] == 255).all(), "clear, and white where nothing lies below"
 
 
 def test_bytes_stand_for_the_unit_interval():
     x = RNG.integers(0, 256, (4, 3, 6, 6)).astype(np.uint8)
     sheets = [plots.pictures(a).axes[0].images[0].get_array() for a in (x, x / 255)]
     np.testing.assert_array_equal(*sheets)
-    np.testing.assert_array_equal(sheets[0][:6, :6], x[0].transpose(1, 2, 0))
+    np.testing.assert_array_equal(sheets[0][:6, :6, :3], x[0].transpose(1, 2, 0))
+
+
+def test_missing_pixels_are_clear():
+    x = np.zeros((1, 5, 5))
+    x[0, 2, 3] = np.nan
+    (image,) = plots.pictures(x).axes[0].images
+    alpha = np.asarray(image.get_array())[:5, :5, 3]
+    np.testing.assert_array_equal(alpha == 0, np.isnan(x[0]))
 
 
 def test_labels_are_written_as_they_are():
     figure = drawn(plots.pictures(np.zeros((2, 5, 5)), labels=["$a", "<b>"]))
     assert {"$a", "<b>"} <= set(texts(figure))
+
+
+def test_letters_that_no_font_has_are_shown_by_their_numbers(monkeypatch):
+    monkeypatch.setattr(style, "_font_with", lambda c: style.FONT if c.isascii() else None)
+    text = style.said(Text(), "a猫 b")
+    assert text.get_text() == "aU+732B  b"
+    assert text.get_label() == "a猫 b", "the words are kept"
+    assert text.get_fontfamily() == [style.FONT]
+    figure = drawn(plots.latent_map(np.eye(4)[:, :2], ["猫", "猫", "犬", "犬"]))
+    assert {"U+732B", "U+72AC"} <= set(texts(figure))
+
+
+def test_a_font_that_has_the_letter_comes_after_the_usual_one(monkeypatch):
+    monkeypatch.setattr(style, "_font_with", lambda c: style.FONT if c.isascii() else "Other")
+    text = style.said(Text(), "a猫犬")
+    assert text.get_text() == "a猫犬"
+    assert text.get_fontfamily() == [style.FONT, "Other"]
+
+
+def test_fonts_are_found_by_what_they_have():
+    assert style._font_with("a") == style._font_with("ع") == style.FONT
+    assert style._font_with("\U000f0000") is None, "a font of last resort has boxes for all"
+
+
+@pytest.mark.parametrize("words", ["a\nb", "a\x00b", "a\x1bb", "a\ud800b", "a\u202eb"])
+def test_what_cannot_be_printed_is_a_space(words):
+    assert style.said(Text(), words).get_text() == "a b"
 
 
 @pytest.mark.parametrize(
@@ -109,6 +147,7 @@ def test_labels_are_written_as_they_are():
         (lambda: plots.pictures(np.zeros((0, 5, 5))), "must be of shape"),
         (lambda: plots.pictures([["a", "b"]]), "must hold numbers"),
         (lambda: plots.reconstructions(np.zeros((2, 5)), np.zeros((2, 4))), "originals have shape"),
+        (lambda: plots.reconstructions(*np.zeros((2, 3, 4)), names="abc"), "4 features, but 3"),
         (lambda: plots.samples_by_epoch([]), "no samples"),
         (lambda: plots.loss_curves([]), "history is empty"),
         (lambda: plots.latent_map(np.zeros(5)), "codes must be of shape"),
@@ -141,6 +180,17 @@ def test_a_table_is_a_heat_map_in_standard_deviations():
     assert original.shape == made.shape == (24, 4)
     np.testing.assert_allclose(difference[:, :3], -1, rtol=1e-3)
     assert (difference[:, 3] == 0).all(), "a constant column divides by nothing"
+
+
+def test_the_columns_of_a_table_have_their_names():
+    x = RNG.normal(size=(9, 3))
+    names = ["age", "$x$", "a long name, longer than there is room for"]
+    axes = drawn(plots.reconstructions(x, x, names)).axes[2]
+    said = [t.get_text() for t in axes.texts]
+    assert said == ["age", "$x$", "a long name, longer tha…"]
+    x = RNG.normal(size=(9, 41))
+    axes = drawn(plots.reconstructions(x, x, range(41))).axes[2]
+    assert axes.get_xlabel() == "feature", "too many to be read"
 
 
 # ------------------------------------------------------------------- samples

@@ -4,13 +4,19 @@ import base64
 import re
 import warnings
 from html.parser import HTMLParser
+from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 
 import isthmus
-from isthmus.report import write_report
+from isthmus import plots
+from isthmus.data.columns import Columns
+from isthmus.plots import style
+from isthmus.report import link_live, write_report
+from isthmus.report.pictures import as_picture
+from isthmus.report.tables import given_back
 from isthmus.training.recorder import SampleRecorder
 
 DIGITS = load_digits()
@@ -27,6 +33,12 @@ def fitted(cls, X=X, y=Y, **settings):
 @pytest.fixture(scope="module")
 def vae():
     return fitted(isthmus.VAE, n_components=2)
+
+
+@pytest.fixture(scope="module")
+def page(vae, tmp_path_factory):
+    """A page as it comes, for all who only look at it."""
+    return written(tmp_path_factory.mktemp("page"), vae)
 
 
 def written(path, fit, X=X, y=Y, **kwargs):
@@ -77,35 +89,156 @@ def test_a_page_of_a_vae_has_all_its_parts(tmp_path, vae):
         "Decoded latent plane",
         "Settings",
     ]
-    for text in ("a title", "a note", "−log p(x|z)", "-24.12", "learning_rate", "0.001"):
+    for text in ("a title", "a note", "−log p(x|z)", "−24.12", "learning_rate", "0.001"):
         assert text in page
     assert len(page) < 5e6
 
 
-def test_nothing_is_loaded_from_elsewhere(tmp_path, vae):
-    page = written(tmp_path, vae)
+def test_nothing_is_loaded_from_elsewhere(page):
     parsed = Tags(page)
     assert not parsed.open
     names = {tag for tag, _ in parsed.tags}
     assert not names & {"script", "link", "iframe", "object"}
     assert dict(parsed.tags)["html"]["lang"] == "en"
     for tag, attributes in parsed.tags:
-        assert not {"href", "srcset", "style"} & set(attributes), tag
-    assert "url(" not in page
+        assert not {"src", "srcset"} & set(attributes), tag
+        assert attributes.get("href", "#").startswith(("#", "data:image/png;base64,")), tag
+    assert not re.search(r"url\((?!#)", page)
     assert "@import" not in page
 
 
-def test_figures_are_pictures_with_a_text_and_a_size(tmp_path, vae):
-    images = [a for tag, a in Tags(written(tmp_path, vae)).tags if tag == "img"]
-    assert len(images) == 5
-    for image in images:
-        kind, content = image["src"].split(",")
-        assert kind == "data:image/png;base64"
-        data = base64.b64decode(content)
-        assert data.startswith(b"\x89PNG")
-        size = [int.from_bytes(data[i : i + 4], "big") for i in (16, 20)]
-        assert [int(image["width"]), int(image["height"])] == pytest.approx(size, abs=1)
-        assert len(image["alt"]) > 20
+def pictures(page):
+    return [Xml.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+
+
+def test_figures_are_pictures_with_a_text_and_a_size(page):
+    assert len(pictures(page)) == 5
+    for picture in pictures(page):
+        assert picture.get("role") == "img"
+        assert len(picture.get("aria-label")) > 20
+        assert len(picture.get("viewBox").split()) == 4
+        for image in picture.iter("image"):
+            data = base64.b64decode(image.get("href").partition(",")[2])
+            assert data.startswith(b"\x89PNG")
+
+
+def test_no_two_things_of_a_page_have_one_name_and_every_link_has_its_end(page):
+    tags = Tags(page).tags
+    names = [a["id"] for _, a in tags if "id" in a]
+    assert len(names) == len(set(names))
+    links = [a["href"][1:] for _, a in tags if a.get("href", "").startswith("#")]
+    links += [a["clip-path"][5:-1] for _, a in tags if "clip-path" in a]
+    labelled = [a["aria-labelledby"] for _, a in tags if "aria-labelledby" in a]
+    assert links
+    assert {*links, *labelled} <= set(names)
+
+
+def test_headings_go_down_by_steps_of_one(page):
+    tags = [tag for tag, _ in Tags(page).tags]
+    assert [t for t in tags if re.fullmatch("h[1-6]", t)] == ["h1", *["h2"] * 7]
+    assert [tags.count(t) for t in ("header", "main", "footer")] == [1, 1, 1]
+
+
+def test_pictures_take_the_colours_of_the_page(page):
+    for picture in pictures(page):
+        styles = " ".join(e.get("style", "") for e in picture.iter())
+        assert not {"#ffffff", *(c for c in re.findall("#[0-9a-f]{6}", styles))} & {
+            *style.PALETTE,
+            style.INK,
+            style.MUTED,
+            style.PALE,
+        }
+        assert set(re.findall(r"var\((--\w+)\)", styles)) <= set(re.findall(r"(--\w+):", page))
+
+
+def test_the_colours_of_figures_are_those_of_the_plots(page):
+    for k, colour in enumerate(style.PALETTE):
+        assert re.search(rf"--c{k}: (#\w+)", page)[1] == colour
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out_from_its_ground(page, dark):
+    colours = {}
+    for block in re.findall(r":root \{(.*?)\}", page, re.DOTALL)[: 1 + dark]:
+        colours |= dict(re.findall(r"--([\w-]+): (#\w{6})", block))
+    for ink in ("ink", "soft", "accent"):
+        for ground in ("paper", "card"):
+            assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+    assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
+
+
+def contrast(a, b):
+    """The contrast of two colours (Web Content Accessibility Guidelines 2.2)."""
+
+    def luminance(code):
+        v = np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4) @ [
+            0.2126,
+            0.7152,
+            0.0722,
+        ]
+
+    low, high = sorted([luminance(a), luminance(b)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_labels_of_any_script_are_text_though_no_font_here_has_them(tmp_path, vae):
+    labels = np.array(["猫", "كلب", "한글", "$x$"])[Y % 4]
+    page = written(tmp_path, vae, y=labels)
+    words = [t.text for picture in pictures(page) for t in picture.iter("text")]
+    assert {*labels} <= {*words}
+
+
+def test_a_picture_of_noise_keeps_the_page_small():
+    noise = np.random.default_rng(0).random((225, 3, 24, 24))
+    figure = plots.pictures(noise, columns=15)
+    assert 5e5 < len(as_picture(figure, "noise", "n").svg) < 1.5e6
+
+
+# ------------------------------------------------------------------ live page
+
+
+def live_line(page):
+    return re.findall(r'<p id="live".*?</p>', page)
+
+
+def test_without_a_live_page_its_place_is_kept(page):
+    assert live_line(page) == ['<p id="live" hidden></p>']
+
+
+def test_a_page_tells_the_command_or_has_a_button_now_or_afterwards(tmp_path, vae):
+    evil = '<p id="live">x</p>'
+    kwargs = {"title": evil, "notes": [evil], "y": np.array([evil, "a"])[Y % 2]}
+    linked = written(tmp_path, vae, live="my studio.html", **kwargs)
+    (button,) = live_line(linked)
+    assert '<a class="button" href="my%20studio.html">Open the live page</a>' in button
+    assert linked.index(button) < linked.index("<main>")
+    told = written(tmp_path, vae, command="isthmus studio 'a & <b>'", **kwargs)
+    assert "isthmus studio &#39;a &amp; &lt;b&gt;&#39;</code>" in live_line(told)[0]
+    for name in ("other.html", "my studio.html", "my studio.html"):
+        link_live(tmp_path / "r.html", name)
+    assert (tmp_path / "r.html").read_text("utf-8") == linked
+    assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_a_report_of_an_older_version_is_left_alone(tmp_path):
+    old = tmp_path / "r.html"
+    old.write_bytes(b"<h1>VAE</h1>\r\n<p>\xff</p>")
+    before = old.stat()
+    link_live(old, "studio.html")
+    assert old.stat() == before
+    with pytest.raises(FileNotFoundError):
+        link_live(tmp_path / "none.html", "studio.html")
+
+
+@pytest.mark.parametrize("live", ["javascript:alert(1)", '"><script>'])
+def test_a_link_is_a_path_and_no_script(tmp_path, page, live):
+    (tmp_path / "r.html").write_text(page, "utf-8")
+    link_live(tmp_path / "r.html", live)
+    page = (tmp_path / "r.html").read_text("utf-8")
+    (link,) = re.findall(r'class="button" href="([^"]*)"', page)
+    assert not re.match(r"\w+:", link)
+    assert not Tags(page).open
 
 
 def test_markup_in_names_is_text(tmp_path, vae):
@@ -152,6 +285,77 @@ def test_a_table_from_a_data_frame(tmp_path):
     fit = fitted(isthmus.VAE, data.data, None, n_components=4)
     page = written(tmp_path, fit, data.data, data.target_names[data.target])
     assert "standard deviations of each feature" in page
+    words = {t.text for picture in pictures(page) for t in picture.iter("text")}
+    assert "mean radius" in words
+    assert {"Rows made up", "One latent at a time"} <= set(headings(page))
+
+
+def mixed():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    k = rng.integers(0, 3, 120)
+    return pandas.DataFrame(
+        {
+            "age": 30 + 10 * k + rng.integers(0, 5, 120),
+            "<b>tall</b>": k > 0,
+            "動物": np.array(["<i>cat</i>", "$dog$", "鰻"])[k],
+        }
+    )
+
+
+def rows_of(page):
+    """Cells of each table with columns' names, line by line."""
+    tables = re.findall(r'<table class="rows">(.*?)</table>', page, re.DOTALL)
+    lines = [re.findall(r"<tr>.*?</tr>", t) for t in tables]
+    return [[re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in t] for t in lines]
+
+
+def test_a_mixed_table_is_shown_in_its_own_words(tmp_path):
+    frame = mixed()
+    fit = fitted(isthmus.VAE, frame, None, n_components=2)
+    page = written(tmp_path, fit, frame, None, notes=[f"remark {i}" for i in range(12)])
+    assert "<summary>4 more</summary>" in page
+    assert page.index("remark 7") < page.index("<summary>") < page.index("remark 8")
+    assert "likelihoods: 1 gaussian-per-feature, 1 bernoulli, 1 categorical" in page
+    given, made, moved = rows_of(page)
+    names = ["column", "age", "&lt;b&gt;tall&lt;/b&gt;", "動物"]
+    for table in (given, made, moved):
+        assert [line[0] for line in table] == names
+        assert len({*map(len, table)}) == 1
+    assert {*made[3][1:]} <= {"&lt;i&gt;cat&lt;/i&gt;", "$dog$", "鰻"}
+    assert {*made[2][1:]} <= {"True", "False"}
+    ages = [int(age) for age in made[1][1:]]
+    assert all(frame["age"].min() <= age <= frame["age"].max() for age in ages)
+    assert len(moved[0]) == 3
+    assert "decoded line" not in page
+
+
+def test_how_well_columns_come_back_is_told_in_units_of_guessing():
+    frame = mixed()
+    columns = Columns.learn(frame)
+    X = columns.to_numbers(frame)
+    same = given_back(columns, X, X)
+    share = np.unique(X[:, 2], return_counts=True)[1].max() / len(X)
+    told = [line[1] for line in same.lines]
+    assert told[0] == "error 0.00 sd"
+    assert told[2] == f"100% right, guess {share:.0%}"
+    assert not any("→" in cell for line in same.lines for cell in line)
+    R = X.copy()
+    R[:, 0] += X[:, 0].std()
+    R[0] = X[0] + [1, 1 - 2 * X[0, 1], 0]
+    X[1, 2] = np.nan
+    other = given_back(columns, X, R)
+    assert re.match(r"error (1.00|0.99) sd", other.lines[0][1])
+    assert "→" in other.lines[1][2]
+    assert "missing" in other.lines[2][3]
+
+
+def test_of_many_columns_the_first_are_shown(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({f"x{i}": X.reshape(len(X), -1)[:, i] for i in range(50)})
+    page = written(tmp_path, fitted(isthmus.VAE, frame, None, n_components=3), frame, None)
+    assert page.count("and 10 columns more") == 2
+    assert all(len(table) == 41 for table in rows_of(page))
 
 
 def test_bytes_in_colour_few_of_them_and_a_history_of_none(tmp_path):
@@ -164,8 +368,8 @@ def test_bytes_in_colour_few_of_them_and_a_history_of_none(tmp_path):
     assert len(page) < 5e6
 
 
-def test_the_same_arguments_give_the_same_file(tmp_path, vae):
-    assert written(tmp_path, vae) == written(tmp_path, vae)
+def test_the_same_arguments_give_the_same_file(tmp_path, vae, page):
+    assert written(tmp_path, vae) == page
 
 
 def test_folders_are_made_and_the_path_is_returned(tmp_path, vae):
@@ -192,12 +396,12 @@ HOSTILE = [
     r"$\frac{$",
     "$x$",
     "_under",
-    "a\nb",
+    "a\nb\x00\x1b",
     "<img src=x onerror=y>",
 ]
 
 
-@pytest.mark.parametrize("n_components", [1, 2, 3])
+@pytest.mark.parametrize("n_components", [1, 3])
 def test_names_of_columns_and_labels_are_text_everywhere(tmp_path, n_components):
     pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
@@ -208,7 +412,13 @@ def test_names_of_columns_and_labels_are_text_everywhere(tmp_path, n_components)
         fit = fitted(cls, frame, y, n_components=n_components)
         settings = {"columns": list(frame.columns), HOSTILE[0]: dict.fromkeys(HOSTILE, HOSTILE[0])}
         page = written(
-            tmp_path, fit, frame, labels, title=HOSTILE[0], notes=HOSTILE, settings=settings
+            tmp_path,
+            fit,
+            frame,
+            labels,
+            title=HOSTILE[0] + "\ud800",
+            notes=HOSTILE,
+            settings=settings,
         )
         assert "<script" not in page
         assert "onerror=y>" not in page
@@ -217,6 +427,7 @@ def test_names_of_columns_and_labels_are_text_everywhere(tmp_path, n_components)
 
 KNOWN_TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section"),
-    *("h1", "h2", "p", "b", "ul", "li", "div", "figure", "img", "table", "caption", "tbody"),
-    *("tr", "th", "td"),
+    *("h1", "h2", "p", "b", "ul", "li", "div", "figure", "table", "caption", "tbody"),
+    *("tr", "th", "td", "thead", "figcaption", "details", "summary"),
+    *("svg", "g", "defs", "path", "use", "text", "image", "clippath", "rect"),
 }

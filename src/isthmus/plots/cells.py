@@ -23,6 +23,7 @@ Limits = tuple[Any, Any]
 
 LINE_CELL = 0.6  # height of a cell of lines, in widths
 GAP = 0.06  # white between pictures, in their widths
+POINTS = 5_000  # of lines; more are pixels even where figures are drawn as shapes
 MARGIN = 0.08  # kept free around the lines of a cell
 SLACK = 0.25  # a picture may leave [0, 1] by this much, and is still one of [0, 1]
 
@@ -84,7 +85,7 @@ def cell_height(shape: tuple[int, ...]) -> float:
 def draw_cells(
     axes: Axes, examples: Array, columns: int, limits: Limits | None = None, gap: float = GAP
 ) -> None:
-    """Draw examples (n, *shape), row after row; NaN leaves a place white.
+    """Draw examples (n, *shape), row after row; NaN leaves a place empty.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def draw_cells(
     scaled = _scaled(examples, limits_of(examples) if limits is None else limits)
     bare(axes)
     if is_picture(shape):
-        sheet = _sheet(_rgb(scaled), rows, columns, gap)
+        sheet = _sheet(_rgba(scaled), rows, columns, gap)
         axes.imshow(sheet, extent=(0, columns, rows, 0))
     else:
         _draw_lines(axes, scaled, columns)
@@ -113,27 +114,30 @@ def _scaled(examples: Array, limits: Limits) -> Array:
     return np.clip((examples - low) / (high - low), 0, 1)
 
 
-def _rgb(pictures: Array) -> Array:
-    """Return bytes (n, height, width, 3)."""
+def _rgba(pictures: Array) -> Array:
+    """Return bytes (n, height, width, 4)."""
     if pictures.ndim == 3:
         pictures = pictures[:, None]
     if pictures.shape[1] == 3:
         colours = pictures.transpose(0, 2, 3, 1)
     else:  # channels that are no colours stand side by side, in grey
         colours = np.concatenate(list(pictures.swapaxes(0, 1)), axis=-1)[..., None]
-    grey = np.uint8(np.round(255 * np.nan_to_num(colours, nan=1.0)))
-    return np.broadcast_to(grey, (*grey.shape[:3], 3))
+    known = np.isfinite(colours).all(-1, keepdims=True)
+    bytes_ = np.uint8(np.round(255 * np.nan_to_num(colours, nan=1.0)))
+    rgb = np.broadcast_to(bytes_, (*bytes_.shape[:3], 3))
+    return np.concatenate([rgb, 255 * known.astype(np.uint8)], -1)
 
 
 def _sheet(pictures: Array, rows: int, columns: int, gap: float) -> Array:
-    """Return one picture of all: bytes (height, width, 3), white between and after them."""
+    """Return one picture of all: bytes (height, width, 4), between and after them clear white."""
     n, h, w, _ = pictures.shape
     space = int(np.ceil(gap * w))
-    sheet = np.full((rows * columns, h + space, w + space, 3), 255, np.uint8)
+    sheet = np.full((rows * columns, h + space, w + space, 4), 255, np.uint8)
+    sheet[..., 3] = 0
     before = space // 2
     sheet[:n, before : before + h, before : before + w] = pictures
-    grid = sheet.reshape(rows, columns, h + space, w + space, 3).swapaxes(1, 2)
-    return grid.reshape(rows * (h + space), columns * (w + space), 3)
+    grid = sheet.reshape(rows, columns, h + space, w + space, 4).swapaxes(1, 2)
+    return grid.reshape(rows * (h + space), columns * (w + space), 4)
 
 
 def _draw_lines(axes: Axes, examples: Array, columns: int) -> None:
@@ -146,9 +150,9 @@ def _draw_lines(axes: Axes, examples: Array, columns: int) -> None:
     x = np.broadcast_to((left[:, None] + time)[:, None], lines.shape)
     y = top[:, None, None] + 1 - MARGIN - (1 - 2 * MARGIN) * lines
     colours = [PALETTE[k % len(PALETTE)] for k in range(channels)] * n
-    axes.add_collection(
-        LineCollection(list(np.stack([x, y], -1).reshape(n * channels, -1, 2)), colors=colours)
-    )
+    paths = list(np.stack([x, y], -1).reshape(n * channels, -1, 2))
+    drawn = LineCollection(paths, colors=colours, rasterized=lines.size > POINTS)
+    axes.add_collection(drawn)
     corners = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]
     frames = np.stack([left, top], -1)[:, None] + corners
     axes.add_collection(

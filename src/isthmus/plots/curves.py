@@ -57,9 +57,8 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     for name, axes in sheet.subplot_mosaic(panels).items():
         _panel(axes, history, name)
     lines = sheet.axes[0].get_lines()
-    sheet.legend(
-        handles=lines, loc="outside lower center", ncols=3, frameon=False, labelcolor=MUTED
-    )
+    style = {"ncols": 3, "columnspacing": 3, "frameon": False, "labelcolor": MUTED}
+    sheet.legend(handles=lines, loc="outside lower center", **style)
     title(sheet, _headline(history))
     return sheet
 

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.plots.cells import GAP, as_units, cell_height, draw_cells, limits_of
-from isthmus.plots.style import INK, MUTED, WIDTH, figure, tidy, title
+from isthmus.plots.groups import shortened
+from isthmus.plots.style import INK, MUTED, WIDTH, colour_bar, figure, said, tidy, title
 
 __all__ = ["pictures", "reconstructions", "samples_by_epoch"]
 
@@ -19,6 +20,8 @@ Array = NDArray[Any]
 
 PAIRS = 6  # pairs in one row of reconstructions
 TABLE_ROWS = 24
+NAMES = 40  # columns that there is room to name
+SLANTED = 12  # more names stand upright, side by side
 GRIDS = 6  # epochs of which samples are shown
 SAMPLES = (3, 6)  # rows and columns of samples of one epoch
 
@@ -61,7 +64,9 @@ def pictures(
     return sheet
 
 
-def reconstructions(originals: ArrayLike, reconstructed: ArrayLike) -> Figure:
+def reconstructions(
+    originals: ArrayLike, reconstructed: ArrayLike, names: Sequence[Any] | None = None
+) -> Figure:
     """Draw originals above their reconstructions, with the error of each.
 
     Rows of a table (n, features) become a heat map: the originals, the reconstructions and the
@@ -72,15 +77,26 @@ def reconstructions(originals: ArrayLike, reconstructed: ArrayLike) -> Figure:
     ----------
     originals, reconstructed : array-like (n, *shape)
         In the units of the data; bytes stand for [0, 1].
+    names : sequence (n_features,), optional
+        What the features of rows are called; up to 40 are written.
 
     Returns
     -------
     Figure
+
+    Raises
+    ------
+    ValueError
+        Where the two differ in shape, or there are more names than features, or fewer.
     """
     x, r = as_units(originals, "originals"), as_units(reconstructed, "reconstructed")
     if x.shape != r.shape:
         raise ValueError(f"originals have shape {x.shape}, reconstructions {r.shape}.")
-    return _table(x, r) if x.ndim == 2 else _pairs(x, r)
+    if x.ndim != 2:
+        return _pairs(x, r)
+    if names is not None and len(names) != x.shape[1]:
+        raise ValueError(f"there are {x.shape[1]} features, but {len(names)} names.")
+    return _table(x, r, names)
 
 
 def _pairs(x: Array, r: Array) -> Figure:
@@ -107,10 +123,10 @@ def _short(error: float) -> str:
 def _note(axes: Axes, column: float, row: float, text: Any, va: str) -> None:
     """Write in the middle of a column of cells."""
     place = column + 0.5, row
-    axes.text(*place, str(text), ha="center", va=va, fontsize=9, color=MUTED, parse_math=False)
+    said(axes.text(*place, "", ha="center", va=va, fontsize=9, color=MUTED), text)
 
 
-def _table(x: Array, r: Array) -> Figure:
+def _table(x: Array, r: Array, names: Sequence[Any] | None) -> Figure:
     known = np.ma.masked_invalid(x)  # what is missing stays blank
     mean, scale = known.mean(0).filled(0.0), known.std(0).filled(1.0)
     scale[scale <= 1e-12 * np.abs(known).max(0).filled(1.0)] = 1  # a constant has no unit
@@ -123,12 +139,25 @@ def _table(x: Array, r: Array) -> Figure:
         image = axes.imshow(values[:shown], cmap="RdBu_r", vmin=-3, vmax=3, aspect="auto")
         axes.set_title(name, loc="left", fontsize=9.5, color=INK)
         tidy(axes, ylabel="row")
-    axes.set_xlabel("feature")
-    bar = sheet.colorbar(image, ax=sheet.axes, aspect=40, pad=0.02, extend="both")
-    bar.outline.set_visible(False)
-    tidy(bar.ax, ylabel="standard deviations of the feature")
+    if names is None or len(names) > NAMES:
+        axes.set_xlabel("feature")
+    else:
+        _name_columns(axes, names)
+    colour_bar(image, sheet.axes, "standard deviations of the feature", extend="both")
     title(sheet, f"{shown} rows; root-mean-square error {error:.2f} standard deviations")
     return sheet
+
+
+def _name_columns(axes: Axes, names: Sequence[Any]) -> None:
+    """Write a name below each column; tick labels would forget in which letters."""
+    axes.set_xticks(range(len(names)))
+    axes.tick_params(labelbottom=False)
+    few = len(names) <= SLANTED
+    turned = {"rotation": 40, "va": "top"} if few else {"rotation": 90, "va": "center"}
+    below: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "color": MUTED, **turned}
+    below |= {"ha": "right", "rotation_mode": "anchor", "fontsize": min(9, 280 / len(names))}
+    for i, name in enumerate(names):
+        said(axes.text(i + 0.2 * few, -0.08, "", **below), shortened(name))
 
 
 def samples_by_epoch(samples: Sequence[tuple[int, ArrayLike]]) -> Figure:

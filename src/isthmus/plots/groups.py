@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from isthmus.plots.style import INK, MUTED, PALE, PALETTE, tidy
+from isthmus.plots.style import INK, MUTED, PALE, PALETTE, colour_bar, said
 
-__all__ = ["Colours"]
+__all__ = ["Colours", "shortened"]
 
 Array = NDArray[Any]
 
@@ -55,7 +55,7 @@ class Colours:
             labels = labels.astype(str)
         values, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if len(values) <= MANY:
-            return cls(tuple(map(_text, values)), index)
+            return cls(tuple(map(shortened, values)), index)
         if labels.dtype.kind in "iuf":
             return cls(numbers=labels)
         return cls._of_common(values, index, counts)
@@ -67,19 +67,16 @@ class Colours:
         place = np.full(len(values), COMMON)
         place[common] = np.arange(COMMON)
         others = f"{len(values) - COMMON:,} others"
-        return cls((*map(_text, values[common]), others), place[index], others=True)
+        return cls((*map(shortened, values[common]), others), place[index], others=True)
 
     def scatter(self, axes: Axes, points: Array) -> None:
         """Draw points (n, 2), with a legend or a colour bar."""
         size = float(np.clip(16_000 / len(points), 3, 30))
         style: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.8}
         if self.numbers is not None:
-            drawn = axes.scatter(
-                points[:, 0], points[:, 1], c=self.numbers, cmap="viridis", **style
-            )
-            bar = axes.figure.colorbar(drawn, ax=axes, aspect=40, pad=0.02)
-            tidy(bar.ax, ylabel="label")
-            bar.outline.set_visible(False)
+            style |= {"cmap": "viridis", "edgecolors": MUTED, "linewidths": 0.4}
+            drawn = axes.scatter(points[:, 0], points[:, 1], c=self.numbers, **style)
+            colour_bar(drawn, axes, "label")
         elif self.index is None:
             axes.scatter(points[:, 0], points[:, 1], color=PALETTE[0], **style)
         else:
@@ -104,7 +101,7 @@ class Colours:
         halo = [patheffects.withStroke(linewidth=3, foreground="white")]
         style: dict[str, Any] = {"ha": "center", "va": "center", "path_effects": halo}
         x, y = place
-        axes.text(x, y, name, weight="bold", color=INK, fontsize=10, parse_math=False, **style)
+        said(axes.text(x, y, "", weight="bold", color=INK, fontsize=10, **style), name)
 
     def histogram(self, axes: Axes, values: Array) -> None:
         """Draw how many of the values (n,) lie where, one class upon the other."""
@@ -137,9 +134,16 @@ class Colours:
         )
         # Set afterwards: matplotlib would skip names that begin with "_" and read "$" as TeX.
         for text, name in zip(legend.get_texts(), self.names, strict=True):
-            text.set(text=name, parse_math=False)
+            said(text, name)
 
 
-def _text(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """Return a label as text of at most 24 letters.
+
+    Examples
+    --------
+    >>> shortened(np.float64(3.0)), shortened("a" * 30)
+    ('3', 'aaaaaaaaaaaaaaaaaaaaaaa…')
+    """
     text = f"{value:g}" if isinstance(value, np.floating) else str(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -14,7 +14,7 @@ from isthmus.plots.cells import as_units, cell_height, draw_cells
 from isthmus.plots.groups import Colours
 from isthmus.plots.style import INK, MUTED, WIDTH, figure, signed, tidy, title
 
-__all__ = ["has_standard_prior", "latent_grid", "latent_map", "traversals"]
+__all__ = ["has_standard_prior", "latent_grid", "latent_map", "traversal_steps", "traversals"]
 
 Array = NDArray[Any]
 
@@ -158,21 +158,40 @@ def traversals(
     Figure
     """
     codes = _checked(codes)
-    if codes.shape[1] != estimator.n_components_:
-        raise ValueError(
-            f"codes have {codes.shape[1]} columns, the model has {estimator.n_components_} latents."
-        )
+    dims, z, steps = traversal_steps(estimator, codes, n_dims, n_steps)
+    decoded = estimator.decode(z.reshape(-1, z.shape[-1]), condition=condition)
     activity = codes.var(0)
-    dims = np.argsort(-activity, kind="stable")[:n_dims]
-    centre, steps = _paths(estimator, codes, n_steps)
-    z = np.tile(centre, (len(dims), n_steps, 1))
-    z[np.arange(len(dims)), :, dims] = steps[dims]
-    decoded = estimator.decode(z.reshape(-1, len(centre)), condition=condition)
     ticks = [signed(v) for v in steps[0]]
     if not has_standard_prior(estimator):
         ticks = ["least", *[""] * (n_steps - 2), "greatest"]
     rows = [f"z{d + 1}  ({activity[d]:.2f})" for d in dims]
     return _traversal_sheet(as_units(decoded, "decoded examples"), rows, ticks)
+
+
+def traversal_steps(
+    estimator: Any, codes: ArrayLike, n_dims: int, n_steps: int
+) -> tuple[Array, Array, Array]:
+    """Return the most active latents and the codes along each; see `traversals`.
+
+    Returns
+    -------
+    dims : ndarray of int (m,)
+        The latents, the most active first.
+    z : ndarray (m, n_steps, n_components)
+        The codes.
+    steps : ndarray (n_components, n_steps)
+        The values of each latent.
+    """
+    codes = _checked(codes)
+    if codes.shape[1] != estimator.n_components_:
+        raise ValueError(
+            f"codes have {codes.shape[1]} columns, the model has {estimator.n_components_} latents."
+        )
+    dims = np.argsort(-codes.var(0), kind="stable")[:n_dims]
+    centre, steps = _paths(estimator, codes, n_steps)
+    z = np.tile(centre, (len(dims), n_steps, 1))
+    z[np.arange(len(dims)), :, dims] = steps[dims]
+    return dims, z, steps
 
 
 def _paths(estimator: Any, codes: Array, n_steps: int) -> tuple[Array, Array]:

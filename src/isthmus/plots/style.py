@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 
-__all__ = ["INK", "MUTED", "PALE", "PALETTE", "WIDTH", "bare", "figure", "signed", "tidy", "title"]
+__all__ = [
+    "INK",
+    "MUTED",
+    "PALE",
+    "PALETTE",
+    "WIDTH",
+    "bare",
+    "colour_bar",
+    "figure",
+    "said",
+    "signed",
+    "tidy",
+    "title",
+]
 
 WIDTH = 6.6  # inches: text of 10 points stays readable where the figure shrinks to a phone
 INK, MUTED, PALE = "#1f2933", "#5c6670", "#d5dae0"
+FONT = "DejaVu Sans"  # comes with matplotlib
 
 #: Ten colours that stay apart for colour-blind eyes (Petroff, 2021).
 PALETTE = (
@@ -39,6 +56,49 @@ def title(on: Figure, text: str) -> None:
     on.suptitle(text, x=0.012, ha="left", fontsize=10.5, color=INK, parse_math=False)
 
 
+def said(text: Text, words: Any) -> Text:
+    r"""Let a text show words from outside: never as TeX, on one line, in fonts that have them.
+
+    A letter that no installed font has is shown by its number, as in "U+732B". The words in
+    their own letters stay in the text's label, for whoever draws it with other fonts.
+
+    Parameters
+    ----------
+    text : Text
+    words : object
+        Anything with a name: a label, a column.
+
+    Returns
+    -------
+    Text
+        The same.
+
+    Examples
+    --------
+    >>> said(Text(), "$a\nb").get_text()
+    '$a b'
+    """
+    plain = "".join(c if c.isprintable() else " " for c in str(words)).strip()
+    fonts = {c: _font_with(c) for c in dict.fromkeys(plain)}
+    shown = "".join(c if fonts[c] else f"U+{ord(c):04X} " for c in plain).strip()
+    text.set(parse_math=False, text=shown, label=plain)
+    text.set(fontfamily=list(dict.fromkeys([FONT, *filter(None, fonts.values())])))
+    return text
+
+
+@cache
+def _font_with(letter: str) -> str | None:
+    """Return the family of an installed font that has a letter."""
+    for entry in sorted(font_manager.fontManager.ttflist, key=lambda e: e.name != FONT):
+        try:
+            has = font_manager.get_font(entry.fname).get_char_index(ord(letter))
+        except (OSError, RuntimeError):  # a file that is gone, or no font
+            continue
+        if has and "lastresort" not in entry.name.lower().replace(" ", ""):  # boxes for all
+            return entry.name
+    return None
+
+
 def signed(value: float, form: str = ".3g") -> str:
     """Return a number with a true minus sign.
 
@@ -59,6 +119,14 @@ def tidy(axes: Axes, **labels: Any) -> Axes:
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set(color=MUTED, fontsize=9.5)
     return axes
+
+
+def colour_bar(of: Any, beside: Any, label: str, **style: Any) -> None:
+    """Draw what the colours of an artist mean, beside axes or a list of them."""
+    bar = of.figure.colorbar(of, ax=beside, aspect=40, pad=0.02, **style)
+    bar.outline.set_visible(False)
+    bar.solids.set_rasterized(True)  # as shapes, its steps would show seams
+    tidy(bar.ax, ylabel=label)
 
 
 def bare(axes: Axes) -> Axes:

@@ -1,5 +1,5 @@
 """The page of a run: one file that a person opens."""
 
-from isthmus.report.page import write_report
+from isthmus.report.page import REPORT, link_live, write_report
 
-__all__ = ["write_report"]
+__all__ = ["REPORT", "link_live", "write_report"]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing
@@ -21,18 +22,23 @@ from sklearn.utils.validation import check_is_fitted
 
 import isthmus
 from isthmus import plots
+from isthmus.data.columns import Columns
 from isthmus.estimators.border import as_array
-from isthmus.io import write
 from isthmus.plots.latent import has_standard_prior
-from isthmus.report import captions
+from isthmus.report import captions, tables
+from isthmus.report.pictures import Picture, as_picture
+from isthmus.writing import write
 
-__all__ = ["write_report"]
+__all__ = ["REPORT", "link_live", "write_report"]
+
+REPORT = "report.html"  # its name in the folder of a run
 
 Array = NDArray[Any]
 
 MAP_ROWS = 2000  # rows behind the map, and behind what is said of the latents
+NOTES = 8  # remarks that are read at once
 EXAMPLES = 12  # pairs of original and reconstruction
-DPI = 110  # sharp at the width of the page, and a page of well under 5 MB
+LIVE = re.compile(rb'<p id="live".*?</p>', re.DOTALL)  # no text of a page can look like that
 
 
 def write_report(
@@ -46,6 +52,8 @@ def write_report(
     settings: Mapping[str, Any] | None = None,
     title: str,
     notes: Sequence[str] = (),
+    live: str | None = None,
+    command: str | None = None,
 ) -> Path:
     """Write what a person wants to see of a trained model, as one HTML file.
 
@@ -72,6 +80,10 @@ def write_report(
     title : str
     notes : sequence of str
         Remarks of one line, under the title.
+    live : str, optional
+        Where the live page of the model lies, as seen from the file: the page links to it.
+    command : str, optional
+        The command that opens the live page, for where there is none yet.
 
     Returns
     -------
@@ -83,16 +95,62 @@ def write_report(
     page = _template().render(
         title=title,
         subtitle=captions.subtitle(estimator),
-        notes=list(notes),
-        summary=[(name, _number(value)) for name, value in summary],
+        notes=[*notes[:NOTES]],
+        more_notes=[*notes[NOTES:]],
+        summary=[(name, tables.number(value)) for name, value in summary],
         sections=list(_sections(view, samples)),
         settings=[(name, _text(value)) for name, value in (settings or {}).items()],
+        live=_live(live, command),
         version=isthmus.__version__,
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, page.encode())
+    write(path, page.encode(errors="replace"))  # names of files may be no text
     return path
+
+
+def link_live(report: Path, live: str) -> None:
+    """Let the page of a run link to the live page of its model.
+
+    A file without a place for the link, as older versions wrote, is left alone.
+
+    Parameters
+    ----------
+    report : Path
+        What `write_report` wrote.
+    live : str
+        Where the live page lies, as seen from the report: a path, with slashes.
+
+    Raises
+    ------
+    OSError
+        Where there is no such file, or it cannot be written; it is then as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = Path(folder) / "report.html"
+    ...     _ = page.write_text('<p id="live" hidden></p>')
+    ...     link_live(page, "my studio.html")
+    ...     page.read_text()
+    '<p id="live"><a class="button" href="my%20studio.html">Open the live page</a></p>'
+    """
+    page = report.read_bytes()
+    linked = LIVE.sub(lambda _: _live(live).encode(), page, count=1)
+    if linked != page:
+        write(report, linked)
+
+
+def _live(live: str | None, command: str | None = None) -> Markup:
+    """Return the element that leads to the live page, or says how to come to it."""
+    if live is not None:
+        # Quoted, no path can be taken for a script.
+        link = '<p id="live"><a class="button" href="{}">Open the live page</a></p>'
+        return Markup(link).format(quote(live))
+    if command is not None:
+        return Markup('<p id="live">Live in the browser: <code>{}</code></p>').format(command)
+    return Markup('<p id="live" hidden></p>')
 
 
 @dataclass(frozen=True)
@@ -131,19 +189,25 @@ class _View:
         """Codes of the rows, (n, n_components)."""
         return self.estimator.transform(self.X, condition=self.condition)
 
-    def reconstructions(self) -> Figure:
-        """Draw a few pictures or signals, or a table."""
+    @property
+    def columns(self) -> Columns | None:
+        """The columns of a table."""
+        return self.estimator.columns_
+
+    @cached_property
+    def pairs(self) -> tuple[Array, Array]:
+        """Rows (n, *shape) and what comes back, as numbers."""
         shape = self.estimator.feature_shape_
         n = MAP_ROWS if len(shape) == 1 else EXAMPLES  # a table's columns need all their rows
         X = _safe_indexing(self.X, slice(n))
         c = None if self.condition is None else self.condition[:n]
-        made = self.estimator.reconstruct(X, condition=c)
-        given, made = (as_array(self.estimator, rows) for rows in (X, made))
-        return plots.reconstructions(given.reshape(-1, *shape), made.reshape(-1, *shape))
+        both = X, self.estimator.reconstruct(X, condition=c)
+        given, made = (as_array(self.estimator, rows).reshape(-1, *shape) for rows in both)
+        return given, made
 
     def decoded(self) -> Figure:
         """Draw the latent plane, or one latent at a time."""
-        if self.estimator.n_components != 2:
+        if self.estimator.n_components_ != 2:
             return plots.traversals(self.estimator, self.codes, condition=self.one_condition)
         codes = None if has_standard_prior(self.estimator) else self.codes
         return plots.latent_grid(self.estimator, codes=codes, condition=self.one_condition)
@@ -151,31 +215,49 @@ class _View:
 
 @dataclass(frozen=True)
 class _Section:
-    """A figure and the words beside it."""
+    """A figure or a table, and the words beside it."""
 
     words: captions.Words
-    image: str
-    width: int
-    height: int
+    picture: Picture | None = None
+    table: tables.Sheet | None = None
 
 
 def _sections(view: _View, samples: Sequence[tuple[int, ArrayLike]]) -> Iterator[_Section]:
     model = view.estimator
-    yield _section(captions.reconstructions(model), view.reconstructions)
+    yield _reconstructions(view)
     if samples:
-        yield _section(captions.samples(model), lambda: plots.samples_by_epoch(samples))
+        yield _samples(view, samples)
     if model.history_:
-        yield _section(captions.losses(model), lambda: plots.loss_curves(model.history_))
+        yield _drawn(captions.losses(model), lambda: plots.loss_curves(model.history_))
     latent_map = captions.latent_map(model, view.labels is not None)
-    yield _section(latent_map, lambda: plots.latent_map(view.codes, view.labels))
-    yield _section(captions.decoded(model, view.one_condition), view.decoded)
+    yield _drawn(latent_map, lambda: plots.latent_map(view.codes, view.labels))
+    words = captions.decoded(model, view.one_condition)
+    if view.columns is None:
+        yield _drawn(words, view.decoded)
+    else:
+        moved = tables.moved(model, view.codes, view.one_condition)
+        yield _Section(words, table=moved)
 
 
-def _section(words: captions.Words, draw: Callable[[], Figure]) -> _Section:
-    figure, file = draw(), io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
-    width, height = (round(DPI * float(inches)) for inches in figure.get_size_inches())
-    return _Section(words, base64.b64encode(file.getvalue()).decode(), width, height)
+def _reconstructions(view: _View) -> _Section:
+    """Show a few pictures or signals and what comes back; of a table each column."""
+    words, columns = captions.reconstructions(view.estimator), view.columns
+    if columns is not None and columns.mixed:
+        return _Section(words, table=tables.given_back(columns, *view.pairs))
+    names = getattr(view.estimator, "feature_names_in_", None)
+    return _drawn(words, lambda: plots.reconstructions(*view.pairs, names=names))
+
+
+def _samples(view: _View, samples: Sequence[tuple[int, ArrayLike]]) -> _Section:
+    words = captions.samples(view.estimator)
+    if view.columns is None:
+        return _drawn(words, lambda: plots.samples_by_epoch(samples))
+    return _Section(words, table=tables.made_up(view.columns, np.asarray(samples[-1][1])))
+
+
+def _drawn(words: captions.Words, draw: Callable[[], Figure]) -> _Section:
+    key = re.sub(r"[^a-z]+", "-", words.heading.lower())
+    return _Section(words, picture=as_picture(draw(), words.alt, key))
 
 
 def _template() -> Any:
@@ -183,19 +265,6 @@ def _template() -> Any:
     # Everything is escaped: names of files and labels come from outside.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.from_string(source)
-
-
-def _number(value: Any) -> str:
-    """Return a result as a person reads it.
-
-    Examples
-    --------
-    >>> _number(1234.5678), _number(0.01234), _number(10000), _number("as it is")
-    ('1,234.57', '0.0123', '10,000', 'as it is')
-    """
-    if isinstance(value, float | np.floating):
-        return f"{value:,.2f}" if abs(float(value)) >= 1 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
 
 
 def _text(value: Any) -> str:
