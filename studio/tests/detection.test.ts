@@ -1,0 +1,183 @@
+import { describe, expect, test } from "vitest";
+import {
+  auroc,
+  averagePrecision,
+  axisOf,
+  below,
+  bestF1,
+  commonTop,
+  deviations,
+  flagged,
+  histogram,
+  likelyAnomalies,
+  marks,
+  ordered,
+  quantile,
+  ranking,
+  scoreAt,
+  shareOf,
+  strangest,
+  verdictAt,
+  verdicts,
+} from "../src/detection";
+import type { Item } from "../src/manifest";
+
+const rank = (...scores: number[]) => ranking(Float32Array.from(scores));
+const bytes = (...marked: number[]) => Uint8Array.from(marked);
+
+describe("thresholds", () => {
+  test("a ranking keeps rows beside scores, NaN first", () => {
+    const { rows, scores } = rank(3, NaN, 1, 3);
+    expect([...rows]).toEqual([1, 2, 0, 3]);
+    expect([...scores]).toEqual([-Infinity, 1, 3, 3]);
+  });
+
+  test("a threshold flags what scores as much or more, ties whole", () => {
+    const ranked = rank(1, 2, 2, 3, NaN);
+    expect([0, 2, 2.5, 3, 4].map((t) => flagged(ranked, t))).toEqual([4, 3, 1, 1, 0]);
+    expect(below(ranked.scores, 2)).toBe(2);
+  });
+
+  test("quantiles interpolate", () => {
+    const sorted = Float64Array.of(0, 1, 2, 10);
+    expect([0, 0.5, 1].map((q) => quantile(sorted, q))).toEqual([0, 1.5, 10]);
+    expect(quantile(sorted, 5 / 6)).toBeCloseTo(6);
+  });
+
+  test("the strangest share flags so many rows", () => {
+    const ranked = ranking(Float64Array.from({ length: 200 }, (_, i) => i));
+    for (const share of [0, 0.005, 0.05, 0.5, 1])
+      expect(flagged(ranked, strangest(ranked, share))).toBe(200 * share);
+  });
+
+  test("an even axis, and one by powers for skewed scores", () => {
+    const even = axisOf(Float64Array.of(1, 2, 3));
+    const skewed = axisOf(Float64Array.of(1, 2, 1000));
+    expect([even.log, skewed.log]).toEqual([false, true]);
+    for (const axis of [even, skewed])
+      for (const share of [0, 0.3, 1]) expect(shareOf(axis, scoreAt(axis, share))).toBeCloseTo(share);
+    expect(axisOf(Float64Array.of(-1, 2, 1000)).log).toBe(false);
+    expect(axisOf(Float64Array.of(-Infinity, 2, Infinity)).low).toBe(2);
+  });
+
+  test("the axis ends above all scores, and one score makes an axis", () => {
+    const axis = axisOf(Float64Array.of(5, 5));
+    expect(axis.high).toBeGreaterThan(5);
+    expect(shareOf(axis, 5)).toBe(0);
+    expect(axisOf(new Float64Array())).toEqual({ low: 0, high: 1, log: false });
+  });
+
+  test("a histogram counts every score once, but NaN", () => {
+    const scores = [0, 1, 1.1, 9.9, 10, NaN];
+    const counts = histogram(scores, { low: 0, high: 10, log: false }, 10);
+    expect([...counts]).toEqual([1, 2, 0, 0, 0, 0, 0, 0, 0, 2]);
+  });
+});
+
+describe("precision and recall", () => {
+  // From the top: 3 (anomaly); 2, 2 (one of two); 1 (normal).
+  const ranked = rank(1, 2, 2, 3);
+  const anomalous = bytes(0, 1, 0, 1);
+
+  test("by hand, with a tie", () => {
+    const points = verdicts(ranked, anomalous);
+    expect(points.map((p) => p.threshold)).toEqual([3, 2, 1]);
+    expect(points.map((p) => p.precision)).toEqual([1, 2 / 3, 1 / 2]);
+    expect(points.map((p) => p.recall)).toEqual([0.5, 1, 1]);
+    expect(points.map((p) => p.f1)).toEqual([2 / 3, 4 / 5, 4 / 6]);
+    expect(averagePrecision(points)).toBeCloseTo(0.5 * 1 + 0.5 * (2 / 3));
+    expect(bestF1(points)!.threshold).toBe(2);
+  });
+
+  test("the area under the ROC curve, by pairs", () => {
+    expect(auroc(ranked, anomalous)).toBeCloseTo((1 + 0.5 + 1 + 1) / 4);
+    expect(auroc(rank(1, 1, 1), bytes(0, 1, 0))).toBe(0.5);
+    expect(auroc(rank(1, 2), bytes(0, 1))).toBe(1);
+    expect(auroc(rank(1, 2), bytes(1, 0))).toBe(0);
+    expect(auroc(rank(1, 2), bytes(0, 0))).toBeNaN();
+  });
+
+  test("the example of scikit-learn's documentation", () => {
+    const example = rank(0.1, 0.4, 0.35, 0.8);
+    const truth = bytes(0, 0, 1, 1);
+    expect(averagePrecision(verdicts(example, truth))).toBeCloseTo(0.8333, 4);
+    expect(auroc(example, truth)).toBeCloseTo(0.75);
+  });
+
+  test("one threshold agrees with the curve, and may flag nothing", () => {
+    for (const point of verdicts(ranked, anomalous))
+      expect(verdictAt(ranked, anomalous, point.threshold)).toEqual(point);
+    const none = verdictAt(ranked, anomalous, 99);
+    expect([none.precision, none.recall, none.f1]).toEqual([NaN, 0, 0]);
+  });
+
+  test("no anomalies, no best threshold worth the name", () => {
+    expect(bestF1([])).toBeNull();
+    expect(verdictAt(rank(1), bytes(0), 1).recall).toBeNaN();
+  });
+});
+
+test("the gallery's orders", () => {
+  const ranked = rank(5, 1, 4, 2, 3);
+  expect([...ordered(ranked, "strange", 0, 3)]).toEqual([0, 2, 4]);
+  expect([...ordered(ranked, "normal", 0, 2)]).toEqual([1, 3]);
+  expect([...ordered(ranked, "near", 3.9, 3)]).toEqual([2, 4, 0]);
+  expect([...ordered(ranked, "near", 99, 9)]).toEqual([0, 2, 4, 3, 1]);
+  expect([...ordered(ranked, "near", -9, 2)]).toEqual([1, 3]);
+});
+
+describe("classes that are likely anomalies", () => {
+  const guess = (categories: string[], ...classes: number[]) =>
+    likelyAnomalies(categories, Uint8Array.from(classes));
+
+  test("by their names", () => {
+    expect(guess(["normal", "anomaly"])).toEqual([1]);
+    expect(guess(["Abnormal", "normal"])).toEqual([0]);
+    expect(guess(["ok", "scratch", "dent"])).toEqual([1, 2]);
+    expect(guess(["-1", "1"])).toEqual([0]);
+    expect(guess(["0", "1"], 0, 0, 1)).toEqual([1]);
+    expect(guess(["False", "True"], 0, 0, 1)).toEqual([1]);
+    expect(guess(["0", "1"], 0, 1)).toEqual([]); // two classes like any others
+  });
+
+  test("else the rarest where it is rare, or none", () => {
+    const rare = Array.from({ length: 100 }, (_, i) => (i < 4 ? 2 : i % 2));
+    expect(guess(["a", "b", "c", "unseen"], ...rare)).toEqual([2]);
+    expect(guess(["a", "b"], 0, 1, 0, 1)).toEqual([]);
+  });
+
+  test("a row is marked by its class", () => {
+    expect([...marks(Uint8Array.of(0, 2, 1, 2), new Set([2]))]).toEqual([0, 1, 0, 1]);
+  });
+});
+
+describe("where an item deviates", () => {
+  const item: Item = {
+    kind: "table",
+    shape: [3],
+    low: 0,
+    high: 1,
+    rate: null,
+    features: [
+      { name: "age", categories: null, whole: true },
+      { name: "colour", categories: ["red", "blue"], whole: false },
+      { name: "height", categories: null, whole: false },
+    ],
+    scale: [10, 1, 2],
+    blank: [0, 0, 0],
+  };
+
+  test("squared, in units of the scale; categories differ or not; what is missing does not", () => {
+    expect([...deviations(item, [30, 1, 5], [10, 0.2, 5])]).toEqual([4, 1, 0]);
+    expect([...deviations(item, [NaN, 1, 1], [10, 0.9, 4])]).toEqual([0, 0, 2.25]);
+    expect([...deviations({ ...item, features: null, scale: [2] }, [0, 0], [2, 4])]).toEqual([1, 4]);
+  });
+
+  test("one scale for all of them, which the brightest pixel does not set", () => {
+    const field = new Float64Array(1000).fill(1);
+    field[7] = 1e9;
+    expect(commonTop([field, field])).toBe(1);
+    expect(commonTop([new Float64Array(3)])).toBe(1);
+    expect(commonTop([])).toBe(1);
+  });
+});

@@ -1,0 +1,111 @@
+import { describe, expect, it } from "vitest";
+import { viridis } from "../src/colours";
+import {
+  channelBytes,
+  fieldBytes,
+  gaps,
+  outline,
+  overChannels,
+  pictureBytes,
+  pictureSize,
+  spectrogramBytes,
+} from "../src/draw";
+import type { Item } from "../src/manifest";
+import { FLOOR } from "../src/spectrogram";
+
+function item(shape: number[], low = 0, high = 1): Item {
+  return { kind: "picture", shape, low, high, rate: null, features: null, scale: [1], blank: [0] };
+}
+
+const pixels = (bytes: Uint8ClampedArray) =>
+  Array.from({ length: bytes.length / 4 }, (_, i) => [...bytes.slice(4 * i, 4 * i + 4)]);
+
+describe("pictureSize", () => {
+  it("takes the first of three axes as channels", () => {
+    expect(pictureSize(item([3, 4, 5]))).toEqual({ channels: 3, height: 4, width: 5 });
+    expect(pictureSize(item([4, 5]))).toEqual({ channels: 1, height: 4, width: 5 });
+  });
+});
+
+describe("pictureBytes", () => {
+  it("is grey for one channel, and clamps", () =>
+    expect(pixels(pictureBytes(item([1, 4]), [0, 1, 2, -1]))).toEqual([
+      [0, 0, 0, 255],
+      [255, 255, 255, 255],
+      [255, 255, 255, 255],
+      [0, 0, 0, 255],
+    ]));
+
+  it("spans from low to high", () =>
+    expect(pixels(pictureBytes(item([1, 1], -1, 1), [0]))[0]).toEqual([128, 128, 128, 255]));
+
+  it("survives a picture whose values are all one", () =>
+    expect(pixels(pictureBytes(item([1, 1], 2, 2), [2]))[0]).toEqual([0, 0, 0, 255]));
+
+  it("is red, green, blue for three channels and more", () => {
+    expect(pixels(pictureBytes(item([3, 1, 1]), [1, 0.2, 0]))[0]).toEqual([255, 51, 0, 255]);
+    expect(pixels(pictureBytes(item([4, 1, 1]), [1, 0.2, 0, 0]))[0]).toEqual([255, 51, 0, 255]);
+  });
+
+  it("is green and magenta for two channels", () =>
+    expect(pixels(pictureBytes(item([2, 1, 2]), [1, 0, 0, 1]))).toEqual([
+      [0, 255, 0, 255],
+      [255, 0, 255, 255],
+    ]));
+
+  it("leaves what is missing transparent", () => {
+    expect(pixels(pictureBytes(item([1, 2]), [NaN, 1])).map((p) => p[3])).toEqual([0, 255]);
+    expect(pixels(pictureBytes(item([3, 1, 1]), [0, NaN, 0]))[0][3]).toBe(0);
+  });
+
+  it("shows one channel in grey", () =>
+    expect(pixels(channelBytes(item([2, 1, 1]), [0, 1], 1))[0]).toEqual([255, 255, 255, 255]));
+});
+
+describe("fieldBytes", () => {
+  it("is near white where two pictures agree, red above, blue below", () => {
+    const [below, same, above] = pixels(fieldBytes([-1, 0, 1], "signed"));
+    expect(same.slice(0, 3)).toEqual([247, 247, 247]);
+    expect(above[0]).toBeGreaterThan(above[2]);
+    expect(below[2]).toBeGreaterThan(below[0]);
+  });
+
+  it("leaves what is not known transparent", () =>
+    expect(pixels(fieldBytes([NaN, 0.5], "heat")).map((p) => p[3])).toEqual([0, 255]));
+});
+
+describe("overChannels", () => {
+  it("is the mean over what is known", () => {
+    const got = overChannels(item([2, 1, 3]), [1, 2, NaN, 3, NaN, NaN]);
+    expect([...got]).toEqual([2, 2, NaN]);
+  });
+});
+
+it("counts what is missing", () => expect(gaps([1, NaN, 0, NaN])).toBe(2));
+
+describe("outline", () => {
+  it("is every sample of a short signal", () => expect(outline([5, 6, 7], 0, 3, 10)).toEqual([0, 1, 2]));
+
+  it("keeps the least and the greatest of each part of a long one, in order", () => {
+    const x = Float64Array.from({ length: 1000 }, (_, i) => (i === 333 ? 9 : i === 700 ? -9 : 0));
+    const kept = outline(x, 0, 1000, 20);
+    expect(kept.length).toBeLessThanOrEqual(20);
+    expect(kept).toContain(333);
+    expect(kept).toContain(700);
+    expect(kept).toEqual([...kept].sort((a, b) => a - b));
+  });
+
+  it("looks at the channel it is told", () => {
+    const x = new Float64Array(200);
+    x[150] = 1;
+    expect(outline(x, 100, 100, 4)).toContain(50);
+  });
+});
+
+it("puts high frequencies on top of a spectrogram, later frames to the right", () => {
+  const made = { decibels: Float32Array.of(0, FLOOR, FLOOR, FLOOR), frames: 2, bins: 2 };
+  const loud = viridis(1).map(Math.round);
+  const shown = pixels(spectrogramBytes(made));
+  expect(shown[2].slice(0, 3)).toEqual(loud); // the second line, its first frame
+  expect(shown.filter((p) => p[0] === loud[0]).length).toBe(1);
+});
