@@ -21,4 +21,6 @@ VERBS = (
     "interpolate",
     "map",
     "compress",
+    "studio",
+    "export",
 )

@@ -1,0 +1,223 @@
+"""`isthmus studio`: what it opens, where it listens, how it ends, and what it says instead."""
+
+import http.client
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from isthmus import VAE, cli, io
+from isthmus.commands import studio as verb
+from isthmus.data import load
+from isthmus.studio import server
+from isthmus.studio.bundle import Bundle
+
+FAST = {"n_components": 2, "hidden": (8,), "epochs": 2, "random_state": 0}
+UNBUILT = "import isthmus.studio.page as p; p.app_file = lambda name: b''; "
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of 60 pictures, which lie beside it."""
+    folder = tmp_path_factory.mktemp("runs")
+    np.save(folder / "pictures.npy", load("digits").X[:60])
+    data = load(folder / "pictures.npy")
+    io.save(VAE(**FAST).fit(data.X), folder / "first", data.fingerprint)
+    return folder / "first"
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """What would have been served: applications with the sockets they listen at."""
+    seen = []
+
+    def serve(app, listener):
+        seen.append((app, listener.getsockname()))
+
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr("isthmus.studio.page.app_file", lambda name: b"")
+    return seen
+
+
+def opened(*words):
+    return cli.main(["studio", *map(str, words), "--no-browser"])
+
+
+def said(capsys):
+    """Return the one line of an error."""
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_it_prints_the_address_with_a_token_of_its_own(run, served, capsys):
+    assert [opened(run, "--port", 0), opened(run, "--port", 0)] == [0, 0]
+    out = capsys.readouterr().out
+    found = re.findall(r"studio at http://127\.0\.0\.1:(\d+)/\?token=([\w-]{40,})\n", out)
+    assert [int(port) for port, _ in found] == [at[1] for _, at in served]
+    assert len({token for _, token in found}) == 2
+    assert "Ctrl-C ends it" in out
+
+
+def test_the_browser_is_opened_unless_not_wanted(run, served, monkeypatch):
+    seen, called = [], threading.Event()
+    monkeypatch.setattr("webbrowser.open", lambda a: (seen.append(a), called.set()))
+    assert cli.main(["studio", str(run), "--port", "0"]) == 0
+    assert called.wait(5)
+    assert "token=" in seen[0]
+
+
+def test_a_folder_of_runs_is_its_runs_each_once(run, tmp_path):
+    for name in ("b", "a"):
+        shutil.copytree(run, tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "results.csv").touch()
+    found = verb.find_runs([str(run), str(tmp_path), str(tmp_path / "a")])
+    assert [f.name for f in found] == ["first", "a", "b"]
+
+
+def test_runs_that_train_or_were_broken_off_are_runs(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "training.jsonl").touch()
+    assert verb.find_runs([str(tmp_path)]) == [tmp_path / "a"]
+
+
+def test_a_port_in_use_is_said_or_another_taken(run, served, capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        assert opened(run, "--port", taken) == 2
+        assert f"port {taken} is in use: name another" in said(capsys)
+        monkeypatch.setattr(verb, "PORT", taken)
+        assert opened(run) == 0
+        assert f"port {taken} is in use; taking a free one" in capsys.readouterr().err
+        ((_, at),) = served
+        assert at[1] != taken
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.1"])
+def test_an_address_that_is_not_here_is_refused(run, served, capsys, host):
+    assert opened(run, "--host", host) == 2
+    assert f"cannot listen at {host}" in said(capsys)
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "x"])
+def test_a_port_that_is_none_is_refused(capsys, port):
+    assert opened("run", "--port", port) == 2
+    assert "--port" in said(capsys)
+
+
+def test_a_foreign_address_is_warned_about(run, served, capsys):
+    assert opened(run, "--port", 0) == 0
+    assert not capsys.readouterr().err
+    assert opened(run, "--port", 0, "--host", "0.0.0.0") == 0
+    captured = capsys.readouterr()
+    assert "everyone on the network who has the address can see the data" in captured.err
+    assert f"http://{socket.gethostname()}:" in captured.out
+
+
+def test_which_names_it_is_known_under():
+    with socket.create_server(("127.0.0.1", 0)) as at:
+        port = at.getsockname()[1]
+        hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]", "127.0.0.2")}
+        assert verb._hosts(at, "127.0.0.2") == hosts
+        assert verb._hosts(at, "0.0.0.0") is None
+        assert verb._hosts(at, "my-machine") is None
+
+
+@pytest.fixture
+def manifests(monkeypatch):
+    """The manifests that are made."""
+    made, of = [], Bundle.of
+
+    def keep(*args, **kwargs):
+        made.append(of(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(Bundle, "of", keep)
+    return made
+
+
+def test_data_that_moved_or_changed_are_missed(run, served, manifests, tmp_path, capsys):
+    moved = tmp_path / "moved"
+    shutil.copytree(run.parent, moved)
+    config = json.loads((moved / "first" / io.CONFIG).read_text())
+    del config["sha256"]
+    for path, words in ((tmp_path / "x.npy", "no longer at"), (moved / "pictures.npy", "shape")):
+        config["data"]["source"] = str(path)
+        (moved / "first" / io.CONFIG).write_text(json.dumps(config))
+        np.save(moved / "pictures.npy", np.zeros((9, 5, 5)))
+        assert opened(moved / "first", "--port", 0) == 0
+        assert words in manifests[-1].manifest["missing"]
+    assert opened(run, "--port", 0) == 0
+    assert manifests[-1].manifest["rows"]["n"] == 60
+
+
+def test_data_that_are_named_must_fit(run, served, capsys, tmp_path):
+    np.save(tmp_path / "other.npy", np.zeros((9, 5, 5)))
+    for data in (tmp_path / "other.npy", tmp_path / "none.npy"):
+        assert opened(run, "--data", data, "--port", 0) == 2
+        assert said(capsys).startswith("isthmus: ")
+    assert not served
+
+
+def damaged(run, folder):
+    shutil.copytree(run, folder)
+    weights = folder / io.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:100])
+
+
+def newer(run, folder):
+    folder.mkdir()
+    config = json.loads((run / io.CONFIG).read_text()) | {"format": 99}
+    (folder / io.CONFIG).write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda run, folder: None, "there is no folder"),
+        (lambda run, folder: folder.mkdir(), "holds no run"),
+        (lambda run, folder: folder.write_text(""), "there is no folder"),
+        (damaged, "damaged"),
+        (newer, "newer than this isthmus"),
+    ],
+)
+def test_what_is_no_run_is_said_in_one_line(run, served, capsys, tmp_path, make, words):
+    make(run, tmp_path / "x")
+    assert opened(tmp_path / "x", "--port", 0) == 2
+    assert words in said(capsys)
+    assert not served
+
+
+def test_without_fastapi_the_line_says_what_to_install(run, monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "isthmus.studio.server")
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    assert opened(run) == 2
+    assert "isthmus studio needs fastapi and uvicorn: pip install 'isthmus[studio]'" in said(capsys)
+
+
+def test_it_answers_over_the_network_and_ends_by_ctrl_c(run):
+    code = UNBUILT + "from isthmus.cli import main; raise SystemExit(main())"
+    words = [sys.executable, "-c", code, "studio", str(run), "--no-browser", "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, **pipes) as process:
+        try:
+            address, how = process.stdout.readline(), process.stdout.readline()
+            host, token = re.search(r"http://(.+)/\?token=(\S+)", address).groups()
+            client = http.client.HTTPConnection(host, timeout=30)
+            for given, status in ((token, 200), ("wrong", 401)):
+                client.request("GET", "/api/manifest", headers={"X-Isthmus-Token": given})
+                answer = client.getresponse()
+                assert (answer.status, len(answer.read()) > 0) == (status, True)
+            process.send_signal(signal.SIGINT)  # while the connection is open
+            rest = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, how, *rest) == (0, "Ctrl-C ends it\n", "", "")
