@@ -70,6 +70,7 @@ def write_page(bundle: Bundle, path: Path) -> Path:
     bundle = _with_items(bundle)
     parts = {name: _packed(content) for name, content in _parts(bundle).items()}
     parts["engine"] = base64.b64encode(app_file("engine.wasm.gz"))
+    parts["licences"] = _packed(app_file("licences.txt"))
     return (
         _write_file(bundle, parts, path)
         if path.suffix == ".html"
@@ -88,8 +89,9 @@ def app_file(name: str) -> bytes:
     file = resources.files("isthmus.studio") / "app" / name
     if not file.is_file():
         raise FileNotFoundError(
-            "the studio's app is not built in this checkout: run `npm ci && npm run build` in its "
-            "folder studio/ (needs Node 20 or newer); installed packages bring it along."
+            "the studio's app is not built here: run `npm ci && npm run build` in studio/ of the "
+            "checkout (Node 20 or newer), and install again unless it is editable; packages bring "
+            "the app along."
         )
     return file.read_bytes()
 
