@@ -1,5 +1,7 @@
 """Writes the studio's pictures in docs/images, by looking at an exported page in Chromium.
 
+From the root of a checkout, with MNIST in $ISTHMUS_DATA:
+
     isthmus fit mnist --n-components 2 --hidden 512 256 --epochs 25 --random-state 0 \
         --out runs/mnist --page
     python docs/make_studio.py runs/mnist/studio.html
