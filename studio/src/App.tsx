@@ -1,8 +1,8 @@
 /** The frame: what run this is, the eight views, and what went wrong. */
 
 import type { ComponentType } from "preact";
-import { useEffect } from "preact/hooks";
-import { condition, go, manifest, trouble, view, type View } from "./state";
+import { useEffect, useState } from "preact/hooks";
+import { attempt, backend, condition, go, manifest, trouble, view, type View } from "./state";
 import { Anomalies } from "./views/Anomalies";
 import { Between } from "./views/Between";
 import { ItemView } from "./views/ItemView";
@@ -65,6 +65,7 @@ export function App() {
         <p class="what">{entry.what}</p>
         {lacks ? <p class="empty" role="status">{lacks}</p> : <Show />}
       </main>
+      <Footer />
       {trouble.value && (
         <div class="trouble" role="alert">
           <span>{trouble.value}</span>
@@ -111,6 +112,24 @@ function Header() {
       </div>
       {model.classes && <Told classes={model.classes} />}
     </header>
+  );
+}
+
+function Footer() {
+  const [licences, setLicences] = useState("");
+  const [shown, setShown] = useState(false);
+  const show = async () => {
+    if (!licences) setLicences((await attempt(backend.value.licences())) ?? "");
+    setShown(!shown);
+  };
+  return (
+    <footer class="soft">
+      isthmus {manifest.value.version} ·{" "}
+      <button class="plain" aria-expanded={shown} onClick={() => void show()}>
+        Licences
+      </button>
+      {shown && <pre tabIndex={0}>{licences}</pre>}
+    </footer>
   );
 }
 

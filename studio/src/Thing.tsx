@@ -6,6 +6,7 @@ import {
   channelBytes,
   drawBars,
   drawSignal,
+  farthest,
   fieldBytes,
   gaps,
   overChannels,
@@ -112,7 +113,9 @@ export function Field(props: { values: ArrayLike<number>; how: "signed" | "heat"
   const { item } = manifest.value;
   const canvas = useRef<HTMLCanvasElement>(null);
   const { width, height } = pictureSize(item);
-  const values = useMemo(() => overChannels(item, props.values), [props.values]);
+  // Opposite errors of two colours must not cancel out.
+  const flat = props.how === "signed" ? farthest : overChannels;
+  const values = useMemo(() => flat(item, props.values), [props.values, flat]);
   useEffect(() => {
     if (canvas.current) paint(canvas.current, fieldBytes(values, props.how), width, height);
   }, [values, props.how]);
@@ -179,7 +182,7 @@ function Play(props: { sound: Float32Array | null; rate: number; label: string }
   const [stop, setStop] = useState<(() => void) | null>(null);
   const last = useRef(stop);
   last.current = stop;
-  useEffect(() => () => last.current?.(), []);
+  useEffect(() => () => last.current?.(), [sound]); // another one would be called by its name
   const start = () => {
     if (!sound) return;
     const silence = play(sound, rate, () => setStop(null));

@@ -39,6 +39,8 @@ export interface Backend {
   /** Fill what is hidden (1) by what the model expects there. */
   repair(x: Float64Array, hidden: Uint8Array, condition: Condition): Promise<Completion>;
   runs(): Promise<Run[]>;
+  /** The licences of everything that is in the app. */
+  licences(): Promise<string>;
 }
 
 /** How many numbers one item holds. */

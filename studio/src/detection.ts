@@ -1,7 +1,13 @@
 /** Anomaly detection by a score: thresholds, what they flag, and how right that is. */
 
 import type { Numbers } from "./backend";
-import type { Item } from "./manifest";
+import type { Column, Item } from "./manifest";
+
+/** A column of classes, and the class of each row. */
+export interface Labelled {
+  column: Column;
+  classes: Numbers;
+}
 
 /** Scores and their rows from the lowest to the highest; a score that is NaN comes first. */
 export interface Ranking {
@@ -176,7 +182,7 @@ export function ordered(ranked: Ranking, order: Order, threshold: number, limit:
 }
 
 const STRANGE =
-  /anomal|outlier|abnormal|defect|fraud|attack|fault|broken|malign|intrusion|failure|novel|spam|damaged/i;
+  /anomal|outlier|abnormal|defect|fraud|attack|\bfault|broken|malign|intrusion|failure|novel|spam|damaged/i;
 const USUAL = /^(normal|inlier|ok|okay|good|benign|healthy|regular|nominal|usual|fine|legit.*)\.?$/i;
 const RARE = 0.05;
 

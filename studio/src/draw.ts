@@ -61,6 +61,20 @@ export function fieldBytes(
   return bytes;
 }
 
+/** Of the channels the number that is farthest from zero, one a pixel; NaN where none is known. */
+export function farthest(item: Item, values: ArrayLike<number>): Float64Array {
+  const { height, width, channels } = pictureSize(item);
+  const pixels = height * width;
+  return Float64Array.from({ length: pixels }, (_, i) => {
+    let most = NaN;
+    for (let c = 0; c < channels; c++) {
+      const value = values[c * pixels + i];
+      if (Number.isNaN(most) || Math.abs(value) > Math.abs(most)) most = value;
+    }
+    return most;
+  });
+}
+
 /** The mean over the channels that are known, one number a pixel; NaN where none is. */
 export function overChannels(item: Item, values: ArrayLike<number>): Float64Array {
   const { height, width, channels } = pictureSize(item);

@@ -64,6 +64,10 @@ export class LiveBackend implements Backend {
     return { x: answer.slice(0, n), std: answer.length > n ? answer.slice(n) : null };
   }
 
+  async licences(): Promise<string> {
+    return (await ask("licences.txt", this.token)).text();
+  }
+
   async runs(): Promise<Run[]> {
     return (await ask("api/runs", this.token)).json();
   }

@@ -4,7 +4,7 @@ import { render } from "preact";
 import { App, Failure } from "./App";
 import { LiveBackend } from "./live";
 import { PageBackend } from "./page";
-import { begin } from "./state";
+import { begin, manifest } from "./state";
 import "./style.css";
 
 async function open() {
@@ -18,6 +18,7 @@ async function start() {
   const root = document.getElementById("studio")!;
   try {
     begin(await open());
+    document.title = manifest.value.title;
     render(<App />, root);
   } catch (error) {
     render(<Failure message={error instanceof Error ? error.message : String(error)} />, root);

@@ -82,6 +82,10 @@ export class PageBackend implements Backend {
     return this.manifest.runs;
   }
 
+  async licences(): Promise<string> {
+    return new TextDecoder().decode(await gunzip(await part("licences")));
+  }
+
   private tensorOf(x: Float64Array, n: number): ort.Tensor {
     const shape = [n, ...this.manifest.item.shape];
     return this.manifest.model.x_dtype === "float64"

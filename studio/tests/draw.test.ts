@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { viridis } from "../src/colours";
 import {
   channelBytes,
+  farthest,
   fieldBytes,
   gaps,
   outline,
@@ -108,4 +109,8 @@ it("puts high frequencies on top of a spectrogram, later frames to the right", (
   const shown = pixels(spectrogramBytes(made));
   expect(shown[2].slice(0, 3)).toEqual(loud); // the second line, its first frame
   expect(shown.filter((p) => p[0] === loud[0]).length).toBe(1);
+});
+
+it("lets no opposite errors of two colours cancel out", () => {
+  expect([...farthest(item([3, 1, 2]), [0.5, NaN, -0.6, NaN, 0.1, NaN])]).toEqual([-0.6, NaN]);
 });

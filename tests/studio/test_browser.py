@@ -164,6 +164,8 @@ def test_each_view_opens_without_a_word_on_the_console(browser, addresses, backe
         for view in visit(page):
             assert page.get_by_role("heading", level=1).inner_text() == "VAE on digits"
             keep(page, f"{backend}-{view}")
+        page.get_by_role("button", name="Licences").click()
+        page.get_by_text("onnxruntime-web").first.wait_for()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

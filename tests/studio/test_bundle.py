@@ -101,6 +101,12 @@ def test_without_data_sliders_and_samples_still_have_what_they_need(tmp_path, va
         bundle.items(np.array([0]))
 
 
+def test_without_data_items_are_drawn_in_the_range_of_what_is_decoded(tmp_path):
+    model = isthmus.VAE(n_components=2, **SMALL).fit(100 + 10 * X)
+    item = Bundle.of([saved(tmp_path, model)]).manifest["item"]
+    assert 90 < item["low"] < item["high"] < 120
+
+
 @pytest.mark.parametrize("prior", ["mixture", "vamp"])
 def test_a_learned_prior_comes_as_draws_about_its_modes(tmp_path, prior):
     model = isthmus.VAE(n_components=2, prior=prior, prior_modes=5, **SMALL).fit(X)

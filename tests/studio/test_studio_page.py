@@ -82,7 +82,7 @@ def test_a_folder_has_a_script_for_each_part(bundle, tmp_path):
     index = write_page(bundle, tmp_path / "site")
     assert index == tmp_path / "site" / "index.html"
     names = {p.stem for p in (tmp_path / "site" / "parts").iterdir()}
-    assert names == {"encoder", "decoder", "engine", "items", *bundle.arrays}
+    assert names == {"encoder", "decoder", "engine", "items", "licences", *bundle.arrays}
     text = (tmp_path / "site" / "parts" / "codes.js").read_text()
     content = gzip.decompress(base64.b64decode(re.search(r'="(.*)"', text)[1]))
     assert content == bundle.arrays["codes"].tobytes()

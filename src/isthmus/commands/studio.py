@@ -95,10 +95,12 @@ def _bundle(runs: list[Path], arguments: argparse.Namespace) -> Any:
 
     if not (runs[0] / io.CONFIG).is_file():  # it is being trained, or was broken off
         return Bundle.of(runs)
+    if arguments.rows < 2:
+        raise ValueError(f"--rows must be at least 2, got {arguments.rows}.")
     arguments.run = runs[0]
     dataset, missing = rows_to_show(arguments)
     try:
-        return Bundle.of(runs, dataset, missing=missing)
+        return Bundle.of(runs, dataset, missing=missing, most_rows=arguments.rows)
     except ValueError as error:  # its own data are others by now
         if arguments.data is not None or dataset is None:
             raise

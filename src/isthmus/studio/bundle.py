@@ -124,10 +124,20 @@ class Bundle:
             self._add_columns(y, dataset)
         self._add_prior()
         self._add_latents(codes)
-        self.manifest["item"] |= _range(self.estimator, self.X)
+        self.manifest["item"] |= _range(self.estimator, self._seen())
         self.manifest["arrays"] = {
             name: {"dtype": a.dtype.name, "shape": list(a.shape)} for name, a in self.arrays.items()
         }
+
+    def _seen(self) -> Array:
+        """Return the rows, or without them what the model makes of codes."""
+        if self.X is not None:
+            return self.X
+        if "prior_centres" in self.arrays:
+            codes = self.arrays["prior_centres"] + self.arrays["prior_offsets"]
+        else:
+            codes = np.random.default_rng(0).normal(size=(DRAWS, self.estimator.n_components_))
+        return np.asarray(self.estimator.decode(codes[:DRAWS]))
 
     def _encode(self, y: Array | None) -> Array:
         told = {"condition": y} if self.estimator.conditional and y is not None else {}
@@ -140,7 +150,8 @@ class Bundle:
     def _add_columns(self, y: Array | None, dataset: Dataset) -> None:
         """Add what can colour the map: labels, scores, columns of a table."""
         if y is not None:
-            self._add_column("label", *_as_column(y if y.ndim == 1 else y[:, 0]))
+            told = hasattr(self.estimator, "classes_")  # then labels are classes, however many
+            self._add_column("label", *_as_column(y if y.ndim == 1 else y[:, 0], told))
         for name, kind, unit in (
             ("squared error", "reconstruction", ""),
             ("−ELBO" if self.manifest["model"]["spread"] else "−log p(x|z)", "likelihood", "nats"),
@@ -163,7 +174,8 @@ class Bundle:
     ) -> str:
         array = f"column-{len(self.manifest['columns'])}"
         numbers = np.nan_to_num(values, nan=len(categories)) if categories else values
-        self.arrays[array] = numbers.astype(np.uint16 if categories else np.float32)
+        whole = np.uint16 if len(categories or ()) < 2**16 else np.int32
+        self.arrays[array] = numbers.astype(whole if categories else np.float32)
         if categories and np.isnan(values).any():
             categories = [*categories, "missing"]
         self.manifest["columns"].append(
@@ -194,7 +206,7 @@ class Bundle:
         else:
             seen = np.zeros((0, d), np.float32) if codes is None else codes
         self.manifest["latents"] = _latents(seen, d)
-        self.manifest["map"], points = _plane(codes, d)
+        self.manifest["map"], points = _plane(codes, d, seen)
         if points is not None:
             self.arrays["points"] = points.astype(np.float32)
 
@@ -287,10 +299,10 @@ def _features(estimator: Any) -> list[dict[str, Any]]:
     return [{"name": text, "categories": None, "whole": False} for text in texts]
 
 
-def _range(estimator: Any, X: Array | None) -> dict[str, float]:
+def _range(estimator: Any, X: Array) -> dict[str, float]:
     """Return the values that are shown as black and white, or the ends of an axis."""
     bounded = estimator.likelihood_ in ("bernoulli", "continuous-bernoulli")
-    if X is None or X.dtype == np.uint8 or bounded:
+    if X.dtype == np.uint8 or bounded:
         return {"low": 0.0, "high": 1.0}
     low, high = float(np.nanmin(X)), float(np.nanmax(X))
     if not is_picture(estimator.feature_shape_) and low < 0 < high:  # waves about the middle
@@ -310,10 +322,10 @@ def _some(n: int, most: int) -> Array:
     return np.arange(n) if n <= most else np.sort(np.random.default_rng(0).permutation(n)[:most])
 
 
-def _as_column(y: Array) -> tuple[Array, list[str] | None]:
+def _as_column(y: Array, classes: bool) -> tuple[Array, list[str] | None]:
     """Return labels as classes by number, or many different numbers as they are."""
     names, index = np.unique(y, return_inverse=True)
-    if y.dtype.kind in "iuf":
+    if y.dtype.kind in "iuf" and not classes:
         whole = bool((names == np.round(names)).all())
         if len(names) > MANY_CLASSES or not whole:
             return y, None
@@ -382,7 +394,7 @@ def _latents(codes: Array, d: int) -> dict[str, Any]:
     return {"order": order.tolist()} | {k: v.tolist() for k, v in numbers.items()}
 
 
-def _plane(codes: Array | None, d: int) -> tuple[dict[str, Any], Array | None]:
+def _plane(codes: Array | None, d: int, seen: Array) -> tuple[dict[str, Any], Array | None]:
     """Return how codes become places and places codes, and where the codes lie, (n, 2)."""
     if d > 2 and codes is not None and len(codes) > 2:
         pca = PCA(2, random_state=0).fit(codes)
@@ -391,7 +403,9 @@ def _plane(codes: Array | None, d: int) -> tuple[dict[str, Any], Array | None]:
         plane = {"mean": pca.mean_.tolist(), "components": pca.components_.tolist()}
         return {"kind": "pca", "axes": axes, **plane}, pca.transform(codes)
     axes = ["z1", "z2" if d > 1 else "(spread out to be seen)"]
-    plane = {"mean": [0.0] * d, "components": np.eye(d)[:2].tolist()}
+    middle = seen.mean(0) if len(seen) else np.zeros(d)
+    middle[:2] = 0  # places are the first two numbers themselves
+    plane = {"mean": middle.tolist(), "components": np.eye(d)[:2].tolist()}
     return {"kind": "codes", "axes": axes, **plane}, None if codes is None else _pairs(codes)
 
 

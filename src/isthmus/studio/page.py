@@ -178,7 +178,7 @@ def _write_folder(bundle: Bundle, parts: dict[str, bytes], folder: Path) -> Path
     """Write index.html, the app, and each part as a script that brings it along."""
     page = shell(bundle.manifest["title"], manifest=to_json(bundle.manifest))
     files = {"index.html": page.encode()}
-    files |= {name: app_file(name) for name in ("app.js", "app.css", "licences.txt")}
+    files |= {name: app_file(name) for name in ("app.js", "app.css")}
     for name, content in parts.items():
         files[f"parts/{name}.js"] = b'(window.isthmusParts??={})["%s"]="%s"\n' % (
             name.encode(),

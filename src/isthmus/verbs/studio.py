@@ -35,6 +35,13 @@ def add(commands: Any) -> None:
     )
     add_data_options(studio)
     studio.add_argument(
+        "--rows",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="rows to show, at most (default: 100000)",
+    )
+    studio.add_argument(
         "--port",
         type=port,
         metavar="N",

@@ -13,6 +13,7 @@ import {
   strangest,
   type Order,
   type Ranking,
+  type Labelled,
 } from "../detection";
 import type { Column, ItemKind, Score } from "../manifest";
 import { classColumn } from "../parts/labels";
@@ -69,16 +70,11 @@ async function named(name: string): Promise<{ name: string; numbers: Numbers }> 
   return { name, numbers: await backend.value.array(name) };
 }
 
-export interface Known {
-  column: Column;
-  classes: Numbers;
-}
-
 interface Props {
   score: Score;
   values: Numbers;
   ranked: Ranking;
-  known: Known | null;
+  known: Labelled | null;
   column: Column | null;
   candidates: Column[];
 }
@@ -161,7 +157,7 @@ interface GalleryProps {
   ranked: Ranking;
   at: number;
   truth: Uint8Array | null;
-  known: Known | null;
+  known: Labelled | null;
 }
 
 function Gallery({ score, values, ranked, at, truth, known }: GalleryProps) {
@@ -216,7 +212,7 @@ function looksAs(kind: ItemKind): string {
 }
 
 /** Keep the flagged items as a file, strangest first. */
-function save(score: Score, values: Numbers, ranked: Ranking, at: number, known: Known | null): void {
+function save(score: Score, values: Numbers, ranked: Ranking, at: number, known: Labelled | null): void {
   const rows = ordered(ranked, "strange", at, flagged(ranked, at));
   const label = (row: number) => (known ? [known.column.categories![known.classes[row]] ?? ""] : []);
   const lines = Array.from(rows, (row) => [row, values[row], ...label(row)]);

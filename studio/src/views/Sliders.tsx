@@ -97,6 +97,7 @@ export function Sliders() {
 function Beginnings({ known }: { known: Known | null }) {
   const { prior, rows, latents } = manifest.value;
   const from = start.value!.from;
+  const random = prior || rows; // else there is nothing to draw from
   const fromItem = async (row: number) => {
     chosen.value = row;
     const q = await attempt(backend.value.codes([row]));
@@ -117,7 +118,7 @@ function Beginnings({ known }: { known: Known | null }) {
           {prior?.kind === "standard" && <option value="centre">the prior's centre</option>}
           <option value="mean">{latents.mean.some(Boolean) ? "the mean of all codes" : "zero"}</option>
           {rows && <option value="item">an item</option>}
-          <option value="draw">a random draw</option>
+          {random && <option value="draw">a random draw</option>}
           {from === "sent" && <option value="sent">what was sent here</option>}
         </select>
       </label>
@@ -125,7 +126,7 @@ function Beginnings({ known }: { known: Known | null }) {
         <ItemPicker row={chosen.value} pick={(r) => void fromItem(r)} name="the start" known={known} />
       )}
       <button onClick={() => begin(from, start.value!.code, start.value!.told)}>Reset</button>
-      <button onClick={() => void randomise()}>Randomise</button>
+      {random && <button onClick={() => void randomise()}>Randomise</button>}
     </div>
   );
 }
@@ -135,12 +136,11 @@ async function randomise(): Promise<void> {
   if (z) begin("draw", z);
 }
 
-/** A draw from the prior; without one the code of some row, or what rows usually are. */
+/** A draw from the prior; without one the code of some row. */
 async function anyCode(): Promise<Float32Array> {
   const { prior, rows } = manifest.value;
   if (prior) return drawCodes(1, 1, newSeed(), condition.value);
-  if (rows) return (await backend.value.codes([Math.floor(rows.n * Math.random())])).mean;
-  return mean();
+  return (await backend.value.codes([Math.floor(rows!.n * Math.random())])).mean;
 }
 
 function Shown() {

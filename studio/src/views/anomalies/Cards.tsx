@@ -2,13 +2,12 @@
 
 import { useMemo, useRef } from "preact/hooks";
 import { features, type Numbers } from "../../backend";
-import { commonTop, deviations } from "../../detection";
+import { commonTop, deviations, type Labelled } from "../../detection";
 import { Heat } from "../../Heat";
-import { decodeTold, ownClass, useKnown, type Known as Labels } from "../../parts/labels";
+import { decodeTold, ownClass, useKnown, type Known } from "../../parts/labels";
 import { backend, manifest, showItem } from "../../state";
 import { Thing, useAnswer } from "../../Thing";
 import { cell, number } from "../../words";
-import type { Known } from "../Anomalies";
 
 /** An item, what the model made of it, and how far they are apart at each place. */
 interface Look {
@@ -22,7 +21,7 @@ interface Props {
   scores: Numbers;
   at: number;
   truth: Uint8Array | null;
-  known: Known | null;
+  known: Labelled | null;
 }
 
 export function Strange({ rows, scores, at, truth, known }: Props) {
@@ -98,7 +97,7 @@ function useLooks(rows: Int32Array): Map<number, Look> | null {
   }, [rows, labels]);
 }
 
-async function look(rows: Int32Array, labels: Labels, into: Map<number, Look>): Promise<void> {
+async function look(rows: Int32Array, labels: Known, into: Map<number, Look>): Promise<void> {
   const [items, codes] = await Promise.all([backend.value.items(rows), backend.value.codes(rows)]);
   const told = Array.from(rows, (row) => ownClass(labels, row));
   const all = await decodeTold(codes.mean, told);

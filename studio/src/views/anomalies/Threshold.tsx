@@ -11,6 +11,7 @@ import {
   type Ranking,
 } from "../../detection";
 import { count, number, percent } from "../../words";
+import "../../parts/parts.css";
 
 interface Props {
   ranked: Ranking;
@@ -45,7 +46,7 @@ export function Threshold({ ranked, axis, at, unit, truth, onMove }: Props) {
           aria-valuetext={`score ${value}: ${words}`}
           onInput={(e) => onMove(scoreAt(axis, e.currentTarget.valueAsNumber / STEPS))}
         />
-        <div class="ends" aria-hidden="true">
+        <div class="ends histogram-ends" aria-hidden="true">
           <span>{number(axis.low)}</span>
           <span>{number(axis.high)}</span>
         </div>

@@ -9,14 +9,14 @@ import {
   verdicts,
   type Ranking,
   type Verdict,
+  type Labelled,
 } from "../../detection";
 import type { Column } from "../../manifest";
 import { number, percent } from "../../words";
-import type { Known } from "../Anomalies";
 
 interface Props {
   ranked: Ranking;
-  known: Known | null;
+  known: Labelled | null;
   column: Column | null;
   candidates: Column[];
   /** Classes that count as anomalies. */
