@@ -12,17 +12,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import isthmus
+from isthmus import io
 from isthmus.cli import main
-from isthmus.training.journal import read_journal
+from isthmus.data import load
+from isthmus.io import CONFIG, HISTORY, WEIGHTS
+from isthmus.studio import Bundle, write_page
+from isthmus.training.journal import JOURNAL, Journal, remove_journal
 
 pytest.importorskip("onnx")
 pytest.importorskip("fastapi")
@@ -45,34 +51,35 @@ COPY = """c => { const copy = new OffscreenCanvas(c.width, c.height);
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
+    X = load("digits").X
+    model = isthmus.VAE(n_components=2, hidden=(64,), epochs=20, random_state=0).fit(X)
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    given = [
-        "--n-components",
-        "2",
-        "--hidden",
-        "64",
-        "--epochs",
-        "20",
-        "--random-state",
-        "0",
-        "--quiet",
-    ]
-    assert main(["fit", "digits", *given, "--quiet", "--out", str(folder)]) == 0
+    io.save(model, folder, load("digits").fingerprint)
     return folder
 
 
 @pytest.fixture(scope="module")
-def addresses(run, tmp_path_factory):
-    """Where each backend shows the run."""
+def pages(run, tmp_path_factory):
+    """Where the run lies as a file, and as a folder."""
     out = tmp_path_factory.mktemp("pages")
-    for name in ("page.html", "site"):
-        assert main(["export", str(run), "--page", str(out / name), "--rows", "600"]) == 0
-    with served(run) as live:
-        yield {
-            "file": (out / "page.html").as_uri(),
-            "folder": (out / "site" / "index.html").as_uri(),
-            "live": live,
-        }
+    bundle = Bundle.of([run], load("digits"), most_rows=600)
+    file, index = (write_page(bundle, out / name) for name in ("page.html", "site"))
+    return {"file": file.as_uri(), "folder": index.as_uri()}
+
+
+@pytest.fixture(scope="module")
+def live(run):
+    """Where `isthmus studio` shows the run."""
+    with served(run) as address:
+        yield address
+
+
+@pytest.fixture
+def address(request, backend):
+    """Where a backend shows the run; only those that are asked for are made."""
+    if backend == "live":
+        return request.getfixturevalue("live")
+    return request.getfixturevalue("pages")[backend]
 
 
 @contextmanager
@@ -159,8 +166,8 @@ def visit(page):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_each_view_opens_without_a_word_on_the_console(browser, addresses, backend):
-    with opened(browser, addresses[backend], "map") as page:
+def test_each_view_opens_without_a_word_on_the_console(browser, address, backend):
+    with opened(browser, address, "map") as page:
         for view in visit(page):
             assert page.get_by_role("heading", level=1).inner_text() == "VAE on digits"
             keep(page, f"{backend}-{view}")
@@ -169,9 +176,9 @@ def test_each_view_opens_without_a_word_on_the_console(browser, addresses, backe
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_sliders_decode_as_python_does(browser, addresses, run, backend):
+def test_sliders_decode_as_python_does(browser, address, run):
     model = isthmus.load(run)
-    with opened(browser, addresses[backend], "sliders") as page:
+    with opened(browser, address, "sliders") as page:
         canvas = page.get_by_role("img", name="Decoded from the sliders")
         drawn(page, canvas)
         for code in ((0.5, -1.25), (-2.0, 1.5), (0.0, 0.0)):
@@ -182,9 +189,9 @@ def test_sliders_decode_as_python_does(browser, addresses, run, backend):
             assert np.abs(shown - expected).max() <= 1
 
 
-def test_decoding_follows_the_pointer_at_thirty_frames_a_second(browser, addresses):
+def test_decoding_follows_the_pointer_at_thirty_frames_a_second(browser, pages):
     """Of what the page computes a frame: how fast the screen is drawn, the machine says."""
-    with opened(browser, addresses["file"], "map") as page:
+    with opened(browser, pages["file"], "map") as page:
         stage = page.get_by_role("application")
         page.wait_for_timeout(1500)
         box = stage.bounding_box()
@@ -204,8 +211,8 @@ def test_decoding_follows_the_pointer_at_thirty_frames_a_second(browser, address
 
 
 @pytest.mark.parametrize("backend", ["file", "live"])
-def test_the_map_shows_items_and_what_empty_land_decodes_to(browser, addresses, backend):
-    with opened(browser, addresses[backend], "map") as page:
+def test_the_map_shows_items_and_what_empty_land_decodes_to(browser, address, backend):
+    with opened(browser, address, "map") as page:
         panel = page.get_by_role("region", name="What is there")
         stage = page.get_by_role("application")
         page.wait_for_timeout(1500)
@@ -216,8 +223,8 @@ def test_the_map_shows_items_and_what_empty_land_decodes_to(browser, addresses, 
 
 
 @pytest.mark.parametrize("backend", ["file", "live"])
-def test_painting_over_a_part_completes_it(browser, addresses, backend):
-    with opened(browser, addresses[backend], "repair") as page:
+def test_painting_over_a_part_completes_it(browser, address, backend):
+    with opened(browser, address, "repair") as page:
         page.get_by_role("button", name="Show all").click()
         damaged = page.get_by_label("Damaged item")
         box = damaged.bounding_box()
@@ -233,8 +240,8 @@ def test_painting_over_a_part_completes_it(browser, addresses, backend):
 
 
 @pytest.mark.parametrize("backend", ["file", "live"])
-def test_the_threshold_flags_more_as_it_falls(browser, addresses, backend):
-    with opened(browser, addresses[backend], "anomalies") as page:
+def test_the_threshold_flags_more_as_it_falls(browser, address, backend):
+    with opened(browser, address, "anomalies") as page:
         slider = page.get_by_role("slider").first
         flagged = page.get_by_text(re.compile(r"[\d,]+ of [\d,]+ flagged"))
         before = int(flagged.inner_text().split()[0].replace(",", ""))
@@ -245,8 +252,8 @@ def test_the_threshold_flags_more_as_it_falls(browser, addresses, backend):
         assert int(flagged.inner_text().split()[0].replace(",", "")) > before
 
 
-def test_a_path_plays(browser, addresses):
-    with opened(browser, addresses["file"], "between") as page:
+def test_a_path_plays(browser, pages):
+    with opened(browser, pages["file"], "between") as page:
         slider = page.get_by_role("slider", name="How far from A to B")
         page.get_by_role("button", name="Pause").wait_for()  # it plays by itself
         first = slider.input_value()
@@ -254,8 +261,8 @@ def test_a_path_plays(browser, addresses):
         assert slider.input_value() != first
 
 
-def test_a_sample_goes_to_the_sliders(browser, addresses):
-    with opened(browser, addresses["file"], "samples") as page:
+def test_a_sample_goes_to_the_sliders(browser, pages):
+    with opened(browser, pages["file"], "samples") as page:
         sheet = page.locator("main .gallery button")
         drawn(page, sheet.first.locator("canvas"))
         sheet.first.click()
@@ -265,8 +272,8 @@ def test_a_sample_goes_to_the_sliders(browser, addresses):
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed (npm ci in studio/)")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(browser, addresses, scheme):
-    with opened(browser, addresses["file"], "map", color_scheme=scheme) as page:
+def test_axe_finds_no_serious_fault(browser, pages, scheme):
+    with opened(browser, pages["file"], "map", color_scheme=scheme) as page:
         page.evaluate(AXE.read_text())
         for view in visit(page):
             found = page.evaluate("axe.run().then(r => r.violations)")
@@ -275,9 +282,9 @@ def test_axe_finds_no_serious_fault(browser, addresses, scheme):
             keep(page, f"{scheme}-{view}")
 
 
-def test_nothing_runs_over_the_edge_of_a_phone(browser, addresses):
+def test_nothing_runs_over_the_edge_of_a_phone(browser, pages):
     size = {"width": 400, "height": 800}
-    with opened(browser, addresses["file"], "map", viewport=size) as page:
+    with opened(browser, pages["file"], "map", viewport=size) as page:
         for view in visit(page):
             assert page.evaluate("document.documentElement.scrollWidth") <= 400, view
             keep(page, f"phone-{view}")
@@ -339,25 +346,52 @@ def test_a_run_whose_data_moved_can_still_be_moved(browser, table, capsys):
         page.locator("main .gallery button").first.wait_for()
 
 
-def test_a_run_is_followed_while_it_trains(browser, tmp_path):
+def test_a_run_is_followed_while_it_trains_and_opened_when_it_is_done(browser, run, tmp_path):
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "isthmus", "fit", "digits", "--out", str(folder)]
-    trains = subprocess.Popen([*command, "--epochs", "100000", "--quiet"])
+    folder.mkdir()
+    with (
+        trained_slowly(folder) as done,
+        served(folder) as address,
+        opened(browser, address, "training") as page,
+    ):
+        epochs = page.get_by_role("progressbar")
+        epochs.wait_for()
+        first = float(epochs.get_attribute("value"))
+        wait_until(lambda: float(epochs.get_attribute("value")) > first)
+        done.set()
+        wait_until(lambda: not (folder / JOURNAL).exists())
+        for name in (WEIGHTS, HISTORY, CONFIG):
+            shutil.copy(run / name, folder)
+        page.get_by_role("button", name="Reload").click()
+        page.get_by_role("link", name="Sliders").click()
+        page.get_by_role("slider").first.wait_for()
+
+
+@contextmanager
+def trained_slowly(folder):
+    """Fill a journal as a run would, until the event is set that is yielded."""
+    facts = {"estimator": "vae", "params": {}, "data": {"name": "digits", "shape": [9, 8, 8]}}
+    journal, done = Journal(folder, facts), threading.Event()
+    outcome = SimpleNamespace(history=[])
+    trainer = SimpleNamespace(outcome=outcome, n_epochs=lambda rows: 1000)
+
+    def train():
+        journal.on_start(trainer, None)
+        while not done.wait(0.2):
+            epoch = len(outcome.history) + 1
+            outcome.history.append({"epoch": epoch, "loss": 9 / epoch})
+            journal.on_epoch(trainer, outcome.history[-1])
+        journal.on_end(trainer, outcome)
+        remove_journal(folder)
+
+    thread = threading.Thread(target=train)
+    thread.start()
     try:
-        wait_until(lambda: len((read_journal(folder) or (0, ()))[1]) > 2)
-        with served(folder) as address, opened(browser, address, "training") as page:
-            epochs = page.get_by_role("progressbar")
-            epochs.wait_for()
-            first = float(epochs.get_attribute("value"))
-            wait_until(lambda: float(epochs.get_attribute("value")) > first)
-            trains.send_signal(signal.SIGINT)
-            page.get_by_role("button", name="Reload").wait_for()
-            page.get_by_role("button", name="Reload").click()
-            page.get_by_role("link", name="Sliders").click()
-            page.get_by_role("slider").first.wait_for()
+        wait_until(lambda: journal.written > 2)
+        yield done
     finally:
-        trains.kill()
-        trains.wait()
+        done.set()
+        thread.join()
 
 
 def wait_until(true, seconds=60):

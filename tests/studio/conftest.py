@@ -1,0 +1,29 @@
+"""Networks are written as graphs once for each model: most tests here are of what comes after."""
+
+import functools
+
+import pytest
+
+from isthmus import graphs
+from isthmus.uses.search import model_digest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_once():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("encoder", "decoder"):
+            patch.setattr(graphs, name, _once(getattr(graphs, name)))
+        yield
+
+
+def _once(export):
+    known = {}
+
+    @functools.wraps(export)
+    def once(estimator):
+        key = model_digest(estimator)
+        if key not in known:
+            known[key] = export(estimator)
+        return known[key]
+
+    return once
