@@ -11,8 +11,9 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.claims import claimed
 from isthmus.cli import main
-from isthmus.training import Callback, Checkpoint
+from isthmus.training import Checkpoint
 from isthmus.training.checkpoints import NAMES, find_checkpoints
+from isthmus.training.recorder import SampleRecorder
 
 FAST = ["--epochs", "2", "--hidden", "8", "--n-components", "2", "--quiet"]
 
@@ -34,7 +35,6 @@ def complaint(capsys):
 
 def broken_off(folder, monkeypatch):
     """Leave a run that was interrupted in its second epoch; return its arguments."""
-    start = Callback.on_start
 
     class Interrupting(Checkpoint):
         def on_step(self, trainer, n_rows):
@@ -45,7 +45,6 @@ def broken_off(folder, monkeypatch):
     arguments = ["fit", "digits", "--out", str(folder), *FAST, "--random-state", "0"]
     assert main(arguments) == 130
     monkeypatch.undo()
-    assert start is Callback.on_start
     return arguments
 
 
@@ -143,6 +142,27 @@ def test_checkpoints_of_a_run_that_was_replaced_are_not_gone_on_with(tmp_path, m
     assert main(["fit", "digits", "--out", str(tmp_path), *FAST, *flags]) == 130
     assert isthmus.load(tmp_path).n_components == 3
     assert not find_checkpoints(tmp_path)
+
+
+def test_a_resumed_run_that_asked_for_no_checkpoints_can_be_broken_off_again(tmp_path, monkeypatch):
+    arguments = broken_off(tmp_path / "run", monkeypatch)
+
+    class Interrupting(SampleRecorder):
+        def on_step(self, trainer, n_rows):
+            if trainer.step == 22:
+                trainer.asked.why = "interrupted"
+
+    monkeypatch.setattr("isthmus.commands.fit.SampleRecorder", Interrupting)
+    resume = ["fit", "digits", "--out", str(tmp_path / "run"), "--resume"]
+    assert main([*resume, "--checkpoint-every", "none"]) == 130
+    assert find_checkpoints(tmp_path / "run")
+    monkeypatch.undo()
+    assert main(resume) == 0
+    whole = tmp_path / "whole"
+    assert main([*arguments[:3], str(whole), *arguments[4:]]) == 0
+    X = load_digits().images / 16
+    again, straight = isthmus.load(tmp_path / "run"), isthmus.load(whole)
+    np.testing.assert_array_equal(again.transform(X), straight.transform(X))
 
 
 def test_a_run_can_do_without_checkpoints(tmp_path, monkeypatch):

@@ -37,6 +37,7 @@ from isthmus.writing import DRAFT
 
 __all__ = ["run"]
 
+RARE = 30.0  # seconds between the checkpoints of a resumed run that asked for none
 HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a test set
 
 
@@ -74,8 +75,11 @@ def _train(
             _say(f"going on with epoch {arguments.epoch}")
     recorder = SampleRecorder()
     watchers: list[Callback] = [recorder, Journal(folder, _facts(estimator, data, arguments))]
-    if arguments.checkpoint_every is not None:
-        watchers.append(Checkpoint(folder, arguments.checkpoint_every))
+    every = arguments.checkpoint_every
+    if every is None and arguments.resume:  # else a second break would lose those there are
+        every = RARE
+    if every is not None:
+        watchers.append(Checkpoint(folder, every))
     try:
         code, saved = _learn(estimator, data, train, watchers, folder, arguments)
     finally:  # without checkpoints, which an error may have left, there is nothing to go on with
