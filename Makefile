@@ -12,7 +12,7 @@ test: $(VENV)/.test test-studio
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.test
 	$(BIN)/pytest -m slow

@@ -235,6 +235,7 @@ def test_evaluate_prints_a_table_and_writes_json(run, tmp_path, capsys):
     assert numbers["log-likelihood, 20 importance samples (nats)"] > numbers["ELBO (nats)"] - 0.2
 
 
+@pytest.mark.slow
 def test_evaluate_measures_disentanglement_where_factors_are_known(tmp_path, capsys):
     folder = str(tmp_path / "s")
     assert (

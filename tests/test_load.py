@@ -213,6 +213,7 @@ def test_joblib_and_a_grid_search_give_the_same_in_one_process_and_in_two():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.slow
 def test_two_hundred_estimators_in_turn_leave_no_memory_behind():
     grown = run(
         """

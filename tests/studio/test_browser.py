@@ -161,7 +161,7 @@ def visit(page):
         page.get_by_role("link", name=view.capitalize(), exact=True).click()
         page.locator("main:has(h2)").get_by_role("heading", name=view.capitalize()).wait_for()
         page.locator("main :is(canvas, svg, table)").first.wait_for()
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(100)
         yield view
 
 
@@ -275,8 +275,9 @@ def test_a_sample_goes_to_the_sliders(browser, pages):
 def test_axe_finds_no_serious_fault(browser, pages, scheme):
     with opened(browser, pages["file"], "map", color_scheme=scheme) as page:
         page.evaluate(AXE.read_text())
+        rules = "{runOnly: ['color-contrast']}" if scheme == "dark" else ""  # nothing else differs
         for view in visit(page):
-            found = page.evaluate("axe.run().then(r => r.violations)")
+            found = page.evaluate(f"axe.run({rules}).then(r => r.violations)")
             serious = [f for f in found if f["impact"] in ("serious", "critical")]
             assert not serious, (view, [(f["id"], f["nodes"][0]["html"][:150]) for f in serious])
             keep(page, f"{scheme}-{view}")
