@@ -41,14 +41,9 @@ def stroke(page: Page) -> None:
     page.mouse.up()
 
 
-def still(page: Page) -> None:
-    page.mouse.move(0, 0)
-
-
 PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "studio-map": ("map", map_with_land),
     "studio-repair": ("repair", stroke),
-    "studio-anomalies": ("anomalies", still),
 }
 
 

@@ -121,11 +121,12 @@ def assert_refused(name, likelihood, x, reason, **settings):
 
 
 def some():
-    """Of models, likelihoods and kinds: each model with each of both, in turn."""
+    """Of models, likelihoods and kinds: each with half of the others, in turn; all are slow."""
     names, likelihoods = sorted(ESTIMATORS), sorted(LIKELIHOODS)
     return [
         (name, likelihood, KINDS[(i + j) % len(KINDS)])
         for (i, name), (j, likelihood) in product(enumerate(names), enumerate(likelihoods))
+        if (i + j) % 2
     ]
 
 

@@ -185,6 +185,7 @@ def test_forked_processes_work_after_torch_ran_threads_and_while_others_train():
     assert said == "works"
 
 
+@pytest.mark.slow
 def test_spawned_processes_give_the_same_bits():
     model = isthmus.VAE(**FAST).fit(X)
     context = torch.multiprocessing.get_context("spawn")

@@ -112,7 +112,7 @@ def browser():
 @contextmanager
 def opened(browser, address, view, **options):
     """Open a view; afterwards nothing may have been said on the console."""
-    page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}} | options)
+    page = browser.new_page(**{"viewport": {"width": 1000, "height": 700}} | options)
     page.set_default_timeout(PATIENCE)
     said = []
     page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
