@@ -25,6 +25,7 @@ def print_summary(
     console.print(f"\nrun     {escape(str(folder))}")
     console.print(f"report  {escape(str(page))}\n")
     console.print("next:")
+    console.print(f"  isthmus studio {escape(str(folder))}")
     console.print(f"  isthmus info {escape(str(folder))}")
     console.print(f"  isthmus evaluate {escape(str(folder))} {escape(data)}")
     console.print(f"  python -c \"import isthmus; print(isthmus.load('{escape(str(folder))}'))\"")
