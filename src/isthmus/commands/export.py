@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from isthmus import graphs, io
-from isthmus.commands.live import rows_to_show, write_live
+from isthmus.commands.live import check_rows, rows_to_show, write_live
 from isthmus.writing import write_all
 
 __all__ = ["run"]
@@ -18,8 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Export what was asked for; return the exit code."""
     if arguments.page is None and arguments.onnx is None:
         raise ValueError("say what to export: --page, or --onnx.")
-    if arguments.rows < 2:
-        raise ValueError(f"--rows must be at least 2, got {arguments.rows}.")
+    check_rows(arguments)
     folder = Path(arguments.run)
     if arguments.onnx is not None:
         write_graphs(folder, Path(arguments.onnx) if arguments.onnx else folder / "onnx")

@@ -10,10 +10,16 @@ from isthmus.commands.sheet import find_rows
 from isthmus.data import Dataset
 from isthmus.report import REPORT, link_live
 
-__all__ = ["PAGE", "PAGE_ROWS", "rows_to_show", "write_live"]
+__all__ = ["PAGE", "PAGE_ROWS", "check_rows", "rows_to_show", "write_live"]
 
 PAGE = "studio.html"
 PAGE_ROWS = 5000
+
+
+def check_rows(arguments: argparse.Namespace) -> None:
+    """Raise a ValueError where --rows asks for fewer than a map can show."""
+    if arguments.rows < 2:
+        raise ValueError(f"--rows must be at least 2, got {arguments.rows}.")
 
 
 def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | None]:
@@ -60,7 +66,7 @@ def write_live(
     rows : int
         Rows in the page, at most.
     """
-    from isthmus.studio import Bundle, write_page  # what it needs is an extra
+    from isthmus.studio import Bundle, write_page  # not before a page is asked for
 
     out = folder / PAGE if out is None else out
     if missing is not None:  # why, with a path of this machine, was said in the terminal

@@ -20,6 +20,7 @@ from isthmus.commands.sheet import (
     write_figure,
 )
 from isthmus.data import Dataset
+from isthmus.data.datasets import Source
 from isthmus.uses.search import INDEX, LatentIndex, model_digest, read_record
 
 __all__ = ["run"]
@@ -67,9 +68,8 @@ def _as_before(arguments: argparse.Namespace, record: dict[str, Any] | None) -> 
     """Return the arguments, with the data that were indexed last where none are given."""
     again = copy.copy(arguments)
     if arguments.data is None and record is not None:
-        again.data = record["data"].get("source") or record["data"].get("name")
-        size, again.label = (record["data"].get(k) for k in ("size", "label"))
-        again.size = tuple(size) if isinstance(size, list) else size
+        source = Source.of(record["data"]) or Source(record["data"].get("name"))
+        again.data, again.size, again.label = source
     return again
 
 

@@ -153,20 +153,20 @@ def find_rows(
 
 def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) -> Source:
     """Return where a run's own data are, by path or by a known name, and how to read them."""
-    path, name, sides = (record.get(key) for key in ("source", "name", "size"))
-    if path is None and name in known_datasets():
+    own, name = Source.of(record), record.get("name")
+    if own is None and name in known_datasets():
         return Source(str(name))
-    if path is None:
+    if own is None:
         raise ValueError(
             f"{run} was fitted on {name or 'data'} that are not known by name; say where they "
             "are: --data PATH."
         )
-    if not Path(path).exists():
+    if not Path(own.path).exists():
         raise ValueError(
-            f"the data of {run} are no longer at {one_line(path)}; say where they are: --data PATH."
+            f"the data of {run} are no longer at {one_line(own.path)}; say where they are: "
+            "--data PATH."
         )
-    sides = tuple(sides) if isinstance(sides, list) else sides
-    return Source(path, size or sides, record.get("label") if label is None else label)
+    return Source(own.path, size or own.size, own.label if label is None else label)
 
 
 def _has_changed(data: Dataset, record: dict[str, Any]) -> bool:

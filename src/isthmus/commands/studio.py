@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import io
-from isthmus.commands.live import rows_to_show
+from isthmus.commands.live import check_rows, rows_to_show
 from isthmus.data.limits import one_line
 from isthmus.training.checkpoints import find_checkpoints
 from isthmus.training.journal import JOURNAL
@@ -95,8 +95,7 @@ def _bundle(runs: list[Path], arguments: argparse.Namespace) -> Any:
 
     if not (runs[0] / io.CONFIG).is_file():  # it is being trained, or was broken off
         return Bundle.of(runs)
-    if arguments.rows < 2:
-        raise ValueError(f"--rows must be at least 2, got {arguments.rows}.")
+    check_rows(arguments)
     arguments.run = runs[0]
     dataset, missing = rows_to_show(arguments)
     try:

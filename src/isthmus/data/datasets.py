@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +60,14 @@ class Source(NamedTuple):
     path: str
     size: int | tuple[int, int] | None = None
     label: str | int | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Source | None:
+        """Return what `entries` said in a record; None where it says nothing of a path."""
+        if (path := record.get("source")) is None:
+            return None
+        size = record.get("size")
+        return cls(path, tuple(size) if isinstance(size, list) else size, record.get("label"))
 
     @property
     def entries(self) -> dict[str, object]:
@@ -140,9 +149,9 @@ class Dataset:
             **(self.source.entries if self.source else {}),
         }
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """The SHA-256 of the bytes of `X`."""
+        """The SHA-256 of the bytes of `X`, which are read once."""
         digest = hashlib.sha256()
         for part in _chunks(self.X):
             digest.update(part.data)

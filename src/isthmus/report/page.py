@@ -7,13 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +25,7 @@ from isthmus.estimators.border import as_array
 from isthmus.plots.latent import has_standard_prior
 from isthmus.report import captions, tables
 from isthmus.report.pictures import Picture, as_picture
+from isthmus.templates import template
 from isthmus.writing import write
 
 __all__ = ["REPORT", "link_live", "write_report"]
@@ -92,7 +91,7 @@ def write_report(
     """
     check_is_fitted(estimator)
     view = _View.of(estimator, X, y)
-    page = _template().render(
+    page = template("isthmus.report", "template.html").render(
         title=title,
         subtitle=captions.subtitle(estimator),
         notes=[*notes[:NOTES]],
@@ -258,13 +257,6 @@ def _samples(view: _View, samples: Sequence[tuple[int, ArrayLike]]) -> _Section:
 def _drawn(words: captions.Words, draw: Callable[[], Figure]) -> _Section:
     key = re.sub(r"[^a-z]+", "-", words.heading.lower())
     return _Section(words, picture=as_picture(draw(), words.alt, key))
-
-
-def _template() -> Any:
-    source = resources.files("isthmus.report").joinpath("template.html").read_text("utf-8")
-    # Everything is escaped: names of files and labels come from outside.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return environment.from_string(source)
 
 
 def _text(value: Any) -> str:

@@ -26,7 +26,6 @@ from isthmus.graphs import x_dtype
 from isthmus.plots.cells import is_picture
 from isthmus.plots.latent import has_standard_prior
 from isthmus.studio.runs import run_records
-from isthmus.training.journal import read_journal
 from isthmus.uses.anomaly_scores import SCORES
 from isthmus.uses.generation import LatentSampler
 
@@ -94,7 +93,7 @@ class Bundle:
         """
         records = run_records([Path(run) for run in runs])
         first = Path(runs[0])
-        if read_journal(first) is not None and not (first / io.CONFIG).is_file():
+        if not (first / io.CONFIG).is_file():  # it is being trained, or was broken off
             return cls(_without_model(records))
         estimator = io.load(first, device="cpu")
         bundle = cls(_about(estimator, first.resolve().name, records, dataset), estimator=estimator)
@@ -133,11 +132,16 @@ class Bundle:
         """Return the rows, or without them what the model makes of codes."""
         if self.X is not None:
             return self.X
-        if "prior_centres" in self.arrays:
-            codes = self.arrays["prior_centres"] + self.arrays["prior_offsets"]
-        else:
+        codes = self._prior_codes()
+        if codes is None:
             codes = np.random.default_rng(0).normal(size=(DRAWS, self.estimator.n_components_))
         return np.asarray(self.estimator.decode(codes[:DRAWS]))
+
+    def _prior_codes(self) -> Array | None:
+        """Return the draws that were made for the browser, where it cannot draw by itself."""
+        if "prior_centres" not in self.arrays:
+            return None
+        return self.arrays["prior_centres"] + self.arrays["prior_offsets"]
 
     def _encode(self, y: Array | None) -> Array:
         told = {"condition": y} if self.estimator.conditional and y is not None else {}
@@ -161,9 +165,9 @@ class Bundle:
             values = SCORES[kind](self.estimator).anomaly(self.X).astype(np.float32)  # type: ignore[arg-type]
             array = self._add_column(name, values)
             self.manifest["scores"].append({"name": name, "array": array, "unit": unit})
-        for j, feature in enumerate(self.manifest["item"]["features"] or []):
-            if dataset.columns is not None:
-                self._add_column(feature["name"], self.X[:, j], feature["categories"], feature=j)  # type: ignore[index]
+        features = self.manifest["item"]["features"] if dataset.columns is not None else None
+        for j, feature in enumerate(features or []):
+            self._add_column(feature["name"], self.X[:, j], feature["categories"], feature=j)  # type: ignore[index]
 
     def _add_column(
         self,
@@ -201,10 +205,9 @@ class Bundle:
     def _add_latents(self, codes: Array | None) -> None:
         """Describe each latent, and the map on which codes lie."""
         d = self.estimator.n_components_
-        if codes is None and "prior_centres" in self.arrays:
-            seen = self.arrays["prior_centres"] + self.arrays["prior_offsets"]
-        else:
-            seen = np.zeros((0, d), np.float32) if codes is None else codes
+        seen = self._prior_codes() if codes is None else codes
+        if seen is None:
+            seen = np.zeros((0, d), np.float32)
         self.manifest["latents"] = _latents(seen, d)
         self.manifest["map"], points = _plane(codes, d, seen)
         if points is not None:
@@ -219,7 +222,7 @@ def _about(
     classes = getattr(estimator, "classes_", None) if estimator.conditional else None
     return _empty(records) | {
         "name": name,
-        "title": f"{kind} on {records[0]['data']}" if records[0]["data"] else kind,
+        "title": _title(kind, records[0]["data"]),
         "model": {
             "kind": kind,
             "n_components": estimator.n_components_,
@@ -233,6 +236,10 @@ def _about(
         "item": _item(estimator, dataset),
         "notes": list(dataset.notes) if dataset is not None and dataset.columns is None else [],
     }
+
+
+def _title(kind: str, data: str) -> str:
+    return f"{kind} on {data}" if data else kind
 
 
 def _empty(records: list[Any]) -> dict[str, Any]:
@@ -254,13 +261,12 @@ def _empty(records: list[Any]) -> dict[str, Any]:
 def _without_model(records: list[Any]) -> dict[str, Any]:
     """Return the manifest of a run that has no model yet: its training can be watched."""
     run = records[0]
-    title = f"{run['model']} on {run['data']}" if run["data"] else run["model"]
     model = {"kind": run["model"], "n_components": 0, "likelihood": "", "classes": None}
     model |= {"context_width": 0, "x_dtype": "float32", "spread": False, "missing": False}
     item = {"kind": "vector", "shape": [], "low": 0, "high": 1, "rate": None, "features": None}
     return _empty(records) | {
         "name": run["name"],
-        "title": f"{title}, in training",
+        "title": f"{_title(run['model'], run['data'])}, in training",
         "model": model,
         "item": item | {"scale": [1], "blank": [0]},
         "latents": _latents(np.zeros((0, 0), np.float32), 0),

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
 import isthmus
 from isthmus import graphs
 from isthmus.plots.cells import is_picture
 from isthmus.studio.bundle import Bundle
+from isthmus.templates import template
 from isthmus.writing import write, write_all
 
 __all__ = ["app_file", "shell", "to_json", "write_page"]
@@ -98,13 +98,9 @@ def app_file(name: str) -> bytes:
 
 def shell(title: str, **content: Any) -> str:
     """Return the HTML around the app: with everything in it, or with files beside it."""
-    source = (resources.files("isthmus.studio") / "shell.html").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     nothing = {"policy": "", "style": "", "script": "", "manifest": "", "parts": {}}
     about = {"title": title, "version": isthmus.__version__}
-    return environment.from_string(source).render(nothing | about | content) + "\n"
+    return template("isthmus.studio", "shell.html").render(nothing | about | content) + "\n"
 
 
 def _with_items(bundle: Bundle) -> Bundle:
