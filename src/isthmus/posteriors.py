@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal, constraints, register_kl
 
 from isthmus.distributions import DiagonalNormal
+from isthmus.extras import need
 from isthmus.families import LOG_VARIANCE_LIMIT, Family, NormalFamily, soft_limit
 
 __all__ = ["FlowFamily", "FlowNormal", "FullNormal", "FullNormalFamily", "require_zuko"]
@@ -183,10 +184,4 @@ class FlowFamily(Family):
 
 def require_zuko() -> Any:
     """Return the module zuko, or say how to get it."""
-    try:
-        import zuko
-    except ImportError:
-        raise ImportError(
-            "flows come from zuko, which is not installed: pip install 'isthmus[flows]'"
-        ) from None
-    return zuko
+    return need("zuko", extra="flows", what="a flow")

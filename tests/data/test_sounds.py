@@ -1,6 +1,11 @@
+import struct
+import sys
+
 import numpy as np
 import pytest
 
+from isthmus.data.codecs import read_sound
+from isthmus.data.limits import FREE
 from isthmus.data.sounds import is_sound_folder, read_sound_folder
 from isthmus.data.waves import Sound, write_wav
 
@@ -43,7 +48,7 @@ def test_what_was_done_to_the_files_is_said(tmp_path):
     sounds = read_sound_folder(tmp_path, 100)
     assert sounds.rate == 8000
     assert sounds.notes == (
-        "skipped files that are not WAV: 1",
+        "skipped files that are no sounds: 1",
         "resampled 1 of 4 files to 8000 Hz",
         "mixed 1 of 4 files to one channel",
         "filled 1 of 4 files up to a window of 100 samples",
@@ -81,3 +86,107 @@ def test_bad_folders_and_settings_are_one_clear_line(tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
     with pytest.raises(ValueError, match=r"bad\.wav: expected a WAV file"):
         read_sound_folder(tmp_path, 50)
+
+
+def compressed(path, samples, rate=8000, **options):
+    """Write a sound by libsndfile; the ending says as what."""
+    soundfile = pytest.importorskip("soundfile")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples.T, rate, **options)
+
+
+def tones(channels=2, length=8000):
+    time = np.arange(length) / 8000
+    return np.stack([0.5 * np.sin(2 * np.pi * 440 * (c + 1) * time) for c in range(channels)])
+
+
+@pytest.mark.parametrize(("subtype", "kind"), [("PCM_16", "i16"), ("PCM_24", "i24")])
+def test_flac_is_read_as_the_same_wav(tmp_path, subtype, kind):
+    rng = np.random.default_rng(0)
+    samples = np.round(rng.uniform(-1, 1, (2, 500)) * 2**14) / 2**15
+    write_wav(tmp_path / "a.wav", Sound(samples, 8000, kind))
+    compressed(tmp_path / "a.FLAC", samples, format="FLAC", subtype=subtype)
+    wav, flac = read_sound(tmp_path / "a.wav"), read_sound(tmp_path / "a.FLAC")
+    np.testing.assert_array_equal(wav.samples, flac.samples)
+    assert (flac.rate, flac.kind) == (wav.rate, wav.kind)
+
+
+@pytest.mark.parametrize("suffix", [".ogg", ".mp3"])
+def test_lossy_files_are_read_near_the_same_wav(tmp_path, suffix):
+    compressed(tmp_path / f"a{suffix}", tones())
+    sound = read_sound(tmp_path / f"a{suffix}")
+    assert (sound.samples.shape, sound.rate, sound.kind) == ((2, 8000), 8000, "i16")
+    for heard, tone in zip(sound.samples, tones(), strict=True):
+        assert np.corrcoef(heard, tone)[0, 1] > 0.99
+
+
+def test_a_folder_mixes_kinds_of_files_at_one_rate(tmp_path):
+    compressed(tmp_path / "a" / "1.flac", tones(1))
+    write_wav(tmp_path / "a" / "0.wav", Sound(tones(1), 8000))
+    compressed(tmp_path / "b" / "2.ogg", tones(2, 16000), 16000)
+    sounds = read_sound_folder(tmp_path, 800, overlap=0)
+    assert sounds.X.shape == (30, 1, 800)
+    assert sounds.class_names == ("a", "b")
+    assert sounds.notes == (
+        "resampled 1 of 3 files to 8000 Hz",
+        "mixed 1 of 3 files to one channel",
+    )
+
+
+def flac_of_length(path, n_samples):
+    """Write a FLAC file whose header promises a length: 36 bits, from the middle of byte 21."""
+    compressed(path, tones(1))
+    content = bytearray(path.read_bytes())
+    (low,) = struct.unpack(">B", content[21:22])
+    content[21:26] = ((low >> 4 << 36) | n_samples).to_bytes(5, "big")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "words"),
+    [
+        (2**36 - 1, "would become 549,755,813,880 in memory"),
+        (FREE // 8 + 1, "would become"),
+        (0, "it does not say how long it is"),
+        (9000, "expected a sound that can be read"),
+    ],
+)
+def test_a_length_that_a_file_cannot_have_is_refused(tmp_path, n_samples, words):
+    flac_of_length(tmp_path / "a.flac", n_samples)
+    with pytest.raises(ValueError, match=words) as error:
+        read_sound(tmp_path / "a.flac")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".mp3"])
+@pytest.mark.parametrize("kept", [0, 20, 0.5])
+def test_what_is_cut_or_no_sound_is_refused(tmp_path, suffix, kept):
+    path = tmp_path / f"a{suffix}"
+    compressed(path, tones(1))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content)) if kept < 1 else kept])
+    with pytest.raises(ValueError, match="expected a sound that can be read"):
+        read_sound(path)
+
+
+def test_files_that_are_not_what_their_name_says_are_refused(tmp_path):
+    compressed(tmp_path / "a.flac", tones(1), format="AIFF")
+    with pytest.raises(ValueError, match="expected FLAC, OGG, MP3, got AIFF"):
+        read_sound(tmp_path / "a.flac")
+    compressed(tmp_path / "b.ogg", np.zeros((1, 0)))
+    with pytest.raises(ValueError, match="expected at least one sample"):
+        read_sound(tmp_path / "b.ogg")
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        read_sound(tmp_path / "c.mp3")
+
+
+def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    (tmp_path / "a.mp3").write_bytes(b"x")
+    with pytest.raises(ImportError, match=r"a\.mp3: reading \.mp3 needs soundfile: pip install "):
+        read_sound_folder(tmp_path)
+    write(tmp_path, 100)
+    sounds = read_sound_folder(tmp_path, 50)
+    assert (len(sounds.X), set(sounds.files)) == (3, {0})
+    note = "skipped files that need soundfile (pip install 'isthmus[audio]'): 1"
+    assert sounds.notes == (note,)

@@ -14,9 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import estimator_checks as checks
 
-from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder
+from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
 from isthmus.commands import denoise
 from isthmus.corruptions import GaussianNoise, Masking
+from isthmus.data.codecs import read_sound
 from isthmus.data.waves import Sound, read_wav, write_wav
 from isthmus.estimators.border import Scaler
 from isthmus.pyramids import Pyramid
@@ -399,6 +400,24 @@ def test_a_rate_that_is_not_on_record_is_said(runs, tmp_path, command):
     assert "no sample rate on record" in command(runs / "sound", tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize("suffix", [".FLAC", ".ogg", ".mp3"])
+def test_compressed_sound_is_cleaned_into_wav(suffix, runs, tmp_path, command):
+    soundfile = pytest.importorskip("soundfile")
+    samples = 0.5 * np.sin(np.arange(2 * 4000).reshape(4000, 2) / 5)
+    source = tmp_path / f"a{suffix}"
+    soundfile.write(source, samples, 8000, format=suffix[1:].upper())
+    before = source.read_bytes()
+    command(runs / "sound", source, "--rate", 8000)
+    clean, noisy = read_wav(tmp_path / "a-denoised.wav"), read_sound(source)
+    assert (clean.rate, clean.kind, clean.samples.shape) == (8000, "i16", noisy.samples.shape)
+    expected = denoise_sound(load(runs / "sound"), noisy.samples, 8000)
+    np.testing.assert_allclose(clean.samples, expected, atol=2**-15)
+    assert source.read_bytes() == before
+    source.write_text("x")
+    with pytest.raises(ValueError, match="expected a sound that can be read"):
+        command(runs / "sound", source, "--force")
+
+
 def test_results_are_replaced_only_by_force(runs, tmp_path, command):
     source = picture(tmp_path / "a.png")
     (tmp_path / "a-denoised.png").write_text("mine")
@@ -414,7 +433,7 @@ def test_results_are_replaced_only_by_force(runs, tmp_path, command):
     ("run", "files", "options", "message"),
     [
         ("grey", ["none.png"], [], "no such file"),
-        ("grey", ["a.txt"], [], "expected a picture or a WAV file"),
+        ("grey", ["a.txt"], [], "expected a picture or a sound"),
         ("grey", ["big.png"], [], r"expected 8 x 8 pixels .* got 9 x 12; resize it, or add"),
         ("grey", ["a.wav"], [], r"a\.wav: the model was fitted on examples of shape \(8, 8\)"),
         ("sound", ["a.png"], [], "are no pictures"),
@@ -423,6 +442,9 @@ def test_results_are_replaced_only_by_force(runs, tmp_path, command):
         ("grey", ["a.png", "sub/a.png"], ["--out", "out"], "two files"),
         ("grey", ["a.png", "a.wav"], ["--out", "b.png"], "name a folder"),
         ("grey", ["a.png"], ["--out", "b.wav"], "is written as .png"),
+        ("sound", ["a.wav"], ["--out", "b.mp3"], "is written as .wav"),
+        ("sound", ["a.mp3"], ["--out", "b.mp3"], "is written as .wav"),
+        ("sound", ["a.wav", "a.mp3"], [], "two files"),
         ("grey", ["a.png"], ["--overlap", "1"], "overlap"),
         ("sound", ["a.wav"], ["--rate", "0"], "--rate"),
         ("grey", ["bad.png"], [], "expected an image that can be read"),
@@ -438,6 +460,7 @@ def test_bad_input_is_one_clear_line(
         picture(tmp_path / name, size=size)
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "bad.png").write_text("x")
+    (tmp_path / "a.mp3").write_text("x")
     write_wav(tmp_path / "a.wav", Sound(np.zeros((1, 9)), 8000))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:

@@ -14,14 +14,14 @@ from PIL import Image, ImageOps
 from sklearn.frozen import FrozenEstimator
 
 from isthmus import io
+from isthmus.data.codecs import COMPRESSED, SOUNDS, read_sound
 from isthmus.data.images import FORMATS, opened, to_rgb
-from isthmus.data.waves import Sound, Windows, read_wav, wav_bytes
+from isthmus.data.waves import Sound, Windows, wav_bytes
 from isthmus.estimators import LatentEstimator
 from isthmus.uses.denoising import Denoiser, denoise_sound
 
 __all__ = ["run"]
 
-SOUNDS = (".wav", ".wave")
 WRITTEN = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 AS_PNG = (".gif", ".webp")  # of few colours, or lossy: the result is written as PNG
 
@@ -56,7 +56,7 @@ def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
             raise ValueError(f"{source}: there is no such file; check the name.")
         if source.suffix.lower() not in (*SOUNDS, *FORMATS):
             known = ", ".join(sorted(ext[1:] for ext in (*SOUNDS, *FORMATS)))
-            raise ValueError(f"{source}: expected a picture or a WAV file ({known}); convert it.")
+            raise ValueError(f"{source}: expected a picture or a sound ({known}); convert it.")
     targets = [_target(source, out, len(sources)) for source in sources]
     twice = [path for path, count in Counter(targets).items() if count > 1]
     if twice:
@@ -72,7 +72,7 @@ def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
 
 
 def _target(source: Path, out: str | None, n_sources: int) -> Path:
-    suffix = ".png" if source.suffix.lower() in AS_PNG else source.suffix
+    suffix = _suffix(source)
     if out is None:
         return source.with_name(f"{source.stem}-denoised{suffix}")
     folder = Path(out)
@@ -81,11 +81,18 @@ def _target(source: Path, out: str | None, n_sources: int) -> Path:
         return folder / f"{source.stem}{suffix}"
     if n_sources > 1:
         raise ValueError(f"--out {out} names one file, but there are {n_sources}: name a folder.")
-    if folder.suffix.lower() in AS_PNG or (
+    if folder.suffix.lower() in (*AS_PNG, *COMPRESSED) or (
         (folder.suffix.lower() in SOUNDS) != (suffix.lower() in SOUNDS)
     ):
         raise ValueError(f"--out {out}: the result of {source} is written as {suffix}.")
     return folder
+
+
+def _suffix(source: Path) -> str:
+    """Return the ending of a result: that of its source, where it can be written as such."""
+    if source.suffix.lower() in AS_PNG:
+        return ".png"
+    return ".wav" if source.suffix.lower() in COMPRESSED else source.suffix
 
 
 # ------------------------------------------------------------------------ sound
@@ -94,7 +101,7 @@ def _target(source: Path, out: str | None, n_sources: int) -> Path:
 def _sound(
     estimator: LatentEstimator, source: Path, rate: int | None, overlap: float
 ) -> tuple[bytes, str]:
-    noisy = read_wav(source)
+    noisy = read_sound(source)
     try:
         samples = denoise_sound(estimator, noisy.samples, noisy.rate, rate, overlap=overlap)
     except ValueError as error:

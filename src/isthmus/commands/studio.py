@@ -19,6 +19,7 @@ from typing import Any
 from isthmus import io
 from isthmus.commands.live import check_rows, rows_to_show
 from isthmus.data.limits import one_line
+from isthmus.extras import need
 from isthmus.training.checkpoints import find_checkpoints
 from isthmus.training.journal import JOURNAL
 
@@ -73,14 +74,8 @@ def _is_run(folder: Path) -> bool:
 
 
 def _server() -> Any:
-    try:
-        return importlib.import_module("isthmus.studio.server")
-    except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "uvicorn", "starlette"):
-            raise
-        raise ImportError(
-            "isthmus studio needs fastapi and uvicorn: pip install 'isthmus[studio]'"
-        ) from None
+    need("fastapi", "uvicorn", extra="studio", what="isthmus studio")
+    return importlib.import_module("isthmus.studio.server")
 
 
 def _answers(runs: list[Path], arguments: argparse.Namespace) -> Any:

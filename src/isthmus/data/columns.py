@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
 import re
 from collections import Counter
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.limits import MAX_COLUMNS, one_line
+from isthmus.extras import need
 
 __all__ = ["Cells", "Column", "Columns", "Table", "cells_of", "is_frame"]
 
@@ -353,12 +352,9 @@ def _library(frame: Any) -> str:
 
 
 def _import(library: str) -> Any:
-    if importlib.util.find_spec(library) is None:
-        raise ImportError(
-            f"rows of a table come back as a data frame of {library}, which is not installed: "
-            "pip install 'isthmus[tables]'; or use decode, which gives numbers."
-        )
-    return importlib.import_module(library)
+    extra = "tables" if library == "pandas" else None
+    instead = "use decode, which gives numbers"
+    return need(library, extra=extra, what=f"a table of {library}", instead=instead)
 
 
 def cells_of(frame: Any) -> list[Cells]:

@@ -1,4 +1,4 @@
-"""Reading a folder of WAV files into windows of one rate and length."""
+"""Reading a folder of sounds into windows of one rate and length."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from isthmus.data.codecs import COMPRESSED, SOUNDS, read_sound
 from isthmus.data.images import FORMATS as PICTURES
 from isthmus.data.limits import is_inside, is_regular
-from isthmus.data.waves import Sound, Windows, read_wav, resample
+from isthmus.data.waves import Sound, Windows, resample
+from isthmus.extras import need
 
 __all__ = ["Sounds", "is_sound_folder", "read_sound_folder"]
-
-FORMATS = frozenset({".wav", ".wave"})
 
 
 class Sounds(NamedTuple):
@@ -54,7 +54,10 @@ def read_sound_folder(
     overlap: float = 0.5,
     rate: int | None = None,
 ) -> Sounds:
-    """Read every WAV file under a folder as overlapping windows; its sub-folders are the classes.
+    """Read every sound under a folder as overlapping windows; its sub-folders are the classes.
+
+    WAV, and FLAC, Ogg and MP3 where the extra `audio` is installed; without it they are passed
+    over where there is WAV beside them.
 
     Channels are mixed to one, and files of another rate are resampled. The last window of a
     file ends with it; files shorter than a window are filled up with silence. Files are taken
@@ -63,7 +66,7 @@ def read_sound_folder(
     Parameters
     ----------
     path : str or path-like
-        The folder, holding WAV files or one sub-folder of them for each class.
+        The folder, holding sounds or one sub-folder of them for each class.
     window : int, default=4096
         Samples of one window.
     overlap : float, default=0.5
@@ -79,8 +82,10 @@ def read_sound_folder(
     ------
     FileNotFoundError
         If there is no folder at `path`.
+    ImportError
+        Where all files are compressed and `audio` is not installed.
     ValueError
-        If the settings are out of bounds, the folder holds no WAV file, or one cannot be read.
+        If the settings are out of bounds, the folder holds no sound, or one cannot be read.
 
     Examples
     --------
@@ -94,13 +99,13 @@ def read_sound_folder(
     """
     root = Path(path)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: expected a folder of WAV files; check the path.")
+        raise FileNotFoundError(f"{root}: expected a folder of sounds; check the path.")
     for name, value in (("window", window), ("rate", 1 if rate is None else rate)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a positive whole number of samples, got {value!r}.")
     windows = Windows((window,), overlap)
     files, notes = _find(root)
-    sounds = [read_wav(file) for file in files]
+    sounds = [read_sound(file) for file in files]
     rate = rate or Counter(sound.rate for sound in sounds).most_common(1)[0][0]
     pieces = [windows.cut(_one_channel(sound, rate, window)) for sound in sounds]
     counts = [len(piece) for piece in pieces]
@@ -117,7 +122,7 @@ def read_sound_folder(
 
 
 def is_sound_folder(path: str | PathLike[str]) -> bool:
-    """Return whether a folder holds WAV files and no pictures.
+    """Return whether a folder holds sounds and no pictures.
 
     Examples
     --------
@@ -127,7 +132,7 @@ def is_sound_folder(path: str | PathLike[str]) -> bool:
     False
     """
     suffixes = {file.suffix.lower() for file in _files(Path(path))}
-    return bool(suffixes & FORMATS) and not suffixes & PICTURES
+    return bool(suffixes & SOUNDS) and not suffixes & PICTURES
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -138,17 +143,32 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _find(root: Path) -> tuple[list[Path], list[str]]:
-    """Return the WAV files under `root`, sorted, with a note of what was left out."""
+    """Return the sounds under `root`, sorted, with a note of what was left out."""
     found = list(_files(root))
-    sounds = [f for f in found if f.suffix.lower() in FORMATS and is_regular(f)]
-    files = [file for file in sounds if is_inside(file, root)]
+    sounds = [f for f in found if f.suffix.lower() in SOUNDS and is_regular(f)]
+    inside = [file for file in sounds if is_inside(file, root)]
+    files = _readable(inside)
     skipped = {
-        "files that are not WAV": len(found) - len(sounds),
-        "links to other folders": len(sounds) - len(files),
+        "files that are no sounds": len(found) - len(sounds),
+        "links to other folders": len(sounds) - len(inside),
+        "files that need soundfile (pip install 'isthmus[audio]')": len(inside) - len(files),
     }
     if not files:
-        raise ValueError(f"{root}: expected WAV files, found none; check the folder.")
+        known = ", ".join(sorted(SOUNDS))
+        raise ValueError(f"{root}: expected sounds ({known}), found none; check the folder.")
     return sorted(files), [f"skipped {what}: {n}" for what, n in skipped.items() if n]
+
+
+def _readable(files: list[Path]) -> list[Path]:
+    """Return what the libraries there are can read; all where that is nothing, for the error."""
+    plain = [file for file in files if file.suffix.lower() not in COMPRESSED]
+    if len(plain) in (0, len(files)):
+        return files
+    try:
+        need("soundfile", extra="audio", what="reading them")
+    except ImportError:
+        return plain
+    return files
 
 
 def _one_channel(sound: Sound, rate: int, window: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Sound: overlapping windows, WAV files of any kind, resampling, and the spectral backbone.
+"""Sound: overlapping windows, WAV files of any kind, and resampling.
 
 Samples are float64 in [-1, 1], channels first: (channels, time).
 """
@@ -27,6 +27,7 @@ from isthmus.data.limits import check_bytes
 __all__ = [
     "Sound",
     "Windows",
+    "check_samples",
     "read_wav",
     "resample",
     "wav_bytes",
@@ -212,11 +213,16 @@ def read_wav(path: str | os.PathLike[str]) -> Sound:
     kind = f"{data.dtype.kind}{bits}"
     if kind not in KINDS:
         raise ValueError(f"{path}: expected 8, 16, 24 or 32 bits a sample, got {bits}; convert it.")
-    if not data.size or not rate:
-        raise ValueError(f"{path}: expected at least one sample, got none; remove the file.")
-    if not np.isfinite(data).all():
-        raise ValueError(f"{path}: some samples are NaN or infinite; repair or remove the file.")
+    check_samples(path, data if rate else data[:0])
     return Sound(_unit(data, kind).reshape(len(data), -1).T, int(rate), kind)
+
+
+def check_samples(path: Path, samples: Array) -> None:
+    """Raise a ValueError where a file has no samples, or some that are no numbers."""
+    if not samples.size:
+        raise ValueError(f"{path}: expected at least one sample, got none; remove the file.")
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path}: some samples are NaN or infinite; repair or remove the file.")
 
 
 def write_wav(path: str | os.PathLike[str], sound: Sound) -> int:
@@ -320,6 +326,3 @@ def _bits(path: Path) -> int:
     if bits is None:
         raise ValueError("it does not say how many bits a sample has")
     return bits
-
-
-# --------------------------------------------------------------------- learning

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.extras import need
+
 __all__ = [
     "bits_per_dimension",
     "dice",
@@ -312,11 +314,10 @@ def _similarity(x: Array, r: Array, sigma: float) -> float:
     """Return the sum over pictures."""
     import torch
 
-    try:
-        from torchmetrics.functional.image import structural_similarity_index_measure as measure
-    except ImportError as error:
-        raise ImportError("SSIM needs torchmetrics: pip install 'isthmus[metrics]'.") from error
+    image = need("torchmetrics.functional.image", extra="metrics", what="SSIM")
     pictures = torch.from_numpy(r), torch.from_numpy(x)
-    total = measure(*pictures, sigma=sigma, data_range=1.0, reduction="sum")
+    total = image.structural_similarity_index_measure(
+        *pictures, sigma=sigma, data_range=1.0, reduction="sum"
+    )
     assert isinstance(total, torch.Tensor)  # a pair only where more is asked for
     return float(total)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.estimators.border import as_array
+from isthmus.extras import need
 from isthmus.plots import latent_map
 from isthmus.plots.groups import Colours
 from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, tidy, title
@@ -367,9 +367,4 @@ def _check_spread(estimator: Any) -> None:
 
 
 def _umap() -> Any:
-    try:
-        return importlib.import_module("umap")
-    except ImportError:
-        raise ImportError(
-            "a map by UMAP needs umap-learn: pip install 'isthmus[maps]', or use method='pca'."
-        ) from None
+    return need("umap", extra="maps", what="a map by UMAP", instead="use method='pca'")

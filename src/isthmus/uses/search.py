@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from os import PathLike
 from pathlib import Path
@@ -19,6 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus import io
 from isthmus.config import check_settings
+from isthmus.extras import need
 from isthmus.files import check_content, check_record, read_bytes, read_json, read_tensors, sealed
 from isthmus.uses.wrapping import Wrapper
 
@@ -385,9 +385,4 @@ def _has_faiss() -> bool:
 
 
 def _faiss() -> Any:
-    try:
-        return importlib.import_module("faiss")
-    except ImportError:
-        raise ImportError(
-            "approximate search needs faiss: pip install 'isthmus[search]', or use backend='exact'."
-        ) from None
+    return need("faiss", extra="search", what="approximate search", instead="use backend='exact'")

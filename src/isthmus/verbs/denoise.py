@@ -11,15 +11,19 @@ def add(commands: Any) -> None:
     """Add the verb."""
     denoise = commands.add_parser(
         "denoise",
-        help="clean pictures and WAV files by a saved run",
-        description="Clean pictures and WAV files by a run that was fitted on clean ones. Size, "
-        "sample rate, bits and channels of a file are kept; the input is never replaced.",
+        help="clean pictures and sounds by a saved run",
+        description="Clean pictures and sounds by a run that was fitted on clean ones. Size, "
+        "sample rate, bits and channels of a file are kept; FLAC, Ogg and MP3 become WAV; the "
+        "input is never replaced.",
         epilog="Examples:  isthmus denoise RUN scan.png   isthmus denoise RUN *.wav --out clean/",
         allow_abbrev=False,
     )
     denoise.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
     denoise.add_argument(
-        "files", metavar="FILE", nargs="+", help="pictures (png, jpg, ...) and WAV files"
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="pictures (png, jpg, ...) and sounds (wav, flac, ogg, mp3)",
     )
     denoise.add_argument(
         "--out",
