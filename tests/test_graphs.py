@@ -4,6 +4,9 @@ import copy
 import logging
 import sys
 import warnings
+from functools import partial
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,12 +25,13 @@ from isthmus import (
 )
 from isthmus.backbones import mlp
 from isthmus.estimators.border import row_noise
+from isthmus.graphs import networks, to_onnx
 from isthmus.likelihoods import LIKELIHOODS
 from isthmus.rows import NONLINEARITIES, POSTERIORS, PRIORS
 from isthmus.sparse import SPARSE_POINTS
 from isthmus.training import to_unit
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -40,7 +44,8 @@ HOLES = np.where(RNG.random(TABLE.shape) < 0.2, np.nan, TABLE)
 COUNTS = RNG.integers(0, 3, (40, 4)).astype(float)
 MIXED = np.column_stack([TABLE[:, 1], COUNTS[:, 0] > 0, COUNTS[:, 1], COUNTS[:, 2], TABLE[:, 0]])
 Y = np.array(["a", "b", "c", "d"] * 10)
-SIZES = 1, 7, 100
+SIZES = 1, 10, 100  # as many rows as samples among them
+PATHS = (str(Path(graphs.__file__).parents[1]).encode(), b"site-packages")
 
 
 def fitted(model, X, y=None, **settings):
@@ -48,12 +53,39 @@ def fitted(model, X, y=None, **settings):
     return model(**{**small, **settings}).fit(X, y)
 
 
-def computed(graph, inputs):
+def by_onnx(model, part, **options):
+    """Return a function of arrays by name, which onnxruntime computes."""
+    graph = getattr(graphs, part)(model, **options)
+    versions = {o.domain: o.version for o in onnx.load_from_string(graph).opset_import}
+    assert versions[""] == options.get("opset", versions[""])
+    assert not any(path in graph for path in PATHS)
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     assert all(i.shape[0] in ("batch", "samples") for i in session.get_inputs())
-    names = [o.name for o in session.get_outputs()]
-    given = {i.name: inputs[i.name] for i in session.get_inputs()}
-    return dict(zip(names, session.run(None, given), strict=True))
+    taken, given = (
+        [i.name for i in side] for side in (session.get_inputs(), session.get_outputs())
+    )
+    assert tuple(given) == graphs.PARTS[part].outputs
+
+    def compute(inputs):
+        out = session.run(None, {name: inputs[name] for name in taken})
+        return dict(zip(given, out, strict=True))
+
+    return compute
+
+
+def by_torch(model, part):
+    """Return a function of arrays by name, which a program read from a file computes."""
+    file = BytesIO()
+    torch.export.save(graphs.program(model, part), file)
+    assert not any(path in file.getvalue() for path in PATHS)
+    program = torch.export.load(BytesIO(file.getvalue())).module()
+    taken = [*graphs.PARTS[part].inputs, *([] if model.context_ is None else ["c"])]
+
+    def compute(inputs):
+        out = program(*(torch.from_numpy(inputs[name]) for name in taken))
+        return {k: t.numpy() for k, t in zip(graphs.PARTS[part].outputs, out, strict=True)}
+
+    return compute
 
 
 def rows(model, X, n):
@@ -76,48 +108,50 @@ def close(got, wanted, scale):
     assert (np.abs(got - wanted) <= 1e-5 * scale).all()
 
 
-def check_encoder(model, X, sizes=SIZES):
-    graph = graphs.encoder(model)
-    for n in sizes:
+def check_encoder(model, X, form=by_onnx):
+    compute = form(model, "encoder")
+    for n in SIZES:
         given, condition, inputs = rows(model, X, n)
-        got, wanted = computed(graph, inputs), model.posterior(given, condition=condition)
-        assert set(got) == {"mean", "std"}
+        got, wanted = compute(inputs), model.posterior(given, condition=condition)
         assert got["mean"].dtype == got["std"].dtype == np.float32
         scale = max(1, np.abs(wanted.mean).max())
         close(got["mean"], wanted.mean, scale)
         close(got["std"], wanted.std, scale)
 
 
-def check_decoder(model, X, sizes=SIZES):
-    graph = graphs.decoder(model)
-    for n in sizes:
+def check_decoder(model, X, form=by_onnx):
+    compute = form(model, "decoder")
+    for n in SIZES:
         _, condition, inputs = rows(model, X, n)
         z = inputs["z"].astype(np.float64)
-        got, wanted = computed(graph, inputs)["x"], model.decode(z, condition=condition)
+        got, wanted = compute(inputs)["x"], model.decode(z, condition=condition)
         assert got.dtype == graphs.x_dtype(model)
         close(got, wanted, np.maximum(model.scaler_.scale, np.abs(wanted - model.scaler_.shift)))
 
 
-def check_scorer(model, X, sizes=SIZES):
-    graph = graphs.scorer(model)
-    for n in sizes:
+def check_scorer(model, X, form=by_onnx):
+    compute = form(model, "scorer")
+    for n in SIZES:
         given, condition, inputs = rows(model, X, n)
         wanted = model.score_samples(given, condition=condition)
-        close(computed(graph, inputs)["score"], wanted, max(1, np.abs(wanted).max()))
+        close(compute(inputs)["score"], wanted, max(1, np.abs(wanted).max()))
 
 
-def check(model, X, sizes=SIZES):
-    check_encoder(model, X, sizes)
-    check_decoder(model, X, sizes)
-    check_scorer(model, X, sizes)
+CHECKS = {"encoder": check_encoder, "decoder": check_decoder, "scorer": check_scorer}
+
+
+def check(model, X):
+    for check_part in CHECKS.values():
+        for form in (by_onnx, by_torch):
+            check_part(model, X, form)
 
 
 class TestParity:
     def test_a_table_with_large_offsets_and_holes(self):
         model = fitted(VAE, HOLES, missing="ignore", nonlinearity="gelu")
         assert graphs.x_dtype(model) == "float64"
-        check_encoder(model, HOLES)
         check_scorer(model, HOLES)
+        check_encoder(model, HOLES, by_torch)
 
     def test_a_mixed_table_in_its_own_units(self):
         names = "gaussian,bernoulli,categorical,poisson,gaussian-per-feature"
@@ -127,49 +161,31 @@ class TestParity:
         model = fitted(ConditionalVAE, COLOUR, Y, backbone="conv", dropout=0.2)
         assert graphs.x_dtype(model) == "float32"
         check_encoder(model, COLOUR)
-        check_decoder(model, COLOUR)
+        check_decoder(model, COLOUR, by_torch)
+
+    def test_scores_of_a_decoder_that_is_sure(self):
+        model = fitted(VAE, GREY)
+        with torch.no_grad():
+            model.model_.decoder.layers[-1].weight.mul_(100)
+        assert np.abs(model.score_samples(GREY)).max() > 100
+        check_scorer(model, GREY)
+        check_scorer(model, GREY, by_torch)
 
     def test_a_sparse_code_has_no_spread(self):
         model = fitted(SparseAutoencoder, GREY, activation="topk", n_active=2)
-        got = computed(graphs.encoder(model), {"x": GREY})
+        got = by_torch(model, "encoder")({"x": GREY})
         close(got["mean"], model.transform(GREY), 1)
         assert not got["std"].any()
+        check_scorer(model, GREY, by_torch)
 
 
-class TestStandIns:
-    """What ONNX lacks, against torch's own."""
-
-    def test_gamma(self):
-        x = torch.cat([torch.logspace(-6, 8, 500, dtype=torch.float64), torch.arange(1.0, 50)])
-        torch.testing.assert_close(graphs._lgamma(x), torch.lgamma(x), rtol=1e-10, atol=1e-10)
-        small = x[x < 1e3].float()
-        torch.testing.assert_close(graphs._lgamma(small), torch.lgamma(small))
-
-    def test_triangular_solution(self):
-        g = torch.Generator().manual_seed(0)
-        a = torch.randn(4, 6, 6, generator=g).double().tril() + 3 * torch.eye(6)
-        b = torch.randn(5, 1, 6, 2, generator=g).double()
-        wanted = torch.linalg.solve_triangular(a, b, upper=False)
-        torch.testing.assert_close(graphs._solve_triangular(a, b, upper=False), wanted)
-
-    def test_other_triangular_solutions_are_refused(self):
-        with pytest.raises(ValueError, match="lower triangular"):
-            graphs._solve_triangular(torch.eye(2), torch.eye(2), upper=True)
-
-    def test_spectrum_and_back(self):
-        x, window = torch.randn(3, 640, dtype=torch.float64), torch.hann_window(64).double()
-        wanted = torch.stft(x, 64, 32, window=window, center=False, return_complex=True)
-        torch.testing.assert_close(graphs._stft(x, 64, 32, 64, window, False), wanted)
-        spectrum = torch.stft(x, 64, 32, window=window, return_complex=True)
-        spectrum = spectrum * torch.rand(3, 33, 1)
-        sound = torch.istft(spectrum, 64, 32, window=window, length=640)
-        got = graphs._istft(spectrum, 64, 32, 64, window, length=640)
-        torch.testing.assert_close(got, sound)
+class TestNetworks:
+    """What is computed, before it is written."""
 
     def test_long_kernels_go_by_torchs_own_layers(self):
         model = fitted(VAE, SIGNALS, backbone="conv1d", kernel_size=65)
-        graph = graphs.Encode(model).eval()
-        assert not any(type(layer) in graphs.SAME_LAYER for layer in graph.modules())
+        graph = networks.Encode(model).eval()
+        assert not any(type(layer) in networks.SAME_LAYER for layer in graph.modules())
         with torch.no_grad():
             mean, _ = graph(torch.from_numpy(SIGNALS).double())
         close(mean.numpy(), model.transform(SIGNALS), 1)
@@ -179,8 +195,8 @@ class TestStandIns:
         model = fitted(VAE, GREY, posterior_family="flow")
         x, wanted = torch.from_numpy(GREY), model.posterior(GREY)
         with torch.no_grad():
-            mean, std = graphs.Encode(model).eval()(x)
-            (score,) = graphs.Score(model).eval()(x, torch.from_numpy(row_noise(GREY, 10, 3)))
+            mean, std = networks.Encode(model).eval()(x)
+            (score,) = networks.Score(model).eval()(x, torch.from_numpy(row_noise(GREY, 10, 3)))
         close(mean.numpy(), wanted.mean, 1)
         close(std.numpy(), wanted.std, 1)
         close(score.numpy(), model.score_samples(GREY), 100)
@@ -230,6 +246,22 @@ class TestErrors:
     def test_a_model_that_is_not_fitted_is_refused(self, graph):
         with pytest.raises(ValueError, match="not fitted"):
             graph(VAE())
+
+    def test_programs_have_three_parts(self):
+        with pytest.raises(ValueError, match="must be one of encoder, decoder, scorer, got 'all'"):
+            graphs.program(VAE(), "all")
+
+    @pytest.mark.parametrize(("opset", "what"), [(17, "old"), (26, "new")])
+    def test_an_opset_that_no_graph_can_have(self, opset, what):
+        with pytest.raises(ValueError, match=rf"opset {opset} is too {what}.*opset 18 to 25"):
+            graphs.encoder(VAE(), opset=opset)
+
+    @pytest.mark.slow
+    def test_an_opset_to_which_torch_cannot_convert(self, monkeypatch):
+        monkeypatch.setattr(to_onnx, "NEWEST_OPSET", 99)
+        monkeypatch.setattr(onnx.defs, "onnx_opset_version", lambda: 99)
+        with pytest.raises(ValueError, match=r"the encoder .* came out in opset \d+ instead of 99"):
+            graphs.encoder(fitted(VAE, TABLE, nonlinearity="gelu"), opset=99)
 
 
 def test_nothing_is_said_and_nothing_changed(capfd):
@@ -308,4 +340,17 @@ class TestEverything:
 
     @pytest.mark.parametrize("nonlinearity", NONLINEARITIES)
     def test_nonlinearities(self, nonlinearity):
-        check_encoder(fitted(VAE, GREY, nonlinearity=nonlinearity), GREY)
+        model = fitted(VAE, GREY, nonlinearity=nonlinearity)
+        check_encoder(model, GREY)
+        check_encoder(model, GREY, by_torch)
+
+    @pytest.mark.parametrize("opset", range(graphs.OLDEST_OPSET, graphs.NEWEST_OPSET + 1))
+    @pytest.mark.parametrize("part", graphs.PARTS)
+    def test_opsets(self, part, opset):
+        pytest.importorskip("zuko")
+        parts = {"posterior_family": "flow", "prior": "vamp", "prior_modes": 5}
+        for model, X in (
+            (fitted(VAE, GREY, backbone="conv", **parts), GREY),
+            (fitted(ConditionalVAE, HOLES, Y, missing="ignore", nonlinearity="gelu"), HOLES),
+        ):
+            CHECKS[part](model, X, partial(by_onnx, opset=opset))

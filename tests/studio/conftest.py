@@ -20,10 +20,12 @@ def _once(export):
     known = {}
 
     @functools.wraps(export)
-    def once(estimator):
-        key = model_digest(estimator)
+    def once(estimator, opset=None):
+        if not hasattr(estimator, "model_"):
+            return export(estimator, opset)  # which says what is wrong
+        key = model_digest(estimator), opset
         if key not in known:
-            known[key] = export(estimator)
+            known[key] = export(estimator, opset)
         return known[key]
 
     return once

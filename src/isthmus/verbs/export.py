@@ -13,12 +13,14 @@ def add(commands: Any) -> None:
     """Add the verb."""
     export = commands.add_parser(
         "export",
-        help="write a run as a page that runs the model in the browser, or as ONNX",
+        help="write a run as a page that runs the model in the browser, as ONNX, or for torch",
         description="Write a run as one page that needs neither Python nor a network: the model "
         "decodes in the reader's browser, under the cursor. Name a folder instead of a .html file "
-        "for large models. Or write its networks as ONNX, for other programs.",
+        "for large models. Or write its networks as ONNX, for other programs, or for torch without "
+        "isthmus.",
         epilog="Examples:  isthmus export RUN --page   isthmus export RUN --page mine.html --rows "
-        "2000   isthmus export RUN --page site/ --data table.csv   isthmus export RUN --onnx",
+        "2000   isthmus export RUN --page site/ --data table.csv   isthmus export RUN --onnx "
+        "--torch   isthmus export RUN --onnx graphs/ --opset 18",
         allow_abbrev=False,
     )
     export.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
@@ -35,6 +37,20 @@ def add(commands: Any) -> None:
         const="",
         metavar="DIR",
         help="a folder for encoder.onnx, decoder.onnx and scorer.onnx (default: RUN/onnx)",
+    )
+    export.add_argument(
+        "--opset",
+        type=int,
+        metavar="N",
+        help="the version of ONNX's operations, 18 to 25 (default: torch's own, 20 as a rule)",
+    )
+    export.add_argument(
+        "--torch",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="a folder for encoder.pt2, decoder.pt2 and scorer.pt2, which torch.export.load reads "
+        "(default: RUN/torch)",
     )
     export.add_argument(
         "--data", metavar="DATA", help="rows to show (default: those the run was fitted on)"

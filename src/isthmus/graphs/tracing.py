@@ -1,0 +1,117 @@
+"""Follows what a network does with tensors, for any number of rows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from isthmus.graphs.networks import PARTS, Graph, x_dtype
+
+if TYPE_CHECKING:
+    from isthmus.estimators import LatentEstimator
+
+__all__ = ["free_axes", "input_names", "trace", "writing"]
+
+AXES = {"x": ("batch",), "c": ("batch",), "z": ("batch",), "eps": ("samples", "batch")}
+_one_at_a_time = threading.Lock()  # torch traces one program at a time
+
+
+@contextmanager
+def writing(estimator: LatentEstimator, part: str, what: str) -> Iterator[None]:
+    """Let one thread at a time write, quietly; what cannot be written is said in one line."""
+    check_is_fitted(estimator)
+    with _one_at_a_time, _quiet():
+        try:
+            yield
+        except Exception as error:  # whatever a network of the user's own, or torch, may raise
+            raise ValueError(
+                f"the {part} of this {type(estimator).__name__} cannot be written as {what}: "
+                f"{_reason(error)} Use it by isthmus itself, or fit a model of other parts."
+            ) from error
+
+
+def input_names(estimator: LatentEstimator, part: str) -> list[str]:
+    """Return the names of what a graph takes, in order."""
+    return [*PARTS[part].inputs, *([] if estimator.context_ is None else ["c"])]
+
+
+def free_axes(names: Sequence[str]) -> dict[str, Any]:
+    """Return the axes of each input that may have any length."""
+    return {name: {i: Dim(a, min=1) for i, a in enumerate(AXES[name])} for name in names}
+
+
+def trace(estimator: LatentEstimator, part: str) -> ExportedProgram:
+    """Follow the tensors; where that fails read the code, which knows the `len` of a batch.
+
+    Whatever is found must also do for more rows than it was found by.
+    """
+    graph = PARTS[part](estimator).eval()
+    names = input_names(estimator, part)
+    few, many = (_examples(estimator, names, *sizes) for sizes in ((2, 3), (5, 7)))
+    shapes = tuple(free_axes(names).values())
+    try:
+        return _traced(graph, few, many, shapes, strict=False)
+    except Exception:
+        return _traced(graph, few, many, shapes, strict=True)
+
+
+def _traced(
+    graph: Graph,
+    few: tuple[Tensor, ...],
+    many: tuple[Tensor, ...],
+    shapes: tuple[Any, ...],
+    *,
+    strict: bool,
+) -> ExportedProgram:
+    program = torch.export.export(graph, few, dynamic_shapes=shapes, strict=strict)
+    for a, b in zip(program.module()(*many), graph(*many), strict=True):
+        if a.shape != b.shape or not torch.allclose(a, b, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise ValueError("what it computes depends on more than its inputs.")
+    return program
+
+
+def _examples(
+    estimator: LatentEstimator, names: Sequence[str], batch: int, samples: int
+) -> tuple[Tensor, ...]:
+    """Return inputs of given sizes."""
+    shape, code = estimator.feature_shape_, estimator.n_components_
+    context = estimator.context_
+    examples = {
+        "x": torch.zeros(batch, *shape, dtype=getattr(torch, x_dtype(estimator))),
+        "z": torch.zeros(batch, code),
+        "eps": torch.zeros(samples, batch, code),
+        "c": torch.zeros(batch, 0 if context is None else context.width),
+    }
+    return tuple(examples[name] for name in names)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep remarks of torch and onnx on their own insides to themselves."""
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of what was the matter at the root."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".") + "."
