@@ -56,7 +56,8 @@ class ImportanceWeighted:
     Parameters
     ----------
     doubly : bool
-        Use the doubly reparameterised gradient, whose noise does not grow with the samples.
+        Use the doubly reparameterised gradient, whose noise, beside the signal, does not grow
+        with the samples.
     """
 
     doubly: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
@@ -75,16 +76,16 @@ class LatentVariableModel(nn.Module):
         x = self.likelihood.embed(x)
         if self.missing:
             x = x.nan_to_num(0.0)
-        return self.posterior(self.encoder(x) if c is None else self.encoder(x, c))
+        return self.posterior(_full(self.encoder(x) if c is None else self.encoder(x, c)))
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:
         """Return p(x | z, c) for z (*batch, n_components), over (*batch, *features)."""
         batch = z.shape[:-1]
         flat = z.reshape(-1, z.shape[-1])
         if c is None:
-            return self.likelihood(self.decoder(flat), batch)
+            return self.likelihood(_full(self.decoder(flat)), batch)
         context = c.expand(*batch, c.shape[-1]).reshape(-1, c.shape[-1])
-        return self.likelihood(self.decoder(flat, context), batch)
+        return self.likelihood(_full(self.decoder(flat, context)), batch)
 
     def reconstruct(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Return the value that stands for p(x | z, c), its mean as a rule."""
@@ -126,3 +127,8 @@ class LatentVariableModel(nn.Module):
             return per_example(kl_divergence(q, p), 1)  # q is of one batch axis, whatever z has
         except NotImplementedError:
             return per_example(q.log_prob(z), batch) - per_example(p.log_prob(z), batch)
+
+
+def _full(outputs: Tensor) -> Tensor:
+    """Return what networks made in half precision for a while as float32: sums need it."""
+    return outputs.float() if torch.is_autocast_enabled(outputs.device.type) else outputs

@@ -62,6 +62,17 @@ class Training:
         "Compile the training step to machine code first: takes up to half a minute and a C++ "
         "compiler, then small models train up to twice as fast; worth it for long runs.",
     )
+    precision: str = param(
+        "float32",
+        "What networks compute in while they train; weights and losses stay float32.",
+        choices=("float32", "bfloat16"),
+    )
+    strategy: str = param(
+        "auto",
+        "What several processes that torchrun started do: train one model, of which each has a "
+        "copy ('ddp', the automatic choice) or a part ('fsdp'), or one each ('none').",
+        choices=("auto", "ddp", "fsdp", "none"),
+    )
     device: str = param("auto", "Where to compute: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.")
     random_state: int | None = param(
         None, "Seed; an integer makes the result repeatable.", minimum=0

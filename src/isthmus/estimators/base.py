@@ -2,61 +2,40 @@
 
 from __future__ import annotations
 
-import copy
 import textwrap
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
-from isthmus.build import build_model, build_objective, split_names
-from isthmus.data.columns import Columns, is_frame
-from isthmus.distributions import draw, isolated_rng
+from isthmus.data.columns import is_frame
+from isthmus.distributions import draw
 from isthmus.estimators.border import (
-    Scaler,
     as_float32,
     chunk_rows,
     filled,
     float_type,
     in_chunks,
-    read,
     row_noise,
 )
 from isthmus.estimators.choices import (
-    as_data,
     fresh_seed,
-    real_columns,
-    resolve_likelihood,
-    resolve_scaling,
 )
-from isthmus.estimators.context import Context, check_labels
-from isthmus.estimators.identity import about_run, check_same_run, seed_of
-from isthmus.fields import check_fields, describe
-from isthmus.mixed import make_likelihood
-from isthmus.model import LatentVariableModel
-from isthmus.priors import VampPrior
-from isthmus.rows import Parts
-from isthmus.sparse_training import is_dictionary, start_sparse, training_callbacks
-from isthmus.training import Callback, Checkpoint, Rows, Trainer, pick_device, to_unit
-from isthmus.training.callbacks import progress_callbacks
-from isthmus.training.checkpoints import in_order, read_checkpoint
+from isthmus.estimators.learning import Learner
+from isthmus.fields import describe
+from isthmus.training import to_unit
 from isthmus.training.devices import enough_threads
-from isthmus.training.loop import warn_diverged
-from isthmus.training.snapshot import put_back
 
 __all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
 
 Array = NDArray[Any]
-DICTIONARY_ROWS = 8192  # by which one begins
-TERMINATED = 143  # what a program says that ended by SIGTERM
 SCORE_SAMPLES = 10  # draws of z behind the ELBO of a row
 IN_CACHE = 2**20  # numbers that a processor's cache holds several times
 
@@ -75,7 +54,7 @@ class RateDistortion(NamedTuple):
     distortion: Array
 
 
-class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Parts):
+class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     """An autoencoder as scikit-learn knows estimators.
 
     Subclasses join a row of choices (`isthmus.rows`) with this face and override nothing.
@@ -106,228 +85,10 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         The settings with which the model was made; `save` writes these.
     """
 
-    model_: LatentVariableModel
-    scaler_: Scaler
-    context_: Context | None
-    columns_: Columns | None
-    feature_shape_: tuple[int, ...]
-    likelihood_: str
-    scaling_: str
-    fitted_params_: dict[str, Any]
-    history_: list[dict[str, Any]]
-    best_epoch_: int
-    n_iter_: int
-    seed_: int | None
-    stopped_: str
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         parameters = textwrap.indent(describe(cls), "    ").strip()
         cls.__doc__ = (cls.__doc__ or "").replace("{parameters}", parameters)
-
-    # ---------------------------------------------------------------- training
-
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        callbacks: Sequence[Callback] = (),
-        resume_from: str | Path | None = None,
-    ) -> Self:
-        """Train on X from new weights, or from a checkpoint.
-
-        Parameters
-        ----------
-        X : array-like (n, features), or array (n, height, width), (n, channels, height, width) \
-or (n, channels, time)
-            Real numbers, or bytes that stand for [0, 1]; with NaN where ``missing="ignore"``.
-        y : array-like (n,) or (n, columns), optional
-            Labels, for conditional models; others ignore it.
-        callbacks : sequence of Callback
-            What may watch training; `isthmus.training.Checkpoint` keeps it safe.
-        resume_from : path-like, optional
-            A folder with checkpoints of a run on the same X, by the same settings (but for
-            `epochs`, `patience`, `progress`): training goes on from there, to the same weights
-            as if it had never been broken off, and writes its checkpoints there.
-
-        Returns
-        -------
-        self
-            Unchanged where an error is raised.
-
-        Raises
-        ------
-        ValueError
-            A setting out of bounds, data that cannot be learned from, or a checkpoint of another
-            run.
-        FileNotFoundError
-            Where there is no checkpoint to go on from.
-        KeyboardInterrupt, SystemExit
-            After Ctrl-C, or SIGTERM (143); the best weights so far are kept.
-        """
-        with torch.inference_mode(False), torch.enable_grad():  # whatever is on around
-            return self._fit(X, y, callbacks, resume_from)
-
-    def _fit(
-        self, X: Any, y: Any, callbacks: Sequence[Callback], resume_from: str | Path | None
-    ) -> Self:
-        new = copy.copy(self)
-        snapshot = None if resume_from is None else read_checkpoint(resume_from)
-        rows, generator = new._prepare(X, y, None if snapshot is None else seed_of(snapshot))
-        if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
-            callbacks = [*callbacks, Checkpoint(resume_from)]
-        about: dict[str, Any] = {}
-        if any(isinstance(c, Checkpoint) for c in callbacks):
-            about = about_run(new, rows)
-        if snapshot is not None:
-            check_same_run(snapshot, about, new)
-        rows, valid = rows.to(generator.device).split(new.validation_fraction, generator)
-        trainer = new._trainer(rows, generator)
-        trainer.about = about
-        watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
-        watchers = in_order([*watchers, *callbacks], resume_from)
-        outcome = trainer.fit(rows, valid, watchers, snapshot and partial(put_back, snapshot))
-        new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
-        new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
-        self.__dict__ = new.__dict__
-        if outcome.asked == "interrupted":
-            raise KeyboardInterrupt(
-                f"interrupted in epoch {self.n_iter_ + 1}; the best weights so far (epoch "
-                f"{self.best_epoch_}) are kept."
-            )
-        if outcome.asked == "terminated":
-            raise SystemExit(TERMINATED)
-        return self
-
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Pass once over X, from the weights there are.
-
-        The first call fixes shape, scaling, likelihood and labels; no row is held out.
-
-        Parameters
-        ----------
-        X, y
-            As in `fit`.
-
-        Returns
-        -------
-        self
-        """
-        with torch.inference_mode(False), torch.enable_grad():
-            return self._partial_fit(X, y)
-
-    def _partial_fit(self, X: Any, y: Any) -> Self:
-        new = copy.copy(self)
-        if hasattr(self, "model_"):
-            check_fields(self)
-            rows, generator = new._rows(X, y), new._generator(new.n_iter_)
-        else:
-            rows, generator = new._prepare(X, y)
-            new.history_, new.n_iter_, new.stopped_ = [], 0, "partial"
-        new.model_ = copy.deepcopy(new.model_)  # whatever happens, the old one is whole
-        trainer = new._trainer(rows, generator)
-        trainer.load_state(self.__dict__.get("_training_state"))
-        # One call sees too few steps to say which units are dead.
-        keepers = training_callbacks(new, new.model_, revive=False)
-        record = trainer.one_epoch(rows.to(generator.device), keepers, number=new.n_iter_ + 1)
-        if trainer.diverged(record):
-            warn_diverged(record, new.n_iter_, stacklevel=4)
-            return self
-        new._training_state = trainer.state()
-        new.n_iter_ = new.best_epoch_ = record["epoch"]
-        new.history_ = [*new.history_, record]
-        self.__dict__ = new.__dict__
-        return self
-
-    def _prepare(self, X: Any, y: Any, seed: int | None = None) -> tuple[Rows, torch.Generator]:
-        """Learn all but the weights: shape, likelihood, scaling, labels; make the model."""
-        check_fields(self)
-        build_objective(self)  # an impossible choice is said before any work
-        self.__dict__.pop("_training_state", None)
-        self.fitted_params_ = self.get_params(deep=False)
-        generator = self._generator(seed=seed)
-        self.seed_ = generator.initial_seed()
-        X = read(self, X, reset=True, missing=self.missing == "ignore")
-        observed = filled(X)
-        self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
-        if self.binarize and self.likelihood_ != "bernoulli":
-            raise ValueError(
-                "binarize draws values of [0, 1] as 0 or 1: it needs likelihood 'bernoulli', not "
-                f"{self.likelihood_!r}. Use binarize=False."
-            )
-        X = as_data(self.likelihood_, X)
-        make_likelihood(split_names(self.likelihood_), self.feature_shape_).check(observed)
-        self.scaling_ = resolve_scaling(self.scaling, self.likelihood_, X)
-        self.scaler_ = Scaler.fit(X, self.scaling_).only(real_columns(self.likelihood_))
-        self.context_ = self._learn_context(y, len(X))
-        self.make_model(generator)
-        rows = self._as_rows(X, y)
-        self._start_parts(rows, generator)
-        return rows, generator
-
-    def _start_parts(self, rows: Rows, generator: torch.Generator) -> None:
-        """Let parts that begin as data begin so: pseudo-inputs of a prior, a dictionary."""
-
-        def some(n: int) -> Tensor:
-            order = torch.randperm(len(rows), generator=generator, device=generator.device)
-            return rows[order[:n].cpu()][0].nan_to_num(0.0).to(generator.device)
-
-        if isinstance(self.model_.prior, VampPrior):
-            self.model_.prior.start_from(some(self.prior_modes))
-        if is_dictionary(self, self.model_):
-            start_sparse(self.model_, some(DICTIONARY_ROWS))
-
-    def make_model(self, generator: torch.Generator) -> None:
-        """Make `model_` with new weights, for the shape and parts that were learned."""
-        with isolated_rng(generator):
-            model = build_model(
-                self,
-                self.feature_shape_,
-                self.likelihood_,
-                self.context_.width if self.context_ else 0,
-                self.scaler_.log_unit,
-            )
-        self.model_ = model.to(
-            generator.device, torch.float32
-        ).eval()  # whatever torch's default is
-
-    def _trainer(self, rows: Rows, generator: torch.Generator) -> Trainer:
-        objective = build_objective(self, len(rows), rows.n_batches(self.batch_size))
-        return Trainer(self.model_, objective, self, generator)
-
-    def _rows(self, X: Any, y: Any) -> Rows:
-        X = self._read(X)
-        self.model_.likelihood.check(filled(X))
-        return self._as_rows(X, y)
-
-    def _as_rows(self, X: Array, y: Any) -> Rows:
-        c = None
-        if self.context_ is not None:
-            c = self.context_.encode(check_labels(y, len(X)), len(X))
-        x = torch.from_numpy(np.require(self.scaler_.to_model(X), requirements=["C", "W"]))
-        return Rows(x, None if c is None else torch.from_numpy(c))
-
-    def _generator(self, epochs_before: int = 0, seed: int | None = None) -> torch.Generator:
-        """Return the source of randomness of a run, of a known seed where one goes on."""
-        if seed is None and self.random_state is None:
-            seed = fresh_seed()
-        elif seed is None:
-            seed = int(self.random_state) + epochs_before  # type: ignore[arg-type]
-        return torch.Generator(pick_device(self.device)).manual_seed(seed)
-
-    def _learn_context(self, y: Any, n: int) -> Context | None:
-        if not self.conditional:
-            return None
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None: it "
-                "learns from labels. Use VAE where there are none."
-            )
-        context = Context.fit(y, n)
-        if context.classes is not None:
-            self.classes_ = context.classes
-        return context
 
     # --------------------------------------------------------------------- use
 
@@ -541,6 +302,43 @@ or (n, channels, time)
 
         save(self, path)
 
+    def save_pretrained(self, folder: str | Path, **contents: Any) -> Path:
+        """Write the fitted model as it is published; see `isthmus.hub.save_pretrained`."""
+        from isthmus.hub import save_pretrained
+
+        return save_pretrained(self, folder, **contents)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish the fitted model on the Hugging Face Hub; see `isthmus.hub.push_to_hub`."""
+        from isthmus.hub import push_to_hub
+
+        return push_to_hub(self, repo_id, **options)
+
+    @classmethod
+    def from_pretrained(cls, repo_id: str | Path, **options: Any) -> Self:
+        """Read a model of this class from the Hugging Face Hub, or from a folder.
+
+        Parameters
+        ----------
+        repo_id, **options
+            As for `isthmus.from_pretrained`, which takes models of any class.
+
+        Raises
+        ------
+        ValueError
+            Also where the model is of another class.
+        """
+        from isthmus.hub import from_pretrained
+
+        model = from_pretrained(repo_id, **options)
+        if not isinstance(model, cls):
+            other = type(model).__name__
+            raise ValueError(
+                f"{repo_id} holds a {other}, not a {cls.__name__}: use {other}.from_pretrained, "
+                "or isthmus.from_pretrained, which takes any."
+            )
+        return model
+
     # ------------------------------------------------------------------ inside
 
     @property
@@ -563,11 +361,6 @@ or (n, channels, time)
         check_is_fitted(self)
         X = self._read(X)
         return X, self._encode_context(condition, len(X))
-
-    def _read(self, X: Any) -> Array:
-        """Read rows for a fitted model."""
-        X = read(self, X, reset=False, missing=self.model_.missing)
-        return as_data(self.likelihood_, X)
 
     def _enter_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
         check_is_fitted(self)

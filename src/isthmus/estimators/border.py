@@ -141,9 +141,15 @@ def _check_stack(estimator: Any, X: Array, *, reset: bool) -> None:
 
 
 def check_finite(
-    X: Array, names: Sequence[str] | Array | None = None, missing: bool = False
+    X: Array,
+    names: Sequence[str] | Array | None = None,
+    missing: bool = False,
+    numbers: Array | None = None,
 ) -> None:
-    """Raise a ValueError that says where the first NaN or infinity is; NaN may be `missing`."""
+    """Raise a ValueError that says where the first NaN or infinity is; NaN may be `missing`.
+
+    Rows may have `numbers` by which whoever reads the message knows them.
+    """
     if X.dtype == np.uint8:
         return
     for start in range(0, len(X), SCAN):
@@ -155,14 +161,15 @@ def check_finite(
             label = (
                 f" ({str(names[int(where)])!r})" if names is not None and len(place) == 1 else ""
             )
-            value = "NaN" if np.isnan(X[(start + row, *place)]) else "infinity"
+            number = start + row if numbers is None else numbers[start + row]
+            value = "NaN" if np.isnan(part[(row, *place)]) else "infinity"
             advice = (
                 " first, or learn around them: missing='ignore' (--missing ignore)."
                 if value == "NaN"
                 else " first."
             )
             raise ValueError(
-                f"Input X contains {value}: the first at row {start + row}, feature "
+                f"Input X contains {value}: the first at row {number}, feature "
                 f"{where}{label}. Fill or drop missing values (NaN, inf){advice}"
             )
 

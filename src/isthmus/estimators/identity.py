@@ -13,22 +13,35 @@ from torch import Tensor
 from isthmus import __version__
 from isthmus.training import Rows
 from isthmus.training.snapshot import Snapshot
+from isthmus.training.stored import StoredRows
+from isthmus.training.streamed import StreamedRows
+from isthmus.training.team import Team
 
-__all__ = ["CUSTOM", "about_run", "check_same_run", "plain_params", "seed_of"]
+__all__ = [
+    "CUSTOM",
+    "about_run",
+    "check_same_everywhere",
+    "check_same_run",
+    "plain_params",
+    "seed_of",
+]
 
+AnyRows = Rows | StoredRows | StreamedRows
 CUSTOM = {"custom": True}  # stands for a function of the user's own, which is code and not written
 ENOUGH_BYTES = 2**28  # by which data are known; of more, evenly spaced rows
 #: Settings that may differ in a run that goes on: they change when it ends, not what it does.
-FREE = ("epochs", "patience", "progress", "random_state")
+FREE = ("epochs", "patience", "progress", "random_state", "strategy")
+#: Settings that may differ among the processes that train one model.
+OWN = ("device", "progress", "random_state")  # the seed itself may not
 
 
-def about_run(estimator: Any, rows: Rows) -> dict[str, Any]:
+def about_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
     """Return what a checkpoint says of the run, plain JSON.
 
     Parameters
     ----------
     estimator : LatentEstimator
-    rows : Rows
+    rows : Rows, StoredRows or StreamedRows
         As training sees them, those held out among them.
     """
     return {
@@ -38,6 +51,23 @@ def about_run(estimator: Any, rows: Rows) -> dict[str, Any]:
         "rows": _print_of(rows),
         "versions": {"isthmus": __version__, "torch": torch.__version__},
     }
+
+
+def check_same_everywhere(about: dict[str, Any], team: Team) -> None:
+    """Raise a ValueError, in all processes, where they are not to train one and the same model.
+
+    Each takes its own part of every batch, so that all must be given all rows; of streams, which
+    may be divided beforehand, all know the rows that the first process looked at.
+    """
+    params = {k: v for k, v in about["params"].items() if k not in OWN}
+    settings = (about["estimator"], params, about["seed"])
+    for what, value in (("settings", settings), ("X or y", about["rows"])):
+        if not team.alike(value):
+            raise ValueError(
+                f"the {team.size} processes that are to train one model were given different "
+                f"{what}: give each the same, of which it takes its own part, or let each train "
+                "its own by strategy='none'."
+            )
 
 
 def plain_params(params: dict[str, Any]) -> dict[str, Any]:
@@ -95,15 +125,16 @@ def _plain(value: Any) -> Any:
     return CUSTOM if callable(value) else value
 
 
-def _print_of(rows: Rows) -> dict[str, Any]:
+def _print_of(rows: AnyRows) -> dict[str, Any]:
     """Return what tells data from others: shape, type and a hash."""
     digest = hashlib.sha256()
-    for tensor in (rows.x, rows.c):
+    shown = rows if isinstance(rows, Rows) else rows.shown
+    for tensor in (shown.x, shown.c):
         if tensor is not None:
             digest.update(_some(tensor).cpu().contiguous().numpy().tobytes())
     return {
-        "shape": list(rows.x.shape),
-        "dtype": str(rows.x.dtype).removeprefix("torch."),
+        "shape": [rows.n_rows or len(shown), *shown.x.shape[1:]],
+        "dtype": str(shown.x.dtype).removeprefix("torch."),
         "sha256": digest.hexdigest(),
     }
 
