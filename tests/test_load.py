@@ -195,6 +195,7 @@ def test_spawned_processes_give_the_same_bits():
     np.testing.assert_array_equal(weights(fitted), weights(model))
 
 
+@pytest.mark.slow
 def test_joblib_and_a_grid_search_give_the_same_in_one_process_and_in_two():
     model = isthmus.VAE(**FAST).fit(X)
     parts = np.array_split(X, 4)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
+import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from isthmus import __version__
 from isthmus.verbs import VERBS
@@ -17,16 +19,30 @@ __all__ = ["main"]
 USER_ERROR, INTERRUPTED = 2, 130
 
 
+class Help(argparse.HelpFormatter):
+    """Help in which each example, set apart by two spaces or more, has a line of its own."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        said, *examples = re.split(r" {2,}", text.strip())
+        return "\n".join([super()._fill_text(said, width, indent), *(f"  {e}" for e in examples)])
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": Help} | kwargs)
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and leave with 2."""
+        _let_the_first_speak()
         self.exit(USER_ERROR, f"{self.prog}: {message} (`{self.prog} --help` lists all)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 fine, 2 a user's mistake, 130 interrupted.
+    """Run a command; return its exit code.
+
+    0 is fine, 1 that some of many files failed, 2 a user's mistake, 130 interrupted.
 
     Set ISTHMUS_DEBUG=1 to see where an error comes from.
 
@@ -47,8 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, MemoryError) as error:
         if os.environ.get("ISTHMUS_DEBUG"):
             raise
+        _let_the_first_speak()
         print("isthmus: " + " ".join(str(error).split()), file=sys.stderr)
         return USER_ERROR
+
+
+def _let_the_first_speak() -> None:
+    """Of several processes with one trouble, only the first is to say so before all are ended."""
+    if os.environ.get("RANK", "").strip("0"):
+        time.sleep(3)
 
 
 def make_parser() -> Parser:

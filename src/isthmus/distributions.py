@@ -278,12 +278,13 @@ if hasattr(os, "register_at_fork"):  # a thread that holds the lock is not there
 
 
 @contextmanager
-def isolated_rng(source: Generator) -> Iterator[None]:
+def isolated_rng(source: Generator, number: int = 0) -> Iterator[None]:
     """Seed torch's global state from a generator for a while, then put it back.
 
-    Layers and torch's own distributions can draw from nothing else.
+    Layers and torch's own distributions can draw from nothing else. Processes of another number
+    draw other values.
     """
-    seed = int(torch.randint(2**62, (), generator=source, device=source.device))
+    seed = int(torch.randint(2**62, (), generator=source, device=source.device)) + number
     cuda = [source.device] if source.device.type == "cuda" else []
     with _rng_lock, torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)

@@ -9,6 +9,7 @@ died given new work. Each is a function or a callback here, for models of linear
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from isthmus.families import BernoulliFamily
 from isthmus.likelihoods import LOG_RATE_LIMIT, NegativeBinomialFamily, PoissonFamily
 from isthmus.model import LatentVariableModel
 from isthmus.sparse import SparsePoint
-from isthmus.training.batches import Rows
+from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.loop import Outcome, Trainer
 
@@ -199,8 +200,15 @@ class UnitColumns(Callback):
     Adam's moments do not fill with it.
     """
 
-    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+    everywhere = True
+
+    def on_start(self, trainer: Trainer, rows: Source) -> None:
         """Normalise, and watch the gradient."""
+        if trainer.team.sharded:
+            raise ValueError(
+                "a dictionary's columns cannot be kept at unit norm where each process has a part "
+                "of them: use strategy='ddp', or dictionary=False."
+            )
         self.units = Dictionary.of(trainer.model)
         self.units.normalize()
         self.hook = self.units.decoder.weight.register_hook(self._across)
@@ -250,16 +258,18 @@ class Revive(Callback):
     al., 2023).
     """
 
+    everywhere = True
+
     def __init__(self, every: int = 250, until: float = 0.8, strength: float = 1.0) -> None:
         self.every, self.until, self.strength = every, until, strength
         self.revived: list[int] = []
 
-    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+    def on_start(self, trainer: Trainer, rows: Source) -> None:
         """Remember the rows, and begin to watch."""
         self.units, self.posterior = Dictionary.of(trainer.model), _sparse(trainer.model)
         self.rows, self.revived = rows, []
-        n_steps = trainer.n_epochs(rows) * rows.n_batches(trainer.settings.batch_size)
-        self.last = trainer.step + self.until * n_steps
+        n_batches = rows.n_batches(trainer.settings.batch_size) or math.inf
+        self.last = trainer.step + self.until * trainer.n_epochs(rows) * n_batches
         self.posterior.fired.zero_()
 
     def on_step(self, trainer: Trainer, n_rows: int) -> None:
@@ -278,7 +288,7 @@ class Revive(Callback):
     @torch.no_grad()
     def revive(self, trainer: Trainer) -> None:
         """Give every unit that has not fired a new row."""
-        dead = ~self.posterior.fired
+        dead = ~trainer.team.anywhere(self.posterior.fired)
         self.posterior.fired.zero_()
         self.revived.append(int(dead.sum()))
         if not self.revived[-1]:
@@ -293,13 +303,7 @@ class Revive(Callback):
 
     def _work(self, trainer: Trainer, n: int) -> Tensor:
         """Return n directions, (n, features), from the middle to rows that are badly rebuilt."""
-        some = torch.randint(
-            len(self.rows),
-            (min(ENOUGH, len(self.rows)),),
-            generator=trainer.generator,
-            device=trainer.generator.device,
-        )
-        model, (x, _) = trainer.model, self.rows[some]
+        model, x = trainer.model, self.rows.some(ENOUGH, trainer.generator, again=True)
         model.eval()
         seen = model.likelihood.embed(x).nan_to_num(0.0)  # as the encoder sees what is missing
         rebuilt = model.likelihood.embed(model.reconstruct(model.encode(x).mean))

@@ -236,6 +236,14 @@ def test_a_full_disk_does_not_end_training(tmp_path):
     assert sorted(os.listdir(folder)) == sorted(p.name for p in find_checkpoints(folder))
 
 
+@pytest.mark.parametrize(("change", "said"), [(-1, "a newer"), (1, "an older")])
+def test_one_of_another_isthmus_is_refused_in_one_line(change, said, tmp_path, monkeypatch):
+    fit_until(8, KINDS[0], tmp_path)
+    monkeypatch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT + change)
+    with pytest.raises(ValueError, match=f"was written by {said} isthmus"):
+        make(KINDS[0]).fit(X, resume_from=tmp_path)
+
+
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs to mount")
 def test_a_disk_that_is_full(tmp_path):
     mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
@@ -302,7 +310,7 @@ def test_what_is_another_run_is_refused(tmp_path):
         make(KINDS[7]).fit(X, resume_from=tmp_path)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         make(KINDS[0]).fit(X, resume_from=tmp_path / "elsewhere")
-    assert set(FREE) < {"epochs", "patience", "progress", "random_state", "device"}
+    assert set(FREE) < {"epochs", "patience", "progress", "random_state", "device", "strategy"}
 
 
 def test_another_version_is_said(tmp_path, monkeypatch):
@@ -388,10 +396,10 @@ def small_memory(monkeypatch, most):
 
     real = Trainer.update
 
-    def update(self, x, c=None):
-        if len(x) > most:
+    def update(self, batch):
+        if len(batch.x) > most:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: ...")
-        return real(self, x, c)
+        return real(self, batch)
 
     monkeypatch.setattr(Trainer, "update", update)
 

@@ -18,13 +18,15 @@ from isthmus.cli import INTERRUPTED
 from isthmus.commands.folders import has_something, replaceable, unused
 from isthmus.commands.live import write_live
 from isthmus.commands.show import number_text, print_summary
+from isthmus.commands.together import ended_together, go_on_where_it_broke, launcher
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
+from isthmus.data.stored import Stored, as_stored
 from isthmus.estimators import ESTIMATORS, LatentEstimator
-from isthmus.estimators.base import TERMINATED
 from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import check_names, fresh_seed
 from isthmus.estimators.identity import CUSTOM, plain_params
+from isthmus.estimators.learning import TERMINATED
 from isthmus.fields import check_fields
 from isthmus.metrics.summary import held_out_summary
 from isthmus.report import REPORT, write_report
@@ -32,10 +34,12 @@ from isthmus.training import Callback, Checkpoint, pick_device
 from isthmus.training.checkpoints import find_checkpoints, read_checkpoint, remove_checkpoints
 from isthmus.training.journal import JOURNAL, Journal, read_journal, remove_journal
 from isthmus.training.recorder import SampleRecorder
+from isthmus.training.team import Team, form_team, is_main
+from isthmus.training.trackers import make_trackers
 from isthmus.verbs.fit import fields_given
 from isthmus.writing import DRAFT
 
-__all__ = ["run"]
+__all__ = ["hold_out", "run"]
 
 RARE = 30.0  # seconds between the checkpoints of a resumed run that asked for none
 HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a test set
@@ -43,15 +47,34 @@ HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a tes
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, save, summarise, draw; return the exit code."""
-    if arguments.resume:
+    given = fields_given(arguments)
+    team = form_team(given.get("strategy", "auto"), pick_device(given.get("device", "auto")))
+    with ended_together(team):
+        return _run(arguments, team)
+
+
+def _run(arguments: argparse.Namespace, team: Team) -> int:
+    if not go_on_where_it_broke(arguments, team):
+        return 0
+    if arguments.resume and team.main:
         check_can_resume(arguments.out)
-    estimator = _estimator(arguments)
+    estimator = _estimator(arguments, team)
+    make_trackers(arguments.track, arguments.track_to, Path())  # what lacks is said at once
     data = load_data(
         arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
     )
+    if not team.main:
+        return _help(estimator, data, arguments)
     folder = _folder(arguments, data)
     with claimed(folder):
         return _train(estimator, data, folder, arguments)
+
+
+def _help(estimator: LatentEstimator, data: Dataset, arguments: argparse.Namespace) -> int:
+    """Train as one of several processes, of which another writes and speaks."""
+    folder = Path(arguments.out or ".")
+    train, *_ = hold_out(data, estimator.random_state or 0)
+    return _fit(estimator, train, _checkpoints(folder, arguments), folder, arguments)
 
 
 def _as_said(arguments: argparse.Namespace) -> str:
@@ -62,24 +85,28 @@ def _as_said(arguments: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
+def _tracked(arguments: argparse.Namespace) -> str:
+    """Return the flags by which a run that goes on is tracked as before."""
+    names, to = arguments.track, arguments.track_to
+    flags = f" --track {','.join(names)}" if names else ""
+    return flags if to is None else f"{flags} --track-to {shlex.quote(to)}"
+
+
 def _train(
     estimator: LatentEstimator, data: Dataset, folder: Path, arguments: argparse.Namespace
 ) -> int:
-    check_finite(
-        data.X, data.feature_names, estimator.missing == "ignore"
-    )  # while rows still have their own numbers
-    train, X_test, y_test = _hold_out(data, estimator.random_state or 0)
+    if as_stored(data.X) is None:  # which is checked as it is read
+        # While rows still have their own numbers.
+        check_finite(data.X, data.feature_names, estimator.missing == "ignore")
+    train, X_test, y_test = hold_out(data, estimator.random_state or 0)
     if not arguments.quiet:
         _say(_opening(estimator, train, len(X_test)), *data.notes)
         if arguments.resume:
             _say(f"going on with epoch {arguments.epoch}")
     recorder = SampleRecorder()
     watchers: list[Callback] = [recorder, Journal(folder, _facts(estimator, data, arguments))]
-    every = arguments.checkpoint_every
-    if every is None and arguments.resume:  # else a second break would lose those there are
-        every = RARE
-    if every is not None:
-        watchers.append(Checkpoint(folder, every))
+    watchers += make_trackers(arguments.track, arguments.track_to, folder)
+    watchers += _checkpoints(folder, arguments)
     try:
         code, saved = _learn(estimator, data, train, watchers, folder, arguments)
     finally:  # without checkpoints, which an error may have left, there is nothing to go on with
@@ -87,7 +114,8 @@ def _train(
             remove_journal(folder)
     if not saved or code == TERMINATED:  # who sent the signal does not wait for long
         return code
-    summary = held_out_summary(estimator, train.X, X_test, y_test)
+    some = train.X.look() if isinstance(train.X, Stored) else train.X
+    summary = held_out_summary(estimator, some, X_test, y_test)
     io.save(estimator, folder, data.fingerprint, summary)
     page = _report(estimator, folder, data, X_test, y_test, recorder, summary)
     if arguments.page:
@@ -100,6 +128,13 @@ def _train(
     return code
 
 
+def _checkpoints(folder: Path, arguments: argparse.Namespace) -> list[Callback]:
+    every = arguments.checkpoint_every
+    if every is None and arguments.resume:  # else a second break would lose those there are
+        every = RARE
+    return [] if every is None else [Checkpoint(folder, every)]
+
+
 def _facts(
     estimator: LatentEstimator, data: Dataset, arguments: argparse.Namespace
 ) -> dict[str, Any]:
@@ -108,6 +143,7 @@ def _facts(
         "estimator": arguments.model,
         "params": plain_params(estimator.get_params(deep=False)),
         "data": {"name": data.name, "shape": list(data.X.shape)},
+        **launcher(),
     }
 
 
@@ -120,7 +156,7 @@ def _learn(
     arguments: argparse.Namespace,
 ) -> tuple[int, bool]:
     """Train and save; return the exit code, and whether there was a model to save."""
-    code = _fit(estimator, train, watchers, folder if arguments.resume else None)
+    code = _fit(estimator, train, watchers, folder, arguments)
     if code and not estimator.best_epoch_ and (folder / io.CONFIG).is_file():
         return code, False  # the model that is there is better than one that has learned nothing
     # The model first: whatever happens to the numbers and pictures, the work is safe.
@@ -129,14 +165,20 @@ def _learn(
         remove_checkpoints(folder)  # of this run, which is done, or of one that it replaces
     else:
         out = shlex.quote(str(folder))
-        _say(f"go on by:  isthmus fit {_as_said(arguments)} --out {out} --resume")
+        again = f"--resume{_tracked(arguments)}"
+        _say(f"go on by:  isthmus fit {_as_said(arguments)} --out {out} {again}")
     return code, True
 
 
 def _fit(
-    estimator: LatentEstimator, train: Dataset, watchers: list[Callback], resume_from: Path | None
+    estimator: LatentEstimator,
+    train: Dataset,
+    watchers: list[Callback],
+    folder: Path,
+    arguments: argparse.Namespace,
 ) -> int:
     """Train; return the exit code: 0, or why training was broken off with a model."""
+    resume_from = folder if arguments.resume else None
     try:
         estimator.fit(train.rows, train.y, callbacks=watchers, resume_from=resume_from)
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -172,17 +214,18 @@ def _report(
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
+    for line in lines if is_main() else ():
         print(line, file=sys.stderr)
 
 
-def _estimator(arguments: argparse.Namespace) -> LatentEstimator:
+def _estimator(arguments: argparse.Namespace, team: Team) -> LatentEstimator:
     fields: dict[str, Any] = {"progress": "none" if arguments.quiet else "auto"}
     if arguments.resume:
-        fields = _begun_with(arguments) | fields
+        facts = team.agree(read_checkpoint(arguments.out).facts if team.main else None)
+        fields = _begun_with(arguments, facts) | fields
     fields |= fields_given(arguments)
-    if fields.get("random_state") is None:
-        fields["random_state"] = fresh_seed() % 2**31  # recorded, so that the run can be repeated
+    if fields.get("random_state") is None:  # recorded, so that the run can be repeated
+        fields["random_state"] = team.agree(fresh_seed() % 2**31)
     estimator = ESTIMATORS[arguments.model](**fields)
     check_fields(estimator)
     check_names(estimator.likelihood)
@@ -202,9 +245,8 @@ def check_can_resume(out: str | None) -> None:
         )
 
 
-def _begun_with(arguments: argparse.Namespace) -> dict[str, Any]:
+def _begun_with(arguments: argparse.Namespace, facts: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that the run to go on with began with; note its model and epoch."""
-    facts = read_checkpoint(arguments.out).facts
     about, arguments.epoch = facts["about"], facts["epoch"]
     model = next((k for k, cls in ESTIMATORS.items() if cls.__name__ == about["estimator"]), None)
     if model is None or CUSTOM in about["params"].values():
@@ -236,15 +278,17 @@ def _only_begun(folder: Path) -> bool:
     """Whether a folder holds a journal alone, of a run killed before its first checkpoint."""
     names = {p.name for p in folder.iterdir() if p.suffix != DRAFT} if folder.is_dir() else set()
     try:
-        return names - {LOCK} == {JOURNAL} and read_journal(folder) is not None
+        return names - {LOCK, "tensorboard"} == {JOURNAL} and read_journal(folder) is not None
     except (ValueError, OSError):  # somebody's own file of that name
         return False
 
 
-def _hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:
+def hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:
     """Return training data, and rows for the summary: a test set, or a tenth drawn at random."""
     if data.X_test is not None:
         return data, data.X_test, data.y_test
+    if (stored := as_stored(data.X)) is not None:
+        return _hold_out_stored(data, stored, seed)
     groups = np.arange(len(data.X)) if data.groups is None else data.groups
     names = np.unique(groups)
     n = len(names)
@@ -257,6 +301,16 @@ def _hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:
     held, kept = np.flatnonzero(is_held), np.flatnonzero(~is_held)
     y, y_test = (None, None) if data.y is None else (data.y[kept], data.y[held])
     return replace(data, X=data.X[kept], y=y), data.X[held], y_test
+
+
+def _hold_out_stored(data: Dataset, stored: Stored, seed: int) -> tuple[Dataset, Any, Any]:
+    """Return the same of an array on the disk: runs of neighbours that fit memory.
+
+    Labels are those of the whole array: rows that stay on the disk know their numbers in it.
+    """
+    kept, held = stored.split(HELD_OUT, np.random.default_rng(seed))
+    y_test = None if data.y is None else data.y[held.numbers()]
+    return replace(data, X=kept), held.read(), y_test
 
 
 def _opening(estimator: LatentEstimator, data: Dataset, n_test: int) -> str:

@@ -26,6 +26,7 @@ from isthmus.estimators.choices import fresh_seed
 from isthmus.metrics.summary import held_out_summary
 from isthmus.rows import ROWS
 from isthmus.sweeps import Sweep
+from isthmus.training.team import started_together
 from isthmus.verbs.fit import fields_given
 from isthmus.verbs.tune import read_grid
 
@@ -37,6 +38,8 @@ NUMBERS = ("score", "rate", "distortion", "valid_loss", "epochs", "best_epoch", 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, judge, write, print; return the exit code."""
+    if started_together():
+        raise ValueError("tune trains its models in one process: start it without torchrun.")
     sweep = _sweep(arguments)
     n = sweep.check()
     data = load_data(

@@ -157,6 +157,7 @@ def prepare(candidates: Sequence[Candidate], X: Any, y: Any, held: Any, y_held: 
         if key not in leaders:
             leader = copy.copy(c.estimator)
             rows, c.generator = leader._prepare(X, y)
+            assert isinstance(rows, Rows)
             # What cannot be judged is said before the work, not after it.
             leader.tensors(held, y_held if leader.conditional else None)
             leaders[key] = leader, rows.to(c.generator.device)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isthmus.training.batches import Rows
+    from isthmus.training.batches import Source
     from isthmus.training.loop import Outcome, Trainer
 
 __all__ = ["Callback", "ProgressBar", "ProgressLines", "progress_callbacks"]
@@ -20,6 +20,15 @@ class Callback:
 
     Steps may be recorded: what a callback changes beside numbers in tensors (hooks, a rate of
     dropout, the objective) counts from the next epoch on.
+
+    Of several processes that train together only the main one has callbacks, so that each thing
+    is written once; a callback that changes training must be `everywhere`, and be given in each.
+    Where each has a part of the weights ("fsdp"), the trainer's model has those of the last epoch.
+
+    Attributes
+    ----------
+    everywhere : bool
+        Whether each process of several is to call it; False.
 
     Examples
     --------
@@ -36,7 +45,9 @@ class Callback:
     3
     """
 
-    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+    everywhere = False
+
+    def on_start(self, trainer: Trainer, rows: Source) -> None:
         """Before the first epoch."""
 
     def on_step(self, trainer: Trainer, n_rows: int) -> None:
@@ -105,7 +116,7 @@ def compact_text(record: dict[str, Any]) -> str:
 class ProgressLines(Callback):
     """A plain line now and then, for logs: at most about twenty a run."""
 
-    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+    def on_start(self, trainer: Trainer, rows: Source) -> None:
         """Note how often to write."""
         self.epochs = trainer.n_epochs(rows)
         self.every = max(1, self.epochs // 20)
@@ -131,13 +142,14 @@ class ProgressLines(Callback):
 class ProgressBar(Callback):
     """A live bar in the terminal."""
 
-    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+    def on_start(self, trainer: Trainer, rows: Source) -> None:
         """Draw the empty bar."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.epochs = trainer.n_epochs(rows)
-        total = self.epochs * rows.n_batches(trainer.settings.batch_size)
+        n_batches = rows.n_batches(trainer.settings.batch_size)
+        total = None if n_batches is None else self.epochs * n_batches
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=10),

@@ -16,7 +16,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from isthmus.files import parse_json, read_bytes, read_tensors
-from isthmus.training.batches import Rows
+from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.loop import Trainer
 from isthmus.training.snapshot import Snapshot, take
@@ -27,7 +27,7 @@ __all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "rem
 NAMES = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 SUM = 32  # bytes of SHA-256 behind the tensors
 SHARE = 50  # a checkpoint is written at most after so many times what one takes: below 2%
-FORMAT, FACTS = 1, "facts"
+FORMAT, FACTS = 2, "facts"
 
 
 class Checkpoint(Callback):
@@ -59,6 +59,8 @@ class Checkpoint(Callback):
     True
     """
 
+    everywhere = True  # to write is the main process' work, to say what the others'
+
     def __init__(self, folder: Any, every: float = 30.0) -> None:
         if every < 0:
             raise ValueError(f"every must be at least 0 seconds, got {every!r}.")
@@ -67,34 +69,43 @@ class Checkpoint(Callback):
         self.goes_on = False  # whether those in the folder are of the same run
         self.cost = 0.0
 
-    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+    def on_start(self, trainer: Trainer, rows: Source) -> None:
         """Find the folder; begin to count."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.last = time.perf_counter()
+        if not trainer.team.main:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.turn = _oldest(self.folder) if self.goes_on else 0
 
     def on_step(self, trainer: Trainer, n_rows: int) -> None:
         """Write, now and then."""
-        if time.perf_counter() - self.last >= max(self.every, SHARE * self.cost):
+        if trainer.team.meets(trainer.step) and trainer.team.agree(self._is_due(self.every)):
             self.write(trainer)
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Write, unless that would cost too much."""
-        if time.perf_counter() - self.last >= SHARE * self.cost:
+        if trainer.team.agree(self._is_due()):
             self.write(trainer)
 
     def on_stop(self, trainer: Trainer) -> None:
         """Write: nothing of what was done is to be lost."""
         self.write(trainer)
 
+    def _is_due(self, every: float = 0.0) -> bool:
+        return time.perf_counter() - self.last >= max(every, SHARE * self.cost)
+
     def write(self, trainer: Trainer) -> None:
-        """Write a checkpoint now."""
+        """Write a checkpoint now; of several processes each must call it."""
         start = time.perf_counter()
-        if not all(w.isfinite().all() for w in trainer.weights):
-            self.last = start
-            return  # it diverged, as the end of the epoch will tell; the last good one stays
+        if not trainer.team.main:
+            take(trainer)
+            return
         try:
-            content = _to_bytes(take(trainer, self.callbacks))
+            snapshot = take(trainer, self.callbacks)
+            if not all(w.isfinite().all() for w in trainer.model.parameters()):
+                self.last = start
+                return  # it diverged, as the end of the epoch will tell; the last good one stays
+            content = _to_bytes(snapshot)
             write(self.folder / NAMES[self.turn], content)
             self.turn = 1 - self.turn
             if not self.goes_on:  # those of a run before, which this one replaces
@@ -130,7 +141,7 @@ def read_checkpoint(folder: Any) -> Snapshot:
     FileNotFoundError
         Where there is none.
     ValueError
-        Where none is whole, or a newer isthmus wrote it.
+        Where none is whole, or another version of isthmus wrote it.
     """
     found, errors = [], []
     for path in find_checkpoints(folder):
@@ -193,4 +204,9 @@ def _from_bytes(content: bytes, path: Path) -> Snapshot:
     facts = parse_json(tensors.pop(FACTS).numpy().tobytes(), path)
     if facts["format"] > FORMAT:
         raise ValueError(f"{path} was written by a newer isthmus: update isthmus.")
+    if facts["format"] < FORMAT:
+        raise ValueError(
+            f"{path} was written by an older isthmus, with whose runs this one cannot go on: begin "
+            "a new one."
+        )
     return Snapshot(tensors, facts)

@@ -61,7 +61,9 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     mind_forks()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = _own_gpu(int(os.environ["LOCAL_RANK"]))
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -71,6 +73,17 @@ def pick_device(name: str = "auto") -> torch.device:
             f"device must be 'auto' or a device that torch can use here, got {name!r} ({reason})."
         ) from None
     return device
+
+
+def _own_gpu(number: int) -> str:
+    """Return the GPU of one of the processes that torchrun started here: each has one."""
+    found = torch.cuda.device_count()
+    if 0 < found <= number:
+        raise ValueError(
+            f"each process trains on a GPU of its own, and for number {number + 1} there is none: "
+            f"start no more than there are GPUs here ({found}), or choose device 'cpu'."
+        )
+    return f"cuda:{number}"
 
 
 def _flushing() -> bool:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from isthmus.config import check_history, check_journal
 from isthmus.data.limits import check_bytes, one_line
 from isthmus.files import parse_json, read_bytes
-from isthmus.training.batches import Rows
+from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.loop import Outcome, Trainer
 from isthmus.writing import DRAFT, write
@@ -61,7 +61,7 @@ class Journal(Callback):
         self.written = 0  # records of it
         self.stream: BinaryIO | None = None  # None while there is nothing to write to
 
-    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+    def on_start(self, trainer: Trainer, rows: Source) -> None:
         """Say what run it is; there is never a journal without this line."""
         self.history, self.written = trainer.outcome.history, 0
         more = {"epochs": trainer.n_epochs(rows), "started": time.time()}

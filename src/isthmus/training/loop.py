@@ -20,12 +20,13 @@ from isthmus.objective import Objective, Shown, Terms
 from isthmus.rows import Training
 from isthmus.schedules import SETTLED
 from isthmus.training.adam import LeanAdamW
-from isthmus.training.batches import Rows
+from isthmus.training.batches import Batch, Rows, Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals
 from isthmus.training.program import repeats, slopes
 from isthmus.training.recording import Recorded
 from isthmus.training.stopping import Asked, Stop, asked_to_stop
+from isthmus.training.team import Team
 
 __all__ = ["Outcome", "Position", "Trainer", "layers_state", "warn_diverged"]
 
@@ -47,8 +48,8 @@ class Outcome:
     best_epoch : int
         The epoch whose weights the model has.
     stopped : str
-        Why training ended: "epochs", "patience", "diverged", "interrupted" (Ctrl-C) or
-        "terminated" (SIGTERM).
+        Why training ended: "epochs", "patience", "diverged", "interrupted" (Ctrl-C),
+        "terminated" (SIGTERM) or "failed" (an error, which goes on its way).
     asked : str, optional
         "interrupted" or "terminated" where somebody asked training to stop, be it in vain.
     """
@@ -75,6 +76,8 @@ class Position:
         The generator's state when the epoch began, from which comes the order of its rows.
     seconds : float
         That the epoch had taken when training was broken off.
+    rows : int
+        Of the batches that are done, in all processes.
     """
 
     epoch: int = 1
@@ -82,6 +85,7 @@ class Position:
     sums: Tensor | None = None
     began: Tensor | None = None
     seconds: float = 0.0
+    rows: int = 0
 
 
 class Trainer:
@@ -96,6 +100,8 @@ class Trainer:
         An instance of `Training`, or an estimator.
     generator : torch.Generator
         Source of all randomness, on the model's device.
+    team : Team, optional
+        The processes that train together; by default one alone.
     """
 
     def __init__(
@@ -104,17 +110,19 @@ class Trainer:
         objective: Objective,
         settings: Training,
         generator: Generator,
+        team: Team | None = None,
     ) -> None:
         self.model, self.objective, self.settings = model, objective, settings
-        self.generator = generator
+        self.generator, self.team = generator, team or Team()
         self.outcome, self.best, self.position = Outcome(), Best(model), Position()
         self.about: dict[str, Any] = {}  # what a checkpoint says of the run
+        self.rows: Source | None = None  # of training
         self.most_rows: int | None = None  # in a step, once memory was too small for a batch
         self.started = 0.0
         self._states: tuple[Tensor, Tensor] | None = None
-        self.optimizer = LeanAdamW(model.parameters(), **_options(settings))
         self.step = 0
-        self.weights = list(model.parameters())
+        self.weights = self.team.take(model)
+        self.optimizer = LeanAdamW(self.weights, **_options(settings))
         self.slopes: Callable[..., Any] = self._slopes
         self.record_after: int | None = None  # steps of a kind; None for the usual number
         self._recorded_of: Any = None  # what a recording knows beside its tensors
@@ -122,7 +130,7 @@ class Trainer:
 
     def fit(
         self,
-        rows: Rows,
+        rows: Source,
         valid: Rows | None = None,
         callbacks: Sequence[Callback] = (),
         resume: Callable[[Trainer, Sequence[Callback]], None] | None = None,
@@ -133,7 +141,8 @@ class Trainer:
 
         Parameters
         ----------
-        rows : Rows
+        rows : Source
+            `Rows`, or what is read while it trains.
         valid : Rows, optional
             Held-out rows; without them the loss on `rows` decides which weights are best only
             if training diverges or is interrupted.
@@ -147,6 +156,8 @@ class Trainer:
         """
         self.outcome, self.best, self.position = Outcome(), Best(self.model), Position()
         outcome = self.outcome
+        self.rows = rows
+        callbacks = self._called_here(callbacks)
         for callback in callbacks:
             callback.on_start(self, rows)
         if resume is not None:
@@ -154,11 +165,15 @@ class Trainer:
         try:
             with asked_to_stop() as self.asked:
                 self._epochs(rows, valid, callbacks)
-            outcome.asked = self.asked.why  # after the last step: nothing was broken off
+            # After the last step: nothing was broken off.
+            outcome.asked = self.team.first(self.asked.why)
         except KeyboardInterrupt:
             outcome.stopped = outcome.asked = "interrupted"
         except Stop as stop:
             outcome.stopped = outcome.asked = stop.why
+        except BaseException:  # whatever a callback or a part raises goes on its way
+            outcome.stopped = "failed"
+            raise
         finally:
             if valid is not None or outcome.stopped in BROKEN_OFF:
                 self.best.restore()
@@ -168,7 +183,18 @@ class Trainer:
                 callback.on_end(self, outcome)
         return outcome
 
-    def _epochs(self, rows: Rows, valid: Rows | None, callbacks: Sequence[Callback]) -> None:
+    def _called_here(self, callbacks: Sequence[Callback]) -> Sequence[Callback]:
+        """Return the callbacks that this process is to call."""
+        everywhere = [c for c in callbacks if c.everywhere]
+        names = [type(c).__name__ for c in everywhere]
+        if not self.team.alike(names):
+            raise ValueError(
+                "callbacks that are `everywhere`, as Checkpoint is, must be given in each process; "
+                f"this one has {', '.join(names) or 'none'}, another one others."
+            )
+        return callbacks if self.team.main else everywhere
+
+    def _epochs(self, rows: Source, valid: Rows | None, callbacks: Sequence[Callback]) -> None:
         outcome, best = self.outcome, self.best
         while self.position.epoch <= self.n_epochs(rows):
             epoch = self.position.epoch
@@ -178,7 +204,8 @@ class Trainer:
             record = self.epoch(rows, valid, callbacks, epoch)
             if self.diverged(record):
                 outcome.stopped = "diverged"
-                warn_diverged(record, best.epoch, stacklevel=6)
+                if self.team.main:
+                    warn_diverged(record, best.epoch, stacklevel=6)
                 return
             outcome.history.append(record)
             outcome.best_epoch = epoch
@@ -186,15 +213,16 @@ class Trainer:
             for callback in callbacks:
                 callback.on_epoch(self, record)
 
-    def n_epochs(self, rows: Rows) -> int:
+    def n_epochs(self, rows: Source) -> int:
         """Return how many epochs there will be, at most."""
         if self.settings.epochs is not None:
             return self.settings.epochs
-        return min(max(ENOUGH_STEPS // rows.n_batches(self.settings.batch_size), 20), 500)
+        n_batches = rows.n_batches(self.settings.batch_size) or ENOUGH_STEPS
+        return min(max(ENOUGH_STEPS // n_batches, 20), 500)
 
     def epoch(
         self,
-        rows: Rows,
+        rows: Source,
         valid: Rows | None = None,
         callbacks: Sequence[Callback] = (),
         number: int = 1,
@@ -205,15 +233,17 @@ class Trainer:
         self.started = time.perf_counter() - self.position.seconds
         with flush_denormals(), enough_threads(self.model, self.settings.batch_size):
             with self._layers_rng():
-                sums = self._steps(rows, callbacks)
-            record: Record = {"epoch": number, **_means(sums, len(rows))}
+                sums = self.team.sum(self._steps(rows, callbacks))
+            n = self.position.rows
+            record: Record = {"epoch": number, **_means(sums, n)}
             seconds = time.perf_counter() - self.started
+            self.team.collect(self.model)
             if valid is not None:
                 record |= {f"valid_{k}": v for k, v in self.evaluate(valid).items()}
         self.position = Position(number + 1)
-        return record | {"seconds": seconds, "examples_per_second": len(rows) / seconds}
+        return record | {"seconds": seconds, "examples_per_second": n / seconds}
 
-    def one_epoch(self, rows: Rows, callbacks: Sequence[Callback], number: int) -> Record:
+    def one_epoch(self, rows: Source, callbacks: Sequence[Callback], number: int) -> Record:
         """Pass once over the rows, the callbacks told of beginning and end."""
         for callback in callbacks:
             callback.on_start(self, rows)
@@ -223,37 +253,41 @@ class Trainer:
             for callback in callbacks:
                 callback.on_end(self, Outcome())
 
-    def _steps(self, rows: Rows, callbacks: Sequence[Callback]) -> Tensor:
-        """Update on every batch that is left; return the sums of the terms over the rows."""
-        self.model.train()
+    def _steps(self, rows: Source, callbacks: Sequence[Callback]) -> Tensor:
+        """Update on every batch that is left; return the sums of the terms over the own rows."""
+        self.team.program.train()  # of the model, or of what stands for it in training
         self._choose_step(rows)
         at, size = self.position, self.settings.batch_size
         if at.sums is None:
-            at.sums = torch.zeros(len(Terms._fields), device=rows.x.device)
-        for x, c in rows.batches(size, self.generator, skip=at.batch):
+            at.sums = torch.zeros(len(Terms._fields), device=rows.device)
+        for batch in rows.deal(size, self.generator, self.team, at.batch, at.epoch):
             self._continue_draws()
             # Summed on the device: nothing waits for a number inside an epoch.
-            at.sums += self._update_all(x, c)
+            at.sums += self._update_all(batch)
             at.batch += 1
+            at.rows += batch.n
             for callback in callbacks:
-                callback.on_step(self, len(x))
-            if self.asked.why is not None:
+                callback.on_step(self, batch.n)
+            if self.team.meets(self.step) and (why := self.team.first(self.asked.why)):
                 for callback in callbacks:
                     callback.on_stop(self)
-                raise Stop(self.asked.why)
+                raise Stop(why)
         self._continue_draws()
-        self.model.eval()
+        self.team.program.eval()
         return at.sums
 
-    def _choose_step(self, rows: Rows) -> None:
+    def _choose_step(self, rows: Source) -> None:
         """Play recordings where they say all that a step does; forget those of old times."""
+        if self.team.size > 1:
+            self.slopes = self._together
+            return
         mark = (
             id(self.objective),
             [(m.training, getattr(m, "p", None)) for m in self.model.modules()],
             [w.requires_grad for w in self.weights],
         )
         if self._recorded_of != mark:
-            full = rows.sizes(self.settings.batch_size)[0] if self.settings.compile else 0
+            full = _usual(rows.n_rows, self.settings.batch_size) if self.settings.compile else 0
             self.recorded = Recorded(
                 self._slopes,
                 after=self.record_after,
@@ -275,23 +309,25 @@ class Trainer:
         if self._states is not None:
             generator, layers = self._states
             self.generator.set_state(generator)
-            if self.position.began is not None and self.layers_draw:
+            if self.position.began is not None and self.layers_draw and self.team.main:
                 set_layers_state(self.generator.device, layers)
             self._states = None
 
-    def _update_all(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def _update_all(self, batch: Batch) -> Tensor:
         """Update on a batch, in two steps where memory is too small for one; return sums."""
-        if self.most_rows is not None and len(x) > self.most_rows:
-            half = self.most_rows
-            first = self._update_all(x[:half], None if c is None else c[:half])
-            return first + self._update_all(x[half:], None if c is None else c[half:])
+        n, half = batch.n, self.most_rows
+        if half is not None and n > half:
+            x, c, *_ = batch
+            first = Batch(x[:half], None if c is None else c[:half], half, 0)
+            second = Batch(x[half:], None if c is None else c[half:], n - half, 0)
+            return self._update_all(first) + self._update_all(second)
         try:
-            return len(x) * self.update(x, c)
+            return batch.own * self.update(batch)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not _is_out_of_memory(error) or self.team.size > 1:
                 raise
-            self._halve(len(x))
-        return self._update_all(x, c)
+            self._halve(n)
+        return self._update_all(batch)
 
     def _halve(self, n: int) -> None:
         """Let no step have more than half of n rows; once."""
@@ -313,16 +349,21 @@ class Trainer:
         finite = all(math.isfinite(v) for v in record.values())
         return not finite or not all(p.isfinite().all() for p in self.model.parameters())
 
-    def update(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Take one optimiser step on a batch; return its terms, stacked."""
-        shown = self.objective.show(x, c, self.generator)
-        noise = self.objective.noise(self.model, len(x), self.generator)
+    def update(self, batch: Batch) -> Tensor:
+        """Take one optimiser step; return the terms of the own rows, stacked."""
+        x, c, n, start = batch
+        self._share, self._own = batch.own / n, self.team.generator(self.generator, self.step)
+        shown = self.objective.show(x, c, self._own)
+        noise = self.objective.noise(self.model, n, self.generator)
+        if noise is not None and len(x) < n:
+            start = min(start, n - len(x))
+            noise = noise[..., start : start + len(x), :]
         beta = torch.as_tensor(self.objective.weight_of_kl(self.step), device=x.device)
         gradients, terms = self.slopes(self.step, self.weights, beta, *shown, noise)
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
         if self.settings.normalize_gradients:
-            _normalize(self.model)
+            _normalize(self.weights, self.team)
         self.optimizer.update()
         self.step += 1
         return terms
@@ -340,8 +381,36 @@ class Trainer:
         """Return the gradient of the loss for each weight, and the terms."""
         objective = replace(self.objective, beta=beta)
         shown = Shown(x, seen, c)
-        terms = objective.terms(self.model, shown, step=step, generator=self.generator, noise=noise)
+        with self._autocast(x.device):
+            terms = objective.terms(
+                self.model, shown, step=step, generator=self.generator, noise=noise
+            )
         return slopes(terms, weights)
+
+    def _together(
+        self,
+        step: int,
+        weights: Sequence[Tensor],
+        beta: Tensor,
+        x: Tensor,
+        seen: Tensor,
+        c: Any,
+        noise: Any,
+    ) -> tuple[Sequence[Tensor | None], Tensor]:
+        """Return the gradient of the whole batch, and the terms of the own rows."""
+        for weight in weights:
+            weight.grad = None
+        objective, shown = replace(self.objective, beta=beta), Shown(x, seen, c)
+        with self._autocast(x.device):
+            terms = self.team.terms(objective, shown, step, noise, self._own)
+        self.team.descend(terms.loss * self._share)
+        return [w.grad for w in weights], torch.stack([t.detach() for t in terms])
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Let networks compute in the precision of the settings."""
+        if self.settings.precision == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, getattr(torch, self.settings.precision))
 
     @property
     def layers_draw(self) -> bool:
@@ -350,8 +419,10 @@ class Trainer:
         return any(isinstance(m, drawing) for m in self.model.modules())
 
     def _layers_rng(self) -> AbstractContextManager[None]:
-        """Let dropout repeat; and put torch's global state back."""
-        return isolated_rng(self.generator) if self.layers_draw else nullcontext()
+        """Let dropout repeat, for other rows otherwise; and put torch's global state back."""
+        if not self.layers_draw:
+            return nullcontext()
+        return isolated_rng(self.generator, self.team.rank)
 
     def state(self) -> dict[str, Any]:
         """Return what training needs beside the weights to go on."""
@@ -375,12 +446,18 @@ class Trainer:
         Schedules count as settled, so that losses of different epochs can be compared.
         """
         self.model.eval()
-        generator = Generator(rows.x.device).manual_seed(0)
-        sums = torch.zeros(len(Terms._fields), device=rows.x.device)
-        for x, c in rows.batches(max(self.settings.batch_size, 512)):
-            terms = self.objective(self.model, x, c, step=SETTLED, generator=generator)
-            sums += len(x) * torch.stack([t.detach() for t in terms])
-        return _means(sums, len(rows))
+        generator = Generator(rows.device).manual_seed(0)
+        sums = torch.zeros(len(Terms._fields), device=rows.device)
+        for number, (x, c) in enumerate(rows.batches(max(self.settings.batch_size, 512))):
+            # All processes draw for all batches, so that these are the same however many there are.
+            shown = self.objective.show(x, c, generator)
+            noise = self.objective.noise(self.model, len(x), generator)
+            if number % self.team.size == self.team.rank:
+                terms = self.objective.terms(
+                    self.model, shown, step=SETTLED, generator=generator, noise=noise
+                )
+                sums += len(x) * torch.stack([t.detach() for t in terms])
+        return _means(self.team.sum(sums), len(rows))
 
 
 class Best:
@@ -410,10 +487,15 @@ def _options(settings: Training) -> dict[str, Any]:
     return {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
 
 
-def _normalize(model: nn.Module) -> None:
+def _usual(n: int | None, size: int) -> int:
+    """Return the rows of the first batch."""
+    return size if n is None else min(n, size)
+
+
+def _normalize(weights: Sequence[Tensor], team: Team) -> None:
     """Divide the gradient of each parameter by its norm."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norms = torch._foreach_norm(gradients)
+    gradients = [p.grad for p in weights if p.grad is not None]
+    norms = [team.whole(norm) for norm in torch._foreach_norm(gradients)]
     torch._foreach_add_(norms, 1e-8)
     torch._foreach_div_(gradients, norms)
 

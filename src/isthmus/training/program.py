@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective, Shown, Terms
@@ -23,9 +23,17 @@ class Program(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, objective: Objective, shown: Shown, step: int, noise: Any) -> Terms:
+    def forward(
+        self,
+        objective: Objective,
+        shown: Shown,
+        step: int,
+        noise: Any,
+        generator: Generator | None = None,
+    ) -> Terms:
         """Return the terms of the model on a batch that was shown."""
-        return objective.terms(self.model, shown, step=step, noise=noise)  # type: ignore[arg-type]
+        model: Any = self.model
+        return objective.terms(model, shown, step=step, generator=generator, noise=noise)
 
 
 def slopes(terms: Terms, weights: Sequence[Tensor]) -> tuple[Sequence[Tensor | None], Tensor]:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.distributions import draw
-from isthmus.training.batches import Rows
+from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.loop import Outcome, Trainer
 
@@ -29,10 +29,10 @@ class SampleRecorder(Callback):
         self.n = n
         self.taken: list[tuple[int, NDArray[Any]]] = []
 
-    def on_start(self, trainer: Trainer, rows: Rows) -> None:
+    def on_start(self, trainer: Trainer, rows: Source) -> None:
         """Note the contexts for which to generate."""
         self.taken = []
-        self.c = None if rows.c is None else rows.c[: self.n]
+        self.c = rows.contexts(self.n)
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Decode after epochs that are powers of two."""

@@ -34,17 +34,23 @@ class Snapshot(NamedTuple):
 
 
 def take(trainer: Trainer, callbacks: Sequence[Callback] = ()) -> Snapshot:
-    """Return where a trainer and the callbacks are, between two steps; copies of nothing."""
-    at, best = trainer.position, trainer.best
+    """Return where a trainer and the callbacks are, between two steps; copies of nothing.
+
+    Of several processes all must call it; what the main one returns is whole.
+    """
+    at, best, team = trainer.position, trainer.best, trainer.team
+    team.collect(trainer.model)
     tensors = {f"model.{name}": t for name, t in _own(trainer).items()}
     tensors |= {f"best.{name}": t for name, t in best.state.items()}
     for number, parameter in enumerate(trainer.weights):
         for name, value in trainer.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{number}.{name}"] = value
+            tensors[f"optimizer.{number}.{name}"] = team.whole(value)
     tensors["random.generator"] = trainer.generator.get_state()
     tensors["random.layers"] = layers_state(trainer.generator.device)
     if at.batch:
-        tensors |= {"sums": at.sums, "random.began": at.began}  # type: ignore[dict-item]
+        assert at.sums is not None
+        assert at.began is not None
+        tensors |= {"sums": team.sum(at.sums), "random.began": at.began}
     said: dict[str, Any] = {}
     for name, callback in _named(callbacks):
         state = callback.state()
@@ -56,6 +62,8 @@ def take(trainer: Trainer, callbacks: Sequence[Callback] = ()) -> Snapshot:
         {
             "epoch": at.epoch,
             "batch": at.batch,
+            "rows": at.rows,
+            "readers": team.all_of(trainer.rows.state() if trainer.rows and at.batch else None),
             "seconds": time.perf_counter() - trainer.started if at.batch else 0.0,
             "step": trainer.step,
             "most_rows": trainer.most_rows,
@@ -79,6 +87,7 @@ def put_back(snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback]
     """
     tensors, facts = snapshot
     _fill(_own(trainer), _below(tensors, "model"))
+    trainer.team.spread(trainer.model)
     _fill(trainer.best.state, _below(tensors, "best"))
     trainer.best.epoch = facts["best_epoch"]
     trainer.best.loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
@@ -86,13 +95,21 @@ def put_back(snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback]
     trainer.step, trainer.most_rows = facts["step"], facts["most_rows"]
     trainer.outcome.history[:] = facts["history"]
     trainer.outcome.best_epoch = len(facts["history"])
+    sums = None
+    if facts["batch"]:  # of all processes: one goes on with them, the others begin at 0
+        sums = tensors["sums"].to(trainer.weights[0].device) * float(trainer.team.main)
     trainer.position = Position(
         facts["epoch"],
         facts["batch"],
-        tensors["sums"].to(trainer.weights[0].device) if facts["batch"] else None,
+        sums,
         tensors.get("random.began"),
         facts["seconds"],
+        facts["rows"],
     )
+    readers, team = facts["readers"], trainer.team
+    # Of other processes each had a reader of its own: then the batches are counted.
+    if trainer.rows and len(readers) == team.size and readers[team.rank] is not None:
+        trainer.rows.go_on(readers[team.rank])
     for name, callback in _named(callbacks):
         if name in facts["callbacks"]:
             callback.load_state(_below(tensors, f"callback.{name}") | facts["callbacks"][name])
@@ -131,6 +148,7 @@ def _put_moments(trainer: Trainer, given: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in given.items():
         number, _, kind = name.partition(".")
-        state.setdefault(int(number), {})[kind] = tensor
+        weight = trainer.weights[int(number)]
+        state.setdefault(int(number), {})[kind] = trainer.team.held(tensor, weight)
     groups = trainer.optimizer.state_dict()["param_groups"]
     trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,79 @@
+"""A run by several processes: who speaks, and what goes on after one of them died."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from isthmus import io
+from isthmus.training.checkpoints import find_checkpoints
+from isthmus.training.journal import read_journal
+from isthmus.training.team import Team
+
+__all__ = ["ended_together", "go_on_where_it_broke", "launcher"]
+
+RUNS = Path("runs")  # where runs are that nobody gave a folder
+
+
+def launcher() -> dict[str, str]:
+    """Return what tells the program that started these processes, for the journal of the run."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    # The number of the program itself: its name for the run is the same for all by default.
+    return {"launcher": f"{os.environ['TORCHELASTIC_RUN_ID']}-{os.getppid()}"}
+
+
+@contextlib.contextmanager
+def ended_together(team: Team) -> Iterator[None]:
+    """Let the processes of a run end at one time: torchrun ends all when the first one fails.
+
+    Raises
+    ------
+    ConnectionError
+        Where another process is gone, which has said why.
+    """
+    try:
+        yield
+        team.part_company()
+    except RuntimeError as error:
+        if not team.lost(error):
+            raise
+        raise ConnectionError(
+            "another process of this run has ended; what it said is the reason."
+        ) from error
+
+
+def go_on_where_it_broke(arguments: argparse.Namespace, team: Team) -> bool:
+    """After torchrun started all anew, let the arguments say --resume; whether there is work left.
+
+    torchrun starts all processes again when one of them dies, by the same command line. The
+    run is the one in --out, or that whose journal names the same torchrun.
+    """
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0:
+        return True
+    folder = team.agree(_begun(arguments.out) if team.main else None)
+    if folder is None:
+        return True
+    arguments.out = str(folder)
+    arguments.resume = team.agree(bool(find_checkpoints(folder)) if team.main else None)
+    whole = (folder / io.CONFIG).is_file() and read_journal(folder) is None
+    return arguments.resume or arguments.force or not team.agree(whole)
+
+
+def _begun(out: str | None) -> Path | None:
+    """Return the folder of the run that was broken off."""
+    if out is not None:
+        return Path(out)
+    folders = RUNS.iterdir() if RUNS.is_dir() else ()
+    return next((f for f in folders if f.is_dir() and _is_ours(f)), None)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        journal = read_journal(folder)
+    except (ValueError, OSError):
+        return False
+    return journal is not None and journal[0].get("launcher") == launcher()["launcher"]

@@ -1,0 +1,222 @@
+"""What processes do together, said as JSON: run by torchrun, and alone, from test_team.py."""
+
+import json
+import signal
+import sys
+import tempfile
+import warnings
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import isthmus
+from isthmus import data
+from isthmus.data.hugging import DatasetLoader
+from isthmus.data.stored import Stored
+from isthmus.training import Callback, Checkpoint
+from isthmus.training.team import form_team
+
+warnings.simplefilter("ignore")
+ROWS = data.load("digits")
+X, Y = ROWS.X[:500], ROWS.y[:500]
+HOLES = X.copy()
+HOLES[:, ::3, 2] = float("nan")
+SETTINGS = {"n_components": 3, "hidden": (32,), "epochs": 3, "random_state": 0, "batch_size": 48}
+KINDS = {
+    "vae": (isthmus.VAE, {}),
+    "autoencoder": (isthmus.Autoencoder, {}),
+    "beta": (isthmus.BetaVAE, {"beta": 2.0, "patience": 1}),
+    "conditional": (isthmus.ConditionalVAE, {"condition_dropout": 0.0}),
+    "contractive": (isthmus.ContractiveAutoencoder, {}),
+    "sparse": (isthmus.SparseAutoencoder, {"n_components": 90, "hidden": (), "revive_every": 3}),
+    "flow-prior": (isthmus.VAE, {"prior": "flow"}),
+    "vamp": (isthmus.VAE, {"prior": "vamp", "prior_modes": 10}),
+    "iwae": (isthmus.VAE, {"bound": "iwae", "n_samples": 4}),
+    "flow": (isthmus.VAE, {"posterior_family": "flow"}),
+    "normalized": (isthmus.VAE, {"normalize_gradients": True, "weight_decay": 0.1}),
+    "incomplete": (isthmus.VAE, {"missing": "ignore"}),
+}
+DIVIDED = ("vae", "vamp", "normalized", "conv", "dropout")  # kinds that are trained as shards too
+APART = {  # what each process draws for its own rows, and statistics of its part of a batch
+    "conv": (isthmus.VAE, {"backbone": "conv", "epochs": 1}),
+    "denoising": (isthmus.DenoisingAutoencoder, {}),
+    "binarized": (isthmus.VAE, {"binarize": True}),
+    "dropout": (isthmus.VAE, {"dropout": 0.2}),
+    "batchtopk": (isthmus.SparseAutoencoder, {"activation": "batchtopk", "n_active": 2}),
+}
+
+
+class AskedAtTheEnd(Callback):
+    """Ask the main process alone to stop, when there is nothing left to do."""
+
+    def on_epoch(self, trainer, record):
+        if record["epoch"] == SETTINGS["epochs"]:
+            trainer.asked.hear(signal.SIGTERM)
+
+
+class BrokenOff(Exception):
+    """Training was to end here."""
+
+
+class At(Callback):
+    """Write a checkpoint after a step, and break off."""
+
+    everywhere = True
+
+    def __init__(self, step: int, checkpoint: Checkpoint) -> None:
+        self.step, self.checkpoint = step, checkpoint
+
+    def on_step(self, trainer, n_rows):
+        if trainer.step == self.step:
+            self.checkpoint.write(trainer)
+            raise BrokenOff
+
+
+def curve(model):
+    """Return the losses of each epoch, and the numbers that a fitted model gives for rows."""
+    last = model.history_[-1]
+    return {
+        "loss": [record["loss"] for record in model.history_],
+        "valid": [record.get("valid_loss") for record in model.history_],
+        "codes": model.transform(X[:5].reshape(5, *model.feature_shape_), **told(model)).tolist(),
+        "n": round(last["examples_per_second"] * last["seconds"]),
+    }
+
+
+def told(model):
+    """Return what a conditional model is told."""
+    return {"condition": Y[:5]} if model.conditional else {}
+
+
+def fitted(kind, **more):
+    """Return the curve of one kind."""
+    make, own = (KINDS | APART)[kind]
+    rows = HOLES if "missing" in own else X
+    return curve(make(**SETTINGS | own | more).fit(rows, Y))
+
+
+def interrupted(folder, step=13, **more):
+    """Leave a checkpoint in a folder, in the middle of an epoch."""
+    checkpoint = Checkpoint(folder, every=1e9)
+    model = isthmus.VAE(**SETTINGS | more)
+    try:
+        model.fit(X, callbacks=[At(step, checkpoint), checkpoint])
+    except BrokenOff:
+        return
+    raise AssertionError("it was not broken off")
+
+
+def resumed(folder, **more):
+    """Return the curve of a run that goes on from a copy of a folder's checkpoint."""
+    with tempfile.TemporaryDirectory() as copy:
+        for path in Path(folder).iterdir():
+            (Path(copy) / path.name).write_bytes(path.read_bytes())
+        return curve(isthmus.VAE(**SETTINGS | more).fit(X, resume_from=copy))
+
+
+def stored():
+    """Return the curve of rows on the disk."""
+    rows = Stored.of(X, block_bytes=256 * 20)
+    model = isthmus.VAE(**SETTINGS | {"epochs": 2}).fit(rows)
+    return curve(model)
+
+
+def streamed(folder):
+    """Return the curve of a streamed data set, of which each process reads its own part."""
+    import datasets
+
+    files = sorted(map(str, Path(folder).glob("*.parquet")))
+    stream = datasets.load_dataset("parquet", data_files=files, streaming=True)["train"]
+    loader = DatasetLoader(stream, 48)
+    return curve(isthmus.VAE(**SETTINGS | {"epochs": 2}).fit_loader(loader))
+
+
+def parts(n=100):
+    """Return which rows each process took in an epoch."""
+    from isthmus.training import Rows
+
+    team = form_team("auto", torch.device("cpu"))
+    rows = Rows(torch.arange(n).float()[:, None]).shared_by(team.size)
+    dealt = rows.deal(7, torch.Generator().manual_seed(0), team)
+    return team.all_of([int(i) for batch in dealt for i in batch.x.flatten().tolist()])
+
+
+def partly(**more):
+    """Return the curve of three passes, one by one, over a model with frozen weights."""
+    model = isthmus.VAE(**SETTINGS | more).begin(X)
+    frozen = next(model.model_.encoder.parameters()).requires_grad_(False).clone()
+    for _ in range(3):
+        model.partial_fit(X)
+    assert bool((next(model.model_.encoder.parameters()) == frozen).all())
+    return curve(model)
+
+
+def refusal(fit):
+    """Return the words of the error that a call ends with, in all processes alike."""
+    try:
+        fit()
+    except (ValueError, SystemExit) as error:
+        return str(error)
+    return None
+
+
+def errors(rank):
+    """Return what is said of what cannot be."""
+    vae = partial(isthmus.VAE, **SETTINGS)
+    small = {**SETTINGS, "batch_size": 1}
+    units = {"n_components": 90, "hidden": (), "strategy": "fsdp"}
+    mine = [Checkpoint("nowhere")] if rank == 0 else []
+    cases = {
+        "batch": lambda: isthmus.VAE(**small).fit(X),
+        "rows": lambda: vae().fit(X[:1]),
+        "other rows": lambda: vae().fit(X[200 * rank :][:200]),
+        "more rows": lambda: vae().partial_fit(X[: 200 + rank]),
+        "other settings": lambda: isthmus.VAE(**SETTINGS | {"random_state": rank}).fit(X),
+        "other callbacks": lambda: vae().fit(X, callbacks=mine),
+        "sharded units": lambda: isthmus.SparseAutoencoder(**SETTINGS | units).fit(X),
+        "asked": lambda: vae().fit(X, callbacks=[AskedAtTheEnd()]),
+    }
+    return {name: refusal(case) for name, case in cases.items()}
+
+
+def looked(rank):
+    """Return the scale that a process learns where each has rows of its own."""
+    rows = X * (1 + rank)
+    model = isthmus.VAE(**SETTINGS | {"epochs": 1, "likelihood": "gaussian"})
+    return model.fit_loader([rows[:100], rows[100:200]], sharded=True).scaler_.log_unit.tolist()
+
+
+def main(out, shared):
+    """Write all answers of the main process to a file."""
+    shared = Path(shared)
+    team = form_team("auto", torch.device("cpu"))
+    size = team.size
+    answers = {"size": size, "parts": parts()}
+    answers |= {kind: fitted(kind) for kind in KINDS | APART}
+    answers["partly"] = partly()
+    if size > 1:
+        answers |= {f"fsdp-{kind}": fitted(kind, strategy="fsdp") for kind in DIVIDED}
+        answers["fsdp-partly"] = partly(strategy="fsdp")
+        answers["errors"] = team.all_of(errors(team.rank))
+        answers["looked"] = team.all_of(looked(team.rank))
+        interrupted(shared / "two", strategy="ddp")
+        interrupted(shared / "shards", strategy="fsdp")
+    for name in ("one", "two", "shards"):
+        if (shared / name).is_dir():
+            answers[f"from {name}"] = resumed(shared / name)
+    if size > 1:
+        answers["one by shards"] = resumed(shared / "one", strategy="fsdp")
+    answers["stored"] = stored()
+    answers["streamed"] = streamed(shared / "rows")
+    answers["bfloat16"] = fitted("vae", precision="bfloat16")
+    answers["seeds"] = team.all_of(
+        isthmus.VAE(**SETTINGS | {"random_state": None, "epochs": 1}).fit(X).seed_
+    )
+    if team.main:
+        Path(out).write_text(json.dumps(answers))
+    team.part_company()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

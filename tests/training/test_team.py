@@ -1,0 +1,313 @@
+"""Two processes train as one does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import team_worker as worker
+import torch
+from filelock import FileLock
+
+import isthmus
+from isthmus.commands.together import ended_together
+from isthmus.training import pick_device
+from isthmus.training.batches import Rows
+from isthmus.training.team import Team, form_team, is_main, started_together
+
+WORKER = Path(worker.__file__)
+
+
+def torchrun(*arguments, n=2, **options):
+    """Return a finished torchrun."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+        **options,
+    )
+
+
+def write_rows(folder):
+    """Write the rows as Parquet, in files of unlike lengths."""
+    folder.mkdir()
+    for number, part in enumerate(np.split(worker.X.reshape(500, 64), [120, 330])):
+        columns = {f"p{i}": part[:, i] for i in range(64)}
+        pq.write_table(pa.table(columns), folder / f"{number}.parquet", row_group_size=50)
+
+
+@pytest.fixture(scope="session")
+def answers(tmp_path_factory):
+    """Return what one process and what two say; made once, whichever test worker comes first."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "team"
+    with FileLock(f"{shared}.lock"):
+        if not shared.is_dir():
+            shared.mkdir()
+            write_rows(shared / "rows")
+            worker.interrupted(shared / "one")
+            worker.main(shared / "1.json", shared)
+            done = torchrun(WORKER, shared / "2.json", shared)
+            assert done.returncode == 0, done.stderr[-3000:]
+            names = ("two", "shards")
+            again = {name: worker.resumed(shared / name) for name in names}
+            (shared / "again.json").write_text(json.dumps(again))
+    if not (shared / "again.json").is_file():
+        pytest.fail("the processes did not come to their end, as an error before this one says")
+    return [json.loads((shared / f"{name}.json").read_text()) for name in ("1", "2", "again")]
+
+
+def close(a, b, tolerance):
+    """Whether two curves are the same to a relative tolerance."""
+    return all(
+        np.allclose(a[key], b[key], rtol=tolerance, atol=tolerance)
+        for key in ("loss", "valid", "codes")
+    )
+
+
+@pytest.mark.parametrize("kind", worker.KINDS)
+def test_two_processes_have_the_curve_of_one(answers, kind):
+    one, two, _ = answers
+    assert close(one[kind], two[kind], 2e-4)
+    assert len(one[kind]["loss"]) == len(two[kind]["loss"])
+
+
+@pytest.mark.parametrize("kind", worker.APART)
+def test_what_is_of_its_own_rows_leaves_the_curve_nearly_as_it_is(answers, kind):
+    one, two, _ = answers
+    assert np.allclose(one[kind]["loss"], two[kind]["loss"], rtol=0.02)
+    assert one[kind]["loss"] != two[kind]["loss"]
+
+
+@pytest.mark.parametrize("kind", worker.DIVIDED)
+def test_shards_have_the_same_curve(answers, kind):
+    assert close(answers[1][kind], answers[1][f"fsdp-{kind}"], 2e-4)
+
+
+@pytest.mark.parametrize("kind", ["partly", "fsdp-partly"])
+def test_passes_one_by_one_are_shared_too(answers, kind):
+    one, two, _ = answers
+    assert np.allclose(one["partly"]["loss"], two[kind]["loss"], rtol=2e-4)
+
+
+def test_rows_are_divided_without_overlap(answers):
+    first, second = answers[1]["parts"]
+    assert sorted(first + second) == list(range(100))
+    assert abs(len(first) - len(second)) <= 15  # a row of each batch of seven
+
+
+@pytest.mark.parametrize("source", ["one", "two", "shards"])
+def test_two_processes_go_on_where_others_stopped(answers, source):
+    assert close(answers[0]["vae"], answers[1][f"from {source}"], 2e-4)
+
+
+@pytest.mark.parametrize("source", ["two", "shards"])
+def test_one_process_goes_on_where_two_stopped(answers, source):
+    assert close(answers[0]["vae"], answers[2][source], 2e-4)
+
+
+def test_shards_go_on_where_one_process_stopped(answers):
+    assert close(answers[0]["vae"], answers[1]["one by shards"], 2e-4)
+
+
+def test_rows_on_the_disk_are_shared_too(answers):
+    assert close(answers[0]["stored"], answers[1]["stored"], 2e-4)
+
+
+def test_each_process_reads_its_own_part_of_a_stream(answers):
+    one, two, _ = answers
+    assert one["streamed"]["n"] == two["streamed"]["n"] == 500
+    assert np.allclose(one["streamed"]["loss"], two["streamed"]["loss"], rtol=0.1)
+
+
+def test_half_precision_learns_the_same(answers):
+    for each in answers[:2]:
+        assert np.allclose(each["bfloat16"]["loss"], answers[0]["vae"]["loss"], rtol=0.01)
+
+
+def test_a_seed_that_nobody_gave_is_agreed_on(answers):
+    assert len(answers[1]["seeds"]) == 2
+    assert len({*answers[1]["seeds"]}) == 1
+
+
+SAID = {
+    "batch": "set it to 2 or more",
+    "rows": "needs at least 2 rows",
+    "other rows": "were given different X or y",
+    "more rows": "were given different X or y",
+    "other settings": "were given different settings",
+    "other callbacks": "must be given in each process",
+    "sharded units": "use strategy='ddp', or dictionary=False",
+    "asked": "143",
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_cannot_be_is_one_line_in_all_processes(answers, case):
+    for said in answers[1]["errors"]:
+        assert SAID[case] in said[case]
+        assert "\n" not in said[case]
+
+
+def test_what_is_learned_of_the_first_rows_is_the_same_in_all(answers):
+    first, second = answers[1]["looked"]
+    assert first == second
+
+
+def test_alone_there_is_nothing_to_agree_on():
+    team = form_team("auto", torch.device("cpu"))
+    assert type(team) is Team
+    assert is_main()
+    assert not started_together()
+    assert team.all_of(3) == [3]
+    assert team.first(None) is None
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_strategy_for_several_needs_several(strategy):
+    with pytest.raises(ValueError, match="torchrun --nproc-per-node"):
+        form_team(strategy, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("n", range(2, 40))
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_every_process_has_a_row_of_every_batch(n, size):
+    if n < size:
+        with pytest.raises(ValueError, match=f"{size} processes cannot share {n} rows"):
+            Rows(torch.zeros(n, 1)).shared_by(size)
+        return
+    sizes = Rows(torch.zeros(n, 1)).shared_by(size).sizes(8)
+    assert sum(sizes) == n
+    assert min(sizes) >= size
+    team = Team()
+    for team.size in (size,):
+        for team.rank in range(size):
+            assert all(team.part(m).stop > team.part(m).start for m in sizes)
+
+
+def test_without_accelerate_the_pip_line_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ImportError, match=r"needs accelerate: pip install 'isthmus\[scale\]'\.$"):
+        form_team("auto", torch.device("cpu"))
+
+
+def test_a_process_without_a_gpu_of_its_own_is_told_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(ValueError, match="number 2 there is none: start no more than"):
+        pick_device("cuda")
+
+
+def test_main_is_the_first_of_a_group_that_somebody_else_formed(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        assert is_main() == (rank == 0)
+
+
+ALONE = """
+import os, accelerate, torch
+accelerate.Accelerator(cpu=True, **{options})
+from torch import distributed
+distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+from isthmus.training.team import Processes
+try:
+    Processes(torch.device("cpu")).take(torch.nn.Linear(2, 2))
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [({}, "(DistributedType.NO)"), ({"mixed_precision": "bf16"}, "(another precision)")],
+)
+def test_an_accelerator_of_another_kind_is_refused(options, why):
+    pytest.importorskip("accelerate")
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE.format(options=options)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"for something else than copies of one model {why}" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_the_fault_of_one_is_not_taken_for_a_fault_of_others():
+    team = Team()
+    with pytest.raises(RuntimeError, match="gloo"), ended_together(team):
+        raise RuntimeError("gloo: closed by peer")
+    team.lost = lambda error: True
+    with pytest.raises(ConnectionError, match="another process"), ended_together(team):
+        raise RuntimeError("gloo: closed by peer")
+
+
+def test_a_fault_of_the_first_alone_is_one_line_and_ends_all(tmp_path):
+    pytest.importorskip("accelerate")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    done = torchrun("-m", "isthmus", "fit", "digits", "--out", "mine", cwd=tmp_path)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("isthmus:", "[rank"))]
+    assert len(lines) == 1
+    assert "mine" in lines[0]
+
+
+def worker_in(folder, rank):
+    """Return the number of the process of a rank that works in a folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            here = (process / "cwd").resolve() == folder.resolve()
+            environment = (process / "environ").read_text().split("\0")
+        except OSError:
+            continue
+        if here and f"RANK={rank}" in environment:
+            return int(process.name)
+    raise AssertionError(f"there is no process {rank}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+@pytest.mark.parametrize(("rank", "out"), [(1, ["--out", "mine"]), (0, []), (1, [])])
+def test_a_killed_worker_comes_back_and_the_run_ends_well(tmp_path, rank, out):
+    run = ["-m", "isthmus", "fit", "digits", "--epochs", "40", "--random-state", "0", "--quiet"]
+    run += ["--patience", "99", "--checkpoint-every", "0", "--batch-size", "16", *out]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    with (tmp_path / "log").open("w") as log:
+        running = subprocess.Popen(
+            [*command, "--max-restarts", "2", *run],
+            cwd=tmp_path,
+            stderr=log,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    folder = tmp_path / (out[-1] if out else "runs/digits-vae")
+    until = time.monotonic() + 200
+    while not (folder / "checkpoint-1.safetensors").is_file() and time.monotonic() < until:
+        assert running.poll() is None, (tmp_path / "log").read_text()[-3000:]
+        time.sleep(0.02)
+    os.kill(worker_in(tmp_path, rank), signal.SIGKILL)
+    assert running.wait(timeout=300) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert not (tmp_path / "runs" / "digits-vae-2").exists()
+    alone = [word for word in run if word not in out]
+    subprocess.run([sys.executable, *alone, "--out", "alone"], cwd=tmp_path, check=True)
+    losses = [
+        [record["loss"] for record in isthmus.load(path).history_]
+        for path in (folder, tmp_path / "alone")
+    ]
+    assert np.allclose(*losses, rtol=2e-3)
+    assert len(losses[0]) == 40
