@@ -18,9 +18,12 @@ from isthmus.data import sprites
 from isthmus.data.columns import Columns, Table
 from isthmus.data.idx import read_idx
 from isthmus.data.images import read_image_folder
-from isthmus.data.limits import VARIABLE, check_zip, is_regular, one_line
+from isthmus.data.limits import VARIABLE, check_bytes, check_zip, is_regular, one_line
+from isthmus.data.shards import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.sounds import is_sound_folder, read_sound_folder
+from isthmus.data.stored import Stored, as_stored, forget
 from isthmus.data.tables import read_table
+from isthmus.extras import need
 from isthmus.fields import nearest
 
 __all__ = ["LONGEST_PATH", "Dataset", "Source", "known_datasets", "load"]
@@ -85,7 +88,7 @@ class Dataset:
     ----------
     name : str
         The known name, or that of the file or folder.
-    X : numpy.ndarray, shape (n_samples, ...)
+    X : numpy.ndarray, or an array on the disk, shape (n_samples, ...)
         The samples: rows of numbers, or images (n, height, width) or (n, 3, height, width).
     y : numpy.ndarray, shape (n_samples,), or None
         Their labels, integers or strings.
@@ -112,7 +115,7 @@ class Dataset:
     """
 
     name: str
-    X: np.ndarray
+    X: Any
     y: np.ndarray | None = None
     columns: Columns | None = None
     factors: np.ndarray | None = None
@@ -160,9 +163,13 @@ class Dataset:
 
 def _chunks(X: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the samples some at a time: one laid out otherwise is never copied whole."""
+    if (stored := as_stored(X)) is not None:
+        yield from map(np.ascontiguousarray, map(stored.read, stored.pieces(_CHUNK_BYTES)))
+        return
     step = max(1, _CHUNK_BYTES * len(X) // max(1, X.nbytes))
     for start in range(0, len(X), step):
         yield np.ascontiguousarray(X[start : start + step])
+        forget(X)
 
 
 def known_datasets() -> tuple[str, ...]:
@@ -199,7 +206,8 @@ def load(
         pictures, always the same, labelled by shape). Or a path: ``.npy``; ``.npz`` with an
         array X, x, data or only one, and labels y, labels or label; ``.csv``, ``.tsv`` or
         ``.parquet``; a
-        folder of images, or of WAV files, which are cut into windows. A path that bears a known
+        folder of images, or of sounds, which are cut into windows, or of
+        ``.parquet`` files of one kind; a ``.zarr`` array. A path that bears a known
         name is written "./digits".
     data_home : str or path-like, default=None
         The folder that holds ``mnist/`` and ``fashion-mnist/``; None stands for the
@@ -233,9 +241,9 @@ def load(
     ((1797, 8, 8), dtype('float32'), (1797,))
     """
     path = Path(source)
-    if size is not None and not path.is_dir():
+    if size is not None and (not path.is_dir() or is_parquet_folder(path)):
         raise ValueError(f"size is for a folder of images, but {str(source)!r} is none; omit it.")
-    if label is not None and path.suffix.lower() not in _TABLES:
+    if label is not None and not (path.suffix.lower() in _TABLES or is_parquet_folder(path)):
         raise ValueError(
             f"label is for a table (.csv, .tsv, .parquet), not {str(source)!r}; omit it."
         )
@@ -302,6 +310,12 @@ def _load_path(
     label: str | int | None,
     columns: Columns | None,
 ) -> Dataset:
+    if _is_zarr(path):
+        return Dataset(path.stem, _load_zarr(path))
+    if is_parquet_folder(path):
+        rows = ParquetRows(parquet_files(path), label)
+        X = _kept_on_disk(path, rows)
+        return Dataset(path.resolve().name, X, rows.labels(), notes=rows.notes)
     if path.is_dir() and is_sound_folder(path):
         return _load_sounds(path, size)
     if path.is_dir():
@@ -325,6 +339,34 @@ def _load_path(
     raise ValueError(
         f"{path}: expected .npy, .npz, .csv, .tsv, .parquet or a folder of images; convert it."
     )
+
+
+def _is_zarr(path: Path) -> bool:
+    """Whether a folder is an array of zarr, or of that name."""
+    kept = ("zarr.json", ".zarray")  # what describes it, of its versions 3 and 2
+    return path.is_dir() and (
+        path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in kept)
+    )
+
+
+def _load_zarr(path: Path) -> Any:
+    """Return a zarr array: as it is on the disk where it is large, else read."""
+    zarr = need("zarr", extra="scale", what=f"{path}: a zarr array")
+    try:
+        array = zarr.open_array(path, mode="r")
+    except Exception as error:  # zarr fails in many ways on what is none
+        raise ValueError(
+            f"{path}: expected a zarr array; one of a group is named by its own path."
+        ) from error
+    check_bytes(path, array.nbytes, sum(p.stat().st_size for p in path.rglob("*") if p.is_file()))
+    return _kept_on_disk(path, array)
+
+
+def _kept_on_disk(path: Path, array: Any) -> Any:
+    """Return an array whose rows stay on the disk where it is large, else read as a whole."""
+    stored = Stored.of(array) if array.shape else array
+    _check_numbers(path, stored)
+    return as_stored(array) or stored.read()
 
 
 def _load_sounds(path: Path, size: int | tuple[int, int] | None) -> Dataset:
@@ -386,7 +428,7 @@ def _check_lengths(path: Path, X: np.ndarray, y: np.ndarray) -> None:
         )
 
 
-def _check_numbers(path: Path, X: np.ndarray) -> None:
+def _check_numbers(path: Path, X: Any) -> None:
     if X.dtype.kind not in "biuf":
         raise ValueError(f"{path}: expected numbers, got {X.dtype}; save real numbers.")
     if X.ndim == 0 or X.size == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from os import PathLike
@@ -15,9 +14,20 @@ import numpy as np
 from isthmus.data.columns import Cells, Column, Columns, cells_of
 from isthmus.data.limits import MAX_COLUMNS, check_bytes, is_regular, one_line
 from isthmus.data.pages import unpacked_bytes
+from isthmus.extras import need
 from isthmus.fields import nearest
 
-__all__ = ["filled_table", "read_parquet", "read_table"]
+__all__ = [
+    "even_rows",
+    "filled_table",
+    "find_label",
+    "read_parquet",
+    "read_table",
+    "sniff",
+    "split_header",
+    "to_cells",
+    "to_number",
+]
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _DELIMITERS = "\t;|,"  # the comma last: it also divides decimals where the semicolon divides cells
@@ -130,10 +140,10 @@ def filled_table(
     """
     path = Path(path)
     every = _read_rows(path)
-    names, rows = _split_header(path, every, label)
+    names, rows = split_header(path, every, label)
     features = list(range(len(names)))
     if label is not None:
-        features.remove(_find_label(path, names, label))
+        features.remove(find_label(path, names, label))
     header = [cells for _, cells in every[: len(every) - len(rows)]]
     rows = rows[: len(values)]
     places = {names[at]: at for at in features}  # the model may have them in another order
@@ -159,14 +169,14 @@ def _spell(column: Column, numbers: np.ndarray) -> list[str]:
 
 def _text_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np.ndarray | None]:
     rows = _read_rows(path)
-    names, rows = _split_header(path, rows, label)
+    names, rows = split_header(path, rows, label)
     columns = list(zip(*(cells for _, cells in rows), strict=True))
     y = None
     if label is not None:
-        at = _find_label(path, names, label)
+        at = find_label(path, names, label)
         y = _to_labels(columns.pop(at))
         names = names[:at] + names[at + 1 :]
-    return [_to_cells(*each) for each in zip(names, columns, strict=True)], y
+    return [to_cells(*each) for each in zip(names, columns, strict=True)], y
 
 
 def _parquet_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np.ndarray | None]:
@@ -174,7 +184,7 @@ def _parquet_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np
     y = None
     if label is not None:
         names = tuple(map(str, frame.columns))
-        at = _find_label(path, names, label)
+        at = find_label(path, names, label)
         y = _to_labels([str(v) for v in frame.iloc[:, at].tolist()])
         frame = frame.drop(columns=frame.columns[at])
     return cells_of(frame), y
@@ -184,11 +194,7 @@ def read_parquet(path: Path) -> Any:
     """Return the data frame of pandas in a file; one line where there is none."""
     if not is_regular(path):
         raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
-    lacking = [name for name in ("pandas", "pyarrow") if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise ImportError(
-            f"reading .parquet needs {' and '.join(lacking)}: pip install 'isthmus[tables]'."
-        )
+    need("pandas", "pyarrow", extra="tables", what="reading .parquet")
     try:
         frame = _checked_frame(path)
     except Exception as error:  # pyarrow fails in many ways on a damaged file
@@ -231,10 +237,10 @@ def _read_rows(path: Path) -> list[_Row]:
         raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else _sniff(stream.read(2**16))
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else sniff(stream.read(2**16))
             stream.seek(0)
             reader = enumerate(csv.reader(stream, delimiter=delimiter), start=1)
-            rows = list(_even(path, reader))
+            rows = list(even_rows(path, reader))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8; save the table as UTF-8.") from error
     except csv.Error as error:
@@ -242,7 +248,7 @@ def _read_rows(path: Path) -> list[_Row]:
     return rows
 
 
-def _even(path: Path, rows: Iterable[_Row]) -> Iterator[_Row]:
+def even_rows(path: Path, rows: Iterable[_Row]) -> Iterator[_Row]:
     """Pass rows on that are not blank; an error as soon as one has not as many cells as others."""
     width = 0
     for number, cells in rows:
@@ -258,7 +264,14 @@ def _even(path: Path, rows: Iterable[_Row]) -> Iterator[_Row]:
             yield number, cells
 
 
-def _sniff(text: str) -> str:
+def sniff(text: str) -> str:
+    r"""Return what divides the cells of a table that begins with this text.
+
+    Examples
+    --------
+    >>> sniff("a;b\n1,5;2\n")
+    ';'
+    """
     lines = [line for line in text.splitlines() if line.strip()][:20]
     lines = lines[:-1] or lines  # the last may be cut short
     for delimiter in _DELIMITERS:
@@ -269,20 +282,36 @@ def _sniff(text: str) -> str:
     return max(reversed(_DELIMITERS), key=(lines or [""])[0].count)
 
 
-def _split_header(
+def split_header(
     path: Path, rows: list[_Row], label: str | int | None
 ) -> tuple[tuple[str, ...], list[_Row]]:
-    """Return the names of the columns and the rows below them."""
+    """Return the names of the columns and the rows below them.
+
+    Parameters
+    ----------
+    path : Path
+        For the error to name.
+    rows : list of (int, list of str)
+        All rows, or the first two: as `even_rows` yields them.
+    label : str, int or None
+        As for `read_table`.
+
+    Raises
+    ------
+    ValueError
+        Where there is no row.
+    """
     first = rows[0][1] if rows else []
     at = _position(label, len(first))  # where the label may be text in a table without names
-    has_header = any(_parse(cell) is None for j, cell in enumerate(first) if j != at)
+    has_header = any(to_number(cell) is None for j, cell in enumerate(first) if j != at)
     if len(rows) <= has_header:
         raise ValueError(f"{path}: expected rows, found none; check the file.")
     names = (cell.strip() for cell in first) if has_header else [""] * len(first)
     return tuple(name or f"x{j}" for j, name in enumerate(names)), rows[has_header:]
 
 
-def _find_label(path: Path, names: tuple[str, ...], label: str | int) -> int:
+def find_label(path: Path, names: tuple[str, ...], label: str | int) -> int:
+    """Return which column is the label; a ValueError where there is none, or no other."""
     if len(names) == 1:
         raise ValueError(f"{path}: expected features beside the label, but there is one column.")
     if isinstance(label, str) and names.count(label) == 1:
@@ -305,8 +334,14 @@ def _position(label: str | int | None, n_columns: int) -> int | None:
         return None
 
 
-def _parse(cell: str) -> float | None:
-    """Return the number in a cell, NaN where it is missing, None where it is text."""
+def to_number(cell: str) -> float | None:
+    """Return the number in a cell, NaN where it is missing, None where it is text.
+
+    Examples
+    --------
+    >>> to_number(" 1e3"), to_number("NA"), to_number("red")
+    (1000.0, nan, None)
+    """
     if cell.strip().lower() in _MISSING:
         return float("nan")
     try:
@@ -315,8 +350,14 @@ def _parse(cell: str) -> float | None:
         return None
 
 
-def _to_cells(name: str, cells: Sequence[str]) -> Cells:
-    """Return a column: numbers where every cell is one, else text."""
+def to_cells(name: str, cells: Sequence[str]) -> Cells:
+    """Return a column: numbers where every cell is one, else text.
+
+    Examples
+    --------
+    >>> to_cells("x", ["1", "", "3"]).numbers
+    array([ 1., nan,  3.])
+    """
     numbers = _to_numbers(cells)
     if numbers is None:
         texts = [None if c.strip().lower() in _MISSING else c.strip() for c in cells]
@@ -333,12 +374,12 @@ def _to_numbers(cells: Sequence[str]) -> list[float] | None:
             return list(map(float, cells))  # several times faster than cell by cell
     except ValueError:
         pass
-    values = [_parse(cell) for cell in cells]
+    values = [to_number(cell) for cell in cells]
     return None if None in values else [value for value in values if value is not None]
 
 
 def _to_labels(cells: Sequence[str]) -> np.ndarray:
-    values = [_parse(cell) for cell in cells]
+    values = [to_number(cell) for cell in cells]
     if None in values:
         return np.array([cell.strip() for cell in cells])
     try:

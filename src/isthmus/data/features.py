@@ -1,0 +1,185 @@
+"""Which columns of a batch make the rows of a model: of Arrow, of pandas, or arrays by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.columns import Columns, is_frame
+from isthmus.fields import nearest
+
+__all__ = ["Features", "table_rows"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is taken of each batch of columns.
+
+    Parameters
+    ----------
+    n_features : int
+        Numbers in one row of the model.
+    columns : Columns, optional
+        Those of a model that was fitted on a table: they are found by name, others are not read.
+        Of other models all columns but those kept are features, in their order.
+    column : str, optional
+        The one column that holds whole rows: lists, or arrays of any shape.
+    keep : sequence of str
+        Columns that go with the answer as they are.
+
+    Examples
+    --------
+    >>> batch = {"id": np.array([7, 8]), "x": np.array([1.0, 2.0]), "y": np.array([3.0, 4.0])}
+    >>> features = Features(2, keep=("id",))
+    >>> features.rows(batch)
+    array([[1., 3.],
+           [2., 4.]])
+    >>> features.kept(batch)
+    {'id': array([7, 8])}
+    """
+
+    n_features: int
+    columns: Columns | None = None
+    column: str | None = None
+    keep: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, model: Any, column: str | None = None, keep: Sequence[str] = ()) -> Self:
+        """Return what a fitted model of isthmus takes."""
+        return cls(model.n_features_in_, model.columns_, column, tuple(keep))
+
+    @property
+    def by_name(self) -> bool:
+        """Whether the features are the columns of the table that the model was fitted on."""
+        return self.columns is not None and self.column is None
+
+    def names(self, found: Sequence[Any]) -> list[Any]:
+        """Return the names of the features among the columns there are.
+
+        Raises
+        ------
+        ValueError
+            That names a column which is asked for and not there.
+        """
+        one = [] if self.column is None else [self.column]
+        for name in (*self.keep, *one):
+            if name not in found:
+                raise ValueError(
+                    f"there is no column {name!r}; columns: {_listed(found)}."
+                    f"{nearest(name, map(str, found))}"
+                )
+        if self.columns is not None and self.by_name:
+            known = [*self.columns.names]
+            if lacking := [str(name) for name in known if name not in found]:
+                raise ValueError(f"columns the model was fitted on are missing: {_listed(lacking)}")
+            return known
+        return one or [name for name in found if name not in self.keep]
+
+    def rows(self, batch: Any) -> Array:
+        """Return the rows of a batch as an array (n, n_features).
+
+        Parameters
+        ----------
+        batch : pyarrow.Table, pyarrow.RecordBatch, pandas.DataFrame, or mapping of arrays
+
+        Raises
+        ------
+        ValueError
+            Columns that are missing, of other lengths, or no numbers.
+        """
+        names = self.names(_names(batch))
+        if self.by_name:
+            assert self.columns is not None
+            return self.columns.to_numbers(_frame(batch, names))
+        parts = [_values(name, _column(batch, name)) for name in names]
+        whole = len(parts) == 1 and parts[0].ndim > 1
+        if not whole and any(part.ndim > 1 for part in parts):
+            raise ValueError(f"of the columns {_listed(names)} one holds lists; name it: --column.")
+        if parts and not len(parts[0]):
+            return np.zeros((0, self.n_features), np.result_type(*parts))
+        self._check_width(int(np.prod(parts[0].shape[1:])) if whole else len(parts), names)
+        return parts[0].reshape(-1, self.n_features) if whole else np.stack(parts, 1)
+
+    def _check_width(self, width: int, names: Sequence[Any]) -> None:
+        if width != self.n_features:
+            raise ValueError(
+                f"expected rows of {self.n_features} numbers, as the model was fitted on, got "
+                f"{width} in the columns {_listed(names)}; --keep sets columns apart, --column "
+                "names one of lists."
+            )
+
+    def kept(self, batch: Any) -> dict[str, Any]:
+        """Return the columns that go with the answer, by name."""
+        return {name: _column(batch, name) for name in self.keep}
+
+
+def table_rows(table: Any, names: Sequence[str]) -> Array:
+    """Return columns of numbers as an array (n, columns), or the rows that one of lists holds."""
+    parts = [_values(name, table.column(name)) for name in names]
+    return parts[0] if len(parts) == 1 and parts[0].ndim > 1 else np.stack(parts, 1)
+
+
+def _listed(names: Sequence[Any]) -> str:
+    return ", ".join(map(str, names[:10])) + (", ..." if len(names) > 10 else "")
+
+
+def _names(batch: Any) -> list[Any]:
+    if isinstance(batch, Mapping) or is_frame(batch):
+        return [*batch]
+    return [*batch.schema.names]
+
+
+def _column(batch: Any, name: Any) -> Any:
+    return batch[name] if isinstance(batch, Mapping) or is_frame(batch) else batch.column(name)
+
+
+def _frame(batch: Any, names: Sequence[Any]) -> Any:
+    """Return columns as a data frame of pandas."""
+    if is_frame(batch):
+        return batch[names]
+    if isinstance(batch, Mapping):
+        return importlib.import_module("pandas").DataFrame({name: batch[name] for name in names})
+    return batch.select(names).to_pandas()
+
+
+def _values(name: Any, column: Any) -> Array:
+    """Return a column as an array of numbers (n, ...)."""
+    values = _unpacked(name, column) if hasattr(column, "null_count") else np.asarray(column)
+    if values.dtype == object and len(values) and np.ndim(values[0]):  # as frames hold lists
+        try:
+            values = np.stack([*map(np.asarray, values)])
+        except ValueError:
+            raise ValueError(f"column {name!r} holds lists of different lengths.") from None
+    if values.dtype.kind not in "biuf":
+        first = f", such as {values[0]!r}" if len(values) else ""
+        raise ValueError(
+            f"column {name!r} holds no numbers{first}: set it apart (--keep, for fit --label), or "
+            "drop it."
+        )
+    return values
+
+
+def _unpacked(name: Any, column: Any) -> Array:
+    """Return a column of Arrow as an array: lists of one length, nested or not, as rows."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+    array, shape = column, [len(column)]
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+    while pa.types.is_nested(array.type) or isinstance(array, pa.ExtensionArray):
+        if isinstance(array, pa.ExtensionArray):
+            array = array.storage
+            continue
+        lengths = pc.unique(pc.list_value_length(array)).to_pylist() if len(array) else [0]
+        if len(lengths) != 1 or lengths[0] is None:
+            raise ValueError(f"column {name!r} holds lists of different lengths, or none at all.")
+        array, shape = array.flatten(), [*shape, lengths[0]]
+    return array.to_numpy(zero_copy_only=False).reshape(shape)

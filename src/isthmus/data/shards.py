@@ -1,0 +1,180 @@
+"""Folders of Parquet files as one array, whose parts are read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.features import table_rows
+from isthmus.data.limits import check_bytes, one_line
+from isthmus.data.pages import unpacked_bytes
+from isthmus.data.tables import find_label
+from isthmus.extras import need
+
+__all__ = ["ParquetRows", "is_parquet_folder", "number_rows", "parquet_files"]
+
+Array = NDArray[Any]
+LARGE = 2**28  # bytes of a row group, as float32, that are worth a word
+
+
+class ParquetRows:
+    """The rows of Parquet files of the same columns: numbers, or one column of lists of them.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        In order.
+    label : str or int, optional
+        A column that is set apart, by its name or by its number.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows of all files, numbers of a row.
+    dtype : numpy.dtype
+        Of the numbers of the first rows.
+    bounds : ndarray of int
+        Where each row group begins, which is read as a whole, and where the last one ends.
+
+    Raises
+    ------
+    ValueError
+        In one line where a file is damaged, or has other columns than the first.
+    """
+
+    def __init__(self, paths: Sequence[Path], label: str | int | None = None) -> None:
+        self._parquet = need("pyarrow.parquet", extra="tables", what="a folder of Parquet files")
+        self.paths = list(paths)
+        self._footers = [self._footer(path) for path in self.paths]
+        self._learn_columns(label)
+        self.groups = [  # number of the file, and that of the row group in it
+            (number, group)
+            for number, footer in enumerate(self._footers)
+            for group in range(footer.num_row_groups)
+            if footer.row_group(group).num_rows > 0
+        ]
+        if not self.groups:
+            raise ValueError(f"{self.paths[0].parent}: expected rows, found none; check the files.")
+        lengths = [self._footers[number].row_group(group).num_rows for number, group in self.groups]
+        self.bounds = np.cumsum([0, *lengths])
+        self.shape: tuple[int, ...] = ()
+        first = self._read(0)
+        self.shape, self.dtype = (int(self.bounds[-1]), *first.shape[1:]), first.dtype
+
+    def _footer(self, path: Path) -> Any:
+        with _said_of(path):
+            # What is damaged is found here: Arrow would end the process, or make room without end.
+            check_bytes(path, unpacked_bytes(path), path.stat().st_size)
+            return self._parquet.read_metadata(path)
+
+    def _learn_columns(self, label: str | int | None) -> None:
+        """Learn the names of the columns, which must be the same in all files."""
+        path = self.paths[0]
+        names, *others = [footer.schema.to_arrow_schema().names for footer in self._footers]
+        if len({*names}) < len(names):
+            raise ValueError(f"{path}: expected columns of different names; rename those alike.")
+        for other, its in zip(self.paths[1:], others, strict=True):
+            if sorted(its) != sorted(names):
+                raise ValueError(
+                    f"{other}: expected the columns of {path.name}; keep files of one kind in a "
+                    "folder."
+                )
+        at = None if label is None else find_label(path, tuple(names), label)
+        self.label = None if at is None else names[at]
+        self.names = [name for name in names if name != self.label]
+
+    def _group(self, number: int, names: list[str]) -> Any:
+        place, group = self.groups[number]
+        path, footer = self.paths[place], self._footers[place]
+        with _said_of(path), self._parquet.ParquetFile(path, metadata=footer) as file:
+            return file.read_row_group(group, columns=names)
+
+    def _read(self, number: int) -> Array:
+        """Return the rows of a row group."""
+        table = self._group(number, self.names)
+        with _said_of(self.paths[self.groups[number][0]]):
+            rows = number_rows(table, self.names)
+            expected = (int(np.diff(self.bounds)[number]), *(self.shape or rows.shape)[1:])
+            if rows.shape != expected:
+                raise ValueError(f"expected rows of shape {expected[1:]}, got {rows.shape[1:]}.")
+        return rows
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say of them, in lines."""
+        largest = int(np.diff(self.bounds).max()) * int(np.prod(self.shape[1:])) * 4
+        if largest <= LARGE:
+            return ()
+        return (
+            f"row groups of up to {largest / 2**20:,.0f} MB are read whole, several at a time: "
+            "where memory is short, write smaller ones (row_group_size).",
+        )
+
+    def __getitem__(self, rows: slice) -> Array:
+        """Return neighbouring rows."""
+        start, stop, _ = rows.indices(self.shape[0])
+        first = int(np.searchsorted(self.bounds, start, "right")) - 1
+        last = int(np.searchsorted(self.bounds, stop, "left"))
+        offset = int(self.bounds[first])
+        parts = [self._read(number) for number in range(first, last)]
+        return np.concatenate(parts)[start - offset : stop - offset]
+
+    def labels(self) -> Array | None:
+        """Return the column that is set apart, of all rows: numbers, or texts."""
+        if self.label is None:
+            return None
+        parts = [self._group(i, [self.label]).column(0) for i in range(len(self.groups))]
+        labels = np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
+        return labels if labels.dtype.kind in "biuf" else labels.astype(str)
+
+
+def number_rows(table: Any, names: Sequence[str]) -> Array:
+    """Return the rows that columns of numbers make, or those that one column of lists holds.
+
+    Bytes stand for [0, 1] in whole rows, as pictures; in columns they are whole numbers.
+    """
+    if not names:
+        raise ValueError("expected columns of numbers beside the label, found none.")
+    if len(names) > 1 and any(table.schema.field(name).type.num_fields for name in names):
+        raise ValueError("expected columns of numbers, or one of lists; got lists beside others.")
+    rows = table_rows(table, names)
+    whole = rows[:1].size > 1 and len(names) == 1
+    return rows.astype(np.float32) if rows.dtype == np.uint8 and not whole else rows
+
+
+def is_parquet_folder(path: Path) -> bool:
+    """Whether a folder, or one in it, holds Parquet files."""
+    return path.is_dir() and any(_visible(path, "*.parquet", "*/*.parquet"))
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Return the Parquet files of a folder in order; a ValueError where others are further down."""
+    for deeper in _visible(folder, "*/*.parquet"):
+        raise ValueError(
+            f"{folder}: expected Parquet files beside each other, found "
+            f"{deeper.relative_to(folder)}; name a folder that holds them all itself."
+        )
+    return sorted(_visible(folder, "*.parquet"))
+
+
+def _visible(folder: Path, *patterns: str) -> Iterator[Path]:
+    """Yield files but those that programs keep for themselves."""
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            if path.name[0] not in "._" and path.is_file():
+                yield path
+
+
+@contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """Say in one line which file an error is about; Arrow's are of many kinds."""
+    try:
+        yield
+    except (ValueError, OSError, LookupError, TypeError, NotImplementedError) as error:
+        said = one_line(error)
+        raise ValueError(said if str(path) in said else f"{path}: {said}") from error

@@ -1,0 +1,248 @@
+"""Arrays too large for memory: rows that stay on the disk until they are needed."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.limits import one_line
+from isthmus.data.shards import ParquetRows
+
+__all__ = ["Stored", "as_stored", "forget"]
+
+BLOCK_BYTES = 2**18  # read in one go
+IN_MEMORY = 2**29  # bytes, as float32, up to which an array is read as a whole
+LOOK_BYTES = 2**26  # of rows that stand for all, where something is learned of the data
+HELD_BYTES = 2**25  # of rows held out, at most
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Rows of an array on the disk, by blocks of neighbours.
+
+    Parameters
+    ----------
+    array : array-like (n, *features)
+        Whose slices are rows: a memory map, a zarr array, an h5py data set, Parquet files.
+    bounds : ndarray of int, (k + 1,)
+        Where each of its blocks begins, and where the last one ends.
+    blocks : ndarray of int
+        Which of them belong to it, in order.
+
+    Examples
+    --------
+    >>> stored = Stored.of(np.arange(10).reshape(5, 2), block_bytes=64)
+    >>> len(stored), stored.shape, stored.bounds
+    (5, (5, 2), array([0, 4, 5]))
+    >>> stored.read(stored.blocks[1:])
+    array([[8, 9]])
+    >>> stored[::-3]
+    array([[8, 9],
+           [2, 3]])
+    """
+
+    array: Any
+    bounds: Array
+    blocks: Array
+
+    @classmethod
+    def of(cls, array: Any, block_bytes: int | None = None) -> Stored:
+        """Return all rows of an array, by blocks of its own where it has some, or of its chunks."""
+        n, *features = array.shape
+        bounds = getattr(array, "bounds", None)
+        if bounds is None:
+            row = max(1, array.dtype.itemsize * int(np.prod(features)))
+            chunk = (getattr(array, "chunks", None) or (1,))[0]
+            size = chunk * max(1, (block_bytes or BLOCK_BYTES) // (row * chunk))
+            bounds = np.append(np.arange(0, n, size), n)
+        return cls(array, bounds, np.arange(len(bounds) - 1))
+
+    def __len__(self) -> int:
+        return int(self.lengths.sum())
+
+    @property
+    def lengths(self) -> Array:
+        """Rows of each block."""
+        return np.diff(self.bounds)[self.blocks]
+
+    @property
+    def total(self) -> int:
+        """Rows of the whole array."""
+        return int(self.array.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of all rows together."""
+        return (len(self), *self.array.shape[1:])
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the numbers."""
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.array.shape)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row as a model takes it, float32."""
+        return 4 * int(np.prod(self.array.shape[1:]))
+
+    @property
+    def size(self) -> int:
+        """Numbers in all rows."""
+        return int(np.prod(self.shape))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows."""
+        return self.size * int(self.dtype.itemsize)
+
+    def __getitem__(self, index: Any) -> Array:
+        """Return rows by what NumPy takes for one axis; each block is read once."""
+        n, of_slice = len(self), isinstance(index, slice)
+        numbers = np.arange(*index.indices(n)) if of_slice else np.arange(n)[index]
+        wanted, starts = np.atleast_1d(numbers), np.cumsum([0, *self.lengths])
+        places = np.searchsorted(starts, wanted, "right") - 1
+        parts = [
+            self.read(self.blocks[[p]])[wanted[places == p] - starts[p]] for p in np.unique(places)
+        ]
+        rows = np.concatenate([np.zeros((0, *self.shape[1:]), self.dtype), *parts])
+        rows = rows[np.argsort(np.argsort(places, kind="stable"))]
+        return rows if numbers.ndim else rows[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return all rows, read."""
+        return np.asarray(self.read(), dtype)
+
+    def numbers(self, blocks: Array | None = None) -> Array:
+        """Return the numbers in the array of the rows of blocks, of all by default."""
+        return np.concatenate([np.arange(*ends) for ends in self._ends(blocks)])
+
+    def read(self, blocks: Array | None = None) -> Array:
+        """Return the rows of blocks, copied from the disk; nothing else of it stays in memory.
+
+        Raises
+        ------
+        ValueError
+            That says which rows cannot be read.
+        """
+        rows = np.concatenate([self._slice(*ends) for ends in self._ends(blocks)])
+        forget(self.array)
+        return rows
+
+    def _ends(self, blocks: Array | None) -> Iterator[tuple[int, int]]:
+        blocks = self.blocks if blocks is None else blocks
+        return zip(self.bounds[blocks].tolist(), self.bounds[blocks + 1].tolist(), strict=True)
+
+    def _slice(self, start: int, end: int) -> Array:
+        try:
+            return np.asarray(self.array[start:end])
+        except Exception as error:  # each kind of file fails in ways of its own
+            said = one_line(error) or type(error).__name__
+            raise ValueError(f"rows {start} to {end - 1} of X cannot be read: {said}") from error
+
+    def first(self, n: int, blocks: Array | None = None) -> Array:
+        """Return as many of the blocks, of all by default, as have n rows together."""
+        blocks = self.blocks if blocks is None else blocks
+        enough = np.searchsorted(np.cumsum(np.diff(self.bounds)[blocks]), n) + 1
+        return blocks[:enough]
+
+    @property
+    def _n_looked(self) -> int:
+        return max(2, LOOK_BYTES // self.row_bytes)
+
+    @property
+    def looked(self) -> Array:
+        """Blocks that stand for all, spread evenly over them."""
+        k = len(self.blocks)
+        return self.blocks[_spread(k, max(2, self._n_looked * k // max(1, len(self))))]
+
+    def look(self) -> Array:
+        """Return rows that stand for all, spread evenly over them."""
+        rows, n = self.read(self.looked), self._n_looked
+        return rows if len(rows) <= n else rows[_spread(len(rows), n)]
+
+    def split(self, fraction: float, order: np.random.Generator) -> tuple[Stored, Stored]:
+        """Return the rows without those of blocks drawn at random, and these: a share of all.
+
+        Of large data it is a smaller share, which fits memory; it is one row at least.
+        """
+        n = max(1, int(min(fraction * len(self), HELD_BYTES / self.row_bytes)))
+        held = self.first(n, order.permutation(self.blocks))
+        last, rest = held[-1], int(np.diff(self.bounds)[held].sum()) - n
+        # The rest of the last one is a block of its own.
+        bounds = np.insert(self.bounds, last + 1, self.bounds[last + 1] - rest)
+        kept, held = (b + (b > last) for b in (np.setdiff1d(self.blocks, held), np.sort(held)))
+        kept = np.union1d(kept, np.full(int(rest > 0), last + 1))
+        return replace(self, bounds=bounds, blocks=kept), replace(self, bounds=bounds, blocks=held)
+
+    def pieces(self, n_bytes: int) -> Iterator[Array]:
+        """Yield the blocks in order, as many at a time as have so many bytes as float32."""
+        ends = np.cumsum(self.lengths) * self.row_bytes
+        start = 0
+        while start < len(self.blocks):
+            before = ends[start - 1] if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + n_bytes, "right")))
+            yield self.blocks[start:stop]
+            start = stop
+
+
+def as_stored(X: Any) -> Stored | None:
+    """Return an array on the disk that is too large to be read as a whole; else None.
+
+    Parameters
+    ----------
+    X : object
+        Whatever was given to a model to learn from.
+
+    Examples
+    --------
+    >>> as_stored(np.zeros((3, 2))) is None
+    True
+    """
+    if isinstance(X, Stored):
+        return X
+    if not is_on_disk(X) or len(X.shape) < 2 or X.shape[0] < 2:
+        return None
+    stored = Stored.of(X)
+    large = stored.total * stored.row_bytes > IN_MEMORY and len(stored.blocks) > 1
+    return stored if large else None
+
+
+def is_on_disk(X: Any) -> bool:
+    """Whether an array is read from files as its parts are asked for."""
+    if isinstance(X, np.ndarray):
+        return _map_of(X) is not None
+    libraries = ("zarr", "h5py")
+    return isinstance(X, ParquetRows) or (
+        type(X).__module__.split(".")[0] in libraries and hasattr(X, "shape")
+    )
+
+
+def forget(X: Any) -> None:
+    """Let the system take back the memory of a mapped file that was read; it is still there."""
+    mapped = _map_of(X)
+    # Of a map that may be written to, be it by other views, what was written could be lost.
+    if mapped is not None and memoryview(mapped).readonly and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _spread(n: int, wanted: int) -> Array:
+    """Return so many of n places, or all, evenly over them."""
+    return np.linspace(0, n - 1, min(n, wanted)).round().astype(int)
+
+
+def _map_of(X: Any) -> mmap.mmap | None:
+    while isinstance(X, np.ndarray | memoryview):
+        X = X.obj if isinstance(X, memoryview) else X.base
+    return X if isinstance(X, mmap.mmap) else None

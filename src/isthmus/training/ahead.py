@@ -1,0 +1,60 @@
+"""Reading ahead: what is read next is read while the last is used."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+__all__ = ["ahead"]
+
+T = TypeVar("T")
+PATIENCE = 0.2  # seconds between two looks at whether anybody still waits
+GRACE = 2.0  # seconds for the thread to end what it is at
+
+
+def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+    """Yield items that a thread of its own makes, so many before they are asked for.
+
+    An error in the thread is raised here, and the thread ends with whoever reads.
+
+    Examples
+    --------
+    >>> list(ahead(iter([1, 2, 3])))
+    [1, 2, 3]
+    """
+    made: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    over = threading.Event()
+
+    def put(kind: str, item: Any) -> bool:
+        while not over.is_set():
+            try:
+                made.put((kind, item), timeout=PATIENCE)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def make() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as error:
+            put("error", error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, item = made.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise item
+            yield item
+    finally:
+        over.set()
+        thread.join(GRACE)  # it is a daemon: what it waits for may never come

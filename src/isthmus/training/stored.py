@@ -1,0 +1,172 @@
+"""Training rows that stay on the disk: read by windows, shuffled, a window ahead of the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from isthmus.data.stored import Stored
+from isthmus.training.ahead import ahead
+from isthmus.training.batches import Batch, Rows, Source, to_unit
+from isthmus.training.team import Team
+
+__all__ = ["StoredRows"]
+
+WINDOW_BYTES = 2**24  # of rows, as float32, that are shuffled together
+
+Array = NDArray[Any]
+Pair = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class StoredRows(Source):
+    """Examples on the disk, and what makes them rows as a model takes them.
+
+    In an epoch the blocks come in an order drawn anew. As many as fill a window are read one
+    after the other, and the rows of the window are shuffled among each other.
+
+    Parameters
+    ----------
+    stored : Stored
+    prepare : callable
+        Rows (n, *features) of the array and their numbers in it (n,), to x and context.
+    device : torch.device
+        Where batches are brought.
+    shares : int
+        Processes that have a part of each batch.
+    window_bytes : int
+        See above.
+    """
+
+    stored: Stored
+    prepare: Callable[[Array, Array], Pair]
+    device: torch.device
+    shares: int = 1
+    window_bytes: int = WINDOW_BYTES
+
+    @property
+    def n_rows(self) -> int:  # type: ignore[override]
+        """Rows of an epoch."""
+        return len(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def to(self, device: torch.device) -> StoredRows:
+        """Return the rows, whose batches are brought to a device."""
+        return replace(self, device=device)
+
+    def shared_by(self, processes: int) -> StoredRows:
+        """Return rows of which so many processes have a part each, in every batch."""
+        return replace(self, shares=self._counted.shared_by(processes).shares)
+
+    def split(self, fraction: float, generator: Generator) -> tuple[StoredRows, Rows | None]:
+        """Hold out a share of the rows, at most what fits memory; (kept, held out or None)."""
+        if fraction * len(self) < 1:
+            return self, None
+        kept, held = self.stored.split(fraction, np.random.default_rng(_seed(generator)))
+        rows = Rows(*replace(self, stored=held)._read(held.blocks), self.shares)
+        return replace(self, stored=kept), rows.to(self.device)
+
+    def n_batches(self, size: int) -> int:
+        """Return how many batches an epoch has."""
+        return len(self.sizes(size))
+
+    def sizes(self, size: int) -> list[int]:
+        """Return the sizes of the batches of an epoch."""
+        return self._counted.sizes(size)
+
+    @property
+    def _counted(self) -> Rows:
+        """As many rows of nothing: what can be said of a number of rows is said of them."""
+        return Rows(torch.empty(len(self), 0), shares=self.shares)
+
+    def some(self, n: int, generator: Generator, again: bool = False) -> Tensor:
+        """Return n rows (or all) drawn at random, none twice, of a window of blocks drawn so."""
+        order, stored = np.random.default_rng(_seed(generator)), self.stored
+        enough = max(n, self.window_bytes // stored.row_bytes)
+        blocks = np.sort(stored.first(enough, order.permutation(stored.blocks)))
+        numbers = stored.numbers(blocks)
+        drawn = order.permutation(len(numbers))[:n]
+        x, _ = self.prepare(stored.read(blocks)[drawn], numbers[drawn])
+        return to_unit(x.to(self.device))
+
+    def first(self, n: int) -> Pair:
+        """Return the first n rows and their contexts, if there are any."""
+        x, c = self._read(self.stored.first(n))
+        return to_unit(x[:n].to(self.device)), None if c is None else c[:n].to(self.device)
+
+    def deal(
+        self, size: int, generator: Generator, team: Team, skip: int = 0, epoch: int = 1
+    ) -> Iterator[Batch]:
+        """Yield the own part of each batch; all processes have the same rows and generator."""
+        order = np.random.default_rng(_seed(generator))
+        sizes = self.sizes(size)
+        ends = np.cumsum(sizes)
+        parts = [team.part(n) for n in sizes]
+        own = np.array(
+            [(e - n + p.start, e - n + p.stop) for e, n, p in zip(ends, sizes, parts, strict=True)]
+        )
+        windows = ahead(self._windows(order, own[skip:]))
+        rest = None
+        for n, part in list(zip(sizes, parts, strict=True))[skip:]:
+            wanted = part.stop - part.start
+            while rest is None or len(rest[0]) < wanted:
+                rest = _joined(rest, next(windows))
+            (x, c), rest = _cut(rest, wanted)
+            x, c = x.to(self.device), None if c is None else c.to(self.device)
+            yield Batch(to_unit(x), c, n, part.start)
+
+    def _windows(self, order: np.random.Generator, own: Array) -> Iterator[Pair]:
+        """Yield of each window the rows, in a new order, whose places in the epoch are own."""
+        blocks = replace(self.stored, blocks=order.permutation(self.stored.blocks))
+        first = 0
+        for piece in blocks.pieces(self.window_bytes):
+            numbers = blocks.numbers(piece)
+            places = order.permutation(len(numbers))
+            mine = places[_within(own, first, first + len(numbers))]
+            first += len(numbers)
+            if len(mine):
+                yield self.prepare(blocks.read(piece)[mine], numbers[mine])
+
+    @property
+    def shown(self) -> Rows:
+        """Rows that stand for all, with their labels: by them a run is known."""
+        return Rows(*self._read(self.stored.looked))
+
+    def _read(self, blocks: Array) -> Pair:
+        return self.prepare(self.stored.read(blocks), self.stored.numbers(blocks))
+
+
+def _within(intervals: Array, first: int, last: int) -> Array:
+    """Return which places from first to last lie in intervals (n, 2), counted from first."""
+    change = np.zeros(last - first + 1, int)
+    met = intervals[(intervals[:, 1] > first) & (intervals[:, 0] < last)]
+    starts, ends = (np.clip(side, first, last) - first for side in met.T)
+    np.add.at(change, starts, 1)
+    np.add.at(change, ends, -1)
+    return np.flatnonzero(np.cumsum(change)[:-1])
+
+
+def _joined(a: Pair | None, b: Pair) -> Pair:
+    if a is None or not len(a[0]):
+        return b
+    c = None if a[1] is None or b[1] is None else torch.cat([a[1], b[1]])
+    return torch.cat([a[0], b[0]]), c
+
+
+def _cut(pair: Pair, n: int) -> tuple[Pair, Pair]:
+    x, c = pair
+    if c is None:
+        return (x[:n], None), (x[n:], None)
+    return (x[:n], c[:n]), (x[n:], c[n:])
+
+
+def _seed(generator: Generator) -> int:
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device))

@@ -1,0 +1,139 @@
+"""Training rows of somebody's own loader, read a batch ahead of the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from isthmus.data.streams import Stream, as_pair
+from isthmus.training.ahead import ahead
+from isthmus.training.batches import Batch, Rows, Source, to_unit
+from isthmus.training.team import Team
+
+__all__ = ["StreamedRows"]
+
+AHEAD = 4  # batches
+
+
+@dataclass(frozen=True)
+class StreamedRows(Source):
+    """Batches as a loader makes them, and what makes them rows as a model takes them.
+
+    Parameters
+    ----------
+    stream : Stream
+    prepare : callable
+        X and y of a batch to rows.
+    shown : Rows
+        Those that were looked at before training began.
+    device : torch.device
+    here : dict
+        ``state``, where the loader was after the batch at hand, or is to go on.
+    """
+
+    stream: Stream
+    prepare: Callable[[Any, Any], Rows]
+    shown: Rows
+    device: torch.device
+    here: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_rows(self) -> int | None:  # type: ignore[override]
+        """Rows of an epoch; None, since only reading them tells."""
+        return None
+
+    def n_batches(self, size: int) -> int | None:
+        """Return how many batches an epoch has, where the loader says so."""
+        return self.stream.n_batches
+
+    def to(self, device: torch.device) -> StreamedRows:
+        """Return the rows, whose batches are brought to a device."""
+        return replace(self, device=device)
+
+    def shared_by(self, processes: int) -> StreamedRows:
+        """Return the rows: how they are shared is decided batch by batch."""
+        return self
+
+    def split(self, fraction: float, generator: Generator) -> tuple[StreamedRows, Rows | None]:
+        """Return the rows, and those that the stream holds out, whatever the fraction."""
+        if self.stream.valid is None:
+            return self, None
+        return self, self.prepare(*as_pair(self.stream.valid)).to(self.device)
+
+    def some(self, n: int, generator: Generator, again: bool = False) -> Tensor:
+        """Return n of the rows that were looked at."""
+        drawn = torch.randint(2**62, (), generator=generator, device=generator.device)
+        where = torch.Generator().manual_seed(int(drawn))
+        return self.shown.some(n, where, again).to(self.device)
+
+    def first(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """Return the first n rows that were looked at and their contexts, if there are any."""
+        return self.shown.to(self.device).first(n)
+
+    def deal(
+        self, size: int, generator: Generator, team: Team, skip: int = 0, epoch: int = 1
+    ) -> Iterator[Batch]:
+        """Yield the own part of each batch, in the order and of the size the loader gives it."""
+        batches = self._here_after(ahead(self._read(epoch, skip), AHEAD))
+        if self.stream.sharded and team.size > 1:
+            return self._own(batches, team)
+        return self._parts(batches, team)
+
+    def state(self) -> Any:
+        """Return where the loader was after the batch at hand, if it can say."""
+        return self.here.get("state")
+
+    def go_on(self, state: Any) -> None:
+        """Let the next epoch be the rest of one, from a `state` on."""
+        self.here["from"] = state
+
+    def _read(self, epoch: int, skip: int) -> Iterator[tuple[Rows, Any]]:
+        if begun := (state := self.here.pop("from", None)) is not None:
+            self.stream.go_on(state)
+        batches = self.stream.batches(epoch, 0 if begun else skip, begun)
+        for number, (X, y, after) in enumerate(batches, skip + 1):
+            try:
+                rows = self.prepare(X, y)
+            except ValueError as error:
+                raise ValueError(f"batch {number} of the loader: {error}") from error
+            yield rows, after
+
+    def _here_after(self, batches: Iterator[tuple[Rows, Any]]) -> Iterator[Rows]:
+        for rows, state in batches:
+            self.here["state"] = state
+            yield rows
+
+    def _parts(self, batches: Iterator[Rows], team: Team) -> Iterator[Batch]:
+        """Yield a part of each batch, which all processes read."""
+        for rows in batches:
+            n = len(rows)
+            if n < team.size:
+                raise ValueError(
+                    f"the loader gave a batch of {n} rows to {team.size} processes, and each needs "
+                    "one: let it give larger ones, or say sharded=True where each has its own."
+                )
+            part = team.part(n)
+            yield Batch(*self._here(rows, part), n, part.start)
+
+    def _own(self, batches: Iterator[Rows], team: Team) -> Iterator[Batch]:
+        """Yield batches of this process' own, until no process has one left."""
+        last: Rows = self.shown
+        while True:
+            rows = next(batches, None)
+            counts = team.all_of(0 if rows is None else len(rows))
+            n, start = sum(counts), sum(counts[: team.rank])
+            if not n:
+                return
+            if rows is None:  # rows that count for nothing: all must take the step
+                yield Batch(*self._here(last, slice(min(2, n))), n, n)
+            else:
+                last = rows
+                yield Batch(*self._here(rows, slice(None)), n, start)
+
+    def _here(self, rows: Rows, part: slice) -> tuple[Tensor, Tensor | None]:
+        c = None if rows.c is None else rows.c[part].to(self.device)
+        return to_unit(rows.x[part].to(self.device)), c

@@ -1,0 +1,254 @@
+"""Batches of loaders of many kinds."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from isthmus.data import streams
+from isthmus.data.hugging import DatasetLoader
+from isthmus.data.streams import Stream, as_pair
+
+X = np.random.default_rng(0).random((20, 4)).astype(np.float32)
+Y = np.arange(20)
+
+
+def rows_of(loader, **options):
+    """Return X of all batches of a pass."""
+    return [part.X.tolist() for part in Stream(loader).batches(**options)]
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        [X[:12], X[12:]],
+        lambda: iter([X[:12], X[12:]]),
+        DataLoader(TensorDataset(torch.from_numpy(X)), 12),
+        DataLoader(torch.from_numpy(X), 12),
+        [(X[:12],), [X[12:], None]],
+        [X[:0], X[:12].tolist(), X[:0], X[12:]],
+        [torch.from_numpy(X[:12]).requires_grad_(), X[12:]],
+    ],
+)
+def test_batches_of_many_kinds(loader):
+    for epoch in (1, 2):
+        assert rows_of(loader, epoch=epoch) == [X[:12].tolist(), X[12:].tolist()]
+    assert (Stream(loader).look()[0] == X).all()
+
+
+def test_half_precision_is_read():
+    assert as_pair(torch.ones(2, 3, dtype=torch.bfloat16))[0].tolist() == [[1.0] * 3] * 2
+
+
+def test_labels_stay_beside_their_rows():
+    loader = DataLoader(TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)), 7)
+    parts = list(Stream(loader).batches())
+    assert [part.y.tolist() for part in parts] == [[*range(7)], [*range(7, 14)], [*range(14, 20)]]
+    looked, y = Stream(loader).look()
+    assert (looked == X).all()
+    assert y.tolist() == Y.tolist()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([1] * 6, [2, 2, 2]),
+        ([1] * 5, [2, 3]),
+        ([4, 1], [5]),
+        ([4, 1, 4], [4, 5]),
+        ([1, 4], [5]),
+        ([4, 4], [4, 4]),
+        ([1], [1]),
+        ([4, 0, 1, 0, 3, 1], [4, 5]),
+    ],
+)
+def test_no_batch_has_a_single_row(sizes, expected):
+    ends = np.cumsum(sizes)
+    loader = [(X[e - n : e], Y[e - n : e]) for e, n in zip(ends, sizes, strict=True)]
+    parts = list(Stream(loader).batches())
+    assert [len(part.X) for part in parts] == expected
+    assert np.concatenate([part.y for part in parts]).tolist() == Y[: ends[-1]].tolist()
+
+
+@pytest.mark.parametrize("skip", range(4))
+def test_what_is_skipped_is_counted_as_it_is_yielded(skip):
+    loader = [X[:0], X[:4], X[4:5], X[5:8], X[:0], X[8:12]]
+    assert rows_of(loader, skip=skip) == rows_of(loader)[skip:]
+
+
+def test_a_state_is_where_the_batch_ended():
+    class Counting:
+        at = 0
+
+        def __iter__(self):
+            for number in range(self.at + 1, 6):
+                self.at = number
+                yield X[2 * number : 2 * number + 2]
+            self.at = 0
+
+        def state_dict(self):
+            return {"at": self.at}
+
+        def load_state_dict(self, state):
+            self.at = state["at"]
+
+    parts = list(Stream(Counting()).batches())
+    assert [part.state["at"] for part in parts] == [1, 2, 3, 4, 5]
+    stream = Stream(Counting())
+    stream.go_on(parts[2].state)
+    rest = list(stream.batches(begun=True))
+    assert [part.X.tolist() for part in rest] == [part.X.tolist() for part in parts[3:]]
+    stream.go_on(parts[-1].state)
+    assert list(stream.batches(begun=True)) == []
+
+
+def test_a_state_that_is_no_json_is_none():
+    class Odd(list):
+        def state_dict(self):
+            return {"at": object()}
+
+        def load_state_dict(self, state):
+            raise AssertionError
+
+    assert Stream(Odd([X])).state() is None
+    assert Stream([X]).state() is None
+
+
+def test_epochs_are_said_to_a_loader_and_to_its_sampler():
+    class Told(torch.utils.data.SequentialSampler):
+        def __init__(self, rows):
+            super().__init__(rows)
+            self.epochs = []
+
+        def set_epoch(self, epoch):
+            self.epochs.append(epoch)
+
+    data = TensorDataset(torch.from_numpy(X))
+    sampler = Told(data)
+    loader = DataLoader(data, 5, sampler=sampler)
+    list(Stream(loader).batches(3))
+    assert sampler.epochs == [3]
+
+
+def test_a_loader_is_begun_once_a_pass():
+    class Begun(list):
+        times = 0
+
+        def __iter__(self):
+            self.times += 1
+            return super().__iter__()
+
+    loader = Begun([X])
+    list(Stream(loader).batches())
+    assert loader.times == 1
+
+
+def test_a_look_reads_no_more_than_it_needs(monkeypatch):
+    monkeypatch.setattr(streams, "LOOK_BYTES", X.nbytes)
+    read = []
+
+    def endless():
+        while True:
+            read.append(1)
+            yield X
+
+    assert len(Stream(endless).look()[0]) == 40
+    assert len(read) < 5
+
+
+def test_lengths():
+    assert Stream([X, X]).n_batches == 2
+    assert Stream(lambda: iter([X])).n_batches is None
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames(library):
+    frames = pytest.importorskip(library)
+    parts = [frames.DataFrame({"a": X[p, 0], "b": X[p, 1]}) for p in (slice(9), slice(9, 20))]
+    found, y = Stream([(part, Y[: len(part)]) for part in parts]).look()
+    assert [*found.columns] == ["a", "b"]
+    assert (found.to_numpy() == X[:, :2]).all()
+    assert len(y) == 20
+
+
+once = iter([X])
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        ([], "gives no batch in pass 1"),
+        ([X[:0], X[:0]], "gives no batch in pass 1"),
+        (iter([X]), "can be read once only"),
+        (lambda: once, "gives no batch in pass 1"),
+        (7, "one after the other, got int"),
+        ([{"x": X}], "got dict: let the loader pick"),
+        ([(X, Y, Y)], "got 3 parts of other shapes"),
+        (X, r"X must be rows; got an array of shape \(4,\)"),
+        ((X, Y), r"X must be rows; got an array of shape \(20,\)"),
+        ([X, X[:, :3]], r"rows of unlike shapes \(\(3,\), \(4,\)\)"),
+        (["text"], "got str"),
+    ],
+)
+def test_what_is_no_loader_is_told_in_one_line(loader, message):
+    with pytest.raises(ValueError, match=message) as said:
+        [Stream(loader).look() for _ in range(2)]
+    assert "\n" not in str(said.value)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Return the names of Parquet files."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pytest.importorskip("datasets")
+    for number, part in enumerate((slice(7), slice(7, 20))):
+        columns = {"a": X[part, 0], "b": X[part, 1], "kind": Y[part].astype(str)}
+        pq.write_table(pa.table(columns), tmp_path / f"{number}.parquet")
+    return sorted(map(str, tmp_path.glob("*.parquet")))
+
+
+def stream_of(shards, tmp_path):
+    """Return files as a streamed data set."""
+    import datasets
+
+    return datasets.load_dataset(
+        "parquet", data_files=shards, streaming=True, cache_dir=str(tmp_path / "cache")
+    )
+
+
+def test_data_sets_of_datasets(shards, tmp_path):
+    data = stream_of(shards, tmp_path)
+    loader = DatasetLoader(data["train"], 5, label="kind")
+    for epoch in (1, 2):
+        parts = list(Stream(loader).batches(epoch))
+        assert np.concatenate([p.X for p in parts]).tolist() == X[:, :2].tolist()
+        assert np.concatenate([p.y for p in parts]).tolist() == Y.astype(str).tolist()
+    again = DatasetLoader(stream_of(shards, tmp_path)["train"], 5, label="kind")
+    stream = Stream(again)
+    stream.look()
+    stream.go_on(parts[1].state)
+    rest = [p.X.tolist() for p in stream.batches(2, begun=True)]
+    assert rest == [p.X.tolist() for p in parts[2:]]
+    assert len(list(stream.batches(3))) == len(parts)
+
+
+def test_data_sets_in_memory(shards):
+    import datasets
+
+    data = datasets.Dataset.from_dict({"x": X.tolist(), "y": Y.tolist()})
+    parts = list(Stream(DatasetLoader(data, 6, column="x", label="y")).batches())
+    assert [len(p.X) for p in parts] == [6, 6, 6, 2]
+    assert np.allclose(np.concatenate([p.X for p in parts]), X)
+
+
+def test_what_is_no_data_set_of_datasets(shards, tmp_path):
+    data = stream_of(shards, tmp_path)
+    with pytest.raises(ValueError, match=r"such as load_dataset.*got those of the splits train"):
+        DatasetLoader(data)
+    with pytest.raises(ValueError, match="got list"):
+        DatasetLoader([X])
+    for name in ("column", "label"):
+        with pytest.raises(ValueError, match="there is no column 'z'; columns: a, b, kind"):
+            Stream(DatasetLoader(data["train"], **{name: "z"})).look()
+    with pytest.raises(ValueError, match="column 'kind' holds no numbers"):
+        Stream(DatasetLoader(data["train"])).look()
