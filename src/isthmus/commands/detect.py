@@ -1,11 +1,14 @@
-"""``isthmus detect``: a run and data in, a table of how strange each row is out."""
+"""``isthmus detect``: a run and data in, a table of how strange each row is out, or many."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import importlib.util
 import io as text
+import os
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +16,46 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from isthmus import io
+from isthmus.bulk.files import Job, targets_of
+from isthmus.bulk.maps import scores_of
+from isthmus.bulk.ranks import Rank
 from isthmus.commands.show import print_table
+from isthmus.commands.transform import work
 from isthmus.data import load as load_data
-from isthmus.uses.anomalies import AnomalyDetector, conformal_pvalues
+from isthmus.data.features import Features
+from isthmus.data.parts import ARRAYS, KINDS, read_parts
+from isthmus.extras import need
+from isthmus.uses.anomalies import AnomalyDetector
+from isthmus.uses.search import model_digest
 
 __all__ = ["run"]
+
+TABLES = (".parquet", ".csv")
+CALIBRATION_PART = 8192  # normal rows read in one go
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print, write; return the exit code."""
-    out = Path(arguments.out)
+    return _files(arguments) if _is_folder(arguments) else _one(arguments)
+
+
+def _is_folder(arguments: argparse.Namespace) -> bool:
+    """Whether many files are to be scored: several names, a pattern, or --out is a folder."""
+    out, (first, *others) = arguments.out, arguments.data
+    pattern = has_magic(first) and not os.path.exists(first)
+    return bool(others) or pattern or out.endswith(("/", os.sep)) or Path(out).is_dir()
+
+
+def _one(arguments: argparse.Namespace) -> int:
+    out, (source,) = Path(arguments.out), arguments.data
     check_writable(out)
-    model = io.load(arguments.run)
+    _check_flags(arguments, {"--keep": arguments.keep, "--column": arguments.column})
+    model = io.load(arguments.run, device=arguments.device)
     options = {"size": arguments.size, "label": arguments.label, "columns": model.columns_}
-    name, X = _rows(arguments.data, arguments.data_home, options)
+    name, X = _rows(source, arguments.data_home, options)
     normal = X if arguments.normal is None else _normal_rows(arguments, options)
-    detector = AnomalyDetector(
-        FrozenEstimator(model),
-        score=arguments.score,
-        contamination="auto" if arguments.contamination is None else arguments.contamination,
-        false_alarms=arguments.false_alarms,
-        random_state=arguments.random_state,
-    ).fit(normal)
-    table = _table(detector, X)
+    detector = _calibrated(arguments, model, normal)
+    table = {"row": np.arange(len(X)), **scores_of(detector, X)}
     numbers: dict[str, Any] = {
         "rows": len(X),
         "flagged": int((table["prediction"] == -1).sum()),
@@ -49,6 +69,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _calibrated(arguments: argparse.Namespace, model: Any, normal: Any) -> AnomalyDetector:
+    """Return a detector whose cut is by normal rows."""
+    detector = AnomalyDetector(
+        FrozenEstimator(model),
+        score=arguments.score,
+        contamination="auto" if arguments.contamination is None else arguments.contamination,
+        false_alarms=arguments.false_alarms,
+        random_state=arguments.random_state,
+    )
+    try:
+        return detector.fit(normal)
+    except ValueError as error:
+        source = arguments.normal or arguments.data[0]
+        raise ValueError(f"calibrating on {source}: {error}") from error
+
+
 def _rows(source: str, data_home: str | None, options: dict[str, Any]) -> tuple[str, Any]:
     """Return name and rows: of a test set where there is one."""
     data = load_data(source, data_home=data_home, **options)
@@ -59,30 +95,72 @@ def _rows(source: str, data_home: str | None, options: dict[str, Any]) -> tuple[
 
 def _normal_rows(arguments: argparse.Namespace, options: dict[str, Any]) -> Any:
     """Return the rows of --normal, read as the data are, where it is of their kind."""
-    kinds = [Path(source).suffix.lower() for source in (arguments.data, arguments.normal)]
+    kinds = [Path(source).suffix.lower() for source in (arguments.data[0], arguments.normal)]
     alike = kinds[0] == kinds[1]
     return _rows(arguments.normal, arguments.data_home, options if alike else {})[1]
 
 
-def _table(detector: AnomalyDetector, X: Any) -> dict[str, np.ndarray]:
-    """Return the columns, each (n,)."""
-    scores = detector.score_samples(X)
-    return {
-        "row": np.arange(len(X)),
-        "anomaly_score": -scores,
-        "pvalue": conformal_pvalues(detector.calibration_scores_, scores),
-        "prediction": np.where(scores < detector.offset_, -1, 1),
-    }
+# ------------------------------------------------------------------- many files
+
+
+def _files(arguments: argparse.Namespace) -> int:
+    """Score each file by one calibration, the same in all processes; return the exit code."""
+    rank = Rank.here()
+    _check_flags(arguments, {"--size": arguments.size, "--label": arguments.label})
+    if arguments.normal is None:
+        raise ValueError("many files need one cut: name normal rows by --normal DATA.")
+    if Path(arguments.out).suffix in TABLES and not Path(arguments.out).is_dir():
+        raise ValueError(f"many files need a folder: name one by --out DIR, got {arguments.out!r}.")
+    targets = targets_of(arguments.data, Path(arguments.out), "parquet")
+    model = io.load(arguments.run, device=arguments.device)
+    features = Features.of(model, arguments.column, arguments.keep)
+    detector = _calibrated(arguments, model, _calibration_rows(arguments, features))
+    job = Job(
+        lambda X, start: {"row": np.arange(start, start + len(X)), **scores_of(detector, X)},
+        features,
+        {"verb": "detect", "model": model_digest(model), "detector": _digest(detector)},
+    )
+    return work(job, rank, targets, arguments.force)
+
+
+def _check_flags(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
+    """Say which flags mean nothing here."""
+    if given := [flag for flag, value in flags.items() if value]:
+        kinds = ("many files", "one") if _is_folder(arguments) else ("one file", "many")
+        raise ValueError(f"{given[0]} is not for {kinds[0]} but for {kinds[1]}; omit it.")
+
+
+def _calibration_rows(arguments: argparse.Namespace, features: Features) -> Any:
+    """Return the rows of --normal: a file is read as the others are."""
+    path = Path(arguments.normal)
+    if path.suffix.lower() not in KINDS:
+        return _rows(arguments.normal, arguments.data_home, {"columns": features.columns})[1]
+    if path.suffix.lower() in ARRAYS:
+        features = Features(features.n_features)
+    parts = read_parts(path, features, CALIBRATION_PART)
+    return np.concatenate([part.X for part in parts])
+
+
+def _digest(detector: AnomalyDetector) -> str:
+    """Return what tells two calibrations apart."""
+    setting = f"{detector.get_params()['score']} {detector.offset_!r}".encode()
+    return hashlib.sha256(setting + detector.calibration_scores_.tobytes()).hexdigest()
+
+
+# ---------------------------------------------------------------------- a table
 
 
 def check_writable(path: Path) -> None:
     """Raise an error where a table cannot be written there, before any work is done."""
-    if path.suffix not in (".parquet", ".csv"):
-        raise ValueError(f"--out must end in .parquet or .csv, got {str(path)!r}.")
+    if path.suffix not in TABLES:
+        raise ValueError(
+            "--out must end in .parquet or .csv, or for many files in /, as a folder's name, got "
+            f"{str(path)!r}."
+        )
     if not path.parent.is_dir():
         raise ValueError(f"--out {str(path)!r}: there is no folder {str(path.parent)!r}; make it.")
-    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise ImportError("writing .parquet needs pyarrow: pip install pyarrow, or use --out *.csv")
+    if path.suffix == ".parquet":
+        need("pyarrow", extra="tables", what="writing .parquet", instead="use --out *.csv")
 
 
 def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isthmus.verbs.options import add_data_options
+from isthmus.verbs.transform import add_file_options
 
 __all__ = ["add"]
 
@@ -16,11 +17,18 @@ def add(commands: Any) -> None:
         help="say which rows are anomalous, by a saved run",
         description="Score the rows of data by a saved run: how strange each is, its p-value and "
         "whether it is flagged. The cut and the p-values come from the rows of --normal, which "
-        "the run should not have been trained on; without it, from the data themselves.",
+        "the run should not have been trained on; without it, from the data themselves. Of many "
+        "files those that are finished are passed over, and under torchrun they are divided among "
+        "the processes.",
         allow_abbrev=False,
     )
     detect.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
-    detect.add_argument("data", metavar="DATA", help="a name or path, as for `isthmus fit`")
+    detect.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="+",
+        help="a name or path, as for `isthmus fit`; or many files, patterns and folders of such",
+    )
     add_data_options(detect)
     detect.add_argument(
         "--normal", metavar="DATA", help="normal rows, not trained on: a name or path of their own"
@@ -49,6 +57,8 @@ def add(commands: Any) -> None:
         "--out",
         metavar="FILE",
         default="scores.csv",
-        help="a table .parquet or .csv, a row for each row (default: scores.csv)",
+        help="a table .parquet or .csv, a row for each row (default: scores.csv); of many files a "
+        "folder, such as scores/, for a table each",
     )
     detect.add_argument("--random-state", type=int, default=0, metavar="N", help="seed")
+    add_file_options(detect)

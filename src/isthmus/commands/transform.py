@@ -1,0 +1,73 @@
+"""``isthmus transform``: a run and files in, a file of codes for each out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from isthmus import io
+from isthmus.bulk.files import Done, Job, answer_files, targets_of
+from isthmus.bulk.maps import codes_of
+from isthmus.bulk.ranks import Rank
+from isthmus.data.features import Features
+from isthmus.uses.search import model_digest
+
+__all__ = ["run", "work"]
+
+FAILED = 1  # exit code where some of the files failed
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Encode each file, say so; return the exit code."""
+    rank = Rank.here()
+    targets = targets_of(arguments.inputs, Path(arguments.out), arguments.format)
+    model = io.load(arguments.run, device=arguments.device)
+    job = Job(
+        lambda X, start: codes_of(model, X),
+        Features.of(model, arguments.column, arguments.keep),
+        {"verb": "transform", "model": model_digest(model)},
+        arguments.format,
+    )
+    return work(job, rank, targets, arguments.force)
+
+
+def work(job: Job, rank: Rank, targets: dict[Path, Path], force: bool) -> int:
+    """Do the files of this process, say what became of each; return the exit code."""
+    prefix = f"rank {rank.number} of {rank.world}: " if rank.world > 1 else ""
+    mine = rank.share([*targets])
+    _make_folders({target.parent for target in targets.values()})
+    start, done = time.perf_counter(), []
+    for each in answer_files(targets, mine, job, force):
+        done.append(each)
+        if each.rows is not None:
+            print(f"{prefix}{each.source} -> {each.target}: {each.rows:,} rows", flush=True)
+    print(prefix + _summary(done, time.perf_counter() - start), flush=True)
+    failed = [each for each in done if each.error]
+    rank.leave(bool(failed))
+    for each in failed:
+        print(f"isthmus: {prefix}failed: {each.error}", file=sys.stderr, flush=True)
+    return FAILED if failed else 0
+
+
+def _make_folders(folders: set[Path]) -> None:
+    """Make the folders of the results, or say at once that it cannot be done."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{folder} cannot be made: {error}; name another folder.") from None
+
+
+def _summary(done: list[Done], seconds: float) -> str:
+    """Return one line: what was done, what had been done before, what failed."""
+    if not done:
+        return "no file is left for this process: there are fewer files than processes"
+    rows = sum(each.rows or 0 for each in done)
+    now = sum(each.rows is not None for each in done)
+    failed = sum(bool(each.error) for each in done)
+    said = [f"{now} done, {rows:,} rows, {rows / seconds:,.0f} rows/s"] * bool(now)
+    said += [f"{len(done) - now - failed} finished before"] * (now + failed < len(done))
+    said += [f"{failed} failed"] * bool(failed)
+    return f"of {len(done)} file{'s' * (len(done) > 1)} " + "; ".join(said)

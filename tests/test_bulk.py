@@ -1,0 +1,466 @@
+"""Many files by many processes: the bits of transform, whatever is broken off, damaged or odd."""
+
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+
+import isthmus
+from isthmus.bulk import BatchMap, Encode, Rank, Score, files, outputs
+from isthmus.cli import main
+from isthmus.data.features import Features
+from isthmus.data.parts import read_parts
+from isthmus.uses import AnomalyDetector
+
+pa = pytest.importorskip("pyarrow")
+pd = pytest.importorskip("pandas")
+pq = pytest.importorskip("pyarrow.parquet")
+
+X = load_digits().data.astype(np.float32) / 16
+SIZES = (700, 301, 96)
+FAST = {"n_components": 3, "hidden": (16,), "epochs": 2, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return isthmus.VAE(**FAST).fit(X)
+
+
+@pytest.fixture(scope="module")
+def run(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    model.save(folder)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(files, "chunk_rows", lambda n_features: 8)
+
+
+def lists(rows):
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+
+
+def write_lists(path, rows, group=1000):
+    table = pa.table({"id": np.arange(len(rows)), "pixels": lists(rows)})
+    pq.write_table(table, path, row_group_size=group)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder of files of lists, the first of the digits in each."""
+    (tmp_path / "in").mkdir()
+    for n in SIZES:
+        write_lists(tmp_path / "in" / f"f{n}.parquet", X[:n])
+    return tmp_path
+
+
+def transform(*words, rank=0, world=1, monkeypatch=None):
+    if monkeypatch is not None:
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+    return main(["transform", *map(str, words)])
+
+
+LISTS = ("--column", "pixels", "--keep", "id")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*"))}
+
+
+# ------------------------------------------------------------------------- answers
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_processes_and_groups_of_rows_change_no_byte(run, model, folder, world, monkeypatch):
+    again = folder / "again"
+    again.mkdir()
+    for n in SIZES:
+        write_lists(again / f"f{n}.parquet", X[:n], group=(7, 64, 999)[world % 3])
+    assert transform(run, folder / "in", folder / "one", *LISTS) == 0
+    for rank in reversed(range(world)):
+        words = (run, again, folder / "many", *LISTS)
+        assert transform(*words, rank=rank, world=world, monkeypatch=monkeypatch) == 0
+    assert contents(folder / "one") == contents(folder / "many")
+    table = pd.read_parquet(folder / "many" / "f301.parquet")
+    assert [*table.columns] == ["id", *model.get_feature_names_out()]
+    np.testing.assert_array_equal(table.iloc[:, 1:], model.transform(X[:301]))
+    np.testing.assert_array_equal(table["id"], np.arange(301))
+
+
+def test_every_kind_of_file_gives_the_same_codes(run, model, tmp_path):
+    kinds, rows = tmp_path / "in", X[:130]
+    kinds.mkdir()
+    np.save(kinds / "npy.npy", rows.reshape(-1, 8, 8).reshape(-1, 64))
+    np.savez(kinds / "npz.npz", X=rows, y=np.arange(130))
+    frame = pd.DataFrame(rows, columns=[f"p{j}" for j in range(64)])
+    frame.to_parquet(kinds / "columns.parquet")
+    frame.to_csv(kinds / "text.csv", index=False)
+    frame.to_csv(kinds / "bare.tsv", index=False, header=False, sep="\t")
+    pq.write_table(pa.table({"x": pa.array(list(rows))}), kinds / "lists.parquet")
+    assert transform(run, kinds / "*", tmp_path / "out", "--format", "npy") == 0
+    found = contents(tmp_path / "out")
+    assert len(found) == 6
+    for name in found:
+        np.testing.assert_array_equal(
+            np.load(tmp_path / "out" / name).astype(np.float32), model.transform(rows), name
+        )
+
+
+def test_a_model_of_a_mixed_table_finds_its_columns_in_every_part(tmp_path):
+    rng = np.random.default_rng(0)
+    kind = np.array(["1", "2", "a"])[np.r_[rng.integers(0, 2, 90), rng.integers(0, 3, 60)]]
+    sure = np.array(["yes", "no"])[rng.integers(0, 2, 150)]
+    frame = pd.DataFrame({"x": rng.normal(size=150), "kind": kind, "sure": sure})
+    model = isthmus.VAE(**FAST).fit(frame)
+    model.save(tmp_path / "run")
+    more = frame[["sure", "kind", "x"]].assign(name=[f"n{i}" for i in range(150)])
+    more.to_csv(tmp_path / "text.csv", index=False)
+    more.to_parquet(tmp_path / "arrow.parquet")
+    words = (tmp_path / "run", tmp_path / "*.[cp]*", tmp_path / "out", "--keep", "name")
+    assert transform(*words) == 0
+    for name in ("text", "arrow"):
+        table = pd.read_parquet(tmp_path / "out" / f"{name}.parquet")
+        np.testing.assert_array_equal(table["name"], more["name"])
+        np.testing.assert_array_equal(table.iloc[:, 1:], model.transform(frame))
+
+
+@pytest.mark.parametrize("score", ["reconstruction", "likelihood", "nap", "paths", "whitened"])
+def test_scores_of_many_files_are_by_one_calibration(run, model, folder, score, monkeypatch):
+    write_lists(folder / "normal.parquet", X[800:1100])
+    words = ["detect", run, folder / "in", "--score", score, "--normal", folder / "normal.parquet"]
+    words += ["--keep", "id", "--column", "pixels", "--out"]
+    assert main([*map(str, words), f"{folder}/one/"]) == 0
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert main([*map(str, words), f"{folder}/two/"]) == 0
+    assert contents(folder / "one") == contents(folder / "two")
+    detector = AnomalyDetector(FrozenEstimator(model), score=score, random_state=0)
+    detector.fit(X[800:1100])
+    table = pd.read_parquet(folder / "one" / "f700.parquet")
+    assert [*table.columns] == ["id", "row", "anomaly_score", "pvalue", "prediction"]
+    np.testing.assert_array_equal(table["row"], np.arange(700))
+    np.testing.assert_array_equal(table["anomaly_score"], detector.anomaly_score(X[:700]))
+    np.testing.assert_array_equal(table["pvalue"], detector.anomaly_pvalue(X[:700]))
+    np.testing.assert_array_equal(table["prediction"], detector.predict(X[:700]))
+
+
+def test_a_file_without_rows_gives_one_without_rows(run, folder):
+    write_lists(folder / "in" / "none.parquet", X[:0])
+    assert transform(run, folder / "in", folder / "out", *LISTS) == 0
+    none = pq.read_table(folder / "out" / "none.parquet")
+    assert none.schema == pq.read_table(folder / "out" / "f96.parquet").schema
+    assert len(none) == 0
+
+
+# -------------------------------------------------------------------------- breaks
+
+
+def test_finished_files_are_passed_over_until_something_changed(run, model, folder, capsys):
+    words = (run, folder / "in", folder / "out", *LISTS)
+    assert transform(*words) == 0
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("*.parquet")}
+    assert transform(*words) == 0
+    assert "3 finished before" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    write_lists(folder / "in" / "f96.parquet", X[:95])
+    (folder / "out" / "f301.parquet").write_bytes(b"changed")
+    assert transform(*words) == 0
+    assert "1 finished before" in capsys.readouterr().out
+    assert len(pd.read_parquet(folder / "out" / "f96.parquet")) == 95
+    isthmus.VAE(**FAST | {"random_state": 1}).fit(X).save(folder / "other")
+    assert transform(folder / "other", *words[1:]) == 0
+    assert "of 3 files 3 done" in capsys.readouterr().out
+    assert transform(folder / "other", *words[1:], "--force") == 0
+    assert "of 3 files 3 done" in capsys.readouterr().out
+
+
+def test_a_damaged_file_does_not_keep_others_from_being_done(run, folder, capsys):
+    whole = (folder / "in" / "f700.parquet").read_bytes()
+    (folder / "in" / "cut.parquet").write_bytes(whole[:-50])
+    (folder / "in" / "flipped.parquet").write_bytes(whole[:100] + b"\xff" * 400 + whole[500:])
+    write_lists(folder / "in" / "narrow.parquet", X[:9, :60])
+    holed = X[:200].copy()
+    holed[150, 3] = np.nan
+    write_lists(folder / "in" / "holed.parquet", holed)
+    assert transform(run, folder / "in", folder / "out", *LISTS) == 1
+    assert sorted(contents(folder / "out")) == [f"f{n}.parquet" for n in sorted(SIZES, key=str)]
+    said = capsys.readouterr()
+    failures = said.err.splitlines()
+    assert len(failures) == 4
+    assert "of 7 files 3 done" in said.out
+    assert any("64 numbers" in line and "60" in line for line in failures)
+    assert any("holed.parquet: Input X contains NaN: the first at row 150" in f for f in failures)
+    left = [path.name for path in (folder / "out" / ".isthmus").iterdir()]
+    assert sorted(left) == sorted(f"f{n}.parquet.json" for n in SIZES)
+
+
+def test_killed_while_it_writes_it_leaves_no_half_and_goes_on(run, folder, monkeypatch):
+    monkeypatch.undo()
+    source, out = folder / "in.npy", folder / "out"
+    np.save(source, np.tile(X, (60, 1)))
+    words = ["transform", run, str(source), str(out)]
+    process = subprocess.Popen([sys.executable, "-m", "isthmus", *words])
+    draft, target = out / ".isthmus" / "in.npy.part", out / "in.npy"
+    while not draft.exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not target.exists()
+    assert draft.exists()
+    assert main(words) == 0
+    assert len(np.load(target)) == 60 * len(X)
+    assert not draft.exists()
+
+
+def test_two_writers_of_one_output_do_not_meet(tmp_path):
+    with outputs.drafted(tmp_path / "a.npy", {}) as sink:
+        second = outputs.drafted(tmp_path / "a.npy", {})
+        with pytest.raises(ValueError, match="another process is writing"), second:
+            pass
+        sink.write({"x": np.arange(3.0)})
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [[0.0], [1.0], [2.0]])
+
+
+@pytest.mark.slow
+def test_under_torchrun_a_failure_waits_for_the_others(run, folder):
+    (folder / "in" / "bad.parquet").write_bytes(b"PAR1")
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    words += ["-m", "isthmus", "transform", run, "in", "out", *LISTS]
+    done = subprocess.run(words, cwd=folder, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "failed: in/bad.parquet" in done.stderr
+    assert len(contents(folder / "out")) == 3
+
+
+# ------------------------------------------------------------------------- mistakes
+
+
+def test_a_process_without_files_says_so_and_is_fine(run, folder, monkeypatch, capsys):
+    words = (run, folder / "in", folder / "out", *LISTS)
+    assert transform(*words, rank=3, world=4, monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == (
+        "rank 3 of 4: no file is left for this process: there are fewer files than processes\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nowhere/*.parquet", "out"), "no file matches 'nowhere/*.parquet'"),
+        (("in/f96.parquet", "twin", "out"), "would both go to out/f96.parquet"),
+        (("in", "in"), "in holds f301.parquet, which is read"),
+        (("in", "in/codes"), "lies in in, which is read"),
+        (("in", "notes.txt"), "notes.txt is a file; name a folder"),
+        (("notes.txt", "out"), "expected .parquet, .npy, .npz, .csv, .tsv"),
+        (("empty", "out"), "empty holds no file of"),
+        (("in", "out", "--device", "cuda:99"), "device must be"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    run, folder, words, message, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+    (folder / "empty").mkdir()
+    (folder / "twin").mkdir()
+    (folder / "notes.txt").write_text("mine")
+    write_lists(folder / "twin" / "f96.parquet", X[:3])
+    before = sorted(folder.rglob("*"))
+    assert transform(run, *words, *LISTS) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--column", "pixel"), "no column 'pixel'; columns: id, pixels. Did you mean 'pixels'?"),
+        (("--keep", "pixels"), "expected rows of 64 numbers"),
+        ((), "holds lists; name it: --column"),
+    ],
+)
+def test_columns_that_do_not_suit_are_named(run, folder, words, message, capsys):
+    assert transform(run, folder / "in" / "f96.parquet", folder / "out", *words) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_what_something_else_made_is_not_replaced_unless_asked(run, folder, capsys):
+    (folder / "out").mkdir()
+    mine = folder / "out" / "f96.parquet"
+    mine.write_text("mine")
+    words = (run, folder / "in", folder / "out", *LISTS)
+    assert transform(*words) == 1
+    assert "made by something else" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    assert transform(*words, "--force") == 0
+    assert len(pd.read_parquet(mine)) == 96
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (["a", "b"], "column 'id' holds no numbers, as .npy has to"),
+        ([2**53 + 1, 2], "column 'id' has whole numbers beyond 2^53"),
+    ],
+)
+def test_an_array_of_codes_takes_no_column_that_it_would_spoil(
+    run, folder, column, message, capsys
+):
+    table = pa.table({"id": column, "pixels": lists(X[:2])})
+    pq.write_table(table, folder / "x.parquet")
+    words = (run, folder / "x.parquet", folder / "out", *LISTS, "--format", "npy")
+    assert transform(*words) == 1
+    assert message in capsys.readouterr().err
+    assert not contents(folder / "out")
+
+
+def test_numbers_with_gaps_go_into_an_array_of_codes(run, model, folder):
+    gaps = pa.array([None if i > 100 else i for i in range(130)], pa.int8())  # in later parts
+    pq.write_table(pa.table({"id": gaps, "pixels": lists(X[:130])}), folder / "x.parquet")
+    words = (run, folder / "x.parquet", folder / "out", *LISTS, "--format", "npy")
+    assert transform(*words) == 0
+    found = np.load(folder / "out" / "x.npy")
+    np.testing.assert_array_equal(found[:, 0], [*range(101), *[np.nan] * 29])
+    np.testing.assert_array_equal(found[:, 1:], model.transform(X[:130]))
+
+
+def test_what_is_wrong_is_told_of_the_file_and_its_row(run, folder, capsys):
+    text = np.full((200, 64), "0.5", dtype=object)
+    text[150, 3] = "half"
+    frame = pd.DataFrame(text, columns=[f"p{j}" for j in range(64)])
+    frame.to_csv(folder / "text.csv", index=False)
+    frame.rename(columns={"p1": "p0"}).to_csv(folder / "twice.csv", index=False)
+    pq.write_table(pa.table({"vae0": [1.0], "x": lists(X[:1])}), folder / "vae0.parquet")
+    out = folder / "out"
+    assert transform(run, folder / "text.csv", folder / "twice.csv", out) == 1
+    assert transform(run, folder / "vae0.parquet", out, "--column", "x", "--keep", "vae0") == 1
+    text, twice, vae0 = capsys.readouterr().err.splitlines()
+    assert "text.csv: column 'p3' holds 'half' in row 150, which is no number" in text
+    assert "twice.csv: two columns are named 'p0'" in twice
+    assert "vae0.parquet: column 'vae0' to keep has the name of one of the answer" in vae0
+
+
+def test_a_folder_that_cannot_be_made_is_a_mistake_in_the_command(run, folder, capsys):
+    (folder / "file").write_text("")
+    assert transform(run, folder / "in", folder / "file" / "out", *LISTS) == 2
+    assert capsys.readouterr().err.endswith("; name another folder.\n")
+
+
+@pytest.mark.parametrize("environment", [("x", "2"), ("2", "2"), ("0", "")])
+def test_an_environment_that_makes_no_sense_is_said(environment, monkeypatch):
+    monkeypatch.setenv("RANK", environment[0])
+    monkeypatch.setenv("WORLD_SIZE", environment[1])
+    with pytest.raises(ValueError, match="RANK below WORLD_SIZE"):
+        Rank.here()
+
+
+def test_many_files_need_normal_rows_of_their_own(run, folder, capsys):
+    assert main(["detect", run, f"{folder}/in", "--out", f"{folder}/out/"]) == 2
+    assert "--normal" in capsys.readouterr().err
+    words = ["detect", run, f"{folder}/in", f"{folder}/in", "--label", "id", "--out", "x"]
+    assert main(words) == 2
+    assert "--label is not for many files" in capsys.readouterr().err
+    words = ["detect", run, f"{folder}/in/*.parquet", "--normal", f"{folder}/in/f96.parquet"]
+    assert main(words) == 2
+    assert "many files need a folder: name one by --out DIR" in capsys.readouterr().err
+    holed = np.full((9, 64), np.nan)
+    np.save(folder / "holed.npy", holed)
+    words = ["detect", run, f"{folder}/in", "--normal", f"{folder}/holed.npy", "--out"]
+    assert main([*words, f"{folder}/out/"]) == 2
+    assert "holed.npy: Input X contains NaN" in capsys.readouterr().err
+
+
+def test_a_missing_library_is_named(run, folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    np.save(folder / "x.npy", X[:9])
+    assert transform(run, folder / "x.npy", folder / "out", "--format", "parquet") == 1
+    assert "pip install 'isthmus[tables]', or use --format npy" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------- parts
+
+
+def test_files_are_divided_evenly_and_none_is_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}" for i in range(40)]
+    for path in paths:
+        path.write_bytes(bytes(int(rng.integers(0, 1000))))
+    shares = [Rank(i, 7).share(paths) for i in range(7)]
+    assert sorted(path for share in shares for path in share) == sorted(paths)
+    loads = [sum(path.stat().st_size for path in share) for share in shares]
+    assert max(loads) - min(loads) <= max(path.stat().st_size for path in paths)
+
+
+def test_parts_have_the_rows_asked_for_whatever_the_groups(tmp_path):
+    write_lists(tmp_path / "x.parquet", X[:100], group=13)
+    features = Features(64, column="pixels", keep=("id",))
+    parts = [*read_parts(tmp_path / "x.parquet", features, 32)]
+    assert [len(part.X) for part in parts] == [32, 32, 32, 4]
+    np.testing.assert_array_equal(np.concatenate([part.X for part in parts]), X[:100])
+    kept = np.concatenate([part.kept["id"].to_numpy() for part in parts])
+    np.testing.assert_array_equal(kept, np.arange(100))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(X[:6].reshape(6, 8, 8).tolist()),
+        pa.array(list(X[:6]), pa.large_list(pa.float32())),
+        pa.chunked_array([lists(X[:2]), lists(X[2:6])]),
+        pa.FixedShapeTensorArray.from_numpy_ndarray(X[:6].reshape(6, 8, 8)),
+    ],
+    ids=["nested", "large", "chunks", "tensors"],
+)
+def test_lists_of_every_kind_are_rows(column):
+    table = pa.table({"x": column})
+    np.testing.assert_array_equal(Features(64).rows(table), X[:6])
+    np.testing.assert_array_equal(Features(64).rows(table[2:5]), X[2:5])
+
+
+def test_lists_of_different_lengths_are_refused():
+    for column in ([[1.0, 2.0], [1.0]], [[1.0, 2.0], None]):
+        with pytest.raises(ValueError, match="holds lists of different"):
+            Features(2).rows(pa.table({"x": pa.array(column)}))
+        with pytest.raises(ValueError, match="holds"):
+            Features(2).rows(pd.DataFrame({"x": column}))
+
+
+# ----------------------------------------------------------------------- batch maps
+
+
+@pytest.mark.parametrize("kind", ["arrays", "pandas", "arrow", "lists"])
+def test_a_batch_of_every_kind_is_answered_in_kind(run, model, kind):
+    encode: BatchMap = pickle.loads(pickle.dumps(Encode(run, column="x", keep=["id"])))
+    batch = {
+        "arrays": lambda: {"id": np.arange(9), "x": X[:9].reshape(9, 8, 8)},
+        "pandas": lambda: pd.DataFrame({"id": np.arange(9), "x": list(X[:9])}, index=range(9, 18)),
+        "arrow": lambda: pa.table({"id": np.arange(9), "x": lists(X[:9])}),
+        "lists": lambda: {"id": np.arange(9), "x": X[:9].tolist()},
+    }[kind]()
+    (answer,) = encode.frames(iter([batch]))
+    assert type(answer) is type(batch)
+    np.testing.assert_array_equal(np.asarray(answer["id"]), np.arange(9))
+    expected = model.transform(X[:9])
+    for j, name in enumerate(model.get_feature_names_out()):
+        np.testing.assert_array_equal(np.asarray(answer[name]), expected[:, j])
+    again = pickle.loads(pickle.dumps(encode))
+    assert "_loaded" not in again.__dict__
+
+
+def test_scores_are_sent_with_their_calibration(model):
+    detector = AnomalyDetector(FrozenEstimator(model), random_state=0).fit(X[:300])
+    score = pickle.loads(pickle.dumps(Score(detector)))
+    frame = pd.DataFrame(X[300:350], columns=[f"p{j}" for j in range(64)])
+    answer = score(frame)
+    np.testing.assert_array_equal(answer["pvalue"], detector.anomaly_pvalue(X[300:350]))
