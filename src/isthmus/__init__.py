@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from isthmus.estimators import ContractiveAutoencoder as ContractiveAutoencoder
     from isthmus.estimators import DenoisingAutoencoder as DenoisingAutoencoder
     from isthmus.estimators import SparseAutoencoder as SparseAutoencoder
+    from isthmus.hub import from_pretrained as from_pretrained
+    from isthmus.hub import push_to_hub as push_to_hub
+    from isthmus.hub import save_pretrained as save_pretrained
     from isthmus.io import load as load
     from isthmus.model import LatentVariableModel as LatentVariableModel
     from isthmus.objective import Objective as Objective
@@ -38,7 +41,10 @@ _HOMES = {
     "SparseAutoencoder": "isthmus.estimators",
     "Sweep": "isthmus.sweeps",
     "VAE": "isthmus.estimators",
+    "from_pretrained": "isthmus.hub",
     "load": "isthmus.io",
+    "push_to_hub": "isthmus.hub",
+    "save_pretrained": "isthmus.hub",
 }
 
 __all__ = [*_HOMES, "__version__"]

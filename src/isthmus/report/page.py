@@ -98,7 +98,7 @@ def write_report(
         more_notes=[*notes[NOTES:]],
         summary=[(name, tables.number(value)) for name, value in summary],
         sections=list(_sections(view, samples)),
-        settings=[(name, _text(value)) for name, value in (settings or {}).items()],
+        settings=[(name, setting_text(value)) for name, value in (settings or {}).items()],
         live=_live(live, command),
         version=isthmus.__version__,
     )
@@ -259,18 +259,18 @@ def _drawn(words: captions.Words, draw: Callable[[], Figure]) -> _Section:
     return _Section(words, picture=as_picture(draw(), words.alt, key))
 
 
-def _text(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """Return a setting as a person reads it.
 
     Examples
     --------
-    >>> _text(0.001), _text((400, 200)), _text(None), _text("auto"), _text({"size": 64})
-    ('0.001', '400, 200', 'none', 'auto', 'size: 64')
+    >>> [setting_text(value) for value in (0.001, (400, 200), None, "auto", {"size": 64})]
+    ['0.001', '400, 200', 'none', 'auto', 'size: 64']
     """
     if value is None:
         return "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{k}: {_text(v)}" for k, v in value.items())
+        return ", ".join(f"{k}: {setting_text(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value)) or "()"
+        return ", ".join(map(setting_text, value)) or "()"
     return str(value)
