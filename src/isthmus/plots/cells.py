@@ -15,17 +15,16 @@ from matplotlib.collections import LineCollection
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.plots.style import PALE, PALETTE, bare
+from isthmus.tiles import Limits, is_picture, limits_of, scaled, tiled, to_rgba
 
 __all__ = ["GAP", "as_units", "cell_height", "draw_cells", "is_picture", "limits_of"]
 
 Array = NDArray[Any]
-Limits = tuple[Any, Any]
 
 LINE_CELL = 0.6  # height of a cell of lines, in widths
 GAP = 0.06  # white between pictures, in their widths
 POINTS = 5_000  # of lines; more are pixels even where figures are drawn as shapes
 MARGIN = 0.08  # kept free around the lines of a cell
-SLACK = 0.25  # a picture may leave [0, 1] by this much, and is still one of [0, 1]
 
 
 def as_units(examples: ArrayLike, name: str = "images") -> Array:
@@ -42,36 +41,6 @@ def as_units(examples: ArrayLike, name: str = "images") -> Array:
     if array.ndim < 2 or array.size == 0:
         raise ValueError(f"{name} must be of shape (n, *features), got {array.shape}.")
     return array.astype(np.float64) / (255 if array.dtype == np.uint8 else 1)
-
-
-def is_picture(shape: tuple[int, ...]) -> bool:
-    """Whether one example of that shape is a picture: else it is drawn as lines.
-
-    Two axes may be (height, width) or (channels, time): a few very long rows are signals.
-
-    Examples
-    --------
-    >>> is_picture((28, 28)), is_picture((3, 32, 32)), is_picture((2, 128)), is_picture((30,))
-    (True, True, False, False)
-    """
-    if len(shape) == 3:
-        return True
-    return len(shape) == 2 and shape[0] > 3 and shape[1] < 8 * shape[0]
-
-
-def limits_of(examples: Array) -> Limits:
-    """Return the values drawn as black and white, or as the bottom and the top of a cell.
-
-    Pictures keep [0, 1] where their values are about that; columns of a table, which may be of
-    any units, have limits of their own.
-    """
-    finite = np.where(np.isfinite(examples), examples, np.nan)
-    low, high = np.nanmin(finite), np.nanmax(finite)
-    if low >= -SLACK and high <= 1 + SLACK and is_picture(examples.shape[1:]):
-        return 0.0, 1.0
-    if examples.ndim == 2 and not (low >= 0 and high <= 1):
-        low, high = np.nanmin(finite, axis=0), np.nanmax(finite, axis=0)
-    return low, np.where(high > low, high, low + 1)
 
 
 def cell_height(shape: tuple[int, ...]) -> float:
@@ -99,45 +68,14 @@ def draw_cells(
         White between pictures, in their widths.
     """
     shape, rows = examples.shape[1:], -(-len(examples) // columns)
-    scaled = _scaled(examples, limits_of(examples) if limits is None else limits)
+    values = scaled(examples, limits_of(examples) if limits is None else limits)
     bare(axes)
     if is_picture(shape):
-        sheet = _sheet(_rgba(scaled), rows, columns, gap)
+        sheet = tiled(to_rgba(values), rows, columns, gap)
         axes.imshow(sheet, extent=(0, columns, rows, 0))
     else:
-        _draw_lines(axes, scaled, columns)
+        _draw_lines(axes, values, columns)
     axes.set(xlim=(0, columns), ylim=(rows, 0), aspect=cell_height(shape))
-
-
-def _scaled(examples: Array, limits: Limits) -> Array:
-    low, high = limits
-    return np.clip((examples - low) / (high - low), 0, 1)
-
-
-def _rgba(pictures: Array) -> Array:
-    """Return bytes (n, height, width, 4)."""
-    if pictures.ndim == 3:
-        pictures = pictures[:, None]
-    if pictures.shape[1] == 3:
-        colours = pictures.transpose(0, 2, 3, 1)
-    else:  # channels that are no colours stand side by side, in grey
-        colours = np.concatenate(list(pictures.swapaxes(0, 1)), axis=-1)[..., None]
-    known = np.isfinite(colours).all(-1, keepdims=True)
-    bytes_ = np.uint8(np.round(255 * np.nan_to_num(colours, nan=1.0)))
-    rgb = np.broadcast_to(bytes_, (*bytes_.shape[:3], 3))
-    return np.concatenate([rgb, 255 * known.astype(np.uint8)], -1)
-
-
-def _sheet(pictures: Array, rows: int, columns: int, gap: float) -> Array:
-    """Return one picture of all: bytes (height, width, 4), between and after them clear white."""
-    n, h, w, _ = pictures.shape
-    space = int(np.ceil(gap * w))
-    sheet = np.full((rows * columns, h + space, w + space, 4), 255, np.uint8)
-    sheet[..., 3] = 0
-    before = space // 2
-    sheet[:n, before : before + h, before : before + w] = pictures
-    grid = sheet.reshape(rows, columns, h + space, w + space, 4).swapaxes(1, 2)
-    return grid.reshape(rows * (h + space), columns * (w + space), 4)
 
 
 def _draw_lines(axes: Axes, examples: Array, columns: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
 from typing import Any
 
@@ -45,10 +46,19 @@ PALETTE = (
 )
 
 
+class Sheet(Figure):
+    """A figure that notebooks draw, whatever back end is on."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", bbox_inches="tight")
+        return buffer.getvalue()
+
+
 def figure(height: float, width: float = WIDTH) -> Figure:
     """Return an empty white figure, of inches."""
     layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
-    return Figure(figsize=(width, height), layout=layout, facecolor="white")
+    return Sheet(figsize=(width, height), layout=layout, facecolor="white")
 
 
 def title(on: Figure, text: str) -> None:

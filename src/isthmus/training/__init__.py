@@ -5,5 +5,17 @@ from isthmus.training.callbacks import Callback
 from isthmus.training.checkpoints import Checkpoint
 from isthmus.training.devices import pick_device
 from isthmus.training.loop import Outcome, Trainer
+from isthmus.training.trackers import MLflow, TensorBoard, Trackio
 
-__all__ = ["Callback", "Checkpoint", "Outcome", "Rows", "Trainer", "pick_device", "to_unit"]
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "MLflow",
+    "Outcome",
+    "Rows",
+    "TensorBoard",
+    "Trackio",
+    "Trainer",
+    "pick_device",
+    "to_unit",
+]

@@ -10,7 +10,9 @@ from isthmus.fields import Param, nearest, params_of
 from isthmus.rows import ROWS, Parts, Training
 from isthmus.verbs.options import add_data_options
 
-__all__ = ["add", "add_field", "field_groups", "fields_given", "model_name"]
+__all__ = ["TRACKERS", "add", "add_field", "field_groups", "fields_given", "model_name"]
+
+TRACKERS = ("tensorboard", "mlflow", "trackio")
 
 
 def add(commands: Any) -> None:
@@ -61,6 +63,19 @@ def add(commands: Any) -> None:
         help="write studio.html besides, a page that runs the model in the browser, with up to "
         "5000 rows of the data in it (needs isthmus[studio])",
     )
+    fit.add_argument(
+        "--track",
+        type=tracker_names,
+        default=[],
+        metavar="NAME[,NAME]",
+        help=f"also write numbers and pictures to {', '.join(TRACKERS)} (needs isthmus[track])",
+    )
+    fit.add_argument(
+        "--track-to",
+        metavar="DIR|URI",
+        help="where the tracker writes: a folder, or a server's address (default: tensorboard in "
+        "--out, mlflow and trackio where they do by themselves)",
+    )
     fit.add_argument("--quiet", action="store_true", help="print nothing but errors")
     for title, names in field_groups().items():
         group = fit.add_argument_group(title)
@@ -75,6 +90,17 @@ def seconds(text: str) -> float | None:
     if not (value := float(text)) >= 0:
         raise argparse.ArgumentTypeError(f"expected seconds of 0 or more, or 'none', got {text!r}")
     return value
+
+
+def tracker_names(text: str) -> list[str]:
+    """Return names that commas join, each once; the parser's error for one that is not known."""
+    names = [*dict.fromkeys(text.split(","))]
+    for name in names:
+        if name not in TRACKERS:
+            raise argparse.ArgumentTypeError(
+                f"unknown tracker {name!r}.{nearest(name, TRACKERS)} Known: {', '.join(TRACKERS)}"
+            )
+    return names
 
 
 def field_groups() -> dict[str, list[Param]]:

@@ -1,0 +1,156 @@
+"""Search by Optuna: trials ended early, and suggestions by what each setting is declared to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isthmus.extras import need
+from isthmus.fields import Param, nearest, params_of
+from isthmus.training import Callback, Trainer
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+__all__ = ["OptunaPruning", "suggest"]
+
+Record = dict[str, Any]
+WIDE = 10  # times the lowest value: a range is searched by its logarithm
+
+
+class OptunaPruning(Callback):
+    """Tell a trial of Optuna each epoch's loss, and end training where its study prunes it.
+
+    The `optuna.TrialPruned` goes through `fit`, which leaves the estimator as it was.
+
+    Parameters
+    ----------
+    trial : optuna.trial.Trial
+    monitor : str or callable
+        The number of a record to go by, less is better, nats an example; or a function of the
+        record. Losses by different `beta` or penalties cannot be compared; the held-out ELBO,
+        ``lambda record: record["valid_reconstruction"] + record["valid_kl"]``, can. A study that
+        maximises is told it with its sign turned.
+
+    Raises
+    ------
+    ImportError
+        Without optuna: ``pip install 'isthmus[tune]'``.
+    ValueError
+        In training, where there is no such number in a record.
+
+    References
+    ----------
+    Optuna: a next-generation hyperparameter optimization framework (Akiba, Sano, Yanase, Ohta,
+    Koyama, 2019).
+
+    Examples
+    --------
+    >>> import isthmus, optuna  # doctest: +SKIP
+    >>> def elbo(trial):
+    ...     model = isthmus.VAE(**suggest(trial, isthmus.VAE, n_components=(2, 32)))
+    ...     return model.fit(X, callbacks=[OptunaPruning(trial)]).score(X_held)
+    >>> optuna.create_study(direction="maximize").optimize(elbo, 20)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, trial: BaseTrial, monitor: str | Callable[[Record], float] = "valid_loss"
+    ) -> None:
+        self.pruned = need("optuna", extra="tune", what="OptunaPruning").TrialPruned
+        self.trial, self.monitor = trial, monitor
+        study = getattr(trial, "study", None)  # a FixedTrial has none
+        self.sign = -1 if study is not None and study.direction.name == "MAXIMIZE" else 1
+
+    def on_epoch(self, trainer: Trainer, record: Record) -> None:
+        """Report, and raise `optuna.TrialPruned` if the trial is not worth going on with."""
+        self.trial.report(self.sign * self._value(record), record["epoch"])
+        if self.trial.should_prune():
+            raise self.pruned(f"pruned after epoch {record['epoch']}.")
+
+    def _value(self, record: Record) -> float:
+        if callable(self.monitor):
+            return self.monitor(record)
+        if self.monitor not in record:
+            held = self.monitor.startswith("valid_") and "valid_loss" not in record
+            more = " Set validation_fraction above 0." if held else nearest(self.monitor, record)
+            raise ValueError(f"a record has no {self.monitor!r}, but {', '.join(record)}.{more}")
+        return record[self.monitor]
+
+
+def suggest(trial: BaseTrial, estimator: type, **space: Sequence[Any]) -> dict[str, Any]:
+    """Let a trial choose settings, each as what it is declared to be.
+
+    Parameters
+    ----------
+    trial : optuna.trial.Trial
+        A `FixedTrial` of a study's `best_params` gives the settings of its best trial.
+    estimator : type
+        An estimator's class.
+    **space : tuple (low, high), or list
+        For each setting a range, ends included, of numbers; by its logarithm where it is wide (10
+        times and more). Or a list of values; of sequences for settings like `hidden`.
+
+    Returns
+    -------
+    dict
+        For the estimator's constructor.
+
+    Raises
+    ------
+    ValueError
+        Where a setting is unknown, or a value out of its bounds.
+
+    Examples
+    --------
+    >>> import isthmus
+    >>> class First:
+    ...     def suggest_int(self, name, low, high, log):
+    ...         return low
+    ...     def suggest_categorical(self, name, values):
+    ...         return values[0]
+    >>> suggest(First(), isthmus.VAE, n_components=(2, 32), hidden=[(64,), (128, 64)])
+    {'n_components': 2, 'hidden': (64,)}
+    """
+    known = params_of(estimator)
+    for name, values in space.items():
+        _check(estimator, name, values, known)
+    return {name: _chosen(trial, known[name], values) for name, values in space.items()}
+
+
+def _check(estimator: type, name: str, values: Any, known: Mapping[str, Param]) -> None:
+    who = estimator.__name__
+    if name not in known:
+        raise ValueError(f"{who} has no setting {name!r}.{nearest(name, known)}")
+    numeric = known[name].scalar in (int, float) and not known[name].is_tuple
+    if not isinstance(values, list) and not (numeric and _is_range(values)):
+        ranges = "a range (low, high) or " if numeric else ""
+        raise ValueError(f"{name}: expected {ranges}a list of values, got {values!r}.")
+    for value in values:
+        if not known[name].accepts(value):
+            raise ValueError(f"{who}: {name} must be {known[name].expected}, got {value!r}.")
+
+
+def _is_range(values: Any) -> bool:
+    if not isinstance(values, tuple) or len(values) != 2:
+        return False
+    return all(isinstance(v, Real) for v in values) and -inf < values[0] <= values[1] < inf
+
+
+def _chosen(trial: Any, p: Param, values: Any) -> Any:
+    if isinstance(values, tuple):
+        low, high = map(_plain, values)
+        choose = trial.suggest_int if p.scalar is int else trial.suggest_float
+        return choose(p.name, low, high, log=low > 0 and high >= WIDE * low)
+    if p.is_tuple:  # written as on the command line: storages take no sequences
+        text = trial.suggest_categorical(p.name, [" ".join(map(str, v)) for v in values])
+        return tuple(map(int, text.split()))
+    return trial.suggest_categorical(p.name, [_plain(v) for v in values])
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers as Python's: storages take no others."""
+    return value.item() if isinstance(value, np.generic) else value
