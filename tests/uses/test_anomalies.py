@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -582,8 +583,8 @@ def test_the_verb_says_what_is_wrong(run, words, error, message):
 
 
 def test_the_verb_says_that_parquet_needs_a_library(monkeypatch):
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install pyarrow"):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"isthmus\[tables\]"):
         command.check_writable(Path("s.parquet"))
 
 

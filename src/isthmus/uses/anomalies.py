@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,11 @@ from isthmus.data.columns import Table, is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.border import read
 from isthmus.metrics.reconstruction import f1_from_counts
+from isthmus.training.team import started_together
 from isthmus.uses.anomaly_scores import SCORES, Committee
+
+if TYPE_CHECKING:
+    from isthmus.uses.pyod import PyodDetector
 
 __all__ = ["AnomalyDetector"]
 
@@ -160,6 +164,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             A setting out of bounds, too few rows, or data the estimator cannot learn from.
         """
         self._check_settings()
+        if self.random_state is None and started_together():
+            raise ValueError(
+                "several processes hold out the same rows only by a seed: give random_state."
+            )
         new = copy.copy(self)
         data = new._learn_columns(X)
         train, held = new._split(len(data))
@@ -423,6 +431,29 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         by_feature = SCORES[self._kind].by_feature
         parts = self.explain(X, self._kind if by_feature else "reconstruction")
         return parts if parts.ndim == 3 else parts.sum(1)
+
+    def to_pyod(self) -> PyodDetector:
+        """Return this detector with pyod's names and signs: higher is stranger, 1 an outlier.
+
+        A fitted detector keeps its model and its cut: `predict` says 1 where this one says -1,
+        and `decision_scores_` are those of the held-out rows. Fitting it again flags the share
+        `contamination` of the rows given, as pyod does; where that is "auto", `false_alarms`.
+
+        Returns
+        -------
+        PyodDetector
+            A `pyod.models.base.BaseDetector`.
+
+        Raises
+        ------
+        ImportError
+            Without pyod: ``pip install pyod``.
+        ValueError
+            For a fitted detector without held-out rows, or a share of more than half.
+        """
+        from isthmus.uses.pyod import PyodDetector
+
+        return PyodDetector.of(self)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the settings; as in scikit-learn."""

@@ -1,0 +1,75 @@
+"""A LightningModule around a bare model and its objective.
+
+Needs Lightning: pip install lightning. (Its releases 2.6.2 and 2.6.3 were malicious.)
+"""
+
+import lightning
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch.utils.data import DataLoader, TensorDataset
+
+from isthmus import VAE
+from isthmus.build import build_model, build_objective
+
+EPOCHS = 30
+
+
+class LightningVAE(lightning.LightningModule):
+    """The model and the objective of an estimator, whose settings these are."""
+
+    def __init__(self, settings, features, likelihood):
+        super().__init__()
+        self.model = build_model(settings, features, likelihood)
+        self.objective = build_objective(settings)
+
+    def training_step(self, batch, batch_idx):
+        """Return the loss of a batch; schedules of β count steps."""
+        return self.objective(self.model, *batch, step=self.global_step).loss
+
+    def validation_step(self, batch, batch_idx):
+        """Log the terms of a held-out batch, nats an example."""
+        terms = self.objective(self.model, *batch, step=self.global_step)
+        self.log_dict({f"valid_{name}": term for name, term in terms._asdict().items()})
+
+    def configure_optimizers(self):
+        """Return Adam, which `fit` takes too."""
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+def batches(X, shuffle=False):
+    """Return a loader of rows."""
+    rows = TensorDataset(torch.tensor(X, dtype=torch.float32))
+    return DataLoader(rows, batch_size=128, shuffle=shuffle)
+
+
+def train(module, X, X_valid):
+    """Fit a module, without files and bars; return the trainer."""
+    names = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    quiet = dict.fromkeys(names, False)
+    trainer = lightning.Trainer(max_epochs=EPOCHS, accelerator="cpu", **quiet)
+    trainer.fit(module, batches(X, shuffle=True), batches(X_valid))
+    return trainer
+
+
+def main():
+    """Train by Lightning and by `fit`; print the ELBO of rows that neither has seen."""
+    X, X_test = train_test_split(load_digits().data / 16, random_state=0)
+    settings = VAE(
+        n_components=8, hidden=(128,), epochs=EPOCHS, validation_fraction=0, random_state=0
+    )
+
+    lightning.seed_everything(0, verbose=False)
+    module = LightningVAE(settings, features=(64,), likelihood="bernoulli")
+    trainer = train(module, X, X_test)
+    print(f"validation loss {trainer.callback_metrics['valid_loss']:.2f} nats an example")
+
+    # Into an estimator: one epoch lets it learn shape, likelihood and scaling.
+    estimator = VAE(**settings.get_params()).partial_fit(X)
+    estimator.model_.load_state_dict(module.model.state_dict())
+    print(f"Lightning: ELBO {estimator.score(X_test):.2f} nats an example")
+    print(f"fit: ELBO {settings.fit(X).score(X_test):.2f} nats an example")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""A loop of your own: plain PyTorch around a bare model, which an estimator then takes over.
+
+Needs nothing but isthmus.
+"""
+
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from isthmus import VAE
+from isthmus.build import build_model, build_objective
+
+EPOCHS = 30
+
+
+def train(model, objective, X):
+    """Minimise the objective over rows by Adam."""
+
+    def loss(x):  # what torch.compile can take: loss = torch.compile(loss)
+        return objective(model, x).loss
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(EPOCHS):
+        for x in X[torch.randperm(len(X))].split(128):
+            optimizer.zero_grad()
+            loss(x).backward()
+            optimizer.step()
+
+
+def main():
+    """Train by both loops; print the ELBO of rows that neither has seen."""
+    X, X_test = train_test_split(load_digits().data / 16, random_state=0)
+    settings = VAE(
+        n_components=8, hidden=(128,), epochs=EPOCHS, validation_fraction=0, random_state=0
+    )
+
+    torch.manual_seed(0)
+    model = build_model(settings, features=(64,), likelihood="bernoulli")
+    train(model, build_objective(settings), torch.tensor(X, dtype=torch.float32))
+
+    # Into an estimator: one epoch lets it learn shape, likelihood and scaling.
+    estimator = VAE(**settings.get_params()).partial_fit(X)
+    estimator.model_.load_state_dict(model.state_dict())
+    print(f"own loop: ELBO {estimator.score(X_test):.2f} nats an example")
+    print(f"fit: ELBO {settings.fit(X).score(X_test):.2f} nats an example")
+
+
+if __name__ == "__main__":
+    main()
