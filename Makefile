@@ -3,10 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-studio lint clean
+.PHONY: demo docs test test-slow test-studio lint clean
 
 demo: $(VENV)/.studio
 	$(BIN)/isthmus fit digits --random-state 0 --out runs/demo --force --page
+
+# Pages that run code are run again only where they changed; a warning is an error.
+docs: $(VENV)/.docs
+	rm -rf docs/generated/api
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 test: $(VENV)/.test test-studio
 	$(BIN)/ruff check .
@@ -14,7 +20,7 @@ test: $(VENV)/.test test-studio
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist worksteal
 
-test-slow: $(VENV)/.test
+test-slow: $(VENV)/.elsewhere
 	$(BIN)/pytest -m slow
 
 # The page's own tests need Node; without it the app cannot have been built, and its tests skip.
@@ -38,9 +44,18 @@ $(VENV)/.studio: $(VENV)/.core
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[studio]'
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 $(VENV)/.test: $(VENV)/.core
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+# What users come from or run on, for the tests that take it: Ray, Spark, Lightning, skorch, pyod.
+$(VENV)/.elsewhere: $(VENV)/.test
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[elsewhere]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs build dist studio/node_modules src/isthmus/studio/app
+	rm -rf $(VENV) runs build dist docs/_build docs/generated studio/node_modules src/isthmus/studio/app

@@ -5,7 +5,8 @@ python docs/make_gallery.py --data-home DIR [--only NAME ...]
 Each scene is a script that ends with a `figure`, run in a process of its own. Its docstring is the
 heading and the text of the page, its code is quoted as it stands, and its picture remembers by
 which code it was made: the page is written only where both agree. `--check` runs nothing, and
-says whether page and pictures are those of the scenes.
+says whether page and pictures are those of the scenes. The site shows the same scenes by
+sphinx-gallery, which reads the heading and comments that begin with `# sphinx_gallery`.
 """
 
 from __future__ import annotations
@@ -94,8 +95,9 @@ def parts_of(name: str) -> tuple[str, str, str]:
     source = (SCENES / f"{name}.py").read_text(encoding="utf-8")
     tree = ast.parse(source)
     first, _, text = ast.get_docstring(tree).partition("\n\n")  # type: ignore[union-attr]
-    code = "\n".join(source.splitlines()[tree.body[0].end_lineno :]).strip()
-    return first.rstrip("."), text, code
+    code = source.splitlines()[tree.body[0].end_lineno :]
+    shown = "\n".join(line for line in code if not line.startswith("# sphinx_gallery"))
+    return first.splitlines()[0], text, shown.strip()
 
 
 def digest_of(name: str) -> str:

@@ -1,4 +1,6 @@
-"""Strange pictures, and where they are strange.
+"""
+Strange pictures, and where they are strange
+============================================
 
 A detector that has seen nothing but ankle boots: above, pictures it has not met, each with its
 p-value (of unseen boots a share p is as strange or stranger); below, where each is strange.
@@ -28,3 +30,5 @@ for above, below, picture, heat, p in zip(
     bare(below).imshow(heat, cmap="inferno", vmin=0, vmax=0.6)
     above.set_title(f"p = {p:.2g}" if p > 0.001 else "p < 0.001", fontsize=9)
 title(figure, "Two boots and six other things, to a detector that knows boots alone")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/anomalies.png"

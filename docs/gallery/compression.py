@@ -1,4 +1,6 @@
-"""Digits in a few bytes.
+"""
+Digits in a few bytes
+=====================
 
 Test digits of 784 bytes each, and what comes back of codes whose 20 numbers are rounded to 8
 bits and fewer; the error is the root mean square over all test digits, pixels in [0, 1].
@@ -26,3 +28,5 @@ figure = pictures(np.concatenate(cells), columns=10)
 figure.axes[0].set_yticks(np.arange(len(names)) + 0.5, names)
 figure.set_figwidth(7.9)
 title(figure, "Compressed and decompressed, from 8 bits a number to 2")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/compression.png"

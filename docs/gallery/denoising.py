@@ -1,4 +1,6 @@
-"""Noise taken out of pictures.
+"""
+Noise taken out of pictures
+===========================
 
 Three kinds of noise on test pictures, and what one denoiser, trained for all three at once,
 makes of each.
@@ -30,3 +32,5 @@ names = ["normal noise", "cleaned", "half missing", "cleaned", "salt, pepper", "
 figure.axes[0].set_yticks(np.arange(7) + 0.5, [*names, "original"])
 figure.set_figwidth(8)
 title(figure, "Test pictures with noise, and cleaned")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/denoising.png"

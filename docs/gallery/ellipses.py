@@ -1,4 +1,6 @@
-"""How sure the model is of each code.
+"""
+How sure the model is of each code
+==================================
 
 Each ellipse is q(z|x) of one example, one standard deviation about its mean: small where the
 picture says clearly what its code must be.

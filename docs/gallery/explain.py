@@ -1,4 +1,6 @@
-"""Why a row is strange.
+"""
+Why a row is strange
+====================
 
 A detector trained on benign tumours alone, and a malignant one of middling strangeness:
 which measurements make it so; beside each bar its value and the median of benign tumours.

@@ -1,4 +1,6 @@
-"""Digits on demand.
+"""
+Digits on demand
+================
 
 Every digit is new: a conditional VAE was asked for twelve noughts, twelve ones, and so on.
 """
@@ -18,3 +20,5 @@ asked = np.repeat(np.arange(10), 12)
 figure = pictures(model.sample(len(asked), random_state=0, y=asked), columns=12)
 figure.axes[0].set_yticks(np.arange(10) + 0.5, range(10))
 title(figure, "Generated: each row is the class that was asked for")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/generation.png"

@@ -1,4 +1,6 @@
-"""A map of the digits.
+"""
+A map of the digits
+===================
 
 Every point is the code of a test digit; the two-dimensional VAE has not seen the labels, which
 colour it.
@@ -12,3 +14,5 @@ data = load("mnist")
 model = VAE(n_components=2, hidden=(500, 500), epochs=12, random_state=0)
 latent = LatentMap(model).fit(data.X)
 figure = latent.figure(data.X_test, data.y_test)
+
+# sphinx_gallery_thumbnail_path = "images/gallery/map.png"

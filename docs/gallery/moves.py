@@ -1,4 +1,6 @@
-"""From one example to another.
+"""
+From one example to another
+===========================
 
 Above, the ways between the codes of two pictures, decoded; below, T-shirts that are moved along
 the difference between pullovers and T-shirts, and grow sleeves.
@@ -26,3 +28,5 @@ figure = pictures(cells, columns=9)
 figure.set_figwidth(7.3)
 figure.axes[0].set_yticks(np.arange(5) + 0.5, ["between"] * 2 + ["+ sleeves"] * 3)
 title(figure, "Interpolations, and an attribute added little by little")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/moves.png"

@@ -1,4 +1,6 @@
-"""The missing half of a digit.
+"""
+The missing half of a digit
+===========================
 
 Only the upper half of each test digit is given; the draws are ways in which the model thinks it
 may go on, and where they differ the uncertainty, two standard deviations, is bright.
@@ -27,3 +29,5 @@ names = ["given", "draw", "draw", "draw", "draw", "mean", "uncertainty", "truth"
 figure.axes[0].set_xticks(np.arange(8) + 0.5, names)
 figure.axes[0].tick_params(labeltop=True, labelbottom=False)
 title(figure, "Six digits of which the lower half is missing, and what may be there")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/repair.png"

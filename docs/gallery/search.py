@@ -1,4 +1,6 @@
-"""The nearest pictures.
+"""
+The nearest pictures
+====================
 
 At the left a test picture, then the eight of 60,000 training pictures whose codes are nearest,
 each with its distance.
@@ -21,3 +23,5 @@ cells = np.concatenate([queries[:, None], data.X[rows]], axis=1).reshape(-1, 28,
 labels = [text for d in distances for text in ("query", *(f"{value:.1f}" for value in d))]
 figure = pictures(cells, columns=9, labels=labels)
 title(figure, "Five queries, and the eight garments nearest to each")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/search.png"

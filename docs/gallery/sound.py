@@ -1,4 +1,6 @@
-"""Noise taken out of speech.
+"""
+Noise taken out of speech
+=========================
 
 Spectrograms of a sentence that was not trained on: with white noise of a third of the
 voice's power, cleaned, and as it was recorded; bright is loud.
@@ -39,3 +41,5 @@ for axes, (name, samples) in zip(figure.subplots(3), shown.items(), strict=True)
 axes.set_xlabel("seconds")
 ratio = 10 * np.log10(np.mean(clean**2) / np.mean((cleaned - clean) ** 2))
 title(figure, f"“Something is terribly wrong”: signal-to-noise 5 dB, cleaned {ratio:.1f} dB")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/sound.png"

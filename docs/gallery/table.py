@@ -1,4 +1,6 @@
-"""Rows of a table that never were.
+"""
+Rows of a table that never were
+===============================
 
 Real rows of a mixed table (numbers, a category, yes or no) beside as many that a VAE made up:
 pairs of columns, and how often each category and answer occurs.

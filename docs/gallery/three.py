@@ -1,4 +1,6 @@
-"""Why a VAE has two terms.
+"""
+Why a VAE has two terms
+=======================
 
 The reconstruction alone leaves gaps between the digits; the KL term alone makes every code the
 prior, in which nothing is told apart; both together give each digit a place and leave no gaps.

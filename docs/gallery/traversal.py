@@ -1,4 +1,6 @@
-"""What each latent means.
+"""
+What each latent means
+======================
 
 Hearts of six sizes in all places, and one latent at a time from −3 to 3 while the others rest; in
 brackets the variance of its codes. With β = 8 two latents have become the place, one the size
@@ -19,3 +21,5 @@ model = BetaVAE(beta=8, n_components=6, hidden=(400, 400), epochs=70, random_sta
 
 figure = traversals(model, model.transform(X), n_dims=4)
 title(figure, "Hearts: one latent changes along each row")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/traversal.png"

@@ -1,4 +1,6 @@
-"""Variations on one example.
+"""
+Variations on one example
+=========================
 
 New digits drawn about the code of one test digit, the given one at the left: the same
 draws at three spreads, in standard deviations of q(z|x).
@@ -24,3 +26,5 @@ figure.axes[0].set_yticks(np.arange(3) + 0.5, [f"spread {spread}" for spread in 
 figure.axes[0].set_xticks([0.5], ["given"])
 figure.axes[0].tick_params(labeltop=True, labelbottom=False)
 title(figure, "A digit, and draws about its code")
+
+# sphinx_gallery_thumbnail_path = "images/gallery/variations.png"

@@ -1,0 +1,96 @@
+"""How Sphinx builds the site: `make docs`. No page, font or script is fetched from a network."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import isthmus
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "_ext"))
+# MathJax in one file, which draws formulae without fonts; its own extension copies all its files.
+MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
+MATHJAX /= "static/mathjax/tex-svg.js"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums in one order; notebooks inherit it
+
+project = "isthmus"
+author = "The isthmus developers"
+copyright = "The isthmus developers, MIT licence"
+version = release = isthmus.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "myst_nb",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "site_pages",
+]
+highlight_language = "none"  # blocks without a name are commands and their output
+templates_path = ["_templates"]
+exclude_patterns = [
+    "_*",
+    "gallery",  # the scenes; sphinx-gallery writes their pages into generated/gallery
+    "gallery.md",  # the same scenes, for who reads the files without the site
+    "generated/gallery/*.ipynb",
+    "generated/gallery/*.md5",
+]
+default_role = "py:obj"  # `name` in docstrings: a link where there is such a page
+
+# -- pages and notebooks
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(HERE / "_build" / "notebooks")
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+
+# -- the API
+autosummary_ignore_module_all = False
+autosummary_imported_members = True
+autosummary_context = {"first_home": set(isthmus.__all__)}
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say shapes and units, which types do not
+numpydoc_show_class_members = False  # the class's page has each method in full
+toc_object_entries_show_parents = "hide"
+
+# -- the gallery: what is bundled is run, what needs MNIST and the like shows a kept picture
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "generated/gallery",
+    "filename_pattern": r"/(ellipses|explain|table|three)\.py$",
+    "image_scrapers": ("scenes.scrape",),
+    "abort_on_example_error": True,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "download_all_examples": False,
+    "within_subsection_order": "FileNameSortKey",
+}
+
+# -- how it looks
+html_theme = "pydata_sphinx_theme"
+html_title = "isthmus"
+html_static_path = ["_static", str(MATHJAX)]
+mathjax_path = MATHJAX.name
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "header_links_before_dropdown": 8,
+    "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["search-button"],
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"index": [], "install": [], "quickstart": []}
