@@ -1,22 +1,31 @@
-"""What is shipped: the studio's app in wheel and sdist, licences, and a core without extras."""
+"""What is shipped: wheel and sdist, the studio's app in them, licences, what lies at the root."""
 
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import isthmus
+from isthmus.cli import main
 
 ROOT = Path(__file__).parents[1]
 NPM = """#!/bin/sh
 echo "$*" >> "{log}"
 [ "$1" = ci ] || echo "built" > "{app}"
 """
+FORM_KEYS = {"name", "description", "title", "labels", "assignees", "projects", "type", "body"}
+FIELD_TYPES = {"textarea", "input", "dropdown", "checkboxes"}
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
 
 
@@ -188,46 +197,6 @@ def test_the_lock_names_no_host_and_pins_every_file():
     assert not [name for name, about in packages.items() if "integrity" not in about]
 
 
-WITHOUT_EXTRAS = """
-import contextlib, io, json, sys
-extras = ("fastapi", "onnx", "onnxruntime", "onnxscript", "starlette", "uvicorn")
-sys.modules.update(dict.fromkeys(extras))  # None: to import one is an error
-import isthmus
-from isthmus.cli import main
-from isthmus.studio import page
-
-page.app_file = lambda name: b""  # a checkout may lack the app
-told = {}
-for argv in json.loads(sys.argv[1]):
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
-        code = main(argv)
-    told[argv[0]] = code, out.getvalue()
-print(json.dumps(told))
-"""
-
-
-def test_the_core_needs_no_extra(tmp_path):
-    run, page = str(tmp_path / "run"), str(tmp_path / "page.html")
-    lines = [
-        ["--help"],
-        ["fit", "digits", "--epochs", "1", "--out", run],
-        ["studio", run, "--no-browser"],
-        ["export", run, "--page", page],
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRAS, json.dumps(lines)],
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["--help"][0] == told["fit"][0] == 0
-    assert told["studio"][0] == told["export"][0] == 2
-    assert "pip install 'isthmus[studio]'" in told["studio"][1]
-    assert "pip install 'isthmus[onnx]'" in told["export"][1]
-    assert not Path(page).exists()
-
-
 def build(target, source, out, **environ):
     """Make an sdist or a wheel of a tree; return the file."""
     done = subprocess.run(
@@ -242,20 +211,25 @@ def build(target, source, out, **environ):
     return file
 
 
+def copied(target):
+    """Copy what packages are made of, and leave about what must not be shipped."""
+    for name in ("src", "studio", "tests"):
+        left = shutil.ignore_patterns("node_modules", "app", "__pycache__", ".vitest")
+        shutil.copytree(ROOT / name, target / name, ignore=left)
+    files = (".gitignore", "LICENSE", "README.md", "CHANGELOG.md", "hatch_build.py")
+    for name in (*files, "pyproject.toml"):
+        shutil.copy(ROOT / name, target)
+    for left in (target / "studio/.vitest/json", target / "src/isthmus/__pycache__"):
+        left.mkdir(parents=True)
+        (left / "left.pyc").touch()
+    return target
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_wheel_and_sdist_bring_the_app(tmp_path):
     """Also a wheel made of the sdist, where there is no npm; none brings what was left about."""
-    source, out = tmp_path / "source", tmp_path / "out"
-    for name in ("src", "studio"):
-        left = shutil.ignore_patterns("node_modules", "app", "__pycache__", ".vitest")
-        shutil.copytree(ROOT / name, source / name, ignore=left)
-    for name in (".gitignore", "LICENSE", "README.md", "hatch_build.py", "pyproject.toml"):
-        shutil.copy(ROOT / name, source)
-    for left in (source / "studio/.vitest/json", source / "src/isthmus/__pycache__"):
-        left.mkdir(parents=True)
-        (left / "left.pyc").touch()
-
+    source, out = copied(tmp_path / "source"), tmp_path / "out"
     sdist = build("sdist", source, out)
     wheel = build("wheel", source, out)
     with tarfile.open(sdist) as archive:
@@ -272,4 +246,88 @@ def test_wheel_and_sdist_bring_the_app(tmp_path):
         for name in ("app.css", "app.js", "engine.wasm.gz", "licences.txt"):
             assert any(each.endswith(f"isthmus/studio/app/{name}") for each in names)
         assert any(each.endswith("isthmus/studio/shell.html") for each in names)
+        assert any(each.endswith("isthmus/py.typed") for each in names)
+        assert any(each.endswith("/LICENSE") for each in names)
         assert not [each for each in names if "node_modules" in each or "/left" in each]
+        assert not [each for each in names if "/tests/" in f"/{each}" or "/test_" in each]
+
+
+@pytest.mark.slow
+def test_the_wheel_installs_and_both_ways_to_run_it_are_one(tmp_path):
+    """In an environment of its own, which borrows what the package needs from this one."""
+    wheel = build("wheel", copied(tmp_path / "source"), tmp_path / "out", PATH=str(tmp_path))
+    venv.create(tmp_path / "venv", with_pip=True)
+    programs = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    python = [str(programs / "python")]
+    (packages,) = (tmp_path / "venv").glob("**/site-packages")
+    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
+    wanted = ("--no-deps", "--no-index", "--quiet", str(wheel))
+    subprocess.run([*python, "-m", "pip", "install", *wanted], check=True)
+    code = "import isthmus; print(isthmus.__file__); isthmus.VAE; isthmus.load"
+    where = subprocess.run([*python, "-c", code], check=True, capture_output=True, encoding="utf-8")
+    assert Path(where.stdout.strip()).is_relative_to(packages)
+    told = [
+        subprocess.run([*command, "--help"], capture_output=True, encoding="utf-8", cwd=tmp_path)
+        for command in ([*python, "-m", "isthmus"], [str(programs / "isthmus")])
+    ]
+    assert told[0].stdout == told[1].stdout != ""
+
+
+class TestPythonM:
+    """``python -m isthmus`` is ``isthmus``: the same words, the same name, the same exit code."""
+
+    @pytest.mark.parametrize(
+        ("argv", "code"),
+        [(["--help"], 0), (["fit", "--help"], 0), (["fit"], 2), (["fti"], 2), ([], 2)],
+    )
+    def test_says_the_same(self, argv, code, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "100")
+        assert main(argv) == code
+        ours = capsys.readouterr()
+        done = subprocess.run(
+            [sys.executable, "-m", "isthmus", *argv], capture_output=True, encoding="utf-8"
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (code, ours.out, ours.err)
+        assert "__main__" not in done.stdout + done.stderr
+
+
+class TestRoot:
+    """What lies at the root for people and their tools agrees with the package."""
+
+    @pytest.fixture(autouse=True)
+    def yaml(self):
+        self.yaml = pytest.importorskip("yaml")
+
+    def read(self, path):
+        return self.yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+    def test_the_citation_is_of_this_version(self):
+        citation = self.read("CITATION.cff")
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert citation["version"] == isthmus.__version__
+        assert citation["license"] == project["license"]
+        assert citation["keywords"] == project["keywords"]
+        assert {"cff-version", "message", "title", "authors"} <= set(citation)
+
+    def test_hooks_are_of_the_versions_that_are_tested(self):
+        pinned = dict(
+            re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)
+        )
+        repos = {repo["repo"]: repo for repo in self.read(".pre-commit-config.yaml")["repos"]}
+        (ruff,) = (repo for name, repo in repos.items() if name.endswith("/ruff-pre-commit"))
+        assert ruff["rev"] == f"v{pinned['ruff']}"
+        (mypy,) = repos["local"]["hooks"]
+        assert mypy["language"] == "system"  # the one that constraints.txt has installed
+
+    @pytest.mark.parametrize("name", ["bug_report", "feature_request"])
+    def test_issue_forms_are_forms(self, name):
+        form = self.read(f".github/ISSUE_TEMPLATE/{name}.yml")
+        assert {"name", "description", "body"} <= set(form) <= FORM_KEYS
+        fields = [field for field in form["body"] if field["type"] != "markdown"]
+        assert all(
+            field["type"] in FIELD_TYPES and field["attributes"]["label"] for field in fields
+        )
+        ids = [field["id"] for field in fields]
+        assert len(set(ids)) == len(ids) > 0
+        assert self.read(".github/ISSUE_TEMPLATE/config.yml") == {"blank_issues_enabled": False}

@@ -12,6 +12,7 @@ VERBS = (
     "tune",
     "info",
     "evaluate",
+    "transform",
     "detect",
     "repair",
     "denoise",
@@ -23,4 +24,6 @@ VERBS = (
     "compress",
     "studio",
     "export",
+    "completion",
+    "push",
 )

@@ -1,0 +1,248 @@
+"""What is installed without extras works, and what needs one says which, in one line."""
+
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from isthmus.extras import need
+from isthmus.verbs import VERBS
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+WORKSHOP = {"docs", "test", "elsewhere"}  # of those who write isthmus, not of those who use it
+# Modules that are nothing without a library; `isthmus.uses.pyod` is one of its detectors.
+TOP = {"isthmus.studio.server", "isthmus.uses.pyod"}
+
+
+def closure(lines):
+    """Return the distributions that requirements bring, those that are installed."""
+    found, open_ = set(), [(Requirement(line), "") for line in lines]
+    while open_:
+        requirement, extra = open_.pop()
+        name = canonicalize_name(requirement.name)
+        marker = requirement.marker
+        if (marker and not marker.evaluate({"extra": extra})) or (name, extra) in found:
+            continue
+        for wanted in {"", *requirement.extras}:
+            if name == "isthmus":
+                open_ += [(Requirement(line), "") for line in EXTRAS.get(wanted, [])]
+            elif (name, wanted) not in found:
+                found.add((name, wanted))
+                open_ += [(Requirement(line), wanted) for line in required(name)]
+    return {name for name, _ in found}
+
+
+def required(name):
+    try:
+        return importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def modules_of_extras():
+    """Return the top-level modules that only extras bring."""
+    core = closure(PROJECT["dependencies"])
+    extra = closure([line for lines in EXTRAS.values() for line in lines]) - core
+    owners = importlib.metadata.packages_distributions()
+    return sorted(
+        module
+        for module, names in owners.items()
+        if {canonicalize_name(name) for name in names} <= extra
+    )
+
+
+PROLOGUE = """
+import contextlib, importlib, io, json, pkgutil, sys
+from importlib.machinery import PathFinder
+
+given = json.loads(sys.argv[1])
+
+class Bare(PathFinder):
+    "Finds what is installed, but for what the extras bring."
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        absent = name.partition(".")[0] in given["absent"]
+        return None if absent else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Bare
+for name in [name for name in sys.modules if name.partition(".")[0] in given["absent"]]:
+    del sys.modules[name]  # what a .pth file has begun
+
+def said(action):
+    "Return what an action gives or raises, and what it prints."
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            code = action()
+        except Exception as error:
+            code = f"{type(error).__name__}: {error}"
+    return [code, out.getvalue()]
+"""
+BARE = (
+    PROLOGUE
+    + """
+import isthmus
+told = {"modules": {}, "lines": [], "python": {}}
+for module in pkgutil.walk_packages(isthmus.__path__, "isthmus."):
+    if module.name not in given["top"] and not module.name.endswith("__main__"):
+        told["modules"][module.name] = said(lambda: importlib.import_module(module.name) and None)
+from isthmus.cli import main
+if "isthmus.studio.page" in sys.modules:
+    sys.modules["isthmus.studio.page"].app_file = lambda name: b""  # a checkout may lack the app
+for line in given["lines"]:
+    told["lines"].append(said(lambda: main(line)))
+for extra, code in given["python"].items():
+    told["python"][extra] = said(lambda: exec(code, {}))
+print(json.dumps(told))
+"""
+)
+# What each extra is for, as one does it from Python.
+FROM_PYTHON = {
+    "audio": "from isthmus.data.codecs import read_sound; read_sound(__import__('sys').argv[2])",
+    "flows": "VAE(posterior_family='flow', epochs=1).fit(X)",
+    "hub": "from isthmus.hub import from_pretrained; from_pretrained('someone/something')",
+    "maps": "from isthmus.uses import LatentMap; LatentMap(fitted, method='umap').fit(X)",
+    "metrics": "from isthmus.metrics.reconstruction import ssim; ssim(P, P)",
+    "onnx": "from isthmus import graphs; graphs.encoder(fitted)",
+    "scale": "from isthmus.training.team import _accelerator; _accelerator('cpu')",
+    "search": "from isthmus.uses import LatentIndex as I; I(fitted, backend='approximate').fit(X)",
+    "tables": "from isthmus import data; data.load(__import__('sys').argv[3])",
+    "track": "from isthmus.training.trackers import TensorBoard; TensorBoard('logs')",
+    "tune": "from isthmus.tuning import OptunaPruning; OptunaPruning(None)",
+}
+BEFORE = """
+import numpy as np
+from isthmus import VAE
+X, P = np.random.default_rng(0).normal(size=(40, 4)), np.zeros((2, 12, 12))
+fitted = VAE(epochs=1, random_state=0).fit(X)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bare")
+    for name in ("a.flac", "a.parquet"):
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lines(folder):
+    """What one types, and the extra that the answer must name; None where it works."""
+    run = str(folder / "run")
+    return [
+        (["fit", "digits", "--epochs", "1", "--quiet", "--out", run], None),
+        (["info", run], None),
+        (["sample", run, "-n", "4", "--out", str(folder / "new.png")], None),
+        (["--help"], None),
+        *(([verb, "--help"], None) for verb in VERBS),
+        (["studio", run, "--no-browser"], "studio"),
+        (["export", run, "--onnx", str(folder / "onnx")], "onnx"),
+        (["export", run, "--page", str(folder / "page.html")], "onnx"),
+        (["fit", str(folder / "a.parquet")], "tables"),
+        (["detect", run, "digits", "--out", str(folder / "new.parquet")], "tables"),
+        (["map", run, "digits", "--method", "umap"], "maps"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def told(folder, lines):
+    """What is said in a process that sees the core alone."""
+    given = {
+        "absent": modules_of_extras(),
+        "top": sorted(TOP),
+        "lines": [line for line, _ in lines],
+        "python": {extra: BEFORE + code for extra, code in FROM_PYTHON.items()},
+    }
+    arguments = [json.dumps(given), str(folder / "a.flac"), str(folder / "a.parquet")]
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, *arguments], capture_output=True, encoding="utf-8", cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_list_of_what_extras_bring_is_no_empty_one():
+    absent = modules_of_extras()
+    assert {"fastapi", "onnx", "pandas", "pyarrow", "starlette", "zuko"} <= set(absent)
+    assert not {"torch", "numpy", "sklearn", "PIL", "rich", "filelock", "jinja2"} & set(absent)
+
+
+def test_every_module_but_those_of_an_extra_is_imported(told):
+    assert len(told["modules"]) > 100
+    assert {name: said for name, said in told["modules"].items() if said[0]} == {}
+
+
+def test_the_command_line_works_or_names_the_extra(told, lines):
+    for (line, extra), (code, text) in zip(lines, told["lines"], strict=True):
+        assert code == (2 if extra else 0), (line, text)
+        if extra:
+            assert f"pip install 'isthmus[{extra}]'" in text, line
+            assert text.count("\n") == 1, (line, text)
+
+
+@pytest.mark.parametrize("extra", FROM_PYTHON)
+def test_from_python_the_extra_is_named(told, extra):
+    error, _ = told["python"][extra]
+    assert error, f"{extra}: it worked without the extra"
+    assert error.startswith("ImportError: ")
+    assert f"pip install 'isthmus[{extra}]'" in error
+    assert "\n" not in error
+
+
+def test_extras_that_are_named_are_there():
+    """In messages, help texts and documents."""
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    texts = {file: file.read_text(encoding="utf-8") for file in files}
+    named = {
+        extra
+        for text in texts.values()
+        for found in re.findall(r"isthmus\[([a-z,]+)\]|extra=\"(\w+)\"", text)
+        for part in found
+        for extra in part.split(",")
+        if extra
+    }
+    assert named <= set(EXTRAS)
+
+
+def test_every_extra_of_a_user_is_tried():
+    assert set(FROM_PYTHON) | {"studio"} == set(EXTRAS) - WORKSHOP
+
+
+def test_extras_are_told_of():
+    text = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` ", text, re.M)) == set(EXTRAS) - WORKSHOP
+
+
+class TestNeed:
+    def test_gives_the_first_module(self):
+        assert need("json.decoder", "math", what="this") is json.decoder
+
+    def test_names_all_that_lack(self):
+        with pytest.raises(ImportError) as error:
+            need("json", "nowhere_a", "nowhere_b.c", extra="tune", what="this", instead="wait")
+        told = "this needs nowhere_a and nowhere_b: pip install 'isthmus[tune]', or wait."
+        assert str(error.value) == told
+
+    def test_without_an_extra_names_the_package(self):
+        with pytest.raises(ImportError, match="this needs nowhere_a: pip install nowhere_a"):
+            need("nowhere_a", what="this")
+
+    def test_leaves_the_error_of_a_broken_module(self, tmp_path, monkeypatch):
+        (tmp_path / "broken_a.py").write_text("import nowhere_b")
+        (tmp_path / "broken_c.py").write_text("raise ImportError('another version')")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ModuleNotFoundError, match="nowhere_b"):
+            need("broken_a", extra="tune", what="this")
+        with pytest.raises(ImportError, match="another version"):
+            need("broken_c", extra="tune", what="this")
