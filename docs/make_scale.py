@@ -24,8 +24,8 @@ said).
 (RLIMIT_DATA); the last file is ten times that. Before training the process is {before:.0f} MB,
 of which torch is the most.
 
-| file, GB | peak of resident memory, MB | rows a second |
-| ---: | ---: | ---: |
+| file, GB | peak of resident memory, MB | of the process' own, MB | rows a second |
+| ---: | ---: | ---: | ---: |
 {memory}
 
 **Reading keeps up.** Rows a second of a 784-64-10 VAE, small so that reading matters, medians
@@ -84,7 +84,8 @@ def _numbers(found: dict[str, Any]) -> dict[str, Any]:
         "limit": memory[-1]["limit"],
         "before": memory[-1]["resident_before"],
         "memory": _lines(
-            f"{m['gigabytes']:.1f} | {m['resident_peak']:,.0f} | {m['rows_per_second']:,.0f}"
+            f"{m['gigabytes']:.1f} | {m['resident_peak']:,.0f} | {m['data']:,.0f} | "
+            f"{m['rows_per_second']:,.0f}"
             for m in memory
         ),
         "speed": _lines(
