@@ -30,9 +30,9 @@ def add(commands: Any) -> None:
     fit.add_argument(
         "data",
         metavar="DATA",
-        help="digits, mnist, fashion-mnist or sprites; or a path: .npy, .npz, a table (.csv, "
-        ".tsv, .parquet: numbers, yes and no, categories), or a "
-        "folder of pictures (its sub-folders are classes)",
+        help="digits, mnist, fashion-mnist or sprites; or a path: .npy, .npz, .zarr, a table "
+        "(.csv, .tsv, .parquet: numbers, yes and no, categories), or a folder of pictures or "
+        "sounds (its sub-folders are classes) or of .parquet files",
     )
     fit.add_argument(
         "--model",
