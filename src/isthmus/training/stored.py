@@ -108,14 +108,10 @@ class StoredRows(Source):
         """Yield the own part of each batch; all processes have the same rows and generator."""
         order = np.random.default_rng(_seed(generator))
         sizes = self.sizes(size)
-        ends = np.cumsum(sizes)
-        parts = [team.part(n) for n in sizes]
-        own = np.array(
-            [(e - n + p.start, e - n + p.stop) for e, n, p in zip(ends, sizes, parts, strict=True)]
-        )
-        windows = ahead(self._windows(order, own[skip:]))
+        windows = ahead(self._windows(order, _own(np.array(sizes), team)[skip:]))
         rest = None
-        for n, part in list(zip(sizes, parts, strict=True))[skip:]:
+        for n in sizes[skip:]:
+            part = team.part(n)
             wanted = part.stop - part.start
             while rest is None or len(rest[0]) < wanted:
                 rest = _joined(rest, next(windows))
@@ -144,10 +140,20 @@ class StoredRows(Source):
         return self.prepare(self.stored.read(blocks), self.stored.numbers(blocks))
 
 
+def _own(sizes: Array, team: Team) -> Array:
+    """Return where in an epoch the own part of each batch begins and ends, (n, 2)."""
+    own = np.repeat((np.cumsum(sizes) - sizes)[:, None], 2, axis=1)
+    for n in np.unique(sizes).tolist():  # two at the most
+        part = team.part(n)
+        own[sizes == n] += (part.start, part.stop)
+    return own
+
+
 def _within(intervals: Array, first: int, last: int) -> Array:
-    """Return which places from first to last lie in intervals (n, 2), counted from first."""
+    """Return which places from first to last lie in intervals (n, 2) in order, from first on."""
     change = np.zeros(last - first + 1, int)
-    met = intervals[(intervals[:, 1] > first) & (intervals[:, 0] < last)]
+    begun = np.searchsorted(intervals[:, 1], first, "right")  # of millions, not all are looked at
+    met = intervals[begun : np.searchsorted(intervals[:, 0], last)]
     starts, ends = (np.clip(side, first, last) - first for side in met.T)
     np.add.at(change, starts, 1)
     np.add.at(change, ends, -1)
