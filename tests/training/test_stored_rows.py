@@ -331,15 +331,13 @@ def test_a_run_that_was_broken_off_comes_to_the_same_weights(path, tmp_path, ste
     assert torch.equal(weights(again), weights(fitted(mapped)))
 
 
-def test_no_thread_is_left_behind(path):
-    import threading
-
-    before, checkpoint = threading.active_count(), Checkpoint(path.parent / "run")
+def test_no_thread_is_left_behind(path, new_threads):
+    checkpoint = Checkpoint(path.parent / "run")
     with pytest.raises(BrokenOff):
         isthmus.VAE(**SETTINGS).fit(
             np.load(path, mmap_mode="r"), callbacks=[At(checkpoint, 3), checkpoint]
         )
-    assert threading.active_count() == before
+    assert not new_threads()
 
 
 @pytest.fixture

@@ -160,15 +160,15 @@ def late(bad):
         ({"x": X}, "got dict: let the loader pick and collate them"),
     ],
 )
-def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch):
+def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch, new_threads):
     monkeypatch.setattr(streams, "LOOK_BYTES", 1)
     model = fitted([X], likelihood="bernoulli")
-    before, threads = weights(model).clone(), threading.active_count()
+    before = weights(model).clone()
     with pytest.raises(ValueError, match=message) as said:
         model.fit_loader(late(bad))
     assert "\n" not in str(said.value)
     assert torch.equal(weights(model), before)
-    assert threading.active_count() == threads
+    assert not new_threads()
 
 
 def test_a_loader_that_has_run_dry_is_told(monkeypatch):
@@ -178,7 +178,7 @@ def test_a_loader_that_has_run_dry_is_told(monkeypatch):
         fitted(lambda: once)
 
 
-def test_an_error_of_the_loader_reaches_the_user_as_it_is(monkeypatch):
+def test_an_error_of_the_loader_reaches_the_user_as_it_is(monkeypatch, new_threads):
     monkeypatch.setattr(streams, "LOOK_BYTES", 1)
 
     def broken():
@@ -186,10 +186,9 @@ def test_an_error_of_the_loader_reaches_the_user_as_it_is(monkeypatch):
         yield X
         raise KeyError("mine")
 
-    threads = threading.active_count()
     with pytest.raises(KeyError, match="mine"):
         fitted(broken)
-    assert threading.active_count() == threads
+    assert not new_threads()
 
 
 class BrokenOff(Exception):
@@ -270,13 +269,12 @@ def test_no_more_is_read_ahead_than_said():
     items.close()
 
 
-def test_the_thread_ends_with_whoever_reads():
-    before = threading.active_count()
+def test_the_thread_ends_with_whoever_reads(new_threads):
     items = ahead(iter(range(10**9)))
     next(items)
-    assert threading.active_count() == before + 1
+    assert new_threads() == ["isthmus-ahead"]
     items.close()
-    assert threading.active_count() == before
+    assert not new_threads()
 
 
 def test_a_loader_that_hangs_holds_nobody(monkeypatch):
@@ -297,7 +295,7 @@ def test_a_loader_that_hangs_holds_nobody(monkeypatch):
     going.set()
 
 
-def test_ctrl_c_while_rows_are_read(monkeypatch):
+def test_ctrl_c_while_rows_are_read(monkeypatch, new_threads):
     monkeypatch.setattr(streams, "LOOK_BYTES", 1)
 
     def slow():
@@ -307,9 +305,8 @@ def test_ctrl_c_while_rows_are_read(monkeypatch):
             time.sleep(0.005)
             yield X
 
-    threads = threading.active_count()
     model = isthmus.VAE(**SETTINGS)
     with pytest.raises(KeyboardInterrupt, match="are kept"):
         model.fit_loader(slow)
     assert model.stopped_ == "interrupted"
-    assert threading.active_count() == threads
+    assert not new_threads()

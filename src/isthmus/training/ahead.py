@@ -45,7 +45,7 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
         except BaseException as error:
             put("error", error)
 
-    thread = threading.Thread(target=make, daemon=True)
+    thread = threading.Thread(target=make, name="isthmus-ahead", daemon=True)
     thread.start()
     try:
         while True:
