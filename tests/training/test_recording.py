@@ -52,7 +52,7 @@ def test_recorded_steps_are_the_same_to_the_last_bit(name, settings, monkeypatch
     plain, rows = trainer(name, settings)
     played, _ = trainer(name, settings)
     monkeypatch.setattr(recording, "PAYS_AFTER", 1)
-    monkeypatch.setattr(plain, "_choose_step", lambda rows: None)
+    monkeypatch.setattr(plain, "choose_slopes", lambda rows: None)
     for number in range(1, 5):
         ours, theirs = (t.epoch(rows, number=number) for t in (played, plain))
         assert ours["loss"] == theirs["loss"]

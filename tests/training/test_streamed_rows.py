@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 
 import numpy as np
@@ -16,7 +15,6 @@ from isthmus.data import streams
 from isthmus.data.hugging import DatasetLoader
 from isthmus.data.streams import Stream
 from isthmus.training import Callback, Checkpoint, Rows
-from isthmus.training.ahead import ahead
 from isthmus.training.streamed import StreamedRows
 from isthmus.training.team import Team
 
@@ -253,46 +251,6 @@ def dataset_loader(folder):
     cache = str(folder / "cache")
     data = datasets.load_dataset("parquet", data_files=files, streaming=True, cache_dir=cache)
     return DatasetLoader(data["train"], 32)
-
-
-def test_what_is_ahead_is_what_there_is():
-    assert list(ahead(iter(range(100)), depth=3)) == [*range(100)]
-    assert list(ahead(iter(()))) == []
-
-
-def test_no_more_is_read_ahead_than_said():
-    read = []
-    items = ahead((read.append(i) or i for i in range(100)), depth=2)
-    assert next(items) == 0
-    time.sleep(0.1)
-    assert len(read) <= 1 + 2 + 1  # used, waiting, and the one that is put
-    items.close()
-
-
-def test_the_thread_ends_with_whoever_reads(new_threads):
-    items = ahead(iter(range(10**9)))
-    next(items)
-    assert new_threads() == ["isthmus-ahead"]
-    items.close()
-    assert not new_threads()
-
-
-def test_a_loader_that_hangs_holds_nobody(monkeypatch):
-    from isthmus.training import ahead as module
-
-    monkeypatch.setattr(module, "GRACE", 0.1)
-    going = threading.Event()
-
-    def hangs():
-        yield 1
-        going.wait(30)
-
-    items = ahead(hangs())
-    next(items)
-    start = time.perf_counter()
-    items.close()
-    assert time.perf_counter() - start < 5
-    going.set()
 
 
 def test_ctrl_c_while_rows_are_read(monkeypatch, new_threads):

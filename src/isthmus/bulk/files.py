@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import isthmus
+from isthmus.ahead import ahead
 from isthmus.bulk.outputs import drafted, is_finished, is_ours, stamp
 from isthmus.data.features import Features
 from isthmus.data.parts import ARRAYS, KINDS, read_parts, said_of
@@ -23,9 +22,7 @@ from isthmus.estimators.border import chunk_rows
 __all__ = ["Done", "Job", "answer_files", "targets_of"]
 
 Array = NDArray[Any]
-Item = TypeVar("Item")
 CHUNKS = 8  # of the model's own, in one part of a file: its padding is seldom more than a chunk
-DEPTH = 2  # parts that wait to be used
 
 
 @dataclass(frozen=True)
@@ -196,19 +193,3 @@ def _answered(job: Job, X: Array, start: int) -> dict[str, Array]:
         return job.answer(X, start)
     made_up = job.answer(np.zeros((1, *X.shape[1:]), X.dtype), start)
     return {name: column[:0] for name, column in made_up.items()}
-
-
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield items that another thread makes while those before them are used.
-
-    Examples
-    --------
-    >>> list(ahead(iter("abc")))
-    ['a', 'b', 'c']
-    """
-    end: Any = object()
-    with ThreadPoolExecutor(1) as thread:
-        waiting = deque(thread.submit(next, items, end) for _ in range(DEPTH))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(thread.submit(next, items, end))
-            yield item

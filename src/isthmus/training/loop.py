@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,15 +16,13 @@ from torch import Generator, Tensor, nn
 
 from isthmus.distributions import isolated_rng
 from isthmus.model import LatentVariableModel
-from isthmus.objective import Objective, Shown, Terms
+from isthmus.objective import Objective, Terms
 from isthmus.rows import Training
 from isthmus.schedules import SETTLED
-from isthmus.training.adam import LeanAdamW
-from isthmus.training.batches import Batch, Rows, Source
+from isthmus.training.batches import Rows, Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals
-from isthmus.training.program import repeats, slopes
-from isthmus.training.recording import Recorded
+from isthmus.training.steps import Stepper
 from isthmus.training.stopping import Asked, Stop, asked_to_stop
 from isthmus.training.team import Team
 
@@ -88,21 +86,8 @@ class Position:
     rows: int = 0
 
 
-class Trainer:
-    """Minimise an objective over rows.
-
-    Parameters
-    ----------
-    model : LatentVariableModel
-        Trained in place, on the device where it is.
-    objective : Objective
-    settings : Training
-        An instance of `Training`, or an estimator.
-    generator : torch.Generator
-        Source of all randomness, on the model's device.
-    team : Team, optional
-        The processes that train together; by default one alone.
-    """
+class Trainer(Stepper):
+    """Minimise an objective over rows, epoch by epoch; its parameters are a `Stepper`'s."""
 
     def __init__(
         self,
@@ -112,21 +97,13 @@ class Trainer:
         generator: Generator,
         team: Team | None = None,
     ) -> None:
-        self.model, self.objective, self.settings = model, objective, settings
-        self.generator, self.team = generator, team or Team()
+        super().__init__(model, objective, settings, generator, team)
         self.outcome, self.best, self.position = Outcome(), Best(model), Position()
         self.about: dict[str, Any] = {}  # what a checkpoint says of the run
         self.rows: Source | None = None  # of training
-        self.most_rows: int | None = None  # in a step, once memory was too small for a batch
         self.started = 0.0
-        self._states: tuple[Tensor, Tensor] | None = None
-        self.step = 0
-        self.weights = self.team.take(model)
-        self.optimizer = LeanAdamW(self.weights, **_options(settings))
-        self.slopes: Callable[..., Any] = self._slopes
-        self.record_after: int | None = None  # steps of a kind; None for the usual number
-        self._recorded_of: Any = None  # what a recording knows beside its tensors
         self.asked = Asked()
+        self._states: tuple[Tensor, Tensor] | None = None
 
     def fit(
         self,
@@ -256,14 +233,14 @@ class Trainer:
     def _steps(self, rows: Source, callbacks: Sequence[Callback]) -> Tensor:
         """Update on every batch that is left; return the sums of the terms over the own rows."""
         self.team.program.train()  # of the model, or of what stands for it in training
-        self._choose_step(rows)
+        self.choose_slopes(rows)
         at, size = self.position, self.settings.batch_size
         if at.sums is None:
             at.sums = torch.zeros(len(Terms._fields), device=rows.device)
         for batch in rows.deal(size, self.generator, self.team, at.batch, at.epoch):
             self._continue_draws()
             # Summed on the device: nothing waits for a number inside an epoch.
-            at.sums += self._update_all(batch)
+            at.sums += self.take(batch)
             at.batch += 1
             at.rows += batch.n
             for callback in callbacks:
@@ -275,27 +252,6 @@ class Trainer:
         self._continue_draws()
         self.team.program.eval()
         return at.sums
-
-    def _choose_step(self, rows: Source) -> None:
-        """Play recordings where they say all that a step does; forget those of old times."""
-        if self.team.size > 1:
-            self.slopes = self._together
-            return
-        mark = (
-            id(self.objective),
-            [(m.training, getattr(m, "p", None)) for m in self.model.modules()],
-            [w.requires_grad for w in self.weights],
-        )
-        if self._recorded_of != mark:
-            full = _usual(rows.n_rows, self.settings.batch_size) if self.settings.compile else 0
-            self.recorded = Recorded(
-                self._slopes,
-                after=self.record_after,
-                state=lambda: list(self.model.buffers()),
-                compiled=lambda weights, beta, x, *others: len(x) == full,
-            )
-            self._recorded_of, self._kept = mark, self.objective  # kept, so that its id is its own
-        self.slopes = self.recorded if repeats(self.model, self.objective) else self._slopes
 
     def continue_from(self, generator: Tensor, layers: Tensor) -> None:
         """Draw on from these states of the generator, and of torch's own where layers draw."""
@@ -313,104 +269,10 @@ class Trainer:
                 set_layers_state(self.generator.device, layers)
             self._states = None
 
-    def _update_all(self, batch: Batch) -> Tensor:
-        """Update on a batch, in two steps where memory is too small for one; return sums."""
-        n, half = batch.n, self.most_rows
-        if half is not None and n > half:
-            x, c, *_ = batch
-            first = Batch(x[:half], None if c is None else c[:half], half, 0)
-            second = Batch(x[half:], None if c is None else c[half:], n - half, 0)
-            return self._update_all(first) + self._update_all(second)
-        try:
-            return batch.own * self.update(batch)
-        except RuntimeError as error:
-            if not _is_out_of_memory(error) or self.team.size > 1:
-                raise
-            self._halve(n)
-        return self._update_all(batch)
-
-    def _halve(self, n: int) -> None:
-        """Let no step have more than half of n rows; once."""
-        if self.most_rows is not None or n < 2:
-            raise MemoryError(
-                f"memory is too small for a step on {n} rows: set a smaller batch_size than "
-                f"{self.settings.batch_size}, or a smaller model."
-            )
-        self.most_rows = (n + 1) // 2
-        warnings.warn(
-            f"memory is too small for a batch of {n} rows: from here on each is taken in two "
-            f"steps; batch_size={self.most_rows} would say so.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-
     def diverged(self, record: Record) -> bool:
         """Whether an epoch ended with a loss or weights that are not finite."""
         finite = all(math.isfinite(v) for v in record.values())
         return not finite or not all(p.isfinite().all() for p in self.model.parameters())
-
-    def update(self, batch: Batch) -> Tensor:
-        """Take one optimiser step; return the terms of the own rows, stacked."""
-        x, c, n, start = batch
-        self._share, self._own = batch.own / n, self.team.generator(self.generator, self.step)
-        shown = self.objective.show(x, c, self._own)
-        noise = self.objective.noise(self.model, n, self.generator)
-        if noise is not None and len(x) < n:
-            start = min(start, n - len(x))
-            noise = noise[..., start : start + len(x), :]
-        beta = torch.as_tensor(self.objective.weight_of_kl(self.step), device=x.device)
-        gradients, terms = self.slopes(self.step, self.weights, beta, *shown, noise)
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            weight.grad = gradient
-        if self.settings.normalize_gradients:
-            _normalize(self.weights, self.team)
-        self.optimizer.update()
-        self.step += 1
-        return terms
-
-    def _slopes(
-        self,
-        step: int,
-        weights: Sequence[Tensor],
-        beta: Tensor,
-        x: Tensor,
-        seen: Tensor,
-        c: Any,
-        noise: Any,
-    ) -> tuple[Sequence[Tensor | None], Tensor]:
-        """Return the gradient of the loss for each weight, and the terms."""
-        objective = replace(self.objective, beta=beta)
-        shown = Shown(x, seen, c)
-        with self._autocast(x.device):
-            terms = objective.terms(
-                self.model, shown, step=step, generator=self.generator, noise=noise
-            )
-        return slopes(terms, weights)
-
-    def _together(
-        self,
-        step: int,
-        weights: Sequence[Tensor],
-        beta: Tensor,
-        x: Tensor,
-        seen: Tensor,
-        c: Any,
-        noise: Any,
-    ) -> tuple[Sequence[Tensor | None], Tensor]:
-        """Return the gradient of the whole batch, and the terms of the own rows."""
-        for weight in weights:
-            weight.grad = None
-        objective, shown = replace(self.objective, beta=beta), Shown(x, seen, c)
-        with self._autocast(x.device):
-            terms = self.team.terms(objective, shown, step, noise, self._own)
-        self.team.descend(terms.loss * self._share)
-        return [w.grad for w in weights], torch.stack([t.detach() for t in terms])
-
-    def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
-        """Let networks compute in the precision of the settings."""
-        if self.settings.precision == "float32":
-            return nullcontext()
-        return torch.autocast(device.type, getattr(torch, self.settings.precision))
 
     @property
     def layers_draw(self) -> bool:
@@ -423,21 +285,6 @@ class Trainer:
         if not self.layers_draw:
             return nullcontext()
         return isolated_rng(self.generator, self.team.rank)
-
-    def state(self) -> dict[str, Any]:
-        """Return what training needs beside the weights to go on."""
-        return {"optimizer": self.optimizer.state_dict(), "step": self.step}
-
-    def load_state(self, state: dict[str, Any] | None) -> None:
-        """Go on from a `state`; None is the beginning."""
-        if state is None:
-            return
-        # The settings may have changed since, and the state of another trainer is not to.
-        now = _options(self.settings)
-        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        for group in self.optimizer.param_groups:
-            group.update(now)
-        self.step = state["step"]
 
     @torch.no_grad()
     def evaluate(self, rows: Rows) -> dict[str, float]:
@@ -483,23 +330,6 @@ class Best:
         self.model.load_state_dict(self.state)
 
 
-def _options(settings: Training) -> dict[str, Any]:
-    return {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-
-
-def _usual(n: int | None, size: int) -> int:
-    """Return the rows of the first batch."""
-    return size if n is None else min(n, size)
-
-
-def _normalize(weights: Sequence[Tensor], team: Team) -> None:
-    """Divide the gradient of each parameter by its norm."""
-    gradients = [p.grad for p in weights if p.grad is not None]
-    norms = [team.whole(norm) for norm in torch._foreach_norm(gradients)]
-    torch._foreach_add_(norms, 1e-8)
-    torch._foreach_div_(gradients, norms)
-
-
 def layers_state(device: torch.device) -> Tensor:
     """Return torch's global random state, from which layers on a device draw."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
@@ -511,10 +341,6 @@ def set_layers_state(device: torch.device, state: Tensor) -> None:
         torch.cuda.set_rng_state(state, device)
     else:
         torch.set_rng_state(state)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _means(sums: Tensor, n: int) -> dict[str, float]:

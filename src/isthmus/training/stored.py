@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from isthmus.ahead import ahead
 from isthmus.data.stored import Stored
-from isthmus.training.ahead import ahead
 from isthmus.training.batches import Batch, Rows, Source, to_unit
 from isthmus.training.team import Team
 

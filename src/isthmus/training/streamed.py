@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from isthmus.ahead import ahead
 from isthmus.data.streams import Stream, as_pair
-from isthmus.training.ahead import ahead
 from isthmus.training.batches import Batch, Rows, Source, to_unit
 from isthmus.training.team import Team
 

@@ -6,7 +6,7 @@ import copy
 import functools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch.distributed import tensor as dtensor
 from isthmus.extras import need
 from isthmus.model import LatentVariableModel
 from isthmus.objective import Terms
-from isthmus.training.program import Program
+from isthmus.training.program import Program, Slopes, slopes
 
 __all__ = ["Processes", "Shards", "Team", "form_team", "is_main", "started_together"]
 
@@ -100,13 +100,9 @@ class Team:
     def collect(self, model: LatentVariableModel) -> None:
         """Let a model have the weights as they are now."""
 
-    def terms(self, *batch: Any) -> Terms:
-        """Return the terms of the own rows; takes what `Program` does."""
-        return self.program(*batch)
-
-    def descend(self, loss: Tensor) -> None:
-        """Put the gradient of the sum of all processes' losses on the weights."""
-        loss.backward()
+    def slopes(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Slopes:
+        """Return the gradients of a batch's loss, and the terms of the own share of its rows."""
+        return slopes(terms, weights)
 
     def spread(self, model: LatentVariableModel) -> None:
         """Let all processes have the weights of the main process' model."""
@@ -210,9 +206,12 @@ class Processes(Team):
         for tensor in (*model.parameters(), *model.buffers()):
             dist.broadcast(tensor.detach(), src=0)
 
-    def descend(self, loss: Tensor) -> None:
-        """Put the gradient of the sum of all processes' losses on the weights."""
-        (loss * self.size).backward()  # their average is taken
+    def slopes(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Slopes:
+        """Return the gradients of a batch's loss, and the terms of the own share of its rows."""
+        for weight in weights:
+            weight.grad = None
+        (terms.loss * share * self.size).backward()  # the processes' average is taken
+        return [w.grad for w in weights], torch.stack([t.detach() for t in terms])
 
 
 class Shards(Processes):

@@ -17,7 +17,8 @@ GRACE = 2.0  # seconds for the thread to end what it is at
 def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
     """Yield items that a thread of its own makes, so many before they are asked for.
 
-    An error in the thread is raised here, and the thread ends with whoever reads.
+    An error in the thread is raised here, and the thread ends with whoever reads. Beside the
+    items that wait, it has one more in hand.
 
     Examples
     --------
@@ -44,6 +45,10 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
             put("end", None)
         except BaseException as error:
             put("error", error)
+        finally:
+            close = getattr(items, "close", None)  # of a generator, which may hold files
+            if close is not None:
+                close()
 
     thread = threading.Thread(target=make, name="isthmus-ahead", daemon=True)
     thread.start()

@@ -1,0 +1,75 @@
+"""What is read ahead: all of it, no more than said, and no thread stays."""
+
+import threading
+import time
+
+import pytest
+
+from isthmus.ahead import ahead
+
+
+def test_what_is_ahead_is_what_there_is():
+    assert list(ahead(iter(range(100)), depth=3)) == [*range(100)]
+    assert list(ahead(iter(()))) == []
+
+
+def test_no_more_is_read_ahead_than_said():
+    read = []
+    items = ahead((read.append(i) or i for i in range(100)), depth=2)
+    assert next(items) == 0
+    time.sleep(0.1)
+    assert len(read) <= 1 + 2 + 1  # used, waiting, and the one that is put
+    items.close()
+
+
+def test_the_thread_ends_with_whoever_reads(new_threads):
+    items = ahead(iter(range(10**9)))
+    next(items)
+    assert new_threads() == ["isthmus-ahead"]
+    items.close()
+    assert not new_threads()
+
+
+def test_what_hangs_holds_nobody(monkeypatch):
+    monkeypatch.setattr("isthmus.ahead.GRACE", 0.1)
+    going = threading.Event()
+
+    def hangs():
+        yield 1
+        going.wait(30)
+
+    items = ahead(hangs())
+    next(items)
+    start = time.perf_counter()
+    items.close()
+    assert time.perf_counter() - start < 5
+    going.set()
+
+
+def test_an_error_comes_after_what_was_made_before_it():
+    def breaks():
+        yield 1
+        yield 2
+        raise KeyError("mine")
+
+    seen = []
+    with pytest.raises(KeyError, match="mine"):
+        seen.extend(ahead(breaks()))
+    items = ahead(breaks())
+    assert [next(items), next(items)] == [1, 2]
+
+
+def test_a_generator_is_closed_with_whoever_reads(new_threads):
+    closed = threading.Event()
+
+    def holds():
+        try:
+            yield from range(10**9)
+        finally:
+            closed.set()
+
+    items = ahead(ahead(holds()))
+    assert next(items) == 0
+    items.close()
+    assert closed.wait(5)
+    assert not new_threads()
