@@ -23,7 +23,7 @@ LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 #: Modules that hold no public names: the command line, and what the public ones are made of.
 INTERNAL = {
     *("cli", "commands", "verbs", "__main__"),
-    *("claims", "config", "extras", "files", "restore", "templates", "tiles", "writing"),
+    *("ahead", "claims", "config", "extras", "files", "restore", "templates", "tiles", "writing"),
 }
 
 

@@ -30,6 +30,8 @@ class OptunaPruning(Callback):
     Parameters
     ----------
     trial : optuna.trial.Trial
+        In a run of several processes, in each a `TorchDistributedTrial` (optuna-integration) of
+        the one trial: all are pruned together.
     monitor : str or callable
         The number of a record to go by, less is better, nats an example; or a function of the
         record. Losses by different `beta` or penalties cannot be compared; the held-out ELBO,
@@ -57,18 +59,21 @@ class OptunaPruning(Callback):
     >>> optuna.create_study(direction="maximize").optimize(elbo, 20)  # doctest: +SKIP
     """
 
+    everywhere = True
+
     def __init__(
         self, trial: BaseTrial, monitor: str | Callable[[Record], float] = "valid_loss"
     ) -> None:
         self.pruned = need("optuna", extra="tune", what="OptunaPruning").TrialPruned
         self.trial, self.monitor = trial, monitor
-        study = getattr(trial, "study", None)  # a FixedTrial has none
+        inside = getattr(trial, "_delegate", None)  # of a trial that processes share
+        study = getattr(inside or trial, "study", None)  # a FixedTrial has none
         self.sign = -1 if study is not None and study.direction.name == "MAXIMIZE" else 1
 
     def on_epoch(self, trainer: Trainer, record: Record) -> None:
         """Report, and raise `optuna.TrialPruned` if the trial is not worth going on with."""
         self.trial.report(self.sign * self._value(record), record["epoch"])
-        if self.trial.should_prune():
+        if trainer.team.agree(self.trial.should_prune()):
             raise self.pruned(f"pruned after epoch {record['epoch']}.")
 
     def _value(self, record: Record) -> float:

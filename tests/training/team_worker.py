@@ -1,5 +1,6 @@
 """What processes do together, said as JSON: run by torchrun, and alone, from test_team.py."""
 
+import contextlib
 import json
 import signal
 import sys
@@ -14,7 +15,7 @@ import isthmus
 from isthmus import data
 from isthmus.data.hugging import DatasetLoader
 from isthmus.data.stored import Stored
-from isthmus.training import Callback, Checkpoint
+from isthmus.training import Callback, Checkpoint, TensorBoard
 from isthmus.training.team import form_team
 
 warnings.simplefilter("ignore")
@@ -180,6 +181,45 @@ def errors(rank):
     return {name: refusal(case) for name, case in cases.items()}
 
 
+def searched(rank):
+    """Return what became of the trials of a search, in which all processes train together."""
+    import optuna
+    from optuna_integration import TorchDistributedTrial
+
+    from isthmus.tuning import OptunaPruning, suggest
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    n, losses = 4, []
+
+    def loss(trial):
+        trial = TorchDistributedTrial(trial)
+        chosen = suggest(trial, isthmus.VAE, learning_rate=(1e-5, 1e-2))
+        model = isthmus.VAE(**SETTINGS | chosen).fit(X, callbacks=[OptunaPruning(trial)])
+        losses.append(model.history_[-1]["loss"])
+        return model.history_[-1]["valid_loss"]
+
+    if rank:
+        for _ in range(n):
+            with contextlib.suppress(optuna.TrialPruned):
+                loss(None)
+        return losses
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=0)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1), pruner=pruner)
+    study.optimize(loss, n)
+    return losses, [trial.state.name for trial in study.trials]
+
+
+def tracked(folder):
+    """Return the names of the numbers and pictures that TensorBoard has of a run, and its files."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    isthmus.VAE(**SETTINGS).fit(X.reshape(-1, 8, 8), callbacks=[TensorBoard(folder)])
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    events = EventAccumulator(str(files[0].parent)).Reload()
+    loss = [(e.step, e.value) for e in events.Scalars("train/loss")]
+    return {"files": len(files), "tags": sorted(events.Tags()["images"]), "loss": loss}
+
+
 def looked(rank):
     """Return the scale that a process learns where each has rows of its own."""
     rows = X * (1 + rank)
@@ -199,6 +239,7 @@ def main(out, shared):
         answers |= {f"fsdp-{kind}": fitted(kind, strategy="fsdp") for kind in DIVIDED}
         answers["fsdp-partly"] = partly(strategy="fsdp")
         answers["errors"] = team.all_of(errors(team.rank))
+        answers["searched"] = team.all_of(searched(team.rank))
         answers["looked"] = team.all_of(looked(team.rank))
         interrupted(shared / "two", strategy="ddp")
         interrupted(shared / "shards", strategy="fsdp")
@@ -208,6 +249,7 @@ def main(out, shared):
     if size > 1:
         answers["one by shards"] = resumed(shared / "one", strategy="fsdp")
     answers["stored"] = stored()
+    answers["tracked"] = tracked(shared / f"tracked by {size}")
     answers["streamed"] = streamed(shared / "rows")
     answers["bfloat16"] = fitted("vae", precision="bfloat16")
     answers["seeds"] = team.all_of(

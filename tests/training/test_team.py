@@ -136,6 +136,22 @@ def test_half_precision_learns_the_same(answers):
         assert np.allclose(each["bfloat16"]["loss"], answers[0]["vae"]["loss"], rtol=0.01)
 
 
+def test_a_search_prunes_in_all_processes_alike(answers):
+    ours, theirs = answers[1]["searched"]
+    losses, states = ours
+    assert len(states) == 4
+    assert {*states} == {"COMPLETE", "PRUNED"}
+    assert len(losses) == states.count("COMPLETE")
+    assert losses == theirs
+
+
+def test_a_tracker_is_told_once(answers):
+    one, two = (each["tracked"] for each in answers[:2])
+    assert two["files"] == one["files"] == 1
+    assert two["tags"] == one["tags"] != []
+    assert np.allclose(one["loss"], two["loss"], rtol=1e-4)
+
+
 def test_a_seed_that_nobody_gave_is_agreed_on(answers):
     assert len(answers[1]["seeds"]) == 2
     assert len({*answers[1]["seeds"]}) == 1
