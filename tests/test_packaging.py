@@ -264,7 +264,9 @@ def test_the_wheel_installs_and_both_ways_to_run_it_are_one(tmp_path):
     wanted = ("--no-deps", "--no-index", "--quiet", str(wheel))
     subprocess.run([*python, "-m", "pip", "install", *wanted], check=True)
     code = "import isthmus; print(isthmus.__file__); isthmus.VAE; isthmus.load"
-    where = subprocess.run([*python, "-c", code], check=True, capture_output=True, encoding="utf-8")
+    where = subprocess.run(
+        [*python, "-Ic", code], check=True, capture_output=True, encoding="utf-8"
+    )
     assert Path(where.stdout.strip()).is_relative_to(packages)
     told = [
         subprocess.run([*command, "--help"], capture_output=True, encoding="utf-8", cwd=tmp_path)

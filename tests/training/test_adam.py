@@ -1,5 +1,7 @@
 """The lean optimiser against torch's own, and threads by the work there is."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -101,3 +103,18 @@ def test_two_trainings_at_once_leave_the_threads_as_they_were():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+SHORT = """
+import sys
+import numpy as np, isthmus
+model = isthmus.VAE(hidden=(8,), epochs=2).fit(np.random.default_rng(0).random((300, 20)))
+model.partial_fit(np.zeros((10, 20)))
+heavy = ("torch._dynamo", "torch.distributed.tensor", "sympy", "matplotlib")
+print(*(name for name in heavy if name in sys.modules))
+"""
+
+
+def test_a_short_run_loads_neither_torchs_compiler_nor_what_shards_need():
+    done = subprocess.run([sys.executable, "-c", SHORT], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

@@ -198,6 +198,7 @@ def test_a_signal_is_heard_after_the_step_and_the_run_goes_on(number, code, tmp_
     arguments = ["fit", "digits", "--out", str(out)]
     command = [sys.executable, "-m", "isthmus", *arguments]
     flags = ["--random-state", "0", "--epochs", "3000", "--patience", "none", "--hidden", "16"]
+    flags += ["--checkpoint-every", "0.1"]
     run = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
     while not find_checkpoints(out) and run.poll() is None:
         time.sleep(0.05)

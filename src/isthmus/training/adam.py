@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -33,6 +34,12 @@ class LeanAdamW(torch.optim.AdamW):
     tensor([0.8990, 0.8990], requires_grad=True)
     """
 
+    # torch keeps its compiler's hands off these, and loads it to do so: .8 s that few runs need.
+    add_param_group = unwrap(torch.optim.AdamW.add_param_group)
+    state_dict = unwrap(torch.optim.AdamW.state_dict)
+    _load = unwrap(torch.optim.AdamW.load_state_dict)
+    _first_step = unwrap(torch.optim.AdamW.step)
+
     def __init__(self, parameters: Any, **options: Any) -> None:
         parameters = list(parameters)
         self._fused = parameters[0].device.type in ("cpu", "cuda")
@@ -41,7 +48,7 @@ class LeanAdamW(torch.optim.AdamW):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take a state, as torch does."""
-        super().load_state_dict(state_dict)
+        self._load(state_dict)
         self._lists = None
 
     @torch.no_grad()
@@ -50,7 +57,7 @@ class LeanAdamW(torch.optim.AdamW):
         group = self.param_groups[0]
         gradients = [p.grad for p in group["params"]]
         if self._lists is None or any(g is None for g in gradients):
-            self.step()  # makes the states of those that have none
+            self._first_step()  # makes the states of those that have none
             self._collect()
             return
         weights, means, squares, steps = self._lists

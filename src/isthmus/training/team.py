@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch import distributed as dist
-from torch.distributed import tensor as dtensor
 
 from isthmus.extras import need
 from isthmus.model import LatentVariableModel
@@ -186,7 +185,8 @@ class Processes(Team):
             Where Accelerate was set up before, in another way.
         """
         accelerator = _accelerator(self.device.type)
-        accelerator.free_memory()  # of models before
+        # Models before: `free_memory` would let go of them too, and look for garbage for long.
+        getattr(accelerator, "_models", []).clear()
         with warnings.catch_warnings():  # its new name is not known to Accelerate
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
             self.program = accelerator.prepare_model(Program(model), device_placement=False)
@@ -248,14 +248,18 @@ class Shards(Processes):
 
     def whole(self, tensor: Tensor) -> Tensor:
         """Return all of a tensor of which this process may have a part."""
-        return tensor.full_tensor() if isinstance(tensor, dtensor.DTensor) else tensor
+        from torch.distributed.tensor import DTensor
+
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     def held(self, tensor: Tensor, weight: Tensor) -> Tensor:
         """Return of a moment what this process holds, as it does of its weight."""
-        if not isinstance(weight, dtensor.DTensor) or tensor.shape != weight.shape:
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        if not isinstance(weight, DTensor) or tensor.shape != weight.shape:
             return tensor
         tensor = tensor.detach().to(weight.device)
-        return dtensor.distribute_tensor(tensor, weight.device_mesh, weight.placements)
+        return distribute_tensor(tensor, weight.device_mesh, weight.placements)
 
 
 STRATEGIES = {"ddp": Processes, "fsdp": Shards}
