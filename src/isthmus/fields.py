@@ -9,6 +9,7 @@ stand in one place. scikit-learn reads the signature, the command line its flags
 from __future__ import annotations
 
 import dataclasses
+import functools
 import numbers
 import types
 import typing
@@ -137,6 +138,11 @@ def param(default: Any, help: str, **bounds: Any) -> Any:
 
 def params_of(cls: type) -> dict[str, Param]:
     """Return every setting of a class by name, in order of declaration."""
+    return dict(_params_of(cls))
+
+
+@functools.cache  # hints are evaluated, 15 ms of a class, and every fit asks
+def _params_of(cls: type) -> dict[str, Param]:
     hints = typing.get_type_hints(cls)
     return {
         f.name: dataclasses.replace(

@@ -19,8 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.io import wavfile
-from scipy.signal import resample_poly
 
 from isthmus.data.limits import check_bytes
 
@@ -196,6 +194,8 @@ def read_wav(path: str | os.PathLike[str]) -> Sound:
     ...     read_wav(f"{folder}/a.wav")
     Sound(samples=array([[ 0. ,  0.5, -1. ]]), rate=8000, kind='i16')
     """
+    from scipy.io import wavfile
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file; check the name.")
@@ -251,6 +251,8 @@ def wav_bytes(sound: Sound) -> tuple[bytes, int]:
     samples = np.asarray(sound.samples, dtype=np.float64).T
     stream = BytesIO()
     if sound.kind.startswith("f"):
+        from scipy.io import wavfile
+
         wavfile.write(stream, sound.rate, samples.astype(f"f{int(sound.kind[1:]) // 8}"))
         return stream.getvalue(), 0
     values, n_cut = _integers(samples, int(sound.kind[1:]))
@@ -280,6 +282,8 @@ def resample(samples: Array, rate: int, new_rate: int) -> Array:
         return samples
     if min(rate, new_rate) < 1:
         raise ValueError(f"expected rates of at least 1 hertz, got {rate} and {new_rate}.")
+    from scipy.signal import resample_poly  # takes a second to load, and most data are no sounds
+
     common = math.gcd(rate, new_rate)
     most = max(rate, new_rate) // common
     made = samples.size * new_rate // rate
