@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-SCAN = 4096  # rows looked at in one go
+PIECE = 2**18  # numbers looked at in one go: as float64 they stay in a processor's cache
 ALIGNED = 4  # numbers by which kernels go through a row: 16 bytes
 PRODUCTS = linear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__
 
@@ -152,8 +152,8 @@ def check_finite(
     """
     if X.dtype == np.uint8:
         return
-    for start in range(0, len(X), SCAN):
-        part = X[start : start + SCAN]
+    for piece in pieces(X):
+        part = X[piece]
         finite = ~np.isinf(part) if missing else np.isfinite(part)
         if not finite.all():
             row, *place = np.argwhere(~finite)[0].tolist()
@@ -161,8 +161,9 @@ def check_finite(
             label = (
                 f" ({str(names[int(where)])!r})" if names is not None and len(place) == 1 else ""
             )
-            number = start + row if numbers is None else numbers[start + row]
-            value = "NaN" if np.isnan(part[(row, *place)]) else "infinity"
+            row += piece.start
+            number = row if numbers is None else numbers[row]
+            value = "NaN" if np.isnan(X[(row, *place)]) else "infinity"
             advice = (
                 " first, or learn around them: missing='ignore' (--missing ignore)."
                 if value == "NaN"
@@ -205,7 +206,7 @@ class Scaler:
         if how == "none":
             return cls(np.zeros(()), np.ones(()))
         axis = 0 if how == "standard" else None
-        chunks = [slice(i, i + SCAN) for i in range(0, len(X), SCAN)]
+        chunks = [*pieces(X)]
         n = np.maximum(1, sum(np.sum(~np.isnan(units(X[s])), axis) for s in chunks))
         # In units of a power of two, which changes no digit and lets no square overflow or vanish.
         peak = np.max([np.fmax.reduce(np.abs(units(X[s])), axis, initial=0.0) for s in chunks], 0)
@@ -238,18 +239,41 @@ class Scaler:
         if self.identity:
             return X if X.dtype == np.uint8 else X.astype(np.float32)
         out = np.empty(X.shape, np.float32)
-        for i in range(0, len(X), SCAN):  # of a large file, float64 only a piece at a time
-            out[i : i + SCAN] = (units(X[i : i + SCAN]) - self.shift) / self.scale
+        for piece in pieces(X):
+            part = units(X[piece])
+            part -= self.shift
+            part /= self.scale
+            out[piece] = part
         return out
 
     def from_model(self, X: Array) -> Array:
         """Return what the model made in the units of the data."""
-        return X if self.identity else X.astype(np.float64) * self.scale + self.shift
+        if self.identity:
+            return X
+        out = X.astype(np.float64)
+        out *= self.scale
+        out += self.shift
+        return out
 
 
 def units(X: Array) -> Array:
     """Return float64, bytes as [0, 1]."""
-    return X.astype(np.float64) / (255 if X.dtype == np.uint8 else 1)
+    out = X.astype(np.float64)
+    if X.dtype == np.uint8:
+        out /= 255
+    return out
+
+
+def pieces(X: Array) -> Iterator[slice]:
+    """Yield which rows to look at in one go.
+
+    Examples
+    --------
+    >>> [*pieces(np.zeros((5, 2**17)))]
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
+    """
+    rows = max(1, PIECE // max(1, int(np.prod(X.shape[1:]))))
+    return (slice(start, start + rows) for start in range(0, len(X), rows))
 
 
 def as_float32(X: Array) -> Array:
