@@ -237,7 +237,7 @@ class Scaler:
     def to_model(self, X: Array) -> Array:
         """Return float32 as the model sees it; bytes untouched where they may be."""
         if self.identity:
-            return X if X.dtype == np.uint8 else X.astype(np.float32)
+            return X if X.dtype == np.uint8 else as_float32(X)
         out = np.empty(X.shape, np.float32)
         for piece in pieces(X):
             part = units(X[piece])
@@ -277,8 +277,8 @@ def pieces(X: Array) -> Iterator[slice]:
 
 
 def as_float32(X: Array) -> Array:
-    """Return float32."""
-    return X.astype(np.float32)
+    """Return float32: X itself where it is."""
+    return X.astype(np.float32, copy=False)
 
 
 def float_type(X: Array) -> np.dtype[Any]:
