@@ -30,15 +30,14 @@ def test_the_thread_ends_with_whoever_reads(new_threads):
     assert not new_threads()
 
 
-def test_what_hangs_holds_nobody(monkeypatch):
-    monkeypatch.setattr("isthmus.ahead.GRACE", 0.1)
+def test_what_hangs_holds_nobody():
     going = threading.Event()
 
     def hangs():
         yield 1
         going.wait(30)
 
-    items = ahead(hangs())
+    items = ahead(hangs(), grace=0.1)
     next(items)
     start = time.perf_counter()
     items.close()

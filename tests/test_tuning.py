@@ -190,3 +190,8 @@ def test_a_space_out_of_bounds_is_said_before_any_suggestion(space, words):
     with pytest.raises(ValueError, match=words) as caught:
         suggest(None, isthmus.VAE, **space)
     assert "\n" not in str(caught.value)
+
+
+def test_no_trial_is_refused_before_anybody_waits(optuna):
+    with pytest.raises(ValueError, match="TorchDistributedTrial"):
+        OptunaPruning(None)

@@ -14,11 +14,12 @@ PATIENCE = 0.2  # seconds between two looks at whether anybody still waits
 GRACE = 2.0  # seconds for the thread to end what it is at
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int = 1, grace: float | None = GRACE) -> Iterator[T]:
     """Yield items that a thread of its own makes, so many before they are asked for.
 
     An error in the thread is raised here, and the thread ends with whoever reads. Beside the
-    items that wait, it has one more in hand.
+    items that wait, it has one more in hand. What it is at has so many seconds of grace to end, or
+    with None as long as it takes.
 
     Examples
     --------
@@ -62,4 +63,4 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
             yield item
     finally:
         over.set()
-        thread.join(GRACE)  # it is a daemon: what it waits for may never come
+        thread.join(grace)  # it is a daemon: what it waits for may never come

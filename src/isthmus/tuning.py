@@ -43,7 +43,7 @@ class OptunaPruning(Callback):
     ImportError
         Without optuna: ``pip install 'isthmus[tune]'``.
     ValueError
-        In training, where there is no such number in a record.
+        Without a trial; in training, where there is no such number in a record.
 
     References
     ----------
@@ -65,6 +65,11 @@ class OptunaPruning(Callback):
         self, trial: BaseTrial, monitor: str | Callable[[Record], float] = "valid_loss"
     ) -> None:
         self.pruned = need("optuna", extra="tune", what="OptunaPruning").TrialPruned
+        if trial is None:
+            raise ValueError(
+                "OptunaPruning needs a trial: in processes that have none of their own, give "
+                "optuna_integration's TorchDistributedTrial(None)."
+            )
         self.trial, self.monitor = trial, monitor
         inside = getattr(trial, "_delegate", None)  # of a trial that processes share
         study = getattr(inside or trial, "study", None)  # a FixedTrial has none

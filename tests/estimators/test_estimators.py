@@ -493,3 +493,21 @@ def test_contexts_of_numbers_are_brought_to_one_scale(tmp_path):
     np.testing.assert_array_equal(
         again.transform(X, condition=year), told.transform(X, condition=year)
     )
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8])
+def test_axes_of_length_one_may_have_strides_of_any_sign(kind):
+    rows = (np.random.default_rng(0).random((600, 1, 4, 4)) * 200).astype(kind)
+    turned = rows[:, ::-1]
+    assert turned.strides[1] < 0
+    model = isthmus.VAE(n_components=2, hidden=(8,), epochs=1, random_state=0).fit(turned)
+    np.testing.assert_array_equal(model.transform(turned), model.transform(rows))
+    assert model.tensors(turned)[0].shape == (600, 1, 4, 4)
+
+
+def test_tensors_are_theirs_who_asked_for_them():
+    rows = np.random.default_rng(0).random((20, 6), np.float32)
+    model = isthmus.VAE(n_components=2, hidden=(8,), epochs=1, scaling="none").fit(rows)
+    before = rows.copy()
+    model.tensors(rows)[0].zero_()
+    np.testing.assert_array_equal(rows, before)

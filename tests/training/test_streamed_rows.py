@@ -253,6 +253,18 @@ def dataset_loader(folder):
     return DatasetLoader(data["train"], 32)
 
 
+def test_a_loader_may_fill_one_array_again_and_again():
+    def refilled():
+        buffer = np.empty_like(X[:32])
+        for start in range(0, 96, 32):
+            buffer[:] = X[start : start + 32]
+            yield buffer
+            buffer[:] = 0
+
+    ours = fitted(refilled)
+    assert torch.equal(weights(ours), weights(fitted([*np.split(X[:96], 3)])))
+
+
 def test_ctrl_c_while_rows_are_read(monkeypatch, new_threads):
     monkeypatch.setattr(streams, "LOOK_BYTES", 1)
 

@@ -165,7 +165,7 @@ def _answer_file(source: Path, target: Path, job: Job, force: bool) -> Done:
         )
     rows = 0
     with drafted(target, about) as sink:
-        for columns in ahead(_answers(source, job)):
+        for columns in ahead(_answers(source, job), grace=None):
             sink.write(columns)
             rows += len(next(iter(columns.values())))
     return Done(source, target, rows)
@@ -174,7 +174,7 @@ def _answer_file(source: Path, target: Path, job: Job, force: bool) -> Done:
 def _answers(source: Path, job: Job) -> Iterator[dict[str, Any]]:
     """Yield the columns of the answers to the parts of a file."""
     start = 0
-    for part in ahead(read_parts(source, job.features, job.rows)):
+    for part in ahead(read_parts(source, job.features, job.rows), grace=None):
         try:
             answer = _answered(job, part.X, start)
         except ValueError as error:

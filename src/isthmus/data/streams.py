@@ -97,8 +97,9 @@ class Stream:
     def _parts(self) -> Iterator[Part]:
         for batch in self._iterate():
             X, y = as_pair(batch)
-            if len(X):
-                yield Part(X, y, self.state())
+            if len(X):  # copied, as batches wait and a loader may fill one array again and again
+                X = X if is_frame(X) else X.copy()
+                yield Part(X, None if y is None else y.copy(), self.state())
 
     def _iterate(self) -> Iterator[Any]:
         loader = self.loader() if callable(self.loader) else self.loader

@@ -289,7 +289,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         """
         X, c = self._enter(X, condition)
         self.model_.likelihood.check(filled(X))
-        x = torch.from_numpy(np.require(self.scaler_.to_model(X), requirements=["C", "W"]))
+        x = torch.from_numpy(np.array(self.scaler_.to_model(X), order="C"))  # theirs to change
         context = None if c is None else torch.from_numpy(c).to(self._device)
         return x.to(self._device), context
 

@@ -360,7 +360,20 @@ def _as_array(t: torch.Tensor) -> Array:
 def _padded(a: Array, rows: int) -> torch.Tensor:
     if len(a) < rows:
         a = np.concatenate([a, np.zeros((rows - len(a), *a.shape[1:]), a.dtype)])
-    return torch.from_numpy(np.require(a, requirements=["C", "W"]))
+    return as_tensor(a)
+
+
+def as_tensor(a: Array) -> torch.Tensor:
+    """Return an array as a tensor, of the same memory where torch can take it.
+
+    Examples
+    --------
+    >>> as_tensor(np.zeros((2, 1), np.float32)[:, ::-1]).shape
+    torch.Size([2, 1])
+    """
+    a = np.require(a, requirements=["C", "W"])
+    # Axes of length one may have strides of any sign, which torch does not take.
+    return torch.from_numpy(a.reshape(-1).reshape(a.shape))
 
 
 def row_noise(x: Array, samples: int, n_components: int) -> Array:

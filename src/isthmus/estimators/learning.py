@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -19,7 +18,7 @@ from isthmus.data.columns import Columns
 from isthmus.data.stored import Stored, as_stored
 from isthmus.data.streams import Stream
 from isthmus.distributions import isolated_rng
-from isthmus.estimators.border import Scaler, check_finite, filled, read
+from isthmus.estimators.border import Scaler, as_tensor, check_finite, filled, read
 from isthmus.estimators.choices import (
     as_data,
     fresh_seed,
@@ -195,6 +194,7 @@ or (n, channels, time)
         Examples
         --------
         >>> import isthmus
+        >>> import numpy as np
         >>> from sklearn.datasets import load_digits
         >>> X = load_digits().images / 16
         >>> model = isthmus.VAE(n_components=2, epochs=2, random_state=0)
@@ -378,8 +378,7 @@ or (n, channels, time)
         c = None
         if self.context_ is not None:
             c = self.context_.encode(check_labels(y, len(X)), len(X))
-        x = torch.from_numpy(np.require(self.scaler_.to_model(X), requirements=["C", "W"]))
-        return Rows(x, None if c is None else torch.from_numpy(c))
+        return Rows(as_tensor(self.scaler_.to_model(X)), None if c is None else torch.from_numpy(c))
 
     def _generator(self, epochs_before: int = 0, seed: int | None = None) -> torch.Generator:
         """Return the source of randomness of a run, of a known seed where one goes on."""
