@@ -287,7 +287,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     [
         (("--column", "pixel"), "no column 'pixel'; columns: id, pixels. Did you mean 'pixels'?"),
         (("--keep", "pixels"), "expected rows of 64 numbers"),
-        ((), "holds lists; name it: --column"),
+        ((), "holds lists; name it: --column pixels."),
     ],
 )
 def test_columns_that_do_not_suit_are_named(run, folder, words, message, capsys):

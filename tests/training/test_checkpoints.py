@@ -215,6 +215,18 @@ def test_a_signal_is_heard_after_the_step_and_the_run_goes_on(number, code, tmp_
     assert "is complete" in capsys.readouterr().err
 
 
+def test_fewer_epochs_than_are_done_are_refused_and_nothing_is_lost(tmp_path):
+    fit_until(20, KINDS[0], tmp_path)
+    done = read_checkpoint(tmp_path).facts["epoch"] - 1
+    assert done > 1
+    model = make(KINDS[0], epochs=done - 1)
+    with pytest.raises(ValueError, match=f"has {done} epochs already: epochs={done - 1}"):
+        model.fit(X, y, resume_from=tmp_path)
+    assert not hasattr(model, "model_")
+    again = make(KINDS[0]).fit(X, y, resume_from=tmp_path)
+    assert_same(again, make(KINDS[0]).fit(X, y))
+
+
 # ------------------------------------------------------------------- faults
 
 

@@ -101,7 +101,10 @@ class Features:
         parts = [_values(name, _column(batch, name)) for name in names]
         whole = len(parts) == 1 and parts[0].ndim > 1
         if not whole and any(part.ndim > 1 for part in parts):
-            raise ValueError(f"of the columns {_listed(names)} one holds lists; name it: --column.")
+            lists = next(n for n, part in zip(names, parts, strict=True) if part.ndim > 1)
+            raise ValueError(
+                f"of the columns {_listed(names)} one holds lists; name it: --column {lists}."
+            )
         if parts and not len(parts[0]):
             return np.zeros((0, self.n_features), np.result_type(*parts))
         self._check_width(int(np.prod(parts[0].shape[1:])) if whole else len(parts), names)

@@ -98,6 +98,12 @@ def check_same_run(snapshot: Snapshot, now: dict[str, Any], estimator: Any) -> N
             f"the checkpoint is of a run by other settings ({words}): give the same, or begin a "
             "new run."
         )
+    done = snapshot.facts["epoch"] - 1
+    if estimator.epochs is not None and estimator.epochs < done:
+        raise ValueError(
+            f"the run has {done} epochs already: epochs={estimator.epochs} would end it and forget "
+            f"how to go on. Give {done} or more, or begin a new run."
+        )
     if then["rows"] != now["rows"]:
         raise ValueError(
             "the checkpoint is of a run on other data: X or y differ from those it began with. "
