@@ -1,6 +1,7 @@
 """One thread a test: the models are tiny, and threads that wait for each other cost more."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable
 
@@ -10,6 +11,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under nohup: tests send Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
