@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -297,6 +298,18 @@ def test_tensorboard_goes_on_without_doubled_points(tmp_path):
     assert [point.step for point in found.Scalars("train/loss")] == [1, 2, 3, 4, 5]
     assert scalars(log) == wanted(model)
     assert [image.step for image in found.Images("samples")] == [1, 2, 4]
+
+
+def test_a_run_that_goes_on_within_the_second_is_read_in_order(tmp_path, monkeypatch):
+    writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
+    log, run = tmp_path / "log", tmp_path / "run"
+    # The last part of a file's name, by which "10" comes before "9".
+    monkeypatch.setattr(writer, "_global_uid", writer.AtomicCounter(9))
+    time.sleep(1 - time.time() % 1)  # the second has just begun
+    with pytest.raises(KeyboardInterrupt):
+        fit(Checkpoint(run), TensorBoard(log), After(3, interrupt))
+    model = fit(TensorBoard(log), resume_from=run)
+    assert scalars(log) == wanted(model)
 
 
 def test_another_folder_gets_the_run_from_its_beginning(tmp_path):

@@ -60,6 +60,7 @@ class TensorBoard(Tracker):
         """Open the event file; what was written of later epochs is hidden."""
         from torch.utils.tensorboard import SummaryWriter
 
+        _wait_for_a_new_second(self.log_dir)
         self.writer = SummaryWriter(str(self.log_dir), purge_step=self.last + 1)
         if not self.run:
             self._describe()
@@ -308,6 +309,15 @@ def _make(name: str, to: str | None, folder: Path) -> Tracker:
     if to is not None:
         os.environ["TRACKIO_DIR"] = to  # which it reads once, when it is first imported
     return Trackio(name=folder.name)
+
+
+def _wait_for_a_new_second(folder: Path) -> None:
+    """Let a new file of events come last: they are read by name, where the second comes first.
+
+    Of two files of one second TensorBoard may read the later one first, and hide what it tells.
+    """
+    while any(folder.glob(f"*.tfevents.{int(time.time()):010d}.*")):
+        time.sleep(0.02)
 
 
 def _database(folder: Path) -> str:
