@@ -189,6 +189,7 @@ def test_a_damaged_file_does_not_keep_others_from_being_done(run, folder, capsys
     (folder / "in" / "cut.parquet").write_bytes(whole[:-50])
     (folder / "in" / "flipped.parquet").write_bytes(whole[:100] + b"\xff" * 400 + whole[500:])
     write_lists(folder / "in" / "narrow.parquet", X[:9, :60])
+    write_lists(folder / "in" / "grey.parquet", 255 * X[:9])
     holed = X[:200].copy()
     holed[150, 3] = np.nan
     write_lists(folder / "in" / "holed.parquet", holed)
@@ -196,8 +197,9 @@ def test_a_damaged_file_does_not_keep_others_from_being_done(run, folder, capsys
     assert sorted(contents(folder / "out")) == [f"f{n}.parquet" for n in sorted(SIZES, key=str)]
     said = capsys.readouterr()
     failures = said.err.splitlines()
-    assert len(failures) == 4
-    assert "of 7 files 3 done" in said.out
+    assert len(failures) == 5
+    assert "of 8 files 3 done" in said.out
+    assert any("grey.parquet: X goes from 0 to 255, but the model" in line for line in failures)
     assert any("64 numbers" in line and "60" in line for line in failures)
     assert any("holed.parquet: Input X contains NaN: the first at row 150" in f for f in failures)
     left = [path.name for path in (folder / "out" / ".isthmus").iterdir()]

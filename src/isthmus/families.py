@@ -18,7 +18,15 @@ from torch.distributions import Bernoulli, Distribution
 
 from isthmus.distributions import Delta, DiagonalNormal, Logits
 
-__all__ = ["ACTIVATIONS", "BernoulliFamily", "Family", "NormalFamily", "PointMass", "soft_limit"]
+__all__ = [
+    "ACTIVATIONS",
+    "BernoulliFamily",
+    "Family",
+    "NormalFamily",
+    "PointMass",
+    "check_units",
+    "soft_limit",
+]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda a: a,
@@ -29,6 +37,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 LOG_VARIANCE_LIMIT = 20.0
 LOG_SCALE_LIMIT = 10.0
+NOISE = 10.0  # how far from [0, 1] noise may take a value
 SMALLEST_SCALE = math.exp(-LOG_SCALE_LIMIT)
 
 
@@ -54,7 +63,8 @@ class Family(nn.Module):
     `torch.distributions.Distribution` whose ``log_prob`` keeps the feature axes. Distributions
     of a posterior must also have ``rsample(shape, generator=..., noise=...)``. Where the mean is
     not the value to show, override `center`; where data are no good input for a network as they
-    are, override `embed` and `input_shape`; where not every value can be, override `check`.
+    are, override `embed` and `input_shape`; where not every value can be, override `check`, and
+    `check_input` where an encoder could not make sense of some.
     Name it in the tables of `isthmus.build`, where the contract tests take it up.
 
     Parameters
@@ -90,6 +100,9 @@ class Family(nn.Module):
     def check(self, x: NDArray[Any]) -> None:
         """Raise a ValueError where an array holds values that cannot be, in one line."""
 
+    def check_input(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError where an encoder would see other units; noise and NaN may be."""
+
     def forward(self, outputs: Tensor, batch: tuple[int, ...] | None = None) -> Distribution:
         """Return the distribution over (*batch, *shape) of what a network returned.
 
@@ -106,6 +119,27 @@ class Family(nn.Module):
     def total_outputs(self) -> int:
         """Numbers read for one example."""
         return self.n_outputs * math.prod(self.shape)
+
+
+def check_units(x: NDArray[Any]) -> None:
+    """Raise a ValueError where an array that is to hold noisy values of [0, 1] cannot.
+
+    Examples
+    --------
+    >>> check_units(np.array([[-0.7, 1.9]]))
+    >>> check_units(np.array([[0.0, 255.0]]))
+    Traceback (most recent call last):
+    ...
+    ValueError: X goes from 0 to 255, but the model was fitted on values between 0 and 1...
+    """
+    if x.dtype == np.uint8:  # stands for [0, 1]
+        return
+    low, high = np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)  # whatever is NaN
+    if low < -NOISE or high > 1 + NOISE:
+        raise ValueError(
+            f"X goes from {low:g} to {high:g}, but the model was fitted on values between 0 and "
+            "1: scale X as it was for the fit (bytes, uint8, are scaled by themselves)."
+        )
 
 
 class PointMass(Family):
@@ -169,6 +203,10 @@ class BernoulliFamily(Family):
 
     Then the log-probability is minus the cross-entropy, as usual for grey pictures.
     """
+
+    def check_input(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError for values so far from [0, 1] that no noise explains them."""
+        check_units(x)
 
     def check(self, x: NDArray[Any]) -> None:
         """Raise a ValueError for values outside [0, 1]."""

@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Laplace, NegativeBinomial, Poisson
 
 from isthmus.distributions import DiagonalNormal
-from isthmus.families import LOG_SCALE_LIMIT, BernoulliFamily, Family, NormalFamily, soft_limit
+from isthmus.families import (
+    LOG_SCALE_LIMIT,
+    BernoulliFamily,
+    Family,
+    NormalFamily,
+    check_units,
+    soft_limit,
+)
 from isthmus.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
 
 __all__ = [
@@ -65,6 +72,10 @@ class ContinuousBernoulliFamily(Family):
     >>> p.mean, p.log_prob(torch.tensor([[0.3]])).abs()
     (tensor([[0.5000]]), tensor([[0.]]))
     """
+
+    def check_input(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError for values so far from [0, 1] that no noise explains them."""
+        check_units(x)
 
     def check(self, x: NDArray[Any]) -> None:
         """Raise a ValueError for values outside [0, 1]."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -148,13 +149,29 @@ class MixedFamily(Family):
 
     def check(self, x: NDArray[Any]) -> None:
         """Raise a ValueError that says which column holds what it cannot."""
+        for family, column in self._each_column():
+            with _said_of(column):
+                # Bytes stand for themselves here.
+                family.check(x[:, [column]].astype(np.float64))
+
+    def check_input(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError that says which column holds other units."""
+        for family, column in self._each_column():
+            with _said_of(column):
+                family.check_input(x[:, column])
+
+    def _each_column(self) -> Iterator[tuple[Family, int]]:
         for family, places in zip(self.families, self.columns, strict=True):
-            for column in places:
-                values = x[:, [column]].astype(np.float64)  # bytes stand for themselves here
-                try:
-                    family.check(values)
-                except ValueError as error:
-                    raise ValueError(f"column {column}: {error}") from None
+            yield from ((family, column) for column in places)
+
+
+@contextlib.contextmanager
+def _said_of(column: int) -> Iterator[None]:
+    """Name the column in what is wrong with its values."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"column {column}: {error}") from None
 
 
 def make_likelihood(spec: str | Sequence[str], shape: tuple[int, ...], **options: Any) -> Family:

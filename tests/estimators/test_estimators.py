@@ -416,6 +416,13 @@ def nan_at(row, place, value=np.nan):
     return bad
 
 
+def test_noise_may_leave_what_the_likelihood_allows():
+    model = isthmus.VAE(**FAST).fit(X)
+    noisy = X + np.random.default_rng(0).normal(0, 2, X.shape)
+    assert not ((noisy >= 0) & (noisy <= 1)).all()
+    assert np.isfinite(model.reconstruct(noisy)).all()
+
+
 BAD = [
     (lambda m: m.fit(nan_at(5, (2, 3))), r"contains NaN: the first at row 5, feature \(2, 3\)"),
     (lambda m: m.fit(nan_at(5, (2, 3), np.inf)), "contains infinity: the first at row 5"),
@@ -424,6 +431,8 @@ BAD = [
     (lambda m: m.transform(X.reshape(300, -1)[:, :3]), "X has 3 features, but VAE is expecting 64"),
     (lambda m: m.set_params(likelihood="bernoulli").fit(16 * X), "'bernoulli' is for values betw"),
     (lambda m: m.score_samples(2 * X), "'bernoulli' is for values between 0 and 1"),
+    (lambda m: m.transform(255 * X), "X goes from 0 to 255, but the model was fitted on values b"),
+    (lambda m: m.reconstruct(X - 20), "X goes from -20 to -19, but the model was fitted on"),
     (
         lambda m: m.set_params(n_components=0).fit(X),
         "n_components must be an integer of at least 1",

@@ -104,6 +104,11 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         Returns
         -------
         ndarray (n, n_components)
+
+        Raises
+        ------
+        ValueError
+            Also where values are far from [0, 1], noise or not, and those of the fit were within.
         """
         return self.posterior(X, condition=condition).mean
 
@@ -360,6 +365,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         """Read rows and their context for a fitted model."""
         check_is_fitted(self)
         X = self._read(X)
+        self.model_.likelihood.check_input(X)
         return X, self._encode_context(condition, len(X))
 
     def _enter_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
