@@ -171,6 +171,15 @@ def test_the_place_of_a_row_in_its_chunk_does_not_matter(settings, features):
     np.testing.assert_array_equal(model.inverse_transform(codes[order]), decoded[order])
 
 
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 9, 9), (3, 41, 67), (3, 150, 150)])
+def test_a_score_does_not_depend_on_the_place_of_its_row(shape):
+    """Means over draws go through a chunk of rows by vectors, and would treat a rest otherwise."""
+    x = np.random.default_rng(0).random((700 if shape[1] < 10 else 80, *shape)).astype("f4")
+    model = isthmus.VAE(**FAST | {"hidden": (4,)}).fit(x)
+    order = np.random.default_rng(1).permutation(len(x))
+    np.testing.assert_array_equal(model.score_samples(x[order]), model.score_samples(x)[order])
+
+
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
 @pytest.mark.parametrize("rows", [8, 37, 150, 1000])
 def test_chunks_of_another_size_give_the_same_answers(name, rows, monkeypatch):

@@ -287,12 +287,19 @@ def float_type(X: Array) -> np.dtype[Any]:
 
 
 def chunk_rows(n_features: int) -> int:
-    """Return the rows of one chunk: always the same for one model.
+    """Return the rows of one chunk, a power of two: always the same for one model.
 
     Kernels differ in the last bits between batch sizes; chunks of one size, padded, give each
-    row the same answer in whatever company it comes.
+    row the same answer in whatever company it comes. What sums over draws of a code goes through
+    the rows by vectors, and sums those that fill none in another order: there may be no rest.
+
+    Examples
+    --------
+    >>> chunk_rows(64), chunk_rows(243), chunk_rows(12_288)
+    (1024, 512, 64)
     """
-    return max(8, min(512, 2**20 // n_features), min(1024, 2**17 // n_features))
+    rows = max(8, min(512, 2**20 // n_features), min(1024, 2**17 // n_features))
+    return 2 ** (rows.bit_length() - 1)
 
 
 def in_chunks(
