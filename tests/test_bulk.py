@@ -263,6 +263,8 @@ def test_a_process_without_files_says_so_and_is_fine(run, folder, monkeypatch, c
         (("in", "in"), "in holds f301.parquet, which is read"),
         (("in", "in/codes"), "lies in in, which is read"),
         (("in", "notes.txt"), "notes.txt is a file; name a folder"),
+        (("in", "codes.npy"), "codes.npy is the name of a file; name a folder for the results"),
+        (("x.npy", "out"), "--column is for tables, and all of these are arrays; omit it."),
         (("notes.txt", "out"), "expected .parquet, .npy, .npz, .csv, .tsv"),
         (("empty", "out"), "empty holds no file of"),
         (("in", "out", "--device", "cuda:99"), "device must be"),
@@ -275,6 +277,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     (folder / "empty").mkdir()
     (folder / "twin").mkdir()
     (folder / "notes.txt").write_text("mine")
+    np.save(folder / "x.npy", X[:3])
     write_lists(folder / "twin" / "f96.parquet", X[:3])
     before = sorted(folder.rglob("*"))
     assert transform(run, *words, *LISTS) == 2
@@ -337,6 +340,23 @@ def test_numbers_with_gaps_go_into_an_array_of_codes(run, model, folder):
     np.testing.assert_array_equal(found[:, 1:], model.transform(X[:130]))
 
 
+def test_arrays_beside_tables_of_lists_need_no_column(run, model, folder):
+    np.save(folder / "in" / "array.npy", X[:9])
+    assert transform(run, folder / "in", folder / "out", *LISTS) == 1  # --keep is for tables
+    assert transform(run, folder / "in", folder / "out", "--column", "pixels", "--force") == 0
+    np.testing.assert_array_equal(np.load(folder / "out" / "array.npy"), model.transform(X[:9]))
+
+
+def test_many_files_that_fail_alike_make_one_line(run, folder, capsys):
+    for i in range(5):
+        write_lists(folder / "in" / f"grey{i}.parquet", 255 * X[:9])
+    assert transform(run, folder / "in", folder / "out", *LISTS) == 1
+    said = capsys.readouterr()
+    assert "5 failed" in said.out
+    (line,) = said.err.splitlines()
+    assert "grey0.parquet and 4 more: X goes from 0 to 255" in line
+
+
 def test_what_is_wrong_is_told_of_the_file_and_its_row(run, folder, capsys):
     text = np.full((200, 64), "0.5", dtype=object)
     text[150, 3] = "half"
@@ -375,7 +395,7 @@ def test_many_files_need_normal_rows_of_their_own(run, folder, capsys):
     assert "--label is not for many files" in capsys.readouterr().err
     words = ["detect", run, f"{folder}/in/*.parquet", "--normal", f"{folder}/in/f96.parquet"]
     assert main(words) == 2
-    assert "many files need a folder: name one by --out DIR" in capsys.readouterr().err
+    assert "many files need a folder for the results: name one by" in capsys.readouterr().err
     holed = np.full((9, 64), np.nan)
     np.save(folder / "holed.npy", holed)
     words = ["detect", run, f"{folder}/in", "--normal", f"{folder}/holed.npy", "--out"]

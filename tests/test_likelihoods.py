@@ -398,14 +398,14 @@ def test_a_mixed_table_says_which_column(column):
 def test_an_encoder_is_shown_noisy_values_and_gaps_but_no_other_units(name):
     make(name).check_input(np.array([[-2.5, np.nan, 4.0]]))
     make(name).check_input(np.array([[0, 255, 7]], np.uint8))
-    with pytest.raises(ValueError, match="X goes from 0 to 255, but .* scale X as it was for"):
+    with pytest.raises(ValueError, match=r"X goes from 0 to 255, but .* scale X as it was for"):
         make(name).check_input(np.array([[0.0, np.nan, 255.0]]))
 
 
 def test_a_mixed_table_says_which_column_has_other_units():
     x = np.array([[1e5, 0.0], [3e5, np.nan]])
     make(("gaussian", "bernoulli")).check_input(x)
-    with pytest.raises(ValueError, match="^column 1: X goes from 0 to 30, but"):
+    with pytest.raises(ValueError, match=r"^column 1: X goes from 0 to 30, but"):
         make(("gaussian", "bernoulli")).check_input(np.array([[1e5, 0.0], [3e5, 30.0]]))
 
 

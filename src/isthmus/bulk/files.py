@@ -97,17 +97,23 @@ def _files_of(name: str) -> list[str]:
     return [path for each in found for path in _files_of(each)]
 
 
-def targets_of(names: Sequence[str], out: Path, form: str) -> dict[Path, Path]:
+def targets_of(
+    names: Sequence[str], out: Path, form: str, column: str | None = None
+) -> dict[Path, Path]:
     """Return where each answer goes, by its file: see `find_files` for the names.
 
     Raises
     ------
     ValueError
-        Where two would go to one name, or `out` is no folder, or one that is read.
+        Where two would go to one name, `out` is no folder, or one that is read, or none of the
+        files has columns.
     """
     files = find_files(names)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; name a folder for the results.")
+    if column is not None and all(file.suffix.lower() in ARRAYS for file in files):
+        raise ValueError("--column is for tables, and all of these are arrays; omit it.")
+    if not out.is_dir() and (out.exists() or out.suffix.lower() in KINDS):
+        named = "is" if out.exists() else "is the name of"
+        raise ValueError(f"{out} {named} a file; name a folder for the results, such as codes/.")
     if around := [name for name in names if Path(name).resolve() in out.resolve().parents]:
         raise ValueError(f"{out} lies in {around[0]}, which is read; name another folder.")
     if holding := [file for file in files if file.resolve().parent == out.resolve()]:

@@ -31,6 +31,7 @@ from isthmus.uses.search import model_digest
 __all__ = ["run"]
 
 TABLES = (".parquet", ".csv")
+TABLE = "scores.csv"  # of one file, where none is named
 CALIBRATION_PART = 8192  # normal rows read in one go
 
 
@@ -43,11 +44,12 @@ def _is_folder(arguments: argparse.Namespace) -> bool:
     """Whether many files are to be scored: several names, a pattern, or --out is a folder."""
     out, (first, *others) = arguments.out, arguments.data
     pattern = has_magic(first) and not os.path.exists(first)
-    return bool(others) or pattern or out.endswith(("/", os.sep)) or Path(out).is_dir()
+    is_folder = out is not None and (out.endswith(("/", os.sep)) or Path(out).is_dir())
+    return bool(others) or pattern or is_folder
 
 
 def _one(arguments: argparse.Namespace) -> int:
-    out, (source,) = Path(arguments.out), arguments.data
+    out, (source,) = Path(arguments.out or TABLE), arguments.data
     check_writable(out)
     _check_flags(arguments, {"--keep": arguments.keep, "--column": arguments.column})
     model = io.load(arguments.run, device=arguments.device)
@@ -109,9 +111,9 @@ def _files(arguments: argparse.Namespace) -> int:
     _check_flags(arguments, {"--size": arguments.size, "--label": arguments.label})
     if arguments.normal is None:
         raise ValueError("many files need one cut: name normal rows by --normal DATA.")
-    if Path(arguments.out).suffix in TABLES and not Path(arguments.out).is_dir():
-        raise ValueError(f"many files need a folder: name one by --out DIR, got {arguments.out!r}.")
-    targets = targets_of(arguments.data, Path(arguments.out), "parquet")
+    if arguments.out is None:
+        raise ValueError("many files need a folder for the results: name one by --out DIR.")
+    targets = targets_of(arguments.data, Path(arguments.out), "parquet", arguments.column)
     model = io.load(arguments.run, device=arguments.device)
     features = Features.of(model, arguments.column, arguments.keep)
     detector = _calibrated(arguments, model, _calibration_rows(arguments, features))

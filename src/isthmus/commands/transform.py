@@ -17,12 +17,13 @@ from isthmus.uses.search import model_digest
 __all__ = ["run", "work"]
 
 FAILED = 1  # exit code where some of the files failed
+MOST_LINES = 3  # about files that failed for one reason
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Encode each file, say so; return the exit code."""
     rank = Rank.here()
-    targets = targets_of(arguments.inputs, Path(arguments.out), arguments.format)
+    targets = targets_of(arguments.inputs, Path(arguments.out), arguments.format, arguments.column)
     model = io.load(arguments.run, device=arguments.device)
     job = Job(
         lambda X, start: codes_of(model, X),
@@ -46,9 +47,23 @@ def work(job: Job, rank: Rank, targets: dict[Path, Path], force: bool) -> int:
     print(prefix + _summary(done, time.perf_counter() - start), flush=True)
     failed = [each for each in done if each.error]
     rank.leave(bool(failed))
-    for each in failed:
-        print(f"isthmus: {prefix}failed: {each.error}", file=sys.stderr, flush=True)
+    for line in _failures(failed):
+        print(f"isthmus: {prefix}failed: {line}", file=sys.stderr, flush=True)
     return FAILED if failed else 0
+
+
+def _failures(failed: list[Done]) -> list[str]:
+    """Return a line for each file that failed, or one for many that failed alike."""
+    alike: dict[str, list[Done]] = {}
+    for each in failed:
+        alike.setdefault(each.error.removeprefix(f"{each.source}: "), []).append(each)
+    lines = []
+    for reason, files in alike.items():
+        if len(files) > MOST_LINES:
+            lines.append(f"{files[0].source} and {len(files) - 1:,} more: {reason}")
+        else:
+            lines += [each.error for each in files]
+    return lines
 
 
 def _make_folders(folders: set[Path]) -> None:

@@ -103,8 +103,8 @@ def said_of(path: Path, error: Exception, start: int) -> str:
 
 
 def _of_array(path: Path, features: Features, rows: int) -> Iterator[Part]:
-    if features.keep or features.column is not None:
-        raise ValueError("--keep and --column are for tables, and this is one array; omit them.")
+    if features.keep:
+        raise ValueError("--keep is for tables, and this is one array; omit it.")
     X = load(path).X
     if X.ndim < 2:
         raise ValueError(f"expected rows of numbers, got an array of shape {X.shape}.")

@@ -206,7 +206,7 @@ def _downloaded(repo_id: str, revision: str | None, options: dict[str, Any]) -> 
     """
     what = f"there is no folder {repo_id}, and reading it from the Hugging Face Hub"
     hub = need("huggingface_hub", what=what, extra="hub")
-    with _plainly(repo_id, revision):
+    with _plainly(repo_id, revision, "There is no folder of that name here."):
         first = hub.snapshot_download(
             repo_id, revision=revision, allow_patterns=[io.CONFIG], **options
         )
@@ -225,8 +225,8 @@ def _downloaded(repo_id: str, revision: str | None, options: dict[str, Any]) -> 
 
 
 @contextmanager
-def _plainly(repo_id: str, revision: str | None = None) -> Iterator[None]:
-    """Say in one line what went wrong with the hub; its library fails in many ways."""
+def _plainly(repo_id: str, revision: str | None = None, besides: str = "") -> Iterator[None]:
+    """Say in one line what went wrong with the hub, and besides; its library fails in many ways."""
     try:
         yield
     except Exception as error:
@@ -238,6 +238,6 @@ def _plainly(repo_id: str, revision: str | None = None) -> Iterator[None]:
         for kind, meaning in MEANINGS.items():
             if kind in kinds:
                 wrong = ValueError if isinstance(error, ValueError) else OSError
-                raise wrong(meaning.format(one_line(repo_id))) from error
+                raise wrong(f"{meaning.format(one_line(repo_id))} {besides}".strip()) from error
         said = getattr(error, "server_message", None) or error
         raise OSError(f"{repo_id}: the hub did not do it: {one_line(said)}") from error

@@ -56,7 +56,6 @@ def add(commands: Any) -> None:
     detect.add_argument(
         "--out",
         metavar="FILE",
-        default="scores.csv",
         help="a table .parquet or .csv, a row for each row (default: scores.csv); of many files a "
         "folder, such as scores/, for a table each",
     )
