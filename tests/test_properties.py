@@ -291,11 +291,13 @@ def test_any_split_of_the_rows_gives_the_same_bits(models, key, n, cuts, seed, s
 
 
 @QUICK
-@given(st.integers(1, 10**8))
-def test_a_chunk_has_rows_and_is_bounded(n_features):
-    rows = chunk_rows(n_features)
+@given(st.integers(1, 10**8), st.booleans())
+def test_a_chunk_has_rows_and_is_bounded(n_features, convolutional):
+    rows = chunk_rows(n_features, convolutional)
     assert 8 <= rows <= 1024
-    assert rows * n_features <= max(2**20, 8 * n_features)
+    assert rows * n_features <= max(2**22, 8 * n_features)
+    assert chunk_rows(n_features) % rows == 0  # parts of files are whole chunks of either kind
+    assert rows % chunk_rows(10 * n_features, convolutional) == 0
 
 
 @QUICK

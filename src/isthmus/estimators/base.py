@@ -31,7 +31,7 @@ from isthmus.estimators.choices import (
 from isthmus.estimators.learning import Learner
 from isthmus.fields import describe
 from isthmus.training import to_unit
-from isthmus.training.devices import enough_threads
+from isthmus.training.devices import enough_threads, is_convolutional
 
 __all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
 
@@ -215,7 +215,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
             kl = model.kl(q, z, c)
             return (kl if kl.ndim == 1 else kl.mean(0)), distortion.mean(0)
 
-        rate, distortion = self._run(terms, X, c)
+        rate, distortion = self._run(terms, X, c, draws=samples)
         return RateDistortion(rate.astype(np.float64), distortion.astype(np.float64))
 
     def score_samples(self, X: Any, *, condition: Any = None) -> Array:
@@ -388,16 +388,25 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         return None
 
     def _run(
-        self, f: Callable[..., tuple[Tensor, ...]], X: Array, c: Array | None, codes: bool = False
+        self,
+        f: Callable[..., tuple[Tensor, ...]],
+        X: Array,
+        c: Array | None,
+        codes: bool = False,
+        draws: int = 1,
     ) -> tuple[Array, ...]:
-        """Apply f to chunks of rows (or codes) and their context, on the model's device."""
+        """Apply f to chunks of rows (or codes) and their context, on the model's device.
+
+        Fewer rows where f decodes `draws` codes of each: else one row would cost a thousand.
+        """
         prepare = as_float32 if codes else self.scaler_.to_model
-        device, rows = self._device, chunk_rows(self.n_features_in_)
+        rows = chunk_rows(draws * self.n_features_in_, is_convolutional(self.model_))
+        device = self._device
 
         def on_device(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             return f(to_unit(x.to(device)), None if c is None else c.to(device))
 
-        with enough_threads(self.model_, rows // 3):  # a step is three times a pass
+        with enough_threads(self.model_, draws * rows // 3):  # a step is three times a pass
             return in_chunks(on_device, rows, X, c, prepare)
 
     def _check_can_sample(self, n_samples: int) -> None:

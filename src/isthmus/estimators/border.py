@@ -37,6 +37,9 @@ __all__ = [
 Array = NDArray[Any]
 PIECE = 2**18  # numbers looked at in one go: as float64 they stay in a processor's cache
 ALIGNED = 4  # numbers by which kernels go through a row: 16 bytes
+FEWEST = 8  # rows of a chunk; else the largest of these: so many rows, of so many numbers at most
+DENSE = (32, 2**22), (512, 2**21), (1024, 2**17)
+CONVOLUTIONAL = (32, 2**20), (512, 2**17)
 PRODUCTS = linear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__
 
 
@@ -286,19 +289,32 @@ def float_type(X: Array) -> np.dtype[Any]:
     return X.dtype if X.dtype.kind == "f" else np.dtype(np.float32)
 
 
-def chunk_rows(n_features: int) -> int:
+def chunk_rows(n_numbers: int, convolutional: bool = False) -> int:
     """Return the rows of one chunk, a power of two: always the same for one model.
 
     Kernels differ in the last bits between batch sizes; chunks of one size, padded, give each
     row the same answer in whatever company it comes. What sums over draws of a code goes through
     the rows by vectors, and sums those that fill none in another order: there may be no rest.
 
+    Dense layers want many rows, in which to use their weights again. Convolutions use theirs in
+    every row, and hold much more than the row itself: where that leaves the processor's cache
+    they take twice the time.
+
+    Parameters
+    ----------
+    n_numbers : int
+        In one row, or in all that a row is decoded to.
+    convolutional : bool
+
     Examples
     --------
-    >>> chunk_rows(64), chunk_rows(243), chunk_rows(12_288)
-    (1024, 512, 64)
+    >>> chunk_rows(64), chunk_rows(784), chunk_rows(12_288)
+    (1024, 512, 128)
+    >>> chunk_rows(64, True), chunk_rows(784, True), chunk_rows(12_288, True)
+    (512, 128, 32)
     """
-    rows = max(8, min(512, 2**20 // n_features), min(1024, 2**17 // n_features))
+    sizes = CONVOLUTIONAL if convolutional else DENSE
+    rows = max(FEWEST, *(min(most, numbers // n_numbers) for most, numbers in sizes))
     return 2 ** (rows.bit_length() - 1)
 
 

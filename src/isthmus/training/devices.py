@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-__all__ = ["enough_threads", "flush_denormals", "pick_device"]
+__all__ = ["enough_threads", "flush_denormals", "is_convolutional", "pick_device"]
 
 WORTH_A_THREAD = 1e7  # operations of a step for which waking another thread pays
 
@@ -146,10 +146,23 @@ def _in_fork() -> None:
     torch.set_num_threads(1)
 
 
+def is_convolutional(model: nn.Module) -> bool:
+    """Whether some layer uses its weights more than once in a row.
+
+    Examples
+    --------
+    >>> is_convolutional(nn.Linear(2, 3)), is_convolutional(nn.Conv1d(2, 3, 1))
+    (False, True)
+    """
+    # What a prior or a likelihood has of the shape of a row is no layer.
+    return any(
+        parameter.ndim > 2 and not name.startswith(("prior.", "likelihood."))
+        for name, parameter in model.named_parameters()
+    )
+
+
 def _work(model: nn.Module, n_rows: int) -> float:
     """Return the operations of a training step of dense layers; without bound for others."""
-    for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        if own and any(p.ndim > 2 for p in own):
-            return float("inf")
+    if is_convolutional(model):
+        return float("inf")
     return 6.0 * n_rows * sum(p.numel() for p in model.parameters())
