@@ -17,7 +17,6 @@ import torch
 from filelock import FileLock
 
 import isthmus
-from isthmus.commands.together import ended_together
 from isthmus.training import pick_device
 from isthmus.training.batches import Rows
 from isthmus.training.team import Team, form_team, is_main, started_together
@@ -263,10 +262,10 @@ def test_an_accelerator_of_another_kind_is_refused():
 
 def test_the_fault_of_one_is_not_taken_for_a_fault_of_others():
     team = Team()
-    with pytest.raises(RuntimeError, match="gloo"), ended_together(team):
+    with pytest.raises(RuntimeError, match="gloo"), team.in_company():
         raise RuntimeError("gloo: closed by peer")
     team.lost = lambda error: True
-    with pytest.raises(ConnectionError, match="another process"), ended_together(team):
+    with pytest.raises(ConnectionError, match="another process"), team.in_company():
         raise RuntimeError("gloo: closed by peer")
 
 

@@ -18,7 +18,7 @@ from isthmus.cli import INTERRUPTED
 from isthmus.commands.folders import has_something, replaceable, unused
 from isthmus.commands.live import write_live
 from isthmus.commands.show import number_text, print_summary
-from isthmus.commands.together import ended_together, go_on_where_it_broke, launcher
+from isthmus.commands.together import go_on_where_it_broke, launcher
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.data.stored import Stored, as_stored
@@ -49,8 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, save, summarise, draw; return the exit code."""
     given = fields_given(arguments)
     team = form_team(given.get("strategy", "auto"), pick_device(given.get("device", "auto")))
-    with ended_together(team):
-        return _run(arguments, team)
+    with team.in_company():
+        code = _run(arguments, team)
+        team.part_company()  # at one time: torchrun ends all when the first one fails
+    return code
 
 
 def _run(arguments: argparse.Namespace, team: Team) -> int:

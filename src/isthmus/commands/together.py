@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from isthmus import io
@@ -13,7 +11,7 @@ from isthmus.training.checkpoints import find_checkpoints
 from isthmus.training.journal import read_journal
 from isthmus.training.team import Team
 
-__all__ = ["ended_together", "go_on_where_it_broke", "launcher"]
+__all__ = ["go_on_where_it_broke", "launcher"]
 
 RUNS = Path("runs")  # where runs are that nobody gave a folder
 
@@ -24,26 +22,6 @@ def launcher() -> dict[str, str]:
         return {}
     # The number of the program itself: its name for the run is the same for all by default.
     return {"launcher": f"{os.environ['TORCHELASTIC_RUN_ID']}-{os.getppid()}"}
-
-
-@contextlib.contextmanager
-def ended_together(team: Team) -> Iterator[None]:
-    """Let the processes of a run end at one time: torchrun ends all when the first one fails.
-
-    Raises
-    ------
-    ConnectionError
-        Where another process is gone, which has said why.
-    """
-    try:
-        yield
-        team.part_company()
-    except RuntimeError as error:
-        if not team.lost(error):
-            raise
-        raise ConnectionError(
-            "another process of this run has ended; what it said is the reason."
-        ) from error
 
 
 def go_on_where_it_broke(arguments: argparse.Namespace, team: Team) -> bool:

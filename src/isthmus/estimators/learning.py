@@ -111,17 +111,25 @@ or (n, channels, time)
             run.
         FileNotFoundError
             Where there is no checkpoint to go on from.
+        ConnectionError
+            Of several processes, where another has ended, for a reason that it says itself.
         KeyboardInterrupt, SystemExit
             After Ctrl-C, or SIGTERM (143); the best weights so far are kept.
         """
-        with torch.inference_mode(False), torch.enable_grad():  # whatever is on around
-            return self._fit(X, y, callbacks, resume_from)
+        team = self._team()
+        # Inference mode and what else forbids gradients may be on around.
+        with torch.inference_mode(False), torch.enable_grad(), team.in_company():
+            return self._fit(X, y, callbacks, resume_from, team)
 
     def _fit(
-        self, X: Any, y: Any, callbacks: Sequence[Callback], resume_from: str | Path | None
+        self,
+        X: Any,
+        y: Any,
+        callbacks: Sequence[Callback],
+        resume_from: str | Path | None,
+        team: Team,
     ) -> Self:
-        new = copy.copy(self)
-        snapshot, team = None, new._team()
+        new, snapshot = copy.copy(self), None
         resume_from = team.agree(resume_from)
         if resume_from is not None:  # the others may not see the folder
             snapshot = team.agree(read_checkpoint(resume_from) if team.main else None)
@@ -252,10 +260,11 @@ or (n, channels, time)
         -------
         self
         """
-        with torch.inference_mode(False), torch.enable_grad():
-            return self._partial_fit(X, y)
+        team = self._team()
+        with torch.inference_mode(False), torch.enable_grad(), team.in_company():
+            return self._partial_fit(X, y, team)
 
-    def _partial_fit(self, X: Any, y: Any) -> Self:
+    def _partial_fit(self, X: Any, y: Any, team: Team) -> Self:
         new = copy.copy(self)
         if hasattr(self, "model_"):
             check_fields(self)
@@ -264,7 +273,6 @@ or (n, channels, time)
         else:
             rows, generator = new._begin(X, y)
         new.model_ = copy.deepcopy(new.model_)  # whatever happens, the old one is whole
-        team = new._team()
         if team.size > 1:
             check_same_everywhere(about_run(new, rows), team)
         trainer = new._trainer(rows, generator, team)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import os
@@ -117,6 +118,25 @@ class Team:
     def lost(self, error: RuntimeError) -> bool:
         """Whether an error says no more than that another process is gone."""
         return False
+
+    @contextlib.contextmanager
+    def in_company(self) -> Iterator[None]:
+        """Say plainly where another process is gone, while this one needs it.
+
+        Raises
+        ------
+        ConnectionError
+            In place of what the library for messages says.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if not self.lost(error):
+                raise
+            raise ConnectionError(
+                "another process of this run has ended, or does not answer; what it said is the "
+                "reason."
+            ) from None
 
     def part_company(self) -> None:
         """Wait until all processes are done, and end their connection."""
