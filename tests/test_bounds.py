@@ -119,6 +119,7 @@ def test_of_all_rows_the_parts_are_those_of_the_exact_mixture():
     torch.testing.assert_close(dimensions, (log_each - prior).mean())
 
 
+@pytest.mark.slow
 def test_the_total_correlation_is_the_stratified_estimator():
     step = one_pass()._replace(z=one_pass().z[0])
     n, total = len(X), 500

@@ -62,8 +62,14 @@ def test_a_linear_autoencoder_reaches_the_error_of_pca(scaling):
     assert squared_error(data, model.reconstruct(data)) < 1.01 * best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("corruption", "level"), [("masking", 0.5), ("gaussian", 0.3), ("salt-and-pepper", 0.2)]
+    ("corruption", "level"),
+    [
+        ("gaussian", 0.3),
+        pytest.param("masking", 0.5, marks=pytest.mark.slow),
+        pytest.param("salt-and-pepper", 0.2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_denoising_autoencoder_cleans_better_than_its_rivals(corruption, level):
     settings = {"n_components": 32, "hidden": (200,), "epochs": 80, "random_state": 0}
@@ -345,6 +351,7 @@ def test_a_linear_gaussian_vae_reaches_probabilistic_pcas_likelihood(linear_gaus
     assert model.score(data) == pytest.approx(exact, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_marginal_of_a_linear_gaussian_vae_nears_the_greatest_likelihood(linear_gaussian):
     model, data, exact = linear_gaussian
     weight, bias = (

@@ -42,7 +42,7 @@ pytestmark = [
 ]
 AXE = Path(__file__).parents[2] / "studio" / "node_modules" / "axe-core" / "axe.min.js"
 VIEWS = ("map", "item", "sliders", "between", "samples", "repair", "anomalies", "training")
-BACKENDS = ("file", "folder", "live")
+BACKENDS = ("file", pytest.param("folder", marks=pytest.mark.slow), "live")
 PATIENCE = 30_000  # milliseconds
 COPY = """c => { const copy = new OffscreenCanvas(c.width, c.height);
   const pen = copy.getContext('2d', {willReadFrequently: true}); pen.drawImage(c, 0, 0);
@@ -175,6 +175,7 @@ def test_each_view_opens_without_a_word_on_the_console(browser, address, backend
         page.get_by_text("onnxruntime-web").first.wait_for()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_sliders_decode_as_python_does(browser, address, run):
     model = isthmus.load(run)
@@ -271,7 +272,7 @@ def test_a_sample_goes_to_the_sliders(browser, pages):
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed (npm ci in studio/)")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_no_serious_fault(browser, pages, scheme):
     with opened(browser, pages["file"], "map", color_scheme=scheme) as page:
         page.evaluate(AXE.read_text())
@@ -317,6 +318,7 @@ def test_markup_in_names_and_values_shows_as_text(browser, table):
             assert "<img" in page.locator("body").inner_text(), view
 
 
+@pytest.mark.slow
 def test_the_report_has_a_button_that_opens_the_live_page(browser, table):
     page = browser.new_page()
     page.goto((table / "run" / "report.html").as_uri())
@@ -325,6 +327,7 @@ def test_the_report_has_a_button_that_opens_the_live_page(browser, table):
     page.close()
 
 
+@pytest.mark.slow
 def test_a_run_whose_data_moved_can_still_be_moved(browser, table, capsys):
     source = table / f"{MARKUP[:4]}.csv"
     source.rename(table / "elsewhere.csv")

@@ -334,6 +334,7 @@ def test_another_version_is_said(tmp_path, monkeypatch):
         make(KINDS[0]).fit(X, resume_from=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_new_run_replaces_the_checkpoints_of_an_old_one(tmp_path):
     make(KINDS[0], epochs=9).fit(X, callbacks=[Checkpoint(tmp_path)])
     make(KINDS[0], epochs=1, random_state=3).fit(X, callbacks=[Checkpoint(tmp_path)])

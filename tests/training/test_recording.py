@@ -113,6 +113,7 @@ def test_a_function_that_gives_something_else_when_played_is_not_played():
     assert list(f.graphs.values()) == [None]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
 def test_compiled_steps_agree_but_for_the_last_bits():
     plain, rows = trainer("vae", {})
@@ -125,6 +126,7 @@ def test_compiled_steps_agree_but_for_the_last_bits():
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
     def none(*arguments, **options):
         raise RuntimeError("no C++ compiler here")

@@ -260,6 +260,7 @@ def test_an_accelerator_of_another_kind_is_refused():
         assert f"for something else than copies of one model {why}" in line
 
 
+@pytest.mark.slow
 def test_the_fault_of_one_is_not_taken_for_a_fault_of_others():
     team = Team()
     with pytest.raises(RuntimeError, match="gloo"), team.in_company():
