@@ -125,6 +125,6 @@ def test_bad_sample_sizes(n):
 def test_drawing_is_fast():
     indices = np.random.default_rng(0).choice(sprites.N_SPRITES, 10_000)
     sprites.render(indices[:1])  # draws the masks
-    start = time.perf_counter()
+    start = time.process_time()  # whatever else the machine does
     sprites.render(indices)
-    assert len(indices) / (time.perf_counter() - start) > 10_000
+    assert len(indices) / (time.process_time() - start) > 10_000
