@@ -347,14 +347,23 @@ def test_arrays_beside_tables_of_lists_need_no_column(run, model, folder):
     np.testing.assert_array_equal(np.load(folder / "out" / "array.npy"), model.transform(X[:9]))
 
 
+def test_the_column_may_be_that_of_the_normal_rows_alone(run, folder):
+    for name in ("a", "b"):
+        np.save(folder / f"{name}.npy", X[:9])
+    words = [f"{folder}/{name}" for name in ("a.npy", "b.npy")]
+    normal = ["--normal", f"{folder}/in/f301.parquet", "--column", "pixels"]
+    assert main(["detect", run, *words, *normal, "--out", f"{folder}/out/"]) == 0
+    assert main(["detect", run, *words, "--normal", words[0], *normal[2:], "--out", "x/"]) == 2
+
+
 def test_many_files_that_fail_alike_make_one_line(run, folder, capsys):
     for i in range(5):
-        write_lists(folder / "in" / f"grey{i}.parquet", 255 * X[:9])
+        write_lists(folder / "in" / f"grey{i}.parquet", (255 - i) * X[:9])
     assert transform(run, folder / "in", folder / "out", *LISTS) == 1
     said = capsys.readouterr()
     assert "5 failed" in said.out
     (line,) = said.err.splitlines()
-    assert "grey0.parquet and 4 more: X goes from 0 to 255" in line
+    assert "grey2.parquet and 2 more: X goes from 0 to 255" in line
 
 
 def test_what_is_wrong_is_told_of_the_file_and_its_row(run, folder, capsys):

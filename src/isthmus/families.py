@@ -138,7 +138,7 @@ def check_units(x: NDArray[Any]) -> None:
     if low < -NOISE or high > 1 + NOISE:
         raise ValueError(
             f"X goes from {low:g} to {high:g}, but the model was fitted on values between 0 and "
-            "1: scale X as it was for the fit (bytes, uint8, are scaled by themselves)."
+            "1: scale X as it was for the fit; pictures of bytes may be given as uint8."
         )
 
 

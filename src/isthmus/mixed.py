@@ -158,7 +158,7 @@ class MixedFamily(Family):
         """Raise a ValueError that says which column holds other units."""
         for family, column in self._each_column():
             with _said_of(column):
-                family.check_input(x[:, column])
+                family.check_input(x[:, column].astype(np.float64, copy=False))
 
     def _each_column(self) -> Iterator[tuple[Family, int]]:
         for family, places in zip(self.families, self.columns, strict=True):

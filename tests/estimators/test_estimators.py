@@ -432,6 +432,7 @@ BAD = [
     (lambda m: m.set_params(likelihood="bernoulli").fit(16 * X), "'bernoulli' is for values betw"),
     (lambda m: m.score_samples(2 * X), "'bernoulli' is for values between 0 and 1"),
     (lambda m: m.transform(255 * X), "X goes from 0 to 255, but the model was fitted on values b"),
+    (lambda m: m.set_params(strategy=[1]).partial_fit(X), "strategy must be one of"),
     (lambda m: m.reconstruct(X - 20), "X goes from -20 to -19, but the model was fitted on"),
     (
         lambda m: m.set_params(n_components=0).fit(X),

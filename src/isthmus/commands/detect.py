@@ -113,7 +113,9 @@ def _files(arguments: argparse.Namespace) -> int:
         raise ValueError("many files need one cut: name normal rows by --normal DATA.")
     if arguments.out is None:
         raise ValueError("many files need a folder for the results: name one by --out DIR.")
-    targets = targets_of(arguments.data, Path(arguments.out), "parquet", arguments.column)
+    # The column may be that of the normal rows alone.
+    column = arguments.column if Path(arguments.normal).suffix.lower() in ARRAYS else None
+    targets = targets_of(arguments.data, Path(arguments.out), "parquet", column)
     model = io.load(arguments.run, device=arguments.device)
     features = Features.of(model, arguments.column, arguments.keep)
     detector = _calibrated(arguments, model, _calibration_rows(arguments, features))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
@@ -53,17 +54,26 @@ def work(job: Job, rank: Rank, targets: dict[Path, Path], force: bool) -> int:
 
 
 def _failures(failed: list[Done]) -> list[str]:
-    """Return a line for each file that failed, or one for many that failed alike."""
+    """Return a line for each file that failed, or one for many that failed alike.
+
+    Their reasons are alike that differ in numbers alone, as of rows; that of the first is told.
+    """
     alike: dict[str, list[Done]] = {}
     for each in failed:
-        alike.setdefault(each.error.removeprefix(f"{each.source}: "), []).append(each)
+        alike.setdefault(re.sub(r"[-+.\d]+", "0", _reason(each)), []).append(each)
     lines = []
-    for reason, files in alike.items():
-        if len(files) > MOST_LINES:
-            lines.append(f"{files[0].source} and {len(files) - 1:,} more: {reason}")
+    for files in alike.values():
+        few, rest = files[:MOST_LINES], len(files) - MOST_LINES
+        if rest > 0:
+            names = ", ".join(str(each.source) for each in few)
+            lines.append(f"{names} and {rest:,} more: {_reason(files[0])}")
         else:
             lines += [each.error for each in files]
     return lines
+
+
+def _reason(done: Done) -> str:
+    return done.error.removeprefix(f"{done.source}: ")
 
 
 def _make_folders(folders: set[Path]) -> None:

@@ -267,7 +267,6 @@ or (n, channels, time)
     def _partial_fit(self, X: Any, y: Any, team: Team) -> Self:
         new = copy.copy(self)
         if hasattr(self, "model_"):
-            check_fields(self)
             stored, generator = as_stored(X), new._generator(new.n_iter_)
             rows: AnyRows = new._rows(X, y) if stored is None else new._stored_rows(stored, y)
         else:
@@ -355,6 +354,7 @@ or (n, channels, time)
         ).eval()  # whatever torch's default is
 
     def _team(self) -> Team:
+        check_fields(self)
         return form_team(self.strategy, pick_device(self.device))
 
     def _trainer(

@@ -136,7 +136,7 @@ class Team:
             raise ConnectionError(
                 "another process of this run has ended, or does not answer; what it said is the "
                 "reason."
-            ) from None
+            ) from error
 
     def part_company(self) -> None:
         """Wait until all processes are done, and end their connection."""

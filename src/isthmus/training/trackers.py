@@ -316,7 +316,8 @@ def _wait_for_a_new_second(folder: Path) -> None:
 
     Of two files of one second TensorBoard may read the later one first, and hide what it tells.
     """
-    while any(folder.glob(f"*.tfevents.{int(time.time()):010d}.*")):
+    end = time.monotonic() + 1.1  # whatever the clock says
+    while any(folder.glob(f"*.tfevents.{int(time.time()):010d}.*")) and time.monotonic() < end:
         time.sleep(0.02)
 
 
