@@ -356,6 +356,17 @@ def test_the_column_may_be_that_of_the_normal_rows_alone(run, folder):
     assert main(["detect", run, *words, "--normal", words[0], *normal[2:], "--out", "x/"]) == 2
 
 
+def test_a_folder_of_arrays_goes_to_a_folder_that_needs_no_slash(run, folder, capsys):
+    (folder / "arrays").mkdir()
+    for name in ("a", "b"):
+        np.save(folder / "arrays" / f"{name}.npy", X[:9])
+    words = ["detect", run, f"{folder}/arrays", "--normal", f"{folder}/arrays/a.npy"]
+    assert main(words) == 2
+    assert "holds many files: name a folder for the results by --out" in capsys.readouterr().err
+    assert main([*words, "--out", f"{folder}/scores"]) == 0
+    assert sorted(contents(folder / "scores")) == ["a.parquet", "b.parquet"]
+
+
 def test_many_files_that_fail_alike_make_one_line(run, folder, capsys):
     for i in range(5):
         write_lists(folder / "in" / f"grey{i}.parquet", (255 - i) * X[:9])

@@ -68,6 +68,23 @@ def test_the_label_is_kept_apart(table, label):
     assert columns.names == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "n"),
+    [
+        ("0,1,2\n5,6,7\n8,9,1\n", ("0", "1", "2"), 2),  # as pandas writes a frame of an array
+        (",0,1,2\n0,.5,6,7\n1,8,9,1\n", ("x0", "0", "1", "2"), 2),  # with its index
+        ("0,1\n.5,.25\n1,0\n", ("0", "1"), 2),
+        ("0,1\n1,1\n1,0\n", ("x0", "x1"), 3),  # rows of zeros and ones
+        ("0,1,3\n5,6,7\n", ("x0", "x1", "x2"), 2),
+        ("0,1,2\n", ("x0", "x1", "x2"), 1),
+    ],
+)
+def test_a_row_that_numbers_the_columns_is_a_header(table, text, names, n):
+    X, _, columns = read_table(table(text))
+    assert columns.names == names
+    assert len(X) == n
+
+
 @pytest.mark.parametrize("label", [2, -1, "2", "-1"])
 def test_a_text_label_is_no_header(table, label):
     X, y, columns = read_table(table("5.1,3.5,setosa\n7.0,3.2,versicolor\n"), label)

@@ -416,6 +416,11 @@ def nan_at(row, place, value=np.nan):
     return bad
 
 
+def test_a_list_of_pictures_is_taken():
+    model = isthmus.VAE(**FAST).fit(list(X))
+    np.testing.assert_array_equal(model.transform([X[0], X[1]]), model.transform(X[:2]))
+
+
 def test_noise_may_leave_what_the_likelihood_allows():
     model = isthmus.VAE(**FAST).fit(X)
     noisy = X + np.random.default_rng(0).normal(0, 2, X.shape)
@@ -432,6 +437,7 @@ BAD = [
     (lambda m: m.set_params(likelihood="bernoulli").fit(16 * X), "'bernoulli' is for values betw"),
     (lambda m: m.score_samples(2 * X), "'bernoulli' is for values between 0 and 1"),
     (lambda m: m.transform(255 * X), "X goes from 0 to 255, but the model was fitted on values b"),
+    (lambda m: m.transform(X[0]), r"X has the shape \(8, 8\) of one example; give X\[None\]"),
     (lambda m: m.set_params(strategy=[1]).partial_fit(X), "strategy must be one of"),
     (lambda m: m.reconstruct(X - 20), "X goes from -20 to -19, but the model was fitted on"),
     (

@@ -23,7 +23,7 @@ from isthmus.commands.show import print_table
 from isthmus.commands.transform import work
 from isthmus.data import load as load_data
 from isthmus.data.features import Features
-from isthmus.data.parts import ARRAYS, KINDS, read_parts
+from isthmus.data.parts import ARRAYS, KINDS, TEXTS, read_parts
 from isthmus.extras import need
 from isthmus.uses.anomalies import AnomalyDetector
 from isthmus.uses.search import model_digest
@@ -31,6 +31,7 @@ from isthmus.uses.search import model_digest
 __all__ = ["run"]
 
 TABLES = (".parquet", ".csv")
+FILES = (*ARRAYS, *TEXTS)  # of which a folder is no one set of data
 TABLE = "scores.csv"  # of one file, where none is named
 CALIBRATION_PART = 8192  # normal rows read in one go
 
@@ -44,13 +45,17 @@ def _is_folder(arguments: argparse.Namespace) -> bool:
     """Whether many files are to be scored: several names, a pattern, or --out is a folder."""
     out, (first, *others) = arguments.out, arguments.data
     pattern = has_magic(first) and not os.path.exists(first)
-    is_folder = out is not None and (out.endswith(("/", os.sep)) or Path(out).is_dir())
-    return bool(others) or pattern or is_folder
+    return bool(others) or pattern or (out is not None and _names_folder(out))
+
+
+def _names_folder(out: str) -> bool:
+    return out.endswith(("/", os.sep)) or Path(out).is_dir() or not Path(out).suffix
 
 
 def _one(arguments: argparse.Namespace) -> int:
     out, (source,) = Path(arguments.out or TABLE), arguments.data
     check_writable(out)
+    _check_one(Path(source))
     _check_flags(arguments, {"--keep": arguments.keep, "--column": arguments.column})
     model = io.load(arguments.run, device=arguments.device)
     options = {"size": arguments.size, "label": arguments.label, "columns": model.columns_}
@@ -69,6 +74,13 @@ def _one(arguments: argparse.Namespace) -> int:
     write_table(out, table)
     print(f"written to {out}")
     return 0
+
+
+def _check_one(source: Path) -> None:
+    """Say what lacks where a folder of arrays or tables as text was given as one set of data."""
+    files = [path for path in source.iterdir() if path.is_file()] if source.is_dir() else []
+    if files and all(path.suffix.lower() in FILES for path in files):
+        raise ValueError(f"{source} holds many files: name a folder for the results by --out DIR.")
 
 
 def _calibrated(arguments: argparse.Namespace, model: Any, normal: Any) -> AnomalyDetector:

@@ -21,7 +21,7 @@ from isthmus.data.pages import unpacked_bytes
 from isthmus.data.tables import even_rows, sniff, split_header, to_cells, to_number
 from isthmus.extras import need
 
-__all__ = ["ARRAYS", "KINDS", "Part", "read_parts", "said_of"]
+__all__ = ["ARRAYS", "KINDS", "TEXTS", "Part", "read_parts", "said_of"]
 
 Array = NDArray[Any]
 ARRAYS, TEXTS = (".npy", ".npz"), (".csv", ".tsv")

@@ -40,9 +40,10 @@ def read_table(
 ) -> tuple[np.ndarray, np.ndarray | None, Columns]:
     r"""Read a table from a file of text or Parquet.
 
-    Of a file of text the first row is taken for names where a cell of it is no number. Empty
-    cells, "NA" and "nan" are missing values. Blank lines are passed over. A column is numbers
-    where every cell is one, else its different texts are categories.
+    Of a file of text the first row is taken for names where a cell of it is no number, or where
+    it counts 0, 1, 2, ..., as pandas names columns that have no names. Empty cells, "NA" and "nan"
+    are missing values. Blank lines are passed over. A column is numbers where every cell is one,
+    else its different texts are categories.
 
     Parameters
     ----------
@@ -304,10 +305,25 @@ def split_header(
     first = rows[0][1] if rows else []
     at = _position(label, len(first))  # where the label may be text in a table without names
     has_header = any(to_number(cell) is None for j, cell in enumerate(first) if j != at)
+    has_header = has_header or _is_numbering([cells for _, cells in rows[:2]])
     if len(rows) <= has_header:
         raise ValueError(f"{path}: expected rows, found none; check the file.")
     names = (cell.strip() for cell in first) if has_header else [""] * len(first)
     return tuple(name or f"x{j}" for j, name in enumerate(names)), rows[has_header:]
+
+
+def _is_numbering(rows: list[list[str]]) -> bool:
+    """Whether the first of two rows numbers columns without names 0, 1, 2, ..., as pandas does.
+
+    A first cell left out is that of an index. Two columns or one may as well begin with a row of
+    such values, where all are whole numbers.
+    """
+    if len(rows) < 2:
+        return False
+    first, second = ([cell.strip() for cell in row] for row in rows)
+    numbers = first[1:] if not first[0] else first
+    counted = bool(numbers) and numbers == [str(i) for i in range(len(numbers))]
+    return counted and (len(numbers) > 2 or not all(cell.isdecimal() for cell in second))
 
 
 def find_label(path: Path, names: tuple[str, ...], label: str | int) -> int:

@@ -56,6 +56,9 @@ def read(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Array
     ValueError
         Wrong shape, not numbers, NaN or infinity (says where), too few rows.
     """
+    if isinstance(X, list | tuple) and len(X) and getattr(X[0], "ndim", 1) > 1:
+        X = np.stack(X)
+    _check_several(estimator, X, reset=reset)
     columns = learn_columns(X) if reset else getattr(estimator, "columns_", None)
     if reset:
         estimator.columns_ = columns
@@ -124,6 +127,15 @@ def _check_two(estimator: Any, X: Any) -> None:
     if len(X) < 2:
         name = type(estimator).__name__
         raise ValueError(f"{name} needs at least 2 rows to learn from, X has {len(X)} sample.")
+
+
+def _check_several(estimator: Any, X: Any, *, reset: bool) -> None:
+    """Raise a ValueError where one example was given, such as a picture, instead of several."""
+    if not reset and getattr(X, "shape", None) == estimator.feature_shape_ and np.ndim(X) > 1:
+        raise ValueError(
+            f"X has the shape {estimator.feature_shape_} of one example; give X[None], an array of "
+            "one."
+        )
 
 
 def _check_stack(estimator: Any, X: Array, *, reset: bool) -> None:

@@ -95,7 +95,7 @@ def from_pretrained(
     True
     """
     folder = Path(repo_id)
-    if not folder.is_dir():
+    if not repo_id or not folder.is_dir():
         name = _as_name(repo_id)
         options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         folder = _downloaded(name, revision, options)
@@ -190,6 +190,8 @@ def push_to_hub(
 def _as_name(repo_id: str | os.PathLike[str]) -> str:
     """Return a name to look for on the hub; a ValueError for what can only be a path."""
     name = str(repo_id)
+    if not name:
+        raise ValueError("expected a folder or OWNER/NAME on the Hugging Face Hub, got ''.")
     if Path(name).exists():
         raise ValueError(f"{name} is a file; name the folder of a model, or OWNER/NAME.")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
@@ -206,7 +208,7 @@ def _downloaded(repo_id: str, revision: str | None, options: dict[str, Any]) -> 
     """
     what = f"there is no folder {repo_id}, and reading it from the Hugging Face Hub"
     hub = need("huggingface_hub", what=what, extra="hub")
-    with _plainly(repo_id, revision, "There is no folder of that name here."):
+    with _plainly(repo_id, revision, f"there is no folder {repo_id} here; on the hub: "):
         first = hub.snapshot_download(
             repo_id, revision=revision, allow_patterns=[io.CONFIG], **options
         )
@@ -225,8 +227,8 @@ def _downloaded(repo_id: str, revision: str | None, options: dict[str, Any]) -> 
 
 
 @contextmanager
-def _plainly(repo_id: str, revision: str | None = None, besides: str = "") -> Iterator[None]:
-    """Say in one line what went wrong with the hub, and besides; its library fails in many ways."""
+def _plainly(repo_id: str, revision: str | None = None, before: str = "") -> Iterator[None]:
+    """Say in one line what went wrong with the hub, which fails in many ways."""
     try:
         yield
     except Exception as error:
@@ -238,6 +240,6 @@ def _plainly(repo_id: str, revision: str | None = None, besides: str = "") -> It
         for kind, meaning in MEANINGS.items():
             if kind in kinds:
                 wrong = ValueError if isinstance(error, ValueError) else OSError
-                raise wrong(f"{meaning.format(one_line(repo_id))} {besides}".strip()) from error
+                raise wrong(before + meaning.format(one_line(repo_id))) from error
         said = getattr(error, "server_message", None) or error
         raise OSError(f"{repo_id}: the hub did not do it: {one_line(said)}") from error

@@ -138,7 +138,8 @@ class Tracker(Callback):
 
     def _end(self, trainer: Trainer, outcome: Outcome) -> None:
         status = self._status(outcome)
-        if self.pictures is not None and outcome.best_epoch and status != FAILED:
+        # A run that was broken off may go on, and would send them again.
+        if self.pictures is not None and outcome.best_epoch and status == FINISHED:
             self._send(self.pictures.at_end(trainer, outcome), outcome.best_epoch)
         self.end(status)
 
