@@ -363,6 +363,8 @@ def test_a_folder_of_arrays_goes_to_a_folder_that_needs_no_slash(run, folder, ca
     words = ["detect", run, f"{folder}/arrays", "--normal", f"{folder}/arrays/a.npy"]
     assert main(words) == 2
     assert "holds many files: name a folder for the results by --out" in capsys.readouterr().err
+    assert main(["detect", run, "digits", "--out", "scores"]) == 2
+    assert "--out must end in .parquet or .csv" in capsys.readouterr().err
     assert main([*words, "--out", f"{folder}/scores"]) == 0
     assert sorted(contents(folder / "scores")) == ["a.parquet", "b.parquet"]
 

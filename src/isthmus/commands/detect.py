@@ -45,11 +45,13 @@ def _is_folder(arguments: argparse.Namespace) -> bool:
     """Whether many files are to be scored: several names, a pattern, or --out is a folder."""
     out, (first, *others) = arguments.out, arguments.data
     pattern = has_magic(first) and not os.path.exists(first)
-    return bool(others) or pattern or (out is not None and _names_folder(out))
+    return bool(others) or pattern or (out is not None and _names_folder(out, first))
 
 
-def _names_folder(out: str) -> bool:
-    return out.endswith(("/", os.sep)) or Path(out).is_dir() or not Path(out).suffix
+def _names_folder(out: str, source: str) -> bool:
+    """Whether --out says so by itself, or has no ending, and a folder is read."""
+    clear = out.endswith(("/", os.sep)) or Path(out).is_dir()
+    return clear or (not Path(out).suffix and os.path.isdir(source))
 
 
 def _one(arguments: argparse.Namespace) -> int:
