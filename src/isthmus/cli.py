@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has already spoken
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        if is_first():
+        if _is_first():
             print("isthmus: interrupted", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError, ImportError, MemoryError) as error:
@@ -71,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _let_the_first_speak() -> None:
     """Of several processes with one trouble, only the first is to say so before all are ended."""
-    if not is_first():
+    if not _is_first():
         time.sleep(3)
 
 
-def is_first() -> bool:
+def _is_first() -> bool:
     """Whether this is the first of several processes, or the only one."""
     return not os.environ.get("RANK", "").strip("0")
 

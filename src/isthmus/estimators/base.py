@@ -395,19 +395,22 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         codes: bool = False,
         draws: int = 1,
     ) -> tuple[Array, ...]:
-        """Apply f to chunks of rows (or codes) and their context, on the model's device.
-
-        Fewer rows where f decodes `draws` codes of each: else one row would cost a thousand.
-        """
+        """Apply f to chunks of rows (or codes) and their context, on the model's device."""
         prepare = as_float32 if codes else self.scaler_.to_model
-        rows = chunk_rows(draws * self.n_features_in_, is_convolutional(self.model_))
-        device = self._device
+        device, rows = self._device, self._chunk(draws)
 
         def on_device(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             return f(to_unit(x.to(device)), None if c is None else c.to(device))
 
         with enough_threads(self.model_, draws * rows // 3):  # a step is three times a pass
             return in_chunks(on_device, rows, X, c, prepare)
+
+    def _chunk(self, draws: int = 1) -> int:
+        """Return the rows of a chunk: fewer where `draws` codes of each are decoded.
+
+        Else one row would cost a thousand.
+        """
+        return chunk_rows(draws * self.n_features_in_, is_convolutional(self.model_))
 
     def _check_can_sample(self, n_samples: int) -> None:
         if self.model_.prior is None:

@@ -236,6 +236,7 @@ or (n, channels, time)
         >>> isthmus.VAE(n_components=2).begin(X).transform(X).shape
         (1797, 2)
         """
+        check_fields(self)
         new = copy.copy(self)
         new._begin(X, y)
         self.__dict__ = new.__dict__
@@ -291,7 +292,6 @@ or (n, channels, time)
 
     def _prepare(self, X: Any, y: Any, seed: int | None = None) -> tuple[AnyRows, torch.Generator]:
         """Learn all but the weights: shape, likelihood, scaling, labels; make the model."""
-        check_fields(self)
         build_objective(self)  # an impossible choice is said before any work
         self.__dict__.pop("_training_state", None)
         self.fitted_params_ = self.get_params(deep=False)

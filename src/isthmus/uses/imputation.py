@@ -20,11 +20,10 @@ from isthmus.data.columns import is_frame
 from isthmus.distributions import draw, per_example
 from isthmus.estimators import VAE
 from isthmus.estimators.base import IN_CACHE, LatentEstimator
-from isthmus.estimators.border import chunk_rows, filled, read
+from isthmus.estimators.border import filled, read
 from isthmus.estimators.choices import as_data, fresh_seed
 from isthmus.model import LatentVariableModel
 from isthmus.training import Callback, Trainer, to_unit
-from isthmus.training.devices import is_convolutional
 from isthmus.uses.telling import told
 
 __all__ = ["Completed", "LatentImputer"]
@@ -227,8 +226,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows = np.flatnonzero(gaps.reshape(len(X), -1).any(1))
         out, std = X.copy(), np.zeros(X.shape)
         every = np.repeat(out[None], self.n_draws, 0) if keep else out[None][:0]
-        chunk = chunk_rows(model.n_features_in_, is_convolutional(model.model_))
-        for few in np.split(rows, range(0, len(rows), chunk)[1:]):
+        for few in np.split(rows, range(0, len(rows), model._chunk())[1:]):
             if not len(few):
                 continue
             made = self._fill(known[few], gaps[few], generator)
