@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from isthmus.fftconv import FFTConv1d, FFTConv2d
+from isthmus.nn.fft_conv import FFTConv1d, FFTConv2d
 
 KERNELS = {"1-d": (3, 9, 17, 25, 33, 65, 129, 257, 513, 1025), "2-d": (3, 5, 9, 11, 15, 31, 63)}
 CASES: dict[str, tuple[type, type, tuple[int, ...], int]] = {

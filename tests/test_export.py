@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from isthmus import VAE, Autoencoder
-from isthmus.backbones import mlp
 from isthmus.cli import main
+from isthmus.nn.dense import mlp
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")

@@ -23,10 +23,10 @@ from isthmus import (
     SparseAutoencoder,
     graphs,
 )
-from isthmus.backbones import mlp
 from isthmus.estimators.border import row_noise
 from isthmus.graphs import networks, to_onnx
 from isthmus.likelihoods import LIKELIHOODS
+from isthmus.nn.dense import mlp
 from isthmus.rows import NONLINEARITIES, POSTERIORS, PRIORS
 from isthmus.sparse import SPARSE_POINTS
 from isthmus.training import to_unit

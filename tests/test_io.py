@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus import io
-from isthmus.backbones import Shapes, mlp
+from isthmus.nn.dense import Shapes, mlp
 
 DIGITS = load_digits()
 X, Y = DIGITS.images[:300] / 16, DIGITS.target[:300]

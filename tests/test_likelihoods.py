@@ -8,13 +8,13 @@ import torch
 from scipy import integrate, stats
 from torch import nn
 
-from isthmus.backbones import Dense, linear_layer
 from isthmus.distributions import draw
 from isthmus.families import NormalFamily
 from isthmus.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
 from isthmus.likelihoods import LIKELIHOODS, GaussianFamily, LaplaceFamily
 from isthmus.mixed import MixedFamily, count_categories, make_likelihood
 from isthmus.model import LatentVariableModel
+from isthmus.nn.dense import Dense, linear_layer
 from isthmus.objective import Objective
 from isthmus.priors import StandardNormal
 

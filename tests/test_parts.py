@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.backbones import NONLINEARITIES, Shapes
 from isthmus.build import (
     BACKBONES,
     LIKELIHOODS,
@@ -36,6 +35,7 @@ from isthmus.distributions import draw, per_example
 from isthmus.families import ACTIVATIONS
 from isthmus.fields import params_of
 from isthmus.model import LatentVariableModel
+from isthmus.nn.dense import NONLINEARITIES, Shapes
 from isthmus.objective import Objective
 from isthmus.penalties import Pass
 from isthmus.rows import (

@@ -10,11 +10,11 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus import Autoencoder, SparseAutoencoder
-from isthmus.backbones import Shapes, mlp
 from isthmus.build import build_model
 from isthmus.families import BernoulliFamily
 from isthmus.likelihoods import GaussianFamily
 from isthmus.model import LatentVariableModel
+from isthmus.nn.dense import Shapes, mlp
 from isthmus.objective import Objective
 from isthmus.penalties import L1, Pass
 from isthmus.rows import Training

@@ -32,8 +32,8 @@ from sklearn.linear_model import BayesianRidge, Ridge
 
 from isthmus import VAE, DenoisingAutoencoder
 from isthmus.data import load
+from isthmus.nn.pyramid import Pyramid
 from isthmus.plots import pictures as contact_sheet
-from isthmus.pyramids import Pyramid
 from isthmus.uses.imputation import LatentImputer
 
 TESTED = 200  # pictures repaired

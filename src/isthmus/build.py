@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.backbones import Shapes, gated, mlp
 from isthmus.bounds import (
     Bound,
     Capacity,
@@ -19,21 +18,22 @@ from isthmus.bounds import (
     ImportanceWeighted,
     mean_kl,
 )
-from isthmus.convolutions import conv, conv1d, resnet
 from isthmus.corruptions import CORRUPTIONS, Binarize, Corruption, Masking
 from isthmus.families import Family, NormalFamily, PointMass
 from isthmus.likelihoods import LIKELIHOODS
 from isthmus.mixed import make_likelihood
 from isthmus.model import LatentVariableModel
+from isthmus.nn.conv import conv, conv1d, resnet
+from isthmus.nn.dense import Shapes, gated, mlp
+from isthmus.nn.pyramid import Pyramid
+from isthmus.nn.stft import Spectral
 from isthmus.objective import Objective
 from isthmus.penalties import Contractive, KLSparsity, Penalty
 from isthmus.posteriors import FlowFamily, FullNormalFamily
 from isthmus.priors import FlowPrior, MixtureOfNormals, Prior, StandardNormal, VampPrior
-from isthmus.pyramids import Pyramid
 from isthmus.rows import Parts
 from isthmus.schedules import SCHEDULES
 from isthmus.sparse import SPARSE_POINTS, sparsity_penalties
-from isthmus.spectral import Spectral
 
 __all__ = [
     "BACKBONES",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from isthmus.backbones import Dense
+from isthmus.nn.dense import Dense
 
 __all__ = ["Chain", "chain_of", "squared_norm"]
 
@@ -33,7 +33,7 @@ def chain_of(network: nn.Module) -> Chain | None:
 
     Examples
     --------
-    >>> from isthmus.backbones import linear_layer
+    >>> from isthmus.nn.dense import linear_layer
     >>> chain_of(Dense([4, 3, 2], linear_layer("relu"))).functions
     [ReLU()]
     """
@@ -73,7 +73,7 @@ def squared_norm(
 
     Examples
     --------
-    >>> from isthmus.backbones import linear_layer
+    >>> from isthmus.nn.dense import linear_layer
     >>> chain = chain_of(Dense([4, 3, 2], linear_layer("tanh")))
     >>> x = torch.randn(5, 4)
     >>> jacobian = torch.func.vmap(torch.func.jacrev(lambda row: chain.linears[1](

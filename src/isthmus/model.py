@@ -41,7 +41,7 @@ class LatentVariableModel(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from isthmus.backbones import Shapes, mlp
+    >>> from isthmus.nn.dense import Shapes, mlp
     >>> from isthmus.families import BernoulliFamily, NormalFamily
     >>> from isthmus.priors import StandardNormal
     >>> posterior, likelihood = NormalFamily((2,)), BernoulliFamily((4, 4))

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from isthmus.backbones import only_linear
 from isthmus.families import BernoulliFamily
 from isthmus.likelihoods import LOG_RATE_LIMIT, NegativeBinomialFamily, PoissonFamily
 from isthmus.model import LatentVariableModel
+from isthmus.nn.dense import only_linear
 from isthmus.sparse import SparsePoint
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback

@@ -9,8 +9,8 @@ from scipy.stats import norm
 from sklearn.datasets import load_breast_cancer, load_digits
 
 import isthmus
-from isthmus.backbones import Shapes, mlp
 from isthmus.estimators import ESTIMATORS
+from isthmus.nn.dense import Shapes, mlp
 from isthmus.training import Trainer
 
 FAST = {"epochs": 2, "hidden": (16,), "n_components": 3, "random_state": 0}

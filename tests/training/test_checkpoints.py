@@ -14,10 +14,10 @@ import torch
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus.backbones import mlp
 from isthmus.cli import main
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.identity import FREE
+from isthmus.nn.dense import mlp
 from isthmus.training import Callback, Checkpoint, checkpoints, recording
 from isthmus.training.checkpoints import NAMES, find_checkpoints, read_checkpoint
 

@@ -20,8 +20,8 @@ from isthmus.corruptions import GaussianNoise, Masking
 from isthmus.data.codecs import read_sound
 from isthmus.data.waves import Sound, read_wav, write_wav
 from isthmus.estimators.border import Scaler
-from isthmus.pyramids import Pyramid
-from isthmus.spectral import Spectral
+from isthmus.nn.pyramid import Pyramid
+from isthmus.nn.stft import Spectral
 from isthmus.uses.denoising import AnyOf, Denoiser, InUnits, denoise_sound, make_corruption
 from isthmus.uses.sound import AddedSound
 

@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder, ConditionalVAE, SparseAutoencoder, cli
-from isthmus.backbones import CONTEXT_STD, Dense, Gated, linear_layer
 from isthmus.data import load
+from isthmus.nn.dense import CONTEXT_STD, Dense, Gated, linear_layer
 from isthmus.uses.generation import LatentSampler, variations
 
 DIGITS = load_digits()

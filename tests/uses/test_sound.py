@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
-from isthmus.backbones import Shapes
 from isthmus.data.waves import Sound, Windows, read_wav, resample, write_wav
-from isthmus.spectral import Spectral
+from isthmus.nn.dense import Shapes
+from isthmus.nn.stft import Spectral
 from isthmus.uses.sound import AddedSound
 
 

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, Transform
 from torch.distributions.transforms import identity_transform
 
 from isthmus.distributions import DiagonalNormal
-from isthmus.fftconv import FFTConv1d, FFTConv2d
+from isthmus.nn.fft_conv import FFTConv1d, FFTConv2d
 from isthmus.posteriors import FlowFamily, FlowNormal
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from isthmus import fftconv
-from isthmus.backbones import Shapes
-from isthmus.convolutions import DoublingFFT, HalvingFFT, conv1d
-from isthmus.fftconv import FFT_PAYS_FROM_1D, FFTConv1d, FFTConv2d
+from isthmus.nn import fft_conv
+from isthmus.nn.conv import DoublingFFT, HalvingFFT, conv1d
+from isthmus.nn.dense import Shapes
+from isthmus.nn.fft_conv import FFT_PAYS_FROM_1D, FFTConv1d, FFTConv2d
 
 PADDINGS = ["valid", "same", 0, 3]
 MODES = ["zeros", "reflect", "replicate", "circular"]
@@ -80,13 +80,13 @@ def test_signals_cut_into_blocks_are_torchs_too(time, dilation, groups):
 
 
 def test_gradients_of_first_and_second_order_are_those_of_finite_differences(monkeypatch):
-    monkeypatch.setattr(fftconv, "SMALLEST_BLOCK", 6)  # so that a short signal has blocks
+    monkeypatch.setattr(fft_conv, "SMALLEST_BLOCK", 6)  # so that a short signal has blocks
     generator = torch.Generator().manual_seed(0)
     shapes = (1, 4, 11), (2, 2, 2)
     x, w = (torch.randn(s, generator=generator, dtype=torch.double) for s in shapes)
 
     def convolve(x, w):
-        return fftconv.fft_convolve(x, w, [2], groups=2)
+        return fft_conv.fft_convolve(x, w, [2], groups=2)
 
     inputs = (x.requires_grad_(), w.requires_grad_())
     assert torch.autograd.gradcheck(convolve, inputs)
@@ -107,7 +107,7 @@ def test_long_kernels_lose_fewer_digits_than_the_direct_sum():
     torch.manual_seed(0)
     x, w = torch.randn(1, 8, 4000), torch.randn(8, 8, 1025)
     exact = F.conv1d(x.double(), w.double())
-    wrong = (fftconv.fft_convolve(x, w, [1]) - exact).abs().max() / exact.abs().max()
+    wrong = (fft_conv.fft_convolve(x, w, [1]) - exact).abs().max() / exact.abs().max()
     assert wrong < 1e-6
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.backbones import NONLINEARITIES, Dense, Shapes, linear_layer
-from isthmus.fftconv import FFT_PAYS_FROM_1D, FFTConv1d
+from isthmus.nn.dense import NONLINEARITIES, Dense, Shapes, linear_layer
+from isthmus.nn.fft_conv import FFT_PAYS_FROM_1D, FFTConv1d
 
 __all__ = ["conv", "conv1d", "resnet"]
 

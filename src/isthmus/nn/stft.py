@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from isthmus.backbones import Shapes
+from isthmus.nn.dense import Shapes
 
 __all__ = ["Spectral"]
 

@@ -1,0 +1,1 @@
+"""Networks: dense, convolutional, residual, FFT convolution, pyramids and spectrograms."""
