@@ -26,7 +26,7 @@ import torch
 
 from isthmus.build import build_model, build_objective
 from isthmus.data import load
-from isthmus.distributions import isolated_rng
+from isthmus.distributions.base import isolated_rng
 from isthmus.rows import VAE
 from isthmus.training import Rows, Trainer, pick_device
 

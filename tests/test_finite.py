@@ -10,11 +10,11 @@ import scipy.stats
 import torch
 
 import isthmus
+from isthmus.distributions.likelihoods import LIKELIHOODS
+from isthmus.distributions.mixed import MOST_CATEGORIES, count_categories
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.border import Scaler
 from isthmus.estimators.context import Context
-from isthmus.likelihoods import LIKELIHOODS
-from isthmus.mixed import MOST_CATEGORIES, count_categories
 
 N, D, STEPS = 64, 6, 200
 REAL = {"gaussian", "gaussian-fixed", "gaussian-per-feature", "gaussian-network", "laplace"}
@@ -276,7 +276,7 @@ def test_a_decoder_that_says_nothing_but_its_start_says_the_counts(likelihood):
 @pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
 def test_gradients_are_finite_at_the_limits_of_what_a_network_says(likelihood):
     spec = "categorical:4" if likelihood == "categorical" else likelihood
-    family = isthmus.mixed.make_likelihood(spec, (D,))
+    family = isthmus.distributions.mixed.make_likelihood(spec, (D,))
     outputs = torch.tensor([-1e9, -1e4, 0.0, 1e4, 1e9]).repeat_interleave(family.total_outputs)
     outputs = outputs.reshape(5, -1).requires_grad_()
     x = torch.tensor(ordinary(likelihood)[:5], dtype=torch.float32)

@@ -23,12 +23,12 @@ from isthmus import (
     SparseAutoencoder,
     graphs,
 )
+from isthmus.distributions.likelihoods import LIKELIHOODS
+from isthmus.distributions.sparse_codes import SPARSE_POINTS
 from isthmus.estimators.border import row_noise
 from isthmus.graphs import networks, to_onnx
-from isthmus.likelihoods import LIKELIHOODS
 from isthmus.nn.dense import mlp
 from isthmus.rows import NONLINEARITIES, POSTERIORS, PRIORS
-from isthmus.sparse import SPARSE_POINTS
 from isthmus.training import to_unit
 
 onnx = pytest.importorskip("onnx")

@@ -8,15 +8,15 @@ import torch
 from scipy import integrate, stats
 from torch import nn
 
-from isthmus.distributions import draw
-from isthmus.families import NormalFamily
-from isthmus.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
-from isthmus.likelihoods import LIKELIHOODS, GaussianFamily, LaplaceFamily
-from isthmus.mixed import MixedFamily, count_categories, make_likelihood
+from isthmus.distributions.base import draw
+from isthmus.distributions.families import NormalFamily
+from isthmus.distributions.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
+from isthmus.distributions.likelihoods import LIKELIHOODS, GaussianFamily, LaplaceFamily
+from isthmus.distributions.mixed import MixedFamily, count_categories, make_likelihood
+from isthmus.distributions.priors import StandardNormal
 from isthmus.model import LatentVariableModel
 from isthmus.nn.dense import Dense, linear_layer
 from isthmus.objective import Objective
-from isthmus.priors import StandardNormal
 
 N, D = 6, 3
 MIXED = ("categorical:4", "gaussian", "categorical:4", "bernoulli", "poisson", "gaussian")

@@ -134,7 +134,7 @@ def test_forked_processes_work_after_torch_ran_threads_and_while_others_train():
         """
         import multiprocessing, os, tempfile, threading
         import numpy as np, torch, isthmus
-        from isthmus.distributions import isolated_rng
+        from isthmus.distributions.base import isolated_rng
 
         torch.set_num_threads(2)
         X = np.random.default_rng(0).random((3000, 60))

@@ -17,13 +17,13 @@ import isthmus.rows
 from isthmus.bounds import Elbo
 from isthmus.build import LIKELIHOODS, POSTERIORS, build_model
 from isthmus.corruptions import CORRUPTIONS
-from isthmus.distributions import DiagonalNormal, draw
-from isthmus.families import NormalFamily
-from isthmus.likelihoods import GaussianFamily
+from isthmus.distributions.base import DiagonalNormal, draw
+from isthmus.distributions.families import NormalFamily
+from isthmus.distributions.likelihoods import GaussianFamily
+from isthmus.distributions.priors import StandardNormal
 from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective
 from isthmus.penalties import Contractive, KLSparsity, Pass, bernoulli_kl
-from isthmus.priors import StandardNormal
 from isthmus.rows import VAE, ContractiveAutoencoder, SparseAutoencoder
 
 DIGITS = load_digits()

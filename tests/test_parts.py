@@ -31,8 +31,9 @@ from isthmus.build import (
     build_objective,
 )
 from isthmus.corruptions import CORRUPTIONS
-from isthmus.distributions import draw, per_example
-from isthmus.families import ACTIVATIONS
+from isthmus.distributions.base import draw, per_example
+from isthmus.distributions.families import ACTIVATIONS
+from isthmus.distributions.sparse_codes import SPARSE_POINTS
 from isthmus.fields import params_of
 from isthmus.model import LatentVariableModel
 from isthmus.nn.dense import NONLINEARITIES, Shapes
@@ -46,7 +47,6 @@ from isthmus.rows import (
     SparseAutoencoder,
 )
 from isthmus.schedules import SCHEDULES, SETTLED
-from isthmus.sparse import SPARSE_POINTS
 
 N, D, K, CONTEXT = 6, 3, 4, 5
 SHAPE = (D,)

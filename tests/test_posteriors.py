@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from isthmus.distributions import DiagonalNormal
-from isthmus.posteriors import FlowFamily, FullNormalFamily
+from isthmus.distributions.base import DiagonalNormal
+from isthmus.distributions.posteriors import FlowFamily, FullNormalFamily
 
 ROWS, D = 5, 3
 

@@ -9,8 +9,8 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 import isthmus
 from isthmus.build import build_model
-from isthmus.distributions import DiagonalMixture
-from isthmus.priors import MixtureOfNormals, VampPrior
+from isthmus.distributions.base import DiagonalMixture
+from isthmus.distributions.priors import MixtureOfNormals, VampPrior
 from isthmus.rows import VAE
 
 DIGITS = load_digits()

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import isthmus
+from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.border import chunk_rows, row_noise
 from isthmus.fields import params_of
-from isthmus.likelihoods import LIKELIHOODS
 
 QUICK = settings(
     deadline=None,

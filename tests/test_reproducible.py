@@ -13,8 +13,8 @@ import torch
 from sklearn.base import clone
 
 import isthmus
+from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.estimators import ESTIMATORS, base
-from isthmus.likelihoods import LIKELIHOODS
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((150, 9)), np.arange(150) % 3

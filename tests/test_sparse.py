@@ -11,14 +11,9 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus import Autoencoder, SparseAutoencoder
 from isthmus.build import build_model
-from isthmus.families import BernoulliFamily
-from isthmus.likelihoods import GaussianFamily
-from isthmus.model import LatentVariableModel
-from isthmus.nn.dense import Shapes, mlp
-from isthmus.objective import Objective
-from isthmus.penalties import L1, Pass
-from isthmus.rows import Training
-from isthmus.sparse import (
+from isthmus.distributions.families import BernoulliFamily
+from isthmus.distributions.likelihoods import GaussianFamily
+from isthmus.distributions.sparse_codes import (
     SPARSE_POINTS,
     BatchTopKPoint,
     GatedPoint,
@@ -28,6 +23,11 @@ from isthmus.sparse import (
     TopKPoint,
     WarmUp,
 )
+from isthmus.model import LatentVariableModel
+from isthmus.nn.dense import Shapes, mlp
+from isthmus.objective import Objective
+from isthmus.penalties import L1, Pass
+from isthmus.rows import Training
 from isthmus.sparse_training import (
     Dictionary,
     Revive,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from isthmus.build import build_model, build_objective
-from isthmus.families import ACTIVATIONS
+from isthmus.distributions.families import ACTIVATIONS
 from isthmus.model import LatentVariableModel
 from isthmus.training import Rows, Trainer
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from isthmus.distributions import per_example
+from isthmus.distributions.base import per_example
 from isthmus.penalties import Pass
 
 __all__ = ["Bound", "Capacity", "Decomposed", "Elbo", "FreeBits", "ImportanceWeighted", "mean_kl"]

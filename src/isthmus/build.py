@@ -19,9 +19,18 @@ from isthmus.bounds import (
     mean_kl,
 )
 from isthmus.corruptions import CORRUPTIONS, Binarize, Corruption, Masking
-from isthmus.families import Family, NormalFamily, PointMass
-from isthmus.likelihoods import LIKELIHOODS
-from isthmus.mixed import make_likelihood
+from isthmus.distributions.families import Family, NormalFamily, PointMass
+from isthmus.distributions.likelihoods import LIKELIHOODS
+from isthmus.distributions.mixed import make_likelihood
+from isthmus.distributions.posteriors import FlowFamily, FullNormalFamily
+from isthmus.distributions.priors import (
+    FlowPrior,
+    MixtureOfNormals,
+    Prior,
+    StandardNormal,
+    VampPrior,
+)
+from isthmus.distributions.sparse_codes import SPARSE_POINTS, sparsity_penalties
 from isthmus.model import LatentVariableModel
 from isthmus.nn.conv import conv, conv1d, resnet
 from isthmus.nn.dense import Shapes, gated, mlp
@@ -29,11 +38,8 @@ from isthmus.nn.pyramid import Pyramid
 from isthmus.nn.stft import Spectral
 from isthmus.objective import Objective
 from isthmus.penalties import Contractive, KLSparsity, Penalty
-from isthmus.posteriors import FlowFamily, FullNormalFamily
-from isthmus.priors import FlowPrior, MixtureOfNormals, Prior, StandardNormal, VampPrior
 from isthmus.rows import Parts
 from isthmus.schedules import SCHEDULES
-from isthmus.sparse import SPARSE_POINTS, sparsity_penalties
 
 __all__ = [
     "BACKBONES",

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
-from isthmus.distributions import per_example
-from isthmus.families import Family
-from isthmus.priors import Prior
+from isthmus.distributions.base import per_example
+from isthmus.distributions.families import Family
+from isthmus.distributions.priors import Prior
 
 __all__ = ["LatentVariableModel"]
 
@@ -42,8 +42,8 @@ class LatentVariableModel(nn.Module):
     --------
     >>> import torch
     >>> from isthmus.nn.dense import Shapes, mlp
-    >>> from isthmus.families import BernoulliFamily, NormalFamily
-    >>> from isthmus.priors import StandardNormal
+    >>> from isthmus.distributions.families import BernoulliFamily, NormalFamily
+    >>> from isthmus.distributions.priors import StandardNormal
     >>> posterior, likelihood = NormalFamily((2,)), BernoulliFamily((4, 4))
     >>> networks = mlp(Shapes((4, 4), 2, posterior.n_outputs, likelihood.n_outputs))
     >>> model = LatentVariableModel(*networks, posterior, likelihood, StandardNormal(2))

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
-from isthmus.families import Family, NormalFamily, PointMass
+from isthmus.distributions.families import Family, NormalFamily, PointMass
 from isthmus.jacobians import Chain, chain_of, squared_norm
 from isthmus.model import LatentVariableModel
 

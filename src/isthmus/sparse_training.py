@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from isthmus.families import BernoulliFamily
-from isthmus.likelihoods import LOG_RATE_LIMIT, NegativeBinomialFamily, PoissonFamily
+from isthmus.distributions.families import BernoulliFamily
+from isthmus.distributions.likelihoods import LOG_RATE_LIMIT, NegativeBinomialFamily, PoissonFamily
+from isthmus.distributions.sparse_codes import SparsePoint
 from isthmus.model import LatentVariableModel
 from isthmus.nn.dense import only_linear
-from isthmus.sparse import SparsePoint
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.loop import Outcome, Trainer

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
 from isthmus.data.columns import is_frame
-from isthmus.distributions import draw
+from isthmus.distributions.base import draw
 from isthmus.estimators.border import (
     as_float32,
     chunk_rows,

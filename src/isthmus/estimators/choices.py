@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.build import split_names
 from isthmus.data.columns import Columns
-from isthmus.mixed import count_categories, make_likelihood
+from isthmus.distributions.mixed import count_categories, make_likelihood
 
 __all__ = [
     "as_data",

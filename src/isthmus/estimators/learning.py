@@ -17,7 +17,9 @@ from isthmus.build import build_model, build_objective, split_names
 from isthmus.data.columns import Columns
 from isthmus.data.stored import Stored, as_stored
 from isthmus.data.streams import Stream
-from isthmus.distributions import isolated_rng
+from isthmus.distributions.base import isolated_rng
+from isthmus.distributions.mixed import make_likelihood
+from isthmus.distributions.priors import VampPrior
 from isthmus.estimators.border import Scaler, as_tensor, check_finite, filled, read
 from isthmus.estimators.choices import (
     as_data,
@@ -35,9 +37,7 @@ from isthmus.estimators.identity import (
     seed_of,
 )
 from isthmus.fields import check_fields
-from isthmus.mixed import make_likelihood
 from isthmus.model import LatentVariableModel
-from isthmus.priors import VampPrior
 from isthmus.rows import Parts
 from isthmus.sparse_training import is_dictionary, start_sparse, training_callbacks
 from isthmus.training import Callback, Checkpoint, Rows, Trainer, pick_device

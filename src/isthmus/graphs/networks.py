@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.distributions.transforms import identity_transform
 
-from isthmus.distributions import DiagonalNormal
+from isthmus.distributions.base import DiagonalNormal
+from isthmus.distributions.posteriors import FlowFamily, FlowNormal
 from isthmus.nn.fft_conv import FFTConv1d, FFTConv2d
-from isthmus.posteriors import FlowFamily, FlowNormal
 
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator

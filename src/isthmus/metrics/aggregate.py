@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from isthmus.distributions import DiagonalMixture, DiagonalNormal, per_example
+from isthmus.distributions.base import DiagonalMixture, DiagonalNormal, per_example
 from isthmus.estimators.base import LatentEstimator
 from isthmus.metrics.joint import Joint, RowNoise, finite_sum, pieces, require
 

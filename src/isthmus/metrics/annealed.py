@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from isthmus.distributions import draw, per_example
+from isthmus.distributions.base import draw, per_example
 from isthmus.estimators.base import LatentEstimator
 from isthmus.metrics.joint import Joint, codes_at_once, finite_sum, pieces, require, seed_of
 from isthmus.metrics.likelihood import log_sums, of_weights

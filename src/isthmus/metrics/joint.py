@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torch.distributions import Distribution
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from isthmus.distributions import per_example
+from isthmus.distributions.base import per_example
 from isthmus.estimators.base import LatentEstimator
 from isthmus.estimators.choices import fresh_seed
 from isthmus.model import LatentVariableModel

@@ -19,7 +19,7 @@ import isthmus
 from isthmus import io
 from isthmus.data import Dataset
 from isthmus.data.columns import Table
-from isthmus.distributions import DiagonalMixture, draw
+from isthmus.distributions.base import DiagonalMixture, draw
 from isthmus.estimators.border import read, units
 from isthmus.estimators.choices import as_data
 from isthmus.graphs import x_dtype

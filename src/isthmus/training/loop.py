@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from isthmus.distributions import isolated_rng
+from isthmus.distributions.base import isolated_rng
 from isthmus.model import LatentVariableModel
 from isthmus.objective import Objective, Terms
 from isthmus.rows import Training

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.distributions import draw
+from isthmus.distributions.base import draw
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.loop import Outcome, Trainer

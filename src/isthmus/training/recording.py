@@ -23,7 +23,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from isthmus import distributions
+from isthmus.distributions import base
 
 __all__ = ["Recorded"]
 
@@ -89,7 +89,7 @@ class Recorded:
     ) -> Callable[..., Any] | None:
         """Return what plays the call; None where nothing plays the same. Nothing has happened."""
         # Tracing changes modules for all threads, and trials draw from torch's global state.
-        with distributions._rng_lock:
+        with base._rng_lock:
             return self._try(time, tensors, compiled)
 
     def _try(self, time: int, tensors: Sequence[Any], compiled: bool) -> Callable[..., Any] | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.build import split_names
-from isthmus.distributions import per_example
+from isthmus.distributions.base import per_example
 from isthmus.estimators.base import SCORE_SAMPLES, LatentEstimator
 from isthmus.estimators.border import row_noise
 from isthmus.nn.dense import Gated

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from isthmus.build import split_names
 from isthmus.data.columns import is_frame
-from isthmus.distributions import draw, per_example
+from isthmus.distributions.base import draw, per_example
 from isthmus.estimators import VAE
 from isthmus.estimators.base import IN_CACHE, LatentEstimator
 from isthmus.estimators.border import filled, read

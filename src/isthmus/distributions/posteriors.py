@@ -8,9 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal, constraints, register_kl
 
-from isthmus.distributions import DiagonalNormal
+from isthmus.distributions.base import DiagonalNormal
+from isthmus.distributions.families import LOG_VARIANCE_LIMIT, Family, NormalFamily, soft_limit
 from isthmus.extras import need
-from isthmus.families import LOG_VARIANCE_LIMIT, Family, NormalFamily, soft_limit
 
 __all__ = ["FlowFamily", "FlowNormal", "FullNormal", "FullNormalFamily", "require_zuko"]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Distribution, Laplace, NegativeBinomial, Poisson
 
-from isthmus.distributions import DiagonalNormal
-from isthmus.families import (
+from isthmus.distributions.base import DiagonalNormal
+from isthmus.distributions.families import (
     LOG_SCALE_LIMIT,
     BernoulliFamily,
     Family,
@@ -25,7 +25,7 @@ from isthmus.families import (
     check_units,
     soft_limit,
 )
-from isthmus.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
+from isthmus.distributions.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
 
 __all__ = [
     "LIKELIHOODS",

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
-from isthmus.families import Family
+from isthmus.distributions.families import Family
+from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.fields import nearest
-from isthmus.likelihoods import LIKELIHOODS
 
 __all__ = ["MixedDistribution", "MixedFamily", "count_categories", "make_likelihood"]
 

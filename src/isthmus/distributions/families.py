@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution
 
-from isthmus.distributions import Delta, DiagonalNormal, Logits
+from isthmus.distributions.base import Delta, DiagonalNormal, Logits
 
 __all__ = [
     "ACTIVATIONS",

@@ -1,8 +1,8 @@
 """Sparse codes: point-mass posteriors of which few units are active, and their penalties.
 
-A sparse code is a posterior like any other (`isthmus.families`). Its activation may hold
-parameters (thresholds, a gate) or a running threshold, and the decoder reads what comes out of
-it. How such a model is started and kept in shape is in `isthmus.sparse_training`.
+A sparse code is a posterior like any other (`isthmus.distributions.families`). Its activation
+may hold parameters (thresholds, a gate) or a running threshold, and the decoder reads what comes
+out of it. How such a model is started and kept in shape is in `isthmus.sparse_training`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from isthmus.distributions import Delta
-from isthmus.families import ACTIVATIONS, Family
+from isthmus.distributions.base import Delta
+from isthmus.distributions.families import ACTIVATIONS, Family
 from isthmus.penalties import L1, Pass, Penalty
 from isthmus.schedules import Linear
 
@@ -67,7 +67,7 @@ class SparsePoint(Family):
     shape : tuple of int
         ``(n_components,)``.
     activation : str
-        A name of `isthmus.families.ACTIVATIONS`.
+        A name of `isthmus.distributions.families.ACTIVATIONS`.
 
     Examples
     --------

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
-from isthmus.distributions import DiagonalMixture, DiagonalNormal, StandardNormalCode
-from isthmus.families import LOG_SCALE_LIMIT, soft_limit
+from isthmus.distributions.base import DiagonalMixture, DiagonalNormal, StandardNormalCode
+from isthmus.distributions.families import LOG_SCALE_LIMIT, soft_limit
 
 __all__ = ["FlowPrior", "MixtureOfNormals", "Prior", "StandardNormal", "VampPrior"]
 
@@ -183,7 +183,7 @@ class FlowPrior(Prior):
 
     def __init__(self, n_components: int, n_context: int = 0) -> None:
         super().__init__(n_components)
-        from isthmus.posteriors import require_zuko
+        from isthmus.distributions.posteriors import require_zuko
 
         self.n_context = n_context
         self.flow = require_zuko().flows.NSF(

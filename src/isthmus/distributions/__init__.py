@@ -1,0 +1,1 @@
+"""Probability: distributions, and the families of each slot of a model."""
