@@ -26,21 +26,21 @@ from isthmus.sweeps.alone import Alone
 from isthmus.sweeps.candidates import make_candidates, prepare
 from isthmus.sweeps.stack import Stack
 
-ROWS = 10_000
+SPECS = 10_000
 SETTINGS = {"validation_fraction": 0.0, "random_state": 0}
 
 
 def pictures(data_home: str | None) -> np.ndarray:
     if data_home:
-        return np.array(load("fashion-mnist", data_home=data_home).X[:ROWS])
-    return np.random.default_rng(0).integers(0, 256, (ROWS, 28, 28), dtype=np.uint8)
+        return np.array(load("fashion-mnist", data_home=data_home).X[:SPECS])
+    return np.random.default_rng(0).integers(0, 256, (SPECS, 28, 28), dtype=np.uint8)
 
 
 def table() -> np.ndarray:
     """Make rows of 30 numbers that depend on 8."""
     rng = np.random.default_rng(0)
-    codes = rng.normal(size=(ROWS, 8))
-    return np.tanh(codes @ rng.normal(size=(8, 30))) + 0.1 * rng.normal(size=(ROWS, 30))
+    codes = rng.normal(size=(SPECS, 8))
+    return np.tanh(codes @ rng.normal(size=(8, 30))) + 0.1 * rng.normal(size=(SPECS, 30))
 
 
 def train(model: VAE, X: np.ndarray, models: int, *, stacked: bool) -> tuple[float, list[float]]:

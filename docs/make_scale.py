@@ -9,7 +9,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "scale.md"
 MARK = "<!-- from here on written by docs/make_scale.py -->\n"
-ROWS, WIDTH, CODE = 10**9, 784, 10
+SPECS, WIDTH, CODE = 10**9, 784, 10
 CASE, PART, HIDDEN = "batch 2048, hidden 400", 2048, 400
 
 TEXT = """
@@ -100,8 +100,8 @@ def _numbers(found: dict[str, Any]) -> dict[str, Any]:
         "code": CODE,
         "p": p,
         "flops": 6 * p / 1e6,
-        "total": 6 * p * ROWS / 1e15,
-        "disk": ROWS * WIDTH / 1e9,
+        "total": 6 * p * SPECS / 1e15,
+        "disk": SPECS * WIDTH / 1e9,
         "part": PART,
         "rate": both["one"],
         "sync": sync * 1e3,
@@ -113,7 +113,7 @@ def _numbers(found: dict[str, Any]) -> dict[str, Any]:
 def _sizing(devices: int, rate: float, sync: float) -> str:
     computing = PART / rate
     step = computing + 2 * (devices - 1) / devices * sync
-    steps = ROWS / (devices * PART)
+    steps = SPECS / (devices * PART)
     reading = devices * PART / step * WIDTH / 1e6
     return (
         f"{devices} | {devices * PART:,} | {step * 1e3:.1f} | {steps:,.0f} | "

@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, TensorDataset
 
 from isthmus import VAE
-from isthmus.build import build_model, build_objective
+from isthmus.registry import build_model, build_objective
 
 EPOCHS = 30
 

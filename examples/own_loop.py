@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from isthmus import VAE
-from isthmus.build import build_model, build_objective
+from isthmus.registry import build_model, build_objective
 
 EPOCHS = 30
 

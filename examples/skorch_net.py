@@ -12,13 +12,14 @@ from sklearn.pipeline import make_pipeline
 from skorch import NeuralNet
 from skorch.utils import to_numpy, to_tensor
 
-from isthmus import Objective, rows
-from isthmus.build import build_model
+from isthmus import Objective
+from isthmus.models import specs
+from isthmus.registry import build_model
 
 
 def make_vae(n_components=8, width=128, features=(64,)):
     """Return a bare VAE of pixels in [0, 1]."""
-    settings = rows.VAE(n_components=n_components, hidden=(width,))
+    settings = specs.VAE(n_components=n_components, hidden=(width,))
     return build_model(settings, features, "bernoulli")
 
 

@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from isthmus.build import build_model, build_objective
 from isthmus.data import load
 from isthmus.distributions.base import isolated_rng
-from isthmus.rows import VAE
+from isthmus.models.specs import VAE
+from isthmus.registry import build_model, build_objective
 from isthmus.training import Rows, Trainer, pick_device
 
 HERE = Path(__file__).parent

@@ -10,11 +10,11 @@ from torch.distributions import (
 )
 
 import isthmus
-from isthmus.bounds import Capacity, Decomposed, Elbo, FreeBits, ImportanceWeighted
-from isthmus.build import build_model, build_objective
-from isthmus.penalties import Pass
-from isthmus.rows import VAE, BetaVAE
-from isthmus.schedules import SETTLED, Cyclical, Linear
+from isthmus.models.specs import VAE, BetaVAE
+from isthmus.objectives.bounds import Capacity, Decomposed, Elbo, FreeBits, ImportanceWeighted
+from isthmus.objectives.penalties import Pass
+from isthmus.objectives.schedules import SETTLED, Cyclical, Linear
+from isthmus.registry import build_model, build_objective
 
 X = torch.rand(12, 6, generator=torch.Generator().manual_seed(0))
 

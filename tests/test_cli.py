@@ -7,8 +7,8 @@ import pytest
 
 import isthmus
 from isthmus.cli import main
-from isthmus.fields import params_of
-from isthmus.rows import ROWS
+from isthmus.models.params import params_of
+from isthmus.models.specs import SPECS
 from isthmus.verbs.fit import field_groups
 
 FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--random-state", "3"]
@@ -69,7 +69,7 @@ def test_the_summary_and_the_next_commands_are_shown(tmp_path, capsys):
     assert "epoch 2/2" in err
 
 
-@pytest.mark.parametrize("model", ROWS)
+@pytest.mark.parametrize("model", SPECS)
 def test_every_model_fits_from_the_command_line(model, tmp_path):
     assert main(["fit", "digits", "--model", model, "--out", str(tmp_path), "--quiet", *FAST]) == 0
     assert (tmp_path / "report.html").stat().st_size > 10_000
@@ -78,7 +78,7 @@ def test_every_model_fits_from_the_command_line(model, tmp_path):
 def test_every_field_of_every_model_is_a_flag(capsys):
     assert main(["fit", "--help"]) == 0
     text = capsys.readouterr().out
-    for row in ROWS.values():
+    for row in SPECS.values():
         for name in params_of(row):
             assert f"--{name.replace('_', '-')}" in text
 

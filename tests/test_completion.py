@@ -11,7 +11,7 @@ import pytest
 
 from isthmus.cli import main
 from isthmus.data.datasets import known_datasets
-from isthmus.rows import PRIORS, ROWS
+from isthmus.models.specs import PRIORS, SPECS
 from isthmus.verbs import VERBS
 
 pytest.importorskip("shtab")
@@ -63,7 +63,7 @@ ASKED = [
     ("isthmus compl", {"completion"}),
     ("isthmus fit dig", {"digits"}),
     ("isthmus fit ", {*known_datasets(), "my-run", "my-table.csv"}),
-    ("isthmus fit digits --model ", set(ROWS)),
+    ("isthmus fit digits --model ", set(SPECS)),
     ("isthmus fit digits --prior ", set(PRIORS)),
     ("isthmus fit digits --check", {"--checkpoint-every"}),
     ("isthmus fit digits --out m", {"my-run"}),

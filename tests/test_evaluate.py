@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.cli import main
 from isthmus.metrics import evaluation, importance_weighted, l0, squared_error
-from isthmus.rows import ROWS
+from isthmus.models.specs import SPECS
 
 FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--random-state", "0"]
 DIGITS = load_digits()
@@ -87,7 +87,7 @@ def evaluate(run, data, *flags):
         return json.load(file, parse_constant=no_such_thing)
 
 
-@pytest.mark.parametrize("model", ROWS)
+@pytest.mark.parametrize("model", SPECS)
 def test_every_model_has_all_numbers_that_apply(model, runs, folder, capsys):
     record = evaluate(runs(model), folder / "grey.npz", "--factors", str(folder / "factors.npy"))
     numbers, table = record["numbers"], capsys.readouterr().out
@@ -99,7 +99,7 @@ def test_every_model_has_all_numbers_that_apply(model, runs, folder, capsys):
     assert any("L0" in name for name in numbers) is not generative
     assert all(value is not None and np.isfinite(value) for value in numbers.values())
     assert not any("Dice" in name or "annealed" in name for name in numbers)
-    assert record["model"] == ROWS[model].__name__
+    assert record["model"] == SPECS[model].__name__
     assert record["trained_on_these_rows"]
     assert "trained on most of these rows" in table
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from sklearn.datasets import load_wine
 
-from isthmus import ConditionalVAE, rows
-from isthmus.build import build_model, build_objective
+from isthmus import ConditionalVAE
+from isthmus.models import specs
+from isthmus.registry import build_model, build_objective
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ELSEWHERE = {"ray_encode", "spark_encode"}  # run by test_ray_spark.py
@@ -91,7 +92,7 @@ def test_an_estimator_is_what_another_loop_made_of_its_model():
 
 
 def test_an_objective_compiles_in_one_graph():
-    settings = rows.VAE(n_components=2, hidden=(8,))
+    settings = specs.VAE(n_components=2, hidden=(8,))
     model, objective = build_model(settings, (4,), "bernoulli"), build_objective(settings)
     loss = torch.compile(lambda x: objective(model, x).loss, backend="eager", fullgraph=True)
     torch.manual_seed(0)

@@ -2,13 +2,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from isthmus.fields import check_fields, describe, nearest, param, params_of
-from isthmus.rows import ROWS, VAE, Autoencoder, SparseAutoencoder
+from isthmus.models.params import check_fields, describe, nearest, param, params_of
+from isthmus.models.specs import SPECS, VAE, Autoencoder, SparseAutoencoder
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", SPECS)
 def test_every_row_is_sound_as_it_stands(name):
-    check_fields(ROWS[name]())
+    check_fields(SPECS[name]())
 
 
 @pytest.mark.parametrize(
@@ -57,5 +57,5 @@ def test_a_choice_that_makes_the_model_is_no_setting():
 
 
 def test_nearest_suggests_only_what_is_near():
-    assert nearest("vea", ROWS) == " Did you mean 'vae'?"
-    assert nearest("zebra", ROWS) == ""
+    assert nearest("vea", SPECS) == " Did you mean 'vae'?"
+    assert nearest("zebra", SPECS) == ""

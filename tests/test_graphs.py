@@ -27,8 +27,8 @@ from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.distributions.sparse_codes import SPARSE_POINTS
 from isthmus.estimators.border import row_noise
 from isthmus.graphs import networks, to_onnx
+from isthmus.models.specs import NONLINEARITIES, POSTERIORS, PRIORS
 from isthmus.nn.dense import mlp
-from isthmus.rows import NONLINEARITIES, POSTERIORS, PRIORS
 from isthmus.training import to_unit
 
 onnx = pytest.importorskip("onnx")

@@ -33,7 +33,7 @@ from isthmus.uses.compression import CompressedCodes
 from isthmus.uses.generation import LatentSampler
 from isthmus.uses.search import LatentIndex
 
-ROWS = np.random.default_rng(0).random((60, 4))
+SPECS = np.random.default_rng(0).random((60, 4))
 SMALL = {"n_components": 2, "hidden": (4,), "epochs": 1, "random_state": 0}
 
 
@@ -362,7 +362,7 @@ class TestPlaces:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
-    isthmus.VAE(**SMALL).fit(ROWS).save(folder)
+    isthmus.VAE(**SMALL).fit(SPECS).save(folder)
     return {p.name: p.read_bytes() for p in folder.iterdir()}
 
 
@@ -628,7 +628,7 @@ def test_models_saved_before_there_were_checksums_load(run):
     config = json.loads((run / io.CONFIG).read_text())
     del config["sha256"]
     (run / io.CONFIG).write_text(json.dumps(config, indent=2))
-    assert isthmus.load(run).transform(ROWS).shape == (60, 2)
+    assert isthmus.load(run).transform(SPECS).shape == (60, 2)
 
 
 def test_a_configuration_changed_by_hand_says_what_to_do(run):
@@ -638,13 +638,13 @@ def test_a_configuration_changed_by_hand_says_what_to_do(run):
 
 
 def test_what_uses_save_is_checked_as_well(tmp_path):
-    model = isthmus.VAE(**SMALL).fit(ROWS)
-    sampler = LatentSampler.from_fitted(model, source="mixture", n_modes=2).fit(ROWS)
-    index = LatentIndex.from_fitted(model).fit(ROWS)
+    model = isthmus.VAE(**SMALL).fit(SPECS)
+    sampler = LatentSampler.from_fitted(model, source="mixture", n_modes=2).fit(SPECS)
+    index = LatentIndex.from_fitted(model).fit(SPECS)
     rng = np.random.default_rng(0)
     for made, load, answer in (
         (sampler, LatentSampler.load, lambda use: use.sample(3, random_state=0)),
-        (index, LatentIndex.load, lambda use: use.kneighbors(ROWS[:3])[0]),
+        (index, LatentIndex.load, lambda use: use.kneighbors(SPECS[:3])[0]),
     ):
         folder = tmp_path / type(made).__name__
         made.save(folder)

@@ -14,9 +14,9 @@ from isthmus.distributions.likelihood_distributions import ContinuousBernoulli, 
 from isthmus.distributions.likelihoods import LIKELIHOODS, GaussianFamily, LaplaceFamily
 from isthmus.distributions.mixed import MixedFamily, count_categories, make_likelihood
 from isthmus.distributions.priors import StandardNormal
-from isthmus.model import LatentVariableModel
+from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.nn.dense import Dense, linear_layer
-from isthmus.objective import Objective
+from isthmus.objectives.objective import Objective
 
 N, D = 6, 3
 MIXED = ("categorical:4", "gaussian", "categorical:4", "bernoulli", "poisson", "gaussian")

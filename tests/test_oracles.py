@@ -12,19 +12,19 @@ from sklearn.linear_model import LogisticRegression
 from torch.distributions import Normal, kl_divergence
 
 import isthmus
-import isthmus.build
-import isthmus.rows
-from isthmus.bounds import Elbo
-from isthmus.build import LIKELIHOODS, POSTERIORS, build_model
-from isthmus.corruptions import CORRUPTIONS
+import isthmus.models.specs
+import isthmus.registry
 from isthmus.distributions.base import DiagonalNormal, draw
 from isthmus.distributions.families import NormalFamily
 from isthmus.distributions.likelihoods import GaussianFamily
 from isthmus.distributions.priors import StandardNormal
-from isthmus.model import LatentVariableModel
-from isthmus.objective import Objective
-from isthmus.penalties import Contractive, KLSparsity, Pass, bernoulli_kl
-from isthmus.rows import VAE, ContractiveAutoencoder, SparseAutoencoder
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.specs import VAE, ContractiveAutoencoder, SparseAutoencoder
+from isthmus.objectives.bounds import Elbo
+from isthmus.objectives.corruptions import CORRUPTIONS
+from isthmus.objectives.objective import Objective
+from isthmus.objectives.penalties import Contractive, KLSparsity, Pass, bernoulli_kl
+from isthmus.registry import LIKELIHOODS, POSTERIORS, build_model
 
 DIGITS = load_digits()
 X = DIGITS.data / 16
@@ -412,7 +412,7 @@ def test_loss_and_gradient_are_finite_at_extreme_numbers(likelihood, posterior, 
             return self.out.expand(len(x), -1) + 0 * x.flatten(1).sum(1, keepdim=True)
 
     networks = Extreme(q_of_z.total_outputs), Extreme(p_of_x.total_outputs)
-    prior = isthmus.build.PRIORS["standard"](None, isthmus.build.Shapes(shape, 3), likelihood)
+    prior = isthmus.registry.PRIORS["standard"](None, isthmus.registry.Shapes(shape, 3), likelihood)
     model = LatentVariableModel(*networks, q_of_z, p_of_x, prior).to(dtype)
     low, high = (0.0, 1.0) if "bernoulli" in likelihood else (-abs(size), abs(size))
     if likelihood in ("poisson", "negative-binomial"):
@@ -433,7 +433,7 @@ def test_loss_and_gradient_are_finite_at_extreme_numbers(likelihood, posterior, 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_whole_network_takes_inputs_of_ten_thousand(likelihood, posterior, dtype):
     torch.manual_seed(0)
-    row = isthmus.rows.VAE(n_components=3, hidden=(16,))
+    row = isthmus.models.specs.VAE(n_components=3, hidden=(16,))
     row.posterior_family = posterior
     model = build_model(row, (6,), likelihood).to(dtype)
     low = 0.0 if likelihood in ("poisson", "negative-binomial") else -1e4

@@ -1,11 +1,11 @@
-"""What every part must do, tried on every part that is named in `isthmus.build`.
+"""What every part must do, tried on every part that is named in `isthmus.registry`.
 
 To add a part:
 
 1. Write it beside its kind: `families.py`, `posteriors.py`, `likelihoods.py`, `priors.py`,
    `penalties.py`, `corruptions.py`, `backbones.py`. The base class's docstring says what it owes.
-2. Name it in the table of `isthmus/build.py` (or of its own file), and among the choices in
-   `isthmus/rows.py`: TestTables below fails until both agree.
+2. Name it in the table of `isthmus/registry.py` (or of its own file), and among the choices in
+   `isthmus/models/specs.py`: TestTables below fails until both agree.
 3. Run this file. The contract of its kind and the cross products take it up by its name; you
    write no test here. A part that needs other data than the numbers between 0 and 1 used here
    says so in DATA, and a combination that cannot be is refused with words: see
@@ -20,7 +20,24 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.build import (
+from isthmus.distributions.base import draw, per_example
+from isthmus.distributions.families import ACTIVATIONS
+from isthmus.distributions.sparse_codes import SPARSE_POINTS
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.params import params_of
+from isthmus.models.specs import (
+    VAE,
+    BetaVAE,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+)
+from isthmus.nn.dense import NONLINEARITIES, Shapes
+from isthmus.objectives.corruptions import CORRUPTIONS
+from isthmus.objectives.objective import Objective
+from isthmus.objectives.penalties import Pass
+from isthmus.objectives.schedules import SCHEDULES, SETTLED
+from isthmus.registry import (
     BACKBONES,
     LIKELIHOODS,
     PENALTIES,
@@ -30,23 +47,6 @@ from isthmus.build import (
     build_model,
     build_objective,
 )
-from isthmus.corruptions import CORRUPTIONS
-from isthmus.distributions.base import draw, per_example
-from isthmus.distributions.families import ACTIVATIONS
-from isthmus.distributions.sparse_codes import SPARSE_POINTS
-from isthmus.fields import params_of
-from isthmus.model import LatentVariableModel
-from isthmus.nn.dense import NONLINEARITIES, Shapes
-from isthmus.objective import Objective
-from isthmus.penalties import Pass
-from isthmus.rows import (
-    VAE,
-    BetaVAE,
-    ContractiveAutoencoder,
-    DenoisingAutoencoder,
-    SparseAutoencoder,
-)
-from isthmus.schedules import SCHEDULES, SETTLED
 
 N, D, K, CONTEXT = 6, 3, 4, 5
 SHAPE = (D,)

@@ -5,17 +5,17 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from isthmus.distributions.base import DiagonalNormal
 from isthmus.distributions.posteriors import FlowFamily, FullNormalFamily
 
-ROWS, D = 5, 3
+SPECS, D = 5, 3
 
 
 def full(seed=0):
     family = FullNormalFamily((D,))
     g = torch.Generator().manual_seed(seed)
-    return family(torch.randn(ROWS, family.total_outputs, generator=g))
+    return family(torch.randn(SPECS, family.total_outputs, generator=g))
 
 
 def test_a_full_normal_is_torchs():
-    q, z = full(), torch.randn(ROWS, D)
+    q, z = full(), torch.randn(SPECS, D)
     same = MultivariateNormal(q.loc, scale_tril=q.scale_tril)
     torch.testing.assert_close(q.log_prob(z), same.log_prob(z))
     torch.testing.assert_close(q.covariance_matrix, same.covariance_matrix)
@@ -72,7 +72,7 @@ def test_a_flows_density_integrates_to_one():
 
 
 def test_a_flows_mean_and_spread_are_those_of_its_samples(flow):
-    q = flow(torch.randn(ROWS, flow.total_outputs))
+    q = flow(torch.randn(SPECS, flow.total_outputs))
     z = q.rsample((50_000,), generator=torch.Generator().manual_seed(2))
     assert ((q.mean - z.mean(0)).abs() < 0.3 * z.std(0)).all()
     assert (q.stddev / z.std(0) - 1).abs().max() < 0.35
@@ -81,10 +81,10 @@ def test_a_flows_mean_and_spread_are_those_of_its_samples(flow):
 
 @pytest.mark.parametrize("make", [full, None])
 def test_noise_in_means_the_same_sample_out(make, flow):
-    q = make() if make else flow(torch.randn(ROWS, flow.total_outputs))
-    noise = torch.randn(4, ROWS, D)
+    q = make() if make else flow(torch.randn(SPECS, flow.total_outputs))
+    noise = torch.randn(4, SPECS, D)
     before = torch.random.get_rng_state()
     assert torch.equal(q.rsample((4,), noise=noise), q.rsample((4,), noise=noise))
     g = torch.Generator().manual_seed(0)
-    assert q.rsample((4,), generator=g).shape == (4, ROWS, D)
+    assert q.rsample((4,), generator=g).shape == (4, SPECS, D)
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -8,10 +8,10 @@ from sklearn.datasets import load_digits
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 import isthmus
-from isthmus.build import build_model
 from isthmus.distributions.base import DiagonalMixture
 from isthmus.distributions.priors import MixtureOfNormals, VampPrior
-from isthmus.rows import VAE
+from isthmus.models.specs import VAE
+from isthmus.registry import build_model
 
 DIGITS = load_digits()
 X = DIGITS.images / 16

@@ -12,7 +12,7 @@ import isthmus
 from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.border import chunk_rows, row_noise
-from isthmus.fields import params_of
+from isthmus.models.params import params_of
 
 QUICK = settings(
     deadline=None,

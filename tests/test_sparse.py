@@ -10,7 +10,6 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus import Autoencoder, SparseAutoencoder
-from isthmus.build import build_model
 from isthmus.distributions.families import BernoulliFamily
 from isthmus.distributions.likelihoods import GaussianFamily
 from isthmus.distributions.sparse_codes import (
@@ -23,11 +22,12 @@ from isthmus.distributions.sparse_codes import (
     TopKPoint,
     WarmUp,
 )
-from isthmus.model import LatentVariableModel
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.specs import Training
 from isthmus.nn.dense import Shapes, mlp
-from isthmus.objective import Objective
-from isthmus.penalties import L1, Pass
-from isthmus.rows import Training
+from isthmus.objectives.objective import Objective
+from isthmus.objectives.penalties import L1, Pass
+from isthmus.registry import build_model
 from isthmus.sparse_training import (
     Dictionary,
     Revive,

@@ -22,9 +22,9 @@ from speed.race import CannotRace, Contender
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from isthmus.build import build_model, build_objective
 from isthmus.distributions.families import ACTIVATIONS
-from isthmus.model import LatentVariableModel
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.registry import build_model, build_objective
 from isthmus.training import Rows, Trainer
 
 LOG_2PI = math.log(2 * math.pi)

@@ -29,7 +29,7 @@ from isthmus import VAE
 
 EXPONENT = 1.05
 COLUMNS, BATCH, STEPS = 8, 1024, 20
-ROWS = (10_000, 100_000, 1_000_000, 10_000_000)
+SPECS = (10_000, 100_000, 1_000_000, 10_000_000)
 WIDTHS, LATENTS = (128, 256, 512, 1024, 2048, 4096), (8, 32, 128, 512)
 Point = dict[str, Any]
 
@@ -39,7 +39,7 @@ def curves(rounds: int, most_rows: int) -> dict[str, list[Point]]:
     return {
         "width of the hidden layer": [_step(w, {"hidden": (w,)}, rounds) for w in WIDTHS],
         "numbers in the code": [_step(k, {"n_components": k}, rounds) for k in LATENTS],
-        **_rows([n for n in ROWS if n <= most_rows]),
+        **_rows([n for n in SPECS if n <= most_rows]),
     }
 
 

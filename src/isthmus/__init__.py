@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from isthmus.hub import push_to_hub as push_to_hub
     from isthmus.hub import save_pretrained as save_pretrained
     from isthmus.io import load as load
-    from isthmus.model import LatentVariableModel as LatentVariableModel
-    from isthmus.objective import Objective as Objective
+    from isthmus.models.latent_variable_model import LatentVariableModel as LatentVariableModel
+    from isthmus.objectives.objective import Objective as Objective
     from isthmus.sweeps import Sweep as Sweep
     from isthmus.training import Callback as Callback
     from isthmus.training import Checkpoint as Checkpoint
@@ -36,8 +36,8 @@ _HOMES = {
     "ConditionalVAE": "isthmus.estimators",
     "ContractiveAutoencoder": "isthmus.estimators",
     "DenoisingAutoencoder": "isthmus.estimators",
-    "LatentVariableModel": "isthmus.model",
-    "Objective": "isthmus.objective",
+    "LatentVariableModel": "isthmus.models.latent_variable_model",
+    "Objective": "isthmus.objectives.objective",
     "SparseAutoencoder": "isthmus.estimators",
     "Sweep": "isthmus.sweeps",
     "VAE": "isthmus.estimators",

@@ -12,7 +12,7 @@ from typing import Any
 from isthmus.data.columns import Columns
 from isthmus.data.datasets import LONGEST_PATH
 from isthmus.data.limits import MAX_COLUMNS, one_line
-from isthmus.fields import params_of
+from isthmus.models.params import params_of
 
 __all__ = [
     "check_config",
@@ -64,7 +64,8 @@ def check_config(config: Any) -> dict[str, Any]:
 def check_params(params: dict[str, Any], cls: type) -> None:
     """Raise a ValueError where a setting is larger than any model is.
 
-    Types and choices are checked by `isthmus.fields.check_fields`, when there is an estimator.
+    Types and choices are checked by `isthmus.models.params.check_fields`, when there is an
+    estimator.
     """
     known = params_of(cls)
     for name, value in params.items():

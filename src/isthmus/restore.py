@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from isthmus.build import build_model, code_size
 from isthmus.config import check_params
 from isthmus.data.columns import Columns
 from isthmus.data.limits import check_bytes, one_line
@@ -19,8 +18,9 @@ from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.border import Scaler
 from isthmus.estimators.context import Context
 from isthmus.estimators.identity import CUSTOM
-from isthmus.fields import check_fields, nearest, params_of
 from isthmus.files import CONFIG, WEIGHTS
+from isthmus.models.params import check_fields, nearest, params_of
+from isthmus.registry import build_model, code_size
 
 __all__ = ["restore", "unfitted"]
 
@@ -142,20 +142,20 @@ def _check_sizes(estimator: LatentEstimator, weights: dict[str, torch.Tensor]) -
 
 def _without_memory(estimator: LatentEstimator) -> tuple[torch.nn.Module, bool]:
     """Return a model whose tensors have shapes alone, and whether it is what will be made."""
-    shape, row, whole = estimator.feature_shape_, copy.copy(estimator), True
+    shape, spec, whole = estimator.feature_shape_, copy.copy(estimator), True
     width = estimator.context_.width if estimator.context_ else 0
-    n_components = code_size(row, shape)
+    n_components = code_size(spec, shape)
     for name, plain in (("posterior_family", "normal"), ("prior", "standard")):
-        if getattr(row, name) == "flow":  # its masks have n_components on either side
-            setattr(row, name, plain)
+        if getattr(spec, name) == "flow":  # its masks have n_components on either side
+            setattr(spec, name, plain)
             whole = False
             check_bytes(WEIGHTS, FLOW * n_components**2, 0)
-    if callable(row.backbone) or row.backbone == "spectral":
-        row.backbone, row.hidden, row.n_components = "mlp", (1,), n_components
+    if callable(spec.backbone) or spec.backbone == "spectral":
+        spec.backbone, spec.hidden, spec.n_components = "mlp", (1,), n_components
         whole = False
     with torch.device("meta"):
         log_unit = estimator.scaler_.log_unit
-        return build_model(row, shape, estimator.likelihood_, width, log_unit), whole
+        return build_model(spec, shape, estimator.likelihood_, width, log_unit), whole
 
 
 def _size(model: torch.nn.Module) -> int:

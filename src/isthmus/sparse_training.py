@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from isthmus.distributions.families import BernoulliFamily
 from isthmus.distributions.likelihoods import LOG_RATE_LIMIT, NegativeBinomialFamily, PoissonFamily
 from isthmus.distributions.sparse_codes import SparsePoint
-from isthmus.model import LatentVariableModel
+from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.nn.dense import only_linear
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
@@ -42,8 +42,8 @@ class Dictionary(NamedTuple):
 
     Examples
     --------
-    >>> from isthmus.build import build_model
-    >>> from isthmus.rows import SparseAutoencoder
+    >>> from isthmus.registry import build_model
+    >>> from isthmus.models.specs import SparseAutoencoder
     >>> model = build_model(SparseAutoencoder(n_components=9, hidden=()), (4,), "gaussian")
     >>> Dictionary.of(model).columns.shape
     torch.Size([4, 9])
@@ -150,8 +150,8 @@ def start_sparse(model: LatentVariableModel, x: Tensor) -> None:
 
     Examples
     --------
-    >>> from isthmus.build import build_model
-    >>> from isthmus.rows import SparseAutoencoder
+    >>> from isthmus.registry import build_model
+    >>> from isthmus.models.specs import SparseAutoencoder
     >>> model = build_model(SparseAutoencoder(n_components=9, hidden=()), (4,), "gaussian")
     >>> start_sparse(model, torch.randn(50, 4))
     >>> model.decoder.layers[0].weight.norm(dim=0).allclose(torch.ones(9))
@@ -318,8 +318,8 @@ def is_dictionary(row: Any, model: LatentVariableModel) -> bool:
 
     Examples
     --------
-    >>> from isthmus.build import build_model
-    >>> from isthmus.rows import SparseAutoencoder
+    >>> from isthmus.registry import build_model
+    >>> from isthmus.models.specs import SparseAutoencoder
     >>> rows = SparseAutoencoder(hidden=()), SparseAutoencoder(hidden=(8,))
     >>> [is_dictionary(row, build_model(row, (4,), "gaussian")) for row in rows]
     [True, False]

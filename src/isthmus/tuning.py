@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus.extras import need
-from isthmus.fields import Param, nearest, params_of
+from isthmus.models.params import Param, nearest, params_of
 from isthmus.training import Callback, Trainer
 
 if TYPE_CHECKING:

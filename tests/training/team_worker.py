@@ -19,8 +19,8 @@ from isthmus.training import Callback, Checkpoint, TensorBoard
 from isthmus.training.team import form_team
 
 warnings.simplefilter("ignore")
-ROWS = data.load("digits")
-X, Y = ROWS.X[:500], ROWS.y[:500]
+SPECS = data.load("digits")
+X, Y = SPECS.X[:500], SPECS.y[:500]
 HOLES = X.copy()
 HOLES[:, ::3, 2] = float("nan")
 SETTINGS = {"n_components": 3, "hidden": (32,), "epochs": 3, "random_state": 0, "batch_size": 48}

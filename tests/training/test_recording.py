@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.build import build_model, build_objective
 from isthmus.estimators import ESTIMATORS
 from isthmus.nn.dense import mlp
+from isthmus.registry import build_model, build_objective
 from isthmus.training import Callback, Rows, Trainer, recording
 from isthmus.training.recording import Recorded
 

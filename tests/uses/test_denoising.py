@@ -16,12 +16,12 @@ from sklearn.utils import estimator_checks as checks
 
 from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
 from isthmus.commands import denoise
-from isthmus.corruptions import GaussianNoise, Masking
 from isthmus.data.codecs import read_sound
 from isthmus.data.waves import Sound, read_wav, write_wav
 from isthmus.estimators.border import Scaler
 from isthmus.nn.pyramid import Pyramid
 from isthmus.nn.stft import Spectral
+from isthmus.objectives.corruptions import GaussianNoise, Masking
 from isthmus.uses.denoising import AnyOf, Denoiser, InUnits, denoise_sound, make_corruption
 from isthmus.uses.sound import AddedSound
 

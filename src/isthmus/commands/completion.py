@@ -10,8 +10,8 @@ import shtab
 
 from isthmus.cli import make_parser
 from isthmus.data.datasets import known_datasets
-from isthmus.fields import params_of
-from isthmus.rows import ROWS
+from isthmus.models.params import params_of
+from isthmus.models.specs import SPECS
 
 __all__ = ["run"]
 
@@ -62,8 +62,8 @@ def _describe(action: Any) -> None:
 
 def _choices() -> dict[str, list[str]]:
     """Return the names that each setting may have in some model."""
-    names: dict[str, dict[str, None]] = {"model": dict.fromkeys(ROWS)}
-    for row in ROWS.values():
-        for name, p in params_of(row).items():
+    names: dict[str, dict[str, None]] = {"model": dict.fromkeys(SPECS)}
+    for spec in SPECS.values():
+        for name, p in params_of(spec).items():
             names.setdefault(name, {}).update(dict.fromkeys(p.choices))
     return {name: list(known) for name, known in names.items()}

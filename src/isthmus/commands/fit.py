@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from isthmus import io
-from isthmus.build import build_objective, code_size
 from isthmus.claims import LOCK, claimed
 from isthmus.cli import INTERRUPTED
 from isthmus.commands.folders import has_something, replaceable, unused
@@ -27,8 +26,9 @@ from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import check_names, fresh_seed
 from isthmus.estimators.identity import CUSTOM, plain_params
 from isthmus.estimators.learning import TERMINATED
-from isthmus.fields import check_fields
 from isthmus.metrics.summary import held_out_summary
+from isthmus.models.params import check_fields
+from isthmus.registry import build_objective, code_size
 from isthmus.report import REPORT, write_report
 from isthmus.training import Callback, Checkpoint, pick_device
 from isthmus.training.checkpoints import find_checkpoints, read_checkpoint, remove_checkpoints

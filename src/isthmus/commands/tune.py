@@ -24,7 +24,7 @@ from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import fresh_seed
 from isthmus.metrics.summary import held_out_summary
-from isthmus.rows import ROWS
+from isthmus.models.specs import SPECS
 from isthmus.sweeps import Sweep
 from isthmus.training.team import started_together
 from isthmus.verbs.fit import fields_given
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> Sweep:
-    grid = read_grid(arguments.grid, ROWS[arguments.model])
+    grid = read_grid(arguments.grid, SPECS[arguments.model])
     fields: dict[str, Any] = fields_given(arguments)
     for name in grid:
         if name in fields:

@@ -24,7 +24,7 @@ from isthmus.data.sounds import is_sound_folder, read_sound_folder
 from isthmus.data.stored import Stored, as_stored, forget
 from isthmus.data.tables import read_table
 from isthmus.extras import need
-from isthmus.fields import nearest
+from isthmus.models.params import nearest
 
 __all__ = ["LONGEST_PATH", "Dataset", "Source", "known_datasets", "load"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.columns import Columns, is_frame
-from isthmus.fields import nearest
+from isthmus.models.params import nearest
 
 __all__ = ["Features", "table_rows"]
 

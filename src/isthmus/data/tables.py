@@ -15,7 +15,7 @@ from isthmus.data.columns import Cells, Column, Columns, cells_of
 from isthmus.data.limits import MAX_COLUMNS, check_bytes, is_regular, one_line
 from isthmus.data.pages import unpacked_bytes
 from isthmus.extras import need
-from isthmus.fields import nearest
+from isthmus.models.params import nearest
 
 __all__ = [
     "even_rows",

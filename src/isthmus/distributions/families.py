@@ -65,7 +65,7 @@ class Family(nn.Module):
     not the value to show, override `center`; where data are no good input for a network as they
     are, override `embed` and `input_shape`; where not every value can be, override `check`, and
     `check_input` where an encoder could not make sense of some.
-    Name it in the tables of `isthmus.build`, where the contract tests take it up.
+    Name it in the tables of `isthmus.registry`, where the contract tests take it up.
 
     Parameters
     ----------

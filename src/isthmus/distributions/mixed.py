@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 
 from isthmus.distributions.families import Family
 from isthmus.distributions.likelihoods import LIKELIHOODS
-from isthmus.fields import nearest
+from isthmus.models.params import nearest
 
 __all__ = ["MixedDistribution", "MixedFamily", "count_categories", "make_likelihood"]
 

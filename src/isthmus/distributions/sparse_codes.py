@@ -18,8 +18,8 @@ from torch.func import functional_call
 
 from isthmus.distributions.base import Delta
 from isthmus.distributions.families import ACTIVATIONS, Family
-from isthmus.penalties import L1, Pass, Penalty
-from isthmus.schedules import Linear
+from isthmus.objectives.penalties import L1, Pass, Penalty
+from isthmus.objectives.schedules import Linear
 
 __all__ = [
     "SPARSE_POINTS",
@@ -276,35 +276,35 @@ class GatedPoint(SparsePoint):
         self.bias.data.masked_fill_(units, 0.0)
 
 
-#: Name of an activation to (shape, row) -> family; the row holds `n_active` and `bandwidth`.
+#: Name of an activation to (shape, spec) -> family; the spec holds `n_active` and `bandwidth`.
 SPARSE_POINTS: dict[str, Callable[[Shape, Any], SparsePoint]] = {
-    "identity": lambda shape, row: SparsePoint(shape, "identity"),
-    "relu": lambda shape, row: SparsePoint(shape, "relu"),
-    "sigmoid": lambda shape, row: SparsePoint(shape, "sigmoid"),
-    "topk": lambda shape, row: TopKPoint(shape, n_active(row, math.prod(shape))),
-    "batchtopk": lambda shape, row: BatchTopKPoint(shape, n_active(row, math.prod(shape))),
-    "jumprelu": lambda shape, row: JumpReLUPoint(shape, row.bandwidth),
-    "gated": lambda shape, row: GatedPoint(shape),
+    "identity": lambda shape, spec: SparsePoint(shape, "identity"),
+    "relu": lambda shape, spec: SparsePoint(shape, "relu"),
+    "sigmoid": lambda shape, spec: SparsePoint(shape, "sigmoid"),
+    "topk": lambda shape, spec: TopKPoint(shape, n_active(spec, math.prod(shape))),
+    "batchtopk": lambda shape, spec: BatchTopKPoint(shape, n_active(spec, math.prod(shape))),
+    "jumprelu": lambda shape, spec: JumpReLUPoint(shape, spec.bandwidth),
+    "gated": lambda shape, spec: GatedPoint(shape),
 }
 
 
-def n_active(row: Any, n_units: int) -> int:
-    """Return k of a row: where it says nothing a quarter of the units, at most 32.
+def n_active(spec: Any, n_units: int) -> int:
+    """Return k: where it says nothing a quarter of the units, at most 32.
 
     Examples
     --------
-    >>> from isthmus.rows import SparseAutoencoder
+    >>> from isthmus.models.specs import SparseAutoencoder
     >>> n_active(SparseAutoencoder(), 20), n_active(SparseAutoencoder(n_active=3), 20)
     (5, 3)
     """
-    return row.n_active or min(max(n_units // 4, 1), MOST_ACTIVE)
+    return spec.n_active or min(max(n_units // 4, 1), MOST_ACTIVE)
 
 
-def sparsity_penalties(row: Any, activation: str) -> tuple[Penalty, ...]:
-    """Return what presses the activations of a row together, by the name of its activation."""
+def sparsity_penalties(spec: Any, activation: str) -> tuple[Penalty, ...]:
+    """Return what presses the activations of a spec, by the name of its activation."""
     if activation in ("topk", "batchtopk"):
-        return (L1(row.penalty_weight),) if row.penalty_weight else ()
-    weight = 0.05 if row.penalty_weight is None else row.penalty_weight
+        return (L1(spec.penalty_weight),) if spec.penalty_weight else ()
+    weight = 0.05 if spec.penalty_weight is None else spec.penalty_weight
     if activation == "jumprelu":
         return (WarmUp(GatePenalty(weight), WARM_UP),)
     if activation == "gated":
@@ -354,7 +354,7 @@ class WarmUp:
 
     Examples
     --------
-    >>> from isthmus.penalties import L1
+    >>> from isthmus.objectives.penalties import L1
     >>> WarmUp(L1(1.0), steps=100)
     WarmUp(penalty=L1(weight=1.0), steps=100)
     """

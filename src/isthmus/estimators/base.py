@@ -29,7 +29,7 @@ from isthmus.estimators.choices import (
     fresh_seed,
 )
 from isthmus.estimators.learning import Learner
-from isthmus.fields import describe
+from isthmus.models.params import describe
 from isthmus.training import to_unit
 from isthmus.training.devices import enough_threads, is_convolutional
 
@@ -57,7 +57,7 @@ class RateDistortion(NamedTuple):
 class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     """An autoencoder as scikit-learn knows estimators.
 
-    Subclasses join a row of choices (`isthmus.rows`) with this face and override nothing.
+    Subclasses join a row of choices (`isthmus.models.specs`) with this face and override nothing.
 
     Attributes
     ----------

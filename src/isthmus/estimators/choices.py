@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.build import split_names
 from isthmus.data.columns import Columns
 from isthmus.distributions.mixed import count_categories, make_likelihood
+from isthmus.registry import split_names
 
 __all__ = [
     "as_data",

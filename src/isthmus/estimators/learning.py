@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from isthmus.build import build_model, build_objective, split_names
 from isthmus.data.columns import Columns
 from isthmus.data.stored import Stored, as_stored
 from isthmus.data.streams import Stream
@@ -36,9 +35,10 @@ from isthmus.estimators.identity import (
     check_same_run,
     seed_of,
 )
-from isthmus.fields import check_fields
-from isthmus.model import LatentVariableModel
-from isthmus.rows import Parts
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.params import check_fields
+from isthmus.models.specs import Spec
+from isthmus.registry import build_model, build_objective, split_names
 from isthmus.sparse_training import is_dictionary, start_sparse, training_callbacks
 from isthmus.training import Callback, Checkpoint, Rows, Trainer, pick_device
 from isthmus.training.callbacks import progress_callbacks
@@ -56,7 +56,7 @@ DICTIONARY_ROWS = 8192  # by which one begins
 TERMINATED = 143  # what a program says that ended by SIGTERM
 
 
-class Learner(BaseEstimator, Parts):
+class Learner(BaseEstimator, Spec):
     """The half of an estimator that makes its model; `LatentEstimator` adds what it is used for."""
 
     model_: LatentVariableModel
@@ -215,7 +215,7 @@ or (n, channels, time)
     def begin(self, X: Any, y: Any = None) -> Self:
         """Learn all but the weights, and make `model_`: for a training loop of your own.
 
-        `tensors` then gives rows as `model_` takes them, and `isthmus.build.build_objective` the
+        `tensors` then gives rows as `model_` takes them, and `isthmus.registry.build_objective` the
         loss.
 
         Parameters

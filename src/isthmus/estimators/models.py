@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import rows
 from isthmus.estimators.base import LatentEstimator
+from isthmus.models import specs
 
 __all__ = [
     "ESTIMATORS",
@@ -24,7 +24,7 @@ __all__ = [
 CHUNK = 4096  # rows encoded in one go
 
 
-class Autoencoder(rows.Autoencoder, LatentEstimator):
+class Autoencoder(specs.Autoencoder, LatentEstimator):
     """Undercomplete autoencoder: a narrow code from which the input is rebuilt.
 
     The loss is minus the log-likelihood of a row at its code: cross-entropy for values in
@@ -48,7 +48,7 @@ class Autoencoder(rows.Autoencoder, LatentEstimator):
     """
 
 
-class DenoisingAutoencoder(rows.DenoisingAutoencoder, LatentEstimator):
+class DenoisingAutoencoder(specs.DenoisingAutoencoder, LatentEstimator):
     """Denoising autoencoder: trained to rebuild the clean row from a corrupted one.
 
     Rows are corrupted only while training, each time anew. Masking sets a fixed share of the
@@ -72,7 +72,7 @@ class DenoisingAutoencoder(rows.DenoisingAutoencoder, LatentEstimator):
     """
 
 
-class SparseAutoencoder(rows.SparseAutoencoder, LatentEstimator):
+class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator):
     """Sparse autoencoder: few units of the code are active for any one row.
 
     The decoder reads the very activations that are penalised. With ``hidden=()`` it is a
@@ -146,7 +146,7 @@ class SparseAutoencoder(rows.SparseAutoencoder, LatentEstimator):
         return best, activity[best]
 
 
-class ContractiveAutoencoder(rows.ContractiveAutoencoder, LatentEstimator):
+class ContractiveAutoencoder(specs.ContractiveAutoencoder, LatentEstimator):
     """Contractive autoencoder: the code resists small changes of the input.
 
     Adds the squared Frobenius norm of the Jacobian of the whole encoder, exact.
@@ -169,7 +169,7 @@ class ContractiveAutoencoder(rows.ContractiveAutoencoder, LatentEstimator):
     """
 
 
-class VAE(rows.VAE, LatentEstimator):
+class VAE(specs.VAE, LatentEstimator):
     """Variational autoencoder: a normal posterior for each row, a standard normal prior.
 
     Maximises the evidence lower bound, E_q[log p(x|z)] - KL(q(z|x) || p(z)), in nats.
@@ -194,7 +194,7 @@ class VAE(rows.VAE, LatentEstimator):
     """
 
 
-class BetaVAE(rows.BetaVAE, LatentEstimator):
+class BetaVAE(specs.BetaVAE, LatentEstimator):
     """β-VAE: a variational autoencoder whose KL term is weighted.
 
     `score_samples` is the ELBO itself, β = 1.
@@ -217,7 +217,7 @@ class BetaVAE(rows.BetaVAE, LatentEstimator):
     """
 
 
-class ConditionalVAE(rows.ConditionalVAE, LatentEstimator):
+class ConditionalVAE(specs.ConditionalVAE, LatentEstimator):
     """Conditional VAE: told the label, so that it generates a class on demand.
 
     The labels are `y` in `fit` and `sample`, and the optional keyword `condition` elsewhere
@@ -244,5 +244,5 @@ class ConditionalVAE(rows.ConditionalVAE, LatentEstimator):
 
 #: Every estimator by the name that the command line and saved files use.
 ESTIMATORS: dict[str, type[LatentEstimator]] = {
-    name: globals()[row.__name__] for name, row in rows.ROWS.items()
+    name: globals()[spec.__name__] for name, spec in specs.SPECS.items()
 }

@@ -14,10 +14,10 @@ from isthmus import io
 from isthmus.config import check_config
 from isthmus.data.limits import is_regular
 from isthmus.estimators import LatentEstimator
-from isthmus.fields import nearest
 from isthmus.files import read_bytes, sealed
 from isthmus.hub.card import CARD, card_text
 from isthmus.hub.pictures import PICTURES, show
+from isthmus.models.params import nearest
 from isthmus.report import REPORT
 from isthmus.report.page import LIVE
 from isthmus.writing import write_all

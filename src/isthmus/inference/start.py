@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
-from isthmus.fields import nearest
 from isthmus.inference.gaussian import Gaussian
+from isthmus.models.params import nearest
 
 __all__ = ["beginning", "count", "require"]
 

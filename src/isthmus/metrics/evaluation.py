@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.build import split_names
 from isthmus.estimators.base import LatentEstimator
 from isthmus.estimators.border import as_array, units
 from isthmus.estimators.choices import as_data
@@ -36,6 +35,7 @@ from isthmus.metrics.sparsity import (
     live_share,
     reconstruction_cosine,
 )
+from isthmus.registry import split_names
 
 __all__ = ["evaluation"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from isthmus.rows import Training
+from isthmus.models.specs import Training
 
 __all__ = ["StackedAdam", "lay_out"]
 

@@ -13,10 +13,10 @@ import torch
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
-from isthmus.build import build_objective
 from isthmus.estimators import LatentEstimator
 from isthmus.estimators.choices import check_names
-from isthmus.fields import check_fields, nearest
+from isthmus.models.params import check_fields, nearest
+from isthmus.registry import build_objective
 from isthmus.training import Rows, pick_device
 from isthmus.training.loop import Outcome
 

@@ -22,9 +22,9 @@ import torch
 from torch import Generator, Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
-from isthmus.build import build_objective
-from isthmus.objective import Objective, Shown, Terms
-from isthmus.schedules import SETTLED
+from isthmus.objectives.objective import Objective, Shown, Terms
+from isthmus.objectives.schedules import SETTLED
+from isthmus.registry import build_objective
 from isthmus.sweeps.adam import StackedAdam, lay_out
 from isthmus.sweeps.candidates import Candidate, Run
 from isthmus.training import Rows

@@ -15,10 +15,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from isthmus.distributions.base import isolated_rng
-from isthmus.model import LatentVariableModel
-from isthmus.objective import Objective, Terms
-from isthmus.rows import Training
-from isthmus.schedules import SETTLED
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.specs import Training
+from isthmus.objectives.objective import Objective, Terms
+from isthmus.objectives.schedules import SETTLED
 from isthmus.training.batches import Rows, Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from isthmus.model import LatentVariableModel
-from isthmus.objective import Objective, Shown, Terms
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.objectives.objective import Objective, Shown, Terms
 
 __all__ = ["Program", "Slopes", "repeats", "slopes"]
 

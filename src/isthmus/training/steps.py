@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from isthmus.model import LatentVariableModel
-from isthmus.objective import Objective, Shown
-from isthmus.rows import Training
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.specs import Training
+from isthmus.objectives.objective import Objective, Shown
 from isthmus.training.adam import LeanAdamW
 from isthmus.training.batches import Batch, Source
 from isthmus.training.program import Slopes, repeats

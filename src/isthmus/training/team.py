@@ -16,8 +16,8 @@ from torch import Generator, Tensor, nn
 from torch import distributed as dist
 
 from isthmus.extras import need
-from isthmus.model import LatentVariableModel
-from isthmus.objective import Terms
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.objectives.objective import Terms
 from isthmus.training.program import Program, Slopes, slopes
 
 __all__ = ["Processes", "Shards", "Team", "form_team", "is_main", "started_together"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.fields import params_of
+from isthmus.models.params import params_of
 from isthmus.tiles import is_picture
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from isthmus.build import split_names
 from isthmus.distributions.base import per_example
 from isthmus.estimators.base import SCORE_SAMPLES, LatentEstimator
 from isthmus.estimators.border import row_noise
 from isthmus.nn.dense import Gated
+from isthmus.registry import split_names
 
 __all__ = [
     "SCORES",

@@ -17,11 +17,11 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Generator, Tensor
 
-from isthmus.corruptions import CORRUPTIONS, Corruption
 from isthmus.data.waves import Windows, resample
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
 from isthmus.estimators.border import Scaler, check_finite, float_type
-from isthmus.fields import nearest
+from isthmus.models.params import nearest
+from isthmus.objectives.corruptions import CORRUPTIONS, Corruption
 from isthmus.training import Callback, Trainer
 
 __all__ = ["AnyOf", "Denoiser", "InUnits", "denoise_sound", "make_corruption"]
@@ -40,7 +40,7 @@ class AnyOf:
 
     Examples
     --------
-    >>> from isthmus.corruptions import Masking
+    >>> from isthmus.objectives.corruptions import Masking
     >>> x = AnyOf((Masking(0.0), Masking(1.0)))(torch.ones(100, 2), None)
     >>> sorted(set(x.sum(1).tolist()))
     [0.0, 2.0]

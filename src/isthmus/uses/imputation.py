@@ -15,14 +15,14 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
-from isthmus.build import split_names
 from isthmus.data.columns import is_frame
 from isthmus.distributions.base import draw, per_example
 from isthmus.estimators import VAE
 from isthmus.estimators.base import IN_CACHE, LatentEstimator
 from isthmus.estimators.border import filled, read
 from isthmus.estimators.choices import as_data, fresh_seed
-from isthmus.model import LatentVariableModel
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.registry import split_names
 from isthmus.training import Callback, Trainer, to_unit
 from isthmus.uses.telling import told
 

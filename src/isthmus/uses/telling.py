@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from isthmus.model import LatentVariableModel
+from isthmus.models.latent_variable_model import LatentVariableModel
 
 __all__ = ["told"]
 

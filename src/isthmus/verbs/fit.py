@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from typing import Any
 
-from isthmus.fields import Param, nearest, params_of
-from isthmus.rows import ROWS, Parts, Training
+from isthmus.models.params import Param, nearest, params_of
+from isthmus.models.specs import SPECS, Spec, Training
 from isthmus.verbs.options import add_data_options
 
 __all__ = ["TRACKERS", "add", "add_field", "field_groups", "fields_given", "model_name"]
@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
         default="vae",
         type=model_name,
         metavar="NAME",
-        help=f"{', '.join(ROWS)} (default: vae)",
+        help=f"{', '.join(SPECS)} (default: vae)",
     )
     add_data_options(fit)
     fit.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-MODEL)")
@@ -105,15 +105,15 @@ def tracker_names(text: str) -> list[str]:
 
 def field_groups() -> dict[str, list[Param]]:
     """Return every field of every model, each once, under a title that says whose it is."""
-    common = params_of(Parts)
+    common = params_of(Spec)
     training = params_of(Training)
     groups = {
         "training": list(training.values()),
         "every model": [p for name, p in common.items() if name not in training],
     }
     owners: dict[str, dict[str, Param]] = {}
-    for model, row in ROWS.items():
-        for name, p in params_of(row).items():
+    for model, spec in SPECS.items():
+        for name, p in params_of(spec).items():
             if name not in common:
                 owners.setdefault(name, {})[model] = p
     for each in owners.values():
@@ -174,9 +174,9 @@ def _reader(p: Param) -> Any:
 
 def model_name(name: str) -> str:
     """Return the name of a model; the parser's error for another."""
-    if name not in ROWS:
+    if name not in SPECS:
         raise argparse.ArgumentTypeError(
-            f"unknown model {name!r}.{nearest(name, ROWS)} Known: {', '.join(ROWS)}"
+            f"unknown model {name!r}.{nearest(name, SPECS)} Known: {', '.join(SPECS)}"
         )
     return name
 
@@ -189,12 +189,12 @@ def fields_given(arguments: argparse.Namespace) -> dict[str, Any]:
     ValueError
         For a flag that the chosen model does not have.
     """
-    own = params_of(ROWS[arguments.model])
-    every = {name for row in ROWS.values() for name in params_of(row)}
+    own = params_of(SPECS[arguments.model])
+    every = {name for spec in SPECS.values() for name in params_of(spec)}
     given = {k: v for k, v in vars(arguments).items() if k in every}
     for name in given:
         if name not in own:
-            having = [m for m, row in ROWS.items() if name in params_of(row)]
+            having = [m for m, spec in SPECS.items() if name in params_of(spec)]
             raise ValueError(
                 f"--{name.replace('_', '-')} is no setting of {arguments.model}; it belongs to "
                 f"{', '.join(having)}."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from isthmus.fields import Param, nearest, params_of
-from isthmus.rows import ROWS, Parts
+from isthmus.models.params import Param, nearest, params_of
+from isthmus.models.specs import SPECS, Spec
 from isthmus.verbs.fit import add_field, field_groups, model_name
 from isthmus.verbs.options import add_data_options
 
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         default="vae",
         type=model_name,
         metavar="NAME",
-        help=f"{', '.join(ROWS)} (default: vae)",
+        help=f"{', '.join(SPECS)} (default: vae)",
     )
     tune.add_argument(
         "--grid",
@@ -64,23 +64,23 @@ def add(commands: Any) -> None:
             add_field(group, p)
 
 
-def read_grid(texts: list[str], row: type[Parts]) -> dict[str, list[Any]]:
-    """Return the grid of a row's settings that words such as ``beta=1,2,4`` describe.
+def read_grid(texts: list[str], spec: type[Spec]) -> dict[str, list[Any]]:
+    """Return the grid of a spec's settings that words such as ``beta=1,2,4`` describe.
 
     Raises
     ------
     ValueError
-        No words at all, a setting that the row does not have or that comes twice, or a value of
+        No words at all, a setting that the spec does not have or that comes twice, or a value of
         the wrong type.
 
     Examples
     --------
-    >>> read_grid(["beta=1,2", "hidden=64,128x64"], ROWS["beta-vae"])
+    >>> read_grid(["beta=1,2", "hidden=64,128x64"], SPECS["beta-vae"])
     {'beta': [1.0, 2.0], 'hidden': [(64,), (128, 64)]}
     """
     if not texts:
         raise ValueError("nothing to vary: name settings and values, as --grid beta=1,2,4.")
-    fields, grid = params_of(row), {}
+    fields, grid = params_of(spec), {}
     for text in texts:
         name, equals, values = text.partition("=")
         name = name.strip().replace("-", "_")
@@ -88,7 +88,7 @@ def read_grid(texts: list[str], row: type[Parts]) -> dict[str, list[Any]]:
             raise ValueError(f"--grid takes SETTING=A,B,..., as beta=1,2,4; got {text!r}.")
         if name not in fields:
             near = nearest(name, fields) or f" It has: {', '.join(fields)}."
-            raise ValueError(f"--grid {text}: {row.__name__} has no setting {name!r}.{near}")
+            raise ValueError(f"--grid {text}: {spec.__name__} has no setting {name!r}.{near}")
         if name in grid:
             raise ValueError(f"--grid has {name} twice; write all of its values in one.")
         grid[name] = [_value(word.strip(), fields[name]) for word in values.split(",")]

@@ -1,4 +1,4 @@
-"""From a row of choices to a model and an objective: the tables of parts by name."""
+"""From a spec to a model and an objective: the tables of parts by name."""
 
 from __future__ import annotations
 
@@ -9,16 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.bounds import (
-    Bound,
-    Capacity,
-    Decomposed,
-    Elbo,
-    FreeBits,
-    ImportanceWeighted,
-    mean_kl,
-)
-from isthmus.corruptions import CORRUPTIONS, Binarize, Corruption, Masking
 from isthmus.distributions.families import Family, NormalFamily, PointMass
 from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.distributions.mixed import make_likelihood
@@ -31,15 +21,25 @@ from isthmus.distributions.priors import (
     VampPrior,
 )
 from isthmus.distributions.sparse_codes import SPARSE_POINTS, sparsity_penalties
-from isthmus.model import LatentVariableModel
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.specs import Spec
 from isthmus.nn.conv import conv, conv1d, resnet
 from isthmus.nn.dense import Shapes, gated, mlp
 from isthmus.nn.pyramid import Pyramid
 from isthmus.nn.stft import Spectral
-from isthmus.objective import Objective
-from isthmus.penalties import Contractive, KLSparsity, Penalty
-from isthmus.rows import Parts
-from isthmus.schedules import SCHEDULES
+from isthmus.objectives.bounds import (
+    Bound,
+    Capacity,
+    Decomposed,
+    Elbo,
+    FreeBits,
+    ImportanceWeighted,
+    mean_kl,
+)
+from isthmus.objectives.corruptions import CORRUPTIONS, Binarize, Corruption, Masking
+from isthmus.objectives.objective import Objective
+from isthmus.objectives.penalties import Contractive, KLSparsity, Penalty
+from isthmus.objectives.schedules import SCHEDULES
 
 __all__ = [
     "BACKBONES",
@@ -54,30 +54,30 @@ __all__ = [
 
 Shape = tuple[int, ...]
 
-#: (shape, activation, row) to a posterior.
+#: (shape, activation, spec) to a posterior.
 POSTERIORS: dict[str, Callable[[Shape, str, Any], Family]] = {
-    "delta": lambda shape, act, row: PointMass(shape, act),
-    "sparse": lambda shape, act, row: SPARSE_POINTS[act](shape, row),
-    "normal": lambda shape, act, row: NormalFamily(shape, "log-variance", act),
-    "normal-softplus": lambda shape, act, row: NormalFamily(shape, "softplus", act),
-    "full-normal": lambda shape, act, row: FullNormalFamily(shape),
-    "flow": lambda shape, act, row: FlowFamily(shape),
+    "delta": lambda shape, act, spec: PointMass(shape, act),
+    "sparse": lambda shape, act, spec: SPARSE_POINTS[act](shape, spec),
+    "normal": lambda shape, act, spec: NormalFamily(shape, "log-variance", act),
+    "normal-softplus": lambda shape, act, spec: NormalFamily(shape, "softplus", act),
+    "full-normal": lambda shape, act, spec: FullNormalFamily(shape),
+    "flow": lambda shape, act, spec: FlowFamily(shape),
 }
 
-#: (row, shapes, likelihood) to a prior.
+#: (spec, shapes, likelihood) to a prior.
 PRIORS: dict[str, Callable[[Any, Shapes, str], Prior]] = {
-    "standard": lambda row, shapes, likelihood: StandardNormal(shapes.code),
-    "mixture": lambda row, shapes, likelihood: MixtureOfNormals(
-        shapes.code, row.prior_modes, shapes.context
+    "standard": lambda spec, shapes, likelihood: StandardNormal(shapes.code),
+    "mixture": lambda spec, shapes, likelihood: MixtureOfNormals(
+        shapes.code, spec.prior_modes, shapes.context
     ),
-    "vamp": lambda row, shapes, likelihood: VampPrior(
+    "vamp": lambda spec, shapes, likelihood: VampPrior(
         shapes.code,
-        row.prior_modes,
+        spec.prior_modes,
         shapes.features,
         shapes.context,
         *((0.0, 1.0) if likelihood.endswith("bernoulli") and "," not in likelihood else ()),
     ),
-    "flow": lambda row, shapes, likelihood: FlowPrior(shapes.code, shapes.context),
+    "flow": lambda spec, shapes, likelihood: FlowPrior(shapes.code, shapes.context),
 }
 
 BACKBONES: dict[str, Callable[..., tuple[torch.nn.Module, torch.nn.Module]]] = {
@@ -92,45 +92,45 @@ BACKBONES: dict[str, Callable[..., tuple[torch.nn.Module, torch.nn.Module]]] = {
 SIZED: dict[str, Any] = {"pyramid": Pyramid(), "spectral": Spectral()}
 
 PENALTIES: dict[str, Callable[[Any], tuple[Penalty, ...]]] = {
-    "l1": lambda row: sparsity_penalties(row, code_activation(row)),
-    "kl": lambda row: (KLSparsity(_weight(row, 1.0), row.sparsity_target),),
-    "contractive": lambda row: (Contractive(row.penalty_weight, row.penalty_samples),),
+    "l1": lambda spec: sparsity_penalties(spec, code_activation(spec)),
+    "kl": lambda spec: (KLSparsity(_weight(spec, 1.0), spec.sparsity_target),),
+    "contractive": lambda spec: (Contractive(spec.penalty_weight, spec.penalty_samples),),
 }
 
 
 def build_model(
-    row: Parts,
+    spec: Spec,
     features: Shape,
     likelihood: str,
     n_context: int = 0,
     log_unit: Tensor | None = None,
 ) -> LatentVariableModel:
-    """Make the model of a row for examples of a given shape.
+    """Make the model of a spec for examples of a given shape.
 
     Weights are drawn from torch's global random state: call it under `isolated_rng`.
 
     Parameters
     ----------
-    row : Parts
-        An instance of a row, or an estimator.
+    spec : Spec
+        An instance of a spec, or an estimator.
     features : tuple of int
         Shape of one example.
     likelihood : str
         A name of `LIKELIHOODS`, or names joined by commas for the columns of a table.
     n_context : int
-        Numbers of context a row.
+        Numbers of context for each row.
     log_unit : Tensor, optional
         See `LatentVariableModel`.
 
     Examples
     --------
-    >>> from isthmus.rows import VAE
+    >>> from isthmus.models.specs import VAE
     >>> model = build_model(VAE(n_components=2, hidden=(8,)), (4, 4), "bernoulli")
     >>> model.encode(torch.zeros(3, 4, 4)).mean.shape
     torch.Size([3, 2])
     """
-    n_components = code_size(row, features)
-    posterior = POSTERIORS[row.posterior_family]((n_components,), code_activation(row), row)
+    n_components = code_size(spec, features)
+    posterior = POSTERIORS[spec.posterior_family]((n_components,), code_activation(spec), spec)
     p_of_x = make_likelihood(split_names(likelihood), features)
     shapes = Shapes(
         features,
@@ -141,27 +141,27 @@ def build_model(
         p_of_x.input_shape,
         p_of_x.total_outputs,
     )
-    encoder, decoder = _networks(row, shapes)
-    prior = None if row.prior is None else PRIORS[row.prior](row, shapes, likelihood)
+    encoder, decoder = _networks(spec, shapes)
+    prior = None if spec.prior is None else PRIORS[spec.prior](spec, shapes, likelihood)
     return LatentVariableModel(
-        encoder, decoder, posterior, p_of_x, prior, log_unit, row.missing == "ignore"
+        encoder, decoder, posterior, p_of_x, prior, log_unit, spec.missing == "ignore"
     )
 
 
-def code_size(row: Parts, features: Shape) -> int:
+def code_size(spec: Spec, features: Shape) -> int:
     """Return the numbers in a code: the field, but for backbones with a size of their own.
 
     Examples
     --------
-    >>> from isthmus.rows import Autoencoder
+    >>> from isthmus.models.specs import Autoencoder
     >>> code_size(Autoencoder(n_components=5), (8, 8))
     5
     >>> code_size(Autoencoder(backbone="pyramid"), (8, 8))
     672
     """
-    backbone = SIZED.get(row.backbone) if isinstance(row.backbone, str) else row.backbone
+    backbone = SIZED.get(spec.backbone) if isinstance(spec.backbone, str) else spec.backbone
     own = getattr(backbone, "n_components", None)
-    return own(features) if own else row.n_components
+    return own(features) if own else spec.n_components
 
 
 def split_names(likelihood: str) -> str | tuple[str, ...]:
@@ -176,12 +176,12 @@ def split_names(likelihood: str) -> str | tuple[str, ...]:
     return names if len(names) > 1 else names[0]
 
 
-def build_objective(row: Parts, n_rows: int = 1, steps_per_epoch: int = 1) -> Objective:
-    """Make the objective of a row.
+def build_objective(spec: Spec, n_rows: int = 1, steps_per_epoch: int = 1) -> Objective:
+    """Make the objective of a spec.
 
     Parameters
     ----------
-    row : Parts
+    spec : Spec
     n_rows : int
         Size of the data set.
     steps_per_epoch : int
@@ -189,91 +189,91 @@ def build_objective(row: Parts, n_rows: int = 1, steps_per_epoch: int = 1) -> Ob
 
     Examples
     --------
-    >>> from isthmus.rows import BetaVAE
+    >>> from isthmus.models.specs import BetaVAE
     >>> build_objective(BetaVAE(beta=2.0)).weight_of_kl(step=0)
     2.0
     """
-    _check_combination(row)
-    steps = row.beta_epochs * steps_per_epoch
+    _check_combination(spec)
+    steps = spec.beta_epochs * steps_per_epoch
     return Objective(
         # In the decomposed KL β stands before one part only, and the schedule before all.
-        beta=SCHEDULES[row.beta_schedule](1.0 if row.decomposed else row.beta, steps),
-        bound=_bound(row, n_rows, steps),
-        penalties=() if row.penalty is None else PENALTIES[row.penalty](row),
-        corruption=_corruption(row),
-        observe=Binarize() if row.binarize else None,
-        condition_dropout=getattr(row, "condition_dropout", 0.0),
-        n_samples=row.n_samples,
+        beta=SCHEDULES[spec.beta_schedule](1.0 if spec.decomposed else spec.beta, steps),
+        bound=_bound(spec, n_rows, steps),
+        penalties=() if spec.penalty is None else PENALTIES[spec.penalty](spec),
+        corruption=_corruption(spec),
+        observe=Binarize() if spec.binarize else None,
+        condition_dropout=getattr(spec, "condition_dropout", 0.0),
+        n_samples=spec.n_samples,
     )
 
 
-def _corruption(row: Any) -> Corruption | None:
-    if row.corruption is None or callable(row.corruption):
-        return row.corruption
-    if row.corruption == "masking" and row.missing == "ignore":
-        return Masking(row.corruption_level, value=math.nan)
-    return CORRUPTIONS[row.corruption](row.corruption_level)
+def _corruption(spec: Any) -> Corruption | None:
+    if spec.corruption is None or callable(spec.corruption):
+        return spec.corruption
+    if spec.corruption == "masking" and spec.missing == "ignore":
+        return Masking(spec.corruption_level, value=math.nan)
+    return CORRUPTIONS[spec.corruption](spec.corruption_level)
 
 
-def _bound(row: Parts, n_rows: int, steps: int) -> Bound:
-    if row.bound != "elbo":
-        return ImportanceWeighted(doubly=row.bound == "dreg")
-    if row.decomposed:
-        return Elbo(Decomposed(n_rows, correlation=row.beta))
-    if row.capacity is not None:
-        return Elbo(Capacity(row.capacity, steps))
-    return Elbo(FreeBits(row.free_bits) if row.free_bits else mean_kl)
+def _bound(spec: Spec, n_rows: int, steps: int) -> Bound:
+    if spec.bound != "elbo":
+        return ImportanceWeighted(doubly=spec.bound == "dreg")
+    if spec.decomposed:
+        return Elbo(Decomposed(n_rows, correlation=spec.beta))
+    if spec.capacity is not None:
+        return Elbo(Capacity(spec.capacity, steps))
+    return Elbo(FreeBits(spec.free_bits) if spec.free_bits else mean_kl)
 
 
-def _check_combination(row: Parts) -> None:
+def _check_combination(spec: Spec) -> None:
     """Raise a ValueError for choices that exclude each other."""
-    if row.penalty == "kl" and code_activation(row) != "sigmoid":
+    if spec.penalty == "kl" and code_activation(spec) != "sigmoid":
         raise ValueError(
             "penalty='kl' compares activities between 0 and 1: it needs activation='sigmoid' (or "
-            f"'auto'), got {code_activation(row)!r}."
+            f"'auto'), got {code_activation(spec)!r}."
         )
     instead_of_kl = {
-        "decomposed": row.decomposed,
-        "capacity": row.capacity is not None,
-        "free_bits": row.free_bits > 0,
-        f"bound={row.bound!r}": row.bound != "elbo",
+        "decomposed": spec.decomposed,
+        "capacity": spec.capacity is not None,
+        "free_bits": spec.free_bits > 0,
+        f"bound={spec.bound!r}": spec.bound != "elbo",
     }
     chosen = [name for name, on in instead_of_kl.items() if on]
     if len(chosen) > 1:
         raise ValueError(f"{' and '.join(chosen)} each replace the KL term; choose one of them.")
-    elementwise = row.posterior_family.startswith("normal")
-    if row.free_bits and not (elementwise and row.prior == "standard"):
+    elementwise = spec.posterior_family.startswith("normal")
+    if spec.free_bits and not (elementwise and spec.prior == "standard"):
         raise ValueError(
             "free_bits counts the KL of each dimension: it needs posterior_family='normal' and "
-            f"prior='standard', got {row.posterior_family!r} and {row.prior!r}."
+            f"prior='standard', got {spec.posterior_family!r} and {spec.prior!r}."
         )
-    if row.decomposed and not elementwise:
+    if spec.decomposed and not elementwise:
         raise ValueError(
             "decomposed needs the density of each dimension: use posterior_family='normal', not "
-            f"{row.posterior_family!r}."
+            f"{spec.posterior_family!r}."
         )
-    if row.bound == "dreg" and row.posterior_family == "flow":
+    if spec.bound == "dreg" and spec.posterior_family == "flow":
         raise ValueError("bound='dreg' is for normal posteriors; use bound='iwae' with a flow.")
 
 
-def _weight(row: Any, default: float) -> float:
-    return default if row.penalty_weight is None else row.penalty_weight
+def _weight(spec: Any, default: float) -> float:
+    return default if spec.penalty_weight is None else spec.penalty_weight
 
 
-def code_activation(row: Parts) -> str:
+def code_activation(spec: Spec) -> str:
     """Return the function on the code, "auto" decided by the penalty."""
-    if row.activation != "auto":
-        return row.activation
-    return "sigmoid" if row.penalty == "kl" else "relu"
+    if spec.activation != "auto":
+        return spec.activation
+    return "sigmoid" if spec.penalty == "kl" else "relu"
 
 
-def _networks(row: Parts, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:
-    if callable(row.backbone):
-        return _checked(row.backbone(shapes), shapes)
-    if row.backbone in SIZED:
-        return SIZED[row.backbone](shapes)
-    options = {"kernel_size": row.kernel_size} if row.backbone == "conv1d" else {}
-    return BACKBONES[row.backbone](shapes, row.hidden, row.nonlinearity, row.dropout, **options)
+def _networks(spec: Spec, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:
+    if callable(spec.backbone):
+        return _checked(spec.backbone(shapes), shapes)
+    if spec.backbone in SIZED:
+        return SIZED[spec.backbone](shapes)
+    options = {"kernel_size": spec.kernel_size} if spec.backbone == "conv1d" else {}
+    return BACKBONES[spec.backbone](shapes, spec.hidden, spec.nonlinearity, spec.dropout, **options)
 
 
 def _checked(networks: Any, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -294,7 +294,7 @@ def _checked(networks: Any, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.M
             got = network(x, *context).shape
         if got[0] != 2 or math.prod(got[1:]) != wanted:
             raise ValueError(
-                f"the {name} of your backbone must return {wanted} numbers a row for "
+                f"the {name} of your backbone must return {wanted} numbers a spec for "
                 f"{shapes}; from 2 rows it returned the shape {tuple(got)}."
             )
     return encoder, decoder

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from isthmus.bounds import Bound, Elbo
-from isthmus.corruptions import Corruption
-from isthmus.model import LatentVariableModel
-from isthmus.penalties import Pass, Penalty
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.objectives.bounds import Bound, Elbo
+from isthmus.objectives.corruptions import Corruption
+from isthmus.objectives.penalties import Pass, Penalty
 
 __all__ = ["Objective", "Shown", "Terms"]
 

@@ -2,7 +2,7 @@
 
 A row says which posterior, prior, corruption, penalty and weight a model has: as a class
 attribute where the choice makes the model what it is, as a field (`param`) where it is the
-user's. Nothing here computes; `isthmus.build` turns a row into a model and an objective.
+user's. Nothing here computes; `isthmus.registry` turns a row into a model and an objective.
 A denoising, sparse, conditional β-VAE is one more row.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from isthmus.fields import param
+from isthmus.models.params import param
 
 __all__ = [
-    "ROWS",
+    "SPECS",
     "VAE",
     "Autoencoder",
     "BetaVAE",
@@ -26,14 +26,14 @@ __all__ = [
     "Training",
 ]
 
-row = dataclass(kw_only=True, eq=False, repr=False)
+spec = dataclass(kw_only=True, eq=False, repr=False)
 
 POSTERIORS = ("normal", "normal-softplus", "full-normal", "flow")
 PRIORS = ("standard", "mixture", "vamp", "flow")
 NONLINEARITIES = ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky-relu")
 
 
-@row
+@spec
 class Training:
     """How a model is trained: read by the trainer alone."""
 
@@ -84,8 +84,8 @@ class Training:
     )
 
 
-@row
-class Parts(Training):
+@spec
+class Spec(Training):
     """What every model has: shape of the networks, likelihood, scaling."""
 
     posterior_family: ClassVar[str] = "delta"
@@ -156,8 +156,8 @@ class Parts(Training):
     )
 
 
-@row
-class PointCode(Parts):
+@spec
+class PointCode(Spec):
     """A code that is one point, with a function on it."""
 
     activation: str = param(  # type: ignore[misc]
@@ -165,12 +165,12 @@ class PointCode(Parts):
     )
 
 
-@row
+@spec
 class Autoencoder(PointCode):
     """Point-mass code, nothing but reconstruction."""
 
 
-@row
+@spec
 class DenoisingAutoencoder(PointCode):
     """Reconstruct the clean row from a corrupted one."""
 
@@ -187,8 +187,8 @@ class DenoisingAutoencoder(PointCode):
     )
 
 
-@row
-class SparseAutoencoder(Parts):
+@spec
+class SparseAutoencoder(Spec):
     """Few active units a row; the decoder reads the activations that are penalised."""
 
     posterior_family: ClassVar[str] = "sparse"
@@ -237,7 +237,7 @@ class SparseAutoencoder(Parts):
     )
 
 
-@row
+@spec
 class ContractiveAutoencoder(PointCode):
     """Penalise the Jacobian of the encoder."""
 
@@ -251,8 +251,8 @@ class ContractiveAutoencoder(PointCode):
     )
 
 
-@row
-class VAE(Parts):
+@spec
+class VAE(Spec):
     """Diagonal normal posterior, standard normal prior, ELBO."""
 
     beta: ClassVar[float] = 1.0
@@ -291,7 +291,7 @@ class VAE(Parts):
     )
 
 
-@row
+@spec
 class BetaVAE(VAE):
     """The KL term weighted by β."""
 
@@ -304,7 +304,7 @@ class BetaVAE(VAE):
     )
 
 
-@row
+@spec
 class ConditionalVAE(VAE):
     """Encoder, decoder and prior are told the label."""
 
@@ -319,7 +319,7 @@ class ConditionalVAE(VAE):
 
 
 #: Every model by the name that the command line and saved files use.
-ROWS: dict[str, type[Parts]] = {
+SPECS: dict[str, type[Spec]] = {
     "autoencoder": Autoencoder,
     "denoising": DenoisingAutoencoder,
     "sparse": SparseAutoencoder,

@@ -158,7 +158,7 @@ def check_fields(obj: Any) -> None:
 
     Examples
     --------
-    >>> from isthmus.rows import VAE
+    >>> from isthmus.models.specs import VAE
     >>> check_fields(VAE(n_components=0))
     Traceback (most recent call last):
     ...

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from isthmus.distributions.base import per_example
-from isthmus.penalties import Pass
+from isthmus.objectives.penalties import Pass
 
 __all__ = ["Bound", "Capacity", "Decomposed", "Elbo", "FreeBits", "ImportanceWeighted", "mean_kl"]
 

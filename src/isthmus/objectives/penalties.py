@@ -16,8 +16,8 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
 from isthmus.distributions.families import Family, NormalFamily, PointMass
-from isthmus.jacobians import Chain, chain_of, squared_norm
-from isthmus.model import LatentVariableModel
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.objectives.jacobians import Chain, chain_of, squared_norm
 
 __all__ = ["L1", "Contractive", "KLSparsity", "Pass", "Penalty", "bernoulli_kl"]
 
@@ -93,8 +93,8 @@ class Contractive:
     """The weight times the mean over rows of ‖∂z/∂x‖²_F, for the whole encoder.
 
     z is the mean of q(z|x). Exact, by small matrices where the encoder is dense (see
-    `isthmus.jacobians`), else by one backward pass a component; or estimated without bias from
-    random directions, one backward pass each.
+    `isthmus.objectives.jacobians`), else by one backward pass a component; or estimated without
+    bias from random directions, one backward pass each.
 
     Sources: Contractive auto-encoders: explicit invariance during feature extraction (Rifai,
     Vincent, Muller, Glorot, Bengio, 2011); A stochastic estimator of the trace of the influence

@@ -1,0 +1,1 @@
+"""What training minimises: bounds, penalties, corruptions, schedules and the objective itself."""
