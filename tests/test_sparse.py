@@ -16,17 +16,15 @@ from isthmus.distributions.sparse_codes import (
     SPARSE_POINTS,
     BatchTopKPoint,
     GatedPoint,
-    GatePenalty,
-    GateReconstruction,
     JumpReLUPoint,
     TopKPoint,
-    WarmUp,
 )
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
 from isthmus.nn.dense import Shapes, mlp
 from isthmus.objectives.objective import Objective
 from isthmus.objectives.penalties import L1, Pass
+from isthmus.objectives.sparsity import GatePenalty, GateReconstruction, WarmUp
 from isthmus.registry import build_model
 from isthmus.sparse_training import (
     Dictionary,

@@ -20,7 +20,7 @@ from isthmus.distributions.priors import (
     StandardNormal,
     VampPrior,
 )
-from isthmus.distributions.sparse_codes import SPARSE_POINTS, sparsity_penalties
+from isthmus.distributions.sparse_codes import SPARSE_POINTS
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Spec
 from isthmus.nn.conv import conv, conv1d, resnet
@@ -40,6 +40,7 @@ from isthmus.objectives.corruptions import CORRUPTIONS, Binarize, Corruption, Ma
 from isthmus.objectives.objective import Objective
 from isthmus.objectives.penalties import Contractive, KLSparsity, Penalty
 from isthmus.objectives.schedules import SCHEDULES
+from isthmus.objectives.sparsity import sparsity_penalties
 
 __all__ = [
     "BACKBONES",

@@ -1,4 +1,4 @@
-"""Sparse codes: point-mass posteriors of which few units are active, and their penalties.
+"""Sparse codes: point-mass posteriors of which few units are active.
 
 A sparse code is a posterior like any other (`isthmus.distributions.families`). Its activation
 may hold parameters (thresholds, a gate) or a running threshold, and the decoder reads what comes
@@ -9,35 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from isthmus.distributions.base import Delta
 from isthmus.distributions.families import ACTIVATIONS, Family
-from isthmus.objectives.penalties import L1, Pass, Penalty
-from isthmus.objectives.schedules import Linear
 
 __all__ = [
     "SPARSE_POINTS",
     "BatchTopKPoint",
-    "GatePenalty",
-    "GateReconstruction",
     "GatedPoint",
     "JumpReLUPoint",
     "SparseCode",
     "SparsePoint",
     "TopKPoint",
-    "WarmUp",
 ]
 
 Shape = tuple[int, ...]
 FORGET = 0.02  # share of the running threshold that one batch replaces
 MOST_ACTIVE = 32  # units a row where nobody said how many
-WARM_UP = 500  # steps until a penalty on gates is whole
 
 
 class SparseCode(Delta):
@@ -298,82 +290,3 @@ def n_active(spec: Any, n_units: int) -> int:
     (5, 3)
     """
     return spec.n_active or min(max(n_units // 4, 1), MOST_ACTIVE)
-
-
-def sparsity_penalties(spec: Any, activation: str) -> tuple[Penalty, ...]:
-    """Return what presses the activations of a spec, by the name of its activation."""
-    if activation in ("topk", "batchtopk"):
-        return (L1(spec.penalty_weight),) if spec.penalty_weight else ()
-    weight = 0.05 if spec.penalty_weight is None else spec.penalty_weight
-    if activation == "jumprelu":
-        return (WarmUp(GatePenalty(weight), WARM_UP),)
-    if activation == "gated":
-        return WarmUp(GatePenalty(weight), WARM_UP), GateReconstruction()
-    return (L1(weight),)
-
-
-@dataclass(frozen=True)
-class GatePenalty:
-    """The weight times the mean over rows of the gate's sum.
-
-    For `JumpReLUPoint` that is L0, each active unit of a row costing `weight` nats; for
-    `GatedPoint` the L1 norm of the gate; for the other families that of the code.
-    """
-
-    weight: float
-
-    def __call__(self, step: Pass) -> Tensor:
-        """Return the penalty, a scalar."""
-        return self.weight * _gate(step).sum(-1).mean()
-
-
-@dataclass(frozen=True)
-class GateReconstruction:
-    """The mean over rows of -log p(x | relu of the gate), decoder and likelihood held fixed.
-
-    It teaches the gate of `GatedPoint` which units the reconstruction needs; through a decoder
-    that it could move, it would spoil the magnitudes' dictionary.
-    Source: that of `GatedPoint`, its equation 8.
-    """
-
-    weight: float = 1.0
-
-    def __call__(self, step: Pass) -> Tensor:
-        """Return the penalty in nats, a scalar."""
-        model, gate = step.model, _gate(step)
-        outputs = _frozen(model.decoder, gate if step.c is None else (gate, step.c))
-        p = _frozen(model.likelihood, outputs)
-        return -self.weight * model.log_likelihood(p, step.x).mean()
-
-
-@dataclass(frozen=True)
-class WarmUp:
-    """A penalty that grows linearly from nothing to all of itself over the first steps.
-
-    At once, a strong penalty closes units before they mean anything.
-
-    Examples
-    --------
-    >>> from isthmus.objectives.penalties import L1
-    >>> WarmUp(L1(1.0), steps=100)
-    WarmUp(penalty=L1(weight=1.0), steps=100)
-    """
-
-    penalty: Penalty
-    steps: int
-
-    def __call__(self, step: Pass) -> Tensor:
-        """Return the penalty, a scalar."""
-        return Linear(1.0, self.steps)(step.step) * self.penalty(step)
-
-
-def _gate(step: Pass) -> Tensor:
-    if not isinstance(step.q, SparseCode):
-        raise ValueError("this penalty presses on a gate: it needs a sparse family's posterior.")
-    return step.q.gate
-
-
-def _frozen(module: nn.Module, inputs: Any) -> Any:
-    """Return module(*inputs), no gradient reaching its parameters."""
-    fixed = {name: p.detach() for name, p in module.named_parameters()}
-    return functional_call(module, fixed, inputs)
