@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from isthmus.extras import need
+from isthmus._optional import import_optional
 from isthmus.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
@@ -226,23 +226,25 @@ def test_extras_are_told_of():
 
 class TestNeed:
     def test_gives_the_first_module(self):
-        assert need("json.decoder", "math", what="this") is json.decoder
+        assert import_optional("json.decoder", "math", what="this") is json.decoder
 
     def test_names_all_that_lack(self):
         with pytest.raises(ImportError) as error:
-            need("json", "nowhere_a", "nowhere_b.c", extra="tune", what="this", instead="wait")
+            import_optional(
+                "json", "nowhere_a", "nowhere_b.c", extra="tune", what="this", instead="wait"
+            )
         told = "this needs nowhere_a and nowhere_b: pip install 'isthmus[tune]', or wait."
         assert str(error.value) == told
 
     def test_without_an_extra_names_the_package(self):
         with pytest.raises(ImportError, match="this needs nowhere_a: pip install nowhere_a"):
-            need("nowhere_a", what="this")
+            import_optional("nowhere_a", what="this")
 
     def test_leaves_the_error_of_a_broken_module(self, tmp_path, monkeypatch):
         (tmp_path / "broken_a.py").write_text("import nowhere_b")
         (tmp_path / "broken_c.py").write_text("raise ImportError('another version')")
         monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(ModuleNotFoundError, match="nowhere_b"):
-            need("broken_a", extra="tune", what="this")
+            import_optional("broken_a", extra="tune", what="this")
         with pytest.raises(ImportError, match="another version"):
-            need("broken_c", extra="tune", what="this")
+            import_optional("broken_c", extra="tune", what="this")

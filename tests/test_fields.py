@@ -2,7 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from isthmus.models.params import check_fields, describe, nearest, param, params_of
+from isthmus._messages import did_you_mean
+from isthmus.models.params import check_fields, describe, param, params_of
 from isthmus.models.specs import SPECS, VAE, Autoencoder, SparseAutoencoder
 
 
@@ -57,5 +58,5 @@ def test_a_choice_that_makes_the_model_is_no_setting():
 
 
 def test_nearest_suggests_only_what_is_near():
-    assert nearest("vea", SPECS) == " Did you mean 'vae'?"
-    assert nearest("zebra", SPECS) == ""
+    assert did_you_mean("vea", SPECS) == " Did you mean 'vae'?"
+    assert did_you_mean("zebra", SPECS) == ""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from isthmus import __version__
+from isthmus._version import __version__
 from isthmus.verbs import VERBS
 
 __all__ = ["main"]

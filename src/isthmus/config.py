@@ -9,9 +9,10 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from isthmus._messages import one_line
 from isthmus.data.columns import Columns
 from isthmus.data.datasets import LONGEST_PATH
-from isthmus.data.limits import MAX_COLUMNS, one_line
+from isthmus.data.limits import MAX_COLUMNS
 from isthmus.models.params import params_of
 
 __all__ = [

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from isthmus.data.limits import VARIABLE, given_bytes, is_regular, one_line
+from isthmus._messages import one_line
+from isthmus.data.limits import VARIABLE, given_bytes, is_regular
 
 __all__ = [
     "CONFIG",

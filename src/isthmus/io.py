@@ -22,10 +22,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sklearn.utils.validation import check_is_fitted
 
-import isthmus
+from isthmus._messages import one_line
+from isthmus._version import __version__
 from isthmus.config import check_config, check_history
 from isthmus.data.columns import Columns
-from isthmus.data.limits import check_bytes, is_regular, one_line
+from isthmus.data.limits import check_bytes, is_regular
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.identity import plain_params
 from isthmus.files import (
@@ -177,7 +178,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if config["format"] > FORMAT:
         raise ValueError(
             f"{path} has format {one_line(config['format'])}, newer than this isthmus "
-            f"({isthmus.__version__}) reads; it was written by isthmus "
+            f"({__version__}) reads; it was written by isthmus "
             f"{one_line(config.get('isthmus'))}. Update isthmus."
         )
     check_record(config, path)
@@ -238,7 +239,7 @@ def config_of(
         )
     return {
         "format": FORMAT,
-        "isthmus": isthmus.__version__,
+        "isthmus": __version__,
         "estimator": names[type(estimator)],
         "params": plain_params(estimator.fitted_params_),
         "fitted": _fitted(estimator),

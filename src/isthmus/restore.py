@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from isthmus._messages import did_you_mean, one_line
 from isthmus.config import check_params
 from isthmus.data.columns import Columns
-from isthmus.data.limits import check_bytes, one_line
+from isthmus.data.limits import check_bytes
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.border import Scaler
 from isthmus.estimators.context import Context
 from isthmus.estimators.identity import CUSTOM
 from isthmus.files import CONFIG, WEIGHTS
-from isthmus.models.params import check_fields, nearest, params_of
+from isthmus.models.params import check_fields, params_of
 from isthmus.registry import build_model, code_size
 
 __all__ = ["restore", "unfitted"]
@@ -44,7 +45,7 @@ def unfitted(config: dict[str, Any], backbone: Any) -> LatentEstimator:
     """
     name, params = config["estimator"], dict(config["params"])
     if name not in ESTIMATORS:
-        hint = nearest(name[:100], ESTIMATORS)
+        hint = did_you_mean(name[:100], ESTIMATORS)
         raise ValueError(f"unknown estimator {one_line(name)!r} in {CONFIG}.{hint}")
     if params.get("backbone") == CUSTOM:
         if backbone is None:
@@ -58,7 +59,7 @@ def unfitted(config: dict[str, Any], backbone: Any) -> LatentEstimator:
     known = params_of(ESTIMATORS[name])
     for key in params:
         if key not in known:
-            hint = nearest(key[:100], known)
+            hint = did_you_mean(key[:100], known)
             raise ValueError(f"unknown setting {one_line(key)!r} in {CONFIG}.{hint}")
     # A function that was given stands for itself; all else was read.
     check_params({k: v for k, v in params.items() if not callable(v)}, ESTIMATORS[name])

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus.extras import need
-from isthmus.models.params import Param, nearest, params_of
+from isthmus._messages import did_you_mean
+from isthmus._optional import import_optional
+from isthmus.models.params import Param, params_of
 from isthmus.training import Callback, Trainer
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class OptunaPruning(Callback):
     def __init__(
         self, trial: BaseTrial, monitor: str | Callable[[Record], float] = "valid_loss"
     ) -> None:
-        self.pruned = need("optuna", extra="tune", what="OptunaPruning").TrialPruned
+        self.pruned = import_optional("optuna", extra="tune", what="OptunaPruning").TrialPruned
         if trial is None:
             raise ValueError(
                 "OptunaPruning needs a trial: in processes that have none of their own, give "
@@ -86,7 +87,9 @@ class OptunaPruning(Callback):
             return self.monitor(record)
         if self.monitor not in record:
             held = self.monitor.startswith("valid_") and "valid_loss" not in record
-            more = " Set validation_fraction above 0." if held else nearest(self.monitor, record)
+            more = (
+                " Set validation_fraction above 0." if held else did_you_mean(self.monitor, record)
+            )
             raise ValueError(f"a record has no {self.monitor!r}, but {', '.join(record)}.{more}")
         return record[self.monitor]
 
@@ -134,7 +137,7 @@ def suggest(trial: BaseTrial, estimator: type, **space: Sequence[Any]) -> dict[s
 def _check(estimator: type, name: str, values: Any, known: Mapping[str, Param]) -> None:
     who = estimator.__name__
     if name not in known:
-        raise ValueError(f"{who} has no setting {name!r}.{nearest(name, known)}")
+        raise ValueError(f"{who} has no setting {name!r}.{did_you_mean(name, known)}")
     numeric = known[name].scalar in (int, float) and not known[name].is_tuple
     if not isinstance(values, list) and not (numeric and _is_range(values)):
         ranges = "a range (low, high) or " if numeric else ""

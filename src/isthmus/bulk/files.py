@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-import isthmus
+from isthmus._version import __version__
 from isthmus.ahead import ahead
 from isthmus.bulk.outputs import drafted, is_finished, is_ours, stamp
 from isthmus.data.features import Features
@@ -54,7 +54,7 @@ class Job:
     def about_file(self, source: Path) -> dict[str, Any]:
         """Return what a record is to say of the output for a file."""
         asked = [self.features.column, [*self.features.keep]]
-        made = {**self.about, "isthmus": isthmus.__version__, "columns": asked}
+        made = {**self.about, "isthmus": __version__, "columns": asked}
         return made | {"input": stamp(source)}
 
 

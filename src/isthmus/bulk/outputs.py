@@ -17,7 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from isthmus.extras import need
+from isthmus._optional import import_optional
 from isthmus.files import read_json
 from isthmus.io import to_json
 from isthmus.writing import DRAFT, write
@@ -118,7 +118,7 @@ def open_sink(path: Path, form: str) -> Sink:
     """Return what writes one of the formats; one line where a library lacks."""
     if form != "parquet":
         return ArraySink(path)
-    need("pyarrow", extra="tables", what="writing .parquet", instead="use --format npy")
+    import_optional("pyarrow", extra="tables", what="writing .parquet", instead="use --format npy")
     return ParquetSink(path)
 
 

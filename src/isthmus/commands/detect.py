@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from isthmus import io
+from isthmus._optional import import_optional
 from isthmus.bulk.files import Job, targets_of
 from isthmus.bulk.maps import scores_of
 from isthmus.bulk.ranks import Rank
@@ -24,7 +25,6 @@ from isthmus.commands.transform import work
 from isthmus.data import load as load_data
 from isthmus.data.features import Features
 from isthmus.data.parts import ARRAYS, KINDS, TEXTS, read_parts
-from isthmus.extras import need
 from isthmus.uses.anomalies import AnomalyDetector
 from isthmus.uses.search import model_digest
 
@@ -178,7 +178,9 @@ def check_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise ValueError(f"--out {str(path)!r}: there is no folder {str(path.parent)!r}; make it.")
     if path.suffix == ".parquet":
-        need("pyarrow", extra="tables", what="writing .parquet", instead="use --out *.csv")
+        import_optional(
+            "pyarrow", extra="tables", what="writing .parquet", instead="use --out *.csv"
+        )
 
 
 def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-import isthmus
 from isthmus import io
+from isthmus._version import __version__
 from isthmus.commands.show import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
@@ -94,7 +94,7 @@ def _record(
 ) -> dict[str, Any]:
     """Return what is written: JSON has no infinity and no NaN, they become null."""
     return {
-        "isthmus": isthmus.__version__,
+        "isthmus": __version__,
         "model": type(estimator).__name__,
         "data": data.name,
         "samples": arguments.samples,

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-import isthmus
 from isthmus import io
+from isthmus._version import __version__
 from isthmus.commands.show import print_table
 
 __all__ = ["run"]
@@ -41,7 +41,7 @@ def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         "likelihood": fitted["likelihood"],
         "scaling": fitted["scaling"],
         "epoch of the weights": fitted["best_epoch"],
-        "isthmus": _version(config["isthmus"], isthmus.__version__),
+        "isthmus": _version(config["isthmus"], __version__),
         "torch": _version(config["versions"]["torch"], torch.__version__),
     }
     weights = folder / io.WEIGHTS

@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus import io
+from isthmus._messages import one_line
 from isthmus.data import Columns, Dataset, known_datasets, read_image_folder
 from isthmus.data import load as load_data
 from isthmus.data.datasets import Source
 from isthmus.data.images import FORMATS
-from isthmus.data.limits import one_line
 from isthmus.plots.cells import as_units, cell_height, draw_cells, limits_of
 from isthmus.plots.style import INK, MUTED, figure, title
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import io
+from isthmus._messages import one_line
+from isthmus._optional import import_optional
 from isthmus.commands.live import check_rows, rows_to_show
-from isthmus.data.limits import one_line
-from isthmus.extras import need
 from isthmus.training.checkpoints import find_checkpoints
 from isthmus.training.journal import JOURNAL
 
@@ -74,7 +74,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _server() -> Any:
-    need("fastapi", "uvicorn", extra="studio", what="isthmus studio")
+    import_optional("fastapi", "uvicorn", extra="studio", what="isthmus studio")
     return importlib.import_module("isthmus.studio.server")
 
 

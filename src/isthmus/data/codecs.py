@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from isthmus._optional import import_optional
 from isthmus.data.limits import check_bytes
 from isthmus.data.waves import Sound, check_samples, read_wav
-from isthmus.extras import need
 
 __all__ = ["COMPRESSED", "SOUNDS", "read_sound"]
 
@@ -59,7 +59,7 @@ def read_sound(path: str | os.PathLike[str]) -> Sound:
         return read_wav(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file; check the name.")
-    soundfile = need(
+    soundfile = import_optional(
         "soundfile", extra="audio", what=f"{path}: reading {suffix}", instead="convert it to WAV"
     )
     try:

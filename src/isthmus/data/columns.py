@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.limits import MAX_COLUMNS, one_line
-from isthmus.extras import need
+from isthmus._messages import one_line
+from isthmus._optional import import_optional
+from isthmus.data.limits import MAX_COLUMNS
 
 __all__ = ["Cells", "Column", "Columns", "Table", "cells_of", "is_frame"]
 
@@ -354,7 +355,7 @@ def _library(frame: Any) -> str:
 def _import(library: str) -> Any:
     extra = "tables" if library == "pandas" else None
     instead = "use decode, which gives numbers"
-    return need(library, extra=extra, what=f"a table of {library}", instead=instead)
+    return import_optional(library, extra=extra, what=f"a table of {library}", instead=instead)
 
 
 def cells_of(frame: Any) -> list[Cells]:

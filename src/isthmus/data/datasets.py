@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from isthmus._messages import did_you_mean, one_line
+from isthmus._optional import import_optional
 from isthmus.data import sprites
 from isthmus.data.columns import Columns, Table
 from isthmus.data.idx import read_idx
 from isthmus.data.images import read_image_folder
-from isthmus.data.limits import VARIABLE, check_bytes, check_zip, is_regular, one_line
+from isthmus.data.limits import VARIABLE, check_bytes, check_zip, is_regular
 from isthmus.data.shards import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.sounds import is_sound_folder, read_sound_folder
 from isthmus.data.stored import Stored, as_stored, forget
 from isthmus.data.tables import read_table
-from isthmus.extras import need
-from isthmus.models.params import nearest
 
 __all__ = ["LONGEST_PATH", "Dataset", "Source", "known_datasets", "load"]
 
@@ -325,7 +325,7 @@ def _load_path(
     if not path.exists():
         raise ValueError(
             f"{str(path)!r} is neither a known data set ({', '.join(_NAMES)}) nor a file or "
-            f"folder; check the name.{nearest(path, _NAMES)}"
+            f"folder; check the name.{did_you_mean(path, _NAMES)}"
         )
     if not is_regular(path):
         raise ValueError(f"{path}: expected a file or a folder, got a pipe or device.")
@@ -351,7 +351,7 @@ def _is_zarr(path: Path) -> bool:
 
 def _load_zarr(path: Path) -> Any:
     """Return a zarr array: as it is on the disk where it is large, else read."""
-    zarr = need("zarr", extra="scale", what=f"{path}: a zarr array")
+    zarr = import_optional("zarr", extra="scale", what=f"{path}: a zarr array")
     try:
         array = zarr.open_array(path, mode="r")
     except Exception as error:  # zarr fails in many ways on what is none

@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._messages import did_you_mean
 from isthmus.data.columns import Columns, is_frame
-from isthmus.models.params import nearest
 
 __all__ = ["Features", "table_rows"]
 
@@ -73,7 +73,7 @@ class Features:
             if name not in found:
                 raise ValueError(
                     f"there is no column {name!r}; columns: {_listed(found)}."
-                    f"{nearest(name, map(str, found))}"
+                    f"{did_you_mean(name, map(str, found))}"
                 )
         if self.columns is not None and self.by_name:
             known = [*self.columns.names]

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from isthmus._optional import import_optional
 from isthmus.data.shards import number_rows
-from isthmus.extras import need
 
 __all__ = ["DatasetLoader"]
 
@@ -67,7 +67,9 @@ class DatasetLoader:
             dataset = dataset.to_iterable_dataset()
         rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if size > 1:
-            node = need("datasets.distributed", extra="scale", what="a data set in parts")
+            node = import_optional(
+                "datasets.distributed", extra="scale", what="a data set in parts"
+            )
             dataset = node.split_dataset_by_node(dataset, rank=rank, world_size=size)
         self.sharded = size > 1
         self.rows = max(1, batch_size // size)

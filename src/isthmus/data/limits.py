@@ -15,6 +15,8 @@ import stat
 import zipfile
 from pathlib import Path
 
+from isthmus._messages import one_line
+
 __all__ = [
     "EXPANSION",
     "FREE",
@@ -26,7 +28,6 @@ __all__ = [
     "given_bytes",
     "is_inside",
     "is_regular",
-    "one_line",
 ]
 
 VARIABLE = "ISTHMUS_MAX_BYTES"
@@ -34,7 +35,6 @@ FREE = 64 * 2**20  # bytes that any file may become
 EXPANSION = 100  # bytes for each on the disk, beyond that
 MAX_COLUMNS = 100_000  # of a table; each costs about a kilobyte, whatever its rows
 MAX_MEMBERS = 10_000  # of an archive
-LONGEST = 400  # characters of what a message quotes
 # What NumPy writes. The others name the size of their own memory in the file.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -126,15 +126,3 @@ def is_inside(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> boo
     if not os.path.islink(file):
         return True
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root))
-
-
-def one_line(text: object) -> str:
-    r"""Return text on one line, shortened where it is long, for a message.
-
-    Examples
-    --------
-    >>> one_line("a\n  b")
-    'a b'
-    """
-    words = " ".join(str(text)[: 4 * LONGEST].split())
-    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._messages import one_line
+from isthmus._optional import import_optional
 from isthmus.data.columns import Cells, Column
 from isthmus.data.datasets import load
 from isthmus.data.features import Features
-from isthmus.data.limits import check_bytes, is_regular, one_line
+from isthmus.data.limits import check_bytes, is_regular
 from isthmus.data.pages import unpacked_bytes
 from isthmus.data.tables import even_rows, sniff, split_header, to_cells, to_number
-from isthmus.extras import need
 
 __all__ = ["ARRAYS", "KINDS", "TEXTS", "Part", "read_parts", "said_of"]
 
@@ -116,7 +117,7 @@ def _of_array(path: Path, features: Features, rows: int) -> Iterator[Part]:
 
 
 def _of_parquet(path: Path, features: Features, rows: int) -> Iterator[Part]:
-    need("pyarrow", extra="tables", what="reading .parquet")
+    import_optional("pyarrow", extra="tables", what="reading .parquet")
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     # What is damaged is found here: Arrow would end the process, or make room without end.

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._messages import one_line
+from isthmus._optional import import_optional
 from isthmus.data.features import table_rows
-from isthmus.data.limits import check_bytes, one_line
+from isthmus.data.limits import check_bytes
 from isthmus.data.pages import unpacked_bytes
 from isthmus.data.tables import find_label
-from isthmus.extras import need
 
 __all__ = ["ParquetRows", "is_parquet_folder", "number_rows", "parquet_files"]
 
@@ -48,7 +49,9 @@ class ParquetRows:
     """
 
     def __init__(self, paths: Sequence[Path], label: str | int | None = None) -> None:
-        self._parquet = need("pyarrow.parquet", extra="tables", what="a folder of Parquet files")
+        self._parquet = import_optional(
+            "pyarrow.parquet", extra="tables", what="a folder of Parquet files"
+        )
         self.paths = list(paths)
         self._footers = [self._footer(path) for path in self.paths]
         self._learn_columns(label)

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from isthmus._optional import import_optional
 from isthmus.data.codecs import COMPRESSED, SOUNDS, read_sound
 from isthmus.data.images import FORMATS as PICTURES
 from isthmus.data.limits import is_inside, is_regular
 from isthmus.data.waves import Sound, Windows, resample
-from isthmus.extras import need
 
 __all__ = ["Sounds", "is_sound_folder", "read_sound_folder"]
 
@@ -165,7 +165,7 @@ def _readable(files: list[Path]) -> list[Path]:
     if len(plain) in (0, len(files)):
         return files
     try:
-        need("soundfile", extra="audio", what="reading them")
+        import_optional("soundfile", extra="audio", what="reading them")
     except ImportError:
         return plain
     return files

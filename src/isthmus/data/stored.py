@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.limits import one_line
+from isthmus._messages import one_line
 from isthmus.data.shards import ParquetRows
 
 __all__ = ["Stored", "as_stored", "forget"]

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._optional import import_optional
 from isthmus.data.columns import is_frame
 from isthmus.data.stored import LOOK_BYTES
-from isthmus.extras import need
 
 __all__ = ["Stream"]
 
@@ -187,7 +187,7 @@ def _together(parts: Sequence[Part]) -> Part:
     if len(X) == 1:
         return parts[0]
     if is_frame(X[0]):
-        library = need(type(X[0]).__module__.split(".")[0], what="a table")
+        library = import_optional(type(X[0]).__module__.split(".")[0], what="a table")
         joined = library.concat([*X])
     elif len({x.shape[1:] for x in X}) > 1:
         shapes = ", ".join(sorted({str(x.shape[1:]) for x in X}))

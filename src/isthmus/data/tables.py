@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from isthmus._messages import did_you_mean, one_line
+from isthmus._optional import import_optional
 from isthmus.data.columns import Cells, Column, Columns, cells_of
-from isthmus.data.limits import MAX_COLUMNS, check_bytes, is_regular, one_line
+from isthmus.data.limits import MAX_COLUMNS, check_bytes, is_regular
 from isthmus.data.pages import unpacked_bytes
-from isthmus.extras import need
-from isthmus.models.params import nearest
 
 __all__ = [
     "even_rows",
@@ -195,7 +195,7 @@ def read_parquet(path: Path) -> Any:
     """Return the data frame of pandas in a file; one line where there is none."""
     if not is_regular(path):
         raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
-    need("pandas", "pyarrow", extra="tables", what="reading .parquet")
+    import_optional("pandas", "pyarrow", extra="tables", what="reading .parquet")
     try:
         frame = _checked_frame(path)
     except Exception as error:  # pyarrow fails in many ways on a damaged file
@@ -337,7 +337,7 @@ def find_label(path: Path, names: tuple[str, ...], label: str | int) -> int:
         listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         raise ValueError(
             f"{path}: expected label to be the name of one column or its number from 0 to "
-            f"{len(names) - 1}, got {label!r}; columns: {listed}.{nearest(label, names)}"
+            f"{len(names) - 1}, got {label!r}; columns: {listed}.{did_you_mean(label, names)}"
         )
     return at
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
+from isthmus._messages import did_you_mean
 from isthmus.distributions.families import Family
 from isthmus.distributions.likelihoods import LIKELIHOODS
-from isthmus.models.params import nearest
 
 __all__ = ["MixedDistribution", "MixedFamily", "count_categories", "make_likelihood"]
 
@@ -219,7 +219,7 @@ def _named(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> Family
     if name not in LIKELIHOODS:
         raise ValueError(
             f"unknown likelihood {name!r}; known are {', '.join(LIKELIHOODS)}, and categorical:K "
-            f"for K categories.{nearest(name, LIKELIHOODS)}"
+            f"for K categories.{did_you_mean(name, LIKELIHOODS)}"
         )
     return LIKELIHOODS[name](shape, **options)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal, constraints, register_kl
 
+from isthmus._optional import import_optional
 from isthmus.distributions.base import DiagonalNormal
 from isthmus.distributions.families import LOG_VARIANCE_LIMIT, Family, NormalFamily, soft_limit
-from isthmus.extras import need
 
 __all__ = ["FlowFamily", "FlowNormal", "FullNormal", "FullNormalFamily", "require_zuko"]
 
@@ -184,4 +184,4 @@ class FlowFamily(Family):
 
 def require_zuko() -> Any:
     """Return the module zuko, or say how to get it."""
-    return need("zuko", extra="flows", what="a flow")
+    return import_optional("zuko", extra="flows", what="a flow")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus import __version__
+from isthmus._version import __version__
 from isthmus.training import Rows
 from isthmus.training.snapshot import Snapshot
 from isthmus.training.stored import StoredRows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.export import ExportedProgram
 
-from isthmus.extras import need
+from isthmus._optional import import_optional
 from isthmus.graphs.networks import PARTS
 from isthmus.graphs.stand_ins import STAND_INS
 from isthmus.graphs.tracing import free_axes, input_names, trace, writing
@@ -159,7 +159,7 @@ def _to_onnx(estimator: LatentEstimator, part: str, opset: int | None) -> bytes:
 
 
 def _require_onnx() -> None:
-    need("onnx", "onnxscript", extra="onnx", what="writing a graph")
+    import_optional("onnx", "onnxscript", extra="onnx", what="writing a graph")
 
 
 def _write(

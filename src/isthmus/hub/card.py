@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from isthmus.extras import need
+from isthmus._optional import import_optional
 from isthmus.hub.pictures import View
 from isthmus.hub.snippet import extras_of, snippet_of
 from isthmus.plots.cells import is_picture
@@ -103,7 +103,7 @@ def card_text(
 
 def _head(estimator: Any, config: dict[str, Any], name: str, license: str | None) -> str:
     """Return what the hub sorts and finds models by."""
-    hub = need("huggingface_hub", what="a model card", extra="hub")
+    hub = import_optional("huggingface_hub", what="a model card", extra="hub")
     task = _task(estimator)
     results = [
         hub.EvalResult(

@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from isthmus import io
+from isthmus._messages import did_you_mean
 from isthmus.config import check_config
 from isthmus.data.limits import is_regular
 from isthmus.estimators import LatentEstimator
 from isthmus.files import read_bytes, sealed
 from isthmus.hub.card import CARD, card_text
 from isthmus.hub.pictures import PICTURES, show
-from isthmus.models.params import nearest
 from isthmus.report import REPORT
 from isthmus.report.page import LIVE
 from isthmus.writing import write_all
@@ -156,7 +156,9 @@ def _config(config: Record, data: Any, held_out: Any) -> Record:
     """Return a configuration without what is only of this machine, and with what was added."""
     for name in data or {}:
         if name not in DATA:
-            raise ValueError(f"data: {name!r} is none of {', '.join(DATA)}.{nearest(name, DATA)}")
+            raise ValueError(
+                f"data: {name!r} is none of {', '.join(DATA)}.{did_you_mean(name, DATA)}"
+            )
     about = config["data"] | dict(data or {})
     config = {name: config[name] for name in ENTRIES} | {
         "data": {name: about[name] for name in DATA if name in about},

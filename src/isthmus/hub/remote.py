@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from isthmus import io
-from isthmus.data.limits import one_line
-from isthmus.extras import need
+from isthmus._messages import one_line
+from isthmus._optional import import_optional
 from isthmus.hub.folder import NAMES, Model, save_pretrained
 
 __all__ = ["from_pretrained", "push_to_hub"]
@@ -158,11 +158,11 @@ def push_to_hub(
     >>> push_to_hub("runs/digits-vae", "me/digits-vae")  # doctest: +SKIP
     'https://huggingface.co/me/digits-vae'
     """
-    hub = need("huggingface_hub", what="the Hugging Face Hub", extra="hub")
+    hub = import_optional("huggingface_hub", what="the Hugging Face Hub", extra="hub")
     if str(repo_id).count("/") != 1:
         raise ValueError(f"{str(repo_id)!r} does not say whose it is: expected OWNER/NAME.")
     with _plainly(repo_id):
-        need("huggingface_hub.utils", what="").validate_repo_id(repo_id)
+        import_optional("huggingface_hub.utils", what="").validate_repo_id(repo_id)
     api = hub.HfApi(token=token)
     if not (token or hub.get_token()):
         raise OSError(MEANINGS["LocalTokenNotFoundError"].format(f"pushing to {repo_id}"))
@@ -207,7 +207,7 @@ def _downloaded(repo_id: str, revision: str | None, options: dict[str, Any]) -> 
     Other libraries' repositories have files of the same names, and these may be large.
     """
     what = f"there is no folder {repo_id}, and reading it from the Hugging Face Hub"
-    hub = need("huggingface_hub", what=what, extra="hub")
+    hub = import_optional("huggingface_hub", what=what, extra="hub")
     with _plainly(repo_id, revision, f"there is no folder {repo_id} here; on the hub: "):
         first = hub.snapshot_download(
             repo_id, revision=revision, allow_patterns=[io.CONFIG], **options

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
+from isthmus._messages import did_you_mean
 from isthmus.inference.gaussian import Gaussian
-from isthmus.models.params import nearest
 
 __all__ = ["beginning", "count", "require"]
 
@@ -75,7 +75,7 @@ def require(name: str, value: Any, known: tuple[str, ...]) -> None:
     """Raise a ValueError for a name that is not known."""
     if value not in known:
         words = " or ".join(map(repr, known))
-        raise ValueError(f"{name} must be {words}, got {value!r}.{nearest(value, known)}")
+        raise ValueError(f"{name} must be {words}, got {value!r}.{did_you_mean(value, known)}")
 
 
 def count(name: str, value: int | None, default: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus.extras import need
+from isthmus._optional import import_optional
 
 __all__ = [
     "bits_per_dimension",
@@ -314,7 +314,7 @@ def _similarity(x: Array, r: Array, sigma: float) -> float:
     """Return the sum over pictures."""
     import torch
 
-    image = need("torchmetrics.functional.image", extra="metrics", what="SSIM")
+    image = import_optional("torchmetrics.functional.image", extra="metrics", what="SSIM")
     pictures = torch.from_numpy(r), torch.from_numpy(x)
     total = image.structural_similarity_index_measure(
         *pictures, sigma=sigma, data_range=1.0, reduction="sum"

@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Param", "check_fields", "describe", "nearest", "param", "params_of"]
+from isthmus._messages import did_you_mean
+
+__all__ = ["Param", "check_fields", "describe", "param", "params_of"]
 
 
 @dataclass(frozen=True)
@@ -167,20 +169,10 @@ def check_fields(obj: Any) -> None:
     for name, p in params_of(type(obj)).items():
         value = getattr(obj, name)
         if not p.accepts(value):
-            hint = nearest(value, p.choices)
+            hint = did_you_mean(value, p.choices)
             raise ValueError(
                 f"{type(obj).__name__}: {name} must be {p.expected}, got {value!r}.{hint}"
             )
-
-
-def nearest(name: Any, known: Iterable[str]) -> str:
-    """Return " Did you mean 'vae'?" where a known name is near, else an empty string."""
-    import difflib
-
-    close = difflib.get_close_matches(
-        str(name).lower(), [k.lower() for k in known], n=1, cutoff=0.5
-    )
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def describe(cls: type) -> str:

@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
-import isthmus
 from isthmus import plots
+from isthmus._version import __version__
 from isthmus.data.columns import Columns
 from isthmus.estimators.border import as_array
 from isthmus.plots.latent import has_standard_prior
@@ -100,7 +100,7 @@ def write_report(
         sections=list(_sections(view, samples)),
         settings=[(name, setting_text(value)) for name, value in (settings or {}).items()],
         live=_live(live, command),
-        version=isthmus.__version__,
+        version=__version__,
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-import isthmus
 from isthmus import io
+from isthmus._version import __version__
 from isthmus.data import Dataset
 from isthmus.data.columns import Table
 from isthmus.distributions.base import DiagonalMixture, draw
@@ -245,7 +245,7 @@ def _title(kind: str, data: str) -> str:
 def _empty(records: list[Any]) -> dict[str, Any]:
     return {
         "format": 1,
-        "version": isthmus.__version__,
+        "version": __version__,
         "rows": None,
         "missing": None,
         "columns": [],

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import isthmus
 from isthmus import graphs
+from isthmus._version import __version__
 from isthmus.plots.cells import is_picture
 from isthmus.studio.bundle import Bundle
 from isthmus.templates import template
@@ -99,7 +99,7 @@ def app_file(name: str) -> bytes:
 def shell(title: str, **content: Any) -> str:
     """Return the HTML around the app: with everything in it, or with files beside it."""
     nothing = {"policy": "", "style": "", "script": "", "manifest": "", "parts": {}}
-    about = {"title": title, "version": isthmus.__version__}
+    about = {"title": title, "version": __version__}
     return template("isthmus.studio", "shell.html").render(nothing | about | content) + "\n"
 
 

@@ -24,7 +24,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from isthmus.data.limits import one_line
+from isthmus._messages import one_line
 from isthmus.report import REPORT
 from isthmus.studio.answers import Answers
 from isthmus.studio.page import app_file, shell, to_json

@@ -13,9 +13,10 @@ import torch
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
+from isthmus._messages import did_you_mean
 from isthmus.estimators import LatentEstimator
 from isthmus.estimators.choices import check_names
-from isthmus.models.params import check_fields, nearest
+from isthmus.models.params import check_fields
 from isthmus.registry import build_objective
 from isthmus.training import Rows, pick_device
 from isthmus.training.loop import Outcome
@@ -135,7 +136,7 @@ def _points(estimator: LatentEstimator, grid: Grid) -> list[dict[str, Any]]:
         raise ValueError("the grid is empty: name a setting and its values, as {'beta': [1, 4]}.")
     for name, values in ((n, v) for g in grids for n, v in g.items()):
         if name not in known:
-            near = nearest(name, known) or f" It has: {', '.join(sorted(known))}."
+            near = did_you_mean(name, known) or f" It has: {', '.join(sorted(known))}."
             raise ValueError(f"{type(estimator).__name__} has no setting {name!r}.{near}")
         if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
             raise ValueError(f"grid must have a list of values for {name!r}, got {values!r}.")

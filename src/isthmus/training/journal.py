@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from isthmus._messages import one_line
 from isthmus.config import check_history, check_journal
-from isthmus.data.limits import check_bytes, one_line
+from isthmus.data.limits import check_bytes
 from isthmus.files import parse_json, read_bytes
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch import distributed as dist
 
-from isthmus.extras import need
+from isthmus._optional import import_optional
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.objectives.objective import Terms
 from isthmus.training.program import Program, Slopes, slopes
@@ -350,7 +350,7 @@ def _join(device: torch.device) -> None:
 
 
 def _accelerate() -> Any:
-    return need("accelerate", extra="scale", what="training by several processes")
+    return import_optional("accelerate", extra="scale", what="training by several processes")
 
 
 @functools.cache

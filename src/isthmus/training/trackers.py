@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from isthmus.extras import need
+from isthmus._optional import import_optional
 from isthmus.training.tracking import Tracker
 
 __all__ = ["MLflow", "TensorBoard", "Trackio", "make_trackers"]
@@ -48,7 +48,7 @@ class TensorBoard(Tracker):
 
     def __init__(self, log_dir: str | Path, *, pictures: bool = True) -> None:
         super().__init__(pictures=pictures)
-        need("tensorboard", extra="track", what="TensorBoard")
+        import_optional("tensorboard", extra="track", what="TensorBoard")
         self.log_dir = Path(log_dir)
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ class MLflow(Tracker):
         pictures: bool = True,
     ) -> None:
         super().__init__(pictures=pictures)
-        need("mlflow", extra="track", what="MLflow")
+        import_optional("mlflow", extra="track", what="MLflow")
         self.tracking_uri = None if tracking_uri is None else str(tracking_uri)
         self.run_name, self.run_id = run_name, run_id
         known = os.environ.get("MLFLOW_EXPERIMENT_NAME")
@@ -228,7 +228,7 @@ class Trackio(Tracker):
         **options: Any,
     ) -> None:
         super().__init__(pictures=pictures)
-        need("trackio", extra="track", what="Trackio")
+        import_optional("trackio", extra="track", what="Trackio")
         self.project, self.name = project, name
         self.options = {"embed": False, **options}
 

@@ -17,7 +17,8 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import io
-from isthmus.data.limits import check_bytes, check_zip, is_regular, one_line
+from isthmus._messages import one_line
+from isthmus.data.limits import check_bytes, check_zip, is_regular
 from isthmus.estimators.border import as_array
 from isthmus.files import parse_json
 from isthmus.plots.cells import as_units

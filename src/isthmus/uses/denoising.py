@@ -17,10 +17,10 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Generator, Tensor
 
+from isthmus._messages import did_you_mean
 from isthmus.data.waves import Windows, resample
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
 from isthmus.estimators.border import Scaler, check_finite, float_type
-from isthmus.models.params import nearest
 from isthmus.objectives.corruptions import CORRUPTIONS, Corruption
 from isthmus.training import Callback, Trainer
 
@@ -371,7 +371,7 @@ def _corruption(kind: Any, level: Any) -> Corruption:
         known = ", ".join(map(repr, CORRUPTIONS))
         raise ValueError(
             f"corruption must be one of {known}, or a function, got {kind!r}."
-            f"{nearest(kind, CORRUPTIONS)}"
+            f"{did_you_mean(kind, CORRUPTIONS)}"
         )
     level = 0.3 if level is None else level
     if isinstance(level, bool) or not isinstance(level, int | float | np.number) or not level >= 0:

@@ -13,8 +13,8 @@ from sklearn.base import TransformerMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus._optional import import_optional
 from isthmus.estimators.border import as_array
-from isthmus.extras import need
 from isthmus.plots import latent_map
 from isthmus.plots.groups import Colours
 from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, tidy, title
@@ -367,4 +367,4 @@ def _check_spread(estimator: Any) -> None:
 
 
 def _umap() -> Any:
-    return need("umap", extra="maps", what="a map by UMAP", instead="use method='pca'")
+    return import_optional("umap", extra="maps", what="a map by UMAP", instead="use method='pca'")

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus.extras import need
+from isthmus._optional import import_optional
 from isthmus.uses.anomalies import AnomalyDetector
 
 __all__ = ["PyodDetector"]
 
-BaseDetector: Any = need("pyod.models.base", what="a detector for pyod").BaseDetector
+BaseDetector: Any = import_optional("pyod.models.base", what="a detector for pyod").BaseDetector
 
 
 class PyodDetector(BaseDetector):

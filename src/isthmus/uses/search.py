@@ -17,8 +17,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus import io
+from isthmus._optional import import_optional
 from isthmus.config import check_settings
-from isthmus.extras import need
 from isthmus.files import check_content, check_record, read_bytes, read_json, read_tensors, sealed
 from isthmus.uses.wrapping import Wrapper
 
@@ -385,4 +385,6 @@ def _has_faiss() -> bool:
 
 
 def _faiss() -> Any:
-    return need("faiss", extra="search", what="approximate search", instead="use backend='exact'")
+    return import_optional(
+        "faiss", extra="search", what="approximate search", instead="use backend='exact'"
+    )

@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 from typing import Any
 
-from isthmus.models.params import Param, nearest, params_of
+from isthmus._messages import did_you_mean
+from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec, Training
 from isthmus.verbs.options import add_data_options
 
@@ -98,7 +99,8 @@ def tracker_names(text: str) -> list[str]:
     for name in names:
         if name not in TRACKERS:
             raise argparse.ArgumentTypeError(
-                f"unknown tracker {name!r}.{nearest(name, TRACKERS)} Known: {', '.join(TRACKERS)}"
+                f"unknown tracker {name!r}.{did_you_mean(name, TRACKERS)} "
+                f"Known: {', '.join(TRACKERS)}"
             )
     return names
 
@@ -176,7 +178,7 @@ def model_name(name: str) -> str:
     """Return the name of a model; the parser's error for another."""
     if name not in SPECS:
         raise argparse.ArgumentTypeError(
-            f"unknown model {name!r}.{nearest(name, SPECS)} Known: {', '.join(SPECS)}"
+            f"unknown model {name!r}.{did_you_mean(name, SPECS)} Known: {', '.join(SPECS)}"
         )
     return name
 

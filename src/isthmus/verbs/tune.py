@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from isthmus.models.params import Param, nearest, params_of
+from isthmus._messages import did_you_mean
+from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec
 from isthmus.verbs.fit import add_field, field_groups, model_name
 from isthmus.verbs.options import add_data_options
@@ -87,7 +88,7 @@ def read_grid(texts: list[str], spec: type[Spec]) -> dict[str, list[Any]]:
         if not equals or not values.strip():
             raise ValueError(f"--grid takes SETTING=A,B,..., as beta=1,2,4; got {text!r}.")
         if name not in fields:
-            near = nearest(name, fields) or f" It has: {', '.join(fields)}."
+            near = did_you_mean(name, fields) or f" It has: {', '.join(fields)}."
             raise ValueError(f"--grid {text}: {spec.__name__} has no setting {name!r}.{near}")
         if name in grid:
             raise ValueError(f"--grid has {name} twice; write all of its values in one.")

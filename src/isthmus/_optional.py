@@ -5,10 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["need"]
+__all__ = ["import_optional"]
 
 
-def need(*modules: str, what: str, extra: str | None = None, instead: str = "") -> ModuleType:
+def import_optional(
+    *modules: str, what: str, extra: str | None = None, instead: str = ""
+) -> ModuleType:
     """Return the first of some modules, all imported; where one lacks, say how to get it.
 
     Parameters
@@ -35,13 +37,12 @@ def need(*modules: str, what: str, extra: str | None = None, instead: str = "") 
 
     Examples
     --------
-    >>> need("math", what="counting").floor(1.5)
+    >>> import_optional("math", what="counting").floor(1.5)
     1
-    >>> need("no_such_module", extra="search", what="approximate search", instead="use 'exact'")
+    >>> import_optional("no_such_module", extra="search", what="faiss search")
     Traceback (most recent call last):
         ...
-    ImportError: approximate search needs no_such_module: pip install 'isthmus[search]', or use \
-'exact'.
+    ImportError: faiss search needs no_such_module: pip install 'isthmus[search]'.
     """
     lacking = [name.partition(".")[0] for name in modules if not _imports(name)]
     if lacking:

@@ -1,0 +1,36 @@
+"""Wording shared by error messages: suggestions for mistyped names, and quoting of long text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["did_you_mean", "one_line"]
+
+MAX_QUOTED = 400  # characters of what a message quotes
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return " Did you mean 'vae'?" if a known name is close, else an empty string.
+
+    Examples
+    --------
+    >>> did_you_mean("VEA", ["vae", "beta-vae"])
+    " Did you mean 'vae'?"
+    """
+    close = difflib.get_close_matches(
+        str(name).lower(), [k.lower() for k in known], n=1, cutoff=0.5
+    )
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def one_line(text: object) -> str:
+    r"""Return text on one line, shortened if it is long, for use in a message.
+
+    Examples
+    --------
+    >>> one_line("a\n  b")
+    'a b'
+    """
+    words = " ".join(str(text)[: 4 * MAX_QUOTED].split())
+    return words if len(words) <= MAX_QUOTED else words[: MAX_QUOTED - 1] + "…"
