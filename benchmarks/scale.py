@@ -100,9 +100,9 @@ def memory(folder: Path, gigabytes: float) -> list[dict]:
 def speed(folder: Path, n: int, rounds: int) -> dict:
     """Return examples a second of each kind of file beside those of the same rows in memory."""
     import isthmus
-    from isthmus.data import stored
+    from isthmus.data import disk_array
 
-    stored.IN_MEMORY = 0  # the rows fit, and are to be read all the same
+    disk_array.IN_MEMORY = 0  # the rows fit, and are to be read all the same
     path = make_rows(folder / "speed.npy", n)
     X = np.array(np.load(path))
     kinds = {"memory": X, "npy": np.load(path, mmap_mode="r"), **other_files(folder, X)}

@@ -5,17 +5,17 @@ import time
 
 import pytest
 
-from isthmus.ahead import ahead
+from isthmus.data.prefetch import prefetch
 
 
 def test_what_is_ahead_is_what_there_is():
-    assert list(ahead(iter(range(100)), depth=3)) == [*range(100)]
-    assert list(ahead(iter(()))) == []
+    assert list(prefetch(iter(range(100)), depth=3)) == [*range(100)]
+    assert list(prefetch(iter(()))) == []
 
 
 def test_no_more_is_read_ahead_than_said():
     read = []
-    items = ahead((read.append(i) or i for i in range(100)), depth=2)
+    items = prefetch((read.append(i) or i for i in range(100)), depth=2)
     assert next(items) == 0
     time.sleep(0.1)
     assert len(read) <= 1 + 2 + 1  # used, waiting, and the one that is put
@@ -23,7 +23,7 @@ def test_no_more_is_read_ahead_than_said():
 
 
 def test_the_thread_ends_with_whoever_reads(new_threads):
-    items = ahead(iter(range(10**9)))
+    items = prefetch(iter(range(10**9)))
     next(items)
     assert new_threads() == ["isthmus-ahead"]
     items.close()
@@ -37,7 +37,7 @@ def test_what_hangs_holds_nobody():
         yield 1
         going.wait(30)
 
-    items = ahead(hangs(), grace=0.1)
+    items = prefetch(hangs(), grace=0.1)
     next(items)
     start = time.perf_counter()
     items.close()
@@ -53,8 +53,8 @@ def test_an_error_comes_after_what_was_made_before_it():
 
     seen = []
     with pytest.raises(KeyError, match="mine"):
-        seen.extend(ahead(breaks()))
-    items = ahead(breaks())
+        seen.extend(prefetch(breaks()))
+    items = prefetch(breaks())
     assert [next(items), next(items)] == [1, 2]
 
 
@@ -67,7 +67,7 @@ def test_a_generator_is_closed_with_whoever_reads(new_threads):
         finally:
             closed.set()
 
-    items = ahead(ahead(holds()))
+    items = prefetch(prefetch(holds()))
     assert next(items) == 0
     items.close()
     assert closed.wait(5)

@@ -14,8 +14,8 @@ from sklearn.frozen import FrozenEstimator
 import isthmus
 from isthmus.bulk import BatchMap, Encode, Rank, Score, files, outputs
 from isthmus.cli import main
+from isthmus.data.chunked_reader import read_parts
 from isthmus.data.features import Features
-from isthmus.data.parts import read_parts
 from isthmus.uses import AnomalyDetector
 
 pa = pytest.importorskip("pyarrow")

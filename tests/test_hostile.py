@@ -24,10 +24,10 @@ from safetensors.torch import load_file, save, save_file
 import isthmus
 from isthmus import data, io
 from isthmus.data import limits
+from isthmus.data.audio import read_sound_folder
 from isthmus.data.columns import Columns
-from isthmus.data.pages import unpacked_bytes
-from isthmus.data.sounds import read_sound_folder
-from isthmus.data.waves import Sound, read_wav, resample, wav_bytes, write_wav
+from isthmus.data.parquet_limits import unpacked_bytes
+from isthmus.data.wav import Sound, read_wav, resample, wav_bytes, write_wav
 from isthmus.files import sealed
 from isthmus.uses.compression import CompressedCodes
 from isthmus.uses.generation import LatentSampler

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from isthmus.tiles import limits_of, scaled
+from isthmus.data.image_grid import limits_of, scaled
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (2, 8, 8), (2, 3, 8, 8)])

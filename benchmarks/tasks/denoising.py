@@ -31,7 +31,7 @@ from sklearn.decomposition import PCA
 
 from isthmus import Autoencoder, DenoisingAutoencoder
 from isthmus.data import load
-from isthmus.data.waves import Windows, read_wav
+from isthmus.data.wav import Windows, read_wav
 from isthmus.metrics import psnr
 from isthmus.uses.denoising import Denoiser, denoise_sound
 from isthmus.uses.sound import AddedSound

@@ -13,7 +13,7 @@ import numpy as np
 
 from isthmus import Autoencoder
 from isthmus.data import load
-from isthmus.data.waves import read_wav
+from isthmus.data.wav import read_wav
 from isthmus.plots.style import figure as sheet
 from isthmus.plots.style import tidy, title
 from isthmus.uses.denoising import Denoiser, denoise_sound

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from isthmus.data import datasets, load, shards, stored
-from isthmus.data.shards import ParquetRows
-from isthmus.data.stored import Stored, as_stored
+from isthmus.data import datasets, disk_array, load, parquet_rows
+from isthmus.data.disk_array import Stored, as_stored
+from isthmus.data.parquet_rows import ParquetRows
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -43,7 +43,7 @@ def write(folder, name, content, **options):
 @pytest.fixture
 def rows(folder, monkeypatch):
     """Return the rows as they stay on the disk."""
-    monkeypatch.setattr(stored, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_array, "IN_MEMORY", 0)
     return load(folder, label="kind").X
 
 
@@ -92,7 +92,7 @@ def test_rows_are_taken_as_numpy_takes_them(rows, index):
 
 def test_large_row_groups_are_worth_a_word(folder, monkeypatch):
     assert load(folder, label="kind").notes == ()
-    monkeypatch.setattr(shards, "LARGE", 25 * 3 * 4 - 1)
+    monkeypatch.setattr(parquet_rows, "LARGE", 25 * 3 * 4 - 1)
     assert "write smaller ones (row_group_size)" in load(folder, label="kind").notes[0]
 
 
@@ -143,7 +143,7 @@ def test_empty_files_and_groups_are_passed_over(tmp_path):
 
 
 def test_missing_numbers_are_nan_wherever_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(stored, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_array, "IN_MEMORY", 0)
     folder = write(tmp_path / "rows", "0", pa.table({"x": [1, 2]}))
     write(folder, "1", pa.table({"x": [None, 4]}))
     found = load(folder).X

@@ -4,10 +4,10 @@ import sys
 import numpy as np
 import pytest
 
-from isthmus.data.codecs import read_sound
+from isthmus.data.audio import is_sound_folder, read_sound_folder
+from isthmus.data.audio_codecs import read_sound
 from isthmus.data.limits import FREE
-from isthmus.data.sounds import is_sound_folder, read_sound_folder
-from isthmus.data.waves import Sound, write_wav
+from isthmus.data.wav import Sound, write_wav
 
 
 def write(path, *lengths, rate=8000, channels=1):

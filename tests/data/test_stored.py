@@ -5,8 +5,8 @@ import mmap
 import numpy as np
 import pytest
 
-from isthmus.data import load, stored
-from isthmus.data.stored import Stored, as_stored, forget
+from isthmus.data import disk_array, load
+from isthmus.data.disk_array import Stored, as_stored, forget
 
 X = np.arange(1000 * 4, dtype=np.float32).reshape(1000, 4)
 
@@ -14,7 +14,7 @@ X = np.arange(1000 * 4, dtype=np.float32).reshape(1000, 4)
 @pytest.fixture
 def all_large(monkeypatch):
     """Let any array on the disk count as too large for memory."""
-    monkeypatch.setattr(stored, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_array, "IN_MEMORY", 0)
 
 
 @pytest.fixture
@@ -78,13 +78,13 @@ def test_what_is_held_out_twice_is_held_out_of_what_was_kept():
 
 
 def test_held_out_rows_fit_memory(monkeypatch):
-    monkeypatch.setattr(stored, "HELD_BYTES", 16 * 30)
+    monkeypatch.setattr(disk_array, "HELD_BYTES", 16 * 30)
     assert len(blocks_of().split(0.5, np.random.default_rng(0))[1]) == 30
 
 
 @pytest.mark.parametrize("rows", [10, 64, 700, 1000])
 def test_a_look_is_spread_over_all_rows(monkeypatch, rows):
-    monkeypatch.setattr(stored, "LOOK_BYTES", 16 * 100)
+    monkeypatch.setattr(disk_array, "LOOK_BYTES", 16 * 100)
     seen = blocks_of(rows=rows).look()[:, 0] / 4
     assert 2 <= len(seen) <= 100
     assert seen.min() < 100
@@ -107,10 +107,10 @@ def test_small_chunks_are_read_together_and_large_ones_whole():
 def test_maps_are_left_on_the_disk_where_they_are_large(path, monkeypatch):
     mapped = np.load(path, mmap_mode="r")
     assert as_stored(mapped) is None
-    monkeypatch.setattr(stored, "IN_MEMORY", X.nbytes)
+    monkeypatch.setattr(disk_array, "IN_MEMORY", X.nbytes)
     assert as_stored(mapped) is None
-    monkeypatch.setattr(stored, "IN_MEMORY", X.nbytes - 1)
-    monkeypatch.setattr(stored, "BLOCK_BYTES", 1024)
+    monkeypatch.setattr(disk_array, "IN_MEMORY", X.nbytes - 1)
+    monkeypatch.setattr(disk_array, "BLOCK_BYTES", 1024)
     assert as_stored(X) is None  # it is in memory already
     for rows in (mapped, mapped[10:], mapped[:, ::2], np.asarray(mapped)):
         assert (Stored.of(rows).read() == rows).all()
@@ -172,7 +172,7 @@ def test_rows_that_cannot_be_read_are_named():
 
 
 def test_zarr(tmp_path, all_large, monkeypatch):
-    monkeypatch.setattr(stored, "BLOCK_BYTES", 1024)
+    monkeypatch.setattr(disk_array, "BLOCK_BYTES", 1024)
     zarr = pytest.importorskip("zarr")
     array = zarr.create_array(tmp_path / "x.zarr", shape=X.shape, chunks=(64, 4), dtype=X.dtype)
     array[:] = X
@@ -225,7 +225,7 @@ def test_zarr_that_promises_more_than_it_has_or_is_damaged(tmp_path):
 @pytest.mark.parametrize("chunks", [None, (64, 4)])
 def test_h5py(tmp_path, chunks, all_large, monkeypatch):
     h5py = pytest.importorskip("h5py")
-    monkeypatch.setattr(stored, "BLOCK_BYTES", 1024)
+    monkeypatch.setattr(disk_array, "BLOCK_BYTES", 1024)
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("x", data=X, chunks=chunks)
         assert (as_stored(file["x"]).read() == X).all()

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from isthmus.data import streams
-from isthmus.data.hugging import DatasetLoader
-from isthmus.data.streams import Stream, as_pair
+from isthmus.data import loader_adapter
+from isthmus.data.hf_datasets import DatasetLoader
+from isthmus.data.loader_adapter import Stream, as_pair
 
 X = np.random.default_rng(0).random((20, 4)).astype(np.float32)
 Y = np.arange(20)
@@ -144,7 +144,7 @@ def test_a_loader_is_begun_once_a_pass():
 
 
 def test_a_look_reads_no_more_than_it_needs(monkeypatch):
-    monkeypatch.setattr(streams, "LOOK_BYTES", X.nbytes)
+    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", X.nbytes)
     read = []
 
     def endless():

@@ -83,8 +83,8 @@ def npz():
 
 
 def wav():
-    from isthmus.data.sounds import read_sound_folder
-    from isthmus.data.waves import KINDS, Sound, wav_bytes
+    from isthmus.data.audio import read_sound_folder
+    from isthmus.data.wav import KINDS, Sound, wav_bytes
 
     samples = np.sin(np.arange(40.0)).reshape(2, 20) / 2
     good = [wav_bytes(Sound(samples, 8000, kind))[0] for kind in KINDS]

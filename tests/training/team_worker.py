@@ -13,8 +13,8 @@ import torch
 
 import isthmus
 from isthmus import data
-from isthmus.data.hugging import DatasetLoader
-from isthmus.data.stored import Stored
+from isthmus.data.disk_array import Stored
+from isthmus.data.hf_datasets import DatasetLoader
 from isthmus.training import Callback, Checkpoint, TensorBoard
 from isthmus.training.team import form_team
 

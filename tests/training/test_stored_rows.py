@@ -16,8 +16,8 @@ from torch import Generator
 import isthmus
 from isthmus.cli import main
 from isthmus.commands.sheet import find_rows
-from isthmus.data import load, stored
-from isthmus.data.stored import Stored
+from isthmus.data import disk_array, load
+from isthmus.data.disk_array import Stored
 from isthmus.studio import Bundle
 from isthmus.training import Callback, Checkpoint
 from isthmus.training.stored import StoredRows
@@ -32,9 +32,9 @@ SETTINGS = {"n_components": 2, "hidden": (8,), "epochs": 2, "random_state": 0, "
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Let small arrays be large, and read by many blocks and windows."""
-    monkeypatch.setattr(stored, "IN_MEMORY", 0)
-    monkeypatch.setattr(stored, "BLOCK_BYTES", 16 * 20)
-    monkeypatch.setattr(stored, "LOOK_BYTES", 16 * 400)
+    monkeypatch.setattr(disk_array, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_array, "BLOCK_BYTES", 16 * 20)
+    monkeypatch.setattr(disk_array, "LOOK_BYTES", 16 * 400)
     monkeypatch.setattr(StoredRows.__init__, "__defaults__", (1, 16 * 130))
 
 
@@ -260,7 +260,7 @@ def test_what_cannot_be_learned_is_said_and_changes_nothing(path):
 
 
 def test_numbers_outside_of_a_likelihood_met_late(path, monkeypatch):
-    monkeypatch.setattr(stored, "LOOK_BYTES", 16 * 40)
+    monkeypatch.setattr(disk_array, "LOOK_BYTES", 16 * 40)
     mapped = np.load(path, mmap_mode="r+")
     mapped[21, 0] = 7  # of a block that is not looked at
     with pytest.raises(ValueError, match=r"between 0 and 1, but X goes from .* to 7"):
@@ -391,7 +391,7 @@ def test_a_run_that_was_killed_comes_to_the_same_weights(path, tmp_path):
         "import sys, numpy as np, isthmus\n"
         "from isthmus.data import stored\n"
         "from isthmus.training import Checkpoint\n"
-        "stored.IN_MEMORY, stored.BLOCK_BYTES = 0, 320\n"
+        "stored.IN_MEMORY, disk_array.BLOCK_BYTES = 0, 320\n"
         f"model = isthmus.VAE(**{SETTINGS | {'epochs': 60}})\n"
         "rows, folder = np.load(sys.argv[1], mmap_mode='r'), sys.argv[2]\n"
         "again = {'resume_from': folder} if sys.argv[3] == 'again' else {}\n"

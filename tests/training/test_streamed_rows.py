@@ -11,9 +11,9 @@ from torch import Generator
 from torch.utils.data import DataLoader, TensorDataset
 
 import isthmus
-from isthmus.data import streams
-from isthmus.data.hugging import DatasetLoader
-from isthmus.data.streams import Stream
+from isthmus.data import loader_adapter
+from isthmus.data.hf_datasets import DatasetLoader
+from isthmus.data.loader_adapter import Stream
 from isthmus.training import Callback, Checkpoint, Rows
 from isthmus.training.streamed import StreamedRows
 from isthmus.training.team import Team
@@ -159,7 +159,7 @@ def late(bad):
     ],
 )
 def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch, new_threads):
-    monkeypatch.setattr(streams, "LOOK_BYTES", 1)
+    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", 1)
     model = fitted([X], likelihood="bernoulli")
     before = weights(model).clone()
     with pytest.raises(ValueError, match=message) as said:
@@ -170,14 +170,14 @@ def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch, 
 
 
 def test_a_loader_that_has_run_dry_is_told(monkeypatch):
-    monkeypatch.setattr(streams, "LOOK_BYTES", 1)
+    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", 1)
     once = iter([X] * 6)
     with pytest.raises(ValueError, match="gives no batch in pass 2"):
         fitted(lambda: once)
 
 
 def test_an_error_of_the_loader_reaches_the_user_as_it_is(monkeypatch, new_threads):
-    monkeypatch.setattr(streams, "LOOK_BYTES", 1)
+    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", 1)
 
     def broken():
         yield X
@@ -266,7 +266,7 @@ def test_a_loader_may_fill_one_array_again_and_again():
 
 
 def test_ctrl_c_while_rows_are_read(monkeypatch, new_threads):
-    monkeypatch.setattr(streams, "LOOK_BYTES", 1)
+    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", 1)
 
     def slow():
         for number in range(1000):

@@ -16,8 +16,8 @@ from sklearn.utils import estimator_checks as checks
 
 from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
 from isthmus.commands import denoise
-from isthmus.data.codecs import read_sound
-from isthmus.data.waves import Sound, read_wav, write_wav
+from isthmus.data.audio_codecs import read_sound
+from isthmus.data.wav import Sound, read_wav, write_wav
 from isthmus.estimators.border import Scaler
 from isthmus.nn.pyramid import Pyramid
 from isthmus.nn.stft import Spectral

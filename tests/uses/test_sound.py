@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
-from isthmus.data.waves import Sound, Windows, read_wav, resample, write_wav
+from isthmus.data.wav import Sound, Windows, read_wav, resample, write_wav
 from isthmus.nn.dense import Shapes
 from isthmus.nn.stft import Spectral
 from isthmus.uses.sound import AddedSound
@@ -44,7 +44,7 @@ def test_blocks_of_windows_are_joined_as_one(monkeypatch):
     X = np.random.default_rng(0).normal(size=(3, 100))
     windows = Windows((8,), 0.75)
     whole = windows.apply(np.tanh, X)
-    monkeypatch.setattr("isthmus.data.waves.BLOCK", 40)
+    monkeypatch.setattr("isthmus.data.wav.BLOCK", 40)
     np.testing.assert_allclose(windows.apply(np.tanh, X), whole, atol=1e-14)
 
 

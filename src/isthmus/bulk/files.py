@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._version import __version__
-from isthmus.ahead import ahead
 from isthmus.bulk.outputs import drafted, is_finished, is_ours, stamp
+from isthmus.data.chunked_reader import ARRAYS, KINDS, read_parts, said_of
 from isthmus.data.features import Features
-from isthmus.data.parts import ARRAYS, KINDS, read_parts, said_of
+from isthmus.data.prefetch import prefetch
 from isthmus.estimators.border import chunk_rows
 
 __all__ = ["Done", "Job", "answer_files", "targets_of"]
@@ -171,7 +171,7 @@ def _answer_file(source: Path, target: Path, job: Job, force: bool) -> Done:
         )
     rows = 0
     with drafted(target, about) as sink:
-        for columns in ahead(_answers(source, job), grace=None):
+        for columns in prefetch(_answers(source, job), grace=None):
             sink.write(columns)
             rows += len(next(iter(columns.values())))
     return Done(source, target, rows)
@@ -180,7 +180,7 @@ def _answer_file(source: Path, target: Path, job: Job, force: bool) -> Done:
 def _answers(source: Path, job: Job) -> Iterator[dict[str, Any]]:
     """Yield the columns of the answers to the parts of a file."""
     start = 0
-    for part in ahead(read_parts(source, job.features, job.rows), grace=None):
+    for part in prefetch(read_parts(source, job.features, job.rows), grace=None):
         try:
             answer = _answered(job, part.X, start)
         except ValueError as error:

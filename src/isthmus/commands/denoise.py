@@ -14,9 +14,9 @@ from PIL import Image, ImageOps
 from sklearn.frozen import FrozenEstimator
 
 from isthmus import io
-from isthmus.data.codecs import COMPRESSED, SOUNDS, read_sound
+from isthmus.data.audio_codecs import COMPRESSED, SOUNDS, read_sound
 from isthmus.data.images import FORMATS, opened, to_rgb
-from isthmus.data.waves import Sound, Windows, wav_bytes
+from isthmus.data.wav import Sound, Windows, wav_bytes
 from isthmus.estimators import LatentEstimator
 from isthmus.uses.denoising import Denoiser, denoise_sound
 

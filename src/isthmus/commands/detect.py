@@ -23,8 +23,8 @@ from isthmus.bulk.ranks import Rank
 from isthmus.commands.show import print_table
 from isthmus.commands.transform import work
 from isthmus.data import load as load_data
+from isthmus.data.chunked_reader import ARRAYS, KINDS, TEXTS, read_parts
 from isthmus.data.features import Features
-from isthmus.data.parts import ARRAYS, KINDS, TEXTS, read_parts
 from isthmus.uses.anomalies import AnomalyDetector
 from isthmus.uses.search import model_digest
 

@@ -20,7 +20,7 @@ from isthmus.commands.show import number_text, print_summary
 from isthmus.commands.together import go_on_where_it_broke, launcher
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
-from isthmus.data.stored import Stored, as_stored
+from isthmus.data.disk_array import Stored, as_stored
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import check_names, fresh_seed

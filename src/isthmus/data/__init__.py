@@ -2,7 +2,7 @@
 
 from isthmus.data.columns import Column, Columns, Table
 from isthmus.data.datasets import Dataset, known_datasets, load
-from isthmus.data.hugging import DatasetLoader
+from isthmus.data.hf_datasets import DatasetLoader
 from isthmus.data.idx import read_idx
 from isthmus.data.images import read_image_folder
 from isthmus.data.tables import read_table

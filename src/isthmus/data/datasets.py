@@ -17,13 +17,13 @@ import numpy as np
 from isthmus._messages import did_you_mean, one_line
 from isthmus._optional import import_optional
 from isthmus.data import sprites
+from isthmus.data.audio import is_sound_folder, read_sound_folder
 from isthmus.data.columns import Columns, Table
+from isthmus.data.disk_array import Stored, as_stored, forget
 from isthmus.data.idx import read_idx
 from isthmus.data.images import read_image_folder
 from isthmus.data.limits import VARIABLE, check_bytes, check_zip, is_regular
-from isthmus.data.shards import ParquetRows, is_parquet_folder, parquet_files
-from isthmus.data.sounds import is_sound_folder, read_sound_folder
-from isthmus.data.stored import Stored, as_stored, forget
+from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.tables import read_table
 
 __all__ = ["LONGEST_PATH", "Dataset", "Source", "known_datasets", "load"]

@@ -15,7 +15,7 @@ from isthmus._messages import did_you_mean, one_line
 from isthmus._optional import import_optional
 from isthmus.data.columns import Cells, Column, Columns, cells_of
 from isthmus.data.limits import MAX_COLUMNS, check_bytes, is_regular
-from isthmus.data.pages import unpacked_bytes
+from isthmus.data.parquet_limits import unpacked_bytes
 
 __all__ = [
     "even_rows",

@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from isthmus.data.columns import Columns
-from isthmus.data.stored import Stored, as_stored
-from isthmus.data.streams import Stream
+from isthmus.data.disk_array import Stored, as_stored
+from isthmus.data.loader_adapter import Stream
 from isthmus.distributions.base import isolated_rng
 from isthmus.distributions.mixed import make_likelihood
 from isthmus.distributions.priors import VampPrior

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus.data.image_grid import Limits, is_picture, limits_of, scaled, tiled, to_rgba
 from isthmus.plots.style import PALE, PALETTE, bare
-from isthmus.tiles import Limits, is_picture, limits_of, scaled, tiled, to_rgba
 
 __all__ = ["GAP", "as_units", "cell_height", "draw_cells", "is_picture", "limits_of"]
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isthmus.tiles import limits_of, scaled, tiled, to_rgba
+from isthmus.data.image_grid import limits_of, scaled, tiled, to_rgba
 from isthmus.training.batches import Source
 from isthmus.training.loop import Outcome, Trainer
 from isthmus.training.recorder import SampleRecorder

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from isthmus.ahead import ahead
-from isthmus.data.stored import Stored
+from isthmus.data.disk_array import Stored
+from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, to_unit
 from isthmus.training.team import Team
 
@@ -108,7 +108,7 @@ class StoredRows(Source):
         """Yield the own part of each batch; all processes have the same rows and generator."""
         order = np.random.default_rng(_seed(generator))
         sizes = self.sizes(size)
-        windows = ahead(self._windows(order, _own(np.array(sizes), team)[skip:]))
+        windows = prefetch(self._windows(order, _own(np.array(sizes), team)[skip:]))
         rest = None
         for n in sizes[skip:]:
             part = team.part(n)

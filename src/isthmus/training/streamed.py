@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from isthmus.ahead import ahead
-from isthmus.data.streams import Stream, as_pair
+from isthmus.data.loader_adapter import Stream, as_pair
+from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, to_unit
 from isthmus.training.team import Team
 
@@ -78,7 +78,7 @@ class StreamedRows(Source):
         self, size: int, generator: Generator, team: Team, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
         """Yield the own part of each batch, in the order and of the size the loader gives it."""
-        batches = self._here_after(ahead(self._read(epoch, skip), AHEAD))
+        batches = self._here_after(prefetch(self._read(epoch, skip), AHEAD))
         if self.stream.sharded and team.size > 1:
             return self._own(batches, team)
         return self._parts(batches, team)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.data.image_grid import is_picture
 from isthmus.models.params import params_of
-from isthmus.tiles import is_picture
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.loop import Outcome, Trainer

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Generator, Tensor
 
 from isthmus._messages import did_you_mean
-from isthmus.data.waves import Windows, resample
+from isthmus.data.wav import Windows, resample
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
 from isthmus.estimators.border import Scaler, check_finite, float_type
 from isthmus.objectives.corruptions import CORRUPTIONS, Corruption

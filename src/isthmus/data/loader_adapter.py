@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from isthmus._optional import import_optional
 from isthmus.data.columns import is_frame
-from isthmus.data.stored import LOOK_BYTES
+from isthmus.data.disk_array import LOOK_BYTES
 
 __all__ = ["Stream"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from isthmus._optional import import_optional
 from isthmus.data.limits import check_bytes
-from isthmus.data.waves import Sound, check_samples, read_wav
+from isthmus.data.wav import Sound, check_samples, read_wav
 
 __all__ = ["COMPRESSED", "SOUNDS", "read_sound"]
 
@@ -21,7 +21,7 @@ KINDS = {"PCM_S8": "u8", "PCM_24": "i24"}  # what else is held in 16 bits
 
 
 def read_sound(path: str | os.PathLike[str]) -> Sound:
-    """Read a sound: WAV as `isthmus.data.waves.read_wav` does, or FLAC, Ogg or MP3.
+    """Read a sound: WAV as `isthmus.data.wav.read_wav` does, or FLAC, Ogg or MP3.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def read_sound(path: str | os.PathLike[str]) -> Sound:
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from isthmus.data.waves import write_wav
+    >>> from isthmus.data.wav import write_wav
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = write_wav(f"{folder}/a.wav", Sound(np.array([[0.0, 0.5]]), 8000))
     ...     read_sound(f"{folder}/a.wav").samples

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._messages import one_line
-from isthmus.data.shards import ParquetRows
+from isthmus.data.parquet_rows import ParquetRows
 
 __all__ = ["Stored", "as_stored", "forget"]
 

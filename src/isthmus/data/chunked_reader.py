@@ -19,7 +19,7 @@ from isthmus.data.columns import Cells, Column
 from isthmus.data.datasets import load
 from isthmus.data.features import Features
 from isthmus.data.limits import check_bytes, is_regular
-from isthmus.data.pages import unpacked_bytes
+from isthmus.data.parquet_limits import unpacked_bytes
 from isthmus.data.tables import even_rows, sniff, split_header, to_cells, to_number
 
 __all__ = ["ARRAYS", "KINDS", "TEXTS", "Part", "read_parts", "said_of"]

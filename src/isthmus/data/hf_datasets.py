@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from isthmus._optional import import_optional
-from isthmus.data.shards import number_rows
+from isthmus.data.parquet_rows import number_rows
 
 __all__ = ["DatasetLoader"]
 

@@ -14,7 +14,7 @@ from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.features import table_rows
 from isthmus.data.limits import check_bytes
-from isthmus.data.pages import unpacked_bytes
+from isthmus.data.parquet_limits import unpacked_bytes
 from isthmus.data.tables import find_label
 
 __all__ = ["ParquetRows", "is_parquet_folder", "number_rows", "parquet_files"]

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from isthmus._optional import import_optional
-from isthmus.data.codecs import COMPRESSED, SOUNDS, read_sound
+from isthmus.data.audio_codecs import COMPRESSED, SOUNDS, read_sound
 from isthmus.data.images import FORMATS as PICTURES
 from isthmus.data.limits import is_inside, is_regular
-from isthmus.data.waves import Sound, Windows, resample
+from isthmus.data.wav import Sound, Windows, resample
 
 __all__ = ["Sounds", "is_sound_folder", "read_sound_folder"]
 
@@ -90,7 +90,7 @@ def read_sound_folder(
     Examples
     --------
     >>> import tempfile
-    >>> from isthmus.data.waves import write_wav
+    >>> from isthmus.data.wav import write_wav
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = write_wav(f"{folder}/a.wav", Sound(np.ones((2, 10_000)) / 2, 8000))
     ...     sounds = read_sound_folder(folder)

@@ -7,14 +7,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-__all__ = ["ahead"]
+__all__ = ["prefetch"]
 
 T = TypeVar("T")
 PATIENCE = 0.2  # seconds between two looks at whether anybody still waits
 GRACE = 2.0  # seconds for the thread to end what it is at
 
 
-def ahead(items: Iterator[T], depth: int = 1, grace: float | None = GRACE) -> Iterator[T]:
+def prefetch(items: Iterator[T], depth: int = 1, grace: float | None = GRACE) -> Iterator[T]:
     """Yield items that a thread of its own makes, so many before they are asked for.
 
     An error in the thread is raised here, and the thread ends with whoever reads. Beside the
@@ -23,7 +23,7 @@ def ahead(items: Iterator[T], depth: int = 1, grace: float | None = GRACE) -> It
 
     Examples
     --------
-    >>> list(ahead(iter([1, 2, 3])))
+    >>> list(prefetch(iter([1, 2, 3])))
     [1, 2, 3]
     """
     made: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
