@@ -152,7 +152,7 @@ def processes(folder: Path, n: int) -> dict:
         "X = np.array(np.load(sys.argv[1]))\n"
         "settings = b.MODEL | {'batch_size': int(sys.argv[2]), 'hidden': (int(sys.argv[3]),)}\n"
         "m = isthmus.VAE(**settings, epochs=3).fit(X)\n"
-        "from isthmus.training.team import is_main\n"
+        "from isthmus.training.distributed import is_main\n"
         "if is_main(): print(m.history_[-1]['examples_per_second'])\n"
         "import torch.distributed as d\n"
         "if d.is_initialized(): d.destroy_process_group()\n"

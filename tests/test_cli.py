@@ -193,7 +193,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path, capsys):
 
 
 def test_ctrl_c_saves_the_best_model_so_far(tmp_path, monkeypatch, capsys):
-    from isthmus.training.recorder import SampleRecorder
+    from isthmus.training.sample_history import SampleRecorder
 
     def interrupt(self, trainer, record):
         if record["epoch"] == 3:

@@ -108,13 +108,13 @@ print(json.dumps(told))
 )
 # What each extra is for, as one does it from Python.
 FROM_PYTHON = {
-    "audio": "from isthmus.data.audio_codecs import read_sound; read_sound(__import__('sys').argv[2])",
+    "audio": "from isthmus.data.audio_codecs import read_sound as r; r(__import__('sys').argv[2])",
     "flows": "VAE(posterior_family='flow', epochs=1).fit(X)",
     "hub": "from isthmus.hub import from_pretrained; from_pretrained('someone/something')",
     "maps": "from isthmus.uses import LatentMap; LatentMap(fitted, method='umap').fit(X)",
     "metrics": "from isthmus.metrics.reconstruction import ssim; ssim(P, P)",
     "onnx": "from isthmus import graphs; graphs.encoder(fitted)",
-    "scale": "from isthmus.training.team import _accelerator; _accelerator('cpu')",
+    "scale": "from isthmus.training.distributed import _accelerator; _accelerator('cpu')",
     "search": "from isthmus.uses import LatentIndex as I; I(fitted, backend='approximate').fit(X)",
     "tables": "from isthmus import data; data.load(__import__('sys').argv[3])",
     "track": "from isthmus.training.trackers import TensorBoard; TensorBoard('logs')",

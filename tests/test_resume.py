@@ -13,7 +13,7 @@ from isthmus.claims import claimed
 from isthmus.cli import main
 from isthmus.training import Checkpoint
 from isthmus.training.checkpoints import NAMES, find_checkpoints
-from isthmus.training.recorder import SampleRecorder
+from isthmus.training.sample_history import SampleRecorder
 
 FAST = ["--epochs", "2", "--hidden", "8", "--n-components", "2", "--quiet"]
 
@@ -137,7 +137,7 @@ def test_checkpoints_of_a_run_that_was_replaced_are_not_gone_on_with(tmp_path, m
     def stop(self, trainer, record):
         trainer.asked.why = "interrupted"
 
-    monkeypatch.setattr("isthmus.training.recorder.SampleRecorder.on_epoch", stop)
+    monkeypatch.setattr("isthmus.training.sample_history.SampleRecorder.on_epoch", stop)
     flags = ["--force", "--checkpoint-every", "none", "--n-components", "3"]
     assert main(["fit", "digits", "--out", str(tmp_path), *FAST, *flags]) == 130
     assert isthmus.load(tmp_path).n_components == 3

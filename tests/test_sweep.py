@@ -26,7 +26,7 @@ from isthmus.sweeps.adam import StackedAdam, lay_out
 from isthmus.sweeps.candidates import Candidate, make_candidates, together
 from isthmus.sweeps.judging import rungs
 from isthmus.sweeps.stack import Stack
-from isthmus.training.recording import Recorded
+from isthmus.training.graph_replay import Recorded
 
 DIGITS = load_digits()
 X, Y = DIGITS.data[:500] / 16, DIGITS.target[:500]

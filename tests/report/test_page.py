@@ -17,7 +17,7 @@ from isthmus.plots import style
 from isthmus.report import link_live, write_report
 from isthmus.report.pictures import as_picture
 from isthmus.report.tables import given_back
-from isthmus.training.recorder import SampleRecorder
+from isthmus.training.sample_history import SampleRecorder
 
 DIGITS = load_digits()
 X, Y = (DIGITS.images[:400] / 16).astype(np.float32), DIGITS.target[:400]

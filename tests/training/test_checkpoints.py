@@ -18,7 +18,7 @@ from isthmus.cli import main
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.identity import FREE
 from isthmus.nn.dense import mlp
-from isthmus.training import Callback, Checkpoint, checkpoints, recording
+from isthmus.training import Callback, Checkpoint, checkpoints, graph_replay
 from isthmus.training.checkpoints import NAMES, find_checkpoints, read_checkpoint
 
 DIGITS = load_digits()
@@ -80,7 +80,7 @@ def assert_same(a, b):
 
 @pytest.mark.parametrize("kind", KINDS, ids=ids)
 def test_a_resumed_run_ends_with_the_same_bits(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(recording, "PAYS_AFTER", 3)
+    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 3)
     whole = make(kind).fit(X, y)
     fit_until(1, kind, tmp_path)  # in the first epoch
     fit_until(9, kind, tmp_path, resume_from=tmp_path)

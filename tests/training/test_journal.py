@@ -252,7 +252,7 @@ def watch(monkeypatch):
     """Return what does something after an epoch of `isthmus fit`."""
 
     def run(epoch, action):
-        from isthmus.training.recorder import SampleRecorder
+        from isthmus.training.sample_history import SampleRecorder
 
         monkeypatch.setattr(SampleRecorder, "on_start", lambda *a: None)
         monkeypatch.setattr(SampleRecorder, "on_end", lambda *a: None)

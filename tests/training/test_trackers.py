@@ -17,9 +17,9 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.cli import main, make_parser
 from isthmus.training import Checkpoint
-from isthmus.training.pictures import as_sheet
+from isthmus.training.tracker import FAILED, FINISHED, KILLED, Tracker, named
+from isthmus.training.tracker_images import as_sheet
 from isthmus.training.trackers import MLflow, TensorBoard, Trackio, _database, make_trackers
-from isthmus.training.tracking import FAILED, FINISHED, KILLED, Tracker, named
 
 X = load_digits().images[:300] / 16
 SMALL = {"n_components": 2, "hidden": (8,), "epochs": 5, "random_state": 0}

@@ -32,9 +32,9 @@ from isthmus.registry import build_objective, code_size
 from isthmus.report import REPORT, write_report
 from isthmus.training import Callback, Checkpoint, pick_device
 from isthmus.training.checkpoints import find_checkpoints, read_checkpoint, remove_checkpoints
+from isthmus.training.distributed import ProcessGroup, is_main, join_process_group
 from isthmus.training.journal import JOURNAL, Journal, read_journal, remove_journal
-from isthmus.training.recorder import SampleRecorder
-from isthmus.training.team import Team, form_team, is_main
+from isthmus.training.sample_history import SampleRecorder
 from isthmus.training.trackers import make_trackers
 from isthmus.verbs.fit import fields_given
 from isthmus.writing import DRAFT
@@ -48,14 +48,16 @@ HELD_OUT = 0.1  # share of the rows kept for the summary, for data without a tes
 def run(arguments: argparse.Namespace) -> int:
     """Train, save, summarise, draw; return the exit code."""
     given = fields_given(arguments)
-    team = form_team(given.get("strategy", "auto"), pick_device(given.get("device", "auto")))
+    team = join_process_group(
+        given.get("strategy", "auto"), pick_device(given.get("device", "auto"))
+    )
     with team.in_company():
         code = _run(arguments, team)
         team.part_company()  # at one time: torchrun ends all when the first one fails
     return code
 
 
-def _run(arguments: argparse.Namespace, team: Team) -> int:
+def _run(arguments: argparse.Namespace, team: ProcessGroup) -> int:
     if not go_on_where_it_broke(arguments, team):
         return 0
     if arguments.resume and team.main:
@@ -220,7 +222,7 @@ def _say(*lines: str) -> None:
         print(line, file=sys.stderr)
 
 
-def _estimator(arguments: argparse.Namespace, team: Team) -> LatentEstimator:
+def _estimator(arguments: argparse.Namespace, team: ProcessGroup) -> LatentEstimator:
     fields: dict[str, Any] = {"progress": "none" if arguments.quiet else "auto"}
     if arguments.resume:
         facts = team.agree(read_checkpoint(arguments.out).facts if team.main else None)

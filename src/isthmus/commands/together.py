@@ -8,8 +8,8 @@ from pathlib import Path
 
 from isthmus import io
 from isthmus.training.checkpoints import find_checkpoints
+from isthmus.training.distributed import ProcessGroup
 from isthmus.training.journal import read_journal
-from isthmus.training.team import Team
 
 __all__ = ["go_on_where_it_broke", "launcher"]
 
@@ -24,7 +24,7 @@ def launcher() -> dict[str, str]:
     return {"launcher": f"{os.environ['TORCHELASTIC_RUN_ID']}-{os.getppid()}"}
 
 
-def go_on_where_it_broke(arguments: argparse.Namespace, team: Team) -> bool:
+def go_on_where_it_broke(arguments: argparse.Namespace, team: ProcessGroup) -> bool:
     """After torchrun started all anew, let the arguments say --resume; whether there is work left.
 
     torchrun starts all processes again when one of them dies, by the same command line. The

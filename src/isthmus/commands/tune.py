@@ -26,7 +26,7 @@ from isthmus.estimators.choices import fresh_seed
 from isthmus.metrics.summary import held_out_summary
 from isthmus.models.specs import SPECS
 from isthmus.sweeps import Sweep
-from isthmus.training.team import started_together
+from isthmus.training.distributed import started_together
 from isthmus.verbs.fit import fields_given
 from isthmus.verbs.tune import read_grid
 

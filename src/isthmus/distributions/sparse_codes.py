@@ -2,7 +2,7 @@
 
 A sparse code is a posterior like any other (`isthmus.distributions.families`). Its activation
 may hold parameters (thresholds, a gate) or a running threshold, and the decoder reads what comes
-out of it. How such a model is started and kept in shape is in `isthmus.sparse_training`.
+out of it. How such a model is started and kept in shape is in `isthmus.training.dictionary`.
 """
 
 from __future__ import annotations

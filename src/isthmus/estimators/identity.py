@@ -12,10 +12,10 @@ from torch import Tensor
 
 from isthmus._version import __version__
 from isthmus.training import Rows
+from isthmus.training.disk_rows import StoredRows
+from isthmus.training.distributed import ProcessGroup
+from isthmus.training.loader_rows import StreamedRows
 from isthmus.training.snapshot import Snapshot
-from isthmus.training.stored import StoredRows
-from isthmus.training.streamed import StreamedRows
-from isthmus.training.team import Team
 
 __all__ = [
     "CUSTOM",
@@ -53,7 +53,7 @@ def about_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
     }
 
 
-def check_same_everywhere(about: dict[str, Any], team: Team) -> None:
+def check_same_everywhere(about: dict[str, Any], team: ProcessGroup) -> None:
     """Raise a ValueError, in all processes, where they are not to train one and the same model.
 
     Each takes its own part of every batch, so that all must be given all rows; of streams, which

@@ -39,15 +39,15 @@ from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
 from isthmus.registry import build_model, build_objective, split_names
-from isthmus.sparse_training import is_dictionary, start_sparse, training_callbacks
 from isthmus.training import Callback, Checkpoint, Rows, Trainer, pick_device
 from isthmus.training.callbacks import progress_callbacks
 from isthmus.training.checkpoints import in_order, read_checkpoint
-from isthmus.training.loop import ENOUGH_STEPS, warn_diverged
+from isthmus.training.dictionary import is_dictionary, start_sparse, training_callbacks
+from isthmus.training.disk_rows import StoredRows
+from isthmus.training.distributed import ProcessGroup, join_process_group
+from isthmus.training.loader_rows import StreamedRows
 from isthmus.training.snapshot import put_back
-from isthmus.training.stored import StoredRows
-from isthmus.training.streamed import StreamedRows
-from isthmus.training.team import Team, form_team
+from isthmus.training.trainer import ENOUGH_STEPS, warn_diverged
 
 __all__ = ["TERMINATED", "Learner"]
 
@@ -127,7 +127,7 @@ or (n, channels, time)
         y: Any,
         callbacks: Sequence[Callback],
         resume_from: str | Path | None,
-        team: Team,
+        team: ProcessGroup,
     ) -> Self:
         new, snapshot = copy.copy(self), None
         resume_from = team.agree(resume_from)
@@ -265,7 +265,7 @@ or (n, channels, time)
         with torch.inference_mode(False), torch.enable_grad(), team.in_company():
             return self._partial_fit(X, y, team)
 
-    def _partial_fit(self, X: Any, y: Any, team: Team) -> Self:
+    def _partial_fit(self, X: Any, y: Any, team: ProcessGroup) -> Self:
         new = copy.copy(self)
         if hasattr(self, "model_"):
             stored, generator = as_stored(X), new._generator(new.n_iter_)
@@ -353,12 +353,12 @@ or (n, channels, time)
             generator.device, torch.float32
         ).eval()  # whatever torch's default is
 
-    def _team(self) -> Team:
+    def _team(self) -> ProcessGroup:
         check_fields(self)
-        return form_team(self.strategy, pick_device(self.device))
+        return join_process_group(self.strategy, pick_device(self.device))
 
     def _trainer(
-        self, rows: AnyRows, generator: torch.Generator, team: Team | None = None
+        self, rows: AnyRows, generator: torch.Generator, team: ProcessGroup | None = None
     ) -> Trainer:
         # Of a stream both are known only when it has been read.
         n_batches = rows.n_batches(self.batch_size) or ENOUGH_STEPS

@@ -70,7 +70,7 @@ def write_report(
     y : array-like (n,), optional
         Their labels: they colour the map, and conditional models are told them.
     samples : sequence of (epoch, array (18, *shape))
-        As `isthmus.training.recorder.SampleRecorder` collects them; none for models without
+        As `isthmus.training.sample_history.SampleRecorder` collects them; none for models without
         a prior.
     summary : sequence of (name, value)
         The held-out numbers, for the table at the top.

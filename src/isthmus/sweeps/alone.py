@@ -6,10 +6,10 @@ import copy
 import math
 from typing import Any
 
-from isthmus.sparse_training import training_callbacks
 from isthmus.sweeps.candidates import Candidate, Run
 from isthmus.training import Rows, Trainer
-from isthmus.training.loop import warn_diverged
+from isthmus.training.dictionary import training_callbacks
+from isthmus.training.trainer import warn_diverged
 
 __all__ = ["Alone"]
 

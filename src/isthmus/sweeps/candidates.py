@@ -19,7 +19,7 @@ from isthmus.estimators.choices import check_names
 from isthmus.models.params import check_fields
 from isthmus.registry import build_objective
 from isthmus.training import Rows, pick_device
-from isthmus.training.loop import Outcome
+from isthmus.training.trainer import Outcome
 
 __all__ = ["Candidate", "Run", "make_candidates", "prepare", "together"]
 

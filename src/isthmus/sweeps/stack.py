@@ -29,9 +29,9 @@ from isthmus.sweeps.adam import StackedAdam, lay_out
 from isthmus.sweeps.candidates import Candidate, Run
 from isthmus.training import Rows
 from isthmus.training.devices import flush_denormals
-from isthmus.training.loop import ENOUGH_STEPS, warn_diverged
-from isthmus.training.program import Program, slopes
-from isthmus.training.recording import Recorded
+from isthmus.training.functional_step import Program, compute_gradients
+from isthmus.training.graph_replay import Recorded
+from isthmus.training.trainer import ENOUGH_STEPS, warn_diverged
 
 __all__ = ["Stack"]
 
@@ -111,8 +111,9 @@ class Stack(Run):
         )
         full = self.members[0].kept.sizes(self.settings.batch_size)[0]
         compiled = self.settings.compile
-        self.slopes = Recorded(
-            self._slopes, compiled=lambda w, beta, x, *others: compiled and x.shape[1] == full
+        self.compute_gradients = Recorded(
+            self._compute_gradients,
+            compiled=lambda w, beta, x, *others: compiled and x.shape[1] == full,
         )
         if self.held:
             self.held_out = torch.stack([m.held.x for m in self.members if m.held])
@@ -158,13 +159,15 @@ class Stack(Run):
         weights = list(self.weights.values())
         for index in order.split(self.members[0].kept.sizes(self.settings.batch_size), 1):
             shown, noise = self._batch(index, generators)
-            gradients, terms = self.slopes(self.step, weights, self._beta(self.step), *shown, noise)
+            gradients, terms = self.compute_gradients(
+                self.step, weights, self._beta(self.step), *shown, noise
+            )
             self.optimizer.step(gradients)
             self.step += 1
             sums += index.shape[1] * terms
         return sums
 
-    def _slopes(
+    def _compute_gradients(
         self,
         step: int,
         weights: list[Tensor],
@@ -177,7 +180,7 @@ class Stack(Run):
         """Return the gradients of each model's loss, and its terms (terms, models)."""
         named = dict(zip(self.weights, weights, strict=True))
         terms = self._terms(named, beta, Shown(x, seen, c), noise, step)
-        return slopes(terms, weights)
+        return compute_gradients(terms, weights)
 
     @torch.no_grad()
     def _evaluate(self) -> Tensor:

@@ -4,8 +4,8 @@ from isthmus.training.batches import Rows, to_unit
 from isthmus.training.callbacks import Callback
 from isthmus.training.checkpoints import Checkpoint
 from isthmus.training.devices import pick_device
-from isthmus.training.loop import Outcome, Trainer
 from isthmus.training.trackers import MLflow, TensorBoard, Trackio
+from isthmus.training.trainer import Outcome, Trainer
 
 __all__ = [
     "Callback",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from isthmus.training.team import Team
+from isthmus.training.distributed import ProcessGroup
 
 __all__ = ["Batch", "Rows", "Source", "batch_sizes", "to_unit"]
 
@@ -58,7 +58,7 @@ class Source:
         raise NotImplementedError
 
     def deal(
-        self, size: int, generator: Generator, team: Team, skip: int = 0, epoch: int = 1
+        self, size: int, generator: Generator, team: ProcessGroup, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
         """Yield the own part of each batch of an epoch, shuffled, but for the first `skip`."""
         raise NotImplementedError
@@ -214,7 +214,7 @@ class Rows(Source):
             yield self[end - length : end]
 
     def deal(
-        self, size: int, generator: Generator, team: Team, skip: int = 0, epoch: int = 1
+        self, size: int, generator: Generator, team: ProcessGroup, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
         """Yield the own part of each batch; all processes have the same rows and generator."""
         for index in self._shuffled(size, generator, skip):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isthmus.training.batches import Source
-    from isthmus.training.loop import Outcome, Trainer
+    from isthmus.training.trainer import Outcome, Trainer
 
 __all__ = ["Callback", "ProgressBar", "ProgressLines", "progress_callbacks"]
 

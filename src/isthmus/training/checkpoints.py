@@ -18,8 +18,8 @@ from torch import Tensor
 from isthmus.files import parse_json, read_bytes, read_tensors
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.loop import Trainer
 from isthmus.training.snapshot import Snapshot, take
+from isthmus.training.trainer import Trainer
 from isthmus.writing import DRAFT, write
 
 __all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]

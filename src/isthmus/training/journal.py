@@ -16,7 +16,7 @@ from isthmus.data.limits import check_bytes
 from isthmus.files import parse_json, read_bytes
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.loop import Outcome, Trainer
+from isthmus.training.trainer import Outcome, Trainer
 from isthmus.writing import DRAFT, write
 
 __all__ = ["JOURNAL", "Journal", "read_journal", "remove_journal"]

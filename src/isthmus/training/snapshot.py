@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from isthmus.training.callbacks import Callback
-from isthmus.training.loop import Position, Trainer, layers_state
+from isthmus.training.trainer import Position, Trainer, layers_state
 
 __all__ = ["Snapshot", "put_back", "take"]
 

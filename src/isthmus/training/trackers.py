@@ -20,7 +20,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from isthmus._optional import import_optional
-from isthmus.training.tracking import Tracker
+from isthmus.training.tracker import Tracker
 
 __all__ = ["MLflow", "TensorBoard", "Trackio", "make_trackers"]
 

@@ -17,7 +17,7 @@ from isthmus.data.columns import Table, is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.border import read
 from isthmus.metrics.reconstruction import f1_from_counts
-from isthmus.training.team import started_together
+from isthmus.training.distributed import started_together
 from isthmus.uses.anomaly_scores import SCORES, Committee
 
 if TYPE_CHECKING:

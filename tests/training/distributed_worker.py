@@ -16,7 +16,7 @@ from isthmus import data
 from isthmus.data.disk_array import Stored
 from isthmus.data.hf_datasets import DatasetLoader
 from isthmus.training import Callback, Checkpoint, TensorBoard
-from isthmus.training.team import form_team
+from isthmus.training.distributed import join_process_group
 
 warnings.simplefilter("ignore")
 SPECS = data.load("digits")
@@ -137,7 +137,7 @@ def parts(n=100):
     """Return which rows each process took in an epoch."""
     from isthmus.training import Rows
 
-    team = form_team("auto", torch.device("cpu"))
+    team = join_process_group("auto", torch.device("cpu"))
     rows = Rows(torch.arange(n).float()[:, None]).shared_by(team.size)
     dealt = rows.deal(7, torch.Generator().manual_seed(0), team)
     return team.all_of([int(i) for batch in dealt for i in batch.x.flatten().tolist()])
@@ -230,7 +230,7 @@ def looked(rank):
 def main(out, shared):
     """Write all answers of the main process to a file."""
     shared = Path(shared)
-    team = form_team("auto", torch.device("cpu"))
+    team = join_process_group("auto", torch.device("cpu"))
     size = team.size
     answers = {"size": size, "parts": parts()}
     answers |= {kind: fitted(kind) for kind in KINDS | APART}

@@ -8,18 +8,18 @@ import sys
 import time
 from pathlib import Path
 
+import distributed_worker as worker
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import team_worker as worker
 import torch
 from filelock import FileLock
 
 import isthmus
 from isthmus.training import pick_device
 from isthmus.training.batches import Rows
-from isthmus.training.team import Team, form_team, is_main, started_together
+from isthmus.training.distributed import ProcessGroup, is_main, join_process_group, started_together
 
 WORKER = Path(worker.__file__)
 
@@ -181,8 +181,8 @@ def test_what_is_learned_of_the_first_rows_is_the_same_in_all(answers):
 
 
 def test_alone_there_is_nothing_to_agree_on():
-    team = form_team("auto", torch.device("cpu"))
-    assert type(team) is Team
+    team = join_process_group("auto", torch.device("cpu"))
+    assert type(team) is ProcessGroup
     assert is_main()
     assert not started_together()
     assert team.all_of(3) == [3]
@@ -192,7 +192,7 @@ def test_alone_there_is_nothing_to_agree_on():
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_strategy_for_several_needs_several(strategy):
     with pytest.raises(ValueError, match="torchrun --nproc-per-node"):
-        form_team(strategy, torch.device("cpu"))
+        join_process_group(strategy, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("n", range(2, 40))
@@ -205,7 +205,7 @@ def test_every_process_has_a_row_of_every_batch(n, size):
     sizes = Rows(torch.zeros(n, 1)).shared_by(size).sizes(8)
     assert sum(sizes) == n
     assert min(sizes) >= size
-    team = Team()
+    team = ProcessGroup()
     for team.size in (size,):
         for team.rank in range(size):
             assert all(team.part(m).stop > team.part(m).start for m in sizes)
@@ -216,7 +216,7 @@ def test_without_accelerate_the_pip_line_is_named(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ImportError, match=r"needs accelerate: pip install 'isthmus\[scale\]'\.$"):
-        form_team("auto", torch.device("cpu"))
+        join_process_group("auto", torch.device("cpu"))
 
 
 def test_a_process_without_a_gpu_of_its_own_is_told_so(monkeypatch):
@@ -262,7 +262,7 @@ def test_an_accelerator_of_another_kind_is_refused():
 
 @pytest.mark.slow
 def test_the_fault_of_one_is_not_taken_for_a_fault_of_others():
-    team = Team()
+    team = ProcessGroup()
     with pytest.raises(RuntimeError, match="gloo"), team.in_company():
         raise RuntimeError("gloo: closed by peer")
     team.lost = lambda error: True

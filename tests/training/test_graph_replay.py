@@ -8,8 +8,8 @@ import torch
 from isthmus.estimators import ESTIMATORS
 from isthmus.nn.dense import mlp
 from isthmus.registry import build_model, build_objective
-from isthmus.training import Callback, Rows, Trainer, recording
-from isthmus.training.recording import Recorded
+from isthmus.training import Callback, Rows, Trainer, graph_replay
+from isthmus.training.graph_replay import Recorded
 
 SMALL = {"n_components": 3, "hidden": (8,), "batch_size": 16}
 X = torch.from_numpy(np.random.default_rng(0).random((36, 8, 8))).float()
@@ -51,14 +51,14 @@ def trainer(name, settings, **more):
 def test_recorded_steps_are_the_same_to_the_last_bit(name, settings, monkeypatch):
     plain, rows = trainer(name, settings)
     played, _ = trainer(name, settings)
-    monkeypatch.setattr(recording, "PAYS_AFTER", 1)
-    monkeypatch.setattr(plain, "choose_slopes", lambda rows: None)
+    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 1)
+    monkeypatch.setattr(plain, "choose_gradients", lambda rows: None)
     for number in range(1, 5):
         ours, theirs = (t.epoch(rows, number=number) for t in (played, plain))
         assert ours["loss"] == theirs["loss"]
     assert len(played.recorded.graphs) == 2  # whole batches and the rest
     assert all(played.recorded.graphs.values())
-    assert plain.slopes == plain._slopes
+    assert plain.compute_gradients == plain._compute_gradients
     states = played.model.state_dict(), plain.model.state_dict()
     assert all(torch.equal(a, states[1][k]) for k, a in states[0].items())
     buffers = zip(played.model.buffers(), plain.model.buffers(), strict=True)
@@ -74,7 +74,7 @@ def test_recorded_steps_are_the_same_to_the_last_bit(name, settings, monkeypatch
 )
 def test_what_depends_on_the_step_is_not_recorded(name, settings, monkeypatch):
     t, rows = trainer(name, settings)
-    monkeypatch.setattr(recording, "PAYS_AFTER", 1)
+    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 1)
     for number in range(1, 4):
         assert np.isfinite(t.epoch(rows, number=number)["loss"])
     assert t.recorded.graphs
@@ -83,7 +83,7 @@ def test_what_depends_on_the_step_is_not_recorded(name, settings, monkeypatch):
 
 def test_networks_of_the_users_own_and_hooks_are_called_at_every_step(monkeypatch):
     calls = []
-    monkeypatch.setattr(recording, "PAYS_AFTER", 0)
+    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 0)
 
     class Counting(torch.nn.Linear):
         def forward(self, x):
@@ -138,7 +138,7 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
 
 
 def test_recording_in_several_threads_changes_nothing_in_others(monkeypatch):
-    monkeypatch.setattr(recording, "PAYS_AFTER", 1)
+    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 1)
     call = torch.nn.Module.__call__
 
     def fit(seed):
@@ -152,7 +152,7 @@ def test_recording_in_several_threads_changes_nothing_in_others(monkeypatch):
 
 
 def test_what_a_callback_changes_counts_from_the_next_epoch_on(monkeypatch):
-    monkeypatch.setattr(recording, "PAYS_AFTER", 1)
+    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 1)
 
     class Change(Callback):
         def on_epoch(self, trainer, record):
@@ -164,7 +164,7 @@ def test_what_a_callback_changes_counts_from_the_next_epoch_on(monkeypatch):
                 self.frozen = trainer.weights[0].clone()
 
     def fit(after):
-        monkeypatch.setattr(recording, "PAYS_AFTER", after)
+        monkeypatch.setattr(graph_replay, "PAYS_AFTER", after)
         change = Change()
         model = ESTIMATORS["vae"](**SMALL | {"dropout": 0.5, "epochs": 6, "random_state": 0})
         model.set_params(validation_fraction=0.0).fit(X.numpy(), callbacks=[change])

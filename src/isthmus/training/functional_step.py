@@ -11,9 +11,9 @@ from torch import Generator, Tensor, nn
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.objectives.objective import Objective, Shown, Terms
 
-__all__ = ["Program", "Slopes", "repeats", "slopes"]
+__all__ = ["Gradients", "Program", "compute_gradients", "repeats"]
 
-Slopes = tuple[Sequence[Tensor | None], Tensor]  # gradients by weight, and the terms stacked
+Gradients = tuple[Sequence[Tensor | None], Tensor]  # gradients by weight, and the terms stacked
 OWN = ("isthmus", "torch")  # packages whose modules do the same at every call
 
 
@@ -37,7 +37,7 @@ class Program(nn.Module):
         return objective.terms(model, shown, step=step, generator=generator, noise=noise)
 
 
-def slopes(terms: Terms, weights: Sequence[Tensor]) -> Slopes:
+def compute_gradients(terms: Terms, weights: Sequence[Tensor]) -> Gradients:
     """Return the gradients of the loss (summed, of several models), and the terms stacked."""
     taken = [w for w in weights if w.requires_grad]  # others are frozen
     found = iter(torch.autograd.grad(terms.loss.sum(), taken, allow_unused=True))

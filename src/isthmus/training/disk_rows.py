@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from isthmus.data.disk_array import Stored
 from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, to_unit
-from isthmus.training.team import Team
+from isthmus.training.distributed import ProcessGroup
 
 __all__ = ["StoredRows"]
 
@@ -103,7 +103,7 @@ class StoredRows(Source):
         return to_unit(x[:n].to(self.device)), None if c is None else c[:n].to(self.device)
 
     def deal(
-        self, size: int, generator: Generator, team: Team, skip: int = 0, epoch: int = 1
+        self, size: int, generator: Generator, team: ProcessGroup, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
         """Yield the own part of each batch; all processes have the same rows and generator."""
         order = np.random.default_rng(_seed(generator))
@@ -140,7 +140,7 @@ class StoredRows(Source):
         return self.prepare(self.stored.read(blocks), self.stored.numbers(blocks))
 
 
-def _own(sizes: Array, team: Team) -> Array:
+def _own(sizes: Array, team: ProcessGroup) -> Array:
     """Return where in an epoch the own part of each batch begins and ends, (n, 2)."""
     own = np.repeat((np.cumsum(sizes) - sizes)[:, None], 2, axis=1)
     for n in np.unique(sizes).tolist():  # two at the most

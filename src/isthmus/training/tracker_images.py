@@ -11,8 +11,8 @@ from torch import Tensor
 
 from isthmus.data.image_grid import limits_of, scaled, tiled, to_rgba
 from isthmus.training.batches import Source
-from isthmus.training.loop import Outcome, Trainer
-from isthmus.training.recorder import SampleRecorder
+from isthmus.training.sample_history import SampleRecorder
+from isthmus.training.trainer import Outcome, Trainer
 
 __all__ = ["Pictures", "as_sheet"]
 

@@ -26,14 +26,14 @@ from isthmus.objectives.objective import Objective
 from isthmus.objectives.penalties import L1, Pass
 from isthmus.objectives.sparsity import GatePenalty, GateReconstruction, WarmUp
 from isthmus.registry import build_model
-from isthmus.sparse_training import (
+from isthmus.training import Rows, Trainer
+from isthmus.training.dictionary import (
     Dictionary,
     Revive,
     UnitColumns,
     geometric_median,
     start_sparse,
 )
-from isthmus.training import Rows, Trainer
 
 N, D, K, ACTIVE = 40, 8, 24, 3
 PARTS = SimpleNamespace(n_active=ACTIVE, bandwidth=0.3)

@@ -18,9 +18,16 @@ from torch import distributed as dist
 from isthmus._optional import import_optional
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.objectives.objective import Terms
-from isthmus.training.program import Program, Slopes, slopes
+from isthmus.training.functional_step import Gradients, Program, compute_gradients
 
-__all__ = ["Processes", "Shards", "Team", "form_team", "is_main", "started_together"]
+__all__ = [
+    "ProcessGroup",
+    "Processes",
+    "Shards",
+    "is_main",
+    "join_process_group",
+    "started_together",
+]
 
 SET_UP = (
     "Accelerate was set up before, for something else than copies of one model ({}): start the "
@@ -30,7 +37,7 @@ SET_UP = (
 BEAT = 16  # steps between two agreements: each costs a message to every process
 
 
-class Team:
+class ProcessGroup:
     """A process that trains alone; what others override is what takes more than one.
 
     Every step takes a batch of `batch_size` rows in all. Each process has a part of it, and the
@@ -45,7 +52,7 @@ class Team:
 
     Examples
     --------
-    >>> Team().part(10), Team().agree(True)
+    >>> ProcessGroup().part(10), ProcessGroup().agree(True)
     (slice(0, 10, None), True)
     """
 
@@ -100,9 +107,9 @@ class Team:
     def collect(self, model: LatentVariableModel) -> None:
         """Let a model have the weights as they are now."""
 
-    def slopes(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Slopes:
+    def compute_gradients(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Gradients:
         """Return the gradients of a batch's loss, and the terms of the own share of its rows."""
-        return slopes(terms, weights)
+        return compute_gradients(terms, weights)
 
     def spread(self, model: LatentVariableModel) -> None:
         """Let all processes have the weights of the main process' model."""
@@ -142,7 +149,7 @@ class Team:
         """Wait until all processes are done, and end their connection."""
 
 
-class Processes(Team):
+class Processes(ProcessGroup):
     """Processes with a copy of the model each: DistributedDataParallel, through Accelerate.
 
     Parameters
@@ -226,7 +233,7 @@ class Processes(Team):
         for tensor in (*model.parameters(), *model.buffers()):
             dist.broadcast(tensor.detach(), src=0)
 
-    def slopes(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Slopes:
+    def compute_gradients(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Gradients:
         """Return the gradients of a batch's loss, and the terms of the own share of its rows."""
         for weight in weights:
             weight.grad = None
@@ -285,7 +292,7 @@ class Shards(Processes):
 STRATEGIES = {"ddp": Processes, "fsdp": Shards}
 
 
-def form_team(strategy: str, device: torch.device) -> Team:
+def join_process_group(strategy: str, device: torch.device) -> ProcessGroup:
     """Return the processes that torchrun started, or one that trains alone.
 
     Parameters
@@ -309,7 +316,7 @@ def form_team(strategy: str, device: torch.device) -> Team:
                 f"strategy {strategy!r} is for several processes, but this is one: start it by "
                 "torchrun --nproc-per-node N ..., or leave the strategy at 'auto'."
             )
-        return Team()
+        return ProcessGroup()
     _join(device)
     return STRATEGIES.get(strategy, Processes)(device)
 

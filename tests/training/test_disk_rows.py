@@ -20,8 +20,8 @@ from isthmus.data import disk_array, load
 from isthmus.data.disk_array import Stored
 from isthmus.studio import Bundle
 from isthmus.training import Callback, Checkpoint
-from isthmus.training.stored import StoredRows
-from isthmus.training.team import Team
+from isthmus.training.disk_rows import StoredRows
+from isthmus.training.distributed import ProcessGroup
 
 N = 1000
 X = np.random.default_rng(0).random((N, 4)).astype(np.float32)
@@ -59,7 +59,7 @@ def numbered(n=N, device="cpu", **options):
 def dealt(rows, size=48, seed=0, team=None, **options):
     """Return the batches of an epoch as lists."""
     generator = Generator().manual_seed(seed)
-    batches = list(rows.deal(size, generator, team or Team(), **options))
+    batches = list(rows.deal(size, generator, team or ProcessGroup(), **options))
     assert all((batch.x == batch.c).all() for batch in batches)
     return [batch.x.flatten().int().tolist() for batch in batches]
 
@@ -79,7 +79,7 @@ def test_the_order_is_the_seeds_and_is_shuffled():
     assert dealt(rows) == dealt(rows)
     assert dealt(rows) != dealt(rows, seed=1)
     generator = Generator().manual_seed(0)
-    first, second = ([b.x for b in rows.deal(48, generator, Team())] for _ in range(2))
+    first, second = ([b.x for b in rows.deal(48, generator, ProcessGroup())] for _ in range(2))
     assert not all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     order = np.concatenate(dealt(rows))
     assert np.mean(np.abs(np.diff(order)) == 1) < 0.05  # neighbours are torn apart
@@ -99,14 +99,14 @@ def test_what_is_skipped_is_not_read():
         return torch.from_numpy(x), None
 
     batches = StoredRows(rows.stored, prepare, rows.device, window_bytes=4 * 130)
-    list(batches.deal(48, Generator().manual_seed(0), Team(), skip=20))
+    list(batches.deal(48, Generator().manual_seed(0), ProcessGroup(), skip=20))
     assert sum(read) == N - 20 * 48
 
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("skip", [0, 7])
 def test_parts_of_processes_make_the_batches_of_one(size, skip):
-    class One(Team):
+    class One(ProcessGroup):
         def __init__(self, rank):
             self.rank, self.size = rank, size
 
@@ -226,7 +226,7 @@ def test_labels_stay_beside_their_rows(path, monkeypatch):
 
     class Look(Callback):
         def on_start(self, trainer, rows):
-            for batch in rows.deal(48, Generator().manual_seed(0), Team()):
+            for batch in rows.deal(48, Generator().manual_seed(0), ProcessGroup()):
                 seen.append((batch.x, batch.c))
 
     settings = SETTINGS | {"scaling": "none"}
@@ -391,7 +391,7 @@ def test_a_run_that_was_killed_comes_to_the_same_weights(path, tmp_path):
         "import sys, numpy as np, isthmus\n"
         "from isthmus.data import stored\n"
         "from isthmus.training import Checkpoint\n"
-        "stored.IN_MEMORY, disk_array.BLOCK_BYTES = 0, 320\n"
+        "disk_array.IN_MEMORY, disk_array.BLOCK_BYTES = 0, 320\n"
         f"model = isthmus.VAE(**{SETTINGS | {'epochs': 60}})\n"
         "rows, folder = np.load(sys.argv[1], mmap_mode='r'), sys.argv[2]\n"
         "again = {'resume_from': folder} if sys.argv[3] == 'again' else {}\n"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus.distributions.base import draw
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.loop import Outcome, Trainer
+from isthmus.training.trainer import Outcome, Trainer
 
 __all__ = ["SampleRecorder"]
 

@@ -22,7 +22,7 @@ from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.nn.dense import only_linear
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.loop import Outcome, Trainer
+from isthmus.training.trainer import Outcome, Trainer
 
 __all__ = [
     "Dictionary",

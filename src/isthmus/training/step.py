@@ -17,9 +17,9 @@ from isthmus.models.specs import Training
 from isthmus.objectives.objective import Objective, Shown
 from isthmus.training.adam import LeanAdamW
 from isthmus.training.batches import Batch, Source
-from isthmus.training.program import Slopes, repeats
-from isthmus.training.recording import Recorded
-from isthmus.training.team import Team
+from isthmus.training.distributed import ProcessGroup
+from isthmus.training.functional_step import Gradients, repeats
+from isthmus.training.graph_replay import Recorded
 
 __all__ = ["Stepper"]
 
@@ -36,7 +36,7 @@ class Stepper:
         An instance of `Training`, or an estimator.
     generator : torch.Generator
         Source of all randomness, on the model's device.
-    team : Team, optional
+    team : ProcessGroup, optional
         The processes that train together; by default one alone.
     """
 
@@ -46,19 +46,19 @@ class Stepper:
         objective: Objective,
         settings: Training,
         generator: Generator,
-        team: Team | None = None,
+        team: ProcessGroup | None = None,
     ) -> None:
         self.model, self.objective, self.settings = model, objective, settings
-        self.generator, self.team = generator, team or Team()
+        self.generator, self.team = generator, team or ProcessGroup()
         self.step = 0
         self.most_rows: int | None = None  # in a step, once memory was too small for a batch
         self.weights = self.team.take(model)
         self.optimizer = LeanAdamW(self.weights, **_options(settings))
-        self.slopes: Callable[..., Any] = self._slopes
+        self.compute_gradients: Callable[..., Any] = self._compute_gradients
         self.record_after: int | None = None  # steps of a kind; None for the usual number
         self._recorded_of: Any = None  # what a recording knows beside its tensors
 
-    def choose_slopes(self, rows: Source) -> None:
+    def choose_gradients(self, rows: Source) -> None:
         """Play recordings where they say all that a step does; forget those of old times."""
         if self.team.size > 1:
             return
@@ -70,13 +70,15 @@ class Stepper:
         if self._recorded_of != mark:
             full = _usual(rows.n_rows, self.settings.batch_size) if self.settings.compile else 0
             self.recorded = Recorded(
-                self._slopes,
+                self._compute_gradients,
                 after=self.record_after,
                 state=lambda: list(self.model.buffers()),
                 compiled=lambda weights, beta, x, *others: len(x) == full,
             )
             self._recorded_of, self._kept = mark, self.objective  # kept, so that its id is its own
-        self.slopes = self.recorded if repeats(self.model, self.objective) else self._slopes
+        self.compute_gradients = (
+            self.recorded if repeats(self.model, self.objective) else self._compute_gradients
+        )
 
     def take(self, batch: Batch) -> Tensor:
         """Update on a batch, in two steps where memory is too small for one.
@@ -125,7 +127,7 @@ class Stepper:
             start = min(start, n - len(x))
             noise = noise[..., start : start + len(x), :]
         beta = torch.as_tensor(self.objective.weight_of_kl(self.step), device=x.device)
-        gradients, terms = self.slopes(self.step, self.weights, beta, *shown, noise)
+        gradients, terms = self.compute_gradients(self.step, self.weights, beta, *shown, noise)
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
         if self.settings.normalize_gradients:
@@ -134,7 +136,7 @@ class Stepper:
         self.step += 1
         return terms
 
-    def _slopes(
+    def _compute_gradients(
         self,
         step: int,
         weights: Sequence[Tensor],
@@ -143,12 +145,12 @@ class Stepper:
         seen: Tensor,
         c: Any,
         noise: Any,
-    ) -> Slopes:
+    ) -> Gradients:
         """Return the gradient of the loss of the whole batch for each weight, and the own terms."""
         objective, shown = replace(self.objective, beta=beta), Shown(x, seen, c)
         with self._autocast(x.device):
             terms = self.team.program(objective, shown, step, noise, self._own)
-        return self.team.slopes(terms, weights, self._share)
+        return self.team.compute_gradients(terms, weights, self._share)
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """Let networks compute in the precision of the settings."""
@@ -181,7 +183,7 @@ def _usual(n: int | None, size: int) -> int:
     return size if n is None else min(n, size)
 
 
-def _normalize(weights: Sequence[Tensor], team: Team) -> None:
+def _normalize(weights: Sequence[Tensor], team: ProcessGroup) -> None:
     """Divide the gradient of each parameter by its norm."""
     gradients = [p.grad for p in weights if p.grad is not None]
     norms = [team.whole(norm) for norm in torch._foreach_norm(gradients)]

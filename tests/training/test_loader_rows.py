@@ -15,8 +15,8 @@ from isthmus.data import loader_adapter
 from isthmus.data.hf_datasets import DatasetLoader
 from isthmus.data.loader_adapter import Stream
 from isthmus.training import Callback, Checkpoint, Rows
-from isthmus.training.streamed import StreamedRows
-from isthmus.training.team import Team
+from isthmus.training.distributed import ProcessGroup
+from isthmus.training.loader_rows import StreamedRows
 
 X = np.random.default_rng(0).random((200, 4)).astype(np.float32)
 Y = np.array(["red", "green", "blue"])[(X[:, 0] * 3).astype(int)]
@@ -45,10 +45,10 @@ def streamed(loader, **options):
 
 def dealt(rows, team=None, **options):
     """Return the batches of an epoch."""
-    return list(rows.deal(0, Generator(), team or Team(), **options))
+    return list(rows.deal(0, Generator(), team or ProcessGroup(), **options))
 
 
-class Three(Team):
+class Three(ProcessGroup):
     """One of three processes; `counts` are the rows that each has at each step."""
 
     size = 3

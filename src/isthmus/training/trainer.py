@@ -22,9 +22,9 @@ from isthmus.objectives.schedules import SETTLED
 from isthmus.training.batches import Rows, Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals
-from isthmus.training.steps import Stepper
+from isthmus.training.distributed import ProcessGroup
+from isthmus.training.step import Stepper
 from isthmus.training.stopping import Asked, Stop, asked_to_stop
-from isthmus.training.team import Team
 
 __all__ = ["Outcome", "Position", "Trainer", "layers_state", "warn_diverged"]
 
@@ -95,7 +95,7 @@ class Trainer(Stepper):
         objective: Objective,
         settings: Training,
         generator: Generator,
-        team: Team | None = None,
+        team: ProcessGroup | None = None,
     ) -> None:
         super().__init__(model, objective, settings, generator, team)
         self.outcome, self.best, self.position = Outcome(), Best(model), Position()
@@ -233,7 +233,7 @@ class Trainer(Stepper):
     def _steps(self, rows: Source, callbacks: Sequence[Callback]) -> Tensor:
         """Update on every batch that is left; return the sums of the terms over the own rows."""
         self.team.program.train()  # of the model, or of what stands for it in training
-        self.choose_slopes(rows)
+        self.choose_gradients(rows)
         at, size = self.position, self.settings.batch_size
         if at.sums is None:
             at.sums = torch.zeros(len(Terms._fields), device=rows.device)

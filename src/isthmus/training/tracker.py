@@ -13,8 +13,8 @@ from isthmus.data.image_grid import is_picture
 from isthmus.models.params import params_of
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.loop import Outcome, Trainer
-from isthmus.training.pictures import Pictures
+from isthmus.training.tracker_images import Pictures
+from isthmus.training.trainer import Outcome, Trainer
 
 __all__ = ["FAILED", "FINISHED", "KILLED", "Tracker", "named", "settings_of"]
 

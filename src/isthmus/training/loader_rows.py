@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from isthmus.data.loader_adapter import Stream, as_pair
 from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, to_unit
-from isthmus.training.team import Team
+from isthmus.training.distributed import ProcessGroup
 
 __all__ = ["StreamedRows"]
 
@@ -75,7 +75,7 @@ class StreamedRows(Source):
         return self.shown.to(self.device).first(n)
 
     def deal(
-        self, size: int, generator: Generator, team: Team, skip: int = 0, epoch: int = 1
+        self, size: int, generator: Generator, team: ProcessGroup, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
         """Yield the own part of each batch, in the order and of the size the loader gives it."""
         batches = self._here_after(prefetch(self._read(epoch, skip), AHEAD))
@@ -107,7 +107,7 @@ class StreamedRows(Source):
             self.here["state"] = state
             yield rows
 
-    def _parts(self, batches: Iterator[Rows], team: Team) -> Iterator[Batch]:
+    def _parts(self, batches: Iterator[Rows], team: ProcessGroup) -> Iterator[Batch]:
         """Yield a part of each batch, which all processes read."""
         for rows in batches:
             n = len(rows)
@@ -119,7 +119,7 @@ class StreamedRows(Source):
             part = team.part(n)
             yield Batch(*self._here(rows, part), n, part.start)
 
-    def _own(self, batches: Iterator[Rows], team: Team) -> Iterator[Batch]:
+    def _own(self, batches: Iterator[Rows], team: ProcessGroup) -> Iterator[Batch]:
         """Yield batches of this process' own, until no process has one left."""
         last: Rows = self.shown
         while True:
