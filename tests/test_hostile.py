@@ -28,7 +28,7 @@ from isthmus.data.audio import read_sound_folder
 from isthmus.data.columns import Columns
 from isthmus.data.parquet_limits import unpacked_bytes
 from isthmus.data.wav import Sound, read_wav, resample, wav_bytes, write_wav
-from isthmus.files import sealed
+from isthmus.persistence.integrity import sealed
 from isthmus.uses.compression import CompressedCodes
 from isthmus.uses.generation import LatentSampler
 from isthmus.uses.search import LatentIndex

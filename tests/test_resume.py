@@ -9,8 +9,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus.claims import claimed
 from isthmus.cli import main
+from isthmus.persistence.locks import claimed
 from isthmus.training import Checkpoint
 from isthmus.training.checkpoints import NAMES, find_checkpoints
 from isthmus.training.sample_history import SampleRecorder

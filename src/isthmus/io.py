@@ -24,12 +24,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus._messages import one_line
 from isthmus._version import __version__
-from isthmus.config import check_config, check_history
 from isthmus.data.columns import Columns
 from isthmus.data.limits import check_bytes, is_regular
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.identity import plain_params
-from isthmus.files import (
+from isthmus.persistence.atomic import write, write_all
+from isthmus.persistence.integrity import (
     CONFIG,
     HISTORY,
     WEIGHTS,
@@ -41,10 +41,10 @@ from isthmus.files import (
     read_tensors,
     sealed,
 )
+from isthmus.persistence.schema import check_config, check_history
 from isthmus.restore import restore, unfitted
 from isthmus.training import pick_device
 from isthmus.training.checkpoints import find_checkpoints
-from isthmus.writing import write, write_all
 
 __all__ = [
     "CONFIG",

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 
 from isthmus._messages import did_you_mean, one_line
-from isthmus.config import check_params
 from isthmus.data.columns import Columns
 from isthmus.data.limits import check_bytes
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.border import Scaler
 from isthmus.estimators.context import Context
 from isthmus.estimators.identity import CUSTOM
-from isthmus.files import CONFIG, WEIGHTS
 from isthmus.models.params import check_fields, params_of
+from isthmus.persistence.integrity import CONFIG, WEIGHTS
+from isthmus.persistence.schema import check_params
 from isthmus.registry import build_model, code_size
 
 __all__ = ["restore", "unfitted"]
@@ -34,7 +34,7 @@ def unfitted(config: dict[str, Any], backbone: Any) -> LatentEstimator:
     Parameters
     ----------
     config : dict
-        As `isthmus.config.check_config` returns it.
+        As `isthmus.persistence.schema.check_config` returns it.
     backbone : callable or None
         The user's own, where the configuration says that there was one.
 

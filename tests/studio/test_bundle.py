@@ -12,9 +12,9 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus import io
-from isthmus.claims import claimed
 from isthmus.data import Dataset
 from isthmus.data.columns import Columns
+from isthmus.persistence.locks import claimed
 from isthmus.studio import Bundle
 from isthmus.studio.page import to_json
 from isthmus.studio.runs import _thinned, run_record, run_records

@@ -14,7 +14,7 @@ from isthmus import graphs
 from isthmus.commands.live import check_rows, rows_to_show, write_live
 from isthmus.estimators import LatentEstimator
 from isthmus.io import load
-from isthmus.writing import write_all
+from isthmus.persistence.atomic import write_all
 
 __all__ = ["run"]
 

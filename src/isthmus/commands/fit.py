@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from isthmus import io
-from isthmus.claims import LOCK, claimed
 from isthmus.cli import INTERRUPTED
 from isthmus.commands.folders import has_something, replaceable, unused
 from isthmus.commands.live import write_live
@@ -28,6 +27,8 @@ from isthmus.estimators.identity import CUSTOM, plain_params
 from isthmus.estimators.learning import TERMINATED
 from isthmus.metrics.summary import held_out_summary
 from isthmus.models.params import check_fields
+from isthmus.persistence.atomic import DRAFT
+from isthmus.persistence.locks import LOCK, claimed
 from isthmus.registry import build_objective, code_size
 from isthmus.report import REPORT, write_report
 from isthmus.training import Callback, Checkpoint, pick_device
@@ -37,7 +38,6 @@ from isthmus.training.journal import JOURNAL, Journal, read_journal, remove_jour
 from isthmus.training.sample_history import SampleRecorder
 from isthmus.training.trackers import make_trackers
 from isthmus.verbs.fit import fields_given
-from isthmus.writing import DRAFT
 
 __all__ = ["hold_out", "run"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isthmus.claims import LOCK
-from isthmus.writing import DRAFT
+from isthmus.persistence.atomic import DRAFT
+from isthmus.persistence.locks import LOCK
 
 __all__ = ["has_something", "replaceable", "unused"]
 

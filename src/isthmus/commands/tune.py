@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from isthmus import io
-from isthmus.claims import claimed
 from isthmus.cli import INTERRUPTED
 from isthmus.commands.folders import replaceable, unused
 from isthmus.commands.show import number_text
@@ -25,6 +24,7 @@ from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import fresh_seed
 from isthmus.metrics.summary import held_out_summary
 from isthmus.models.specs import SPECS
+from isthmus.persistence.locks import claimed
 from isthmus.sweeps import Sweep
 from isthmus.training.distributed import started_together
 from isthmus.verbs.fit import fields_given

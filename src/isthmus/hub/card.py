@@ -64,7 +64,7 @@ def card_text(
     estimator : LatentEstimator
         Fitted.
     config : dict
-        Its configuration, as `isthmus.config.check_config` returns it.
+        Its configuration, as `isthmus.persistence.schema.check_config` returns it.
     views : list of View
         What is shown.
     repo_id : str, optional

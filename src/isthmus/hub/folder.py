@@ -12,15 +12,15 @@ from typing import Any
 
 from isthmus import io
 from isthmus._messages import did_you_mean
-from isthmus.config import check_config
 from isthmus.data.limits import is_regular
 from isthmus.estimators import LatentEstimator
-from isthmus.files import read_bytes, sealed
 from isthmus.hub.card import CARD, card_text
 from isthmus.hub.pictures import PICTURES, show
+from isthmus.persistence.atomic import write_all
+from isthmus.persistence.integrity import read_bytes, sealed
+from isthmus.persistence.schema import check_config
 from isthmus.report import REPORT
 from isthmus.report.page import LIVE
-from isthmus.writing import write_all
 
 __all__ = ["NAMES", "Model", "save_pretrained"]
 

@@ -22,11 +22,11 @@ from isthmus import plots
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
 from isthmus.estimators.border import as_array
+from isthmus.persistence.atomic import write
 from isthmus.plots.latent import has_standard_prior
 from isthmus.report import captions, tables
 from isthmus.report.pictures import Picture, as_picture
 from isthmus.templates import template
-from isthmus.writing import write
 
 __all__ = ["REPORT", "link_live", "write_report"]
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from isthmus import graphs
 from isthmus._version import __version__
+from isthmus.persistence.atomic import write, write_all
 from isthmus.plots.cells import is_picture
 from isthmus.studio.bundle import Bundle
 from isthmus.templates import template
-from isthmus.writing import write, write_all
 
 __all__ = ["app_file", "shell", "to_json", "write_page"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import io
-from isthmus.claims import in_use
 from isthmus.estimators import ESTIMATORS
+from isthmus.persistence.locks import in_use
 from isthmus.training.journal import JOURNAL, read_journal
 
 __all__ = ["run_record", "run_records"]

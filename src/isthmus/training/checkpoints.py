@@ -15,12 +15,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from isthmus.files import parse_json, read_bytes, read_tensors
+from isthmus.persistence.atomic import DRAFT, write
+from isthmus.persistence.integrity import parse_json, read_bytes, read_tensors
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.snapshot import Snapshot, take
 from isthmus.training.trainer import Trainer
-from isthmus.writing import DRAFT, write
 
 __all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from isthmus._messages import one_line
-from isthmus.config import check_history, check_journal
 from isthmus.data.limits import check_bytes
-from isthmus.files import parse_json, read_bytes
+from isthmus.persistence.atomic import DRAFT, write
+from isthmus.persistence.integrity import parse_json, read_bytes
+from isthmus.persistence.schema import check_history, check_journal
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.trainer import Outcome, Trainer
-from isthmus.writing import DRAFT, write
 
 __all__ = ["JOURNAL", "Journal", "read_journal", "remove_journal"]
 

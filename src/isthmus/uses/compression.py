@@ -20,7 +20,7 @@ from isthmus import io
 from isthmus._messages import one_line
 from isthmus.data.limits import check_bytes, check_zip, is_regular
 from isthmus.estimators.border import as_array
-from isthmus.files import parse_json
+from isthmus.persistence.integrity import parse_json
 from isthmus.plots.cells import as_units
 from isthmus.uses.search import encode_rows, model_digest
 from isthmus.uses.wrapping import Wrapper

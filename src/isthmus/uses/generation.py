@@ -19,9 +19,16 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import io
-from isthmus.config import check_scalars, check_settings
 from isthmus.estimators.context import check_labels
-from isthmus.files import check_content, check_record, read_bytes, read_json, read_tensors, sealed
+from isthmus.persistence.integrity import (
+    check_content,
+    check_record,
+    read_bytes,
+    read_json,
+    read_tensors,
+    sealed,
+)
+from isthmus.persistence.schema import check_scalars, check_settings
 from isthmus.uses.search import encode_rows, model_digest
 from isthmus.uses.wrapping import Wrapper
 

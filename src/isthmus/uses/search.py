@@ -18,8 +18,15 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus import io
 from isthmus._optional import import_optional
-from isthmus.config import check_settings
-from isthmus.files import check_content, check_record, read_bytes, read_json, read_tensors, sealed
+from isthmus.persistence.integrity import (
+    check_content,
+    check_record,
+    read_bytes,
+    read_json,
+    read_tensors,
+    sealed,
+)
+from isthmus.persistence.schema import check_settings
 from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["INDEX", "LatentIndex", "encode_rows", "model_digest"]
