@@ -22,13 +22,14 @@ from PIL import Image
 from safetensors.torch import load_file, save, save_file
 
 import isthmus
-from isthmus import data, io
+from isthmus import data
 from isthmus.data import limits
 from isthmus.data.audio import read_sound_folder
 from isthmus.data.columns import Columns
 from isthmus.data.parquet_limits import unpacked_bytes
 from isthmus.data.wav import Sound, read_wav, resample, wav_bytes, write_wav
 from isthmus.persistence.integrity import sealed
+from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_columns
 from isthmus.uses.compression import CompressedCodes
 from isthmus.uses.generation import LatentSampler
 from isthmus.uses.search import LatentIndex
@@ -375,7 +376,7 @@ def run(saved, tmp_path):
 
 def change(folder, *path, value):
     """Change an entry of config.json and write its checksum anew, as an enemy would."""
-    file = folder / io.CONFIG
+    file = folder / CONFIG
     config = json.loads(file.read_text())
     sums = config.pop("sha256")
     sums.pop("this file")
@@ -456,11 +457,11 @@ def test_a_configuration_that_asks_too_much_is_refused(run, path, value):
     ids=str,
 )
 def test_nor_one_of_other_parts(run, settings):
-    config = json.loads((run / io.CONFIG).read_text())
+    config = json.loads((run / CONFIG).read_text())
     config["params"] |= settings
     config["fitted"] |= {"feature_shape": [2**28], "n_features_in": 2**28}
     del config["sha256"]
-    (run / io.CONFIG).write_text(json.dumps(config))
+    (run / CONFIG).write_text(json.dumps(config))
     refused(isthmus.load, run)
 
 
@@ -497,9 +498,9 @@ def test_a_custom_backbone_is_not_asked_for_a_size_that_the_file_has_not(run, en
     ids=lambda c: repr(c[:12]),
 )
 def test_json_that_is_no_record(run, content):
-    (run / io.CONFIG).write_bytes(content)
+    (run / CONFIG).write_bytes(content)
     refused(isthmus.load, run)
-    refused(io.read_columns, run)
+    refused(read_columns, run)
 
 
 @pytest.mark.parametrize(
@@ -519,7 +520,7 @@ def test_json_that_is_no_record(run, content):
     ids=lambda c: repr(c[:12]),
 )
 def test_weights_that_are_none(run, content):
-    (run / io.WEIGHTS).write_bytes(content)
+    (run / WEIGHTS).write_bytes(content)
     refused(isthmus.load, run, match="does not hold a whole model")
     change(run, "data", "name", value="x")  # without the checksum of the weights
     refused(isthmus.load, run, match="does not hold a whole model")
@@ -527,8 +528,8 @@ def test_weights_that_are_none(run, content):
 
 @pytest.mark.parametrize("shift", [np.zeros(9), np.full(4, np.nan), np.zeros((2, 2))])
 def test_a_scaling_of_another_shape(run, shift):
-    tensors = load_file(run / io.WEIGHTS)
-    save_file(tensors | {"scaler.shift": torch.tensor(shift)}, run / io.WEIGHTS)
+    tensors = load_file(run / WEIGHTS)
+    save_file(tensors | {"scaler.shift": torch.tensor(shift)}, run / WEIGHTS)
     change(run, "data", "name", value="x")
     refused(isthmus.load, run, match="scaling")
 
@@ -542,9 +543,9 @@ def test_a_pickle_is_not_read(run):
 
     import pickle
 
-    (run / io.WEIGHTS).write_bytes(pickle.dumps(Evil()))
+    (run / WEIGHTS).write_bytes(pickle.dumps(Evil()))
     refused(isthmus.load, run)
-    torch.save(Evil(), run / io.WEIGHTS)
+    torch.save(Evil(), run / WEIGHTS)
     refused(isthmus.load, run)
     np.save(run / "a.npy", np.array([Evil()], object), allow_pickle=True)
     refused(data.load, run / "a.npy")
@@ -599,7 +600,7 @@ def equal(a, b):
     )
 
 
-@pytest.mark.parametrize("name", [io.CONFIG, io.WEIGHTS, io.HISTORY])
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, HISTORY])
 def test_a_flipped_bit_is_found_or_changes_nothing(run, saved, name):
     whole = isthmus.load(run)
     content, outcomes = saved[name], []
@@ -614,10 +615,10 @@ def test_a_flipped_bit_is_found_or_changes_nothing(run, saved, name):
             assert equal(again, whole)
             outcomes.append("equal")
     assert set(outcomes) <= {"refused", "equal"}
-    assert outcomes.count("refused") > (0.95 if name != io.CONFIG else 0.8) * len(bits)
+    assert outcomes.count("refused") > (0.95 if name != CONFIG else 0.8) * len(bits)
 
 
-@pytest.mark.parametrize("name", [io.CONFIG, io.WEIGHTS, io.HISTORY])
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, HISTORY])
 def test_a_file_cut_short_is_found(run, saved, name):
     for n in np.linspace(0, len(saved[name]) - 2, 20).astype(int):
         (run / name).write_bytes(saved[name][:n])
@@ -625,15 +626,15 @@ def test_a_file_cut_short_is_found(run, saved, name):
 
 
 def test_models_saved_before_there_were_checksums_load(run):
-    config = json.loads((run / io.CONFIG).read_text())
+    config = json.loads((run / CONFIG).read_text())
     del config["sha256"]
-    (run / io.CONFIG).write_text(json.dumps(config, indent=2))
+    (run / CONFIG).write_text(json.dumps(config, indent=2))
     assert isthmus.load(run).transform(SPECS).shape == (60, 2)
 
 
 def test_a_configuration_changed_by_hand_says_what_to_do(run):
-    text = (run / io.CONFIG).read_text()
-    (run / io.CONFIG).write_text(text.replace('"epochs": 1', '"epochs": 2'))
+    text = (run / CONFIG).read_text()
+    (run / CONFIG).write_text(text.replace('"epochs": 1', '"epochs": 2'))
     refused(isthmus.load, run, match="if you changed it yourself, take its entry 'sha256' out")
 
 

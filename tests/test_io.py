@@ -6,8 +6,9 @@ import torch
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus import io
+from isthmus.estimators import model_io
 from isthmus.nn.dense import Shapes, mlp
+from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS
 
 DIGITS = load_digits()
 X, Y = DIGITS.images[:300] / 16, DIGITS.target[:300]
@@ -18,11 +19,11 @@ def vae():
     return isthmus.VAE(n_components=3, hidden=(16,), epochs=2, random_state=0).fit(X)
 
 
-@pytest.mark.parametrize("name", sorted(io.ESTIMATORS))
+@pytest.mark.parametrize("name", sorted(model_io.ESTIMATORS))
 @pytest.mark.parametrize("data", ["bernoulli", "gaussian"])
 def test_a_saved_model_answers_as_before(name, data, tmp_path):
     rows = X if data == "bernoulli" else 1e3 + 16 * X.reshape(300, -1)
-    model = io.ESTIMATORS[name](n_components=3, hidden=(16,), epochs=2, random_state=0)
+    model = model_io.ESTIMATORS[name](n_components=3, hidden=(16,), epochs=2, random_state=0)
     model.fit(rows, Y)
     model.save(tmp_path / "saved")
     again = isthmus.load(tmp_path / "saved")
@@ -64,8 +65,8 @@ def test_training_goes_on_after_loading(vae, tmp_path):
 
 def test_the_folder_holds_json_and_tensors_and_no_pickle(vae, tmp_path):
     vae.save(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [io.CONFIG, io.HISTORY, io.WEIGHTS]
-    config = json.loads((tmp_path / io.CONFIG).read_text())
+    assert sorted(p.name for p in tmp_path.iterdir()) == [CONFIG, HISTORY, WEIGHTS]
+    config = json.loads((tmp_path / CONFIG).read_text())
     assert config["estimator"] == "vae"
     assert config["params"]["hidden"] == [16]
     assert set(config["versions"]) == {"python", "torch", "numpy"}
@@ -105,7 +106,7 @@ def test_a_backbone_of_your_own_is_asked_for(tmp_path):
 
 
 def edit(folder, **changes):
-    path = folder / io.CONFIG
+    path = folder / CONFIG
     config = json.loads(path.read_text()) | changes
     del config["sha256"]  # as whoever changes it on purpose would
     path.write_text(json.dumps(config))
@@ -136,12 +137,12 @@ def test_a_configuration_that_makes_no_sense_is_refused_in_one_line(
 
 def test_damaged_files_are_refused(vae, tmp_path):
     vae.save(tmp_path)
-    weights = tmp_path / io.WEIGHTS
+    weights = tmp_path / WEIGHTS
     content = weights.read_bytes()
     weights.write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="does not hold a whole model"):
         isthmus.load(tmp_path)
-    (tmp_path / io.CONFIG).write_text("{")
+    (tmp_path / CONFIG).write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):
         isthmus.load(tmp_path)
 

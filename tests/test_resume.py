@@ -11,8 +11,9 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.cli import main
 from isthmus.persistence.locks import claimed
+from isthmus.persistence.run_folder import find_checkpoints
 from isthmus.training import Checkpoint
-from isthmus.training.checkpoints import NAMES, find_checkpoints
+from isthmus.training.checkpoints import NAMES
 from isthmus.training.sample_history import SampleRecorder
 
 FAST = ["--epochs", "2", "--hidden", "8", "--n-components", "2", "--quiet"]

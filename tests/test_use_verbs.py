@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE, io
+from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE
 from isthmus.cli import main
 from isthmus.commands import sheet
 from isthmus.commands.sheet import CHANGED, find_rows
 from isthmus.data import load
+from isthmus.estimators import model_io
 
 VERBS = ("search", "sample", "traverse", "interpolate", "map", "compress")
 FAST = {"hidden": (32,), "epochs": 3, "random_state": 0}
@@ -39,7 +40,7 @@ def picture(path):
 
 
 def saved(model, folder):
-    io.save(model.fit(DATA.X[:400], DATA.y[:400]), folder, DATA.fingerprint)
+    model_io.save(model.fit(DATA.X[:400], DATA.y[:400]), folder, DATA.fingerprint)
     return folder
 
 
@@ -107,7 +108,7 @@ def test_sample_from_the_prior_and_save(runs, tmp_path):
     out, rows = tmp_path / "sheet.png", tmp_path / "rows.npy"
     assert do("sample", runs["vae"], "-n", 9, "--out", out, "--save", rows) == 0
     picture(out)
-    again = io.load(runs["vae"]).sample(9, 0)
+    again = model_io.load(runs["vae"]).sample(9, 0)
     np.testing.assert_array_equal(np.load(rows, allow_pickle=False), again)
 
 
@@ -176,7 +177,10 @@ def test_compress_and_back(runs, tmp_path, capsys):
     picture(tmp_path / "codes.png")
     assert do("compress", runs["plain"], codes, "--decompress", "--out", back) == 0
     picture(tmp_path / "back.png")
-    rows, plain = np.load(back, allow_pickle=False), io.load(runs["plain"]).reconstruct(DATA.X)
+    rows, plain = (
+        np.load(back, allow_pickle=False),
+        model_io.load(runs["plain"]).reconstruct(DATA.X),
+    )
     assert rows.shape == DATA.X.shape
     assert np.abs(rows - plain).mean() < 0.05
 
@@ -197,14 +201,14 @@ def test_tables_have_pictures_too(tmp_path):
 
 
 def saved_table(X, folder):
-    io.save(VAE(n_components=2, **FAST).fit(X), folder, {"name": "t"})
+    model_io.save(VAE(n_components=2, **FAST).fit(X), folder, {"name": "t"})
     return folder
 
 
 def recorded(path, folder, **how):
     """Return a run on the data of a path, which it records."""
     data = load(path, **how)
-    io.save(VAE(n_components=2, **FAST).fit(data.rows), folder, data.fingerprint)
+    model_io.save(VAE(n_components=2, **FAST).fit(data.rows), folder, data.fingerprint)
     return folder
 
 
@@ -370,7 +374,7 @@ def test_a_folder_of_pictures_is_searched_by_a_picture_and_sampled_by_class(tmp_
         for i, image in enumerate(digits.images[digits.target == k][:6]):
             Image.fromarray(np.uint8(image * 15)).save(photos / f"digit {k}" / f"{i}.png")
     data, run, out = load(photos), tmp_path / "run", tmp_path / "o.png"
-    io.save(VAE(n_components=2, **FAST).fit(data.X), run, data.fingerprint)
+    model_io.save(VAE(n_components=2, **FAST).fit(data.X), run, data.fingerprint)
     at = ["--data", photos, "--out", out]
     assert do("search", run, photos / "digit 1" / "2.png", "-k", 3, *at) == 0
     assert do("sample", run, "--mixture", "--modes", 1, "--of", "digit 0", *at) == 0

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from isthmus.estimators import ContractiveAutoencoder as ContractiveAutoencoder
     from isthmus.estimators import DenoisingAutoencoder as DenoisingAutoencoder
     from isthmus.estimators import SparseAutoencoder as SparseAutoencoder
+    from isthmus.estimators.model_io import load as load
     from isthmus.hub import from_pretrained as from_pretrained
     from isthmus.hub import push_to_hub as push_to_hub
     from isthmus.hub import save_pretrained as save_pretrained
-    from isthmus.io import load as load
     from isthmus.models.latent_variable_model import LatentVariableModel as LatentVariableModel
     from isthmus.objectives.objective import Objective as Objective
     from isthmus.sweeps import Sweep as Sweep
@@ -42,7 +42,7 @@ _HOMES = {
     "Sweep": "isthmus.sweeps",
     "VAE": "isthmus.estimators",
     "from_pretrained": "isthmus.hub",
-    "load": "isthmus.io",
+    "load": "isthmus.estimators.model_io",
     "push_to_hub": "isthmus.hub",
     "save_pretrained": "isthmus.hub",
 }

@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 
 import isthmus
-from isthmus import io
 from isthmus.cli import main
 from isthmus.data import load
-from isthmus.io import CONFIG, HISTORY, WEIGHTS
+from isthmus.estimators import model_io
+from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS
 from isthmus.studio import Bundle, write_page
 from isthmus.training.journal import JOURNAL, Journal, remove_journal
 
@@ -54,7 +54,7 @@ def run(tmp_path_factory):
     X = load("digits").X
     model = isthmus.VAE(n_components=2, hidden=(64,), epochs=20, random_state=0).fit(X)
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    io.save(model, folder, load("digits").fingerprint)
+    model_io.save(model, folder, load("digits").fingerprint)
     return folder
 
 

@@ -11,9 +11,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus import io
 from isthmus.data import Dataset
 from isthmus.data.columns import Columns
+from isthmus.estimators import model_io
 from isthmus.persistence.locks import claimed
 from isthmus.studio import Bundle
 from isthmus.studio.page import to_json
@@ -27,7 +27,7 @@ SMALL = {"hidden": (16,), "epochs": 2, "random_state": 0}
 
 
 def saved(tmp_path, model, name="digits"):
-    io.save(model, tmp_path / "run", {"name": name, "source": "/home/someone/secret.npy"})
+    model_io.save(model, tmp_path / "run", {"name": name, "source": "/home/someone/secret.npy"})
     return tmp_path / "run"
 
 

@@ -9,8 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sklearn.frozen import FrozenEstimator
 
-from isthmus import VAE, Autoencoder, ConditionalVAE, io
+from isthmus import VAE, Autoencoder, ConditionalVAE
 from isthmus.data import Dataset, load
+from isthmus.estimators import model_io
 from isthmus.studio import server
 from isthmus.studio.answers import DRAWS, Answers
 from isthmus.studio.bundle import Bundle
@@ -37,7 +38,7 @@ class Studio:
 
     def __init__(self, model, data, folder):
         self.folder, self.data = folder / type(model).__name__, data
-        io.save(model.fit(data.X, data.y), self.folder, data.fingerprint)
+        model_io.save(model.fit(data.X, data.y), self.folder, data.fingerprint)
         self.bundle = Bundle.of([self.folder], data)
         self.answers = Answers([self.folder], lambda: self.bundle)
         self.model, self.client = self.bundle.estimator, client_of(self.answers)
@@ -202,7 +203,7 @@ def test_a_run_that_trains_is_followed_until_it_has_a_model(tmp_path):
     assert follow.client.get("/api/manifest").json()["model"]["n_components"] == 0
     asked = follow.client.post("/api/decode?n=1", content=bytes(8))
     assert "still being trained" in asked.json()["detail"]
-    io.save(model, tmp_path)
+    model_io.save(model, tmp_path)
     remove_journal(tmp_path)
     assert follow.client.get("/api/manifest").json()["model"]["n_components"] == 2
     assert not follow.client.get("/api/runs").json()[0]["training"]

@@ -13,9 +13,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus import io
 from isthmus.cli import main
 from isthmus.data import Dataset
+from isthmus.estimators import model_io
 from isthmus.studio import Bundle, page, write_page
 
 pytest.importorskip("onnx")
@@ -36,7 +36,7 @@ def app(monkeypatch):
 def run(tmp_path_factory):
     model = isthmus.VAE(n_components=2, hidden=(16,), epochs=2, random_state=0).fit(X)
     folder = tmp_path_factory.mktemp("runs") / "one"
-    io.save(model, folder, {"name": "digits"})
+    model_io.save(model, folder, {"name": "digits"})
     return folder
 
 

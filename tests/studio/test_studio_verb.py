@@ -13,9 +13,11 @@ import threading
 import numpy as np
 import pytest
 
-from isthmus import VAE, cli, io
+from isthmus import VAE, cli
 from isthmus.commands import studio as verb
 from isthmus.data import load
+from isthmus.estimators import model_io
+from isthmus.persistence.run_folder import CONFIG, WEIGHTS
 from isthmus.studio import server
 from isthmus.studio.bundle import Bundle
 
@@ -29,7 +31,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     np.save(folder / "pictures.npy", load("digits").X[:60])
     data = load(folder / "pictures.npy")
-    io.save(VAE(**FAST).fit(data.X), folder / "first", data.fingerprint)
+    model_io.save(VAE(**FAST).fit(data.X), folder / "first", data.fingerprint)
     return folder / "first"
 
 
@@ -147,11 +149,11 @@ def manifests(monkeypatch):
 def test_data_that_moved_or_changed_are_missed(run, served, manifests, tmp_path, capsys):
     moved = tmp_path / "moved"
     shutil.copytree(run.parent, moved)
-    config = json.loads((moved / "first" / io.CONFIG).read_text())
+    config = json.loads((moved / "first" / CONFIG).read_text())
     del config["sha256"]
     for path, words in ((tmp_path / "x.npy", "no longer at"), (moved / "pictures.npy", "shape")):
         config["data"]["source"] = str(path)
-        (moved / "first" / io.CONFIG).write_text(json.dumps(config))
+        (moved / "first" / CONFIG).write_text(json.dumps(config))
         np.save(moved / "pictures.npy", np.zeros((9, 5, 5)))
         assert opened(moved / "first", "--port", 0) == 0
         assert words in manifests[-1].manifest["missing"]
@@ -169,14 +171,14 @@ def test_data_that_are_named_must_fit(run, served, capsys, tmp_path):
 
 def damaged(run, folder):
     shutil.copytree(run, folder)
-    weights = folder / io.WEIGHTS
+    weights = folder / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:100])
 
 
 def newer(run, folder):
     folder.mkdir()
-    config = json.loads((run / io.CONFIG).read_text()) | {"format": 99}
-    (folder / io.CONFIG).write_text(json.dumps(config))
+    config = json.loads((run / CONFIG).read_text()) | {"format": 99}
+    (folder / CONFIG).write_text(json.dumps(config))
 
 
 @pytest.mark.parametrize(

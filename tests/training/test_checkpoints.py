@@ -18,8 +18,9 @@ from isthmus.cli import main
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.identity import FREE
 from isthmus.nn.dense import mlp
+from isthmus.persistence.run_folder import find_checkpoints
 from isthmus.training import Callback, Checkpoint, checkpoints, graph_replay
-from isthmus.training.checkpoints import NAMES, find_checkpoints, read_checkpoint
+from isthmus.training.checkpoints import NAMES, read_checkpoint
 
 DIGITS = load_digits()
 X, y = DIGITS.images[:200] / 16, DIGITS.target[:200]

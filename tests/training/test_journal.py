@@ -11,9 +11,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus import io
 from isthmus.cli import main
 from isthmus.commands.folders import LOCK
+from isthmus.persistence.run_folder import read_config, read_history
 from isthmus.training import Callback, Checkpoint, checkpoints, journal
 from isthmus.training.journal import JOURNAL, Journal, read_journal, remove_journal
 
@@ -269,10 +269,10 @@ def test_a_run_can_be_followed_and_leaves_no_journal(tmp_path, watch):
     ((facts, records),) = seen
     assert facts["estimator"] == "beta-vae"
     assert facts["params"]["random_state"] == 7
-    assert facts["params"] == io.read_config(tmp_path)["params"]
+    assert facts["params"] == read_config(tmp_path)["params"]
     assert facts["data"] == {"name": "digits", "shape": [1797, 8, 8]}
     assert facts["epochs"] == 4
-    assert records == io.read_history(tmp_path)[: len(records)]
+    assert records == read_history(tmp_path)[: len(records)]
     assert len(records) >= 2
     assert not (tmp_path / JOURNAL).exists()
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import io
 from isthmus.data.columns import is_frame
 from isthmus.data.features import Features
+from isthmus.estimators import model_io
 from isthmus.uses.anomalies import AnomalyDetector, conformal_pvalues
 
 __all__ = ["BatchMap", "Encode", "Score", "codes_of", "scores_of"]
@@ -113,7 +113,7 @@ class Encode(BatchMap):
 
     @cached_property
     def _loaded(self) -> Any:
-        return io.load(self.model)
+        return model_io.load(self.model)
 
     @property
     def estimator(self) -> Any:

@@ -18,9 +18,9 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from isthmus._optional import import_optional
-from isthmus.io import to_json
 from isthmus.persistence.atomic import DRAFT, write
 from isthmus.persistence.integrity import read_json
+from isthmus.persistence.run_folder import to_json
 
 __all__ = ["Sink", "drafted", "is_finished", "is_ours", "stamp"]
 

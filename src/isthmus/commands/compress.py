@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus import io
 from isthmus.commands.sheet import check_out, load_rows, save_array, save_frame, write_figure
 from isthmus.commands.show import print_table
+from isthmus.estimators import model_io
 from isthmus.estimators.border import as_array
+from isthmus.persistence.run_folder import WEIGHTS
 from isthmus.plots import pictures, reconstructions
 from isthmus.uses.compression import CompressedCodes, LatentCodec, decompress
 
@@ -20,7 +21,7 @@ SHOWN, PAIRS = 64, 12  # examples of the sheets
 
 def run(arguments: argparse.Namespace) -> int:
     """Compress or decompress, say what it costs, draw; return the exit code."""
-    estimator = io.load(arguments.run)
+    estimator = model_io.load(arguments.run)
     suffix, name = ".npz", "codes"
     if arguments.decompress:
         suffix, name = ".npy" if estimator.columns_ is None else ".csv", "rows"
@@ -44,7 +45,7 @@ def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture:
     report = codec.report(X, packed)
     on_disk = packed.save(out)
     report |= {"bytes of the file": on_disk, "bytes a row of the file": on_disk / len(X)}
-    report["bytes of the model, not counted"] = (Path(arguments.run) / io.WEIGHTS).stat().st_size
+    report["bytes of the model, not counted"] = (Path(arguments.run) / WEIGHTS).stat().st_size
     print_table(f"{data.name} as codes of {type(estimator).__name__}", report)
     print(f"written to {out}")
     chosen = X[:: max(1, len(X) // PAIRS)][:PAIRS]

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from sklearn.frozen import FrozenEstimator
 
-from isthmus import io
 from isthmus.data.audio_codecs import COMPRESSED, SOUNDS, read_sound
 from isthmus.data.images import FORMATS, opened, to_rgb
 from isthmus.data.wav import Sound, Windows, wav_bytes
-from isthmus.estimators import LatentEstimator
+from isthmus.estimators import LatentEstimator, model_io
+from isthmus.persistence.atomic import write
+from isthmus.persistence.run_folder import read_config
 from isthmus.uses.denoising import Denoiser, denoise_sound
 
 __all__ = ["run"]
@@ -33,15 +34,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--rate must be at least 1 hertz, got {arguments.rate}.")
     sources = [Path(file) for file in arguments.files]
     targets = _targets(sources, arguments.out, arguments.force)
-    estimator = io.load(arguments.run)
-    rate = arguments.rate or (io.read_config(Path(arguments.run)).get("data") or {}).get("rate")
+    estimator = model_io.load(arguments.run)
+    rate = arguments.rate or (read_config(Path(arguments.run)).get("data") or {}).get("rate")
     for source, target in zip(sources, targets, strict=True):
         if source.suffix.lower() in SOUNDS:
             content, said = _sound(estimator, source, rate, arguments.overlap)
         else:
             content, said = _picture(estimator, source, target, arguments)
         target.parent.mkdir(parents=True, exist_ok=True)
-        io.write(target, content)
+        write(target, content)
         print(f"{source} -> {target}: {said}")
     return 0
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from isthmus import io
 from isthmus._optional import import_optional
 from isthmus.bulk.files import Job, targets_of
 from isthmus.bulk.maps import scores_of
@@ -25,6 +24,8 @@ from isthmus.commands.transform import work
 from isthmus.data import load as load_data
 from isthmus.data.chunked_reader import ARRAYS, KINDS, TEXTS, read_parts
 from isthmus.data.features import Features
+from isthmus.estimators import model_io
+from isthmus.persistence.atomic import write
 from isthmus.uses.anomalies import AnomalyDetector
 from isthmus.uses.search import model_digest
 
@@ -59,7 +60,7 @@ def _one(arguments: argparse.Namespace) -> int:
     check_writable(out)
     _check_one(Path(source))
     _check_flags(arguments, {"--keep": arguments.keep, "--column": arguments.column})
-    model = io.load(arguments.run, device=arguments.device)
+    model = model_io.load(arguments.run, device=arguments.device)
     options = {"size": arguments.size, "label": arguments.label, "columns": model.columns_}
     name, X = _rows(source, arguments.data_home, options)
     normal = X if arguments.normal is None else _normal_rows(arguments, options)
@@ -130,7 +131,7 @@ def _files(arguments: argparse.Namespace) -> int:
     # The column may be that of the normal rows alone.
     column = arguments.column if Path(arguments.normal).suffix.lower() in ARRAYS else None
     targets = targets_of(arguments.data, Path(arguments.out), "parquet", column)
-    model = io.load(arguments.run, device=arguments.device)
+    model = model_io.load(arguments.run, device=arguments.device)
     features = Features.of(model, arguments.column, arguments.keep)
     detector = _calibrated(arguments, model, _calibration_rows(arguments, features))
     job = Job(
@@ -193,4 +194,4 @@ def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
         lines = zip(*(column.tolist() for column in columns.values()), strict=True)
         rows = [",".join(columns), *(",".join(map(repr, line)) for line in lines)]
         buffer.write(("\n".join(rows) + "\n").encode())
-    io.write(path, buffer.getvalue())
+    write(path, buffer.getvalue())

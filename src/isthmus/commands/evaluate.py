@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from isthmus import io
 from isthmus._version import __version__
 from isthmus.commands.show import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
-from isthmus.estimators import LatentEstimator
+from isthmus.estimators import LatentEstimator, model_io
 from isthmus.metrics.evaluation import evaluation
+from isthmus.persistence.atomic import write
+from isthmus.persistence.run_folder import read_config, to_json
 
 __all__ = ["run"]
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print, write; return the exit code."""
     out = Path(arguments.json or Path(arguments.run) / "evaluation.json")
     _check(arguments)
-    estimator = io.load(arguments.run)
+    estimator = model_io.load(arguments.run)
     _check_place(out)
     data = load_data(
         arguments.data,
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     which = "test rows" if data.X_test is not None else "rows"
     print_table(f"{type(estimator).__name__} on {which} of {data.name}", numbers)
-    io.write(out, io.to_json(_record(estimator, data, arguments, numbers)).encode())
+    write(out, to_json(_record(estimator, data, arguments, numbers)).encode())
     if _trained_on(arguments.run, data):
         print(f"note: {SEEN}")
     print(f"written to {out}")
@@ -106,7 +107,7 @@ def _record(
 
 def _trained_on(folder: str, data: Dataset) -> bool:
     """Whether the rows measured are those of training: the same bytes, and no test set."""
-    config = io.read_config(Path(folder))
+    config = read_config(Path(folder))
     same: bool = config["data"].get("sha256") == data.fingerprint["sha256"]
     return same and data.X_test is None
 

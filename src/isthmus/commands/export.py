@@ -13,7 +13,7 @@ import torch
 from isthmus import graphs
 from isthmus.commands.live import check_rows, rows_to_show, write_live
 from isthmus.estimators import LatentEstimator
-from isthmus.io import load
+from isthmus.estimators.model_io import load
 from isthmus.persistence.atomic import write_all
 
 __all__ = ["run"]

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from isthmus import io
 from isthmus.cli import INTERRUPTED
 from isthmus.commands.folders import has_something, replaceable, unused
 from isthmus.commands.live import write_live
@@ -20,7 +19,7 @@ from isthmus.commands.together import go_on_where_it_broke, launcher
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.data.disk_array import Stored, as_stored
-from isthmus.estimators import ESTIMATORS, LatentEstimator
+from isthmus.estimators import ESTIMATORS, LatentEstimator, model_io
 from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import check_names, fresh_seed
 from isthmus.estimators.identity import CUSTOM, plain_params
@@ -29,10 +28,11 @@ from isthmus.metrics.summary import held_out_summary
 from isthmus.models.params import check_fields
 from isthmus.persistence.atomic import DRAFT
 from isthmus.persistence.locks import LOCK, claimed
+from isthmus.persistence.run_folder import CONFIG, find_checkpoints, read_config, remove_checkpoints
 from isthmus.registry import build_objective, code_size
 from isthmus.report import REPORT, write_report
 from isthmus.training import Callback, Checkpoint, pick_device
-from isthmus.training.checkpoints import find_checkpoints, read_checkpoint, remove_checkpoints
+from isthmus.training.checkpoints import read_checkpoint
 from isthmus.training.distributed import ProcessGroup, is_main, join_process_group
 from isthmus.training.journal import JOURNAL, Journal, read_journal, remove_journal
 from isthmus.training.sample_history import SampleRecorder
@@ -120,7 +120,7 @@ def _train(
         return code
     some = train.X.look() if isinstance(train.X, Stored) else train.X
     summary = held_out_summary(estimator, some, X_test, y_test)
-    io.save(estimator, folder, data.fingerprint, summary)
+    model_io.save(estimator, folder, data.fingerprint, summary)
     page = _report(estimator, folder, data, X_test, y_test, recorder, summary)
     if arguments.page:
         try:
@@ -161,10 +161,10 @@ def _learn(
 ) -> tuple[int, bool]:
     """Train and save; return the exit code, and whether there was a model to save."""
     code = _fit(estimator, train, watchers, folder, arguments)
-    if code and not estimator.best_epoch_ and (folder / io.CONFIG).is_file():
+    if code and not estimator.best_epoch_ and (folder / CONFIG).is_file():
         return code, False  # the model that is there is better than one that has learned nothing
     # The model first: whatever happens to the numbers and pictures, the work is safe.
-    io.save(estimator, folder, data.fingerprint)
+    model_io.save(estimator, folder, data.fingerprint)
     if not code or not any(isinstance(w, Checkpoint) and w.goes_on for w in watchers):
         remove_checkpoints(folder)  # of this run, which is done, or of one that it replaces
     else:
@@ -210,7 +210,7 @@ def _report(
         y=y_test,
         samples=recorder.pictures(estimator),
         summary=[(name, number_text(value)) for name, value in summary.items()],
-        settings=io.read_config(folder)["params"],
+        settings=read_config(folder)["params"],
         title=f"{type(estimator).__name__} on {data.name}",
         notes=data.notes,
         command=f"isthmus studio {shlex.quote(str(folder))}",
@@ -242,7 +242,7 @@ def check_can_resume(out: str | None) -> None:
     """Raise a ValueError in one line where there is no run to go on with."""
     if out is None:
         raise ValueError("--resume goes on with the run in a folder: say which by --out DIR.")
-    if (Path(out) / io.CONFIG).is_file() and not find_checkpoints(out):
+    if (Path(out) / CONFIG).is_file() and not find_checkpoints(out):
         raise ValueError(
             f"the run in {out} is complete: there is nothing to go on with. For a new one name "
             "another --out, or add --force instead of --resume."
@@ -274,7 +274,7 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
         return folder
     broken_off, begun = bool(find_checkpoints(folder)), _only_begun(folder)
     how = "--resume to go on with the run in it, or " if broken_off else ""
-    ours = broken_off or begun or (folder / io.CONFIG).is_file()
+    ours = broken_off or begun or (folder / CONFIG).is_file()
     return replaceable(folder, "run", ours, arguments.force or begun, how)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from isthmus import io
 from isthmus._version import __version__
 from isthmus.commands.show import print_table
+from isthmus.persistence.run_folder import WEIGHTS, read_columns, read_config
 
 __all__ = ["run"]
 
@@ -18,11 +18,11 @@ __all__ = ["run"]
 def run(arguments: argparse.Namespace) -> int:
     """Print what a run is, how it was trained and what it reached."""
     folder = Path(arguments.run)
-    config = io.read_config(folder)
+    config = read_config(folder)
     fitted = config["fitted"]
     print_table(f"{config['estimator']} in {folder}", _facts(folder, config))
     print_table("settings", config["params"])
-    columns = io.read_columns(folder)
+    columns = read_columns(folder)
     if columns is not None:
         print_table("columns", {str(c.name): c.describe() for c in columns.columns})
     if config.get("held_out"):
@@ -44,7 +44,7 @@ def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         "isthmus": _version(config["isthmus"], __version__),
         "torch": _version(config["versions"]["torch"], torch.__version__),
     }
-    weights = folder / io.WEIGHTS
+    weights = folder / WEIGHTS
     if weights.is_file():
         facts["model file"] = f"{weights.stat().st_size / 2**20:.1f} MB"
     return facts

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus import io
 from isthmus.commands.sheet import (
     check_out,
     load_rows,
@@ -15,6 +14,7 @@ from isthmus.commands.sheet import (
     read_queries,
     write_figure,
 )
+from isthmus.estimators import model_io
 from isthmus.uses.moves import interpolate
 
 __all__ = ["run"]
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = check_out(arguments.out, Path(arguments.run) / "interpolate.png")
     if not 2 <= arguments.steps <= MOST:
         raise ValueError(f"--steps must be from 2 to {MOST}, got {arguments.steps}.")
-    estimator = io.load(arguments.run)
+    estimator = model_io.load(arguments.run)
     data = load_rows(arguments)
     queries = read_queries(arguments.query, data, estimator.feature_shape_)
     if not 2 <= len(queries.X) <= MOST:

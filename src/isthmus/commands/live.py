@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from isthmus import io
 from isthmus.commands.sheet import find_rows
 from isthmus.data import Dataset
+from isthmus.persistence.run_folder import read_config
 from isthmus.report import REPORT, link_live
 
 __all__ = ["PAGE", "PAGE_ROWS", "check_rows", "rows_to_show", "write_live"]
@@ -38,7 +38,7 @@ def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | N
     options = {name: getattr(arguments, name) for name in ("data_home", "size", "label")}
     if arguments.data is not None:
         return find_rows(run, arguments.data, **options), None
-    io.read_config(run)
+    read_config(run)
     try:
         return find_rows(run, **options), None
     except (ValueError, OSError) as error:

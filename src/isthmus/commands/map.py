@@ -8,10 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from isthmus import io
 from isthmus.commands.sheet import check_out, load_rows, read_queries, write_figure
 from isthmus.data import Dataset
-from isthmus.estimators import BetaVAE
+from isthmus.estimators import BetaVAE, model_io
 from isthmus.uses.maps import LatentMap, latent_distributions, side_by_side
 
 __all__ = ["run"]
@@ -23,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     if sum(map(bool, (arguments.spread, arguments.rows, arguments.beside))) > 1:
         raise ValueError("--spread, --rows and --beside exclude each other.")
     runs = [arguments.run, *(arguments.beside or [])]
-    models = [io.load(run) for run in runs]
+    models = [model_io.load(run) for run in runs]
     data = load_rows(arguments)
     if arguments.rows:
         sheet = _distributions(arguments, models[0], data)

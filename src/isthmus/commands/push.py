@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus import io
 from isthmus.commands.fit import hold_out as hold_out
 from isthmus.commands.folders import has_something
 from isthmus.commands.sheet import load_rows
 from isthmus.data.columns import Table
 from isthmus.hub import push_to_hub, save_pretrained
+from isthmus.persistence.run_folder import read_config
 
 __all__ = ["run"]
 
@@ -62,6 +62,6 @@ def _contents(arguments: argparse.Namespace) -> dict[str, Any]:
 def _examples(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the rows that `isthmus fit` held out, and their labels."""
     data = load_rows(arguments)
-    seed = io.read_config(Path(arguments.run))["fitted"]["seed"]
+    seed = read_config(Path(arguments.run))["fitted"]["seed"]
     _, X, y = hold_out(data, seed or 0)
     return {"examples": X if data.columns is None else Table(X, data.columns), "labels": y}

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from isthmus import io
 from isthmus.commands.show import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.data.images import opened
 from isthmus.data.tables import filled_table, read_parquet
+from isthmus.estimators import model_io
 from isthmus.estimators.border import units
+from isthmus.persistence.atomic import write
 from isthmus.plots import pictures
 from isthmus.uses.imputation import LatentImputer, gaps_of
 
@@ -29,7 +30,7 @@ SHOWN = 10  # rows in the picture
 
 def run(arguments: argparse.Namespace) -> int:
     """Repair, write, show; return the exit code."""
-    estimator = io.load(arguments.run)
+    estimator = model_io.load(arguments.run)
     data = load_data(
         arguments.data,
         data_home=arguments.data_home,
@@ -120,4 +121,4 @@ def _write(
     else:
         text = filled_table(arguments.data, full, gaps, data.columns, arguments.label)
         buffer.write(text.encode())
-    io.write(out, buffer.getvalue())
+    write(out, buffer.getvalue())

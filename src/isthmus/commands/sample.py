@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from isthmus import io
 from isthmus.commands.sheet import (
     as_class,
     beside_sheet,
@@ -26,6 +25,7 @@ from isthmus.commands.sheet import (
     write_figure,
 )
 from isthmus.data import Dataset
+from isthmus.estimators import model_io
 from isthmus.estimators.border import as_array
 from isthmus.uses.generation import MIXTURE, MIXTURES, LatentSampler, read_mixture, variations
 from isthmus.uses.search import model_digest
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_number(n * len(named or [0]))
     if arguments.of and arguments.around:
         raise ValueError("--of and --around exclude each other: a variation is of its input.")
-    estimator = io.load(arguments.run)
+    estimator = model_io.load(arguments.run)
     _check_kind(arguments.save, (".npy",) if estimator.columns_ is None else (".npy", *TABLES))
     if arguments.around:
         examples, sheet = _around(arguments, estimator, n)
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _write_rows(arguments: argparse.Namespace) -> int:
     """Write rows of a table instead of drawing a sheet; return the exit code."""
     out = check_out(arguments.out, Path(), kinds=TABLES)
-    estimator = io.load(arguments.run)
+    estimator = model_io.load(arguments.run)
     if estimator.columns_ is None:
         raise ValueError(f"{out.name} is for a model of a table; name a picture, or --save *.npy.")
     if arguments.around:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import io
 from isthmus.commands.sheet import (
     beside_sheet,
     check_out,
@@ -21,6 +20,7 @@ from isthmus.commands.sheet import (
 )
 from isthmus.data import Dataset
 from isthmus.data.datasets import Source
+from isthmus.estimators import model_io
 from isthmus.uses.search import INDEX, LatentIndex, model_digest, read_record
 
 __all__ = ["run"]
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Find, print, draw; return the exit code."""
     folder = Path(arguments.run)
     out = check_out(arguments.out, folder / "search.png")
-    estimator = io.load(folder)
+    estimator = model_io.load(folder)
     record = _record(folder)
     again = _as_before(arguments, record)
     data = load_rows(again)

@@ -17,12 +17,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus import io
 from isthmus._messages import one_line
 from isthmus.data import Columns, Dataset, known_datasets, read_image_folder
 from isthmus.data import load as load_data
 from isthmus.data.datasets import Source
 from isthmus.data.images import FORMATS
+from isthmus.persistence.atomic import write
+from isthmus.persistence.run_folder import read_columns, read_config
 from isthmus.plots.cells import as_units, cell_height, draw_cells, limits_of
 from isthmus.plots.style import INK, MUTED, figure, title
 
@@ -74,7 +75,7 @@ def write_figure(sheet: Figure, out: Path) -> None:
     """Write a figure, whole or not at all, and say where."""
     buffer = streams.BytesIO()
     sheet.savefig(buffer, format=out.suffix[1:].lower(), dpi=DPI, facecolor="white")
-    io.write(out, buffer.getvalue())
+    write(out, buffer.getvalue())
     print(f"written to {out}")
 
 
@@ -82,7 +83,7 @@ def save_array(path: Path, array: Array) -> None:
     """Write an .npy file, whole or not at all, and say where."""
     buffer = streams.BytesIO()
     np.save(buffer, array, allow_pickle=False)
-    io.write(path, buffer.getvalue())
+    write(path, buffer.getvalue())
     print(f"written to {path}")
 
 
@@ -94,7 +95,7 @@ def save_frame(path: Path, frame: Any) -> None:
         frame.to_parquet(buffer) if pandas else frame.write_parquet(buffer)
     else:
         frame.to_csv(buffer, index=False) if pandas else frame.write_csv(buffer)
-    io.write(path, buffer.getvalue())
+    write(path, buffer.getvalue())
     print(f"written to {path}")
 
 
@@ -143,9 +144,9 @@ def find_rows(
     """
     record: dict[str, Any] = {}
     if data is None:
-        record = io.read_config(Path(run))["data"]
+        record = read_config(Path(run))["data"]
         data, size, label = _own_source(run, record, size, label)
-    columns = io.read_columns(run)
+    columns = read_columns(run)
     found = load_data(data, data_home=data_home, size=size, label=label, columns=columns)
     changed = record.get("source") is not None and _has_changed(found, record)
     return replace(found, notes=(*found.notes, CHANGED)) if changed else found

@@ -16,11 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from isthmus import io
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.commands.live import check_rows, rows_to_show
-from isthmus.training.checkpoints import find_checkpoints
+from isthmus.persistence.run_folder import CONFIG, find_checkpoints
 from isthmus.training.journal import JOURNAL
 
 __all__ = ["find_runs", "run"]
@@ -68,7 +67,7 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (io.CONFIG, JOURNAL)) or bool(
+    return any((folder / name).is_file() for name in (CONFIG, JOURNAL)) or bool(
         find_checkpoints(folder)
     )
 
@@ -88,7 +87,7 @@ def _bundle(runs: list[Path], arguments: argparse.Namespace) -> Any:
     """Look at the data with the model; without data where the run's own cannot be had."""
     from isthmus.studio.bundle import Bundle
 
-    if not (runs[0] / io.CONFIG).is_file():  # it is being trained, or was broken off
+    if not (runs[0] / CONFIG).is_file():  # it is being trained, or was broken off
         return Bundle.of(runs)
     check_rows(arguments)
     arguments.run = runs[0]

@@ -6,8 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from isthmus import io
-from isthmus.training.checkpoints import find_checkpoints
+from isthmus.persistence.run_folder import CONFIG, find_checkpoints
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.journal import read_journal
 
@@ -37,7 +36,7 @@ def go_on_where_it_broke(arguments: argparse.Namespace, team: ProcessGroup) -> b
         return True
     arguments.out = str(folder)
     arguments.resume = team.agree(bool(find_checkpoints(folder)) if team.main else None)
-    whole = (folder / io.CONFIG).is_file() and read_journal(folder) is None
+    whole = (folder / CONFIG).is_file() and read_journal(folder) is None
     return arguments.resume or arguments.force or not team.agree(whole)
 
 

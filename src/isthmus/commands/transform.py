@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from isthmus import io
 from isthmus.bulk.files import Done, Job, answer_files, targets_of
 from isthmus.bulk.maps import codes_of
 from isthmus.bulk.ranks import Rank
 from isthmus.data.features import Features
+from isthmus.estimators import model_io
 from isthmus.uses.search import model_digest
 
 __all__ = ["run", "work"]
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Encode each file, say so; return the exit code."""
     rank = Rank.here()
     targets = targets_of(arguments.inputs, Path(arguments.out), arguments.format, arguments.column)
-    model = io.load(arguments.run, device=arguments.device)
+    model = model_io.load(arguments.run, device=arguments.device)
     job = Job(
         lambda X, start: codes_of(model, X),
         Features.of(model, arguments.column, arguments.keep),

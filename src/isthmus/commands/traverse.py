@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from isthmus import io
 from isthmus.commands.sheet import (
     Queries,
     as_class,
@@ -22,6 +21,7 @@ from isthmus.commands.sheet import (
     write_figure,
 )
 from isthmus.data import Dataset
+from isthmus.estimators import model_io
 from isthmus.plots.latent import has_standard_prior, latent_grid, traversals
 from isthmus.plots.style import signed
 from isthmus.uses.moves import EDGE, REACH, AttributeVectors, decoded_grid, traverse
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     directed = arguments.toward is not None or arguments.away is not None
     if directed and not arguments.row:
         raise ValueError("--toward and --away need --row: an example to begin with.")
-    estimator = io.load(arguments.run)
+    estimator = model_io.load(arguments.run)
     data = load_rows(arguments)
     if arguments.grid:
         sheet = _grid(arguments, estimator, data)

@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from isthmus import io
 from isthmus.cli import INTERRUPTED
 from isthmus.commands.folders import replaceable, unused
 from isthmus.commands.show import number_text
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
-from isthmus.estimators import ESTIMATORS
+from isthmus.estimators import ESTIMATORS, model_io
 from isthmus.estimators.border import check_finite
 from isthmus.estimators.choices import fresh_seed
 from isthmus.metrics.summary import held_out_summary
 from isthmus.models.specs import SPECS
+from isthmus.persistence.atomic import write
 from isthmus.persistence.locks import claimed
 from isthmus.sweeps import Sweep
 from isthmus.training.distributed import started_together
@@ -99,17 +99,17 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
 def _write(sweep: Sweep, data: Dataset, folder: Path) -> None:
     """Write the best model first: whatever happens to the rest, the work is safe."""
     best = sweep.best_estimator_
-    io.save(best, folder / BEST, data.fingerprint)
-    io.write(folder / RESULTS, _csv(sweep).encode())
+    model_io.save(best, folder / BEST, data.fingerprint)
+    write(folder / RESULTS, _csv(sweep).encode())
     X, y = data.X_test, data.y_test
     if X is None:
         held = sweep.held_out_rows_
         X, y = data.X[held], None if data.y is None else data.y[held]
     summary = held_out_summary(best, data.X[sweep.train_rows_], X, y)
-    io.save(best, folder / BEST, data.fingerprint, summary)
+    model_io.save(best, folder / BEST, data.fingerprint, summary)
     draft = text_io.BytesIO()
     sweep.figure().savefig(draft, dpi=150, format="png")
-    io.write(folder / FIGURE, draft.getvalue())
+    write(folder / FIGURE, draft.getvalue())
 
 
 def _csv(sweep: Sweep) -> str:

@@ -1,8 +1,8 @@
 """The scikit-learn faces of the models."""
 
 from isthmus.estimators.base import LatentEstimator, Posterior
+from isthmus.estimators.model_io import ESTIMATORS
 from isthmus.estimators.models import (
-    ESTIMATORS,
     VAE,
     Autoencoder,
     BetaVAE,

@@ -29,6 +29,7 @@ from isthmus.estimators.choices import (
     fresh_seed,
 )
 from isthmus.estimators.learning import Learner
+from isthmus.estimators.model_io import SaveMixin
 from isthmus.models.params import describe
 from isthmus.training import to_unit
 from isthmus.training.devices import enough_threads, is_convolutional
@@ -54,7 +55,7 @@ class RateDistortion(NamedTuple):
     distortion: Array
 
 
-class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
+class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, Learner):
     """An autoencoder as scikit-learn knows estimators.
 
     Subclasses join a row of choices (`isthmus.models.specs`) with this face and override nothing.
@@ -297,15 +298,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         x = torch.from_numpy(np.array(self.scaler_.to_model(X), order="C"))  # theirs to change
         context = None if c is None else torch.from_numpy(c).to(self._device)
         return x.to(self._device), context
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted model to a folder: config.json and model.safetensors.
-
-        `isthmus.load` reads it back. JSON and plain tensors only; loading runs no code.
-        """
-        from isthmus.io import save
-
-        save(self, path)
 
     def save_pretrained(self, folder: str | Path, **contents: Any) -> Path:
         """Write the fitted model as it is published; see `isthmus.hub.save_pretrained`."""

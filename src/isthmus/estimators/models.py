@@ -11,7 +11,6 @@ from isthmus.estimators.base import LatentEstimator
 from isthmus.models import specs
 
 __all__ = [
-    "ESTIMATORS",
     "VAE",
     "Autoencoder",
     "BetaVAE",
@@ -24,7 +23,7 @@ __all__ = [
 CHUNK = 4096  # rows encoded in one go
 
 
-class Autoencoder(specs.Autoencoder, LatentEstimator):
+class Autoencoder(specs.Autoencoder, LatentEstimator, name="autoencoder"):
     """Undercomplete autoencoder: a narrow code from which the input is rebuilt.
 
     The loss is minus the log-likelihood of a row at its code: cross-entropy for values in
@@ -48,7 +47,7 @@ class Autoencoder(specs.Autoencoder, LatentEstimator):
     """
 
 
-class DenoisingAutoencoder(specs.DenoisingAutoencoder, LatentEstimator):
+class DenoisingAutoencoder(specs.DenoisingAutoencoder, LatentEstimator, name="denoising"):
     """Denoising autoencoder: trained to rebuild the clean row from a corrupted one.
 
     Rows are corrupted only while training, each time anew. Masking sets a fixed share of the
@@ -72,7 +71,7 @@ class DenoisingAutoencoder(specs.DenoisingAutoencoder, LatentEstimator):
     """
 
 
-class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator):
+class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator, name="sparse"):
     """Sparse autoencoder: few units of the code are active for any one row.
 
     The decoder reads the very activations that are penalised. With ``hidden=()`` it is a
@@ -146,7 +145,7 @@ class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator):
         return best, activity[best]
 
 
-class ContractiveAutoencoder(specs.ContractiveAutoencoder, LatentEstimator):
+class ContractiveAutoencoder(specs.ContractiveAutoencoder, LatentEstimator, name="contractive"):
     """Contractive autoencoder: the code resists small changes of the input.
 
     Adds the squared Frobenius norm of the Jacobian of the whole encoder, exact.
@@ -169,7 +168,7 @@ class ContractiveAutoencoder(specs.ContractiveAutoencoder, LatentEstimator):
     """
 
 
-class VAE(specs.VAE, LatentEstimator):
+class VAE(specs.VAE, LatentEstimator, name="vae"):
     """Variational autoencoder: a normal posterior for each row, a standard normal prior.
 
     Maximises the evidence lower bound, E_q[log p(x|z)] - KL(q(z|x) || p(z)), in nats.
@@ -194,7 +193,7 @@ class VAE(specs.VAE, LatentEstimator):
     """
 
 
-class BetaVAE(specs.BetaVAE, LatentEstimator):
+class BetaVAE(specs.BetaVAE, LatentEstimator, name="beta-vae"):
     """β-VAE: a variational autoencoder whose KL term is weighted.
 
     `score_samples` is the ELBO itself, β = 1.
@@ -217,7 +216,7 @@ class BetaVAE(specs.BetaVAE, LatentEstimator):
     """
 
 
-class ConditionalVAE(specs.ConditionalVAE, LatentEstimator):
+class ConditionalVAE(specs.ConditionalVAE, LatentEstimator, name="conditional-vae"):
     """Conditional VAE: told the label, so that it generates a class on demand.
 
     The labels are `y` in `fit` and `sample`, and the optional keyword `condition` elsewhere
@@ -240,9 +239,3 @@ class ConditionalVAE(specs.ConditionalVAE, LatentEstimator):
     >>> model.sample(3, y=[7, 7, 1]).shape
     (3, 8, 8)
     """
-
-
-#: Every estimator by the name that the command line and saved files use.
-ESTIMATORS: dict[str, type[LatentEstimator]] = {
-    name: globals()[spec.__name__] for name, spec in specs.SPECS.items()
-}

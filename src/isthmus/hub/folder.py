@@ -10,14 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from isthmus import io
 from isthmus._messages import did_you_mean
 from isthmus.data.limits import is_regular
-from isthmus.estimators import LatentEstimator
+from isthmus.estimators import LatentEstimator, model_io
 from isthmus.hub.card import CARD, card_text
 from isthmus.hub.pictures import PICTURES, show
 from isthmus.persistence.atomic import write_all
 from isthmus.persistence.integrity import read_bytes, sealed
+from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_config, to_json
 from isthmus.persistence.schema import check_config
 from isthmus.report import REPORT
 from isthmus.report.page import LIVE
@@ -113,8 +113,8 @@ def save_pretrained(
         if target.resolve() == run.resolve():
             raise ValueError(f"{folder} is the run itself; name another folder.")
         files = {name: (run / name).read_bytes() for name in _there(run)}
-        config = _config(io.read_config(run), data, held_out)
-        files[io.CONFIG] = io.to_json(sealed(config, files)).encode()
+        config = _config(read_config(run), data, held_out)
+        files[CONFIG] = to_json(sealed(config, files)).encode()
         if report:
             files[REPORT] = _report(run)
     views = show(estimator, examples, labels)
@@ -133,23 +133,23 @@ def save_pretrained(
 
 def _is_published(folder: Path) -> bool:
     """Whether a folder is one that was written here; runs have no card."""
-    return (folder / CARD).is_file() and (folder / io.CONFIG).is_file()
+    return (folder / CARD).is_file() and (folder / CONFIG).is_file()
 
 
 @contextmanager
 def _as_run(model: Model) -> Iterator[tuple[Path, Any]]:
     """Give the folder of a model, and the model; one in memory gets a folder for the while."""
     if not isinstance(model, LatentEstimator):
-        yield Path(model), io.load(model, device="cpu")
+        yield Path(model), model_io.load(model, device="cpu")
         return
     with TemporaryDirectory() as folder:
-        io.save(model, folder)
+        model_io.save(model, folder)
         yield Path(folder), model
 
 
 def _there(run: Path) -> list[str]:
     """Return the files beside the configuration; a history need not be there."""
-    return [io.WEIGHTS, *([io.HISTORY] if is_regular(run / io.HISTORY) else [])]
+    return [WEIGHTS, *([HISTORY] if is_regular(run / HISTORY) else [])]
 
 
 def _config(config: Record, data: Any, held_out: Any) -> Record:
@@ -164,7 +164,7 @@ def _config(config: Record, data: Any, held_out: Any) -> Record:
         "data": {name: about[name] for name in DATA if name in about},
         "held_out": config["held_out"] | dict(held_out or {}),
     }
-    return check_config(json.loads(io.to_json(config)))
+    return check_config(json.loads(to_json(config)))
 
 
 def _report(run: Path) -> bytes:

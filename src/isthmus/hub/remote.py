@@ -9,14 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from isthmus import io
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
+from isthmus.estimators import model_io
 from isthmus.hub.folder import NAMES, Model, save_pretrained
+from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_config
 
 __all__ = ["from_pretrained", "push_to_hub"]
 
-READ = (io.CONFIG, io.WEIGHTS, io.HISTORY)  # nothing else of a repository is downloaded
+READ = (CONFIG, WEIGHTS, HISTORY)  # nothing else of a repository is downloaded
 MESSAGE = "Upload a model of isthmus"
 #: What the hub's errors mean to a person, the most special first; all else is quoted.
 MEANINGS = {
@@ -101,7 +102,7 @@ def from_pretrained(
         folder = _downloaded(name, revision, options)
     elif revision is not None:
         raise ValueError(f"{repo_id} is a folder here and has no revisions; leave revision out.")
-    return io.load(folder, backbone=backbone, device=device)
+    return model_io.load(folder, backbone=backbone, device=device)
 
 
 def push_to_hub(
@@ -210,12 +211,12 @@ def _downloaded(repo_id: str, revision: str | None, options: dict[str, Any]) -> 
     hub = import_optional("huggingface_hub", what=what, extra="hub")
     with _plainly(repo_id, revision, f"there is no folder {repo_id} here; on the hub: "):
         first = hub.snapshot_download(
-            repo_id, revision=revision, allow_patterns=[io.CONFIG], **options
+            repo_id, revision=revision, allow_patterns=[CONFIG], **options
         )
-    if not (Path(first) / io.CONFIG).is_file():
-        raise ValueError(f"{repo_id} is no model of isthmus: there is no {io.CONFIG} in it.")
+    if not (Path(first) / CONFIG).is_file():
+        raise ValueError(f"{repo_id} is no model of isthmus: there is no {CONFIG} in it.")
     try:
-        io.read_config(Path(first))
+        read_config(Path(first))
     except ValueError as error:
         raise ValueError(f"{repo_id} cannot be read as a model of isthmus: {error}") from None
     with _plainly(repo_id, revision):  # of the same commit, by which its folder is called

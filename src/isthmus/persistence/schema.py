@@ -1,6 +1,7 @@
 """What config.json may say: every entry's type and bounds, checked before a model is made of it.
 
-Whether the sizes it asks for are true is seen later, from the tensors (`isthmus.io`).
+Whether the sizes it asks for are true is seen later, from the tensors
+(`isthmus.estimators.model_io`).
 """
 
 from __future__ import annotations

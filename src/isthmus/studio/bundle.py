@@ -15,14 +15,15 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from isthmus import io
 from isthmus._version import __version__
 from isthmus.data import Dataset
 from isthmus.data.columns import Table
 from isthmus.distributions.base import DiagonalMixture, draw
+from isthmus.estimators import model_io
 from isthmus.estimators.border import read, units
 from isthmus.estimators.choices import as_data
 from isthmus.graphs import x_dtype
+from isthmus.persistence.run_folder import CONFIG
 from isthmus.plots.cells import is_picture
 from isthmus.plots.latent import has_standard_prior
 from isthmus.studio.runs import run_records
@@ -93,9 +94,9 @@ class Bundle:
         """
         records = run_records([Path(run) for run in runs])
         first = Path(runs[0])
-        if not (first / io.CONFIG).is_file():  # it is being trained, or was broken off
+        if not (first / CONFIG).is_file():  # it is being trained, or was broken off
             return cls(_without_model(records))
-        estimator = io.load(first, device="cpu")
+        estimator = model_io.load(first, device="cpu")
         bundle = cls(_about(estimator, first.resolve().name, records, dataset), estimator=estimator)
         bundle._add_rows(dataset, most_rows)
         bundle.manifest["missing"] = None if bundle.X is not None else missing

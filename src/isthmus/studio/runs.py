@@ -8,9 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from isthmus import io
 from isthmus.estimators import ESTIMATORS
 from isthmus.persistence.locks import in_use
+from isthmus.persistence.run_folder import CONFIG, read_config, read_history
 from isthmus.training.journal import JOURNAL, read_journal
 
 __all__ = ["run_record", "run_records"]
@@ -36,15 +36,15 @@ def run_record(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no folder {folder}; name one that `isthmus fit` wrote.")
     journal = read_journal(folder)
     training = journal is not None and _goes_on(folder)
-    if journal is not None and (training or not (folder / io.CONFIG).is_file()):
+    if journal is not None and (training or not (folder / CONFIG).is_file()):
         facts, records = journal
         return _record(folder, facts, records) | {
             "epochs": facts.get("epochs"),
             "training": training,
         }
-    config = io.read_config(folder)
+    config = read_config(folder)
     fitted = config["fitted"]
-    record = _record(folder, config, io.read_history(folder, config))
+    record = _record(folder, config, read_history(folder, config))
     return record | {
         "held_out": config.get("held_out") or {},
         "best_epoch": fitted["best_epoch"],
@@ -101,7 +101,7 @@ def _goes_on(folder: Path) -> bool:
     """Whether a process holds the folder, or wrote to its journal just now and saved no model."""
     try:
         written = (folder / JOURNAL).stat().st_mtime
-        saved = (folder / io.CONFIG).stat().st_mtime if (folder / io.CONFIG).is_file() else 0.0
+        saved = (folder / CONFIG).stat().st_mtime if (folder / CONFIG).is_file() else 0.0
     except OSError:  # the run was done in between
         return False
     return in_use(folder) or (saved < written and time.time() - written < SILENCE)

@@ -15,8 +15,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from isthmus.persistence.atomic import DRAFT, write
+from isthmus.persistence.atomic import write
 from isthmus.persistence.integrity import parse_json, read_bytes, read_tensors
+from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints, remove_checkpoints
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.snapshot import Snapshot, take
@@ -24,7 +25,6 @@ from isthmus.training.trainer import Trainer
 
 __all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]
 
-NAMES = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 SUM = 32  # bytes of SHA-256 behind the tensors
 SHARE = 50  # a checkpoint is written at most after so many times what one takes: below 2%
 FORMAT, FACTS = 2, "facts"
@@ -106,10 +106,10 @@ class Checkpoint(Callback):
                 self.last = start
                 return  # it diverged, as the end of the epoch will tell; the last good one stays
             content = _to_bytes(snapshot)
-            write(self.folder / NAMES[self.turn], content)
+            write(self.folder / CHECKPOINTS[self.turn], content)
             self.turn = 1 - self.turn
             if not self.goes_on:  # those of a run before, which this one replaces
-                (self.folder / NAMES[self.turn]).unlink(missing_ok=True)
+                (self.folder / CHECKPOINTS[self.turn]).unlink(missing_ok=True)
             self.goes_on = True
         except (OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
@@ -154,27 +154,15 @@ def read_checkpoint(folder: Any) -> Snapshot:
     if errors:
         raise errors[0]
     raise FileNotFoundError(
-        f"there is no checkpoint in {folder}: expected {NAMES[0]} or {NAMES[1]}, which a run "
-        "leaves that was broken off."
+        f"there is no checkpoint in {folder}: expected {CHECKPOINTS[0]} or {CHECKPOINTS[1]}, "
+        "which an interrupted run leaves."
     )
-
-
-def find_checkpoints(folder: Any) -> list[Path]:
-    """Return the files of checkpoints in a folder."""
-    return [path for path in (Path(folder) / name for name in NAMES) if path.is_file()]
-
-
-def remove_checkpoints(folder: Any) -> None:
-    """Remove the checkpoints of a run that is saved."""
-    for name in NAMES:
-        for path in (Path(folder) / name, Path(folder) / f"{name}{DRAFT}"):
-            path.unlink(missing_ok=True)
 
 
 def _oldest(folder: Path) -> int:
     """Return the number of the file to write over: one that is missing, damaged or older."""
     steps = []
-    for name in NAMES:
+    for name in CHECKPOINTS:
         try:
             path = folder / name
             steps.append(_from_bytes(read_bytes(path), path).facts["step"])

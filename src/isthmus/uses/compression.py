@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus import io
 from isthmus._messages import one_line
 from isthmus.data.limits import check_bytes, check_zip, is_regular
 from isthmus.estimators.border import as_array
+from isthmus.persistence.atomic import write
 from isthmus.persistence.integrity import parse_json
 from isthmus.plots.cells import as_units
 from isthmus.uses.search import encode_rows, model_digest
@@ -91,7 +91,7 @@ class CompressedCodes:
             high=self.high,
             meta=np.frombuffer(json.dumps({"format": FORMAT, **meta}).encode(), np.uint8),
         )
-        io.write(Path(path), buffer.getvalue())
+        write(Path(path), buffer.getvalue())
         return Path(path).stat().st_size
 
     @classmethod

@@ -18,8 +18,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus import io
 from isthmus.estimators.context import check_labels
+from isthmus.persistence.atomic import write_all
 from isthmus.persistence.integrity import (
     check_content,
     check_record,
@@ -28,6 +28,7 @@ from isthmus.persistence.integrity import (
     read_tensors,
     sealed,
 )
+from isthmus.persistence.run_folder import to_json
 from isthmus.persistence.schema import check_scalars, check_settings
 from isthmus.uses.search import encode_rows, model_digest
 from isthmus.uses.wrapping import Wrapper
@@ -268,8 +269,8 @@ class LatentSampler(Wrapper):
         }
         (folder / SETTINGS).unlink(missing_ok=True)  # an old one must not speak for a new mixture
         files = {ARRAYS: save_arrays(self._mixtures.arrays())}
-        files[SETTINGS] = io.to_json(sealed(json.loads(io.to_json(record)), files)).encode()
-        io.write_all({folder / name: content for name, content in files.items()})
+        files[SETTINGS] = to_json(sealed(json.loads(to_json(record)), files)).encode()
+        write_all({folder / name: content for name, content in files.items()})
 
     @classmethod
     def load(cls, path: str | PathLike[str], estimator: Any) -> Self:

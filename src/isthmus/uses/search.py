@@ -16,8 +16,8 @@ from sklearn.base import clone
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from isthmus import io
 from isthmus._optional import import_optional
+from isthmus.persistence.atomic import write_all
 from isthmus.persistence.integrity import (
     check_content,
     check_record,
@@ -26,6 +26,7 @@ from isthmus.persistence.integrity import (
     read_tensors,
     sealed,
 )
+from isthmus.persistence.run_folder import to_json
 from isthmus.persistence.schema import check_settings
 from isthmus.uses.wrapping import Wrapper
 
@@ -215,8 +216,8 @@ class LatentIndex(Wrapper):
         }
         (folder / SETTINGS).unlink(missing_ok=True)  # an old one must not speak for new codes
         files = {CODES: save_arrays({"codes": np.ascontiguousarray(self.codes_)})}
-        files[SETTINGS] = io.to_json(sealed(json.loads(io.to_json(record)), files)).encode()
-        io.write_all({folder / name: content for name, content in files.items()})
+        files[SETTINGS] = to_json(sealed(json.loads(to_json(record)), files)).encode()
+        write_all({folder / name: content for name, content in files.items()})
 
     @classmethod
     def load(cls, path: str | PathLike[str], estimator: Any, **settings: Any) -> Self:

@@ -1,0 +1,127 @@
+"""The files of a run: their names, and reading its configuration and history."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus._messages import one_line
+from isthmus._version import __version__
+from isthmus.data.columns import Columns
+from isthmus.data.limits import check_bytes, is_regular
+from isthmus.persistence.atomic import DRAFT
+from isthmus.persistence.integrity import (
+    CONFIG,
+    HISTORY,
+    WEIGHTS,
+    check_content,
+    check_record,
+    parse_json,
+    read_json,
+)
+from isthmus.persistence.schema import check_config, check_history
+
+__all__ = [
+    "CHECKPOINTS",
+    "CONFIG",
+    "FORMAT",
+    "HISTORY",
+    "WEIGHTS",
+    "find_checkpoints",
+    "read_columns",
+    "read_config",
+    "read_history",
+    "remove_checkpoints",
+    "to_json",
+]
+
+FORMAT = 1  # of config.json
+CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration in a folder; a one-line error where there is none."""
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        if find_checkpoints(folder):
+            raise FileNotFoundError(
+                f"{folder} holds a run that was broken off: go on with it by `isthmus fit DATA "
+                f"--out {folder} --resume`."
+            )
+        raise FileNotFoundError(
+            f"{folder} holds no saved model: there is no {CONFIG} in it. Expected a folder "
+            "written by `isthmus fit` or by a model's save()."
+        )
+    config = read_json(path)
+    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
+        raise ValueError(f"{path} is not the configuration of an isthmus model.")
+    if config["format"] > FORMAT:
+        raise ValueError(
+            f"{path} has format {one_line(config['format'])}, newer than this isthmus "
+            f"({__version__}) reads; it was written by isthmus "
+            f"{one_line(config.get('isthmus'))}. Update isthmus."
+        )
+    check_record(config, path)
+    try:
+        return check_config(config)
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold a whole model: {error}.") from None
+
+
+def read_columns(folder: str | os.PathLike[str]) -> Columns | None:
+    """Return how the columns of a table were taken by the model in a folder; None of arrays."""
+    saved = read_config(Path(folder)).get("fitted", {}).get("columns")
+    return None if saved is None else Columns.from_json(saved)
+
+
+def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return the records of a folder's history, one an epoch; none where there is no file.
+
+    Parameters
+    ----------
+    folder : Path
+    config : dict, optional
+        The configuration beside it, whose checksum it must have.
+
+    Raises
+    ------
+    ValueError
+        Where it is damaged.
+    """
+    path = Path(folder) / HISTORY
+    if not is_regular(path):
+        return []
+    check_bytes(path, path.stat().st_size, 0)
+    content = path.read_bytes()
+    check_content(config or {}, HISTORY, content)
+    try:
+        return check_history([parse_json(line, path) for line in content.splitlines() if line])
+    except ValueError as error:
+        raise ValueError(f"{path} is no history of training: {one_line(error)}") from None
+
+
+def to_json(value: Any) -> str:
+    """Return readable JSON; NumPy's numbers become plain ones."""
+    return json.dumps(value, indent=2, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def find_checkpoints(folder: Any) -> list[Path]:
+    """Return the files of checkpoints in a folder."""
+    return [path for path in (Path(folder) / name for name in CHECKPOINTS) if path.is_file()]
+
+
+def remove_checkpoints(folder: Any) -> None:
+    """Remove the checkpoints of a run that is saved."""
+    for name in CHECKPOINTS:
+        for path in (Path(folder) / name, Path(folder) / f"{name}{DRAFT}"):
+            path.unlink(missing_ok=True)
