@@ -29,7 +29,7 @@ from isthmus import VAE
 from isthmus.bulk.files import Job, answer_files
 from isthmus.bulk.maps import codes_of
 from isthmus.data.features import Features
-from isthmus.estimators.border import chunk_rows
+from isthmus.estimators.batched_inference import chunk_rows
 
 PIXELS = 784
 IN_MEMORY = 100_000  # rows of the bare loop

@@ -122,7 +122,7 @@ def train(prior: str, home: str, minutes: float, device: torch.device) -> Path:
 def evaluate(prior: str, home: str, device: torch.device, samples: int) -> dict:
     """Return the test set's negative log-likelihood at the best weights."""
     from isthmus import VAE as Estimator
-    from isthmus.estimators.border import Scaler
+    from isthmus.estimators.scaling import Scaler
     from isthmus.metrics.likelihood import importance_weighted
 
     folder = HERE / "runs" / f"fashion-{prior}"

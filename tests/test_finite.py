@@ -13,8 +13,8 @@ import isthmus
 from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.distributions.mixed import MOST_CATEGORIES, count_categories
 from isthmus.estimators import ESTIMATORS
-from isthmus.estimators.border import Scaler
-from isthmus.estimators.context import Context
+from isthmus.estimators.condition import Context
+from isthmus.estimators.scaling import Scaler
 
 N, D, STEPS = 64, 6, 200
 REAL = {"gaussian", "gaussian-fixed", "gaussian-per-feature", "gaussian-network", "laplace"}

@@ -25,7 +25,7 @@ from isthmus import (
 )
 from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.distributions.sparse_codes import SPARSE_POINTS
-from isthmus.estimators.border import row_noise
+from isthmus.estimators.batched_inference import row_noise
 from isthmus.graphs import networks, to_onnx
 from isthmus.models.specs import NONLINEARITIES, POSTERIORS, PRIORS
 from isthmus.nn.dense import mlp

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import isthmus
 from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.estimators import ESTIMATORS
-from isthmus.estimators.border import chunk_rows, row_noise
+from isthmus.estimators.batched_inference import chunk_rows, row_noise
 from isthmus.models.params import params_of
 
 QUICK = settings(

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.cli import main
 from isthmus.estimators import ESTIMATORS
-from isthmus.estimators.identity import FREE
+from isthmus.estimators.run_fingerprint import FREE
 from isthmus.nn.dense import mlp
 from isthmus.persistence.run_folder import find_checkpoints
 from isthmus.training import Callback, Checkpoint, checkpoints, graph_replay
@@ -328,7 +328,7 @@ def test_what_is_another_run_is_refused(tmp_path):
 
 
 def test_another_version_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("isthmus.estimators.identity.__version__", "0.0.1")
+    monkeypatch.setattr("isthmus.estimators.run_fingerprint.__version__", "0.0.1")
     fit_until(8, KINDS[0], tmp_path)
     monkeypatch.undo()
     with pytest.warns(RuntimeWarning, match=r"began with isthmus 0\.0\.1"):

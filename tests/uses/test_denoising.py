@@ -18,7 +18,7 @@ from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
 from isthmus.commands import denoise
 from isthmus.data.audio_codecs import read_sound
 from isthmus.data.wav import Sound, read_wav, write_wav
-from isthmus.estimators.border import Scaler
+from isthmus.estimators.scaling import Scaler
 from isthmus.nn.pyramid import Pyramid
 from isthmus.nn.stft import Spectral
 from isthmus.objectives.corruptions import GaussianNoise, Masking

@@ -17,7 +17,7 @@ from isthmus.bulk.outputs import drafted, is_finished, is_ours, stamp
 from isthmus.data.chunked_reader import ARRAYS, KINDS, read_parts, said_of
 from isthmus.data.features import Features
 from isthmus.data.prefetch import prefetch
-from isthmus.estimators.border import chunk_rows
+from isthmus.estimators.batched_inference import chunk_rows
 
 __all__ = ["Done", "Job", "answer_files", "targets_of"]
 

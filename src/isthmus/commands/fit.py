@@ -20,10 +20,10 @@ from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.data.disk_array import Stored, as_stored
 from isthmus.estimators import ESTIMATORS, LatentEstimator, model_io
-from isthmus.estimators.border import check_finite
-from isthmus.estimators.choices import check_names, fresh_seed
-from isthmus.estimators.identity import CUSTOM, plain_params
-from isthmus.estimators.learning import TERMINATED
+from isthmus.estimators.defaults import check_names, fresh_seed
+from isthmus.estimators.fitting import TERMINATED
+from isthmus.estimators.run_fingerprint import CUSTOM, plain_params
+from isthmus.estimators.validation import check_finite
 from isthmus.metrics.summary import held_out_summary
 from isthmus.models.params import check_fields
 from isthmus.persistence.atomic import DRAFT

@@ -17,7 +17,7 @@ from isthmus.data import load as load_data
 from isthmus.data.images import opened
 from isthmus.data.tables import filled_table, read_parquet
 from isthmus.estimators import model_io
-from isthmus.estimators.border import units
+from isthmus.estimators.scaling import units
 from isthmus.persistence.atomic import write
 from isthmus.plots import pictures
 from isthmus.uses.imputation import LatentImputer, gaps_of

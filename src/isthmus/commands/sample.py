@@ -26,7 +26,7 @@ from isthmus.commands.sheet import (
 )
 from isthmus.data import Dataset
 from isthmus.estimators import model_io
-from isthmus.estimators.border import as_array
+from isthmus.estimators.validation import as_array
 from isthmus.uses.generation import MIXTURE, MIXTURES, LatentSampler, read_mixture, variations
 from isthmus.uses.search import model_digest
 

@@ -19,8 +19,8 @@ from isthmus.commands.show import number_text
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.estimators import ESTIMATORS, model_io
-from isthmus.estimators.border import check_finite
-from isthmus.estimators.choices import fresh_seed
+from isthmus.estimators.defaults import fresh_seed
+from isthmus.estimators.validation import check_finite
 from isthmus.metrics.summary import held_out_summary
 from isthmus.models.specs import SPECS
 from isthmus.persistence.atomic import write

@@ -17,19 +17,14 @@ from torch import Tensor
 
 from isthmus.data.columns import is_frame
 from isthmus.distributions.base import draw
-from isthmus.estimators.border import (
-    as_float32,
-    chunk_rows,
-    filled,
-    float_type,
-    in_chunks,
-    row_noise,
-)
-from isthmus.estimators.choices import (
+from isthmus.estimators.batched_inference import chunk_rows, float_type, in_chunks, row_noise
+from isthmus.estimators.defaults import (
     fresh_seed,
 )
-from isthmus.estimators.learning import Learner
+from isthmus.estimators.fitting import Learner
 from isthmus.estimators.model_io import SaveMixin
+from isthmus.estimators.scaling import as_float32
+from isthmus.estimators.validation import filled
 from isthmus.models.params import describe
 from isthmus.training import to_unit
 from isthmus.training.devices import enough_threads, is_convolutional

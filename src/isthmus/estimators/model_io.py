@@ -27,9 +27,9 @@ from isthmus._messages import did_you_mean, one_line
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
 from isthmus.data.limits import check_bytes
-from isthmus.estimators.border import Scaler
-from isthmus.estimators.context import Context
-from isthmus.estimators.identity import CUSTOM, plain_params
+from isthmus.estimators.condition import Context
+from isthmus.estimators.run_fingerprint import CUSTOM, plain_params
+from isthmus.estimators.scaling import Scaler
 from isthmus.models.params import check_fields, params_of
 from isthmus.persistence.atomic import write_all
 from isthmus.persistence.integrity import check_content, read_bytes, read_tensors, sealed

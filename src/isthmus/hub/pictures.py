@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 
 from isthmus import plots
-from isthmus.estimators.border import as_array
+from isthmus.estimators.validation import as_array
 from isthmus.plots.latent import has_standard_prior
 from isthmus.report import captions, tables
 from isthmus.report.captions import Words

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.estimators.base import LatentEstimator
-from isthmus.estimators.border import as_array, units
-from isthmus.estimators.choices import as_data
+from isthmus.estimators.defaults import as_data
+from isthmus.estimators.scaling import units
+from isthmus.estimators.validation import as_array
 from isthmus.metrics.aggregate import aggregate_posterior_kl
 from isthmus.metrics.annealed import annealed_importance
 from isthmus.metrics.disentanglement import disentanglement_table

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from isthmus.distributions.base import per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.estimators.choices import fresh_seed
+from isthmus.estimators.defaults import fresh_seed
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.training import to_unit
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from isthmus.estimators.base import LatentEstimator
-from isthmus.estimators.border import units
+from isthmus.estimators.scaling import units
 
 __all__ = ["held_out_summary"]
 

@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus import plots
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
-from isthmus.estimators.border import as_array
+from isthmus.estimators.validation import as_array
 from isthmus.persistence.atomic import write
 from isthmus.plots.latent import has_standard_prior
 from isthmus.report import captions, tables

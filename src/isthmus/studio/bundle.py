@@ -20,8 +20,9 @@ from isthmus.data import Dataset
 from isthmus.data.columns import Table
 from isthmus.distributions.base import DiagonalMixture, draw
 from isthmus.estimators import model_io
-from isthmus.estimators.border import read, units
-from isthmus.estimators.choices import as_data
+from isthmus.estimators.defaults import as_data
+from isthmus.estimators.scaling import units
+from isthmus.estimators.validation import read
 from isthmus.graphs import x_dtype
 from isthmus.persistence.run_folder import CONFIG
 from isthmus.plots.cells import is_picture

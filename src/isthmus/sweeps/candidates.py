@@ -15,7 +15,7 @@ from sklearn.model_selection import ParameterGrid
 
 from isthmus._messages import did_you_mean
 from isthmus.estimators import LatentEstimator
-from isthmus.estimators.choices import check_names
+from isthmus.estimators.defaults import check_names
 from isthmus.models.params import check_fields
 from isthmus.registry import build_objective
 from isthmus.training import Rows, pick_device

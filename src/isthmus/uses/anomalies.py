@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus.data.columns import Table, is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
-from isthmus.estimators.border import read
+from isthmus.estimators.validation import read
 from isthmus.metrics.reconstruction import f1_from_counts
 from isthmus.training.distributed import started_together
 from isthmus.uses.anomaly_scores import SCORES, Committee

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from isthmus.distributions.base import per_example
 from isthmus.estimators.base import SCORE_SAMPLES, LatentEstimator
-from isthmus.estimators.border import row_noise
+from isthmus.estimators.batched_inference import row_noise
 from isthmus.nn.dense import Gated
 from isthmus.registry import split_names
 

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus._messages import one_line
 from isthmus.data.limits import check_bytes, check_zip, is_regular
-from isthmus.estimators.border import as_array
+from isthmus.estimators.validation import as_array
 from isthmus.persistence.atomic import write
 from isthmus.persistence.integrity import parse_json
 from isthmus.plots.cells import as_units

@@ -20,7 +20,9 @@ from torch import Generator, Tensor
 from isthmus._messages import did_you_mean
 from isthmus.data.wav import Windows, resample
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
-from isthmus.estimators.border import Scaler, check_finite, float_type
+from isthmus.estimators.batched_inference import float_type
+from isthmus.estimators.scaling import Scaler
+from isthmus.estimators.validation import check_finite
 from isthmus.objectives.corruptions import CORRUPTIONS, Corruption
 from isthmus.training import Callback, Trainer
 

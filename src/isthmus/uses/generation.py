@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus.estimators.context import check_labels
+from isthmus.estimators.condition import check_labels
 from isthmus.persistence.atomic import write_all
 from isthmus.persistence.integrity import (
     check_content,

@@ -19,8 +19,8 @@ from isthmus.data.columns import is_frame
 from isthmus.distributions.base import draw, per_example
 from isthmus.estimators import VAE
 from isthmus.estimators.base import IN_CACHE, LatentEstimator
-from isthmus.estimators.border import filled, read
-from isthmus.estimators.choices import as_data, fresh_seed
+from isthmus.estimators.defaults import as_data, fresh_seed
+from isthmus.estimators.validation import filled, read
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.registry import split_names
 from isthmus.training import Callback, Trainer, to_unit

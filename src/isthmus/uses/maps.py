@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._optional import import_optional
-from isthmus.estimators.border import as_array
+from isthmus.estimators.validation import as_array
 from isthmus.plots import latent_map
 from isthmus.plots.groups import Colours
 from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, tidy, title

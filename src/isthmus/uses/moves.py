@@ -10,7 +10,7 @@ from scipy.special import ndtri
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus.estimators.context import check_labels
+from isthmus.estimators.condition import check_labels
 from isthmus.uses.search import encode_rows
 from isthmus.uses.wrapping import Wrapper
 

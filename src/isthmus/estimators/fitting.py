@@ -19,22 +19,24 @@ from isthmus.data.loader_adapter import Stream
 from isthmus.distributions.base import isolated_rng
 from isthmus.distributions.mixed import make_likelihood
 from isthmus.distributions.priors import VampPrior
-from isthmus.estimators.border import Scaler, as_tensor, check_finite, filled, read
-from isthmus.estimators.choices import (
+from isthmus.estimators.batched_inference import as_tensor
+from isthmus.estimators.condition import Context, check_labels
+from isthmus.estimators.defaults import (
     as_data,
     fresh_seed,
     real_columns,
     resolve_likelihood,
     resolve_scaling,
 )
-from isthmus.estimators.context import Context, check_labels
-from isthmus.estimators.identity import (
+from isthmus.estimators.run_fingerprint import (
     AnyRows,
     about_run,
     check_same_everywhere,
     check_same_run,
     seed_of,
 )
+from isthmus.estimators.scaling import Scaler
+from isthmus.estimators.validation import check_finite, filled, read
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
