@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("pyod") else ["src/isthmus/uses/pyod.py"]
+collect_ignore = [] if find_spec("pyod") else ["src/isthmus/applications/pyod_adapter.py"]

@@ -11,7 +11,7 @@ from pyod.utils.utility import standardizer
 from sklearn.datasets import load_digits
 
 from isthmus import DenoisingAutoencoder
-from isthmus.uses import AnomalyDetector
+from isthmus.applications import AnomalyDetector
 
 
 def zeros_and_some_fours():

@@ -12,11 +12,11 @@ from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 
 import isthmus
+from isthmus.applications import AnomalyDetector
 from isthmus.bulk import BatchMap, Encode, Rank, Score, files, outputs
 from isthmus.cli import main
 from isthmus.data.chunked_reader import read_parts
 from isthmus.data.features import Features
-from isthmus.uses import AnomalyDetector
 
 pa = pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")

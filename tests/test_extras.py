@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 WORKSHOP = {"docs", "test", "elsewhere"}  # of those who write isthmus, not of those who use it
-# Modules that are nothing without a library; `isthmus.uses.pyod` is one of its detectors.
-TOP = {"isthmus.studio.server", "isthmus.uses.pyod"}
+# Modules that need an optional library when they are imported.
+TOP = {"isthmus.studio.server", "isthmus.applications.pyod_adapter"}
 
 
 def closure(lines):
@@ -111,11 +111,11 @@ FROM_PYTHON = {
     "audio": "from isthmus.data.audio_codecs import read_sound as r; r(__import__('sys').argv[2])",
     "flows": "VAE(posterior_family='flow', epochs=1).fit(X)",
     "hub": "from isthmus.hub import from_pretrained; from_pretrained('someone/something')",
-    "maps": "from isthmus.uses import LatentMap; LatentMap(fitted, method='umap').fit(X)",
+    "maps": "from isthmus.applications import LatentMap; LatentMap(fitted, method='umap').fit(X)",
     "metrics": "from isthmus.metrics.reconstruction import ssim; ssim(P, P)",
     "onnx": "from isthmus import graphs; graphs.encoder(fitted)",
     "scale": "from isthmus.training.distributed import _accelerator; _accelerator('cpu')",
-    "search": "from isthmus.uses import LatentIndex as I; I(fitted, backend='approximate').fit(X)",
+    "search": "import isthmus.applications as a; a.LatentIndex(fitted,backend='approximate').fit(X)",
     "tables": "from isthmus import data; data.load(__import__('sys').argv[3])",
     "track": "from isthmus.training.trackers import TensorBoard; TensorBoard('logs')",
     "tune": "from isthmus.tuning import OptunaPruning; OptunaPruning(None)",

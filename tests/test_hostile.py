@@ -23,6 +23,9 @@ from safetensors.torch import load_file, save, save_file
 
 import isthmus
 from isthmus import data
+from isthmus.applications.compression import CompressedCodes
+from isthmus.applications.generation import LatentSampler
+from isthmus.applications.retrieval import LatentIndex
 from isthmus.data import limits
 from isthmus.data.audio import read_sound_folder
 from isthmus.data.columns import Columns
@@ -30,9 +33,6 @@ from isthmus.data.parquet_limits import unpacked_bytes
 from isthmus.data.wav import Sound, read_wav, resample, wav_bytes, write_wav
 from isthmus.persistence.integrity import sealed
 from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_columns
-from isthmus.uses.compression import CompressedCodes
-from isthmus.uses.generation import LatentSampler
-from isthmus.uses.search import LatentIndex
 
 SPECS = np.random.default_rng(0).random((60, 4))
 SMALL = {"n_components": 2, "hidden": (4,), "epochs": 1, "random_state": 0}

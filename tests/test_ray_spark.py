@@ -11,8 +11,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 import isthmus
+from isthmus.applications import AnomalyDetector
 from isthmus.bulk import Score
-from isthmus.uses import AnomalyDetector
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 X = (load_digits().images / 16).astype(np.float32)[:300]

@@ -29,9 +29,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from isthmus import VAE, DenoisingAutoencoder
+from isthmus.applications.anomaly_detection import AnomalyDetector
 from isthmus.data import load
 from isthmus.estimators import LatentEstimator
-from isthmus.uses.anomalies import AnomalyDetector
 
 TABLES = {
     "breast-cancer": (load_breast_cancer, (1,)),

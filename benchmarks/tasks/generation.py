@@ -23,8 +23,8 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier
 
 from isthmus import Autoencoder, ConditionalVAE
+from isthmus.applications.generation import LatentSampler
 from isthmus.data import load
-from isthmus.uses.generation import LatentSampler
 
 EACH = 1_000
 SCORED = 2_000  # test digits

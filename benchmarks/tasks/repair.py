@@ -31,10 +31,10 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.linear_model import BayesianRidge, Ridge
 
 from isthmus import VAE, DenoisingAutoencoder
+from isthmus.applications.imputation import LatentImputer
 from isthmus.data import load
 from isthmus.nn.pyramid import Pyramid
 from isthmus.plots import pictures as contact_sheet
-from isthmus.uses.imputation import LatentImputer
 
 TESTED = 200  # pictures repaired
 FOR_RIDGE = 2000  # pictures that iterative imputation learns from

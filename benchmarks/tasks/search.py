@@ -19,8 +19,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import FunctionTransformer
 
 from isthmus import VAE, Autoencoder, DenoisingAutoencoder
+from isthmus.applications.retrieval import LatentIndex
 from isthmus.data import load
-from isthmus.uses.search import LatentIndex
 
 SIZE = 20  # numbers of a code
 QUERIES = 2_000

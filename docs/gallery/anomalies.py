@@ -10,10 +10,10 @@ The second boot is an odd one; the sneaker, at p = 0.097, would pass for a boot.
 import numpy as np
 
 from isthmus import DenoisingAutoencoder
+from isthmus.applications import AnomalyDetector
 from isthmus.data import load
 from isthmus.plots.style import bare, title
 from isthmus.plots.style import figure as sheet
-from isthmus.uses import AnomalyDetector
 
 data = load("fashion-mnist")
 model = DenoisingAutoencoder(corruption="gaussian", corruption_level=0.1, epochs=25)

@@ -9,10 +9,10 @@ bits and fewer; the error is the root mean square over all test digits, pixels i
 import numpy as np
 
 from isthmus import Autoencoder
+from isthmus.applications.compression import LatentCodec
 from isthmus.data import load
 from isthmus.plots import pictures
 from isthmus.plots.style import title
-from isthmus.uses.compression import LatentCodec
 
 data = load("mnist")
 model = Autoencoder(n_components=20, hidden=(500,), epochs=6, random_state=0)

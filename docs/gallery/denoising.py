@@ -9,10 +9,10 @@ makes of each.
 import numpy as np
 
 from isthmus import DenoisingAutoencoder
+from isthmus.applications.denoising import Denoiser
 from isthmus.data import load
 from isthmus.plots import pictures
 from isthmus.plots.style import title
-from isthmus.uses.denoising import Denoiser
 
 data = load("fashion-mnist")
 model = DenoisingAutoencoder(

@@ -9,7 +9,7 @@ picture says clearly what its code must be.
 from sklearn.datasets import load_digits
 
 from isthmus import VAE
-from isthmus.uses.maps import LatentMap
+from isthmus.applications.maps import LatentMap
 
 digits = load_digits()
 X = digits.images / 16

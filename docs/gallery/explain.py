@@ -10,9 +10,9 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer
 
 from isthmus import VAE
+from isthmus.applications import AnomalyDetector
 from isthmus.plots.style import PALETTE, tidy, title
 from isthmus.plots.style import figure as sheet
-from isthmus.uses import AnomalyDetector
 
 data = load_breast_cancer(as_frame=True)
 benign, malignant = data.data[data.target == 1], data.data[data.target == 0]

@@ -7,8 +7,8 @@ colour it.
 """
 
 from isthmus import VAE
+from isthmus.applications.maps import LatentMap
 from isthmus.data import load
-from isthmus.uses.maps import LatentMap
 
 data = load("mnist")
 model = VAE(n_components=2, hidden=(500, 500), epochs=12, random_state=0)

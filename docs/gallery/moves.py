@@ -9,10 +9,10 @@ the difference between pullovers and T-shirts, and grow sleeves.
 import numpy as np
 
 from isthmus import VAE
+from isthmus.applications.latent_paths import AttributeVectors, interpolate
 from isthmus.data import load
 from isthmus.plots import pictures
 from isthmus.plots.style import title
-from isthmus.uses.moves import AttributeVectors, interpolate
 
 data = load("fashion-mnist")
 model = VAE(n_components=16, hidden=(500,), epochs=12, random_state=0).fit(data.X)

@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from isthmus import VAE
+from isthmus.applications import LatentImputer
 from isthmus.data import load
 from isthmus.plots import pictures
 from isthmus.plots.style import title
-from isthmus.uses import LatentImputer
 
 data = load("mnist")
 model = VAE(n_components=10, hidden=(500,), epochs=10, random_state=0).fit(data.X)

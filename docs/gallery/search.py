@@ -9,10 +9,10 @@ each with its distance.
 import numpy as np
 
 from isthmus import Autoencoder
+from isthmus.applications.retrieval import LatentIndex
 from isthmus.data import load
 from isthmus.plots import pictures
 from isthmus.plots.style import title
-from isthmus.uses.search import LatentIndex
 
 data = load("fashion-mnist")
 index = LatentIndex(Autoencoder(n_components=20, epochs=5, random_state=0)).fit(data.X)

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from isthmus import Autoencoder
+from isthmus.applications.denoising import Denoiser, denoise_sound
+from isthmus.applications.sound_noise import AddedSound
 from isthmus.data import load
 from isthmus.data.wav import read_wav
 from isthmus.plots.style import figure as sheet
 from isthmus.plots.style import tidy, title
-from isthmus.uses.denoising import Denoiser, denoise_sound
-from isthmus.uses.sound import AddedSound
 
 data = load(Path(os.environ["ISTHMUS_DATA"], "speech"))  # a folder of WAV files
 rng = np.random.default_rng(0)

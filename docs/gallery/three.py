@@ -8,7 +8,7 @@ prior, in which nothing is told apart; both together give each digit a place and
 
 from sklearn.datasets import load_digits
 
-from isthmus.uses.maps import fit_three, side_by_side
+from isthmus.applications.maps import fit_three, side_by_side
 
 digits = load_digits()
 X = digits.images / 16

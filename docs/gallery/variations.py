@@ -9,10 +9,10 @@ draws at three spreads, in standard deviations of q(z|x).
 import numpy as np
 
 from isthmus import VAE
+from isthmus.applications.generation import variations
 from isthmus.data import load
 from isthmus.plots import pictures
 from isthmus.plots.style import title
-from isthmus.uses.generation import variations
 
 data = load("mnist")
 model = VAE(n_components=10, hidden=(500,), epochs=10, random_state=0).fit(data.X)

@@ -185,7 +185,7 @@ def test_a_model_of_arrays_after_one_of_frames(fitted):
 
 
 def test_an_imputer_fills_a_real_table():
-    from isthmus.uses.imputation import LatentImputer
+    from isthmus.applications.imputation import LatentImputer
 
     frame = pandas_frame()[["age", "income", "pet", "grade", "may be"]].astype({"age": float})
     holed = frame.copy()
@@ -207,7 +207,7 @@ def test_an_imputer_fills_a_real_table():
 
 
 def test_rows_from_a_mixture_vary_about_their_means(fitted):
-    from isthmus.uses.generation import LatentSampler
+    from isthmus.applications.generation import LatentSampler
 
     frame, model = fitted
     sampler = LatentSampler.from_fitted(model, source="mixture", n_modes=3, random_state=0)

@@ -45,7 +45,7 @@ def child(name):
     with atheris.instrument_imports(include=INSTRUMENTED):
         from targets import TARGETS
 
-        import isthmus.uses  # noqa: F401
+        import isthmus.applications  # noqa: F401
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     corpus = Path(sys.argv[-1])

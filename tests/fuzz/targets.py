@@ -269,7 +269,7 @@ def structure():
 
 
 def compressed():
-    from isthmus.uses.compression import CODINGS, CompressedCodes, LatentCodec
+    from isthmus.applications.compression import CODINGS, CompressedCodes, LatentCodec
 
     model = _model()
     X = np.random.default_rng(0).random((20, 3))
@@ -303,7 +303,7 @@ def _use(made, names, read):
 
 
 def sampler():
-    from isthmus.uses.generation import ARRAYS, SETTINGS, LatentSampler
+    from isthmus.applications.generation import ARRAYS, SETTINGS, LatentSampler
 
     model, X = _model(), np.random.default_rng(0).random((60, 3))
     made = LatentSampler.from_fitted(model, source="mixture", n_modes=2).fit(X, [0, 1, 2] * 20)
@@ -313,7 +313,7 @@ def sampler():
 
 
 def index():
-    from isthmus.uses.search import CODES, SETTINGS, LatentIndex
+    from isthmus.applications.retrieval import CODES, SETTINGS, LatentIndex
 
     model, X = _model(), np.random.default_rng(0).random((60, 3))
     made = LatentIndex.from_fitted(model).fit(X)

@@ -8,8 +8,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus.uses import LatentCodec, LatentIndex, LatentSampler
-from isthmus.uses.compression import CompressedCodes
+from isthmus.applications import LatentCodec, LatentIndex, LatentSampler
+from isthmus.applications.compression import CompressedCodes
 
 SAVED = Path(__file__).parents[1] / "fixtures" / "saved-0.1.0.dev0"
 MODELS = (

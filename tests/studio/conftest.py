@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from isthmus import graphs
-from isthmus.uses.search import model_digest
+from isthmus.applications.retrieval import model_digest
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,14 +10,14 @@ from fastapi.testclient import TestClient
 from sklearn.frozen import FrozenEstimator
 
 from isthmus import VAE, Autoencoder, ConditionalVAE
+from isthmus.applications.imputation import LatentImputer
+from isthmus.applications.with_condition import with_condition
 from isthmus.data import Dataset, load
 from isthmus.estimators import model_io
 from isthmus.studio import server
 from isthmus.studio.answers import DRAWS, Answers
 from isthmus.studio.bundle import Bundle
 from isthmus.training.journal import Journal, remove_journal
-from isthmus.uses.imputation import LatentImputer
-from isthmus.uses.telling import told
 
 DATA = load("digits")
 BYTES = Dataset("bytes", (DATA.X[:150] * 255).astype(np.uint8), DATA.y[:150])
@@ -160,7 +160,7 @@ def test_repair_hears_the_class(conditional):
     x = np.full(64, np.nan)  # all that is known is the class
     made = [conditional.ask(f"repair?condition={k}", x, "<f8")[:64] for k in (0, 1)]
     assert not np.array_equal(*made)
-    model = told(conditional.model, conditional.model.classes_[1])
+    model = with_condition(conditional.model, conditional.model.classes_[1])
     imputer = LatentImputer(FrozenEstimator(model), n_draws=DRAWS, random_state=0)
     wanted = imputer.fit(x.reshape(1, 8, 8)).transform(x.reshape(1, 8, 8))
     np.testing.assert_array_equal(made[1], wanted.ravel())

@@ -80,12 +80,14 @@ def curve(model):
     return {
         "loss": [record["loss"] for record in model.history_],
         "valid": [record.get("valid_loss") for record in model.history_],
-        "codes": model.transform(X[:5].reshape(5, *model.feature_shape_), **told(model)).tolist(),
+        "codes": model.transform(
+            X[:5].reshape(5, *model.feature_shape_), **with_condition(model)
+        ).tolist(),
         "n": round(last["examples_per_second"] * last["seconds"]),
     }
 
 
-def told(model):
+def with_condition(model):
     """Return what a conditional model is told."""
     return {"condition": Y[:5]} if model.conditional else {}
 

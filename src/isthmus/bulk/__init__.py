@@ -1,31 +1,8 @@
-"""Many rows: files of any length by several processes, and the batch maps of Ray and Spark.
+"""Apply a model to files of any size, in several processes, or as batch maps of Ray and Spark.
 
-Names are loaded when first used.
+Names are imported when they are first used (see `__init__.pyi`).
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import Any
-
-_HOMES = {
-    "BatchMap": "maps",
-    "Encode": "maps",
-    "Job": "files",
-    "Rank": "ranks",
-    "Score": "maps",
-    "answer_files": "files",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _HOMES:
-        raise AttributeError(f"module 'isthmus.bulk' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"isthmus.bulk.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.applications.anomaly_detection import AnomalyDetector, conformal_pvalues
 from isthmus.data.columns import is_frame
 from isthmus.data.features import Features
 from isthmus.estimators import model_io
-from isthmus.uses.anomalies import AnomalyDetector, conformal_pvalues
 
 __all__ = ["BatchMap", "Encode", "Score", "codes_of", "scores_of"]
 
@@ -141,7 +141,7 @@ class Score(BatchMap):
     Examples
     --------
     >>> from sklearn.datasets import load_digits
-    >>> from isthmus.uses import AnomalyDetector
+    >>> from isthmus.applications import AnomalyDetector
     >>> X = load_digits().data / 16
     >>> from isthmus import Autoencoder
     >>> detector = AnomalyDetector(Autoencoder(epochs=1), random_state=0).fit(X)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from sklearn.frozen import FrozenEstimator
 
+from isthmus.applications.denoising import Denoiser, denoise_sound
 from isthmus.data.audio_codecs import COMPRESSED, SOUNDS, read_sound
 from isthmus.data.images import FORMATS, opened, to_rgb
 from isthmus.data.wav import Sound, Windows, wav_bytes
 from isthmus.estimators import LatentEstimator, model_io
 from isthmus.persistence.atomic import write
 from isthmus.persistence.run_folder import read_config
-from isthmus.uses.denoising import Denoiser, denoise_sound
 
 __all__ = ["run"]
 

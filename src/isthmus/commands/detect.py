@@ -16,6 +16,8 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from isthmus._optional import import_optional
+from isthmus.applications.anomaly_detection import AnomalyDetector
+from isthmus.applications.retrieval import model_digest
 from isthmus.bulk.files import Job, targets_of
 from isthmus.bulk.maps import scores_of
 from isthmus.bulk.ranks import Rank
@@ -26,8 +28,6 @@ from isthmus.data.chunked_reader import ARRAYS, KINDS, TEXTS, read_parts
 from isthmus.data.features import Features
 from isthmus.estimators import model_io
 from isthmus.persistence.atomic import write
-from isthmus.uses.anomalies import AnomalyDetector
-from isthmus.uses.search import model_digest
 
 __all__ = ["run"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isthmus.applications.latent_paths import interpolate
 from isthmus.commands.sheet import (
     check_out,
     load_rows,
@@ -15,7 +16,6 @@ from isthmus.commands.sheet import (
     write_figure,
 )
 from isthmus.estimators import model_io
-from isthmus.uses.moves import interpolate
 
 __all__ = ["run"]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
+from isthmus.applications.imputation import LatentImputer, gaps_of
 from isthmus.commands.show import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
@@ -20,7 +21,6 @@ from isthmus.estimators import model_io
 from isthmus.estimators.scaling import units
 from isthmus.persistence.atomic import write
 from isthmus.plots import pictures
-from isthmus.uses.imputation import LatentImputer, gaps_of
 
 __all__ = ["run"]
 

@@ -12,6 +12,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
+from isthmus.applications.generation import (
+    MIXTURE,
+    MIXTURES,
+    LatentSampler,
+    read_mixture,
+    variations,
+)
+from isthmus.applications.retrieval import model_digest
 from isthmus.commands.sheet import (
     as_class,
     beside_sheet,
@@ -27,8 +35,6 @@ from isthmus.commands.sheet import (
 from isthmus.data import Dataset
 from isthmus.estimators import model_io
 from isthmus.estimators.validation import as_array
-from isthmus.uses.generation import MIXTURE, MIXTURES, LatentSampler, read_mixture, variations
-from isthmus.uses.search import model_digest
 
 __all__ = ["run"]
 

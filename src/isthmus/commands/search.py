@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.applications.retrieval import INDEX, LatentIndex, model_digest, read_record
 from isthmus.commands.sheet import (
     beside_sheet,
     check_out,
@@ -21,7 +22,6 @@ from isthmus.commands.sheet import (
 from isthmus.data import Dataset
 from isthmus.data.datasets import Source
 from isthmus.estimators import model_io
-from isthmus.uses.search import INDEX, LatentIndex, model_digest, read_record
 
 __all__ = ["run"]
 

@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+from isthmus.applications.retrieval import model_digest
 from isthmus.bulk.files import Done, Job, answer_files, targets_of
 from isthmus.bulk.maps import codes_of
 from isthmus.bulk.ranks import Rank
 from isthmus.data.features import Features
 from isthmus.estimators import model_io
-from isthmus.uses.search import model_digest
 
 __all__ = ["run", "work"]
 

@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from isthmus.applications.latent_paths import EDGE, REACH, AttributeVectors, decoded_grid, traverse
+from isthmus.applications.retrieval import encode_rows
 from isthmus.commands.sheet import (
     Queries,
     as_class,
@@ -24,8 +26,6 @@ from isthmus.data import Dataset
 from isthmus.estimators import model_io
 from isthmus.plots.latent import has_standard_prior, latent_grid, traversals
 from isthmus.plots.style import signed
-from isthmus.uses.moves import EDGE, REACH, AttributeVectors, decoded_grid, traverse
-from isthmus.uses.search import encode_rows
 
 __all__ = ["run"]
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import FunctionTransformer
 
+from isthmus.applications.imputation import LatentImputer
+from isthmus.applications.retrieval import LatentIndex
+from isthmus.applications.with_condition import with_condition
 from isthmus.studio.bundle import Bundle
 from isthmus.studio.runs import run_records
-from isthmus.uses.imputation import LatentImputer
-from isthmus.uses.search import LatentIndex
-from isthmus.uses.telling import told
 
 __all__ = ["Answers"]
 
@@ -109,7 +109,7 @@ class Answers:
             The standard deviation of what was missing; None where the model gives none.
         """
         with self._lock:
-            model = told(self._estimator, self._label(condition))
+            model = with_condition(self._estimator, self._label(condition))
             rows = self._shaped(x[None])
             imputer = LatentImputer(FrozenEstimator(model), n_draws=DRAWS, random_state=0)
             values, std = imputer.fit(rows).complete(rows)

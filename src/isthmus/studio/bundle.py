@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from isthmus._version import __version__
+from isthmus.applications.anomaly_scores import SCORES
+from isthmus.applications.generation import LatentSampler
 from isthmus.data import Dataset
 from isthmus.data.columns import Table
 from isthmus.distributions.base import DiagonalMixture, draw
@@ -28,8 +30,6 @@ from isthmus.persistence.run_folder import CONFIG
 from isthmus.plots.cells import is_picture
 from isthmus.plots.latent import has_standard_prior
 from isthmus.studio.runs import run_records
-from isthmus.uses.anomaly_scores import SCORES
-from isthmus.uses.generation import LatentSampler
 
 __all__ = ["Bundle"]
 

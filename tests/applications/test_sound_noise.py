@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
+from isthmus.applications.sound_noise import AddedSound
 from isthmus.data.wav import Sound, Windows, read_wav, resample, write_wav
 from isthmus.nn.dense import Shapes
 from isthmus.nn.stft import Spectral
-from isthmus.uses.sound import AddedSound
 
 
 def unchanged(windows):

@@ -6,7 +6,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import isthmus
-from isthmus.uses.imputation import LatentImputer
+from isthmus.applications.imputation import LatentImputer
 
 FAST = {"n_components": 3, "hidden": (16,), "epochs": 5, "random_state": 0}
 RNG = np.random.default_rng(0)

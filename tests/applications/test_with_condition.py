@@ -5,8 +5,8 @@ from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 
 from isthmus import VAE, ConditionalVAE
-from isthmus.uses.imputation import LatentImputer
-from isthmus.uses.telling import told
+from isthmus.applications.imputation import LatentImputer
+from isthmus.applications.with_condition import with_condition
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 X, y = DIGITS[:200] / 16, LABELS[:200]
@@ -21,7 +21,7 @@ def model(request):
 @pytest.mark.parametrize("label", [None, 3])
 @torch.no_grad()
 def test_what_is_told_is_what_would_be_said_each_time(model, label):
-    plain, heard = model.model_, told(model, label).model_
+    plain, heard = model.model_, with_condition(model, label).model_
     c = torch.from_numpy(model.context_.encode(label, 5))
     x, z = torch.from_numpy(X[:5]).float(), torch.randn(3, 5, 2)
     torch.testing.assert_close(heard.encode(x).mean, plain.encode(x, c).mean)
@@ -33,30 +33,30 @@ def test_what_is_told_is_what_would_be_said_each_time(model, label):
 
 def test_the_weights_are_shared_and_the_model_is_as_it_was(model):
     before = model.transform(X[:5], condition=3)
-    heard = told(model, 3)
+    heard = with_condition(model, 3)
     assert heard.model_.encoder is model.model_.encoder
     np.testing.assert_array_equal(heard.transform(X[:5]), before)
     np.testing.assert_array_equal(model.transform(X[:5], condition=3), before)
-    assert told(heard) is heard
+    assert with_condition(heard) is heard
 
 
 def test_models_without_labels_come_back():
     model = VAE(**FAST).fit(X)
-    assert told(model) is model
+    assert with_condition(model) is model
     with pytest.raises(ValueError, match="not trained with labels"):
-        told(model, 3)
+        with_condition(model, 3)
 
 
 def test_a_label_never_seen_is_refused(model):
     with pytest.raises(ValueError, match="label '12'"):
-        told(model, 12)
+        with_condition(model, 12)
 
 
 def test_gaps_are_filled_by_what_the_class_looks_like():
     model = ConditionalVAE(**FAST | {"epochs": 25}).fit(DIGITS / 16, LABELS)
     nothing = np.full((1, 64), np.nan)
     for label in (0, 1):
-        imputer = LatentImputer(FrozenEstimator(told(model, label)), random_state=0)
+        imputer = LatentImputer(FrozenEstimator(with_condition(model, label)), random_state=0)
         filled = imputer.fit(nothing).transform(nothing)[0]
         apart = [np.abs(filled - DIGITS[k == LABELS].mean(0) / 16).mean() for k in range(10)]
         assert np.argmin(apart) == label

@@ -17,13 +17,13 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._messages import one_line
+from isthmus.applications._wrapper import Wrapper
+from isthmus.applications.retrieval import encode_rows, model_digest
 from isthmus.data.limits import check_bytes, check_zip, is_regular
 from isthmus.estimators.validation import as_array
 from isthmus.persistence.atomic import write
 from isthmus.persistence.integrity import parse_json
 from isthmus.plots.cells import as_units
-from isthmus.uses.search import encode_rows, model_digest
-from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["CompressedCodes", "LatentCodec", "decompress"]
 

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from isthmus import VAE, Autoencoder
-from isthmus.uses.maps import LatentMap, fit_three, latent_distributions, side_by_side
+from isthmus.applications.maps import LatentMap, fit_three, latent_distributions, side_by_side
 
 X, Y = load_digits().images[:300] / 16, load_digits().target[:300]
 FAST = {"hidden": (16,), "epochs": 3, "random_state": 0}

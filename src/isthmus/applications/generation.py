@@ -18,6 +18,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus.applications._wrapper import Wrapper
+from isthmus.applications.retrieval import encode_rows, model_digest
 from isthmus.estimators.condition import check_labels
 from isthmus.persistence.atomic import write_all
 from isthmus.persistence.integrity import (
@@ -30,8 +32,6 @@ from isthmus.persistence.integrity import (
 )
 from isthmus.persistence.run_folder import to_json
 from isthmus.persistence.schema import check_scalars, check_settings
-from isthmus.uses.search import encode_rows, model_digest
-from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["MIXTURE", "MIXTURES", "LatentSampler", "read_mixture", "variations"]
 

@@ -9,9 +9,9 @@ from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder, ConditionalVAE, SparseAutoencoder, cli
+from isthmus.applications.generation import LatentSampler, variations
 from isthmus.data import load
 from isthmus.nn.dense import CONTEXT_STD, Dense, Gated, linear_layer
-from isthmus.uses.generation import LatentSampler, variations
 
 DIGITS = load_digits()
 X, Y = DIGITS.images[:400] / 16, DIGITS.target[:400]

@@ -15,6 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
+from isthmus.applications.with_condition import with_condition
 from isthmus.data.columns import is_frame
 from isthmus.distributions.base import draw, per_example
 from isthmus.estimators import VAE
@@ -24,7 +25,6 @@ from isthmus.estimators.validation import filled, read
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.registry import split_names
 from isthmus.training import Callback, Trainer, to_unit
-from isthmus.uses.telling import told
 
 __all__ = ["Completed", "LatentImputer"]
 
@@ -383,7 +383,7 @@ class _Hole:
         whole = filled(X) if X.dtype.kind == "f" else X
         x, _ = estimator.tensors(whole)
         x, holes = to_unit(x), torch.from_numpy(gaps).to(x.device)
-        model = told(estimator).model_
+        model = with_condition(estimator).model_
         start = x.masked_fill(holes, torch.nan if model.missing else 0.0)
         return cls(model, start, holes, estimator.likelihood_ == "bernoulli")
 

@@ -15,6 +15,8 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import estimator_checks as checks
 
 from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
+from isthmus.applications.denoising import AnyOf, Denoiser, InUnits, denoise_sound, make_corruption
+from isthmus.applications.sound_noise import AddedSound
 from isthmus.commands import denoise
 from isthmus.data.audio_codecs import read_sound
 from isthmus.data.wav import Sound, read_wav, write_wav
@@ -22,8 +24,6 @@ from isthmus.estimators.scaling import Scaler
 from isthmus.nn.pyramid import Pyramid
 from isthmus.nn.stft import Spectral
 from isthmus.objectives.corruptions import GaussianNoise, Masking
-from isthmus.uses.denoising import AnyOf, Denoiser, InUnits, denoise_sound, make_corruption
-from isthmus.uses.sound import AddedSound
 
 FAST = {"epochs": 2, "hidden": (16,), "n_components": 4, "random_state": 0}
 DIGITS = (load_digits().images / 16).astype(np.float32)

@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder
-from isthmus.uses.compression import (
+from isthmus.applications.compression import (
     CODINGS,
     CompressedCodes,
     LatentCodec,

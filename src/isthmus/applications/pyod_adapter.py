@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._optional import import_optional
-from isthmus.uses.anomalies import AnomalyDetector
+from isthmus.applications.anomaly_detection import AnomalyDetector
 
 __all__ = ["PyodDetector"]
 

@@ -11,10 +11,10 @@ from torch.distributions import Distribution
 
 from isthmus.models.latent_variable_model import LatentVariableModel
 
-__all__ = ["told"]
+__all__ = ["with_condition"]
 
 
-def told(estimator: Any, condition: Any = None) -> Any:
+def with_condition(estimator: Any, condition: Any = None) -> Any:
     """Return a fitted estimator whose `model_` hears one context wherever it is told none.
 
     For uses that compute with `model_` and know nothing of contexts. The weights are shared, and
@@ -38,7 +38,7 @@ def told(estimator: Any, condition: Any = None) -> Any:
     >>> from isthmus import ConditionalVAE
     >>> X, y = load_digits(return_X_y=True)
     >>> model = ConditionalVAE(n_components=2, epochs=2).fit(X / 16, y)
-    >>> told(model, 3).model_.reconstruct(torch.zeros(5, 2)).shape
+    >>> with_condition(model, 3).model_.reconstruct(torch.zeros(5, 2)).shape
     torch.Size([5, 64])
     """
     c = estimator._encode_context(condition, 1)
@@ -46,17 +46,17 @@ def told(estimator: Any, condition: Any = None) -> Any:
         return estimator
     again = copy.copy(estimator)
     again.context_ = None
-    again.model_ = _Told.of(estimator.model_, torch.from_numpy(c).to(estimator._device))
+    again.model_ = _WithCondition.of(estimator.model_, torch.from_numpy(c).to(estimator._device))
     return again
 
 
-class _Told(LatentVariableModel):
+class _WithCondition(LatentVariableModel):
     """The parts of another model, and a context (1, width)."""
 
     context: Tensor
 
     @classmethod
-    def of(cls, model: LatentVariableModel, context: Tensor) -> _Told:
+    def of(cls, model: LatentVariableModel, context: Tensor) -> _WithCondition:
         """Share all parts of a model."""
         made = cls(
             model.encoder,

@@ -17,6 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus._optional import import_optional
+from isthmus.applications._wrapper import Wrapper
 from isthmus.persistence.atomic import write_all
 from isthmus.persistence.integrity import (
     check_content,
@@ -28,7 +29,6 @@ from isthmus.persistence.integrity import (
 )
 from isthmus.persistence.run_folder import to_json
 from isthmus.persistence.schema import check_settings
-from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["INDEX", "LatentIndex", "encode_rows", "model_digest"]
 

@@ -13,15 +13,15 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus.applications.anomaly_scores import SCORES, Committee
 from isthmus.data.columns import Table, is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.validation import read
 from isthmus.metrics.reconstruction import f1_from_counts
 from isthmus.training.distributed import started_together
-from isthmus.uses.anomaly_scores import SCORES, Committee
 
 if TYPE_CHECKING:
-    from isthmus.uses.pyod import PyodDetector
+    from isthmus.applications.pyod_adapter import PyodDetector
 
 __all__ = ["AnomalyDetector"]
 
@@ -451,7 +451,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         ValueError
             For a fitted detector without held-out rows, or a share of more than half.
         """
-        from isthmus.uses.pyod import PyodDetector
+        from isthmus.applications.pyod_adapter import PyodDetector
 
         return PyodDetector.of(self)
 

@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder, ConditionalVAE
-from isthmus.uses.moves import (
+from isthmus.applications.latent_paths import (
     AttributeVectors,
     combine,
     decoded_grid,

@@ -10,9 +10,9 @@ from scipy.special import ndtri
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus.applications._wrapper import Wrapper
+from isthmus.applications.retrieval import encode_rows
 from isthmus.estimators.condition import check_labels
-from isthmus.uses.search import encode_rows
-from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["AttributeVectors", "combine", "decoded_grid", "interpolate", "path", "traverse"]
 

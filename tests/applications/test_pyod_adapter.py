@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils import get_tags
 
 from isthmus import Autoencoder
-from isthmus.uses import AnomalyDetector
+from isthmus.applications import AnomalyDetector
 
 DIGITS = load_digits()
 ZEROS, FOURS = (DIGITS.data[DIGITS.target == k] / 16 for k in (0, 4))
@@ -29,7 +29,7 @@ def detector(**settings):
 
 
 def test_says_what_to_install(monkeypatch):
-    monkeypatch.delitem(sys.modules, "isthmus.uses.pyod", raising=False)
+    monkeypatch.delitem(sys.modules, "isthmus.applications.pyod_adapter", raising=False)
     monkeypatch.setitem(sys.modules, "pyod", None)
     monkeypatch.setitem(sys.modules, "pyod.models.base", None)
     with pytest.raises(ImportError, match="pip install pyod"):

@@ -14,12 +14,12 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._optional import import_optional
+from isthmus.applications._wrapper import Wrapper
+from isthmus.applications.retrieval import encode_rows
 from isthmus.estimators.validation import as_array
 from isthmus.plots import latent_map
 from isthmus.plots.groups import Colours
 from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, tidy, title
-from isthmus.uses.search import encode_rows
-from isthmus.uses.wrapping import Wrapper
 
 __all__ = ["LatentMap", "fit_three", "latent_distributions", "side_by_side"]
 

@@ -7,8 +7,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder
+from isthmus.applications.retrieval import LatentIndex, encode_rows
 from isthmus.estimators import ESTIMATORS
-from isthmus.uses.search import LatentIndex, encode_rows
 
 X, Y = load_digits().images[:300] / 16, load_digits().target[:300]
 
@@ -89,7 +89,7 @@ def test_every_model_can_be_searched(name):
 
 
 def test_codes_in_parts_are_those_at_once(model, monkeypatch):
-    monkeypatch.setattr("isthmus.uses.search.CHUNK", 64)
+    monkeypatch.setattr("isthmus.applications.retrieval.CHUNK", 64)
     np.testing.assert_array_equal(encode_rows(model, X), model.transform(X))
 
 

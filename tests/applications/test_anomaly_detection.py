@@ -19,10 +19,10 @@ from sklearn.utils import estimator_checks as checks
 from torch import nn
 
 import isthmus
+from isthmus.applications.anomaly_detection import AnomalyDetector, conformal_cut, f1_cut, share_cut
+from isthmus.applications.anomaly_scores import SCORES, Whitening, coarse, hidden_layers, narrowed
 from isthmus.commands import detect as command
 from isthmus.estimators import ESTIMATORS
-from isthmus.uses.anomalies import AnomalyDetector, conformal_cut, f1_cut, share_cut
-from isthmus.uses.anomaly_scores import SCORES, Whitening, coarse, hidden_layers, narrowed
 from isthmus.verbs import detect as verb
 
 DIGITS = load_digits()

@@ -1,0 +1,17 @@
+from ._version import __version__ as __version__
+from .estimators import VAE as VAE
+from .estimators import Autoencoder as Autoencoder
+from .estimators import BetaVAE as BetaVAE
+from .estimators import ConditionalVAE as ConditionalVAE
+from .estimators import ContractiveAutoencoder as ContractiveAutoencoder
+from .estimators import DenoisingAutoencoder as DenoisingAutoencoder
+from .estimators import SparseAutoencoder as SparseAutoencoder
+from .estimators.model_io import load as load
+from .hub import from_pretrained as from_pretrained
+from .hub import push_to_hub as push_to_hub
+from .hub import save_pretrained as save_pretrained
+from .models.latent_variable_model import LatentVariableModel as LatentVariableModel
+from .objectives.objective import Objective as Objective
+from .sweeps import Sweep as Sweep
+from .training import Callback as Callback
+from .training import Checkpoint as Checkpoint
