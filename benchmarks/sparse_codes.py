@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 
 from isthmus import Autoencoder, SparseAutoencoder
 from isthmus.data import load
-from isthmus.metrics import sparsity
+from isthmus.evaluation import sparsity
 
 TIMES = 32
 SETTINGS = {"hidden": (), "likelihood": "gaussian", "batch_size": 256, "random_state": 0}

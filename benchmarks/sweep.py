@@ -22,9 +22,9 @@ import torch
 
 from isthmus import VAE
 from isthmus.data import load
-from isthmus.sweeps.alone import Alone
-from isthmus.sweeps.candidates import make_candidates, prepare
-from isthmus.sweeps.stack import Stack
+from isthmus.search.candidates import make_candidates, prepare
+from isthmus.search.sequential import Alone
+from isthmus.search.stacked import Stack
 
 SPECS = 10_000
 SETTINGS = {"validation_fraction": 0.0, "random_state": 0}

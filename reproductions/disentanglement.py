@@ -18,7 +18,7 @@ from common import command, plain
 
 from isthmus import BetaVAE
 from isthmus.data import sprites
-from isthmus.metrics import disentanglement_table
+from isthmus.evaluation import disentanglement_table
 
 RUNS = Path(__file__).parent / "runs" / "disentanglement.json"
 SEEDS = (0, 1, 2)

@@ -123,7 +123,7 @@ def evaluate(prior: str, home: str, device: torch.device, samples: int) -> dict:
     """Return the test set's negative log-likelihood at the best weights."""
     from isthmus import VAE as Estimator
     from isthmus.estimators.scaling import Scaler
-    from isthmus.metrics.likelihood import importance_weighted
+    from isthmus.evaluation.likelihood import importance_weighted
 
     folder = HERE / "runs" / f"fashion-{prior}"
     best = torch.load(folder / "best.pt", weights_only=True, map_location=device)

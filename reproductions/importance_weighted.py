@@ -16,7 +16,7 @@ from common import binarized, command
 
 from isthmus import VAE
 from isthmus.data import load
-from isthmus.metrics.likelihood import importance_weighted
+from isthmus.evaluation.likelihood import importance_weighted
 
 PUBLISHED = {1: 86.76, 5: 85.54, 50: 84.78}
 SETTINGS = {

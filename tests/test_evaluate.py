@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus.cli import main
-from isthmus.metrics import evaluation, importance_weighted, l0, squared_error
+from isthmus.evaluation import importance_weighted, l0, squared_error
 from isthmus.models.specs import SPECS
 
 FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--random-state", "0"]
@@ -47,7 +47,7 @@ SAMPLES = ("Fréchet distance", "precision", "recall", "density", "coverage")
 
 @pytest.fixture(autouse=True)
 def few_annealed(monkeypatch):
-    module = importlib.import_module("isthmus.metrics.evaluation")
+    module = importlib.import_module("isthmus.evaluation.model_evaluation")
     monkeypatch.setattr(module, "AIS_ROWS", 4)
 
 
@@ -172,7 +172,7 @@ def fitted(data, cls=isthmus.VAE, **choices):
 def test_bytes_are_read_as_the_model_reads_them(likelihood):
     X = DIGITS.images[:100].astype(np.uint8)
     model = fitted(X, likelihood=likelihood)
-    numbers = evaluation(model, X, n_samples=5, features="values")
+    numbers = evaluate_model(model, X, n_samples=5, features="values")
     assert all(np.isfinite(value) for value in numbers.values())
     if likelihood == "categorical:17":
         rebuilt = numbers["categories rebuilt (share)"]
@@ -188,7 +188,7 @@ def test_bits_of_a_density_know_the_unit_of_bytes():
     X = (GREY * 255).astype(np.uint8)
     model = fitted(X, likelihood="gaussian")
     of_bytes, of_numbers = (
-        evaluation(model, x, n_samples=5)["bits per dimension"] for x in (X, X / 255)
+        evaluate_model(model, x, n_samples=5)["bits per dimension"] for x in (X, X / 255)
     )
     assert of_bytes == pytest.approx(of_numbers + np.log2(255), abs=1e-3)
 
@@ -196,7 +196,9 @@ def test_bits_of_a_density_know_the_unit_of_bytes():
 def test_mixed_tables_measure_each_column_by_its_kind():
     rng = np.random.default_rng(0)
     X = np.stack([rng.normal(size=90), rng.integers(3, size=90), rng.integers(2, size=90)], 1)
-    numbers = evaluation(fitted(X, likelihood="gaussian,categorical:3,bernoulli"), X, n_samples=5)
+    numbers = evaluate_model(
+        fitted(X, likelihood="gaussian,categorical:3,bernoulli"), X, n_samples=5
+    )
     assert 0 <= numbers["categories rebuilt (share)"] <= 1
     assert np.isfinite(numbers["explained variance"])
     assert "PSNR (dB)" not in numbers
@@ -204,30 +206,30 @@ def test_mixed_tables_measure_each_column_by_its_kind():
 
 def test_features_may_be_a_function():
     model = fitted(GREY)
-    numbers = evaluation(model, GREY, n_samples=5, features=lambda X: X.mean(axis=2))
+    numbers = evaluate_model(model, GREY, n_samples=5, features=lambda X: X.mean(axis=2))
     assert all(np.isfinite(numbers[f"samples, in features: {name}"]) for name in SAMPLES)
     with pytest.raises(ValueError, match="features must be 'values', 'codes' or a function"):
-        evaluation(model, GREY, features="pixels")
+        evaluate_model(model, GREY, features="pixels")
 
 
 def test_a_unit_of_a_sigmoid_is_on_above_a_half():
     model = fitted(GREY, isthmus.SparseAutoencoder, penalty="kl")
-    numbers = evaluation(model, GREY)
+    numbers = evaluate_model(model, GREY)
     name = "codes: active units an example (L0, above 0.5)"
     assert numbers[name] == l0(model.transform(GREY), 0.5)
 
 
 def test_flat_rows_and_signals():
-    flat = evaluation(fitted(GREY), GREY.reshape(200, 64), n_samples=5)
-    whole = evaluation(fitted(GREY), GREY, n_samples=5)
+    flat = evaluate_model(fitted(GREY), GREY.reshape(200, 64), n_samples=5)
+    whole = evaluate_model(fitted(GREY), GREY, n_samples=5)
     assert flat == whole
-    signals = evaluation(fitted(GREY, backbone="conv1d", kernel_size=3), GREY, n_samples=5)
+    signals = evaluate_model(fitted(GREY, backbone="conv1d", kernel_size=3), GREY, n_samples=5)
     assert "SSIM" not in signals
 
 
 def test_global_random_state_is_left_alone():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    evaluation(fitted(GREY), GREY, n_samples=5, features="codes", annealed=True)
+    evaluate_model(fitted(GREY), GREY, n_samples=5, features="codes", annealed=True)
     np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 

@@ -112,13 +112,13 @@ FROM_PYTHON = {
     "flows": "VAE(posterior_family='flow', epochs=1).fit(X)",
     "hub": "from isthmus.hub import from_pretrained; from_pretrained('someone/something')",
     "maps": "from isthmus.applications import LatentMap; LatentMap(fitted, method='umap').fit(X)",
-    "metrics": "from isthmus.metrics.reconstruction import ssim; ssim(P, P)",
+    "metrics": "from isthmus.evaluation.reconstruction import ssim; ssim(P, P)",
     "onnx": "from isthmus import graphs; graphs.encoder(fitted)",
     "scale": "from isthmus.training.distributed import _accelerator; _accelerator('cpu')",
-    "search": "import isthmus.applications as a; a.LatentIndex(fitted,backend='approximate').fit(X)",
+    "search": "from isthmus.applications import LatentIndex as I; I(fitted, backend='approximate').fit(X)",  # noqa: E501
     "tables": "from isthmus import data; data.load(__import__('sys').argv[3])",
     "track": "from isthmus.training.trackers import TensorBoard; TensorBoard('logs')",
-    "tune": "from isthmus.tuning import OptunaPruning; OptunaPruning(None)",
+    "tune": "from isthmus.search.optuna import OptunaPruning; OptunaPruning(None)",
 }
 BEFORE = """
 import numpy as np

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from isthmus.estimators import LatentEstimator
 from isthmus.estimators.base import SCORE_SAMPLES
-from isthmus.metrics.likelihood import importance_weighted
+from isthmus.evaluation.likelihood import importance_weighted
 
 PIECE = 1000
 FLOOR_PIECES = (250, 1000)

@@ -34,7 +34,7 @@ from isthmus.applications.denoising import Denoiser, denoise_sound
 from isthmus.applications.sound_noise import AddedSound
 from isthmus.data import load
 from isthmus.data.wav import Windows, read_wav
-from isthmus.metrics import psnr
+from isthmus.evaluation import psnr
 
 N_TEST, N_CHOOSE = 1000, 200  # pictures
 KINDS = {"gaussian": 0.3, "masking": 0.5, "salt-and-pepper": 0.2}

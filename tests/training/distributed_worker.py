@@ -188,7 +188,7 @@ def searched(rank):
     import optuna
     from optuna_integration import TorchDistributedTrial
 
-    from isthmus.tuning import OptunaPruning, suggest
+    from isthmus.search.optuna import OptunaPruning, suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     n, losses = 4, []

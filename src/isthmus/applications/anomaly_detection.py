@@ -17,7 +17,7 @@ from isthmus.applications.anomaly_scores import SCORES, Committee
 from isthmus.data.columns import Table, is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.validation import read
-from isthmus.metrics.reconstruction import f1_from_counts
+from isthmus.evaluation.reconstruction import f1_from_counts
 from isthmus.training.distributed import started_together
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from isthmus.commands.show import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.estimators import LatentEstimator, model_io
-from isthmus.metrics.evaluation import evaluation
+from isthmus.evaluation.model_evaluation import evaluate_model
 from isthmus.persistence.atomic import write
 from isthmus.persistence.run_folder import read_config, to_json
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     X, y, factors = _rows(data, arguments)
     _check_fit(estimator, y, data, arguments)
-    numbers = evaluation(
+    numbers = evaluate_model(
         estimator,
         X,
         y,

@@ -24,7 +24,7 @@ from isthmus.estimators.defaults import check_names, fresh_seed
 from isthmus.estimators.fitting import TERMINATED
 from isthmus.estimators.run_fingerprint import CUSTOM, plain_params
 from isthmus.estimators.validation import check_finite
-from isthmus.metrics.summary import held_out_summary
+from isthmus.evaluation.summary import held_out_summary
 from isthmus.models.params import check_fields
 from isthmus.persistence.atomic import DRAFT
 from isthmus.persistence.locks import LOCK, claimed

@@ -21,11 +21,11 @@ from isthmus.data import load as load_data
 from isthmus.estimators import ESTIMATORS, model_io
 from isthmus.estimators.defaults import fresh_seed
 from isthmus.estimators.validation import check_finite
-from isthmus.metrics.summary import held_out_summary
+from isthmus.evaluation.summary import held_out_summary
 from isthmus.models.specs import SPECS
 from isthmus.persistence.atomic import write
 from isthmus.persistence.locks import claimed
-from isthmus.sweeps import Sweep
+from isthmus.search import Sweep
 from isthmus.training.distributed import started_together
 from isthmus.verbs.fit import fields_given
 from isthmus.verbs.tune import read_grid

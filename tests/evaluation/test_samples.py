@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from isthmus.metrics import samples as s
+from isthmus.evaluation import samples as s
 
 
 def clusters(rng, n, centres):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 
-from isthmus.metrics import sparsity as s
+from isthmus.evaluation import sparsity as s
 
 CODES = np.array([[0.0, 2.0, 0.0, 0.05], [1.0, -3.0, 0.0, 0.0], [0.0, 0.5, 0.0, 0.0]])
 

@@ -6,7 +6,7 @@ import copy
 import math
 from typing import Any
 
-from isthmus.sweeps.candidates import Candidate, Run
+from isthmus.search.candidates import Candidate, Run
 from isthmus.training import Rows, Trainer
 from isthmus.training.dictionary import training_callbacks
 from isthmus.training.trainer import warn_diverged

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import f1_score, mean_squared_error
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from isthmus.metrics import reconstruction as r
+from isthmus.evaluation import reconstruction as r
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from isthmus.distributions.base import DiagonalMixture, DiagonalNormal, per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.metrics.joint import Joint, RowNoise, finite_sum, pieces, require
+from isthmus.evaluation.joint import Joint, RowNoise, finite_sum, pieces, require
 
 __all__ = ["AggregateKL", "aggregate_posterior_kl"]
 

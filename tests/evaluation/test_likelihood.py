@@ -5,7 +5,7 @@ from exact import by_grid, linear_model, of_linear
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus.metrics import aggregate_posterior_kl, annealed_importance, importance_weighted
+from isthmus.evaluation import aggregate_posterior_kl, annealed_importance, importance_weighted
 
 DIGITS = load_digits()
 X = DIGITS.images / 16

@@ -5,7 +5,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 import isthmus
-from isthmus.metrics.joint import Joint
+from isthmus.evaluation.joint import Joint
 
 NOISE = 0.6
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from isthmus.metrics import disentanglement as d
-from isthmus.metrics import groups, information
+from isthmus.evaluation import disentanglement as d
+from isthmus.evaluation import groups, information
 
 SIZES = (3, 4, 5, 6, 8)
 N = 3000

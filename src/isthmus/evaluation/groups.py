@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 
-from isthmus.metrics.factors import Array, Seed, checked
+from isthmus.evaluation.factors import Array, Seed, checked
 
 __all__ = ["beta_vae_score", "factor_vae_score"]
 

@@ -13,14 +13,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from isthmus.metrics.factors import Seed
-from isthmus.metrics.groups import beta_vae_score, factor_vae_score
-from isthmus.metrics.information import (
+from isthmus.evaluation.factors import Seed
+from isthmus.evaluation.groups import beta_vae_score, factor_vae_score
+from isthmus.evaluation.information import (
     modularity,
     modularity_from_information,
     mutual_information_gap,
 )
-from isthmus.metrics.prediction import DCI, dci, dci_from_importance, sap
+from isthmus.evaluation.prediction import DCI, dci, dci_from_importance, sap
 
 __all__ = [
     "DCI",

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from isthmus.sweeps.candidates import Candidate, Run
+from isthmus.search.candidates import Candidate, Run
 
 __all__ = ["Judge", "halve", "rank", "rungs", "stop"]
 

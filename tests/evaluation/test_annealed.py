@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from exact import linear_model, of_linear
 
-from isthmus.metrics import annealed_importance, importance_weighted
+from isthmus.evaluation import annealed_importance, importance_weighted
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 """Many models at once: a grid of settings, trained together where the shapes allow it."""
 
-from isthmus.sweeps.sweep import Sweep
+from isthmus.search.sweep import Sweep
 
 __all__ = ["Sweep"]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import mutual_info_score
 
-from isthmus.metrics.factors import Array, Seed, checked, gap, nonnegative
+from isthmus.evaluation.factors import Array, Seed, checked, gap, nonnegative
 
 __all__ = ["modularity", "modularity_from_information", "mutual_information_gap"]
 

@@ -1,8 +1,8 @@
 """Numbers to trust: likelihoods, reconstruction, sparsity, disentanglement, sample quality."""
 
-from isthmus.metrics.aggregate import aggregate_posterior_kl
-from isthmus.metrics.annealed import annealed_importance
-from isthmus.metrics.disentanglement import (
+from isthmus.evaluation.aggregate import aggregate_posterior_kl
+from isthmus.evaluation.annealed import annealed_importance
+from isthmus.evaluation.disentanglement import (
     DCI,
     beta_vae_score,
     dci,
@@ -14,9 +14,9 @@ from isthmus.metrics.disentanglement import (
     mutual_information_gap,
     sap,
 )
-from isthmus.metrics.evaluation import evaluation
-from isthmus.metrics.likelihood import importance_weighted
-from isthmus.metrics.reconstruction import (
+from isthmus.evaluation.likelihood import importance_weighted
+from isthmus.evaluation.model_evaluation import evaluate_model
+from isthmus.evaluation.reconstruction import (
     bits_per_dimension,
     dice,
     f1,
@@ -25,14 +25,14 @@ from isthmus.metrics.reconstruction import (
     squared_error,
     ssim,
 )
-from isthmus.metrics.samples import (
+from isthmus.evaluation.samples import (
     density_coverage,
     frechet_distance,
     frechet_distance_from_moments,
     precision_recall,
     sample_quality,
 )
-from isthmus.metrics.sparsity import (
+from isthmus.evaluation.sparsity import (
     active_units,
     dead_share,
     explained_variance,
@@ -42,7 +42,7 @@ from isthmus.metrics.sparsity import (
     reconstruction_cosine,
     sparsity_table,
 )
-from isthmus.metrics.summary import held_out_summary
+from isthmus.evaluation.summary import held_out_summary
 
 __all__ = [
     "DCI",
@@ -57,7 +57,7 @@ __all__ = [
     "density_coverage",
     "dice",
     "disentanglement_table",
-    "evaluation",
+    "evaluate_model",
     "explained_variance",
     "f1",
     "f1_from_counts",

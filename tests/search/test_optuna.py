@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus.tuning import OptunaPruning, suggest
+from isthmus.search.optuna import OptunaPruning, suggest
 
 X = load_digits().data / 16
 X_train, X_held = X[:400], X[400:600]

@@ -21,11 +21,11 @@ from isthmus import (
     Sweep,
 )
 from isthmus.cli import main
-from isthmus.sweeps import stack
-from isthmus.sweeps.adam import StackedAdam, lay_out
-from isthmus.sweeps.candidates import Candidate, make_candidates, together
-from isthmus.sweeps.judging import rungs
-from isthmus.sweeps.stack import Stack
+from isthmus.search import stacked
+from isthmus.search.candidates import Candidate, make_candidates, together
+from isthmus.search.ranking import rungs
+from isthmus.search.stacked import Stack
+from isthmus.search.stacked_adam import StackedAdam, lay_out
 from isthmus.training.graph_replay import Recorded
 
 DIGITS = load_digits()
@@ -139,7 +139,7 @@ def test_a_recorded_step_does_the_same(monkeypatch):
         recorders.append(Recorded(f, after=2))
         return recorders[-1]
 
-    monkeypatch.setattr(stack, "Recorded", soon)
+    monkeypatch.setattr(stacked, "Recorded", soon)
     grid = {"beta": [0.5, 4.0], "patience": [1, 50]}
     settings = {**SMALL, "epochs": 12, "learning_rate": 0.03, "beta_schedule": "linear"}
     sweep = Sweep(BetaVAE(**settings), grid, random_state=0).fit(X)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.estimators.base import LatentEstimator
-from isthmus.metrics.joint import Joint, RowNoise, codes_at_once, finite_sum, pieces, require
+from isthmus.evaluation.joint import Joint, RowNoise, codes_at_once, finite_sum, pieces, require
 
 __all__ = ["ImportanceWeighted", "importance_weighted", "log_sums", "of_weights"]
 

@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import recall_score
 from sklearn.tree import DecisionTreeClassifier
 
-from isthmus.metrics.factors import Array, Seed, checked, gap, nonnegative
+from isthmus.evaluation.factors import Array, Seed, checked, gap, nonnegative
 
 __all__ = ["DCI", "dci", "dci_from_importance", "sap"]
 

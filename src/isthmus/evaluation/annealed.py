@@ -14,8 +14,8 @@ from torch import Generator, Tensor
 
 from isthmus.distributions.base import draw, per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.metrics.joint import Joint, codes_at_once, finite_sum, pieces, require, seed_of
-from isthmus.metrics.likelihood import log_sums, of_weights
+from isthmus.evaluation.joint import Joint, codes_at_once, finite_sum, pieces, require, seed_of
+from isthmus.evaluation.likelihood import log_sums, of_weights
 
 __all__ = ["Annealed", "annealed_importance"]
 

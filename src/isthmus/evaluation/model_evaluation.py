@@ -13,12 +13,12 @@ from isthmus.estimators.base import LatentEstimator
 from isthmus.estimators.defaults import as_data
 from isthmus.estimators.scaling import units
 from isthmus.estimators.validation import as_array
-from isthmus.metrics.aggregate import aggregate_posterior_kl
-from isthmus.metrics.annealed import annealed_importance
-from isthmus.metrics.disentanglement import disentanglement_table
-from isthmus.metrics.joint import require
-from isthmus.metrics.likelihood import importance_weighted
-from isthmus.metrics.reconstruction import (
+from isthmus.evaluation.aggregate import aggregate_posterior_kl
+from isthmus.evaluation.annealed import annealed_importance
+from isthmus.evaluation.disentanglement import disentanglement_table
+from isthmus.evaluation.joint import require
+from isthmus.evaluation.likelihood import importance_weighted
+from isthmus.evaluation.reconstruction import (
     bits_per_dimension,
     dice,
     f1,
@@ -26,8 +26,8 @@ from isthmus.metrics.reconstruction import (
     squared_error,
     ssim,
 )
-from isthmus.metrics.samples import sample_quality
-from isthmus.metrics.sparsity import (
+from isthmus.evaluation.samples import sample_quality
+from isthmus.evaluation.sparsity import (
     active_units,
     dead_share,
     explained_variance,
@@ -38,7 +38,7 @@ from isthmus.metrics.sparsity import (
 )
 from isthmus.registry import split_names
 
-__all__ = ["evaluation"]
+__all__ = ["evaluate_model"]
 
 Array = NDArray[Any]
 Numbers = dict[str, float]
@@ -49,7 +49,7 @@ PAIRED_ROWS = 5000  # for what takes time with the square of the rows
 DENSITIES = ("gaussian", "laplace", "continuous")  # by how their names begin
 
 
-def evaluation(
+def evaluate_model(
     estimator: LatentEstimator,
     X: Array,
     y: Any = None,
@@ -106,7 +106,7 @@ def evaluation(
     >>> import isthmus
     >>> X = load_digits().images[:200] / 16
     >>> model = isthmus.VAE(n_components=2, epochs=2, random_state=0).fit(X)
-    >>> numbers = evaluation(model, X, n_samples=10)
+    >>> numbers = evaluate_model(model, X, n_samples=10)
     >>> numbers["rows"], numbers["rate (nats)"] > 0
     (200, True)
     """

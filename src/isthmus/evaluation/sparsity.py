@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import normalize
 
-from isthmus.metrics.reconstruction import paired
+from isthmus.evaluation.reconstruction import paired
 
 __all__ = [
     "active_units",

@@ -17,10 +17,10 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus.data.columns import Table, is_frame
 from isthmus.estimators import LatentEstimator
-from isthmus.sweeps.alone import Alone
-from isthmus.sweeps.candidates import Candidate, Run, make_candidates, prepare, together
-from isthmus.sweeps.judging import Judge, halve, rank, rungs, stop
-from isthmus.sweeps.stack import Stack
+from isthmus.search.candidates import Candidate, Run, make_candidates, prepare, together
+from isthmus.search.ranking import Judge, halve, rank, rungs, stop
+from isthmus.search.sequential import Alone
+from isthmus.search.stacked import Stack
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -309,7 +309,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         matplotlib.figure.Figure
         """
-        from isthmus.sweeps.figure import rate_distortion_figure
+        from isthmus.search.figure import rate_distortion_figure
 
         check_is_fitted(self)
         return rate_distortion_figure(self.results_, self.best_index_, label)

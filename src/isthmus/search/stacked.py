@@ -25,8 +25,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from isthmus.objectives.objective import Objective, Shown, Terms
 from isthmus.objectives.schedules import SETTLED
 from isthmus.registry import build_objective
-from isthmus.sweeps.adam import StackedAdam, lay_out
-from isthmus.sweeps.candidates import Candidate, Run
+from isthmus.search.candidates import Candidate, Run
+from isthmus.search.stacked_adam import StackedAdam, lay_out
 from isthmus.training import Rows
 from isthmus.training.devices import flush_denormals
 from isthmus.training.functional_step import Program, compute_gradients
@@ -67,7 +67,7 @@ class Stack(Run):
     Parameters
     ----------
     candidates : sequence of Candidate
-        Prepared; alike in all but the settings of `isthmus.sweeps.candidates.FREE`.
+        Prepared; alike in all but the settings of `isthmus.search.candidates.FREE`.
     rows : Rows
         Those of training, for all of them.
     """
