@@ -23,9 +23,9 @@ import numpy as np
 import onnxruntime
 import torch
 
-from isthmus import VAE, graphs
+from isthmus import VAE, export
 from isthmus.estimators import LatentEstimator
-from isthmus.graphs import networks
+from isthmus.export import networks
 
 BATCH = 256
 Step = Callable[[], object]
@@ -49,7 +49,7 @@ def fitted() -> dict[str, LatentEstimator]:
 
 def rows(model: LatentEstimator, n: int) -> np.ndarray:
     x = np.random.default_rng(1).random((n, *model.feature_shape_))
-    return x.astype(graphs.x_dtype(model))
+    return x.astype(export.x_dtype(model))
 
 
 def session(graph: bytes) -> onnxruntime.InferenceSession:
@@ -61,18 +61,18 @@ def session(graph: bytes) -> onnxruntime.InferenceSession:
 def sizes(model: LatentEstimator) -> dict[str, int]:
     """Return the bytes of each file."""
     found = {}
-    for part in graphs.PARTS:
-        found[f"{part}.onnx"] = len(getattr(graphs, part)(model))
+    for part in export.PARTS:
+        found[f"{part}.onnx"] = len(getattr(export, part)(model))
         file = BytesIO()
-        torch.export.save(graphs.program(model, part), file)
+        torch.export.save(export.program(model, part), file)
         found[f"{part}.pt2"] = len(file.getvalue())
     return found
 
 
 def runtimes(model: LatentEstimator) -> dict[str, Callable[[np.ndarray], Step]]:
     """Return, by runtime, what makes a step of given rows."""
-    eager, program = networks.Encode(model).eval(), graphs.program(model, "encoder").module()
-    by_onnx = session(graphs.encoder(model))
+    eager, program = networks.Encode(model).eval(), export.program(model, "encoder").module()
+    by_onnx = session(export.encoder(model))
     return {
         "PyTorch": lambda x: _by_torch(eager, x),
         "torch.export": lambda x: _by_torch(program, x),
@@ -113,15 +113,15 @@ def measure(name: str, model: LatentEstimator, rounds: int) -> dict:
 
 def table(models: dict[str, dict]) -> str:
     """Return the figures as two tables of Markdown."""
-    size = ["| KB | " + " | ".join(f"`{part}`" for part in graphs.PARTS) + " |"]
-    size += ["| --- |" + " ---: |" * len(graphs.PARTS)]
+    size = ["| KB | " + " | ".join(f"`{part}`" for part in export.PARTS) + " |"]
+    size += ["| --- |" + " ---: |" * len(export.PARTS)]
     speed = [
         "| one row, µs; rows a second in batches of 256 | PyTorch | torch.export | onnxruntime |"
     ]
     speed += ["| --- |" + " ---: |" * 3]
     for name, found in models.items():
         for end in ("onnx", "pt2"):
-            kilobytes = (f"{found['bytes'][f'{part}.{end}'] / 1e3:,.0f}" for part in graphs.PARTS)
+            kilobytes = (f"{found['bytes'][f'{part}.{end}'] / 1e3:,.0f}" for part in export.PARTS)
             size.append(f"| {name}, .{end} | " + " | ".join(kilobytes) + " |")
         one, many = found["microseconds, one row"], found["rows a second"]
         cells = (f"{one[runtime]:,.0f}; {many[runtime]:,.0f}" for runtime in one)

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus.cli import main
-from isthmus.evaluation import importance_weighted, l0, squared_error
+from isthmus.evaluation import evaluate_model, importance_weighted, l0, squared_error
 from isthmus.models.specs import SPECS
 
 FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--random-state", "0"]

@@ -113,7 +113,7 @@ FROM_PYTHON = {
     "hub": "from isthmus.hub import from_pretrained; from_pretrained('someone/something')",
     "maps": "from isthmus.applications import LatentMap; LatentMap(fitted, method='umap').fit(X)",
     "metrics": "from isthmus.evaluation.reconstruction import ssim; ssim(P, P)",
-    "onnx": "from isthmus import graphs; graphs.encoder(fitted)",
+    "onnx": "from isthmus import export; export.encoder(fitted)",
     "scale": "from isthmus.training.distributed import _accelerator; _accelerator('cpu')",
     "search": "from isthmus.applications import LatentIndex as I; I(fitted, backend='approximate').fit(X)",  # noqa: E501
     "tables": "from isthmus import data; data.load(__import__('sys').argv[3])",

@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE
 from isthmus.cli import main
-from isthmus.commands import sheet
-from isthmus.commands.sheet import CHANGED, find_rows
+from isthmus.commands import contact_sheet
+from isthmus.commands.contact_sheet import CHANGED, find_rows
 from isthmus.data import load
 from isthmus.estimators import model_io
 
@@ -270,7 +270,7 @@ def test_data_that_went_away_are_said_in_one_line(table, tmp_path):
 
 @pytest.mark.parametrize("most", [0, 2**28])
 def test_data_that_changed_are_noted(table, tmp_path, most, monkeypatch, capsys):
-    monkeypatch.setattr(sheet, "MOST_TO_CHECK", most)
+    monkeypatch.setattr(contact_sheet, "MOST_TO_CHECK", most)
     run = recorded(table, tmp_path / "run", label="kind")
     head, first, *rest = table.read_text().splitlines()
     table.write_text("\n".join([head, "7,8,9,low", *rest]))

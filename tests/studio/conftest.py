@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from isthmus import graphs
+from isthmus import export
 from isthmus.applications.retrieval import model_digest
 
 
@@ -12,7 +12,7 @@ from isthmus.applications.retrieval import model_digest
 def graphs_once():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("encoder", "decoder"):
-            patch.setattr(graphs, name, _once(getattr(graphs, name)))
+            patch.setattr(export, name, _once(getattr(export, name)))
         yield
 
 

@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.applications.compression import CompressedCodes, LatentCodec, decompress
-from isthmus.commands.sheet import check_out, load_rows, save_array, save_frame, write_figure
-from isthmus.commands.show import print_table
+from isthmus.commands.console import print_table
+from isthmus.commands.contact_sheet import (
+    check_out,
+    load_rows,
+    save_array,
+    save_frame,
+    write_figure,
+)
 from isthmus.estimators import model_io
 from isthmus.estimators.validation import as_array
 from isthmus.persistence.run_folder import WEIGHTS

@@ -21,7 +21,7 @@ from isthmus.applications.retrieval import model_digest
 from isthmus.bulk.files import Job, targets_of
 from isthmus.bulk.maps import scores_of
 from isthmus.bulk.ranks import Rank
-from isthmus.commands.show import print_table
+from isthmus.commands.console import print_table
 from isthmus.commands.transform import work
 from isthmus.data import load as load_data
 from isthmus.data.chunked_reader import ARRAYS, KINDS, TEXTS, read_parts

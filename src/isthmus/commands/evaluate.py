@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from isthmus._version import __version__
-from isthmus.commands.show import print_table
+from isthmus.commands.console import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.estimators import LatentEstimator, model_io

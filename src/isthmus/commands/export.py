@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from isthmus import graphs
+from isthmus import export
 from isthmus.commands.live import check_rows, rows_to_show, write_live
 from isthmus.estimators import LatentEstimator
 from isthmus.estimators.model_io import load
@@ -18,7 +18,7 @@ from isthmus.persistence.atomic import write_all
 
 __all__ = ["run"]
 
-ONNX = {"encoder": graphs.encoder, "decoder": graphs.decoder, "scorer": graphs.scorer}
+ONNX = {"encoder": export.encoder, "decoder": export.decoder, "scorer": export.scorer}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +40,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise ValueError("say what to export: --page, --onnx, or --torch.")
     if arguments.opset is not None and arguments.onnx is None:
         raise ValueError("--opset is a version of ONNX: use it with --onnx.")
-    graphs.check_opset(arguments.opset)
+    export.check_opset(arguments.opset)
     check_rows(arguments)
 
 
@@ -56,7 +56,7 @@ def write_networks(arguments: argparse.Namespace) -> None:
         files |= {out / f"{k}.onnx": make(estimator, arguments.opset) for k, make in ONNX.items()}
     if arguments.torch is not None:
         out = Path(arguments.torch) if arguments.torch else run / "torch"
-        files |= {out / f"{part}.pt2": saved_program(estimator, part) for part in graphs.PARTS}
+        files |= {out / f"{part}.pt2": saved_program(estimator, part) for part in export.PARTS}
     write_files(files)
 
 
@@ -65,7 +65,7 @@ def saved_program(estimator: LatentEstimator, part: str) -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of buffers that are views of one memory
-        torch.export.save(graphs.program(estimator, part), file)
+        torch.export.save(export.program(estimator, part), file)
     return file.getvalue()
 
 

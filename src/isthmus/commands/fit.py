@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from isthmus.cli import INTERRUPTED
+from isthmus.commands.console import number_text, print_summary
+from isthmus.commands.elastic_restart import go_on_where_it_broke, launcher
 from isthmus.commands.folders import has_something, replaceable, unused
 from isthmus.commands.live import write_live
-from isthmus.commands.show import number_text, print_summary
-from isthmus.commands.together import go_on_where_it_broke, launcher
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.data.disk_array import Stored, as_stored

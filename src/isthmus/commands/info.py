@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from isthmus._version import __version__
-from isthmus.commands.show import print_table
+from isthmus.commands.console import print_table
 from isthmus.persistence.run_folder import WEIGHTS, read_columns, read_config
 
 __all__ = ["run"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.applications.latent_paths import interpolate
-from isthmus.commands.sheet import (
+from isthmus.commands.contact_sheet import (
     check_out,
     load_rows,
     path_sheet,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from isthmus.commands.sheet import find_rows
+from isthmus.commands.contact_sheet import find_rows
 from isthmus.data import Dataset
 from isthmus.persistence.run_folder import read_config
 from isthmus.report import REPORT, link_live

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from isthmus.applications.maps import LatentMap, latent_distributions, side_by_side
-from isthmus.commands.sheet import check_out, load_rows, read_queries, write_figure
+from isthmus.commands.contact_sheet import check_out, load_rows, read_queries, write_figure
 from isthmus.data import Dataset
 from isthmus.estimators import BetaVAE, model_io
 

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from isthmus.commands.contact_sheet import load_rows
 from isthmus.commands.fit import hold_out as hold_out
 from isthmus.commands.folders import has_something
-from isthmus.commands.sheet import load_rows
 from isthmus.data.columns import Table
 from isthmus.hub import push_to_hub, save_pretrained
 from isthmus.persistence.run_folder import read_config

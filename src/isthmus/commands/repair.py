@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
 from isthmus.applications.imputation import LatentImputer, gaps_of
-from isthmus.commands.show import print_table
+from isthmus.commands.console import print_table
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.data.images import opened

@@ -20,7 +20,7 @@ from isthmus.applications.generation import (
     variations,
 )
 from isthmus.applications.retrieval import model_digest
-from isthmus.commands.sheet import (
+from isthmus.commands.contact_sheet import (
     as_class,
     beside_sheet,
     check_out,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.applications.retrieval import INDEX, LatentIndex, model_digest, read_record
-from isthmus.commands.sheet import (
+from isthmus.commands.contact_sheet import (
     beside_sheet,
     check_out,
     load_rows,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus.applications.latent_paths import EDGE, REACH, AttributeVectors, decoded_grid, traverse
 from isthmus.applications.retrieval import encode_rows
-from isthmus.commands.sheet import (
+from isthmus.commands.contact_sheet import (
     Queries,
     as_class,
     beside_sheet,

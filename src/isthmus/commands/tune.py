@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from isthmus.cli import INTERRUPTED
+from isthmus.commands.console import number_text
 from isthmus.commands.folders import replaceable, unused
-from isthmus.commands.show import number_text
 from isthmus.data import Dataset
 from isthmus.data import load as load_data
 from isthmus.estimators import ESTIMATORS, model_io

@@ -9,6 +9,6 @@ so the ELBO is a lower bound of the log evidence. `fit_gaussian` makes KL(q || p
 """
 
 from isthmus.inference.fit import Fit, fit_gaussian
-from isthmus.inference.picture import plot_fits
+from isthmus.inference.plot import plot_fits
 
 __all__ = ["Fit", "fit_gaussian", "plot_fits"]

@@ -9,10 +9,10 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution
 
-from isthmus.inference.climbing import average_elbo, climb
 from isthmus.inference.density import LogDensity
 from isthmus.inference.gaussian import Noise, matched
 from isthmus.inference.importance import FINAL_DRAWS, evidence, explore
+from isthmus.inference.reverse_kl import average_elbo, climb
 from isthmus.inference.start import beginning, count, require
 
 __all__ = ["Fit", "fit_gaussian"]

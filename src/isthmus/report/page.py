@@ -26,7 +26,7 @@ from isthmus.persistence.atomic import write
 from isthmus.plots.latent import has_standard_prior
 from isthmus.report import captions, tables
 from isthmus.report.pictures import Picture, as_picture
-from isthmus.templates import template
+from isthmus.report.templating import template
 
 __all__ = ["REPORT", "link_live", "write_report"]
 

@@ -25,7 +25,7 @@ from isthmus.estimators import model_io
 from isthmus.estimators.defaults import as_data
 from isthmus.estimators.scaling import units
 from isthmus.estimators.validation import read
-from isthmus.graphs import x_dtype
+from isthmus.export import x_dtype
 from isthmus.persistence.run_folder import CONFIG
 from isthmus.plots.cells import is_picture
 from isthmus.plots.latent import has_standard_prior

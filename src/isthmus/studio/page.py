@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import graphs
+from isthmus import export
 from isthmus._version import __version__
 from isthmus.persistence.atomic import write, write_all
 from isthmus.plots.cells import is_picture
+from isthmus.report.templating import template
 from isthmus.studio.bundle import Bundle
-from isthmus.templates import template
 
 __all__ = ["app_file", "shell", "to_json", "write_page"]
 
@@ -133,8 +133,8 @@ def _kept(items: Array, manifest: dict[str, Any]) -> tuple[Array, dict[str, Any]
 def _parts(bundle: Bundle) -> dict[str, bytes]:
     """Return the networks and the arrays as bytes by name."""
     networks = {
-        "encoder": graphs.encoder(bundle.estimator),
-        "decoder": graphs.decoder(bundle.estimator),
+        "encoder": export.encoder(bundle.estimator),
+        "decoder": export.decoder(bundle.estimator),
     }
     return networks | {name: _little_endian(a).tobytes() for name, a in bundle.arrays.items()}
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from isthmus.graphs.networks import PARTS, Graph, x_dtype
+from isthmus.export.networks import PARTS, Graph, x_dtype
 
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator

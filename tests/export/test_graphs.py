@@ -21,12 +21,12 @@ from isthmus import (
     ContractiveAutoencoder,
     DenoisingAutoencoder,
     SparseAutoencoder,
-    graphs,
+    export,
 )
 from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.distributions.sparse_codes import SPARSE_POINTS
 from isthmus.estimators.batched_inference import row_noise
-from isthmus.graphs import networks, to_onnx
+from isthmus.export import networks, onnx_export
 from isthmus.models.specs import NONLINEARITIES, POSTERIORS, PRIORS
 from isthmus.nn.dense import mlp
 from isthmus.training import to_unit
@@ -45,7 +45,7 @@ COUNTS = RNG.integers(0, 3, (40, 4)).astype(float)
 MIXED = np.column_stack([TABLE[:, 1], COUNTS[:, 0] > 0, COUNTS[:, 1], COUNTS[:, 2], TABLE[:, 0]])
 Y = np.array(["a", "b", "c", "d"] * 10)
 SIZES = 1, 10, 100  # as many rows as samples among them
-PATHS = (str(Path(graphs.__file__).parents[1]).encode(), b"site-packages")
+PATHS = (str(Path(export.__file__).parents[1]).encode(), b"site-packages")
 
 
 def fitted(model, X, y=None, **settings):
@@ -55,7 +55,7 @@ def fitted(model, X, y=None, **settings):
 
 def by_onnx(model, part, **options):
     """Return a function of arrays by name, which onnxruntime computes."""
-    graph = getattr(graphs, part)(model, **options)
+    graph = getattr(export, part)(model, **options)
     versions = {o.domain: o.version for o in onnx.load_from_string(graph).opset_import}
     assert versions[""] == options.get("opset", versions[""])
     assert not any(path in graph for path in PATHS)
@@ -64,7 +64,7 @@ def by_onnx(model, part, **options):
     taken, given = (
         [i.name for i in side] for side in (session.get_inputs(), session.get_outputs())
     )
-    assert tuple(given) == graphs.PARTS[part].outputs
+    assert tuple(given) == export.PARTS[part].outputs
 
     def compute(inputs):
         out = session.run(None, {name: inputs[name] for name in taken})
@@ -76,14 +76,14 @@ def by_onnx(model, part, **options):
 def by_torch(model, part):
     """Return a function of arrays by name, which a program read from a file computes."""
     file = BytesIO()
-    torch.export.save(graphs.program(model, part), file)
+    torch.export.save(export.program(model, part), file)
     assert not any(path in file.getvalue() for path in PATHS)
     program = torch.export.load(BytesIO(file.getvalue())).module()
-    taken = [*graphs.PARTS[part].inputs, *([] if model.context_ is None else ["c"])]
+    taken = [*export.PARTS[part].inputs, *([] if model.context_ is None else ["c"])]
 
     def compute(inputs):
         out = program(*(torch.from_numpy(inputs[name]) for name in taken))
-        return {k: t.numpy() for k, t in zip(graphs.PARTS[part].outputs, out, strict=True)}
+        return {k: t.numpy() for k, t in zip(export.PARTS[part].outputs, out, strict=True)}
 
     return compute
 
@@ -92,7 +92,7 @@ def rows(model, X, n):
     """Return rows, their condition, and what a graph takes for them."""
     X = np.resize(X, (n, *X.shape[1:]))
     condition = None if model.context_ is None else np.resize(model.classes_, n)
-    inputs = {"x": (X / 255 if X.dtype == np.uint8 else X).astype(graphs.x_dtype(model))}
+    inputs = {"x": (X / 255 if X.dtype == np.uint8 else X).astype(export.x_dtype(model))}
     if condition is not None:
         inputs["c"] = model.context_.encode(condition, n)
     X = inputs["x"]  # the types of the data are those of the answers
@@ -125,7 +125,7 @@ def check_decoder(model, X, form=by_onnx):
         _, condition, inputs = rows(model, X, n)
         z = inputs["z"].astype(np.float64)
         got, wanted = compute(inputs)["x"], model.decode(z, condition=condition)
-        assert got.dtype == graphs.x_dtype(model)
+        assert got.dtype == export.x_dtype(model)
         close(got, wanted, np.maximum(model.scaler_.scale, np.abs(wanted - model.scaler_.shift)))
 
 
@@ -149,7 +149,7 @@ def check(model, X):
 class TestParity:
     def test_a_table_with_large_offsets_and_holes(self):
         model = fitted(VAE, HOLES, missing="ignore", nonlinearity="gelu")
-        assert graphs.x_dtype(model) == "float64"
+        assert export.x_dtype(model) == "float64"
         check_scorer(model, HOLES)
         check_encoder(model, HOLES, by_torch)
 
@@ -159,7 +159,7 @@ class TestParity:
 
     def test_labelled_colour_pictures_by_convolutions(self):
         model = fitted(ConditionalVAE, COLOUR, Y, backbone="conv", dropout=0.2)
-        assert graphs.x_dtype(model) == "float32"
+        assert export.x_dtype(model) == "float32"
         check_encoder(model, COLOUR)
         check_decoder(model, COLOUR, by_torch)
 
@@ -233,35 +233,35 @@ class TestErrors:
     def test_a_network_that_is_no_function_of_a_row_is_refused(self, kind):
         model = fitted(Autoencoder, GREY, backbone=own(kind))
         with pytest.raises(ValueError, match=r"the encoder of this Autoencoder cannot") as error:
-            graphs.encoder(model)
+            export.encoder(model)
         assert "\n" not in str(error.value)
 
     @pytest.mark.parametrize("name", ["onnx", "onnxscript"])
     def test_what_is_not_installed_is_named(self, name, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(ImportError, match=r"pip install 'isthmus\[onnx\]'"):
-            graphs.decoder(fitted(Autoencoder, GREY))
+            export.decoder(fitted(Autoencoder, GREY))
 
-    @pytest.mark.parametrize("graph", [graphs.encoder, graphs.decoder, graphs.scorer])
+    @pytest.mark.parametrize("graph", [graphs.encoder, export.decoder, export.scorer])
     def test_a_model_that_is_not_fitted_is_refused(self, graph):
         with pytest.raises(ValueError, match="not fitted"):
             graph(VAE())
 
     def test_programs_have_three_parts(self):
         with pytest.raises(ValueError, match="must be one of encoder, decoder, scorer, got 'all'"):
-            graphs.program(VAE(), "all")
+            export.program(VAE(), "all")
 
     @pytest.mark.parametrize(("opset", "what"), [(17, "old"), (26, "new")])
     def test_an_opset_that_no_graph_can_have(self, opset, what):
         with pytest.raises(ValueError, match=rf"opset {opset} is too {what}.*opset 18 to 25"):
-            graphs.encoder(VAE(), opset=opset)
+            export.encoder(VAE(), opset=opset)
 
     @pytest.mark.slow
     def test_an_opset_to_which_torch_cannot_convert(self, monkeypatch):
-        monkeypatch.setattr(to_onnx, "NEWEST_OPSET", 99)
+        monkeypatch.setattr(onnx_export, "NEWEST_OPSET", 99)
         monkeypatch.setattr(onnx.defs, "onnx_opset_version", lambda: 99)
         with pytest.raises(ValueError, match=r"the encoder .* came out in opset \d+ instead of 99"):
-            graphs.encoder(fitted(VAE, TABLE, nonlinearity="gelu"), opset=99)
+            export.encoder(fitted(VAE, TABLE, nonlinearity="gelu"), opset=99)
 
 
 def test_nothing_is_said_and_nothing_changed(capfd):
@@ -271,7 +271,7 @@ def test_nothing_is_said_and_nothing_changed(capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         filters = list(warnings.filters)
-        graphs.encoder(model)
+        export.encoder(model)
         assert warnings.filters == filters
     assert capfd.readouterr() == ("", "")
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -344,8 +344,8 @@ class TestEverything:
         check_encoder(model, GREY)
         check_encoder(model, GREY, by_torch)
 
-    @pytest.mark.parametrize("opset", range(graphs.OLDEST_OPSET, graphs.NEWEST_OPSET + 1))
-    @pytest.mark.parametrize("part", graphs.PARTS)
+    @pytest.mark.parametrize("opset", range(export.OLDEST_OPSET, export.NEWEST_OPSET + 1))
+    @pytest.mark.parametrize("part", export.PARTS)
     def test_opsets(self, part, opset):
         pytest.importorskip("zuko")
         parts = {"posterior_family": "flow", "prior": "vamp", "prior_modes": 5}

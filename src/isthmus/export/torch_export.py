@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
-from isthmus.graphs.networks import PARTS
-from isthmus.graphs.tracing import trace, writing
+from isthmus.export.networks import PARTS
+from isthmus.export.tracing import trace, writing
 
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator

@@ -7,9 +7,8 @@ of the data, and returns what the estimator would, to rounding.
 
 from __future__ import annotations
 
-from isthmus.graphs.networks import PARTS, x_dtype
-from isthmus.graphs.programs import program
-from isthmus.graphs.to_onnx import (
+from isthmus.export.networks import PARTS, x_dtype
+from isthmus.export.onnx_export import (
     NEWEST_OPSET,
     OLDEST_OPSET,
     check_opset,
@@ -17,6 +16,7 @@ from isthmus.graphs.to_onnx import (
     encoder,
     scorer,
 )
+from isthmus.export.torch_export import program
 
 __all__ = [
     "NEWEST_OPSET",

@@ -14,9 +14,9 @@ import torch
 from torch.export import ExportedProgram
 
 from isthmus._optional import import_optional
-from isthmus.graphs.networks import PARTS
-from isthmus.graphs.stand_ins import STAND_INS
-from isthmus.graphs.tracing import free_axes, input_names, trace, writing
+from isthmus.export.networks import PARTS
+from isthmus.export.onnx_decompositions import STAND_INS
+from isthmus.export.tracing import free_axes, input_names, trace, writing
 
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator
