@@ -18,6 +18,7 @@ test: $(VENV)/.test test-studio
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.elsewhere

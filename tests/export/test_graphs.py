@@ -242,7 +242,7 @@ class TestErrors:
         with pytest.raises(ImportError, match=r"pip install 'isthmus\[onnx\]'"):
             export.decoder(fitted(Autoencoder, GREY))
 
-    @pytest.mark.parametrize("graph", [graphs.encoder, export.decoder, export.scorer])
+    @pytest.mark.parametrize("graph", [export.encoder, export.decoder, export.scorer])
     def test_a_model_that_is_not_fitted_is_refused(self, graph):
         with pytest.raises(ValueError, match="not fitted"):
             graph(VAE())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from isthmus.estimators.defaults import (
 )
 from isthmus.estimators.fitting import Learner
 from isthmus.estimators.model_io import SaveMixin
+from isthmus.estimators.publishing import PublishMixin
 from isthmus.estimators.scaling import as_float32
 from isthmus.estimators.validation import filled
 from isthmus.models.params import describe
@@ -50,7 +50,9 @@ class RateDistortion(NamedTuple):
     distortion: Array
 
 
-class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, Learner):
+class LatentEstimator(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, PublishMixin, Learner
+):
     """An autoencoder as scikit-learn knows estimators.
 
     Subclasses join a row of choices (`isthmus.models.specs`) with this face and override nothing.
@@ -293,43 +295,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         x = torch.from_numpy(np.array(self.scaler_.to_model(X), order="C"))  # theirs to change
         context = None if c is None else torch.from_numpy(c).to(self._device)
         return x.to(self._device), context
-
-    def save_pretrained(self, folder: str | Path, **contents: Any) -> Path:
-        """Write the fitted model as it is published; see `isthmus.hub.save_pretrained`."""
-        from isthmus.hub import save_pretrained
-
-        return save_pretrained(self, folder, **contents)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Publish the fitted model on the Hugging Face Hub; see `isthmus.hub.push_to_hub`."""
-        from isthmus.hub import push_to_hub
-
-        return push_to_hub(self, repo_id, **options)
-
-    @classmethod
-    def from_pretrained(cls, repo_id: str | Path, **options: Any) -> Self:
-        """Read a model of this class from the Hugging Face Hub, or from a folder.
-
-        Parameters
-        ----------
-        repo_id, **options
-            As for `isthmus.from_pretrained`, which takes models of any class.
-
-        Raises
-        ------
-        ValueError
-            Also where the model is of another class.
-        """
-        from isthmus.hub import from_pretrained
-
-        model = from_pretrained(repo_id, **options)
-        if not isinstance(model, cls):
-            other = type(model).__name__
-            raise ValueError(
-                f"{repo_id} holds a {other}, not a {cls.__name__}: use {other}.from_pretrained, "
-                "or isthmus.from_pretrained, which takes any."
-            )
-        return model
 
     # ------------------------------------------------------------------ inside
 
