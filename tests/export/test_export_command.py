@@ -1,4 +1,4 @@
-"""`isthmus export`: the networks of a run as files. Its page is in studio/test_studio_page."""
+"""`isthmus export`: the networks of a run as files (for --page see studio/test_studio_page.py)."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def run(model, tmp_path):
     return tmp_path / "run"
 
 
-def test_programs_of_torch_are_files_beside_the_run(run, model, capsys):
+def test_torch_programs_are_written_beside_the_run(run, model, capsys):
     assert main(["export", str(run), "--torch"]) == 0
     assert capsys.readouterr().out.count("written to") == 3
     encode = torch.export.load(run / "torch" / "encoder.pt2").module()
@@ -47,7 +47,7 @@ def test_programs_of_torch_are_files_beside_the_run(run, model, capsys):
 
 
 @pytest.mark.slow
-def test_networks_for_programs_that_lack_isthmus(run, model, tmp_path, capsys):
+def test_exported_networks_run_without_isthmus(run, model, tmp_path, capsys):
     assert (
         main(["export", str(run), "--onnx", "--opset", "18", "--torch", str(tmp_path / "pt")]) == 0
     )
@@ -70,13 +70,13 @@ def test_networks_for_programs_that_lack_isthmus(run, model, tmp_path, capsys):
     ("flags", "said"),
     [
         ([], "say what to export: --page, --onnx, or --torch"),
-        (["--onnx", "--opset", "11"], "opset 11 is too old: graphs are written in opset 18 to 2"),
+        (["--onnx", "--opset", "11"], "opset 11 is too old: choose 18 to 2"),
         (["--onnx", "--opset", "99"], "opset 99 is too new"),
         (["--onnx", "--opset", "new"], "--opset: invalid int value: 'new'"),
         (["--page", "--opset", "20"], "--opset is a version of ONNX: use it with --onnx"),
     ],
 )
-def test_mistakes_are_one_line_and_nothing_is_written(run, flags, said, capsys):
+def test_errors_are_one_line_and_nothing_is_written(run, flags, said, capsys):
     before = sorted(run.rglob("*"))
     assert main(["export", str(run), *flags]) == 2
     error = capsys.readouterr().err
@@ -86,7 +86,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(run, flags, said, capsys):
 
 
 @pytest.mark.parametrize("flag", ["--onnx", "--torch"])
-def test_networks_of_ones_own_are_asked_for(flag, tmp_path, capsys):
+def test_custom_backbone_must_be_passed(flag, tmp_path, capsys):
     def own(shapes):
         return mlp(shapes, (4,))
 

@@ -1,8 +1,8 @@
-"""A fitted model's networks as graphs, which other programs compute without isthmus.
+"""Export a fitted model's networks, to run them without isthmus.
 
-`encoder`, `decoder` and `scorer` return ONNX, as bytes: write them to a file, or give them to
-onnxruntime. `program` returns the same for torch alone. Each takes any number of rows, in the units
-of the data, and returns what the estimator would, to rounding.
+`encoder`, `decoder` and `scorer` return ONNX models as bytes, for onnxruntime and other runtimes;
+`program` returns a `torch.export` program. All take batches of any size in the units of the data
+and agree with the estimator up to rounding.
 """
 
 from __future__ import annotations

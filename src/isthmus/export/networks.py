@@ -1,4 +1,4 @@
-"""What a graph computes: the networks of an estimator and its scaling, of tensors alone."""
+"""The exported modules: an estimator's networks with its scaling, in tensor operations only."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "Decode", "Encode", "Graph", "Score", "x_dtype"]
 
-#: Layers whose results another one has too, of the same parameters, by operations of ONNX.
+#: Layers that ONNX lacks, and the standard layer with the same parameters and result.
 SAME_LAYER: dict[type, type] = {FFTConv1d: nn.Conv1d, FFTConv2d: nn.Conv2d}
 
 
 def x_dtype(estimator: LatentEstimator) -> str:
-    """Return the type of a graph's `x`: "float32", or "float64" where the data are scaled.
+    """Return the dtype of the input `x`: "float32", or "float64" if the data are scaled.
 
-    A column like 1e9 ± 1 keeps its digits in float64 alone.
+    A column such as 1e9 ± 1 keeps its digits only in float64.
 
     Examples
     --------
@@ -43,12 +43,12 @@ def x_dtype(estimator: LatentEstimator) -> str:
 
 
 class Graph(nn.Module):
-    """The model of an estimator on the CPU, and its scaler, as tensors."""
+    """An estimator's model on the CPU, with its scaler as buffers."""
 
     part: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]]
     outputs: ClassVar[tuple[str, ...]]
-    unused: ClassVar[tuple[str, ...]] = ()  # parts of the model that need not be written
+    unused: ClassVar[tuple[str, ...]] = ()  # parts of the model that are not exported
     shift: Tensor
     scale: Tensor
 
@@ -61,16 +61,16 @@ class Graph(nn.Module):
         self.register_buffer("scale", torch.tensor(estimator.scaler_.scale))
 
     def to_model(self, x: Tensor) -> Tensor:
-        """Do as `Scaler.to_model`."""
+        """Scale x as `Scaler.to_model` does."""
         return ((x - self.shift) / self.scale).float() if self.scaled else x
 
     def from_model(self, x: Tensor) -> Tensor:
-        """Do as `Scaler.from_model`."""
+        """Undo the scaling as `Scaler.from_model` does."""
         return x.double() * self.scale + self.shift if self.scaled else x
 
 
 class Encode(Graph):
-    """x to the mean and the standard deviation of q(z|x)."""
+    """Map x to the mean and the standard deviation of q(z|x)."""
 
     part, inputs, outputs = "encoder", ("x",), ("mean", "std")
     unused = ("decoder", "prior")
@@ -79,7 +79,7 @@ class Encode(Graph):
     def __init__(self, estimator: LatentEstimator) -> None:
         super().__init__(estimator)
         if isinstance(self.model.posterior, FlowFamily):
-            self.register_buffer("noise", _noise_of_flows(estimator.n_components_))
+            self.register_buffer("noise", _flow_noise(estimator.n_components_))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation."""
@@ -91,7 +91,7 @@ class Encode(Graph):
 
 
 class Decode(Graph):
-    """z to x."""
+    """Map z to the mean of p(x|z)."""
 
     part, inputs, outputs = "decoder", ("z",), ("x",)
     unused = ("encoder", "prior")
@@ -102,23 +102,23 @@ class Decode(Graph):
 
 
 class Score(Graph):
-    """x, and noise, to nats an example."""
+    """Map x and noise to the score, in nats per example."""
 
     part, inputs, outputs = "scorer", ("x", "eps"), ("score",)
 
     def forward(self, x: Tensor, eps: Tensor, c: Tensor | None = None) -> tuple[Tensor]:
-        """Return minus (rate + distortion)."""
+        """Return -(rate + distortion), the mean over samples."""
         model, x = self.model, self.to_model(x)
-        q = _remembering(model.encode(x, c))
+        q = _with_cache(model.encode(x, c))
         z = q.rsample((eps.shape[0],), noise=eps)  # type: ignore[call-arg]
         rate = model.kl(q, z, c)
-        x = x.expand(eps.shape[0], *x.shape)  # or torch asks whether there are as many rows
+        x = x.expand(eps.shape[0], *x.shape)  # else torch.export guards on the batch size
         gain = model.log_likelihood(model.decode(z, c), x).mean(0)
         return (gain - (rate if rate.ndim == 1 else rate.mean(0)),)
 
 
 def _portable(model: nn.Module) -> Any:
-    """Return a copy on the CPU, of layers that ONNX has, that is not to be trained."""
+    """Return a frozen copy on the CPU that uses only layers that ONNX has."""
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     for layer in model.modules():
         if type(layer) in SAME_LAYER:
@@ -126,14 +126,14 @@ def _portable(model: nn.Module) -> Any:
     return model
 
 
-def _noise_of_flows(n_components: int) -> Tensor:
-    """Return the noise behind the mean of every flow: a graph cannot draw it by a seed."""
+def _flow_noise(n_components: int) -> Tensor:
+    """Return the fixed noise by which flow means are estimated; a graph cannot seed a generator."""
     zeros = torch.zeros(1, n_components)
     return FlowNormal(DiagonalNormal(zeros, zeros + 1), identity_transform)._draws()
 
 
-def _remembering(q: Distribution) -> Distribution:
-    """Let a flow remember where a sample came from, and not search for it, which is long."""
+def _with_cache(q: Distribution) -> Distribution:
+    """Cache the inverse of each flow layer, which is expensive to compute."""
     if isinstance(q, FlowNormal):
         for layer in q.transform.transforms:
             Transform.__init__(layer, cache_size=1)

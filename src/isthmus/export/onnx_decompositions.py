@@ -1,4 +1,4 @@
-"""What torch has and ONNX lacks, or browsers, in operations that all of them have."""
+"""Decompositions of torch operations that ONNX or browser runtimes do not have."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, conv_transpose1d
 
-__all__ = ["STAND_INS"]
+__all__ = ["DECOMPOSITIONS"]
 
-GAMMA_SHIFT = 8  # from where on Stirling's series, to x^-7, is exact to 1e-11
+GAMMA_SHIFT = 8  # Stirling's series up to x^-7 is exact to 1e-11 above this
 
 
 def _lgamma(x: Tensor) -> Tensor:
-    """Return log Γ(x) for x > 0 by Stirling's series, in float64: it is a small difference."""
+    """Return log Γ(x) for x > 0 by Stirling's series; in float64, since terms nearly cancel."""
     below = x.double()
     shifted = below + GAMMA_SHIFT
     for i in range(1, GAMMA_SHIFT):
@@ -31,9 +31,9 @@ def _lgamma(x: Tensor) -> Tensor:
 def _solve_triangular(
     a: Tensor, b: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
-    """Return x of a x = b for a lower triangular a, row by row."""
+    """Solve a x = b for a lower triangular a by forward substitution."""
     if upper or not left or unitriangular:
-        raise ValueError("only a x = b of a lower triangular a can be written as a graph.")
+        raise ValueError("only a x = b with a lower triangular a can be exported.")
     rows: list[Tensor] = []
     for i in range(a.shape[-1]):
         rest = b[..., i, :]
@@ -43,10 +43,10 @@ def _solve_triangular(
     return torch.stack(rows, -2)
 
 
-def _waves(n: int, window: Tensor) -> Tensor:
-    """Return the windowed cosines and minus sines of a Fourier transform, (2, n // 2 + 1, n)."""
-    turns = torch.outer(torch.arange(n // 2 + 1), torch.arange(n)) % n
-    angle = turns.double() * (2 * math.pi / n)
+def _dft_kernel(n: int, window: Tensor) -> Tensor:
+    """Return the windowed cosine and -sine waves of a DFT, (2, n // 2 + 1, n)."""
+    cycles = torch.outer(torch.arange(n // 2 + 1), torch.arange(n)) % n
+    angle = cycles.double() * (2 * math.pi / n)
     return torch.stack([angle.cos(), -angle.sin()]).to(window.dtype) * window
 
 
@@ -61,8 +61,8 @@ def _stft(
     return_complex: bool = True,
     align_to_window: bool | None = None,
 ) -> Tensor:
-    """Return the short-time spectrum of x (n, time) as a convolution with waves."""
-    kernel = _waves(n_fft, window).flatten(0, 1)[:, None]
+    """Return the short-time Fourier transform of x (n, time), as a convolution."""
+    kernel = _dft_kernel(n_fft, window).flatten(0, 1)[:, None]
     parts = conv1d(x[:, None], kernel, stride=hop_length).unflatten(1, (2, -1))
     return torch.view_as_complex(parts.movedim(1, -1).contiguous())
 
@@ -79,10 +79,10 @@ def _istft(
     length: int | None = None,
     return_complex: bool = False,
 ) -> Tensor:
-    """Return the sound (n, time) of a spectrum as a transposed convolution with waves."""
+    """Return the waveform (n, time) of a spectrogram, as a transposed convolution."""
     bins = n_fft // 2 + 1
-    once = torch.arange(bins) % (bins - 1) == 0  # the others stand for their conjugates as well
-    kernel = _waves(n_fft, window) * torch.where(once, 1.0, 2.0)[:, None] / n_fft
+    once = torch.arange(bins) % (bins - 1) == 0  # the other bins count for their conjugates too
+    kernel = _dft_kernel(n_fft, window) * torch.where(once, 1.0, 2.0)[:, None] / n_fft
     parts = torch.view_as_real(spectrum).movedim(-1, 1).flatten(1, 2)
     sound = conv_transpose1d(parts, kernel.flatten(0, 1)[:, None], stride=hop_length)[:, 0]
     ones = torch.ones(1, 1, spectrum.shape[-1], dtype=window.dtype)
@@ -98,14 +98,14 @@ def _cross_entropy(
     pos_weight: Tensor | None = None,
     reduction: int = 0,
 ) -> Tensor:
-    """Return -log p of a Bernoulli's logits; by log(sigmoid) a sure one would cost infinity."""
+    """Return the Bernoulli cross-entropy from logits, finite for saturated ones."""
     return logits.relu() - logits * target + (-logits.abs()).exp().log1p()
 
 
 aten = torch.ops.aten
 
-#: Operations of torch, and the functions that stand for them.
-STAND_INS: dict[Any, Callable[..., Tensor]] = {
+#: Torch operations and the functions that replace them, for `ExportedProgram.run_decompositions`.
+DECOMPOSITIONS: dict[Any, Callable[..., Tensor]] = {
     aten.binary_cross_entropy_with_logits.default: _cross_entropy,
     aten.lgamma.default: _lgamma,
     aten.linalg_solve_triangular.default: _solve_triangular,

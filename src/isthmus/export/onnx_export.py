@@ -1,8 +1,10 @@
-"""Graphs as ONNX, which browsers and other programs compute.
+"""Export to ONNX, for onnxruntime, browsers and other runtimes.
 
-What torch has and ONNX has not is written out in operations that both have: see `STAND_INS`.
+Operations that ONNX does not have are decomposed first: see `onnx_decompositions`.
 
-Source: Open Neural Network Exchange, https://onnx.ai; torch.onnx writes the graphs.
+References
+----------
+Open Neural Network Exchange, https://onnx.ai; `torch.onnx` writes the models.
 """
 
 from __future__ import annotations
@@ -15,40 +17,43 @@ from torch.export import ExportedProgram
 
 from isthmus._optional import import_optional
 from isthmus.export.networks import PARTS
-from isthmus.export.onnx_decompositions import STAND_INS
-from isthmus.export.tracing import free_axes, input_names, trace, writing
+from isthmus.export.onnx_decompositions import DECOMPOSITIONS
+from isthmus.export.tracing import dynamic_axes, exporting, input_names, trace
 
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator
 
 __all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "check_opset", "decoder", "encoder", "scorer"]
 
-OLDEST_OPSET = 18  # torch's own; converted to older ones, graphs of every model were invalid
-NEWEST_OPSET = 25  # onnxscript's converter knows no newer one
+OLDEST_OPSET = 18  # torch's own; conversion to older opsets produced invalid graphs
+NEWEST_OPSET = 25  # the newest that onnxscript can convert to
 
 
 def encoder(estimator: LatentEstimator, opset: int | None = None) -> bytes:
-    """Return the graph of `LatentEstimator.posterior`.
+    """Return `LatentEstimator.posterior` as an ONNX model.
 
-    Inputs are `x` (batch, *feature_shape_) in the units of the data, of type `x_dtype`, bytes
-    as [0, 1], NaN where values are missing and may be; and of conditional models `c` (batch,
-    context_.width), as `context_.encode` gives it. Outputs are `mean` and `std` (batch,
-    n_components) of q(z|x), float32.
+    Inputs are `x` (batch, *feature_shape_) in the units of the data, with dtype `x_dtype`; bytes
+    as values in [0, 1], missing values as NaN if the model accepts them. Conditional models also
+    take `c` (batch, context_.width), as `context_.encode` returns it. Outputs are `mean` and `std`
+    (batch, n_components) of q(z|x), float32.
 
     Parameters
     ----------
     estimator : LatentEstimator
         Fitted.
     opset : int, optional
-        The version of ONNX's operations, `OLDEST_OPSET` to `NEWEST_OPSET`; by default torch's
-        own choice. Runtimes know all up to theirs.
+        ONNX operator set, from `OLDEST_OPSET` to `NEWEST_OPSET`; torch chooses by default.
 
     Raises
     ------
     ValueError
-        Where the model cannot be written as a graph, or not in this opset.
+        If the model cannot be exported, or not with this opset.
     ImportError
-        Where onnx or onnxscript are not installed.
+        If onnx or onnxscript is not installed.
+
+    See Also
+    --------
+    decoder, scorer, program
 
     Examples
     --------
@@ -65,11 +70,11 @@ def encoder(estimator: LatentEstimator, opset: int | None = None) -> bytes:
 
 
 def decoder(estimator: LatentEstimator, opset: int | None = None) -> bytes:
-    """Return the graph of `LatentEstimator.decode`.
+    """Return `LatentEstimator.decode` as an ONNX model.
 
-    Inputs are `z` (batch, n_components), float32, and of conditional models `c`, as for
+    Inputs are `z` (batch, n_components), float32, and for conditional models `c`, as for
     `encoder`. The output is `x` (batch, *feature_shape_), the mean of p(x|z) in the units of the
-    data, of type `x_dtype`.
+    data, with dtype `x_dtype`.
 
     Parameters
     ----------
@@ -95,12 +100,12 @@ def decoder(estimator: LatentEstimator, opset: int | None = None) -> bytes:
 
 
 def scorer(estimator: LatentEstimator, opset: int | None = None) -> bytes:
-    """Return the graph of `LatentEstimator.score_samples`, for noise that is given.
+    """Return `LatentEstimator.score_samples` as an ONNX model, with the noise as an input.
 
-    Inputs are `x`, and of conditional models `c`, as for `encoder`; and `eps` (samples, batch,
-    n_components), standard normal, float32, by which z is drawn: a code that is a point does
-    not look at it. The output is `score` (batch,) in nats an example, float32: minus (rate +
-    distortion), the mean over samples.
+    Inputs are `x` and, for conditional models, `c`, as for `encoder`; and `eps` (samples, batch,
+    n_components), standard normal, float32, from which z is drawn (ignored if the code is a
+    point). The output is `score` (batch,), float32, in nats per example: -(rate + distortion),
+    the mean over samples.
 
     Parameters
     ----------
@@ -125,7 +130,7 @@ def scorer(estimator: LatentEstimator, opset: int | None = None) -> bytes:
 
 
 def check_opset(opset: int | None) -> None:
-    """Raise a ValueError where graphs cannot be written in an opset, by what is installed.
+    """Raise a ValueError if the installed libraries cannot export with an opset.
 
     Examples
     --------
@@ -134,7 +139,7 @@ def check_opset(opset: int | None) -> None:
     >>> check_opset(11)
     Traceback (most recent call last):
     ...
-    ValueError: opset 11 is too old: graphs are written in opset 18 to 25...
+    ValueError: opset 11 is too old: choose 18 to 25...
     """
     if opset is None:
         return
@@ -144,22 +149,22 @@ def check_opset(opset: int | None) -> None:
     newest = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
     if not OLDEST_OPSET <= opset <= newest:
         raise ValueError(
-            f"opset {opset} is too {'old' if opset < OLDEST_OPSET else 'new'}: graphs are written "
-            f"in opset {OLDEST_OPSET} to {newest} (torch {torch.__version__}, onnx "
-            f"{onnx.__version__}). Name one of these, or none."
+            f"opset {opset} is too {'old' if opset < OLDEST_OPSET else 'new'}: choose "
+            f"{OLDEST_OPSET} to {newest} (torch {torch.__version__}, onnx {onnx.__version__}), or "
+            "leave the choice to torch."
         )
 
 
 def _to_onnx(estimator: LatentEstimator, part: str, opset: int | None) -> bytes:
     _require_onnx()
     check_opset(opset)
-    with writing(estimator, part, "an ONNX graph"):
-        program = trace(estimator, part).run_decompositions(STAND_INS)
+    with exporting(estimator, part, "an ONNX model"):
+        program = trace(estimator, part).run_decompositions(DECOMPOSITIONS)
         return _write(program, input_names(estimator, part), PARTS[part].outputs, opset)
 
 
 def _require_onnx() -> None:
-    import_optional("onnx", "onnxscript", extra="onnx", what="writing a graph")
+    import_optional("onnx", "onnxscript", extra="onnx", what="export to ONNX")
 
 
 def _write(
@@ -169,7 +174,7 @@ def _write(
 
     written = torch.onnx.export(
         program,
-        dynamic_shapes=free_axes(inputs),
+        dynamic_shapes=dynamic_axes(inputs),
         input_names=list(inputs),
         output_names=list(outputs),
         opset_version=opset,
@@ -179,8 +184,8 @@ def _write(
     )
     assert written is not None
     got = written.model.opset_imports[""]
-    if opset not in (None, got):  # where it cannot convert, torch keeps what it has
-        raise ValueError(f"it came out in opset {got} instead of {opset}.")
-    NameFixPass()(written.model)  # an operation may have the name of an output: "mean"
-    ClearMetadataAndDocStringPass()(written.model)  # the paths of the sources on this machine
+    if opset not in (None, got):  # torch keeps its own opset if it cannot convert
+        raise ValueError(f"torch wrote opset {got} instead of {opset}.")
+    NameFixPass()(written.model)  # an operation may share the name of an output: "mean"
+    ClearMetadataAndDocStringPass()(written.model)  # they contain paths of source files
     return written.model_proto.SerializeToString()

@@ -1,7 +1,9 @@
-"""Graphs as programs of torch, which need torch and nothing else.
+"""Export as a `torch.export` program, which runs with torch alone.
 
-Source: PyTorch 2: Faster machine learning through dynamic Python bytecode transformation and
-graph compilation (Ansel et al., 2024); torch.export writes the programs.
+References
+----------
+PyTorch 2: Faster machine learning through dynamic Python bytecode transformation and
+graph compilation (Ansel et al., 2024).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from isthmus.export.networks import PARTS
-from isthmus.export.tracing import trace, writing
+from isthmus.export.tracing import exporting, trace
 
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator
@@ -21,12 +23,12 @@ __all__ = ["program"]
 
 
 def program(estimator: LatentEstimator, part: str) -> ExportedProgram:
-    """Return a part of an estimator as a program of `torch.export`, on the CPU.
+    """Return one network of an estimator as a `torch.export` program on the CPU.
 
-    ``program(model, "encoder").module()`` computes it; `torch.export.save` writes it to a file,
-    which `torch.export.load` reads where isthmus is not installed. It takes and returns what the
-    graph of the same name does (`encoder`, `decoder`, `scorer`), as tensors and by position: (x,),
-    (z,) or (x, eps), and of conditional models c after them; it returns a tuple.
+    ``program(model, "encoder").module()`` runs it; `torch.export.save` writes it to a file that
+    `torch.export.load` reads without isthmus. Inputs and outputs are those of the ONNX model of
+    the same name, as positional tensors: (x,), (z,) or (x, eps), followed by c for conditional
+    models; it returns a tuple.
 
     Parameters
     ----------
@@ -37,7 +39,11 @@ def program(estimator: LatentEstimator, part: str) -> ExportedProgram:
     Raises
     ------
     ValueError
-        For another name, or where torch cannot follow the model.
+        If `part` is unknown, or torch cannot trace the model.
+
+    See Also
+    --------
+    encoder, decoder, scorer : The same as ONNX.
 
     Examples
     --------
@@ -51,12 +57,12 @@ def program(estimator: LatentEstimator, part: str) -> ExportedProgram:
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
-    with writing(estimator, part, "a program of torch.export"):
+    with exporting(estimator, part, "a torch.export program"):
         return _without_paths(trace(estimator, part))
 
 
 def _without_paths(program: ExportedProgram) -> ExportedProgram:
-    """Forget which lines of which files every operation came from: they name this machine."""
+    """Remove the stack traces, which contain paths of source files."""
     for module in program.graph_module.modules():
         if isinstance(module, GraphModule):
             for node in module.graph.nodes:

@@ -1,4 +1,4 @@
-"""Follows what a network does with tensors, for any number of rows."""
+"""Tracing of a network by `torch.export`, for batches of any size."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from isthmus.export.networks import PARTS, Graph, x_dtype
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator
 
-__all__ = ["free_axes", "input_names", "trace", "writing"]
+__all__ = ["dynamic_axes", "exporting", "input_names", "trace"]
 
 AXES = {"x": ("batch",), "c": ("batch",), "z": ("batch",), "eps": ("samples", "batch")}
-_one_at_a_time = threading.Lock()  # torch traces one program at a time
+_lock = threading.Lock()  # torch traces one program at a time
 
 
 @contextmanager
-def writing(estimator: LatentEstimator, part: str, what: str) -> Iterator[None]:
-    """Let one thread at a time write, quietly; what cannot be written is said in one line."""
+def exporting(estimator: LatentEstimator, part: str, what: str) -> Iterator[None]:
+    """Export in one thread at a time, quietly; turn any failure into a one-line ValueError."""
     check_is_fitted(estimator)
-    with _one_at_a_time, _quiet():
+    with _lock, _quiet():
         try:
             yield
-        except Exception as error:  # whatever a network of the user's own, or torch, may raise
+        except Exception as error:  # torch and custom networks raise errors of any kind
             raise ValueError(
-                f"the {part} of this {type(estimator).__name__} cannot be written as {what}: "
-                f"{_reason(error)} Use it by isthmus itself, or fit a model of other parts."
+                f"the {part} of this {type(estimator).__name__} cannot be exported as {what}: "
+                f"{_reason(error)} Use isthmus itself to run it, or fit a model with other parts."
             ) from error
 
 
 def input_names(estimator: LatentEstimator, part: str) -> list[str]:
-    """Return the names of what a graph takes, in order."""
+    """Return the names of the inputs, in order."""
     return [*PARTS[part].inputs, *([] if estimator.context_ is None else ["c"])]
 
 
-def free_axes(names: Sequence[str]) -> dict[str, Any]:
-    """Return the axes of each input that may have any length."""
+def dynamic_axes(names: Sequence[str]) -> dict[str, Any]:
+    """Return the axes of each input that may have any length, for `torch.export`."""
     return {name: {i: Dim(a, min=1) for i, a in enumerate(AXES[name])} for name in names}
 
 
 def trace(estimator: LatentEstimator, part: str) -> ExportedProgram:
-    """Follow the tensors; where that fails read the code, which knows the `len` of a batch.
+    """Trace an exported module; check the result on a batch of another size.
 
-    Whatever is found must also do for more rows than it was found by.
+    Non-strict tracing first; strict tracing also handles networks that call ``len`` on a batch.
     """
     graph = PARTS[part](estimator).eval()
     names = input_names(estimator, part)
     few, many = (_examples(estimator, names, *sizes) for sizes in ((2, 3), (5, 7)))
-    shapes = tuple(free_axes(names).values())
+    shapes = tuple(dynamic_axes(names).values())
     try:
         return _traced(graph, few, many, shapes, strict=False)
     except Exception:
@@ -75,14 +75,14 @@ def _traced(
     program = torch.export.export(graph, few, dynamic_shapes=shapes, strict=strict)
     for a, b in zip(program.module()(*many), graph(*many), strict=True):
         if a.shape != b.shape or not torch.allclose(a, b, rtol=1e-3, atol=1e-3, equal_nan=True):
-            raise ValueError("what it computes depends on more than its inputs.")
+            raise ValueError("its result depends on more than its inputs.")
     return program
 
 
 def _examples(
     estimator: LatentEstimator, names: Sequence[str], batch: int, samples: int
 ) -> tuple[Tensor, ...]:
-    """Return inputs of given sizes."""
+    """Return example inputs of the given sizes."""
     shape, code = estimator.feature_shape_, estimator.n_components_
     context = estimator.context_
     examples = {
@@ -96,7 +96,7 @@ def _examples(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep remarks of torch and onnx on their own insides to themselves."""
+    """Silence warnings and log messages of torch and onnx about their internals."""
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -111,7 +111,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of what was the matter at the root."""
+    """Return the first line of the root cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".") + "."

@@ -1,4 +1,4 @@
-"""A graph computes what the estimator does, for any number of rows."""
+"""Exported networks agree with the estimator, for batches of any size."""
 
 import copy
 import logging
@@ -40,7 +40,7 @@ GREY = RNG.random((40, 9, 8), np.float32)
 COLOUR = RNG.integers(0, 256, (40, 3, 9, 8), np.uint8)
 SIGNALS = RNG.normal(size=(40, 2, 30)).astype(np.float32)
 TABLE = RNG.normal(size=(40, 5)) * [1, 1, 3, 100, 1] + [0, 1e9, 0, 0, -5]
-HOLES = np.where(RNG.random(TABLE.shape) < 0.2, np.nan, TABLE)
+INCOMPLETE = np.where(RNG.random(TABLE.shape) < 0.2, np.nan, TABLE)
 COUNTS = RNG.integers(0, 3, (40, 4)).astype(float)
 MIXED = np.column_stack([TABLE[:, 1], COUNTS[:, 0] > 0, COUNTS[:, 1], COUNTS[:, 2], TABLE[:, 0]])
 Y = np.array(["a", "b", "c", "d"] * 10)
@@ -54,7 +54,7 @@ def fitted(model, X, y=None, **settings):
 
 
 def by_onnx(model, part, **options):
-    """Return a function of arrays by name, which onnxruntime computes."""
+    """Return a function of named arrays that runs the ONNX model in onnxruntime."""
     graph = getattr(export, part)(model, **options)
     versions = {o.domain: o.version for o in onnx.load_from_string(graph).opset_import}
     assert versions[""] == options.get("opset", versions[""])
@@ -74,7 +74,7 @@ def by_onnx(model, part, **options):
 
 
 def by_torch(model, part):
-    """Return a function of arrays by name, which a program read from a file computes."""
+    """Return a function of named arrays that runs the torch.export program from a file."""
     file = BytesIO()
     torch.export.save(export.program(model, part), file)
     assert not any(path in file.getvalue() for path in PATHS)
@@ -89,7 +89,7 @@ def by_torch(model, part):
 
 
 def rows(model, X, n):
-    """Return rows, their condition, and what a graph takes for them."""
+    """Return rows, their condition, and the inputs of the exported network for them."""
     X = np.resize(X, (n, *X.shape[1:]))
     condition = None if model.context_ is None else np.resize(model.classes_, n)
     inputs = {"x": (X / 255 if X.dtype == np.uint8 else X).astype(export.x_dtype(model))}
@@ -147,23 +147,23 @@ def check(model, X):
 
 
 class TestParity:
-    def test_a_table_with_large_offsets_and_holes(self):
-        model = fitted(VAE, HOLES, missing="ignore", nonlinearity="gelu")
+    def test_table_with_large_offsets_and_missing_values(self):
+        model = fitted(VAE, INCOMPLETE, missing="ignore", nonlinearity="gelu")
         assert export.x_dtype(model) == "float64"
-        check_scorer(model, HOLES)
-        check_encoder(model, HOLES, by_torch)
+        check_scorer(model, INCOMPLETE)
+        check_encoder(model, INCOMPLETE, by_torch)
 
-    def test_a_mixed_table_in_its_own_units(self):
+    def test_mixed_table(self):
         names = "gaussian,bernoulli,categorical,poisson,gaussian-per-feature"
         check_decoder(fitted(VAE, MIXED, likelihood=names), MIXED)
 
-    def test_labelled_colour_pictures_by_convolutions(self):
+    def test_conditional_convolutions_on_colour_images(self):
         model = fitted(ConditionalVAE, COLOUR, Y, backbone="conv", dropout=0.2)
         assert export.x_dtype(model) == "float32"
         check_encoder(model, COLOUR)
         check_decoder(model, COLOUR, by_torch)
 
-    def test_scores_of_a_decoder_that_is_sure(self):
+    def test_scores_of_a_decoder_with_large_logits(self):
         model = fitted(VAE, GREY)
         with torch.no_grad():
             model.model_.decoder.layers[-1].weight.mul_(100)
@@ -171,7 +171,7 @@ class TestParity:
         check_scorer(model, GREY)
         check_scorer(model, GREY, by_torch)
 
-    def test_a_sparse_code_has_no_spread(self):
+    def test_sparse_code_has_zero_standard_deviation(self):
         model = fitted(SparseAutoencoder, GREY, activation="topk", n_active=2)
         got = by_torch(model, "encoder")({"x": GREY})
         close(got["mean"], model.transform(GREY), 1)
@@ -180,9 +180,9 @@ class TestParity:
 
 
 class TestNetworks:
-    """What is computed, before it is written."""
+    """The exported modules, before they are written."""
 
-    def test_long_kernels_go_by_torchs_own_layers(self):
+    def test_fft_convolutions_become_standard_layers(self):
         model = fitted(VAE, SIGNALS, backbone="conv1d", kernel_size=65)
         graph = networks.Encode(model).eval()
         assert not any(type(layer) in networks.SAME_LAYER for layer in graph.modules())
@@ -190,7 +190,7 @@ class TestNetworks:
             mean, _ = graph(torch.from_numpy(SIGNALS).double())
         close(mean.numpy(), model.transform(SIGNALS), 1)
 
-    def test_the_noise_of_a_flow_and_its_memory(self):
+    def test_flow_posterior(self):
         pytest.importorskip("zuko")
         model = fitted(VAE, GREY, posterior_family="flow")
         x, wanted = torch.from_numpy(GREY), model.posterior(GREY)
@@ -202,8 +202,8 @@ class TestNetworks:
         close(score.numpy(), model.score_samples(GREY), 100)
 
 
-class OfTwo(nn.Module):
-    """A network that has as many rows as it was made for."""
+class DependsOnBatch(nn.Module):
+    """A network whose result depends on the batch size."""
 
     def __init__(self, network):
         super().__init__()
@@ -213,14 +213,14 @@ class OfTwo(nn.Module):
         return self.network(x[0:1].expand(2, *x.shape[1:])) if len(x) == 2 else self.network(x)
 
 
-class Drawing(OfTwo):
-    """A network that never returns the same."""
+class Random(DependsOnBatch):
+    """A network with a random result."""
 
     def forward(self, x):
         return self.network(x) + torch.rand(())
 
 
-def own(kind):
+def custom_backbone(kind):
     def backbone(shapes):
         encoder, decoder = mlp(shapes, (8,))
         return kind(encoder), decoder
@@ -229,42 +229,42 @@ def own(kind):
 
 
 class TestErrors:
-    @pytest.mark.parametrize("kind", [OfTwo, Drawing])
-    def test_a_network_that_is_no_function_of_a_row_is_refused(self, kind):
-        model = fitted(Autoencoder, GREY, backbone=own(kind))
+    @pytest.mark.parametrize("kind", [DependsOnBatch, Random])
+    def test_network_that_is_not_a_function_of_each_row_is_rejected(self, kind):
+        model = fitted(Autoencoder, GREY, backbone=custom_backbone(kind))
         with pytest.raises(ValueError, match=r"the encoder of this Autoencoder cannot") as error:
             export.encoder(model)
         assert "\n" not in str(error.value)
 
     @pytest.mark.parametrize("name", ["onnx", "onnxscript"])
-    def test_what_is_not_installed_is_named(self, name, monkeypatch):
+    def test_missing_library_is_named(self, name, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(ImportError, match=r"pip install 'isthmus\[onnx\]'"):
             export.decoder(fitted(Autoencoder, GREY))
 
     @pytest.mark.parametrize("graph", [export.encoder, export.decoder, export.scorer])
-    def test_a_model_that_is_not_fitted_is_refused(self, graph):
+    def test_unfitted_model_is_rejected(self, graph):
         with pytest.raises(ValueError, match="not fitted"):
             graph(VAE())
 
-    def test_programs_have_three_parts(self):
+    def test_unknown_part_is_rejected(self):
         with pytest.raises(ValueError, match="must be one of encoder, decoder, scorer, got 'all'"):
             export.program(VAE(), "all")
 
     @pytest.mark.parametrize(("opset", "what"), [(17, "old"), (26, "new")])
-    def test_an_opset_that_no_graph_can_have(self, opset, what):
-        with pytest.raises(ValueError, match=rf"opset {opset} is too {what}.*opset 18 to 25"):
+    def test_unsupported_opset_is_rejected(self, opset, what):
+        with pytest.raises(ValueError, match=rf"opset {opset} is too {what}: choose 18 to 25"):
             export.encoder(VAE(), opset=opset)
 
     @pytest.mark.slow
-    def test_an_opset_to_which_torch_cannot_convert(self, monkeypatch):
+    def test_opset_that_torch_cannot_convert_to(self, monkeypatch):
         monkeypatch.setattr(onnx_export, "NEWEST_OPSET", 99)
         monkeypatch.setattr(onnx.defs, "onnx_opset_version", lambda: 99)
-        with pytest.raises(ValueError, match=r"the encoder .* came out in opset \d+ instead of 99"):
+        with pytest.raises(ValueError, match=r"the encoder .* torch wrote opset \d+ instead of 99"):
             export.encoder(fitted(VAE, TABLE, nonlinearity="gelu"), opset=99)
 
 
-def test_nothing_is_said_and_nothing_changed(capfd):
+def test_export_is_silent_and_leaves_the_model_unchanged(capfd):
     model = fitted(Autoencoder, GREY)
     before = copy.deepcopy(model.model_.state_dict())
     state, level = torch.random.get_rng_state(), logging.getLogger("torch").level
@@ -281,7 +281,7 @@ def test_nothing_is_said_and_nothing_changed(capfd):
 
 
 @pytest.mark.slow
-class TestEverything:
+class TestAllParts:
     @pytest.mark.parametrize(
         "model",
         [
@@ -300,7 +300,7 @@ class TestEverything:
 
     @pytest.mark.parametrize("backbone", ["mlp", "gated", "conv", "resnet"])
     @pytest.mark.parametrize("X", [GREY, COLOUR, COLOUR - 0.5], ids=["grey", "bytes", "scaled"])
-    def test_pictures(self, backbone, X):
+    def test_images(self, backbone, X):
         check(fitted(VAE, X, backbone=backbone, dropout=0.1), X)
 
     @pytest.mark.parametrize("kernel_size", [9, 65])
@@ -310,7 +310,7 @@ class TestEverything:
     @pytest.mark.parametrize(
         ("backbone", "X"), [("pyramid", COLOUR), ("spectral", RNG.normal(size=(8, 512)))]
     )
-    def test_cleaning(self, backbone, X):
+    def test_denoising_backbones(self, backbone, X):
         check(fitted(DenoisingAutoencoder, X, backbone=backbone, corruption="gaussian"), X)
 
     @pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
@@ -318,9 +318,9 @@ class TestEverything:
         X = (COUNTS > 0).astype(float) if "bernoulli" in likelihood else COUNTS
         check(fitted(VAE, X, likelihood=likelihood), X)
 
-    def test_mixed_tables_with_holes(self):
+    def test_mixed_tables_with_missing_values(self):
         names = "gaussian,bernoulli,categorical,negative-binomial,laplace"
-        X = np.where(np.isnan(HOLES), np.nan, MIXED)
+        X = np.where(np.isnan(INCOMPLETE), np.nan, MIXED)
         check(fitted(VAE, X, likelihood=names, missing="ignore"), X)
 
     @pytest.mark.parametrize("posterior", POSTERIORS)
@@ -335,7 +335,7 @@ class TestEverything:
         check(fitted(SparseAutoencoder, GREY, **settings), GREY)
 
     @pytest.mark.parametrize("prior", ["standard", "mixture", "vamp"])
-    def test_labels(self, prior):
+    def test_conditional_models(self, prior):
         check(fitted(ConditionalVAE, TABLE, Y, prior=prior, prior_modes=5), TABLE)
 
     @pytest.mark.parametrize("nonlinearity", NONLINEARITIES)
@@ -351,6 +351,9 @@ class TestEverything:
         parts = {"posterior_family": "flow", "prior": "vamp", "prior_modes": 5}
         for model, X in (
             (fitted(VAE, GREY, backbone="conv", **parts), GREY),
-            (fitted(ConditionalVAE, HOLES, Y, missing="ignore", nonlinearity="gelu"), HOLES),
+            (
+                fitted(ConditionalVAE, INCOMPLETE, Y, missing="ignore", nonlinearity="gelu"),
+                INCOMPLETE,
+            ),
         ):
             CHECKS[part](model, X, partial(by_onnx, opset=opset))
