@@ -11,9 +11,8 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.cli import main
 from isthmus.persistence.locks import claimed
-from isthmus.persistence.run_folder import find_checkpoints
+from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints
 from isthmus.training import Checkpoint
-from isthmus.training.checkpoints import NAMES
 from isthmus.training.sample_history import SampleRecorder
 
 FAST = ["--epochs", "2", "--hidden", "8", "--n-components", "2", "--quiet"]
@@ -81,10 +80,10 @@ def test_what_cannot_go_on_is_one_line_and_changes_nothing(tmp_path, monkeypatch
     assert "hidden was [8], is [9]" in complaint("--out", run, "--resume", "--hidden", 9)
     assert "of a vae, not of a sparse" in complaint("--out", run, "--resume", "--model", "sparse")
     assert "expected seconds" in complaint("--out", run, "--resume", "--checkpoint-every", "-1")
-    for name in NAMES:
+    for name in CHECKPOINTS:
         (run / name).write_bytes(b"x" * 100)
     assert "is damaged" in complaint("--out", run, "--resume")
-    for name in NAMES:
+    for name in CHECKPOINTS:
         if name in before:
             (run / name).write_bytes(before[name])
         else:

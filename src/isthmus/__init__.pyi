@@ -12,6 +12,6 @@ from .hub import push_to_hub as push_to_hub
 from .hub import save_pretrained as save_pretrained
 from .models.latent_variable_model import LatentVariableModel as LatentVariableModel
 from .objectives.objective import Objective as Objective
-from .sweeps import Sweep as Sweep
+from .search import Sweep as Sweep
 from .training import Callback as Callback
 from .training import Checkpoint as Checkpoint

@@ -18,9 +18,9 @@ from isthmus.cli import main
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.run_fingerprint import FREE
 from isthmus.nn.dense import mlp
-from isthmus.persistence.run_folder import find_checkpoints
+from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints
 from isthmus.training import Callback, Checkpoint, checkpoints, graph_replay
-from isthmus.training.checkpoints import NAMES, read_checkpoint
+from isthmus.training.checkpoints import read_checkpoint
 
 DIGITS = load_digits()
 X, y = DIGITS.images[:200] / 16, DIGITS.target[:200]
@@ -303,7 +303,7 @@ def test_flipped_bits_and_cut_files_are_found_and_the_other_checkpoint_taken(tmp
         assert read_checkpoint(tmp_path).facts["step"] < 13
     whole = make(KINDS[0]).fit(X)
     assert_same(make(KINDS[0]).fit(X, resume_from=tmp_path), whole)
-    for name in NAMES:
+    for name in CHECKPOINTS:
         (tmp_path / name).write_bytes(content[:-1])
     with pytest.raises(ValueError, match="is damaged"):
         make(KINDS[0]).fit(X, resume_from=tmp_path)
