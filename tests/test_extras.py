@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from isthmus._optional import import_optional
-from isthmus.verbs import VERBS
+from isthmus.cli._parser import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -145,7 +145,7 @@ def lines(folder):
         (["info", run], None),
         (["sample", run, "-n", "4", "--out", str(folder / "new.png")], None),
         (["--help"], None),
-        *(([verb, "--help"], None) for verb in VERBS),
+        *(([verb, "--help"], None) for verb in COMMANDS),
         (["studio", run, "--no-browser"], "studio"),
         (["export", run, "--onnx", str(folder / "onnx")], "onnx"),
         (["export", run, "--page", str(folder / "page.html")], "onnx"),

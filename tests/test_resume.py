@@ -41,7 +41,7 @@ def broken_off(folder, monkeypatch):
             if trainer.step == 20:
                 trainer.asked.why = "interrupted"
 
-    monkeypatch.setattr("isthmus.commands.fit.Checkpoint", Interrupting)
+    monkeypatch.setattr("isthmus.training.Checkpoint", Interrupting)
     arguments = ["fit", "digits", "--out", str(folder), *FAST, "--random-state", "0"]
     assert main(arguments) == 130
     monkeypatch.undo()
@@ -152,7 +152,7 @@ def test_a_resumed_run_that_asked_for_no_checkpoints_can_be_broken_off_again(tmp
             if trainer.step == 22:
                 trainer.asked.why = "interrupted"
 
-    monkeypatch.setattr("isthmus.commands.fit.SampleRecorder", Interrupting)
+    monkeypatch.setattr("isthmus.training.sample_history.SampleRecorder", Interrupting)
     resume = ["fit", "digits", "--out", str(tmp_path / "run"), "--resume"]
     assert main([*resume, "--checkpoint-every", "none"]) == 130
     assert find_checkpoints(tmp_path / "run")

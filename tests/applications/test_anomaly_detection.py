@@ -21,9 +21,8 @@ from torch import nn
 import isthmus
 from isthmus.applications.anomaly_detection import AnomalyDetector, conformal_cut, f1_cut, share_cut
 from isthmus.applications.anomaly_scores import SCORES, Whitening, coarse, hidden_layers, narrowed
-from isthmus.commands import detect as command
+from isthmus.cli import detect as command
 from isthmus.estimators import ESTIMATORS
-from isthmus.verbs import detect as verb
 
 DIGITS = load_digits()
 IMAGES, Y = DIGITS.images / 16, DIGITS.target
@@ -530,7 +529,7 @@ def test_missing_values_are_left_out(score):
 
 def detect(*words):
     parser = argparse.ArgumentParser()
-    verb.add(parser.add_subparsers())
+    command.add_parser(parser.add_subparsers())
     return command.run(parser.parse_args(["detect", *map(str, words)]))
 
 

@@ -1,5 +1,4 @@
 import argparse
-import importlib
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from sklearn.utils import estimator_checks as checks
 from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
 from isthmus.applications.denoising import AnyOf, Denoiser, InUnits, denoise_sound, make_corruption
 from isthmus.applications.sound_noise import AddedSound
-from isthmus.commands import denoise
+from isthmus.cli import denoise
 from isthmus.data.audio_codecs import read_sound
 from isthmus.data.wav import Sound, read_wav, write_wav
 from isthmus.estimators.scaling import Scaler
@@ -324,7 +323,7 @@ def test_the_spectral_backbone_takes_noise_off_tones():
 @pytest.fixture(scope="module")
 def parser():
     parser = argparse.ArgumentParser()
-    importlib.import_module("isthmus.verbs.denoise").add(parser.add_subparsers())
+    denoise.add_parser(parser.add_subparsers())
     return parser
 
 

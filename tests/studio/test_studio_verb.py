@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from isthmus import VAE, cli
-from isthmus.commands import studio as verb
+from isthmus.cli import studio as verb
 from isthmus.data import load
 from isthmus.estimators import model_io
 from isthmus.persistence.run_folder import CONFIG, WEIGHTS

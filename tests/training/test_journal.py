@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus.cli import main
-from isthmus.commands.folders import LOCK
+from isthmus.persistence.locks import LOCK
 from isthmus.persistence.run_folder import read_config, read_history
 from isthmus.training import Callback, Checkpoint, checkpoints, journal
 from isthmus.training.journal import JOURNAL, Journal, read_journal, remove_journal

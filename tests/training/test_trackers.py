@@ -15,7 +15,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import isthmus
-from isthmus.cli import main, make_parser
+from isthmus.cli import main
+from isthmus.cli._parser import make_parser
 from isthmus.training import Checkpoint
 from isthmus.training.tracker import FAILED, FINISHED, KILLED, Tracker, named
 from isthmus.training.tracker_images import as_sheet

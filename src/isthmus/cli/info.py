@@ -1,0 +1,66 @@
+"""``isthmus info``: describe a saved run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from isthmus._version import __version__
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    info = subparsers.add_parser(
+        "info", help="describe a saved run", description="Describe a saved run."
+    )
+    info.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what a run is, how it was trained and what it reached."""
+    from isthmus.cli._console import print_table
+    from isthmus.persistence.run_folder import read_columns, read_config
+
+    folder = Path(arguments.run)
+    config = read_config(folder)
+    fitted = config["fitted"]
+    print_table(f"{config['estimator']} in {folder}", _facts(folder, config))
+    print_table("settings", config["params"])
+    columns = read_columns(folder)
+    if columns is not None:
+        print_table("columns", {str(c.name): c.describe() for c in columns.columns})
+    if config.get("held_out"):
+        print_table("on held-out rows", config["held_out"])
+    print(f"stopped after {fitted['n_iter']} epochs ({fitted['stopped']})")
+    return 0
+
+
+def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    from isthmus.persistence.run_folder import WEIGHTS
+
+    fitted, data = config["fitted"], config["data"]
+    facts = {
+        "data": data.get("name", "not recorded"),
+        "data from": data.get("source", "not recorded"),
+        "data sha256": str(data.get("sha256", "not recorded"))[:16],
+        "one example": " x ".join(map(str, fitted["feature_shape"])),
+        "likelihood": fitted["likelihood"],
+        "scaling": fitted["scaling"],
+        "epoch of the weights": fitted["best_epoch"],
+        "isthmus": _version(config["isthmus"], __version__),
+        "torch": _version(config["versions"]["torch"], torch.__version__),
+    }
+    weights = folder / WEIGHTS
+    if weights.is_file():
+        facts["model file"] = f"{weights.stat().st_size / 2**20:.1f} MB"
+    return facts
+
+
+def _version(then: str, now: str) -> str:
+    """Return the version that made a model, and beside it another that would use it here."""
+    return then if then == now else f"{then} (here {now}: the last bits may differ)"

@@ -1,0 +1,270 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import isthmus
+from isthmus.cli import main
+from isthmus.cli._options import field_groups
+from isthmus.models.params import params_of
+from isthmus.models.specs import SPECS
+
+FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--random-state", "3"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    assert main(["fit", "digits", "--out", str(folder), "--quiet", *FAST]) == 0
+    return folder
+
+
+def test_fit_leaves_model_history_configuration_and_page(run):
+    assert sorted(p.name for p in run.iterdir()) == [
+        "config.json",
+        "history.jsonl",
+        "model.safetensors",
+        "report.html",
+    ]
+    config = json.loads((run / "config.json").read_text())
+    assert config["params"]["random_state"] == 3
+    assert config["data"]["name"] == "digits"
+    assert len(config["data"]["sha256"]) == 64
+    assert config["held_out"]["rows"] == 179
+    assert len((run / "history.jsonl").read_text().splitlines()) == 2
+
+
+def test_the_run_loads_as_a_model(run):
+    model = isthmus.load(run)
+    assert model.sample(2, random_state=0).shape == (2, 8, 8)
+
+
+def test_the_same_seed_gives_the_same_model(run, tmp_path):
+    assert main(["fit", "digits", "--out", str(tmp_path / "b"), "--quiet", *FAST]) == 0
+    assert (tmp_path / "b" / "model.safetensors").read_bytes() == (
+        run / "model.safetensors"
+    ).read_bytes()
+
+
+def test_info_describes_the_run(run, capsys):
+    assert main(["info", str(run)]) == 0
+    out = capsys.readouterr().out
+    for words in ("digits", "8 x 8", "bernoulli", "n_components", "ELBO"):
+        assert words in out
+
+
+def test_quiet_prints_nothing(tmp_path, capsys):
+    assert main(["fit", "digits", "--out", str(tmp_path / "q"), "--quiet", *FAST]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_summary_and_the_next_commands_are_shown(tmp_path, capsys):
+    assert main(["fit", "digits", "--out", str(tmp_path / "r"), *FAST]) == 0
+    out, err = capsys.readouterr()
+    assert "ELBO (nats an example)" in out
+    assert "report.html" in out
+    assert "isthmus info" in out
+    assert "epoch 2/2" in err
+
+
+@pytest.mark.parametrize("model", SPECS)
+def test_every_model_fits_from_the_command_line(model, tmp_path):
+    assert main(["fit", "digits", "--model", model, "--out", str(tmp_path), "--quiet", *FAST]) == 0
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_every_field_of_every_model_is_a_flag(capsys):
+    assert main(["fit", "--help"]) == 0
+    text = capsys.readouterr().out
+    for row in SPECS.values():
+        for name in params_of(row):
+            assert f"--{name.replace('_', '-')}" in text
+
+
+def test_each_flag_says_whose_it_is():
+    groups = field_groups()
+    names = [p.name for group in groups.values() for p in group]
+    assert len(names) == len(set(names))
+    assert [p.name for p in groups["only beta-vae"]] == ["beta", "capacity", "decomposed"]
+
+
+def test_data_by_path_with_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    table = "a,b,kind\n" + "\n".join(
+        f"{x:.3f},{2 * x:.3f},{'uv'[int(x > 0)]}" for x in rng.normal(size=60)
+    )
+    (tmp_path / "t.csv").write_text(table)
+    command = ["fit", str(tmp_path / "t.csv"), "--label", "kind", "--model", "conditional-vae"]
+    assert main([*command, "--out", str(tmp_path / "r"), "--quiet", *FAST]) == 0
+    assert list(isthmus.load(tmp_path / "r").classes_) == ["u", "v"]
+
+
+def test_the_run_records_where_its_data_came_from_and_nothing_else_does(tmp_path, monkeypatch):
+    home = tmp_path / "a home"
+    home.mkdir()
+    rows = [f"{i},{i * 7 % 5},{'uv'[i % 2]}" for i in range(60)]
+    (home / "t.csv").write_text("\n".join(["a,b,kind", *rows]))
+    monkeypatch.chdir(home)
+    assert main(["fit", "t.csv", "--label", "kind", "--out", "../r", "--quiet", *FAST]) == 0
+    data = json.loads((tmp_path / "r" / "config.json").read_text())["data"]
+    assert data["source"] == str(home / "t.csv")
+    assert data["label"] == "kind"
+    assert "size" not in data
+    others = [p for p in (tmp_path / "r").iterdir() if p.name != "config.json"]
+    assert not any(b"a home" in p.read_bytes() for p in others)
+
+
+def test_of_data_known_by_name_no_place_is_recorded(run, tmp_path):
+    flags = ["--data-home", str(tmp_path)]
+    assert main(["fit", "digits", "--out", str(tmp_path / "r"), "--quiet", *FAST, *flags]) == 0
+    for folder in (run, tmp_path / "r"):
+        data = json.loads((folder / "config.json").read_text())["data"]
+        assert set(data) == {"name", "shape", "dtype", "sha256"}
+
+
+def test_a_linear_model_is_hidden_with_nothing_behind_it(tmp_path):
+    assert (
+        main(["fit", "digits", "--out", str(tmp_path), "--quiet", "--epochs", "1", "--hidden"]) == 0
+    )
+    assert isthmus.load(tmp_path).hidden == ()
+
+
+def complaint(arguments, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "digts"], "Did you mean 'digits'?"),
+        (["fit", "digits", "--model", "vea"], "Did you mean 'vae'?"),
+        (["fit", "digits", "--epochs", "0"], "epochs must be an integer of at least 1"),
+        (["fit", "digits", "--epochs", "x"], "invalid integer value: 'x'"),
+        (["fit", "digits", "--n-components", "0"], "n_components must be"),
+        (["fit", "digits", "--beta", "3"], "it belongs to beta-vae"),
+        (["fit", "digits", "--likelihood", "bernouli"], "Did you mean 'bernoulli'?"),
+        (["fit", "digits", "--device", "warp"], "device must be"),
+        (["fit", "digits", "--model", "conditional-vae", "--condition-dropout", "2"], "below 1"),
+        (["fit", "digits", "--size", "3"], "size"),
+        (["fit", "digits", "--frobnicate"], "--frobnicate"),
+        (["info", "nowhere"], "no saved model"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert words in complaint(arguments, capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bad_data_is_one_line_and_leaves_no_folder(tmp_path, capsys):
+    bad = np.ones((20, 3))
+    bad[4, 1] = np.nan
+    np.save(tmp_path / "bad.npy", bad)
+    out = tmp_path / "r"
+    message = complaint(["fit", str(tmp_path / "bad.npy"), "--out", str(out), "--quiet"], capsys)
+    assert "NaN" in message
+    assert not out.exists()
+
+
+def test_an_existing_run_is_replaced_only_by_force(run, tmp_path, capsys):
+    folder = str(tmp_path / "r")
+    assert main(["fit", "digits", "--out", folder, "--quiet", *FAST]) == 0
+    assert "--force" in complaint(["fit", "digits", "--out", folder, *FAST], capsys)
+    assert main(["fit", "digits", "--out", folder, "--quiet", "--force", *FAST]) == 0
+
+
+def test_force_never_clears_what_is_no_run(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("dear")
+    assert "no run" in complaint(["fit", "digits", "--out", str(tmp_path), "--force"], capsys)
+    assert (tmp_path / "thesis.txt").read_text() == "dear"
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert "cannot" in complaint(["fit", "digits", "--out", str(tmp_path / "file" / "r")], capsys)
+    assert "is a file" in complaint(["fit", "digits", "--out", str(tmp_path / "file")], capsys)
+
+
+def test_ctrl_c_saves_the_best_model_so_far(tmp_path, monkeypatch, capsys):
+    from isthmus.training.sample_history import SampleRecorder
+
+    def interrupt(self, trainer, record):
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SampleRecorder, "on_epoch", interrupt)
+    command = ["fit", "digits", "--epochs", "50", "--hidden", "16", "--out", str(tmp_path / "r")]
+    assert main(command) == 130
+    assert "are kept" in capsys.readouterr().err
+    assert isthmus.load(tmp_path / "r").n_iter_ == 3
+
+
+def test_help_loads_neither_torch_nor_scikit_learn():
+    code = (
+        "import sys; from isthmus.cli import main; main(['fit', '--help']); "
+        "sys.exit(bool({'torch', 'sklearn', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_python_dash_m_is_the_same_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "isthmus", "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert done.stdout.strip() == f"isthmus {isthmus.__version__}"
+
+
+def test_evaluate_prints_a_table_and_writes_json(run, tmp_path, capsys):
+    out = tmp_path / "numbers.json"
+    command = ["evaluate", str(run), "digits", "--rows", "200", "--samples", "20"]
+    assert main([*command, "--annealed", "--quality", "codes", "--json", str(out)]) == 0
+    table = capsys.readouterr().out
+    numbers = json.loads(out.read_text())["numbers"]
+    for words in ("ELBO", "bits per dimension", "annealed", "active units", "samples, in codes"):
+        assert words in table
+        assert any(words in name for name in numbers)
+    assert numbers["rows"] == 200
+    assert numbers["log-likelihood, 20 importance samples (nats)"] > numbers["ELBO (nats)"] - 0.2
+
+
+@pytest.mark.slow
+def test_evaluate_measures_disentanglement_where_factors_are_known(tmp_path, capsys):
+    folder = str(tmp_path / "s")
+    assert (
+        main(["fit", "sprites", "--out", folder, "--quiet", "--model", "autoencoder", *FAST]) == 0
+    )
+    assert main(["evaluate", folder, "sprites", "--rows", "500"]) == 0
+    assert "MIG" in capsys.readouterr().out
+
+
+def test_evaluate_says_what_does_not_fit(run, tmp_path, capsys):
+    np.save(tmp_path / "f.npy", np.zeros((3, 2), int))
+    factors = ["--factors", str(tmp_path / "f.npy")]
+    assert "3 rows" in complaint(["evaluate", str(run), "digits", *factors], capsys)
+    assert "at least 1" in complaint(["evaluate", str(run), "digits", "--samples", "0"], capsys)
+    np.save(tmp_path / "other.npy", np.zeros((5, 3)))
+    assert "3 features" in complaint(["evaluate", str(run), str(tmp_path / "other.npy")], capsys)
+
+
+def test_a_table_with_gaps_is_fitted_and_evaluated(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 3)).round(3).astype(str)
+    rows[rng.random(rows.shape) < 0.2] = ""
+    table = tmp_path / "gaps.csv"
+    table.write_text("\n".join(["a,b,c", *map(",".join, rows)]))
+    run = ["--epochs", "2", "--n-components", "2", "--out", str(tmp_path / "run")]
+    assert main(["fit", str(table), *run]) == 2
+    assert "missing" in capsys.readouterr().err
+    assert main(["fit", str(table), "--missing", "ignore", *run]) == 0
+    assert f"isthmus evaluate {tmp_path / 'run'} {table}" in capsys.readouterr().out
+    assert main(["evaluate", str(tmp_path / "run"), str(table), "--samples", "20"]) == 0
+    numbers = json.loads((tmp_path / "run" / "evaluation.json").read_text())["numbers"]
+    assert np.isfinite(list(numbers.values())).all()
