@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +19,6 @@ from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.validation import read
 from isthmus.evaluation.reconstruction import f1_from_counts
 from isthmus.training.distributed import started_together
-
-if TYPE_CHECKING:
-    from isthmus.applications.pyod_adapter import PyodDetector
 
 __all__ = ["AnomalyDetector"]
 
@@ -432,7 +429,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         parts = self.explain(X, self._kind if by_feature else "reconstruction")
         return parts if parts.ndim == 3 else parts.sum(1)
 
-    def to_pyod(self) -> PyodDetector:
+    def to_pyod(self) -> Any:
         """Return this detector with pyod's names and signs: higher is stranger, 1 an outlier.
 
         A fitted detector keeps its model and its cut: `predict` says 1 where this one says -1,
@@ -453,7 +450,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         from isthmus.applications.pyod_adapter import PyodDetector
 
-        return PyodDetector.of(self)
+        return PyodDetector.from_detector(self)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the settings; as in scikit-learn."""

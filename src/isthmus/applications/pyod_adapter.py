@@ -1,6 +1,7 @@
-"""A detector of isthmus with pyod's names and signs; needs pyod.
+"""Adapt an `AnomalyDetector` to pyod's interface; requires pyod.
 
-`AnomalyDetector.to_pyod` makes one.
+Use `AnomalyDetector.to_pyod`. This module does not import `AnomalyDetector`: it takes any
+detector with the same interface.
 """
 
 from __future__ import annotations
@@ -14,36 +15,35 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._optional import import_optional
-from isthmus.applications.anomaly_detection import AnomalyDetector
 
 __all__ = ["PyodDetector"]
 
-BaseDetector: Any = import_optional("pyod.models.base", what="a detector for pyod").BaseDetector
+BaseDetector: Any = import_optional("pyod.models.base", what="a pyod detector").BaseDetector
 
 
 class PyodDetector(BaseDetector):
-    """An `AnomalyDetector` as pyod knows detectors: higher is stranger, 1 is an outlier.
+    """Wrap an `AnomalyDetector` as a pyod detector: 1 is an outlier, higher scores are worse.
 
-    A `pyod.models.base.BaseDetector`, whence come `predict`, `predict_proba`,
-    `predict_confidence`, `predict_with_rejection`, and what pyod makes of many detectors.
+    `predict`, `predict_proba`, `predict_confidence`, `predict_with_rejection` and pyod's model
+    combination come from `pyod.models.base.BaseDetector`.
 
     Parameters
     ----------
-    detector : AnomalyDetector, optional
-        A clone of it is trained; `AnomalyDetector` by default. Its own cut plays no part.
+    detector : AnomalyDetector
+        `fit` trains a clone of it. The detector's own threshold is not used.
     contamination : float in (0, 0.5], or a thresholder of pythresh
-        Share of the rows given to `fit` that is flagged.
+        Fraction of the training rows to flag.
 
     Attributes
     ----------
     detector_ : AnomalyDetector
-        The fitted detector, for its maps, explanations and p-values.
+        The fitted detector, which provides anomaly maps, explanations and p-values.
     decision_scores_ : ndarray of float64, (n,)
-        `decision_function` of the rows given to `fit`.
+        `decision_function` of the training rows.
     labels_ : ndarray of int, (n,)
-        1 for outliers among them, 0 for the others.
+        1 for outliers among the training rows, 0 for inliers.
     threshold_ : float
-        The cut: scores above it are outliers.
+        Rows with a higher score are outliers.
 
     References
     ----------
@@ -53,6 +53,7 @@ class PyodDetector(BaseDetector):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import Autoencoder
+    >>> from isthmus.applications import AnomalyDetector
     >>> X = load_digits().data[:200] / 16
     >>> model = Autoencoder(n_components=4, epochs=2, random_state=0)
     >>> detector = PyodDetector(AnomalyDetector(model, random_state=0), contamination=0.1).fit(X)
@@ -60,61 +61,62 @@ class PyodDetector(BaseDetector):
     (20, (200, 2))
     """
 
-    detector_: AnomalyDetector
+    detector_: Any
     decision_scores_: NDArray[np.float64]
     labels_: NDArray[np.int64]
     threshold_: float
 
-    def __init__(self, detector: AnomalyDetector | None = None, contamination: Any = 0.1) -> None:
+    def __init__(self, detector: Any, contamination: Any = 0.1) -> None:
         super().__init__(contamination=contamination)
         self.detector = detector
 
     @classmethod
-    def of(cls, detector: AnomalyDetector) -> Self:
-        """Return a detector for pyod, fitted where this one is: `AnomalyDetector.to_pyod`.
+    def from_detector(cls, detector: Any) -> Self:
+        """Adapt a detector; the result is fitted if the detector is. See `AnomalyDetector.to_pyod`.
 
         Raises
         ------
         ValueError
-            Where it is fitted and no rows were held out, by whose scores pyod's probabilities
-            are scaled; or where it flags more than half of the rows.
+            If the detector is fitted without calibration rows (pyod scales its probabilities by
+            their scores), or flags more than half of the rows.
         """
-        new = cls(clone(detector), _share(detector))
+        new = cls(clone(detector), _contamination(detector))
         return new._adopt_fitted(detector) if detector.__sklearn_is_fitted__() else new
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train a clone of `detector` on X, and set the cut; y is ignored.
+        """Train a clone of `detector` on X and set the threshold.
 
         Parameters
         ----------
         X : array-like (n, *features)
-            As the detector takes it.
+            Data that the detector accepts.
         y : ignored
 
         Returns
         -------
         self
-            Unchanged where an error is raised.
+            Unchanged if an error is raised.
         """
-        detector = AnomalyDetector() if self.detector is None else clone(self.detector)
+        detector = clone(self.detector)
         return self._adopt(detector.fit(X), detector.anomaly_score(X))
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return how strange each row is, higher is stranger: `anomaly_score`, (n,)."""
+        """Return the anomaly score of each row, (n,); higher is more anomalous."""
         check_is_fitted(self, "detector_")
         return self.detector_.anomaly_score(X)
 
-    def _adopt(self, detector: AnomalyDetector, scores: NDArray[np.float64]) -> Self:
-        """Take over a fitted detector and the scores of its rows, by which pyod sets the rest."""
+    def _adopt(self, detector: Any, scores: NDArray[np.float64]) -> Self:
+        """Store a fitted detector and let pyod derive the other attributes from its scores."""
         self.detector_, self.decision_scores_ = detector, scores
         self._set_n_classes(None)
         return self._process_decision_scores()
 
-    def _adopt_fitted(self, detector: AnomalyDetector) -> Self:
+    def _adopt_fitted(self, detector: Any) -> Self:
         if not len(detector.calibration_scores_):
             raise ValueError(
-                "pyod scales probabilities by scores of held-out rows, and there are none: call "
-                "calibrate(X) with normal rows first, or fit with a calibration_fraction above 0."
+                "pyod scales probabilities by the scores of calibration rows, but this detector "
+                "has none: call calibrate(X) with normal rows first, or fit with "
+                "calibration_fraction > 0."
             )
         self._adopt(copy.copy(detector), -detector.calibration_scores_)
         self.threshold_ = -detector.offset_
@@ -122,7 +124,7 @@ class PyodDetector(BaseDetector):
         return self
 
 
-def _share(detector: AnomalyDetector) -> float:
-    """Return the share of rows flagged: where the cut is "auto", of normal rows."""
+def _contamination(detector: Any) -> float:
+    """Return pyod's contamination: the false alarm rate if the detector's is "auto"."""
     automatic = detector.contamination == "auto"
     return detector.false_alarms if automatic else float(detector.contamination)
