@@ -51,6 +51,7 @@ __all__ = [
     "SIZED",
     "build_model",
     "build_objective",
+    "check_combination",
 ]
 
 Shape = tuple[int, ...]
@@ -194,7 +195,7 @@ def build_objective(spec: Spec, n_rows: int = 1, steps_per_epoch: int = 1) -> Ob
     >>> build_objective(BetaVAE(beta=2.0)).weight_of_kl(step=0)
     2.0
     """
-    _check_combination(spec)
+    check_combination(spec)
     steps = spec.beta_epochs * steps_per_epoch
     return Objective(
         # In the decomposed KL β stands before one part only, and the schedule before all.
@@ -226,8 +227,9 @@ def _bound(spec: Spec, n_rows: int, steps: int) -> Bound:
     return Elbo(FreeBits(spec.free_bits) if spec.free_bits else mean_kl)
 
 
-def _check_combination(spec: Spec) -> None:
-    """Raise a ValueError for choices that exclude each other."""
+def check_combination(spec: Spec) -> None:
+    """Raise a ValueError if the settings of a spec exclude each other; builds nothing costly."""
+    _corruption(spec)  # its level has bounds of its own
     if spec.penalty == "kl" and code_activation(spec) != "sigmoid":
         raise ValueError(
             "penalty='kl' compares activities between 0 and 1: it needs activation='sigmoid' (or "

@@ -195,7 +195,7 @@ def test_decomposed_models_of_different_beta_are_not_mixed():
 
 def test_the_best_has_the_highest_elbo_whatever_its_beta():
     sweep = Sweep(BetaVAE(**SMALL), {"beta": [0.1, 1.0, 20.0]}, random_state=0).fit(X)
-    held = X[sweep.held_out_rows_]
+    held = X[sweep.test_rows_]
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
         assert row["score"] == pytest.approx(model.score(held))
         assert row["score"] == pytest.approx(-(row["rate"] + row["distortion"]))
@@ -203,7 +203,7 @@ def test_the_best_has_the_highest_elbo_whatever_its_beta():
     assert sweep.best_score_ == max(scores)
     assert sweep.best_params_ == sweep.results_[int(np.argmax(scores))]["params"]
     assert sweep.score(held) == pytest.approx(sweep.best_score_)
-    assert len(np.intersect1d(sweep.train_rows_, sweep.held_out_rows_)) == 0
+    assert len(np.intersect1d(sweep.train_rows_, sweep.test_rows_)) == 0
     assert sweep.transform(X).shape == (500, 4)
     assert sweep.sample(3, random_state=0).shape == (3, 64)
 
@@ -222,7 +222,7 @@ def test_a_metric_of_ones_own_decides():
 def test_groups_are_held_out_whole():
     groups = np.arange(len(X)) // 25
     sweep = Sweep(VAE(**SMALL), {"random_state": [0, 1]}, random_state=0).fit(X, groups=groups)
-    held, kept = groups[sweep.held_out_rows_], groups[sweep.train_rows_]
+    held, kept = groups[sweep.test_rows_], groups[sweep.train_rows_]
     assert not set(held) & set(kept)
 
 
@@ -253,7 +253,7 @@ def test_the_winner_of_halving_equals_its_own_whole_fit(dropout):
     best = sweep.results_[sweep.best_index_]
     assert_same(sweep.best_estimator_, by_itself(sweep, best, X), X)
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
-        rows, held = sweep.train_rows_, X[sweep.held_out_rows_]
+        rows, held = sweep.train_rows_, X[sweep.test_rows_]
         short = clone(sweep.estimator).set_params(**row["params"])
         if not dropout:  # a schedule apart, a shorter fit is the beginning of a longer one
             short.set_params(epochs=row["epochs"]).fit(X[rows])
@@ -278,7 +278,7 @@ def test_the_winner_of_halving_equals_its_own_whole_fit(dropout):
         ({"likelihood": ["gausian"]}, {}, "gaussian"),
         ({"capacity": [2.0], "free_bits": [1.0]}, {}, "each replace the KL term"),
         ({"beta": [1.0]}, {"halving": 1}, "halving must be a number above 1"),
-        ({"beta": [1.0]}, {"held_out": 0}, "held_out must be"),
+        ({"beta": [1.0]}, {"test_fraction": 0}, "test_fraction must be"),
         ({"beta": [1.0]}, {"together": 0}, "together must be"),
         ({"beta": [1.0]}, {"metric": "scor"}, "metric must be"),
         ({"beta": [1.0]}, {"progress": "bar"}, "progress must be"),

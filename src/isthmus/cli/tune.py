@@ -204,7 +204,7 @@ def _write(sweep: Sweep, data: Dataset, folder: Path) -> None:
     write(folder / RESULTS, _csv(sweep).encode())
     X, y = data.X_test, data.y_test
     if X is None:
-        held = sweep.held_out_rows_
+        held = sweep.test_rows_
         X, y = data.X[held], None if data.y is None else data.y[held]
     summary = held_out_summary(best, data.X[sweep.train_rows_], X, y)
     model_io.save(best, folder / BEST, data.fingerprint, summary)
@@ -240,7 +240,7 @@ def _opening(sweep: Sweep, data: Dataset, n: int) -> str:
     shape = " x ".join(map(str, data.X.shape[1:]))
     return (
         f"{n} of {type(sweep.estimator).__name__} on {data.name}: {len(data.X):,} rows of {shape}, "
-        f"{sweep.held_out:.0%} held out to judge by, seed {sweep.random_state}"
+        f"{sweep.test_fraction:.0%} held out to judge by, seed {sweep.random_state}"
     )
 
 

@@ -40,7 +40,7 @@ from isthmus.estimators.validation import check_finite, filled, read
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
-from isthmus.registry import build_model, build_objective, split_names
+from isthmus.registry import build_model, build_objective, check_combination, split_names
 from isthmus.training import Callback, Checkpoint, Rows, Trainer, pick_device
 from isthmus.training.callbacks import progress_callbacks
 from isthmus.training.checkpoints import in_order, read_checkpoint
@@ -294,7 +294,7 @@ or (n, channels, time)
 
     def _prepare(self, X: Any, y: Any, seed: int | None = None) -> tuple[AnyRows, torch.Generator]:
         """Learn all but the weights: shape, likelihood, scaling, labels; make the model."""
-        build_objective(self)  # an impossible choice is said before any work
+        check_combination(self)
         self.__dict__.pop("_training_state", None)
         self.fitted_params_ = self.get_params(deep=False)
         generator = self._generator(seed=seed)

@@ -17,7 +17,7 @@ from isthmus._messages import did_you_mean
 from isthmus.estimators import LatentEstimator
 from isthmus.estimators.defaults import check_names
 from isthmus.models.params import check_fields
-from isthmus.registry import build_objective
+from isthmus.registry import build_objective, check_combination
 from isthmus.training import Rows, pick_device
 from isthmus.training.trainer import Outcome
 
@@ -120,7 +120,7 @@ def make_candidates(estimator: LatentEstimator, grid: Grid) -> list[Candidate]:
         each = clone(estimator).set_params(**params)
         check_fields(each)
         check_names(each.likelihood)
-        build_objective(each)
+        check_combination(each)
         pick_device(each.device)
         candidates.append(Candidate(number, params, each))
     return candidates

@@ -58,8 +58,8 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     halving : number above 1, optional
         Successive halving: train all for a few epochs, keep the best 1/halving of them, let
         these go on from where they are, and so on until the last ones have all their epochs.
-    held_out : float, default=0.1
-        Share of the rows kept to judge by.
+    test_fraction : float, default=0.1
+        Fraction of the rows held out to judge the candidates by.
     together : int, default=16
         Models in one program, at most; 1 trains all in turn.
     random_state : int, optional
@@ -79,7 +79,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         The fitted candidates, in the same order.
     best_index_, best_params_, best_score_, best_estimator_
         The candidate with the highest metric.
-    train_rows_, held_out_rows_ : ndarray of int
+    train_rows_, test_rows_ : ndarray of int
         Numbers of the rows trained on, and judged by.
 
     References
@@ -116,7 +116,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         *,
         metric: str | Callable[[Any, Any], float] = "score",
         halving: float | None = None,
-        held_out: float = 0.1,
+        test_fraction: float = 0.1,
         together: int = 16,
         random_state: int | None = None,
         progress: str = "none",
@@ -125,7 +125,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         self.grid = grid
         self.metric = metric
         self.halving = halving
-        self.held_out = held_out
+        self.test_fraction = test_fraction
         self.together = together
         self.random_state = random_state
         self.progress = progress
@@ -231,7 +231,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         self.best_score_ = values[self.best_index_]
         self.best_params_ = rows[self.best_index_]["params"]
         self.best_estimator_ = self.estimators_[self.best_index_]
-        self.train_rows_, self.held_out_rows_ = train, held
+        self.train_rows_, self.test_rows_ = train, held
         self.n_features_in_ = self.best_estimator_.n_features_in_
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
@@ -240,19 +240,19 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         """Return the numbers of the rows to train on, and of those to judge by."""
         splitter = ShuffleSplit if groups is None else GroupShuffleSplit
         rows = X.X if isinstance(X, Table) else X
-        one = splitter(1, test_size=self.held_out, random_state=self.random_state)
+        one = splitter(1, test_size=self.test_fraction, random_state=self.random_state)
         train, held = next(one.split(rows, y, groups))
         return np.sort(train), np.sort(held)
 
     def _check(self) -> None:
         """Raise a ValueError that names the first of the sweep's own settings that is wrong."""
         whole = isinstance(self.together, numbers.Integral) and self.together >= 1
-        share = isinstance(self.held_out, numbers.Real) and 0 < self.held_out < 1
+        share = isinstance(self.test_fraction, numbers.Real) and 0 < self.test_fraction < 1
         factor = isinstance(self.halving, numbers.Real) and 1 < self.halving < math.inf
         for name, right, expected in (
             ("metric", self.metric == "score" or callable(self.metric), "'score' or a function"),
             ("halving", self.halving is None or factor, "a number above 1 or None"),
-            ("held_out", share, "a number above 0 and below 1"),
+            ("test_fraction", share, "a number above 0 and below 1"),
             ("together", whole, "an integer of at least 1"),
             ("progress", self.progress in ("none", "lines"), "'none' or 'lines'"),
         ):
