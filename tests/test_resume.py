@@ -36,12 +36,11 @@ def complaint(capsys):
 def broken_off(folder, monkeypatch):
     """Leave a run that was interrupted in its second epoch; return its arguments."""
 
-    class Interrupting(Checkpoint):
-        def on_step(self, trainer, n_rows):
-            if trainer.step == 20:
-                trainer.asked.why = "interrupted"
+    def on_step(self, trainer, n_rows):
+        if trainer.step == 20:
+            trainer.asked.why = "interrupted"
 
-    monkeypatch.setattr("isthmus.training.Checkpoint", Interrupting)
+    monkeypatch.setattr(Checkpoint, "on_step", on_step)
     arguments = ["fit", "digits", "--out", str(folder), *FAST, "--random-state", "0"]
     assert main(arguments) == 130
     monkeypatch.undo()
@@ -147,12 +146,11 @@ def test_checkpoints_of_a_run_that_was_replaced_are_not_gone_on_with(tmp_path, m
 def test_a_resumed_run_that_asked_for_no_checkpoints_can_be_broken_off_again(tmp_path, monkeypatch):
     arguments = broken_off(tmp_path / "run", monkeypatch)
 
-    class Interrupting(SampleRecorder):
-        def on_step(self, trainer, n_rows):
-            if trainer.step == 22:
-                trainer.asked.why = "interrupted"
+    def on_step(self, trainer, n_rows):
+        if trainer.step == 22:
+            trainer.asked.why = "interrupted"
 
-    monkeypatch.setattr("isthmus.training.sample_history.SampleRecorder", Interrupting)
+    monkeypatch.setattr(SampleRecorder, "on_step", on_step)
     resume = ["fit", "digits", "--out", str(tmp_path / "run"), "--resume"]
     assert main([*resume, "--checkpoint-every", "none"]) == 130
     assert find_checkpoints(tmp_path / "run")
