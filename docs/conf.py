@@ -62,7 +62,7 @@ toc_object_entries_show_parents = "hide"
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "generated/gallery",
-    "filename_pattern": r"/(ellipses|explain|table|three)\.py$",
+    "filename_pattern": r"/(explanation|posteriors|synthetic_table|vae_terms)\.py$",
     "image_scrapers": ("scenes.scrape",),
     "abort_on_example_error": True,
     "remove_config_comments": True,

@@ -64,7 +64,7 @@ def test_pyod_finds_the_fours(capsys):
 
 
 def test_the_page_about_other_loops_tells_the_truth():
-    page = (EXAMPLES.parent / "docs/elsewhere.md").read_text()
+    page = (EXAMPLES.parent / "docs/ecosystem.md").read_text()
     own, into, pyod = re.findall(r"```python\n(.*?)```", page, re.S)
     names = {}
     exec(own + into, names)

@@ -64,7 +64,7 @@ def evaluate_model(
 
     What does not apply is left out: likelihoods where the model has no prior, SSIM where rows
     are no pictures, Dice and F1 where values are not 0 and 1. Codes are posterior means, and
-    reconstructions are decoded from them: both the same at every call. `docs/metrics.md` says
+    reconstructions are decoded from them: both the same at every call. `docs/evaluation.md` says
     what each number means.
 
     Parameters

@@ -15,4 +15,4 @@ model = VAE(n_components=2, hidden=(500, 500), epochs=12, random_state=0)
 latent = LatentMap(model).fit(data.X)
 figure = latent.figure(data.X_test, data.y_test)
 
-# sphinx_gallery_thumbnail_path = "images/gallery/map.png"
+# sphinx_gallery_thumbnail_path = "images/gallery/latent_map.png"

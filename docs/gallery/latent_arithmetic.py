@@ -29,4 +29,4 @@ figure.set_figwidth(7.3)
 figure.axes[0].set_yticks(np.arange(5) + 0.5, ["between"] * 2 + ["+ sleeves"] * 3)
 title(figure, "Interpolations, and an attribute added little by little")
 
-# sphinx_gallery_thumbnail_path = "images/gallery/moves.png"
+# sphinx_gallery_thumbnail_path = "images/gallery/latent_arithmetic.png"

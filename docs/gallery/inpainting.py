@@ -30,4 +30,4 @@ figure.axes[0].set_xticks(np.arange(8) + 0.5, names)
 figure.axes[0].tick_params(labeltop=True, labelbottom=False)
 title(figure, "Six digits of which the lower half is missing, and what may be there")
 
-# sphinx_gallery_thumbnail_path = "images/gallery/repair.png"
+# sphinx_gallery_thumbnail_path = "images/gallery/inpainting.png"

@@ -31,4 +31,4 @@ for above, below, picture, heat, p in zip(
     above.set_title(f"p = {p:.2g}" if p > 0.001 else "p < 0.001", fontsize=9)
 title(figure, "Two boots and six other things, to a detector that knows boots alone")
 
-# sphinx_gallery_thumbnail_path = "images/gallery/anomalies.png"
+# sphinx_gallery_thumbnail_path = "images/gallery/anomaly_detection.png"

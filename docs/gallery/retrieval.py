@@ -24,4 +24,4 @@ labels = [text for d in distances for text in ("query", *(f"{value:.1f}" for val
 figure = pictures(cells, columns=9, labels=labels)
 title(figure, "Five queries, and the eight garments nearest to each")
 
-# sphinx_gallery_thumbnail_path = "images/gallery/search.png"
+# sphinx_gallery_thumbnail_path = "images/gallery/retrieval.png"
