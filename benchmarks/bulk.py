@@ -29,7 +29,7 @@ from isthmus import VAE
 from isthmus.bulk.files import Job, answer_files
 from isthmus.bulk.maps import codes_of
 from isthmus.data.features import Features
-from isthmus.estimators.batched_inference import chunk_rows
+from isthmus.estimators.batched_inference import inference_batch_size
 
 PIXELS = 784
 IN_MEMORY = 100_000  # rows of the bare loop
@@ -64,7 +64,7 @@ WRITERS = {"parquet": write_parquet, "npy": write_npy}
 
 def bare(model: VAE, X: torch.Tensor) -> float:
     """Return rows a second of the forward pass alone."""
-    chunk = chunk_rows(PIXELS)
+    chunk = inference_batch_size(PIXELS)
     whole = len(X) // chunk * chunk
     start = time.perf_counter()
     with torch.inference_mode():

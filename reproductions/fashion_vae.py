@@ -130,7 +130,11 @@ def evaluate(prior: str, home: str, device: torch.device, samples: int) -> dict:
     last = torch.load(folder / "last.pt", weights_only=True, map_location=device)["progress"]
     estimator = Estimator(**vars(settings(prior)))
     estimator.feature_shape_, estimator.n_features_in_ = (28, 28), 784
-    estimator.likelihood_, estimator.scaling_, estimator.context_ = "bernoulli", "none", None
+    estimator.likelihood_, estimator.scaling_, estimator.condition_encoder_ = (
+        "bernoulli",
+        "none",
+        None,
+    )
     estimator.scaler_ = Scaler(np.zeros(()), np.ones(()))
     estimator.make_model(torch.Generator(device).manual_seed(0))
     estimator.model_.load_state_dict(best["model"])

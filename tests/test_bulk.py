@@ -41,7 +41,7 @@ def run(model, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(files, "chunk_rows", lambda n_features: 8)
+    monkeypatch.setattr(files, "inference_batch_size", lambda n_features: 8)
 
 
 def lists(rows):

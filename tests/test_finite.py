@@ -13,7 +13,7 @@ import isthmus
 from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.distributions.mixed import MOST_CATEGORIES, count_categories
 from isthmus.estimators import ESTIMATORS
-from isthmus.estimators.condition import Context
+from isthmus.estimators.condition import ConditionEncoder
 from isthmus.estimators.scaling import Scaler
 
 N, D, STEPS = 64, 6, 200
@@ -208,7 +208,7 @@ def test_the_unit_of_the_data_does_not_matter_however_far_from_one_it_is(exponen
     plain = Scaler.fit(x, "standard")
     np.testing.assert_allclose(scaler.scale / 10.0**exponent, plain.scale, rtol=1e-12)
     np.testing.assert_allclose(
-        scaler.to_model(x * 10.0**exponent), plain.to_model(x), rtol=1e-5, atol=1e-6
+        scaler.transform(x * 10.0**exponent), plain.transform(x), rtol=1e-5, atol=1e-6
     )
 
 
@@ -228,8 +228,8 @@ def test_a_feature_that_nobody_observed_is_left_out():
 
 def test_a_context_that_varies_by_rounding_alone_is_constant():
     y = np.full(10, 0.1)  # its mean is not 0.1, nor its standard deviation 0
-    assert Context.fit(y, 10).scale == (1.0,)
-    assert np.abs(Context.fit(y, 10).encode([0.2] * 10, 10)).max() < 1
+    assert ConditionEncoder.fit(y, 10).scale == (1.0,)
+    assert np.abs(ConditionEncoder.fit(y, 10).encode([0.2] * 10, 10)).max() < 1
 
 
 def test_numbers_too_large_to_count_categories_are_not_counted():

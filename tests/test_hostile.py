@@ -31,7 +31,7 @@ from isthmus.data.audio import read_sound_folder
 from isthmus.data.columns import Columns
 from isthmus.data.parquet_limits import unpacked_bytes
 from isthmus.data.wav import Sound, read_wav, resample, wav_bytes, write_wav
-from isthmus.persistence.integrity import sealed
+from isthmus.persistence.integrity import with_checksums
 from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_columns
 
 SPECS = np.random.default_rng(0).random((60, 4))
@@ -384,7 +384,7 @@ def change(folder, *path, value):
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
-    config = sealed(config, {})
+    config = with_checksums(config, {})
     file.write_text(json.dumps(config))
 
 

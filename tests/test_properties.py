@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import isthmus
 from isthmus.distributions.likelihoods import LIKELIHOODS
 from isthmus.estimators import ESTIMATORS
-from isthmus.estimators.batched_inference import chunk_rows, row_noise
+from isthmus.estimators.batched_inference import inference_batch_size, row_noise
 from isthmus.models.params import params_of
 
 QUICK = settings(
@@ -293,11 +293,13 @@ def test_any_split_of_the_rows_gives_the_same_bits(models, key, n, cuts, seed, s
 @QUICK
 @given(st.integers(1, 10**8), st.booleans())
 def test_a_chunk_has_rows_and_is_bounded(n_features, convolutional):
-    rows = chunk_rows(n_features, convolutional)
+    rows = inference_batch_size(n_features, convolutional)
     assert 8 <= rows <= 1024
     assert rows * n_features <= max(2**22, 8 * n_features)
-    assert chunk_rows(n_features) % rows == 0  # parts of files are whole chunks of either kind
-    assert rows % chunk_rows(10 * n_features, convolutional) == 0
+    assert (
+        inference_batch_size(n_features) % rows == 0
+    )  # parts of files are whole chunks of either kind
+    assert rows % inference_batch_size(10 * n_features, convolutional) == 0
 
 
 @QUICK

@@ -186,7 +186,7 @@ def test_chunks_of_another_size_give_the_same_answers(name, rows, monkeypatch):
     """To rounding: kernels may sum in another order for another number of rows."""
     model = fit(name)
     before = [model.transform(X), model.reconstruct(X), model.score_samples(X)]
-    monkeypatch.setattr(base, "chunk_rows", lambda n_numbers, convolutional: rows)
+    monkeypatch.setattr(base, "inference_batch_size", lambda n_numbers, convolutional: rows)
     after = [model.transform(X), model.reconstruct(X), model.score_samples(X)]
     for a, b in zip(after, before, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus.cli import main
-from isthmus.persistence.locks import claimed
+from isthmus.persistence.locks import exclusive_folder
 from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints
 from isthmus.training import Checkpoint
 from isthmus.training.sample_history import SampleRecorder
@@ -170,7 +170,7 @@ def test_a_run_can_do_without_checkpoints(tmp_path, monkeypatch):
 
 
 def _hold(folder, ready, done):
-    with claimed(folder):
+    with exclusive_folder(folder):
         ready.set()
         done.wait(60)
 
@@ -197,5 +197,5 @@ def test_the_lock_of_a_process_that_was_killed_holds_nobody_up(tmp_path):
     other.kill()
     other.join()
     start = time.perf_counter()
-    with claimed(tmp_path / "run"):
+    with exclusive_folder(tmp_path / "run"):
         assert time.perf_counter() - start < 5

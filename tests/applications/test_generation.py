@@ -41,7 +41,7 @@ class Identity(BaseEstimator):
     def decode(self, Z, noise=False, random_state=None):
         return Z
 
-    def as_fitted(self, X):
+    def as_input_type(self, X):
         return X
 
 

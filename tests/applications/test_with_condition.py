@@ -22,12 +22,12 @@ def model(request):
 @torch.no_grad()
 def test_what_is_told_is_what_would_be_said_each_time(model, label):
     plain, heard = model.model_, with_condition(model, label).model_
-    c = torch.from_numpy(model.context_.encode(label, 5))
+    c = torch.from_numpy(model.condition_encoder_.encode(label, 5))
     x, z = torch.from_numpy(X[:5]).float(), torch.randn(3, 5, 2)
     torch.testing.assert_close(heard.encode(x).mean, plain.encode(x, c).mean)
     torch.testing.assert_close(heard.reconstruct(z), plain.reconstruct(z, c))
     torch.testing.assert_close(heard.log_prior(z), plain.log_prior(z, c))
-    other = torch.from_numpy(model.context_.encode(7, 5))
+    other = torch.from_numpy(model.condition_encoder_.encode(7, 5))
     torch.testing.assert_close(heard.encode(x, other).mean, plain.encode(x, other).mean)
 
 

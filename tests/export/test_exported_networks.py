@@ -79,7 +79,7 @@ def by_torch(model, part):
     torch.export.save(export.program(model, part), file)
     assert not any(path in file.getvalue() for path in PATHS)
     program = torch.export.load(BytesIO(file.getvalue())).module()
-    taken = [*export.PARTS[part].inputs, *([] if model.context_ is None else ["c"])]
+    taken = [*export.PARTS[part].inputs, *([] if model.condition_encoder_ is None else ["c"])]
 
     def compute(inputs):
         out = program(*(torch.from_numpy(inputs[name]) for name in taken))
@@ -91,10 +91,10 @@ def by_torch(model, part):
 def rows(model, X, n):
     """Return rows, their condition, and the inputs of the exported network for them."""
     X = np.resize(X, (n, *X.shape[1:]))
-    condition = None if model.context_ is None else np.resize(model.classes_, n)
+    condition = None if model.condition_encoder_ is None else np.resize(model.classes_, n)
     inputs = {"x": (X / 255 if X.dtype == np.uint8 else X).astype(export.x_dtype(model))}
     if condition is not None:
-        inputs["c"] = model.context_.encode(condition, n)
+        inputs["c"] = model.condition_encoder_.encode(condition, n)
     X = inputs["x"]  # the types of the data are those of the answers
     samples = 1 if model.model_.prior is None else 10
     seen = to_unit(model.tensors(X)[0]).numpy()

@@ -14,7 +14,7 @@ import isthmus
 from isthmus.data import Dataset
 from isthmus.data.columns import Columns
 from isthmus.estimators import model_io
-from isthmus.persistence.locks import claimed
+from isthmus.persistence.locks import exclusive_folder
 from isthmus.studio import Bundle
 from isthmus.studio.page import to_json
 from isthmus.studio.runs import _thinned, run_record, run_records
@@ -223,5 +223,5 @@ def test_a_run_that_fell_silent_is_not_called_training(tmp_path):
     long_ago = time.time() - 3600
     os.utime(folder / "training.jsonl", (long_ago, long_ago))
     assert not run_record(folder)["training"]
-    with claimed(folder):
+    with exclusive_folder(folder):
         assert run_record(folder)["training"]

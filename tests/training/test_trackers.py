@@ -649,5 +649,5 @@ def test_reconstructions_are_told_the_labels_of_their_rows(kind, tmp_path, monke
     else:
         mapped = np.load(tmp_path / "x.npy", mmap_mode="r" if kind == "disk" else None)
         model.fit(mapped, labels, callbacks=[told])
-    values = model.scaler_.from_model(told.pictures.x.numpy()).mean((1, 2))
+    values = model.scaler_.inverse_transform(told.pictures.x.numpy()).mean((1, 2))
     assert (2 * values).round().tolist() == told.pictures.c.argmax(1).tolist()

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus.applications.anomaly_scores import SCORES, Committee
 from isthmus.data.columns import Table, is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
-from isthmus.estimators.validation import read
+from isthmus.estimators.validation import validate_input
 from isthmus.evaluation.reconstruction import f1_from_counts
 from isthmus.training.distributed import started_together
 
@@ -271,12 +271,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _learn_columns(self, X: Any) -> Array:
         """Return the rows of `fit`; of a frame, numbered as a frozen model has its categories."""
-        data = read(self, X, reset=True, missing=self._missing)
+        data = validate_input(self, X, reset=True, missing=self._missing)
         frozen = isinstance(self.estimator, FrozenEstimator)
         if not (frozen and is_frame(X) and hasattr(self.estimator.estimator, "columns_")):
             return data
         self.columns_ = self.estimator.estimator.columns_
-        return read(self, X, reset=False, missing=self._missing)
+        return validate_input(self, X, reset=False, missing=self._missing)
 
     @property
     def _members(self) -> list[Any]:
@@ -467,7 +467,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _enter(self, X: Any) -> Array:
         check_is_fitted(self)
-        return read(self, X, reset=False, missing=self.estimator_.model_.missing)
+        return validate_input(self, X, reset=False, missing=self.estimator_.model_.missing)
 
     def _scores(self, data: Array) -> Array:
         return -self._scorer.anomaly(data) if len(data) else np.zeros(0)
@@ -579,7 +579,7 @@ def _number(value: Any) -> bool:
 def _unnamed(model: LatentEstimator, X: Any) -> LatentEstimator:
     """Return a trained model that takes arrays, once the names of X are seen to be its own."""
     check_is_fitted(model)
-    read(model, X, reset=False)
+    validate_input(model, X, reset=False)
     model = copy.copy(model)
     model.__dict__.pop("feature_names_in_", None)
     return model

@@ -73,8 +73,7 @@ class Score:
 
     def run(self, f: Callable[[Tensor, Tensor | None], Tensor], X: Array) -> Array:
         """Apply f to chunks of rows and their context."""
-        X, c = self.model._enter(X, None)
-        (out,) = self.model._run(lambda x, c: (f(x, c),), X, c)
+        (out,) = self.model.run_batched(lambda x, c: (f(x, c),), X)
         return out
 
 

@@ -21,7 +21,7 @@ from isthmus.applications._wrapper import Wrapper
 from isthmus.applications.retrieval import encode_rows, model_digest
 from isthmus.data.limits import check_bytes, check_zip, is_regular
 from isthmus.estimators.validation import as_array
-from isthmus.persistence.atomic import write
+from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.integrity import parse_json
 from isthmus.plots.cells import as_units
 
@@ -91,7 +91,7 @@ class CompressedCodes:
             high=self.high,
             meta=np.frombuffer(json.dumps({"format": FORMAT, **meta}).encode(), np.uint8),
         )
-        write(Path(path), buffer.getvalue())
+        write_atomic(Path(path), buffer.getvalue())
         return Path(path).stat().st_size
 
     @classmethod
@@ -308,7 +308,7 @@ def decompress(estimator: Any, compressed: CompressedCodes) -> Any:
     """
     if compressed.model != model_digest(estimator):
         raise ValueError("another model made these codes; decompress them with that one.")
-    return estimator.as_fitted(_decode(estimator, compressed.codes()))
+    return estimator.as_input_type(_decode(estimator, compressed.codes()))
 
 
 def _decode(estimator: Any, codes: Array) -> Array:

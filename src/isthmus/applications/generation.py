@@ -21,14 +21,14 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus.applications._wrapper import Wrapper
 from isthmus.applications.retrieval import encode_rows, model_digest
 from isthmus.estimators.condition import check_labels
-from isthmus.persistence.atomic import write_all
+from isthmus.persistence.atomic import write_all_atomic
 from isthmus.persistence.integrity import (
     check_content,
     check_record,
     read_bytes,
     read_json,
     read_tensors,
-    sealed,
+    with_checksums,
 )
 from isthmus.persistence.run_folder import to_json
 from isthmus.persistence.schema import check_scalars, check_settings
@@ -187,7 +187,7 @@ class LatentSampler(Wrapper):
         model = self.estimator_
         table = model.columns_ is not None  # rows of a table vary about their mean
         made = model.decode(codes, noise=table, random_state=random_state, **context)
-        return model.as_fitted(made)
+        return model.as_input_type(made)
 
     def sample_codes(
         self, n_samples: int = 1, random_state: int | None = None, *, y: Any = None
@@ -269,8 +269,8 @@ class LatentSampler(Wrapper):
         }
         (folder / SETTINGS).unlink(missing_ok=True)  # an old one must not speak for a new mixture
         files = {ARRAYS: save_arrays(self._mixtures.arrays())}
-        files[SETTINGS] = to_json(sealed(json.loads(to_json(record)), files)).encode()
-        write_all({folder / name: content for name, content in files.items()})
+        files[SETTINGS] = to_json(with_checksums(json.loads(to_json(record)), files)).encode()
+        write_all_atomic({folder / name: content for name, content in files.items()})
 
     @classmethod
     def load(cls, path: str | PathLike[str], estimator: Any) -> Self:

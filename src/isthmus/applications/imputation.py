@@ -21,7 +21,7 @@ from isthmus.distributions.base import draw, per_example
 from isthmus.estimators import VAE
 from isthmus.estimators.base import IN_CACHE, LatentEstimator
 from isthmus.estimators.defaults import as_data, fresh_seed
-from isthmus.estimators.validation import filled, read
+from isthmus.estimators.validation import fill_missing, validate_input
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.registry import split_names
 from isthmus.training import Callback, Trainer, to_unit
@@ -217,16 +217,16 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _run(self, X: Any, mask: Any, keep: bool) -> tuple[Array, Array, Array]:
         model = self.estimator_
-        X = read(model, X, reset=False, missing=True)
+        X = validate_input(model, X, reset=False, missing=True)
         gaps = gaps_of(X, mask)
         whole = 255 if as_data(model.likelihood_, X).dtype == np.uint8 else 1  # bytes are [0, 1]
         known = np.where(gaps, np.nan, X / whole) if gaps.any() else X
         seed = fresh_seed() if self.random_state is None else int(self.random_state)
-        generator = Generator(model._device).manual_seed(seed)
+        generator = Generator(model.device_).manual_seed(seed)
         rows = np.flatnonzero(gaps.reshape(len(X), -1).any(1))
         out, std = X.copy(), np.zeros(X.shape)
         every = np.repeat(out[None], self.n_draws, 0) if keep else out[None][:0]
-        for few in np.split(rows, range(0, len(rows), model._chunk())[1:]):
+        for few in np.split(rows, range(0, len(rows), model.inference_batch_size())[1:]):
             if not len(few):
                 continue
             made = self._fill(known[few], gaps[few], generator)
@@ -312,7 +312,7 @@ def _as(X: Array, values: Array) -> Array:
 
 
 def _in_units(model: LatentEstimator, values: Array) -> Array:
-    return model.scaler_.from_model(values.astype(np.float64))
+    return model.scaler_.inverse_transform(values.astype(np.float64))
 
 
 class _Hide(Callback):
@@ -380,7 +380,7 @@ class _Hole:
     @classmethod
     def of(cls, estimator: LatentEstimator, X: Array, gaps: Array) -> _Hole:
         """Read rows; where a model was not trained with gaps, they begin as other rows' values."""
-        whole = filled(X) if X.dtype.kind == "f" else X
+        whole = fill_missing(X) if X.dtype.kind == "f" else X
         x, _ = estimator.tensors(whole)
         x, holes = to_unit(x), torch.from_numpy(gaps).to(x.device)
         model = with_condition(estimator).model_

@@ -18,14 +18,14 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus._optional import import_optional
 from isthmus.applications._wrapper import Wrapper
-from isthmus.persistence.atomic import write_all
+from isthmus.persistence.atomic import write_all_atomic
 from isthmus.persistence.integrity import (
     check_content,
     check_record,
     read_bytes,
     read_json,
     read_tensors,
-    sealed,
+    with_checksums,
 )
 from isthmus.persistence.run_folder import to_json
 from isthmus.persistence.schema import check_settings
@@ -216,8 +216,8 @@ class LatentIndex(Wrapper):
         }
         (folder / SETTINGS).unlink(missing_ok=True)  # an old one must not speak for new codes
         files = {CODES: save_arrays({"codes": np.ascontiguousarray(self.codes_)})}
-        files[SETTINGS] = to_json(sealed(json.loads(to_json(record)), files)).encode()
-        write_all({folder / name: content for name, content in files.items()})
+        files[SETTINGS] = to_json(with_checksums(json.loads(to_json(record)), files)).encode()
+        write_all_atomic({folder / name: content for name, content in files.items()})
 
     @classmethod
     def load(cls, path: str | PathLike[str], estimator: Any, **settings: Any) -> Self:

@@ -41,12 +41,12 @@ def with_condition(estimator: Any, condition: Any = None) -> Any:
     >>> with_condition(model, 3).model_.reconstruct(torch.zeros(5, 2)).shape
     torch.Size([5, 64])
     """
-    c = estimator._encode_context(condition, 1)
+    c = estimator.encode_condition(condition, 1)
     if c is None:
         return estimator
     again = copy.copy(estimator)
-    again.context_ = None
-    again.model_ = _WithCondition.of(estimator.model_, torch.from_numpy(c).to(estimator._device))
+    again.condition_encoder_ = None
+    again.model_ = _WithCondition.of(estimator.model_, torch.from_numpy(c).to(estimator.device_))
     return again
 
 

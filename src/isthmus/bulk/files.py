@@ -17,7 +17,7 @@ from isthmus.bulk.outputs import drafted, is_finished, is_ours, stamp
 from isthmus.data.chunked_reader import ARRAYS, KINDS, read_parts, said_of
 from isthmus.data.features import Features
 from isthmus.data.prefetch import prefetch
-from isthmus.estimators.batched_inference import chunk_rows
+from isthmus.estimators.batched_inference import inference_batch_size
 
 __all__ = ["Done", "Job", "answer_files", "targets_of"]
 
@@ -49,7 +49,7 @@ class Job:
     @property
     def rows(self) -> int:
         """Rows in a part: whole chunks of the model, so that only the last is padded."""
-        return CHUNKS * chunk_rows(self.features.n_features)
+        return CHUNKS * inference_batch_size(self.features.n_features)
 
     def about_file(self, source: Path) -> dict[str, Any]:
         """Return what a record is to say of the output for a file."""

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from isthmus._optional import import_optional
-from isthmus.persistence.atomic import DRAFT, write
+from isthmus.persistence.atomic import PARTIAL, write_atomic
 from isthmus.persistence.integrity import read_json
 from isthmus.persistence.run_folder import to_json
 
@@ -133,7 +133,7 @@ def drafted(target: Path, about: Mapping[str, Any]) -> Iterator[Sink]:
     about : mapping
         What the record is to say.
     """
-    draft = _beside(target, DRAFT)
+    draft = _beside(target, PARTIAL)
     draft.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
         try:
@@ -144,7 +144,7 @@ def drafted(target: Path, about: Mapping[str, Any]) -> Iterator[Sink]:
                 sink.close()
             with draft.open("rb+") as file:
                 os.fsync(file.fileno())
-            write(_beside(target), to_json({**about, "output": stamp(draft)}).encode())
+            write_atomic(_beside(target), to_json({**about, "output": stamp(draft)}).encode())
             os.replace(draft, target)
         finally:
             draft.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from isthmus.data import Columns, Dataset, known_datasets, read_image_folder
 from isthmus.data import load as load_data
 from isthmus.data.datasets import Source
 from isthmus.data.images import FORMATS
-from isthmus.persistence.atomic import write
+from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.run_folder import read_columns, read_config
 from isthmus.plots.cells import as_units, cell_height, draw_cells, limits_of
 from isthmus.plots.style import INK, MUTED, figure, title
@@ -75,7 +75,7 @@ def write_figure(sheet: Figure, out: Path) -> None:
     """Write a figure, whole or not at all, and say where."""
     buffer = streams.BytesIO()
     sheet.savefig(buffer, format=out.suffix[1:].lower(), dpi=DPI, facecolor="white")
-    write(out, buffer.getvalue())
+    write_atomic(out, buffer.getvalue())
     print(f"written to {out}")
 
 
@@ -83,7 +83,7 @@ def save_array(path: Path, array: Array) -> None:
     """Write an .npy file, whole or not at all, and say where."""
     buffer = streams.BytesIO()
     np.save(buffer, array, allow_pickle=False)
-    write(path, buffer.getvalue())
+    write_atomic(path, buffer.getvalue())
     print(f"written to {path}")
 
 
@@ -95,7 +95,7 @@ def save_frame(path: Path, frame: Any) -> None:
         frame.to_parquet(buffer) if pandas else frame.write_parquet(buffer)
     else:
         frame.to_csv(buffer, index=False) if pandas else frame.write_csv(buffer)
-    write(path, buffer.getvalue())
+    write_atomic(path, buffer.getvalue())
     print(f"written to {path}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isthmus.persistence.atomic import DRAFT
+from isthmus.persistence.atomic import PARTIAL
 from isthmus.persistence.locks import LOCK
 
 __all__ = ["has_something", "replaceable", "unused"]
@@ -46,7 +46,7 @@ def replaceable(folder: Path, what: str, ours: bool, force: bool, how: str = "")
 
 def has_something(folder: Path) -> bool:
     """Whether there is a folder with something in it but a lock and what was never written."""
-    return folder.is_dir() and any(p.name != LOCK and p.suffix != DRAFT for p in folder.iterdir())
+    return folder.is_dir() and any(p.name != LOCK and p.suffix != PARTIAL for p in folder.iterdir())
 
 
 def unused(folder: Path) -> Path:

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isthmus.data.audio_codecs import SOUNDS
     from isthmus.data.wav import Windows
     from isthmus.estimators import model_io
-    from isthmus.persistence.atomic import write
+    from isthmus.persistence.atomic import write_atomic
     from isthmus.persistence.run_folder import read_config
 
     Windows((1,), arguments.overlap)  # a share out of bounds is said before any work
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             content, said = _picture(estimator, source, target, arguments)
         target.parent.mkdir(parents=True, exist_ok=True)
-        write(target, content)
+        write_atomic(target, content)
         print(f"{source} -> {target}: {said}")
     return 0
 

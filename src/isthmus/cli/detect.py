@@ -253,7 +253,7 @@ def check_writable(path: Path) -> None:
 
 def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
     """Write columns as Parquet or, with all digits, as CSV."""
-    from isthmus.persistence.atomic import write
+    from isthmus.persistence.atomic import write_atomic
 
     buffer: Any = text.BytesIO()
     if path.suffix == ".parquet":
@@ -263,4 +263,4 @@ def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
         lines = zip(*(column.tolist() for column in columns.values()), strict=True)
         rows = [",".join(columns), *(",".join(map(repr, line)) for line in lines)]
         buffer.write(("\n".join(rows) + "\n").encode())
-    write(path, buffer.getvalue())
+    write_atomic(path, buffer.getvalue())

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isthmus.data import load as load_data
     from isthmus.estimators import model_io
     from isthmus.evaluation.model_evaluation import evaluate_model
-    from isthmus.persistence.atomic import write
+    from isthmus.persistence.atomic import write_atomic
     from isthmus.persistence.run_folder import to_json
 
     out = Path(arguments.json or Path(arguments.run) / "evaluation.json")
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     which = "test rows" if data.X_test is not None else "rows"
     print_table(f"{type(estimator).__name__} on {which} of {data.name}", numbers)
-    write(out, to_json(_record(estimator, data, arguments, numbers)).encode())
+    write_atomic(out, to_json(_record(estimator, data, arguments, numbers)).encode())
     if _trained_on(arguments.run, data):
         print(f"note: {SEEN}")
     print(f"written to {out}")

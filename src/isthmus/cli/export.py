@@ -137,10 +137,10 @@ def saved_program(estimator: LatentEstimator, part: str) -> bytes:
 
 def write_files(files: Mapping[Path, bytes]) -> None:
     """Write files and their folders, and say where."""
-    from isthmus.persistence.atomic import write_all
+    from isthmus.persistence.atomic import write_all_atomic
 
     for folder in {path.parent for path in files}:
         folder.mkdir(parents=True, exist_ok=True)
-    write_all(files)
+    write_all_atomic(files)
     for path, content in files.items():
         print(f"written to {path}, {len(content) / 2**20:.1f} MB")

@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, team: ProcessGroup) -> int:
     from isthmus.cli._elastic_restart import go_on_where_it_broke
     from isthmus.data import load as load_data
-    from isthmus.persistence.locks import claimed
+    from isthmus.persistence.locks import exclusive_folder
     from isthmus.training.trackers import make_trackers
 
     if not go_on_where_it_broke(arguments, team):
@@ -152,7 +152,7 @@ def _run(arguments: argparse.Namespace, team: ProcessGroup) -> int:
     if not team.main:
         return _help(estimator, data, arguments)
     folder = _folder(arguments, data)
-    with claimed(folder):
+    with exclusive_folder(folder):
         return _train(estimator, data, folder, arguments)
 
 
@@ -185,7 +185,7 @@ def _train(
     from isthmus.cli._live import write_live
     from isthmus.data.disk_array import Stored, as_stored
     from isthmus.estimators import model_io
-    from isthmus.estimators.fitting import TERMINATED
+    from isthmus.estimators.fitting import SIGTERM_EXIT_CODE
     from isthmus.estimators.validation import check_finite
     from isthmus.evaluation.summary import held_out_summary
     from isthmus.persistence.run_folder import find_checkpoints
@@ -210,7 +210,7 @@ def _train(
     finally:  # without checkpoints, which an error may have left, there is nothing to go on with
         if not find_checkpoints(folder):
             remove_journal(folder)
-    if not saved or code == TERMINATED:  # who sent the signal does not wait for long
+    if not saved or code == SIGTERM_EXIT_CODE:  # who sent the signal does not wait for long
         return code
     some = train.X.look() if isinstance(train.X, Stored) else train.X
     summary = held_out_summary(estimator, some, X_test, y_test)
@@ -240,11 +240,11 @@ def _facts(
 ) -> dict[str, Any]:
     """Return what the journal says of the run."""
     from isthmus.cli._elastic_restart import launcher
-    from isthmus.estimators.run_fingerprint import plain_params
+    from isthmus.estimators.run_fingerprint import params_to_json
 
     return {
         "estimator": arguments.model,
-        "params": plain_params(estimator.get_params(deep=False)),
+        "params": params_to_json(estimator.get_params(deep=False)),
         "data": {"name": data.name, "shape": list(data.X.shape)},
         **launcher(),
     }
@@ -403,11 +403,11 @@ def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
 
 def _only_begun(folder: Path) -> bool:
     """Whether a folder holds a journal alone, of a run killed before its first checkpoint."""
-    from isthmus.persistence.atomic import DRAFT
+    from isthmus.persistence.atomic import PARTIAL
     from isthmus.persistence.locks import LOCK
     from isthmus.training.journal import JOURNAL, read_journal
 
-    names = {p.name for p in folder.iterdir() if p.suffix != DRAFT} if folder.is_dir() else set()
+    names = {p.name for p in folder.iterdir() if p.suffix != PARTIAL} if folder.is_dir() else set()
     try:
         return names - {LOCK, "tensorboard"} == {JOURNAL} and read_journal(folder) is not None
     except (ValueError, OSError):  # somebody's own file of that name

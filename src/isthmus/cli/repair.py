@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isthmus.cli._console import print_table
     from isthmus.data import load as load_data
     from isthmus.estimators import model_io
-    from isthmus.estimators.scaling import units
+    from isthmus.estimators.scaling import as_float64
 
     estimator = model_io.load(arguments.run)
     data = load_data(
@@ -106,7 +106,12 @@ def run(arguments: argparse.Namespace) -> int:
     if X.ndim in (3, 4):
         rows = np.flatnonzero(gaps.reshape(len(X), -1).any(1))[:SHOWN]
         page = out.with_suffix(".png")
-        _draw(units(full[rows]), gaps[rows], std[rows] / (255 if X.dtype == np.uint8 else 1), page)
+        _draw(
+            as_float64(full[rows]),
+            gaps[rows],
+            std[rows] / (255 if X.dtype == np.uint8 else 1),
+            page,
+        )
         print(f"picture at {page}")
     print(f"written to {out}")
     return 0
@@ -166,7 +171,7 @@ def _write(
     import numpy as np
 
     from isthmus.data.tables import filled_table, read_parquet
-    from isthmus.persistence.atomic import write
+    from isthmus.persistence.atomic import write_atomic
 
     buffer = BytesIO()
     if data.columns is None:
@@ -177,4 +182,4 @@ def _write(
     else:
         text = filled_table(arguments.data, full, gaps, data.columns, arguments.label)
         buffer.write(text.encode())
-    write(out, buffer.getvalue())
+    write_atomic(out, buffer.getvalue())

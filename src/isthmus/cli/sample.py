@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_figure(sheet, out)
     if arguments.save and Path(arguments.save).suffix in TABLES:
         rows = examples.reshape(-1, *estimator.feature_shape_)
-        save_frame(Path(arguments.save), estimator.as_fitted(rows))
+        save_frame(Path(arguments.save), estimator.as_input_type(rows))
     elif arguments.save:
         save_array(Path(arguments.save), examples)
     return 0

@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, judge, write, print; return the exit code."""
     from isthmus.data import load as load_data
     from isthmus.estimators.validation import check_finite
-    from isthmus.persistence.locks import claimed
+    from isthmus.persistence.locks import exclusive_folder
     from isthmus.training.distributed import started_together
 
     if started_together():
@@ -138,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     folder = _folder(arguments, data)
     check_finite(data.X, data.feature_names, sweep.estimator.missing == "ignore")
-    with claimed(folder):
+    with exclusive_folder(folder):
         if not arguments.quiet:
             print(_opening(sweep, data, n), *data.notes, sep="\n", file=sys.stderr)
         code = _fit(sweep, data)
@@ -197,11 +197,11 @@ def _write(sweep: Sweep, data: Dataset, folder: Path) -> None:
     """Write the best model first: whatever happens to the rest, the work is safe."""
     from isthmus.estimators import model_io
     from isthmus.evaluation.summary import held_out_summary
-    from isthmus.persistence.atomic import write
+    from isthmus.persistence.atomic import write_atomic
 
     best = sweep.best_estimator_
     model_io.save(best, folder / BEST, data.fingerprint)
-    write(folder / RESULTS, _csv(sweep).encode())
+    write_atomic(folder / RESULTS, _csv(sweep).encode())
     X, y = data.X_test, data.y_test
     if X is None:
         held = sweep.test_rows_
@@ -210,7 +210,7 @@ def _write(sweep: Sweep, data: Dataset, folder: Path) -> None:
     model_io.save(best, folder / BEST, data.fingerprint, summary)
     draft = text_io.BytesIO()
     sweep.figure().savefig(draft, dpi=150, format="png")
-    write(folder / FIGURE, draft.getvalue())
+    write_atomic(folder / FIGURE, draft.getvalue())
 
 
 def _csv(sweep: Sweep) -> str:

@@ -16,15 +16,20 @@ from torch import Tensor
 
 from isthmus.data.columns import is_frame
 from isthmus.distributions.base import draw
-from isthmus.estimators.batched_inference import chunk_rows, float_type, in_chunks, row_noise
+from isthmus.estimators.batched_inference import (
+    apply_in_batches,
+    float_type,
+    inference_batch_size,
+    row_noise,
+)
 from isthmus.estimators.defaults import (
     fresh_seed,
 )
-from isthmus.estimators.fitting import Learner
+from isthmus.estimators.fitting import FittingMixin
 from isthmus.estimators.model_io import SaveMixin
 from isthmus.estimators.publishing import PublishMixin
 from isthmus.estimators.scaling import as_float32
-from isthmus.estimators.validation import filled
+from isthmus.estimators.validation import fill_missing
 from isthmus.models.params import describe
 from isthmus.training import to_unit
 from isthmus.training.devices import enough_threads, is_convolutional
@@ -51,7 +56,7 @@ class RateDistortion(NamedTuple):
 
 
 class LatentEstimator(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, PublishMixin, Learner
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, PublishMixin, FittingMixin
 ):
     """An autoencoder as scikit-learn knows estimators.
 
@@ -112,7 +117,7 @@ class LatentEstimator(
 
     def posterior(self, X: Any, *, condition: Any = None) -> Posterior:
         """Return mean and standard deviation of q(z|x), each (n, n_components)."""
-        X, c = self._enter(X, condition)
+        X, c = self.check_input(X, condition)
 
         def encode(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             q = self.model_.encode(x, c)
@@ -134,7 +139,7 @@ class LatentEstimator(
         ndarray (n, *feature_shape_), or a data frame
             A frame of the same columns and types where the model was fitted on one.
         """
-        return self.as_fitted(self.decode(Z, condition=condition))
+        return self.as_input_type(self.decode(Z, condition=condition))
 
     def decode(
         self, Z: Any, *, condition: Any = None, noise: bool = False, random_state: int | None = None
@@ -154,7 +159,7 @@ class LatentEstimator(
         -------
         ndarray (n, *feature_shape_)
         """
-        Z, c = self._enter_codes(Z, condition)
+        Z, c = self._check_codes(Z, condition)
         return self._decoded(Z, c, self._seeded(random_state) if noise else None)
 
     def _decoded(self, Z: Array, c: Array | None, generator: torch.Generator | None) -> Array:
@@ -167,11 +172,11 @@ class LatentEstimator(
             return (draw(model.decode(z, c), generator),)
 
         (X,) = self._run(decode, Z, c, codes=True)
-        return self.scaler_.from_model(X).astype(Z.dtype)
+        return self.scaler_.inverse_transform(X).astype(Z.dtype)
 
     def _seeded(self, random_state: int | None) -> torch.Generator:
         seed = fresh_seed() if random_state is None else int(random_state)
-        return torch.Generator(self._device).manual_seed(seed)
+        return torch.Generator(self.device_).manual_seed(seed)
 
     def reconstruct(self, X: Any, *, condition: Any = None) -> Any:
         """Return the mean of p(x|z) at the code of each row, in the shape and units of X.
@@ -179,14 +184,14 @@ class LatentEstimator(
         Of a data frame a frame of the same columns and types comes back, of an array an array.
         """
         given = X
-        X, c = self._enter(X, condition)
+        X, c = self.check_input(X, condition)
 
         def reconstruct(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             return (self.model_.reconstruct(self.model_.encode(x, c).mean, c),)
 
         (out,) = self._run(reconstruct, X, c)
-        out = self.scaler_.from_model(out).astype(float_type(X))
-        return self.as_fitted(out, given) if is_frame(given) else out
+        out = self.scaler_.inverse_transform(out).astype(float_type(X))
+        return self.as_input_type(out, given) if is_frame(given) else out
 
     def rate_distortion(self, X: Any, *, condition: Any = None) -> RateDistortion:
         """Return the two halves of the bound for each row, in nats, each (n,).
@@ -199,8 +204,8 @@ class LatentEstimator(
         ----------
         Fixing a broken ELBO (Alemi, Poole, Fischer, Dillon, Saurous, Murphy, 2018).
         """
-        X, c = self._enter(X, condition)
-        self.model_.likelihood.check(filled(X))
+        X, c = self.check_input(X, condition)
+        self.model_.likelihood.check(fill_missing(X))
         model = self.model_
         samples = SCORE_SAMPLES if model.prior is not None else 1
 
@@ -267,14 +272,14 @@ class LatentEstimator(
         self._check_can_sample(n_samples)
         noise = self.columns_ is not None if noise is None else noise
         generator = self._seeded(random_state)
-        c = self._encode_context(y, n_samples)
-        context = None if c is None else torch.from_numpy(c).to(self._device)
+        c = self.encode_condition(y, n_samples)
+        context = None if c is None else torch.from_numpy(c).to(self.device_)
         p = self.model_.prior_given(context)
         one_for_all = len(p.batch_shape + p.event_shape) == 1
         Z = draw(p, generator, (n_samples,) if one_for_all else ()).cpu().numpy()
-        return self.as_fitted(self._decoded(Z, c, generator if noise else None))
+        return self.as_input_type(self._decoded(Z, c, generator if noise else None))
 
-    def as_fitted(self, X: Array, like: Any = None) -> Any:
+    def as_input_type(self, X: Array, like: Any = None) -> Any:
         """Return rows of numbers as `fit` was given its rows: a data frame, or the array as it is.
 
         Parameters
@@ -290,13 +295,55 @@ class LatentEstimator(
 
         For own computations with `model_`; bytes stay bytes until `isthmus.training.to_unit`.
         """
-        X, c = self._enter(X, condition)
-        self.model_.likelihood.check(filled(X))
-        x = torch.from_numpy(np.array(self.scaler_.to_model(X), order="C"))  # theirs to change
-        context = None if c is None else torch.from_numpy(c).to(self._device)
-        return x.to(self._device), context
+        X, c = self.check_input(X, condition)
+        self.model_.likelihood.check(fill_missing(X))
+        x = torch.from_numpy(np.array(self.scaler_.transform(X), order="C"))  # theirs to change
+        context = None if c is None else torch.from_numpy(c).to(self.device_)
+        return x.to(self.device_), context
 
-    # ------------------------------------------------------------------ inside
+    def run_batched(
+        self,
+        function: Callable[[Tensor, Tensor | None], tuple[Tensor, ...]],
+        X: Any,
+        condition: Any = None,
+        *,
+        draws: int = 1,
+    ) -> tuple[Array, ...]:
+        """Apply a function to X in batches of a fixed size, without gradients.
+
+        The batch size depends on the model alone and the last batch is padded, so the result for
+        one row does not depend on the other rows.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(x, c)`` receives a batch as `model_` expects it: x (batch, *feature_shape_)
+            and c (batch, width) or None, on `device_`. It returns a tuple of tensors (batch, ...).
+        X : array-like (n, *feature_shape_), or data frame
+        condition : label or array-like (n,), optional
+        draws : int
+            Number of codes that the function decodes per row; more draws mean smaller batches.
+
+        Returns
+        -------
+        tuple of ndarray (n, ...)
+
+        See Also
+        --------
+        tensors : All rows at once, for computations with gradients.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> import isthmus
+        >>> X = load_digits().images / 16
+        >>> model = isthmus.VAE(n_components=2, epochs=2).fit(X)
+        >>> (entropy,) = model.run_batched(lambda x, c: (model.model_.encode(x, c).entropy(),), X)
+        >>> entropy.shape
+        (1797,)
+        """
+        X, c = self.check_input(X, condition)
+        return self._run(function, X, c, draws=draws)
 
     @property
     def n_components_(self) -> int:
@@ -310,17 +357,25 @@ class LatentEstimator(
         return self.n_components_
 
     @property
-    def _device(self) -> torch.device:
+    def device_(self) -> torch.device:
+        """Device that holds the weights of `model_`."""
         return next(self.model_.parameters()).device
 
-    def _enter(self, X: Any, condition: Any) -> tuple[Array, Array | None]:
-        """Read rows and their context for a fitted model."""
+    def check_input(self, X: Any, condition: Any) -> tuple[Array, Array | None]:
+        """Check X and encode its condition; return both as arrays.
+
+        Returns
+        -------
+        X : ndarray (n, *feature_shape_)
+            Floats or bytes, not yet scaled.
+        condition : ndarray of float32, (n, width), or None
+        """
         check_is_fitted(self)
         X = self._read(X)
         self.model_.likelihood.check_input(X)
-        return X, self._encode_context(condition, len(X))
+        return X, self.encode_condition(condition, len(X))
 
-    def _enter_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
+    def _check_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
         check_is_fitted(self)
         Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
         if Z.shape[1] != self.n_components_:
@@ -328,11 +383,29 @@ class LatentEstimator(
                 f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have "
                 f"{self.n_components_}."
             )
-        return Z, self._encode_context(condition, len(Z))
+        return Z, self.encode_condition(condition, len(Z))
 
-    def _encode_context(self, condition: Any, n: int) -> Array | None:
-        if self.context_ is not None:
-            return self.context_.encode(condition, n)
+    def encode_condition(self, condition: Any, n: int) -> Array | None:
+        """Return the condition of n rows as `model_` expects it.
+
+        Parameters
+        ----------
+        condition : label, array-like (n,) or (n, columns), or None
+            One label for all rows, or one per row; None means "unknown".
+        n : int
+
+        Returns
+        -------
+        ndarray of float32, (n, width), or None
+            None if the model is not conditional.
+
+        Raises
+        ------
+        ValueError
+            If a label was not seen during fit, or the model is not conditional.
+        """
+        if self.condition_encoder_ is not None:
+            return self.condition_encoder_.encode(condition, n)
         if condition is not None:
             raise ValueError(
                 f"{type(self).__name__} was not trained with labels; ConditionalVAE is."
@@ -341,28 +414,25 @@ class LatentEstimator(
 
     def _run(
         self,
-        f: Callable[..., tuple[Tensor, ...]],
+        function: Callable[..., tuple[Tensor, ...]],
         X: Array,
         c: Array | None,
         codes: bool = False,
         draws: int = 1,
     ) -> tuple[Array, ...]:
-        """Apply f to chunks of rows (or codes) and their context, on the model's device."""
-        prepare = as_float32 if codes else self.scaler_.to_model
-        device, rows = self._device, self._chunk(draws)
+        """Apply a function to batches of checked rows (or codes) and their conditions."""
+        prepare = as_float32 if codes else self.scaler_.transform
+        device, rows = self.device_, self.inference_batch_size(draws)
 
         def on_device(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
-            return f(to_unit(x.to(device)), None if c is None else c.to(device))
+            return function(to_unit(x.to(device)), None if c is None else c.to(device))
 
-        with enough_threads(self.model_, draws * rows // 3):  # a step is three times a pass
-            return in_chunks(on_device, rows, X, c, prepare)
+        with enough_threads(self.model_, draws * rows // 3):  # a training step costs three passes
+            return apply_in_batches(on_device, rows, X, c, prepare)
 
-    def _chunk(self, draws: int = 1) -> int:
-        """Return the rows of a chunk: fewer where `draws` codes of each are decoded.
-
-        Else one row would cost a thousand.
-        """
-        return chunk_rows(draws * self.n_features_in_, is_convolutional(self.model_))
+    def inference_batch_size(self, draws: int = 1) -> int:
+        """Return the rows per batch of `run_batched`, if `draws` codes per row are decoded."""
+        return inference_batch_size(draws * self.n_features_in_, is_convolutional(self.model_))
 
     def _check_can_sample(self, n_samples: int) -> None:
         if self.model_.prior is None:

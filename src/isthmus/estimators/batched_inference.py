@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from torch.nn.functional import linear, pad
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["chunk_rows", "float_type", "in_chunks", "row_noise"]
+__all__ = ["apply_in_batches", "float_type", "inference_batch_size", "row_noise"]
 
 Array = NDArray[Any]
 ALIGNED = 4  # numbers by which kernels go through a row: 16 bytes
@@ -27,7 +27,7 @@ def float_type(X: Array) -> np.dtype[Any]:
     return X.dtype if X.dtype.kind == "f" else np.dtype(np.float32)
 
 
-def chunk_rows(n_numbers: int, convolutional: bool = False) -> int:
+def inference_batch_size(n_numbers: int, convolutional: bool = False) -> int:
     """Return the rows of one chunk, a power of two: always the same for one model.
 
     Kernels differ in the last bits between batch sizes; chunks of one size, padded, give each
@@ -46,17 +46,17 @@ def chunk_rows(n_numbers: int, convolutional: bool = False) -> int:
 
     Examples
     --------
-    >>> chunk_rows(64), chunk_rows(784), chunk_rows(12_288)
+    >>> inference_batch_size(64), inference_batch_size(784), inference_batch_size(12_288)
     (1024, 512, 128)
-    >>> chunk_rows(64, True), chunk_rows(784, True), chunk_rows(12_288, True)
-    (512, 128, 32)
+    >>> [inference_batch_size(n, convolutional=True) for n in (64, 784, 12_288)]
+    [512, 128, 32]
     """
     sizes = CONVOLUTIONAL if convolutional else DENSE
     rows = max(FEWEST, *(min(most, numbers // n_numbers) for most, numbers in sizes))
     return 2 ** (rows.bit_length() - 1)
 
 
-def in_chunks(
+def apply_in_batches(
     f: Callable[..., tuple[torch.Tensor, ...]],
     rows: int,
     X: Array,

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
-__all__ = ["Context", "check_labels"]
+__all__ = ["ConditionEncoder", "check_labels"]
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Context:
+class ConditionEncoder:
     """How a context becomes numbers: one column a class (or a number), and one for "unknown".
 
     Parameters
@@ -35,7 +35,7 @@ class Context:
     scale: tuple[float, ...] = ()
 
     @classmethod
-    def fit(cls, y: Any, n: int) -> Context:
+    def fit(cls, y: Any, n: int) -> ConditionEncoder:
         """Learn from the y of n training rows: labels (n,), or numbers (n,) or (n, columns)."""
         y = check_labels(y, n)
         if (y.ndim == 2 and y.shape[1] > 1) or type_of_target(y) == "continuous":

@@ -20,7 +20,7 @@ from isthmus.distributions.base import isolated_rng
 from isthmus.distributions.mixed import make_likelihood
 from isthmus.distributions.priors import VampPrior
 from isthmus.estimators.batched_inference import as_tensor
-from isthmus.estimators.condition import Context, check_labels
+from isthmus.estimators.condition import ConditionEncoder, check_labels
 from isthmus.estimators.defaults import (
     as_data,
     fresh_seed,
@@ -30,13 +30,13 @@ from isthmus.estimators.defaults import (
 )
 from isthmus.estimators.run_fingerprint import (
     AnyRows,
-    about_run,
-    check_same_everywhere,
+    check_same_in_all_processes,
     check_same_run,
+    describe_run,
     seed_of,
 )
 from isthmus.estimators.scaling import Scaler
-from isthmus.estimators.validation import check_finite, filled, read
+from isthmus.estimators.validation import check_finite, fill_missing, validate_input
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
@@ -51,19 +51,19 @@ from isthmus.training.loader_rows import StreamedRows
 from isthmus.training.snapshot import put_back
 from isthmus.training.trainer import ENOUGH_STEPS, warn_diverged
 
-__all__ = ["TERMINATED", "Learner"]
+__all__ = ["SIGTERM_EXIT_CODE", "FittingMixin"]
 
 Array = NDArray[Any]
 DICTIONARY_ROWS = 8192  # by which one begins
-TERMINATED = 143  # what a program says that ended by SIGTERM
+SIGTERM_EXIT_CODE = 143  # what a program says that ended by SIGTERM
 
 
-class Learner(BaseEstimator, Spec):
+class FittingMixin(BaseEstimator, Spec):
     """The half of an estimator that makes its model; `LatentEstimator` adds what it is used for."""
 
     model_: LatentVariableModel
     scaler_: Scaler
-    context_: Context | None
+    condition_encoder_: ConditionEncoder | None
     columns_: Columns | None
     feature_shape_: tuple[int, ...]
     likelihood_: str
@@ -135,13 +135,13 @@ or (n, channels, time)
         resume_from = team.agree(resume_from)
         if resume_from is not None:  # the others may not see the folder
             snapshot = team.agree(read_checkpoint(resume_from) if team.main else None)
-        rows, generator = new._prepare(X, y, None if snapshot is None else seed_of(snapshot))
+        rows, generator = new.prepare(X, y, None if snapshot is None else seed_of(snapshot))
         if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
             callbacks = [*callbacks, Checkpoint(resume_from)]
         about: dict[str, Any] = {}
         if team.size > 1 or any(isinstance(c, Checkpoint) for c in callbacks):
-            about = about_run(new, rows)
-            check_same_everywhere(about, team)
+            about = describe_run(new, rows)
+            check_same_in_all_processes(about, team)
         if snapshot is not None:
             check_same_run(snapshot, about, new)
         rows = rows.to(generator.device)
@@ -160,7 +160,7 @@ or (n, channels, time)
                 f"{self.best_epoch_}) are kept."
             )
         if outcome.asked == "terminated":
-            raise SystemExit(TERMINATED)
+            raise SystemExit(SIGTERM_EXIT_CODE)
         return self
 
     def fit_loader(
@@ -245,7 +245,7 @@ or (n, channels, time)
         return self
 
     def _begin(self, X: Any, y: Any) -> tuple[AnyRows, torch.Generator]:
-        rows, generator = self._prepare(X, y)
+        rows, generator = self.prepare(X, y)
         self.history_, self.n_iter_, self.best_epoch_, self.stopped_ = [], 0, 0, "partial"
         return rows, generator
 
@@ -276,7 +276,7 @@ or (n, channels, time)
             rows, generator = new._begin(X, y)
         new.model_ = copy.deepcopy(new.model_)  # whatever happens, the old one is whole
         if team.size > 1:
-            check_same_everywhere(about_run(new, rows), team)
+            check_same_in_all_processes(describe_run(new, rows), team)
         trainer = new._trainer(rows, generator, team)
         trainer.load_state(self.__dict__.get("_training_state"))
         # One call sees too few steps to say which units are dead.
@@ -292,8 +292,25 @@ or (n, channels, time)
         self.__dict__ = new.__dict__
         return self
 
-    def _prepare(self, X: Any, y: Any, seed: int | None = None) -> tuple[AnyRows, torch.Generator]:
-        """Learn all but the weights: shape, likelihood, scaling, labels; make the model."""
+    def prepare(
+        self, X: Any, y: Any = None, seed: int | None = None
+    ) -> tuple[AnyRows, torch.Generator]:
+        """Set every fitted attribute but the training history, with untrained weights.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+        seed : int, optional
+            Replaces `random_state`, to resume a run whose seed was drawn at random.
+
+        Returns
+        -------
+        rows : Rows, StoredRows or StreamedRows
+            The training data as `isthmus.training.Trainer` reads them.
+        generator : torch.Generator
+            Source of all randomness of the training, on its device.
+        """
         check_combination(self)
         self.__dict__.pop("_training_state", None)
         self.fitted_params_ = self.get_params(deep=False)
@@ -306,8 +323,8 @@ or (n, channels, time)
             X, y = team.agree(stream.look() if team.main else None)
         elif stored is not None:
             X = stored.look()
-        X = read(self, X, reset=True, missing=self.missing == "ignore")
-        observed = filled(X)
+        X = validate_input(self, X, reset=True, missing=self.missing == "ignore")
+        observed = fill_missing(X)
         self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
         if self.binarize and self.likelihood_ != "bernoulli":
             raise ValueError(
@@ -318,7 +335,9 @@ or (n, channels, time)
         make_likelihood(split_names(self.likelihood_), self.feature_shape_).check(observed)
         self.scaling_ = resolve_scaling(self.scaling, self.likelihood_, X)
         self.scaler_ = Scaler.fit(X, self.scaling_).only(real_columns(self.likelihood_))
-        self.context_ = self._learn_context(y, len(X) if stored is None else stored.total)
+        self.condition_encoder_ = self._fit_condition_encoder(
+            y, len(X) if stored is None else stored.total
+        )
         self.make_model(generator)
         rows: AnyRows
         if stored is not None:
@@ -341,6 +360,18 @@ or (n, channels, time)
         if is_dictionary(self, self.model_):
             start_sparse(self.model_, some(DICTIONARY_ROWS))
 
+    def reset_weights(self, rows: Rows) -> torch.Generator:
+        """Build a new `model_` from the current settings, for data that were prepared before.
+
+        Returns the generator that `prepare` would have returned.
+        """
+        self.fitted_params_ = self.get_params(deep=False)
+        generator = self._generator()
+        self.seed_ = generator.initial_seed()
+        self.make_model(generator)
+        self._start_parts(rows, generator)
+        return generator
+
     def make_model(self, generator: torch.Generator) -> None:
         """Make `model_` with new weights, for the shape and parts that were learned."""
         with isolated_rng(generator):
@@ -348,7 +379,7 @@ or (n, channels, time)
                 self,
                 self.feature_shape_,
                 self.likelihood_,
-                self.context_.width if self.context_ else 0,
+                self.condition_encoder_.width if self.condition_encoder_ else 0,
                 self.scaler_.log_unit,
             )
         self.model_ = model.to(
@@ -369,12 +400,12 @@ or (n, channels, time)
 
     def _rows(self, X: Any, y: Any) -> Rows:
         X = self._read(X)
-        self.model_.likelihood.check(filled(X))
+        self.model_.likelihood.check(fill_missing(X))
         return self._as_rows(X, y)
 
     def _stored_rows(self, stored: Stored, y: Any) -> StoredRows:
         """Return rows that are checked and scaled as they are read."""
-        labels = None if self.context_ is None else check_labels(y, stored.total)
+        labels = None if self.condition_encoder_ is None else check_labels(y, stored.total)
         names = getattr(self, "feature_names_in_", None)
 
         def prepare(X: Array, numbers: Array) -> tuple[Tensor, Tensor | None]:
@@ -386,9 +417,11 @@ or (n, channels, time)
 
     def _as_rows(self, X: Array, y: Any) -> Rows:
         c = None
-        if self.context_ is not None:
-            c = self.context_.encode(check_labels(y, len(X)), len(X))
-        return Rows(as_tensor(self.scaler_.to_model(X)), None if c is None else torch.from_numpy(c))
+        if self.condition_encoder_ is not None:
+            c = self.condition_encoder_.encode(check_labels(y, len(X)), len(X))
+        return Rows(
+            as_tensor(self.scaler_.transform(X)), None if c is None else torch.from_numpy(c)
+        )
 
     def _generator(self, epochs_before: int = 0, seed: int | None = None) -> torch.Generator:
         """Return the source of randomness of a run, of a known seed where one goes on."""
@@ -398,7 +431,7 @@ or (n, channels, time)
             seed = int(self.random_state) + epochs_before  # type: ignore[arg-type]
         return torch.Generator(pick_device(self.device)).manual_seed(seed)
 
-    def _learn_context(self, y: Any, n: int) -> Context | None:
+    def _fit_condition_encoder(self, y: Any, n: int) -> ConditionEncoder | None:
         if not self.conditional:
             return None
         if y is None:
@@ -406,12 +439,12 @@ or (n, channels, time)
                 f"{type(self).__name__} requires y to be passed, but the target y is None: it "
                 "learns from labels. Use VAE where there are none."
             )
-        context = Context.fit(y, n)
+        context = ConditionEncoder.fit(y, n)
         if context.classes is not None:
             self.classes_ = context.classes
         return context
 
     def _read(self, X: Any) -> Array:
         """Read rows for a fitted model."""
-        X = read(self, X, reset=False, missing=self.model_.missing)
+        X = validate_input(self, X, reset=False, missing=self.model_.missing)
         return as_data(self.likelihood_, X)

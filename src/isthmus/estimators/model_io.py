@@ -27,12 +27,12 @@ from isthmus._messages import did_you_mean, one_line
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
 from isthmus.data.limits import check_bytes
-from isthmus.estimators.condition import Context
-from isthmus.estimators.run_fingerprint import CUSTOM, plain_params
+from isthmus.estimators.condition import ConditionEncoder
+from isthmus.estimators.run_fingerprint import CUSTOM, params_to_json
 from isthmus.estimators.scaling import Scaler
 from isthmus.models.params import check_fields, params_of
-from isthmus.persistence.atomic import write_all
-from isthmus.persistence.integrity import check_content, read_bytes, read_tensors, sealed
+from isthmus.persistence.atomic import write_all_atomic
+from isthmus.persistence.integrity import check_content, read_bytes, read_tensors, with_checksums
 from isthmus.persistence.run_folder import (
     CONFIG,
     FORMAT,
@@ -108,9 +108,9 @@ def save(
     lines = "".join(json.dumps(record) + "\n" for record in estimator.history_)
     files = {WEIGHTS: save_tensors(_tensors(estimator)), HISTORY: lines.encode()}
     config = json.loads(to_json(config_of(estimator, data, held_out)))
-    files[CONFIG] = to_json(sealed(config, files)).encode()
+    files[CONFIG] = to_json(with_checksums(config, files)).encode()
     # The configuration last, so that a folder with one is whole.
-    write_all({folder / name: content for name, content in files.items()})
+    write_all_atomic({folder / name: content for name, content in files.items()})
 
 
 def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "auto") -> Any:
@@ -188,7 +188,7 @@ def config_of(
         "format": FORMAT,
         "isthmus": __version__,
         "estimator": estimator.registered_name,
-        "params": plain_params(estimator.fitted_params_),
+        "params": params_to_json(estimator.fitted_params_),
         "fitted": _fitted(estimator),
         "data": data or {},
         "held_out": held_out or {},
@@ -201,7 +201,7 @@ def config_of(
 
 
 def _fitted(estimator: Any) -> dict[str, Any]:
-    context = estimator.context_
+    context = estimator.condition_encoder_
     names = getattr(estimator, "feature_names_in_", None)
     return {
         "likelihood": estimator.likelihood_,
@@ -301,9 +301,12 @@ def restore(
     estimator.columns_ = None if columns is None else Columns.from_json(columns)
     estimator.likelihood_, estimator.scaling_ = fitted["likelihood"], fitted["scaling"]
     estimator.scaler_ = _scaler(tensors, estimator.feature_shape_)
-    estimator.context_ = _context(fitted["context"])
-    if estimator.context_ is not None and estimator.context_.classes is not None:
-        estimator.classes_ = estimator.context_.classes
+    estimator.condition_encoder_ = _context(fitted["context"])
+    if (
+        estimator.condition_encoder_ is not None
+        and estimator.condition_encoder_.classes is not None
+    ):
+        estimator.classes_ = estimator.condition_encoder_.classes
     estimator.n_iter_, estimator.best_epoch_ = fitted["n_iter"], fitted["best_epoch"]
     estimator.stopped_, estimator.seed_ = fitted["stopped"], fitted["seed"]
     weights = {k.removeprefix("model."): v for k, v in tensors.items()}
@@ -343,7 +346,7 @@ def _check_sizes(estimator: Any, weights: dict[str, torch.Tensor]) -> None:
 def _without_memory(estimator: Any) -> tuple[torch.nn.Module, bool]:
     """Return a model whose tensors have shapes alone, and whether it is what will be made."""
     shape, spec, whole = estimator.feature_shape_, copy.copy(estimator), True
-    width = estimator.context_.width if estimator.context_ else 0
+    width = estimator.condition_encoder_.width if estimator.condition_encoder_ else 0
     n_components = code_size(spec, shape)
     for name, plain in (("posterior_family", "normal"), ("prior", "standard")):
         if getattr(spec, name) == "flow":  # its masks have n_components on either side
@@ -363,9 +366,9 @@ def _size(model: torch.nn.Module) -> int:
     return sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
 
 
-def _context(saved: dict[str, Any] | None) -> Context | None:
+def _context(saved: dict[str, Any] | None) -> ConditionEncoder | None:
     if saved is None:
         return None
     classes = None if saved["classes"] is None else np.array(saved["classes"])
     units = (tuple(saved.get(name, ())) for name in ("shift", "scale"))  # older models have none
-    return Context(classes, saved["n_numbers"], *units)
+    return ConditionEncoder(classes, saved["n_numbers"], *units)

@@ -19,10 +19,10 @@ from isthmus.training.snapshot import Snapshot
 
 __all__ = [
     "CUSTOM",
-    "about_run",
-    "check_same_everywhere",
+    "check_same_in_all_processes",
     "check_same_run",
-    "plain_params",
+    "describe_run",
+    "params_to_json",
     "seed_of",
 ]
 
@@ -35,7 +35,7 @@ FREE = ("epochs", "patience", "progress", "random_state", "strategy")
 OWN = ("device", "progress", "random_state")  # the seed itself may not
 
 
-def about_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
+def describe_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
     """Return what a checkpoint says of the run, plain JSON.
 
     Parameters
@@ -46,14 +46,14 @@ def about_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
     """
     return {
         "estimator": type(estimator).__name__,
-        "params": plain_params(estimator.fitted_params_),
+        "params": params_to_json(estimator.fitted_params_),
         "seed": estimator.seed_,
         "rows": _print_of(rows),
         "versions": {"isthmus": __version__, "torch": torch.__version__},
     }
 
 
-def check_same_everywhere(about: dict[str, Any], team: ProcessGroup) -> None:
+def check_same_in_all_processes(about: dict[str, Any], team: ProcessGroup) -> None:
     """Raise a ValueError, in all processes, where they are not to train one and the same model.
 
     Each takes its own part of every batch, so that all must be given all rows; of streams, which
@@ -70,7 +70,7 @@ def check_same_everywhere(about: dict[str, Any], team: ProcessGroup) -> None:
             )
 
 
-def plain_params(params: dict[str, Any]) -> dict[str, Any]:
+def params_to_json(params: dict[str, Any]) -> dict[str, Any]:
     """Return settings as JSON has them."""
     return {name: _plain(value) for name, value in params.items()}
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Scaler", "as_float32", "pieces", "units"]
+__all__ = ["Scaler", "as_float32", "as_float64", "row_slices"]
 
 Array = NDArray[Any]
 PIECE = 2**18  # numbers looked at in one go: as float64 they stay in a processor's cache
@@ -35,13 +35,15 @@ class Scaler:
         if how == "none":
             return cls(np.zeros(()), np.ones(()))
         axis = 0 if how == "standard" else None
-        chunks = [*pieces(X)]
-        n = np.maximum(1, sum(np.sum(~np.isnan(units(X[s])), axis) for s in chunks))
+        chunks = [*row_slices(X)]
+        n = np.maximum(1, sum(np.sum(~np.isnan(as_float64(X[s])), axis) for s in chunks))
         # In units of a power of two, which changes no digit and lets no square overflow or vanish.
-        peak = np.max([np.fmax.reduce(np.abs(units(X[s])), axis, initial=0.0) for s in chunks], 0)
+        peak = np.max(
+            [np.fmax.reduce(np.abs(as_float64(X[s])), axis, initial=0.0) for s in chunks], 0
+        )
         unit = np.ldexp(0.5, np.frexp(peak)[1])
-        shift = sum(np.nansum(units(X[s]) / unit, axis) for s in chunks) / n
-        square = sum(np.nansum((units(X[s]) / unit - shift) ** 2, axis) for s in chunks) / n
+        shift = sum(np.nansum(as_float64(X[s]) / unit, axis) for s in chunks) / n
+        square = sum(np.nansum((as_float64(X[s]) / unit - shift) ** 2, axis) for s in chunks) / n
         shift, scale = shift * unit, np.sqrt(square) * unit
         # A column that varies by rounding alone is constant.
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(shift)
@@ -63,19 +65,19 @@ class Scaler:
         """Logarithm of the scale, or None where there is none."""
         return None if self.identity else torch.tensor(np.log(self.scale), dtype=torch.float32)
 
-    def to_model(self, X: Array) -> Array:
+    def transform(self, X: Array) -> Array:
         """Return float32 as the model sees it; bytes untouched where they may be."""
         if self.identity:
             return X if X.dtype == np.uint8 else as_float32(X)
         out = np.empty(X.shape, np.float32)
-        for piece in pieces(X):
-            part = units(X[piece])
+        for piece in row_slices(X):
+            part = as_float64(X[piece])
             part -= self.shift
             part /= self.scale
             out[piece] = part
         return out
 
-    def from_model(self, X: Array) -> Array:
+    def inverse_transform(self, X: Array) -> Array:
         """Return what the model made in the units of the data."""
         if self.identity:
             return X
@@ -85,7 +87,7 @@ class Scaler:
         return out
 
 
-def units(X: Array) -> Array:
+def as_float64(X: Array) -> Array:
     """Return float64, bytes as [0, 1]."""
     out = X.astype(np.float64)
     if X.dtype == np.uint8:
@@ -93,12 +95,12 @@ def units(X: Array) -> Array:
     return out
 
 
-def pieces(X: Array) -> Iterator[slice]:
+def row_slices(X: Array) -> Iterator[slice]:
     """Yield which rows to look at in one go.
 
     Examples
     --------
-    >>> [*pieces(np.zeros((5, 2**17)))]
+    >>> [*row_slices(np.zeros((5, 2**17)))]
     [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
     """
     rows = max(1, PIECE // max(1, int(np.prod(X.shape[1:]))))

@@ -15,20 +15,20 @@ from sklearn.utils.validation import (
 )
 
 from isthmus.data.columns import Columns, Table, is_frame
-from isthmus.estimators.scaling import pieces
+from isthmus.estimators.scaling import row_slices
 
 __all__ = [
     "as_array",
     "check_finite",
-    "filled",
+    "fill_missing",
     "learn_columns",
-    "read",
+    "validate_input",
 ]
 
 Array = NDArray[Any]
 
 
-def read(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Array:
+def validate_input(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Array:
     """Check X and return it as an array (n, *features), of floats or bytes.
 
     Two-dimensional input goes through scikit-learn's `validate_data`; arrays with more axes
@@ -76,7 +76,7 @@ def read(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Array
 def as_array(estimator: Any, X: Any) -> Array:
     """Return X as an array: of a data frame the numbers that a fitted model takes it for."""
     frame = is_frame(X) or isinstance(X, Table)
-    return read(estimator, X, reset=False, missing=True) if frame else np.asarray(X)
+    return validate_input(estimator, X, reset=False, missing=True) if frame else np.asarray(X)
 
 
 def learn_columns(X: Any) -> Columns | None:
@@ -152,7 +152,7 @@ def check_finite(
     """
     if X.dtype == np.uint8:
         return
-    for piece in pieces(X):
+    for piece in row_slices(X):
         part = X[piece]
         finite = ~np.isinf(part) if missing else np.isfinite(part)
         if not finite.all():
@@ -175,7 +175,7 @@ def check_finite(
             )
 
 
-def filled(X: Array) -> Array:
+def fill_missing(X: Array) -> Array:
     """Return X with each NaN replaced by a value that the same feature has elsewhere.
 
     For looking at data as a whole: its range, its categories, whether a likelihood allows it.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.estimators.base import LatentEstimator
 from isthmus.estimators.defaults import as_data
-from isthmus.estimators.scaling import units
+from isthmus.estimators.scaling import as_float64
 from isthmus.estimators.validation import as_array
 from isthmus.evaluation.aggregate import aggregate_posterior_kl
 from isthmus.evaluation.annealed import annealed_importance
@@ -238,7 +238,7 @@ def _values(estimator: LatentEstimator, X: Array) -> Array:
 
     Where bytes are counts or categories they stand for themselves, else for [0, 1].
     """
-    return units(as_data(estimator.likelihood_, X)).reshape(len(X), *estimator.feature_shape_)
+    return as_float64(as_data(estimator.likelihood_, X)).reshape(len(X), *estimator.feature_shape_)
 
 
 def _flat(X: Array) -> Array:
@@ -260,7 +260,7 @@ def _sparsity(estimator: LatentEstimator, codes: Array) -> Numbers:
 
 def _rebuilding(estimator: LatentEstimator, X: Array, rebuilt: Array) -> Numbers:
     """Return how close reconstructions come: of numbers by distance, of categories by name."""
-    x, r = _values(estimator, X), units(rebuilt)
+    x, r = _values(estimator, X), as_float64(rebuilt)
     names = np.atleast_1d(split_names(estimator.likelihood_)).tolist()
     named = np.array([name.startswith("categorical") for name in names])
     out: Numbers = {}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from isthmus.estimators.base import LatentEstimator
-from isthmus.estimators.scaling import units
+from isthmus.estimators.scaling import as_float64
 
 __all__ = ["held_out_summary"]
 
@@ -44,7 +44,7 @@ def held_out_summary(
     condition = y_test if estimator.conditional else None
     rate, distortion = estimator.rate_distortion(X_test, condition=condition)
     codes = estimator.transform(X_test, condition=condition)
-    error = units(X_test) - units(estimator.reconstruct(X_test, condition=condition))
+    error = as_float64(X_test) - as_float64(estimator.reconstruct(X_test, condition=condition))
     error = np.nan_to_num(error)  # missing values cannot be wrong
     squared = float(np.mean(np.sum(error.reshape(len(error), -1) ** 2, axis=1)))
     out: dict[str, float] = {}
@@ -65,8 +65,8 @@ def held_out_summary(
 
 
 def _pca_error(n_components: int, X: NDArray[Any], X_test: NDArray[Any]) -> float:
-    train = units(X[:PCA_ROWS]).reshape(min(len(X), PCA_ROWS), -1)
-    test = units(X_test).reshape(len(X_test), -1)
+    train = as_float64(X[:PCA_ROWS]).reshape(min(len(X), PCA_ROWS), -1)
+    test = as_float64(X_test).reshape(len(X_test), -1)
     middle = np.nan_to_num(np.nanmean(train, 0))
     train, known = (np.where(np.isnan(a), middle, a) for a in (train, test))
     pca = PCA(min(n_components, *train.shape), random_state=0).fit(train)

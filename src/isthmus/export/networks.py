@@ -60,12 +60,12 @@ class Graph(nn.Module):
         self.register_buffer("shift", torch.tensor(estimator.scaler_.shift))
         self.register_buffer("scale", torch.tensor(estimator.scaler_.scale))
 
-    def to_model(self, x: Tensor) -> Tensor:
-        """Scale x as `Scaler.to_model` does."""
+    def transform(self, x: Tensor) -> Tensor:
+        """Scale x as `Scaler.transform` does."""
         return ((x - self.shift) / self.scale).float() if self.scaled else x
 
-    def from_model(self, x: Tensor) -> Tensor:
-        """Undo the scaling as `Scaler.from_model` does."""
+    def inverse_transform(self, x: Tensor) -> Tensor:
+        """Undo the scaling as `Scaler.inverse_transform` does."""
         return x.double() * self.scale + self.shift if self.scaled else x
 
 
@@ -83,7 +83,7 @@ class Encode(Graph):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation."""
-        q = self.model.encode(self.to_model(x), c)
+        q = self.model.encode(self.transform(x), c)
         if not isinstance(q, FlowNormal):
             return q.mean, q.stddev
         draws = q.transform(q.base.rsample(noise=self.noise))
@@ -98,7 +98,7 @@ class Decode(Graph):
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor]:
         """Return the mean of p(x|z)."""
-        return (self.from_model(self.model.reconstruct(z, c)),)
+        return (self.inverse_transform(self.model.reconstruct(z, c)),)
 
 
 class Score(Graph):
@@ -108,7 +108,7 @@ class Score(Graph):
 
     def forward(self, x: Tensor, eps: Tensor, c: Tensor | None = None) -> tuple[Tensor]:
         """Return -(rate + distortion), the mean over samples."""
-        model, x = self.model, self.to_model(x)
+        model, x = self.model, self.transform(x)
         q = _with_cache(model.encode(x, c))
         z = q.rsample((eps.shape[0],), noise=eps)  # type: ignore[call-arg]
         rate = model.kl(q, z, c)

@@ -34,8 +34,8 @@ def encoder(estimator: LatentEstimator, opset: int | None = None) -> bytes:
 
     Inputs are `x` (batch, *feature_shape_) in the units of the data, with dtype `x_dtype`; bytes
     as values in [0, 1], missing values as NaN if the model accepts them. Conditional models also
-    take `c` (batch, context_.width), as `context_.encode` returns it. Outputs are `mean` and `std`
-    (batch, n_components) of q(z|x), float32.
+    take `c` (batch, condition_encoder_.width), as `condition_encoder_.encode` returns it. Outputs
+    are `mean` and `std` (batch, n_components) of q(z|x), float32.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def exporting(estimator: LatentEstimator, part: str, what: str) -> Iterator[None
 
 def input_names(estimator: LatentEstimator, part: str) -> list[str]:
     """Return the names of the inputs, in order."""
-    return [*PARTS[part].inputs, *([] if estimator.context_ is None else ["c"])]
+    return [*PARTS[part].inputs, *([] if estimator.condition_encoder_ is None else ["c"])]
 
 
 def dynamic_axes(names: Sequence[str]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _examples(
 ) -> tuple[Tensor, ...]:
     """Return example inputs of the given sizes."""
     shape, code = estimator.feature_shape_, estimator.n_components_
-    context = estimator.context_
+    context = estimator.condition_encoder_
     examples = {
         "x": torch.zeros(batch, *shape, dtype=getattr(torch, x_dtype(estimator))),
         "z": torch.zeros(batch, code),

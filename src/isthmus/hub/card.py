@@ -168,7 +168,7 @@ def _facts(estimator: Any) -> Iterator[tuple[str, str]]:
 
 def _told(estimator: Any) -> str:
     """Return what a conditional model is told."""
-    context = estimator.context_
+    context = estimator.condition_encoder_
     if context is None:
         return ""
     if context.classes is None:
@@ -228,5 +228,5 @@ def _limits(estimator: Any) -> Iterator[str]:
 def _kept(estimator: Any) -> Iterator[str]:
     if estimator.columns_ is not None:
         yield "names, ranges and categories of columns"
-    if estimator.context_ is not None:
+    if estimator.condition_encoder_ is not None:
         yield "labels"

@@ -15,8 +15,8 @@ from isthmus.data.limits import is_regular
 from isthmus.estimators import LatentEstimator, model_io
 from isthmus.hub.card import CARD, card_text
 from isthmus.hub.pictures import PICTURES, show
-from isthmus.persistence.atomic import write_all
-from isthmus.persistence.integrity import read_bytes, sealed
+from isthmus.persistence.atomic import write_all_atomic
+from isthmus.persistence.integrity import read_bytes, with_checksums
 from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_config, to_json
 from isthmus.persistence.schema import check_config
 from isthmus.report import REPORT
@@ -114,7 +114,7 @@ def save_pretrained(
             raise ValueError(f"{folder} is the run itself; name another folder.")
         files = {name: (run / name).read_bytes() for name in _there(run)}
         config = _config(read_config(run), data, held_out)
-        files[CONFIG] = to_json(sealed(config, files)).encode()
+        files[CONFIG] = to_json(with_checksums(config, files)).encode()
         if report:
             files[REPORT] = _report(run)
     views = show(estimator, examples, labels)
@@ -125,7 +125,7 @@ def save_pretrained(
         files[CARD] = _own_card(Path(card))
     target.mkdir(parents=True, exist_ok=True)
     old = [target / name for name in NAMES if name not in files] if _is_published(target) else []
-    write_all({target / name: content for name, content in files.items()})
+    write_all_atomic({target / name: content for name, content in files.items()})
     for path in old:  # they may show rows, and are no longer to
         path.unlink(missing_ok=True)
     return target

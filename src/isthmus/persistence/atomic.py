@@ -7,17 +7,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["DRAFT", "write", "write_all"]
+__all__ = ["PARTIAL", "write_all_atomic", "write_atomic"]
 
-DRAFT = ".part"  # the end of the name of a file that is being written
+PARTIAL = ".part"  # the end of the name of a file that is being written
 
 
-def write(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    write_all({path: content})
+    write_all_atomic({path: content})
 
 
-def write_all(files: Mapping[Path, bytes]) -> None:
+def write_all_atomic(files: Mapping[Path, bytes]) -> None:
     """Write files that belong together: all are on the disk before the first takes its name.
 
     Raises
@@ -25,7 +25,7 @@ def write_all(files: Mapping[Path, bytes]) -> None:
     OSError
         Where the disk is full or the folder gone; as a rule what was there is as it was.
     """
-    drafts = {path: path.with_name(path.name + DRAFT) for path in files}
+    drafts = {path: path.with_name(path.name + PARTIAL) for path in files}
     try:
         for path, content in files.items():
             with open(drafts[path], "wb") as file:

@@ -28,7 +28,7 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_tensors",
-    "sealed",
+    "with_checksums",
 ]
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.safetensors", "history.jsonl"
@@ -38,7 +38,7 @@ MAX_HEADER = 16 * 2**20  # bytes of names and shapes in a file of tensors
 SUMS, OWN = "sha256", "this file"
 
 
-def sealed(record: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
+def with_checksums(record: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return a record with the SHA-256 of files beside it and of itself.
 
     Parameters
@@ -50,7 +50,7 @@ def sealed(record: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, A
 
     Examples
     --------
-    >>> record = sealed({"a": 1}, {"b.txt": b"b"})
+    >>> record = with_checksums({"a": 1}, {"b.txt": b"b"})
     >>> check_record(record, "record.json"), check_content(record, "b.txt", b"b")
     (None, None)
     >>> check_content(record, "b.txt", b"c")

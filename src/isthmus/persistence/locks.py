@@ -8,13 +8,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["LOCK", "claimed", "in_use"]
+__all__ = ["LOCK", "exclusive_folder", "is_locked"]
 
 LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def exclusive_folder(folder: Path) -> Iterator[None]:
     """Make the folder before anything is computed, for this process alone.
 
     It is taken away again if nothing came of it. A run that is to be replaced stays as it is
@@ -44,8 +44,8 @@ def claimed(folder: Path) -> Iterator[None]:
                 p.rmdir()
 
 
-def in_use(folder: Path) -> bool:
-    """Whether a process has claimed the folder and is still there."""
+def is_locked(folder: Path) -> bool:
+    """Whether a process has exclusive_folder the folder and is still there."""
     if not (folder / LOCK).is_file():  # as a killed process may leave it
         return False
     try:

@@ -13,7 +13,7 @@ from isthmus._messages import one_line
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
 from isthmus.data.limits import check_bytes, is_regular
-from isthmus.persistence.atomic import DRAFT
+from isthmus.persistence.atomic import PARTIAL
 from isthmus.persistence.integrity import (
     CONFIG,
     HISTORY,
@@ -123,5 +123,5 @@ def find_checkpoints(folder: Any) -> list[Path]:
 def remove_checkpoints(folder: Any) -> None:
     """Remove the checkpoints of a run that is saved."""
     for name in CHECKPOINTS:
-        for path in (Path(folder) / name, Path(folder) / f"{name}{DRAFT}"):
+        for path in (Path(folder) / name, Path(folder) / f"{name}{PARTIAL}"):
             path.unlink(missing_ok=True)

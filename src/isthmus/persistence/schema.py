@@ -245,7 +245,7 @@ def _is_shape(value: Any) -> bool:
 
 
 def _is_setting(value: Any) -> bool:
-    """Whether a value is what `plain_params` makes of one; {"custom": true} stands for code."""
+    """Whether a value is what `params_to_json` makes of one; {"custom": true} stands for code."""
     values = value if isinstance(value, list) else [value]
     whole = len(values) <= MOST_LAYERS and all(map(_is_scalar, values))
     return whole or value == {"custom": True}

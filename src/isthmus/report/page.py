@@ -22,7 +22,7 @@ from isthmus import plots
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
 from isthmus.estimators.validation import as_array
-from isthmus.persistence.atomic import write
+from isthmus.persistence.atomic import write_atomic
 from isthmus.plots.latent import has_standard_prior
 from isthmus.report import captions, tables
 from isthmus.report.pictures import Picture, as_picture
@@ -104,7 +104,7 @@ def write_report(
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, page.encode(errors="replace"))  # names of files may be no text
+    write_atomic(path, page.encode(errors="replace"))  # names of files may be no text
     return path
 
 
@@ -138,7 +138,7 @@ def link_live(report: Path, live: str) -> None:
     page = report.read_bytes()
     linked = LIVE.sub(lambda _: _live(live).encode(), page, count=1)
     if linked != page:
-        write(report, linked)
+        write_atomic(report, linked)
 
 
 def _live(live: str | None, command: str | None = None) -> Markup:

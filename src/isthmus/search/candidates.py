@@ -157,7 +157,7 @@ def prepare(candidates: Sequence[Candidate], X: Any, y: Any, held: Any, y_held: 
         key = tuple(getattr(c.estimator, name) for name in READING)
         if key not in leaders:
             leader = copy.copy(c.estimator)
-            rows, c.generator = leader._prepare(X, y)
+            rows, c.generator = leader.prepare(X, y)
             assert isinstance(rows, Rows)
             # What cannot be judged is said before the work, not after it.
             leader.tensors(held, y_held if leader.conditional else None)
@@ -172,15 +172,10 @@ def prepare(candidates: Sequence[Candidate], X: Any, y: Any, held: Any, y_held: 
 def _follow(
     leader: LatentEstimator, rows: Rows, own: LatentEstimator
 ) -> tuple[LatentEstimator, torch.Generator]:
-    """Return what `_prepare` would have made of an estimator that reads as the leader does."""
+    """Return what `prepare` would have made of an estimator that reads as the leader does."""
     new = copy.copy(leader)
     new.set_params(**own.get_params(deep=False))
-    new.fitted_params_ = new.get_params(deep=False)
-    generator = new._generator()
-    new.seed_ = generator.initial_seed()
-    new.make_model(generator)
-    new._start_parts(rows, generator)
-    return new, generator
+    return new, new.reset_weights(rows)
 
 
 def together(candidates: Sequence[Candidate], most: int) -> list[list[Candidate]]:

@@ -23,8 +23,8 @@ from isthmus.data.columns import Table
 from isthmus.distributions.base import DiagonalMixture, draw
 from isthmus.estimators import model_io
 from isthmus.estimators.defaults import as_data
-from isthmus.estimators.scaling import units
-from isthmus.estimators.validation import read
+from isthmus.estimators.scaling import as_float64
+from isthmus.estimators.validation import validate_input
 from isthmus.export import x_dtype
 from isthmus.persistence.run_folder import CONFIG
 from isthmus.plots.cells import is_picture
@@ -107,7 +107,7 @@ class Bundle:
         """Return rows as numbers in the units of the data, (n, features) of float64."""
         if self.X is None:
             raise ValueError("this run is shown without its data.")
-        return units(self.X[rows]).reshape(len(rows), -1)
+        return as_float64(self.X[rows]).reshape(len(rows), -1)
 
     def _add_rows(self, dataset: Dataset | None, most_rows: int) -> None:
         """Choose rows; encode, score and lay them out."""
@@ -117,7 +117,7 @@ class Bundle:
             kept = _some(len(X), most_rows)
             y = None if y is None else np.asarray(y)[kept]
             rows = X[kept] if dataset.columns is None else Table(X[kept], dataset.columns)
-            read_in = read(self.estimator, rows, reset=False, missing=True)
+            read_in = validate_input(self.estimator, rows, reset=False, missing=True)
             self.X = as_data(self.estimator.likelihood_, read_in)
             codes = self._encode(y)
             self.arrays["row"] = kept.astype(np.int32)
@@ -230,7 +230,9 @@ def _about(
             "n_components": estimator.n_components_,
             "likelihood": _short(estimator.likelihood_),
             "classes": None if classes is None else _class_names(classes),
-            "context_width": estimator.context_.width if estimator.context_ else 0,
+            "context_width": estimator.condition_encoder_.width
+            if estimator.condition_encoder_
+            else 0,
             "x_dtype": x_dtype(estimator),
             "spread": estimator.model_.prior is not None,
             "missing": bool(estimator.model_.missing),
@@ -287,7 +289,7 @@ def _item(estimator: Any, dataset: Dataset | None) -> dict[str, Any]:
         "rate": dataset.rate if dataset is not None else None,
         "features": _features(estimator) if len(shape) == 1 else None,
         "scale": np.ravel(scaler.scale).tolist(),
-        "blank": np.ravel(scaler.from_model(np.zeros(np.shape(scaler.scale)))).tolist(),
+        "blank": np.ravel(scaler.inverse_transform(np.zeros(np.shape(scaler.scale)))).tolist(),
     }
 
 
@@ -352,7 +354,7 @@ def _contexts(estimator: Any) -> list[Array | None]:
     if not estimator.conditional:
         return [None]
     classes = getattr(estimator, "classes_", ())
-    return [estimator.context_.encode(known, 1) for known in (*classes, None)]
+    return [estimator.condition_encoder_.encode(known, 1) for known in (*classes, None)]
 
 
 def _prior_draws(estimator: Any, X: Array | None, c: Array | None) -> tuple[Array, Array] | None:

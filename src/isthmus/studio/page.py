@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isthmus import export
 from isthmus._version import __version__
-from isthmus.persistence.atomic import write, write_all
+from isthmus.persistence.atomic import write_all_atomic, write_atomic
 from isthmus.plots.cells import is_picture
 from isthmus.report.templating import template
 from isthmus.studio.bundle import Bundle
@@ -166,7 +166,7 @@ def _write_file(bundle: Bundle, parts: dict[str, bytes], path: Path) -> Path:
         parts={name: content.decode() for name, content in parts.items()},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, page.encode())
+    write_atomic(path, page.encode())
     return path
 
 
@@ -181,7 +181,7 @@ def _write_folder(bundle: Bundle, parts: dict[str, bytes], folder: Path) -> Path
             content,
         )
     (folder / "parts").mkdir(parents=True, exist_ok=True)
-    write_all({folder / name: content for name, content in files.items()})
+    write_all_atomic({folder / name: content for name, content in files.items()})
     return folder / "index.html"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.estimators import ESTIMATORS
-from isthmus.persistence.locks import in_use
+from isthmus.persistence.locks import is_locked
 from isthmus.persistence.run_folder import CONFIG, read_config, read_history
 from isthmus.training.journal import JOURNAL, read_journal
 
@@ -104,4 +104,4 @@ def _goes_on(folder: Path) -> bool:
         saved = (folder / CONFIG).stat().st_mtime if (folder / CONFIG).is_file() else 0.0
     except OSError:  # the run was done in between
         return False
-    return in_use(folder) or (saved < written and time.time() - written < SILENCE)
+    return is_locked(folder) or (saved < written and time.time() - written < SILENCE)

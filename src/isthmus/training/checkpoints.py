@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from isthmus.persistence.atomic import write
+from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes, read_tensors
 from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints, remove_checkpoints
 from isthmus.training.batches import Source
@@ -106,7 +106,7 @@ class Checkpoint(Callback):
                 self.last = start
                 return  # it diverged, as the end of the epoch will tell; the last good one stays
             content = _to_bytes(snapshot)
-            write(self.folder / CHECKPOINTS[self.turn], content)
+            write_atomic(self.folder / CHECKPOINTS[self.turn], content)
             self.turn = 1 - self.turn
             if not self.goes_on:  # those of a run before, which this one replaces
                 (self.folder / CHECKPOINTS[self.turn]).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from isthmus._messages import one_line
 from isthmus.data.limits import check_bytes
-from isthmus.persistence.atomic import DRAFT, write
+from isthmus.persistence.atomic import PARTIAL, write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes
 from isthmus.persistence.schema import check_history, check_journal
 from isthmus.training.batches import Source
@@ -68,7 +68,7 @@ class Journal(Callback):
         more = {"epochs": trainer.n_epochs(rows), "started": time.time()}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write(self.path, _line({"format": FORMAT, **self.facts, **more}))
+            write_atomic(self.path, _line({"format": FORMAT, **self.facts, **more}))
             self.stream = self.path.open("ab")
         except (OSError, TypeError, ValueError):
             self.stream = None
@@ -147,7 +147,7 @@ def read_journal(folder: Any) -> tuple[Record, list[Record]] | None:
 
 def remove_journal(folder: Any) -> None:
     """Remove the journal of a run that is saved, if there is one and the folder lets go of it."""
-    for name in (JOURNAL, JOURNAL + DRAFT):
+    for name in (JOURNAL, JOURNAL + PARTIAL):
         with contextlib.suppress(OSError):
             (Path(folder) / name).unlink()
 

@@ -70,6 +70,6 @@ class SampleRecorder(Callback):
     def pictures(self, estimator: Any) -> list[tuple[int, NDArray[Any]]]:
         """Return (epoch, samples (n, *features)) in the units of the data."""
         return [
-            (epoch, np.asarray(estimator.scaler_.from_model(x), np.float32))
+            (epoch, np.asarray(estimator.scaler_.inverse_transform(x), np.float32))
             for epoch, x in self.taken
         ]

@@ -70,7 +70,7 @@ class Pictures:
         return made
 
     def _in_units(self, x: Array) -> Array:
-        return x if self.scaler is None else np.asarray(self.scaler.from_model(x))
+        return x if self.scaler is None else np.asarray(self.scaler.inverse_transform(x))
 
 
 def as_sheet(pictures: Array, columns: int) -> Array:
