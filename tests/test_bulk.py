@@ -144,7 +144,7 @@ def test_scores_of_many_files_are_by_one_calibration(run, model, folder, score, 
         monkeypatch.setenv("WORLD_SIZE", "2")
         assert main([*map(str, words), f"{folder}/two/"]) == 0
     assert contents(folder / "one") == contents(folder / "two")
-    detector = AnomalyDetector(FrozenEstimator(model), score=score, random_state=0)
+    detector = AnomalyDetector(FrozenEstimator(model), score_method=score, random_state=0)
     detector.fit(X[800:1100])
     table = pd.read_parquet(folder / "one" / "f700.parquet")
     assert [*table.columns] == ["id", "row", "anomaly_score", "pvalue", "prediction"]

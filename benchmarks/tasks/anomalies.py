@@ -71,7 +71,7 @@ def isthmus(score: str | None = None) -> Callable[..., np.ndarray]:
     def detect(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
         detector = AnomalyDetector(
             estimators(train.shape[1:]),
-            score=score or ("paths" if train.ndim > 2 else "whitened"),
+            score_method=score or ("paths" if train.ndim > 2 else "whitened"),
             contamination=0.1,
             calibration_fraction=0,
             random_state=seed,

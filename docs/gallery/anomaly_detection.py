@@ -17,7 +17,7 @@ from isthmus.plots.style import figure as sheet
 
 data = load("fashion-mnist")
 model = DenoisingAutoencoder(corruption="gaussian", corruption_level=0.1, epochs=25)
-detector = AnomalyDetector(model, score="nap", random_state=0).fit(data.X[data.y == 9])
+detector = AnomalyDetector(model, score_method="nap", random_state=0).fit(data.X[data.y == 9])
 
 kinds = [9, 9, 7, 5, 8, 1, 6, 2]  # boots, sneaker, sandal, bag, trousers, shirt, pullover
 X = data.X_test[[np.flatnonzero(data.y_test == kind)[i] for i, kind in enumerate(kinds)]]

@@ -16,9 +16,9 @@ from isthmus.plots.style import figure as sheet
 
 data = load_breast_cancer(as_frame=True)
 benign, malignant = data.data[data.target == 1], data.data[data.target == 0]
-detector = AnomalyDetector(VAE(n_components=7, epochs=150), score="likelihood", random_state=0).fit(
-    benign
-)
+detector = AnomalyDetector(
+    VAE(n_components=7, epochs=150), score_method="likelihood", random_state=0
+).fit(benign)
 
 scores = detector.anomaly_score(malignant)
 row = malignant.iloc[[np.argsort(scores)[len(scores) // 2]]]

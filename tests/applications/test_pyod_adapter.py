@@ -126,7 +126,7 @@ class TestPyod:
         for name in ("decision_scores_", "labels_", "threshold_"):
             assert np.shape(getattr(fitted, name)) == np.shape(getattr(rival, name))
 
-    @pytest.mark.parametrize("settings", [{}, {"contamination": 0.2}, {"score": "nap"}])
+    @pytest.mark.parametrize("settings", [{}, {"contamination": 0.2}, {"score_method": "nap"}])
     def test_a_fitted_detector_keeps_its_cut(self, settings):
         given = detector(**settings).fit(X)
         pyods = given.to_pyod()

@@ -25,20 +25,6 @@ __all__ = ["AnomalyDetector"]
 Array = NDArray[Any]
 
 
-class _Score:
-    """One name for the setting `score` and for the method that scikit-learn calls `score`.
-
-    The setting lies in the instance's dictionary, whence `get_params` reads it; the attribute is
-    the method, so that searches and pipelines can call it.
-    """
-
-    def __get__(self, detector: Any, owner: Any = None) -> Any:
-        return owner._score_rows if detector is None else detector._score_rows
-
-    def __set__(self, detector: Any, value: Any) -> None:
-        detector.__dict__["score"] = value
-
-
 class AnomalyDetector(OutlierMixin, BaseEstimator):
     """Rows unlike those it learned from, by what an autoencoder makes of them.
 
@@ -58,7 +44,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     contamination : "auto" or float in (0, 0.5]
         Where the cut is. "auto" flags `false_alarms` of normal rows, counted on held-out ones; a
         number flags just that share of the rows given to `fit`, ties aside.
-    score : {"reconstruction", "likelihood", "nap", "latent", "paths", "whitened"}
+    score_method : {"reconstruction", "likelihood", "nap", "latent", "paths", "whitened"}
         What is strange: a large squared error (of data scaled as the estimator scales them); a
         low likelihood or ELBO, in nats; a reconstruction that takes another way through the
         encoder than the row does (RaPP); a code far from the others, by its squared Mahalanobis
@@ -104,14 +90,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     >>> digits = load_digits()
     >>> X, strange = digits.images[digits.target == 0] / 16, digits.images[digits.target == 4] / 16
     >>> model = Autoencoder(n_components=8, epochs=30)
-    >>> detector = AnomalyDetector(model, score="nap", random_state=0).fit(X)
+    >>> detector = AnomalyDetector(model, score_method="nap", random_state=0).fit(X)
     >>> bool((detector.predict(strange) == -1).mean() > 0.9)
     True
     >>> detector.anomaly_map(strange).shape
     (181, 8, 8)
     """
-
-    score = _Score()
 
     estimators_: list[LatentEstimator]
     estimator_: LatentEstimator
@@ -126,14 +110,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         estimator: Any = None,
         *,
         contamination: str | float = "auto",
-        score: str = "reconstruction",
+        score_method: str = "reconstruction",
         calibration_fraction: float = 0.2,
         false_alarms: float = 0.05,
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
         self.contamination = contamination
-        self.score = score
+        self.score_method = score_method
         self.calibration_fraction = calibration_fraction
         self.false_alarms = false_alarms
         self.random_state = random_state
@@ -172,7 +156,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         new.estimators_ = [new._trained(each, X, data, y, train, seeds) for each in new._members]
         new.estimator_ = new.estimators_[0]
         new.feature_shape_ = new.estimator_.feature_shape_
-        new._scorer = Committee([SCORES[self._kind](model) for model in new.estimators_])
+        new._scorer = Committee([SCORES[self.score_method](model) for model in new.estimators_])
         new._scorer.learn(data[train])
         new.calibration_scores_ = np.sort(new._scores(data[held]))
         new.offset_ = new._cut(data)
@@ -239,8 +223,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 f"FrozenEstimator of one that is fitted; got {got}."
             )
         share, held = self.contamination, self.calibration_fraction
-        if self._kind not in SCORES:
-            raise ValueError(f"score must be one of {', '.join(SCORES)}, got {self._kind!r}.")
+        if self.score_method not in SCORES:
+            raise ValueError(
+                f"score_method must be one of {', '.join(SCORES)}, got {self.score_method!r}."
+            )
         if share != "auto" and not (_number(share) and 0 < share <= 0.5):  # type: ignore[operator]
             raise ValueError(
                 f"contamination must be 'auto' or a share over 0 and at most 0.5, got {share!r}."
@@ -257,7 +243,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _split(self, n: int) -> tuple[Array, Array]:
         """Return the rows to learn from and those held out: all, where nothing is to be learned."""
-        if isinstance(self.estimator, FrozenEstimator) and not SCORES[self._kind].learns:
+        if isinstance(self.estimator, FrozenEstimator) and not SCORES[self.score_method].learns:
             return np.arange(0), np.arange(n)
         order = check_random_state(self.random_state).permutation(n)
         n_held = round(self.calibration_fraction * n)
@@ -368,7 +354,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             )
         return conformal_pvalues(held, scores)
 
-    def explain(self, X: Any, score: str | None = None) -> Array:
+    def explain(self, X: Any, score_method: str | None = None) -> Array:
         """Return the part that each feature has in the anomaly of its row.
 
         Parts of "reconstruction" are squared errors, and sum to `anomaly_score` exactly. Those of
@@ -378,7 +364,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like (n, *features)
-        score : {"reconstruction", "likelihood"}, optional
+        score_method : {"reconstruction", "likelihood"}, optional
             What to explain; the detector's own score unless given.
 
         Returns
@@ -391,12 +377,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             For the other scores: distances in a whitened space are no sum over features.
         """
         data = self._enter(X)
-        name = self._kind if score is None else score
+        name = self.score_method if score_method is None else score_method
         parts = [key for key, kind in SCORES.items() if kind.by_feature]
         if name not in parts:
             raise ValueError(
-                f"{name!r} is no sum over the features; ask for explain(X, score=...) with one of "
-                f"{', '.join(parts)}."
+                f"{name!r} is not a sum over the features: call explain(X, score_method=...) "
+                f"with one of {', '.join(parts)}."
             )
         return SCORES[name](self.estimator_).contributions(data)
 
@@ -425,8 +411,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 "maps are for pictures (n, height, width) or (n, channels, height, width), but one "
                 f"example has shape {self.feature_shape_}; use explain."
             )
-        by_feature = SCORES[self._kind].by_feature
-        parts = self.explain(X, self._kind if by_feature else "reconstruction")
+        by_feature = SCORES[self.score_method].by_feature
+        parts = self.explain(X, self.score_method if by_feature else "reconstruction")
         return parts if parts.ndim == 3 else parts.sum(1)
 
     def to_pyod(self) -> Any:
@@ -452,18 +438,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
         return PyodDetector.from_detector(self)
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the settings; as in scikit-learn."""
-        return super().get_params(deep) | {"score": self._kind}
-
-    def _score_rows(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples`; y is ignored."""
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean of `score_samples`, for scikit-learn's model selection; y is ignored."""
         return float(np.mean(self.score_samples(X)))
-
-    @property
-    def _kind(self) -> str:
-        """The setting `score`."""
-        return self.__dict__["score"]
 
     def _enter(self, X: Any) -> Array:
         check_is_fitted(self)

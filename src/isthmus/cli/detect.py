@@ -145,7 +145,7 @@ def _calibrated(arguments: argparse.Namespace, model: Any, normal: Any) -> Anoma
 
     detector = AnomalyDetector(
         FrozenEstimator(model),
-        score=arguments.score,
+        score_method=arguments.score,
         contamination="auto" if arguments.contamination is None else arguments.contamination,
         false_alarms=arguments.false_alarms,
         random_state=arguments.random_state,
@@ -232,7 +232,7 @@ def _calibration_rows(arguments: argparse.Namespace, features: Features) -> Any:
 
 def _digest(detector: AnomalyDetector) -> str:
     """Return what tells two calibrations apart."""
-    setting = f"{detector.get_params()['score']} {detector.offset_!r}".encode()
+    setting = f"{detector.score_method} {detector.offset_!r}".encode()
     return hashlib.sha256(setting + detector.calibration_scores_.tobytes()).hexdigest()
 
 
