@@ -24,7 +24,7 @@ from isthmus.estimators.batched_inference import float_type
 from isthmus.estimators.scaling import Scaler
 from isthmus.estimators.validation import check_finite
 from isthmus.objectives.corruptions import CORRUPTIONS, Corruption
-from isthmus.training import Callback, Trainer
+from isthmus.training import Callback, TrainerView
 
 __all__ = ["AnyOf", "Denoiser", "InUnits", "denoise_sound", "make_corruption"]
 
@@ -90,7 +90,7 @@ class _Corrupt(Callback):
     def __init__(self, corruption: Corruption) -> None:
         self.corruption = corruption
 
-    def on_start(self, trainer: Trainer, rows: Any) -> None:
+    def on_start(self, trainer: TrainerView, rows: Any) -> None:
         """Exchange it before the first step."""
         scaler = trainer.settings.scaler_  # type: ignore[attr-defined]  # it is the estimator
         corruption = InUnits(self.corruption, scaler)

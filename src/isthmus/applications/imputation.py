@@ -24,7 +24,7 @@ from isthmus.estimators.defaults import as_data, fresh_seed
 from isthmus.estimators.validation import fill_missing, validate_input
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.registry import split_names
-from isthmus.training import Callback, Trainer, to_unit
+from isthmus.training import Callback, TrainerView, to_unit
 
 __all__ = ["Completed", "LatentImputer"]
 
@@ -321,7 +321,7 @@ class _Hide(Callback):
     def __init__(self, mask: Any) -> None:
         self.mask = np.asarray(mask)
 
-    def on_start(self, trainer: Trainer, rows: Any) -> None:
+    def on_start(self, trainer: TrainerView, rows: Any) -> None:
         """Put this in the place of the objective's own corruption, before the first step."""
         shape = tuple(rows.x.shape[1:])
         if self.mask.shape != shape or self.mask.dtype != bool:

@@ -18,8 +18,7 @@ from isthmus.estimators import LatentEstimator
 from isthmus.estimators.defaults import check_names
 from isthmus.models.params import check_fields
 from isthmus.registry import build_objective, check_combination
-from isthmus.training import Rows, pick_device
-from isthmus.training.trainer import Outcome
+from isthmus.training import Outcome, Rows, pick_device
 
 __all__ = ["Candidate", "Run", "make_candidates", "prepare", "together"]
 

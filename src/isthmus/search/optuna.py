@@ -12,7 +12,7 @@ import numpy as np
 from isthmus._messages import did_you_mean
 from isthmus._optional import import_optional
 from isthmus.models.params import Param, params_of
-from isthmus.training import Callback, Trainer
+from isthmus.training import Callback, TrainerView
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -76,7 +76,7 @@ class OptunaPruning(Callback):
         study = getattr(inside or trial, "study", None)  # a FixedTrial has none
         self.sign = -1 if study is not None and study.direction.name == "MAXIMIZE" else 1
 
-    def on_epoch(self, trainer: Trainer, record: Record) -> None:
+    def on_epoch(self, trainer: TrainerView, record: Record) -> None:
         """Report, and raise `optuna.TrialPruned` if the trial is not worth going on with."""
         self.trial.report(self.sign * self._value(record), record["epoch"])
         if trainer.team.agree(self.trial.should_prune()):

@@ -4,8 +4,10 @@ from isthmus.training.batches import Rows, to_unit
 from isthmus.training.callbacks import Callback
 from isthmus.training.checkpoints import Checkpoint
 from isthmus.training.devices import pick_device
+from isthmus.training.state import Outcome
 from isthmus.training.trackers import MLflow, TensorBoard, Trackio
-from isthmus.training.trainer import Outcome, Trainer
+from isthmus.training.trainer import Trainer
+from isthmus.training.trainer_view import TrainerView
 
 __all__ = [
     "Callback",
@@ -16,6 +18,7 @@ __all__ = [
     "TensorBoard",
     "Trackio",
     "Trainer",
+    "TrainerView",
     "pick_device",
     "to_unit",
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from isthmus.training.batches import Source
-    from isthmus.training.trainer import Outcome, Trainer
+from isthmus.training.batches import Source
+from isthmus.training.state import Outcome
+from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["Callback", "ProgressBar", "ProgressLines", "progress_callbacks"]
 
@@ -47,19 +47,19 @@ class Callback:
 
     everywhere = False
 
-    def on_start(self, trainer: Trainer, rows: Source) -> None:
+    def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Before the first epoch."""
 
-    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+    def on_step(self, trainer: TrainerView, n_rows: int) -> None:
         """After each optimiser step; do not read numbers off the device here."""
 
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+    def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
         """After each epoch, with its record."""
 
-    def on_stop(self, trainer: Trainer) -> None:
+    def on_stop(self, trainer: TrainerView) -> None:
         """After the step in which somebody asked to stop, the last weights in place."""
 
-    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+    def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
         """After training, however it ended, the best weights in place."""
 
     def state(self) -> dict[str, Any]:
@@ -116,13 +116,13 @@ def compact_text(record: dict[str, Any]) -> str:
 class ProgressLines(Callback):
     """A plain line now and then, for logs: at most about twenty a run."""
 
-    def on_start(self, trainer: Trainer, rows: Source) -> None:
+    def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Note how often to write."""
         self.epochs = trainer.n_epochs(rows)
         self.every = max(1, self.epochs // 20)
         self.start, self.last = time.perf_counter(), -1
 
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+    def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
         """Write a line."""
         epoch, now = record["epoch"], time.perf_counter()
         self.last = epoch - 1 if self.last < 0 else self.last  # a resumed run begins later
@@ -142,7 +142,7 @@ class ProgressLines(Callback):
 class ProgressBar(Callback):
     """A live bar in the terminal."""
 
-    def on_start(self, trainer: Trainer, rows: Source) -> None:
+    def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Draw the empty bar."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -162,13 +162,13 @@ class ProgressBar(Callback):
         self.steps, self.drawn = trainer.step, 0.0
         self.bar.start()
 
-    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+    def on_step(self, trainer: TrainerView, n_rows: int) -> None:
         """Move the bar, now and then."""
         self.steps = trainer.step
         if time.perf_counter() - self.drawn > REFRESH_SECONDS:
             self._draw()
 
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+    def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
         """Show the epoch's numbers."""
         upcoming = min(record["epoch"] + 1, self.epochs)
         self.bar.update(
@@ -177,7 +177,7 @@ class ProgressBar(Callback):
             terms=compact_text(record),
         )
 
-    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+    def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
         """Leave the last state on the screen."""
         last = len(outcome.history)
         self.bar.update(self.task, description=f"epoch {last}/{self.epochs}")

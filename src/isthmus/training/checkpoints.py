@@ -21,7 +21,7 @@ from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints, remove
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.snapshot import Snapshot, take
-from isthmus.training.trainer import Trainer
+from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]
 
@@ -69,7 +69,7 @@ class Checkpoint(Callback):
         self.goes_on = False  # whether those in the folder are of the same run
         self.cost = 0.0
 
-    def on_start(self, trainer: Trainer, rows: Source) -> None:
+    def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Find the folder; begin to count."""
         self.last = time.perf_counter()
         if not trainer.team.main:
@@ -77,24 +77,24 @@ class Checkpoint(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.turn = _oldest(self.folder) if self.goes_on else 0
 
-    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+    def on_step(self, trainer: TrainerView, n_rows: int) -> None:
         """Write, now and then."""
         if trainer.team.meets(trainer.step) and trainer.team.agree(self._is_due(self.every)):
             self.write(trainer)
 
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+    def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
         """Write, unless that would cost too much."""
         if trainer.team.agree(self._is_due()):
             self.write(trainer)
 
-    def on_stop(self, trainer: Trainer) -> None:
+    def on_stop(self, trainer: TrainerView) -> None:
         """Write: nothing of what was done is to be lost."""
         self.write(trainer)
 
     def _is_due(self, every: float = 0.0) -> bool:
         return time.perf_counter() - self.last >= max(every, SHARE * self.cost)
 
-    def write(self, trainer: Trainer) -> None:
+    def write(self, trainer: TrainerView) -> None:
         """Write a checkpoint now; of several processes each must call it."""
         start = time.perf_counter()
         if not trainer.team.main:

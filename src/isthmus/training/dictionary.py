@@ -22,7 +22,8 @@ from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.nn.dense import only_linear
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.trainer import Outcome, Trainer
+from isthmus.training.state import Outcome
+from isthmus.training.trainer_view import TrainerView
 
 __all__ = [
     "Dictionary",
@@ -202,7 +203,7 @@ class UnitColumns(Callback):
 
     everywhere = True
 
-    def on_start(self, trainer: Trainer, rows: Source) -> None:
+    def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Normalise, and watch the gradient."""
         if trainer.team.sharded:
             raise ValueError(
@@ -213,11 +214,11 @@ class UnitColumns(Callback):
         self.units.normalize()
         self.hook = self.units.decoder.weight.register_hook(self._across)
 
-    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+    def on_step(self, trainer: TrainerView, n_rows: int) -> None:
         """Normalise."""
         self.units.normalize()
 
-    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+    def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
         """Leave the gradient alone."""
         self.hook.remove()
 
@@ -264,7 +265,7 @@ class Revive(Callback):
         self.every, self.until, self.strength = every, until, strength
         self.revived: list[int] = []
 
-    def on_start(self, trainer: Trainer, rows: Source) -> None:
+    def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Remember the rows, and begin to watch."""
         self.units, self.posterior = Dictionary.of(trainer.model), _sparse(trainer.model)
         self.rows, self.revived = rows, []
@@ -272,7 +273,7 @@ class Revive(Callback):
         self.last = trainer.step + self.until * trainer.n_epochs(rows) * n_batches
         self.posterior.fired.zero_()
 
-    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+    def on_step(self, trainer: TrainerView, n_rows: int) -> None:
         """Revive, now and then: only then is a number read off the device."""
         if trainer.step % self.every == 0 and trainer.step <= self.last:
             self.revive(trainer)
@@ -286,7 +287,7 @@ class Revive(Callback):
         self.revived = list(state["revived"])
 
     @torch.no_grad()
-    def revive(self, trainer: Trainer) -> None:
+    def revive(self, trainer: TrainerView) -> None:
         """Give every unit that has not fired a new row."""
         dead = ~trainer.team.anywhere(self.posterior.fired)
         self.posterior.fired.zero_()
@@ -301,7 +302,7 @@ class Revive(Callback):
         self.posterior.restart(dead)
         _forget(trainer, dead)
 
-    def _work(self, trainer: Trainer, n: int) -> Tensor:
+    def _work(self, trainer: TrainerView, n: int) -> Tensor:
         """Return n directions, (n, features), from the middle to rows that are badly rebuilt."""
         model, x = trainer.model, self.rows.some(ENOUGH, trainer.generator, again=True)
         model.eval()
@@ -358,7 +359,7 @@ def _center(model: LatentVariableModel) -> Tensor:
     return model.likelihood.embed(model.reconstruct(nothing)).flatten().to(nothing.dtype)
 
 
-def _forget(trainer: Trainer, units: Tensor) -> None:
+def _forget(trainer: TrainerView, units: Tensor) -> None:
     """Clear the optimiser's moments of units, in all parameters that have some for each."""
     encoder, decoder = Dictionary.of(trainer.model)
     own = [(p, 0) for p in (encoder.weight, encoder.bias, *trainer.model.posterior.parameters())]

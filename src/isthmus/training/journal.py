@@ -17,7 +17,8 @@ from isthmus.persistence.integrity import parse_json, read_bytes
 from isthmus.persistence.schema import check_history, check_journal
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.trainer import Outcome, Trainer
+from isthmus.training.state import Outcome
+from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["JOURNAL", "Journal", "read_journal", "remove_journal"]
 
@@ -62,7 +63,7 @@ class Journal(Callback):
         self.written = 0  # records of it
         self.stream: BinaryIO | None = None  # None while there is nothing to write to
 
-    def on_start(self, trainer: Trainer, rows: Source) -> None:
+    def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Say what run it is; there is never a journal without this line."""
         self.history, self.written = trainer.outcome.history, 0
         more = {"epochs": trainer.n_epochs(rows), "started": time.time()}
@@ -77,11 +78,11 @@ class Journal(Callback):
         """Write the records of the run that goes on, which the trainer has back by now."""
         self._catch_up()
 
-    def on_epoch(self, trainer: Trainer, record: Record) -> None:
+    def on_epoch(self, trainer: TrainerView, record: Record) -> None:
         """Write the epoch's record."""
         self._catch_up()
 
-    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+    def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
         """Close the file."""
         self._close()
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from isthmus.distributions.base import draw
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.trainer import Outcome, Trainer
+from isthmus.training.state import Outcome
+from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["SampleRecorder"]
 
@@ -29,18 +30,18 @@ class SampleRecorder(Callback):
         self.n = n
         self.taken: list[tuple[int, NDArray[Any]]] = []
 
-    def on_start(self, trainer: Trainer, rows: Source) -> None:
+    def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Note the contexts for which to generate."""
         self.taken = []
         self.c = rows.contexts(self.n)
 
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+    def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
         """Decode after epochs that are powers of two."""
         epoch = record["epoch"]
         if epoch & (epoch - 1) == 0:
             self._take(trainer, epoch)
 
-    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+    def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
         """Decode with the weights that are kept."""
         self.taken = [(e, x) for e, x in self.taken if e < outcome.best_epoch]
         self._take(trainer, outcome.best_epoch)
@@ -55,7 +56,7 @@ class SampleRecorder(Callback):
         self.taken = [(epoch, state[str(epoch)].numpy()) for epoch in state["epochs"]]
 
     @torch.no_grad()
-    def _take(self, trainer: Trainer, epoch: int) -> None:
+    def _take(self, trainer: TrainerView, epoch: int) -> None:
         model = trainer.model
         if model.prior is None:
             return

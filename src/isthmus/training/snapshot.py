@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from isthmus.training.callbacks import Callback
-from isthmus.training.trainer import Position, Trainer, layers_state
+from isthmus.training.state import Position, layers_state
+from isthmus.training.trainer import Trainer
+from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["Snapshot", "put_back", "take"]
 
@@ -33,7 +35,7 @@ class Snapshot(NamedTuple):
     facts: dict[str, Any]
 
 
-def take(trainer: Trainer, callbacks: Sequence[Callback] = ()) -> Snapshot:
+def take(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> Snapshot:
     """Return where a trainer and the callbacks are, between two steps; copies of nothing.
 
     Of several processes all must call it; what the main one returns is whole.
@@ -125,7 +127,7 @@ def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
         yield f"{name}-{seen[name]}", callback
 
 
-def _own(trainer: Trainer) -> dict[str, Tensor]:
+def _own(trainer: TrainerView) -> dict[str, Tensor]:
     model = trainer.model
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
@@ -144,7 +146,7 @@ def _fill(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
         tensor.copy_(given[name])
 
 
-def _put_moments(trainer: Trainer, given: Mapping[str, Tensor]) -> None:
+def _put_moments(trainer: TrainerView, given: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in given.items():
         number, _, kind = name.partition(".")

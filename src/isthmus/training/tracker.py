@@ -13,8 +13,9 @@ from isthmus.data.image_grid import is_picture
 from isthmus.models.params import params_of
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
+from isthmus.training.state import Outcome
 from isthmus.training.tracker_images import Pictures
-from isthmus.training.trainer import Outcome, Trainer
+from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["FAILED", "FINISHED", "KILLED", "Tracker", "named", "settings_of"]
 
@@ -80,7 +81,7 @@ class Tracker(Callback):
 
     # ---------------------------------------------------- when it is told of what
 
-    def on_start(self, trainer: Trainer, rows: Source) -> None:
+    def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Note what run it is. It begins with the first step, when it is known if it goes on."""
         self.run, self.last, self.begun, self.failed = "", 0, False, False
         self.settings = settings_of(trainer) | {"rows": rows.n_rows}
@@ -95,16 +96,16 @@ class Tracker(Callback):
         """Go on with that run."""
         self.run, self.last = state["run"], state["epoch"]
 
-    def on_step(self, trainer: Trainer, n_rows: int) -> None:
+    def on_step(self, trainer: TrainerView, n_rows: int) -> None:
         """Begin, once."""
         if not self.begun:
             self._safely(lambda: None)
 
-    def on_epoch(self, trainer: Trainer, record: Record) -> None:
+    def on_epoch(self, trainer: TrainerView, record: Record) -> None:
         """Write what is new."""
         self._safely(self._write, trainer, record)
 
-    def on_end(self, trainer: Trainer, outcome: Outcome) -> None:
+    def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
         """End the run, by how training ended."""
         if self.begun:
             self._safely(self._end, trainer, outcome)
@@ -128,7 +129,7 @@ class Tracker(Callback):
                 stacklevel=3,
             )
 
-    def _write(self, trainer: Trainer, record: Record) -> None:
+    def _write(self, trainer: TrainerView, record: Record) -> None:
         is_new = record["epoch"] > self.last
         for each in trainer.outcome.history[self.last :]:  # all of it, where tracking begins late
             self.numbers(named(each), each["epoch"])
@@ -136,7 +137,7 @@ class Tracker(Callback):
         if is_new and self.pictures is not None:
             self._send(self.pictures.after_epoch(trainer, record), self.last)
 
-    def _end(self, trainer: Trainer, outcome: Outcome) -> None:
+    def _end(self, trainer: TrainerView, outcome: Outcome) -> None:
         status = self._status(outcome)
         # A run that was broken off may go on, and would send them again.
         if self.pictures is not None and outcome.best_epoch and status == FINISHED:
@@ -153,7 +154,7 @@ class Tracker(Callback):
             self.picture(name, pixels, epoch)
 
 
-def settings_of(trainer: Trainer) -> dict[str, Any]:
+def settings_of(trainer: TrainerView) -> dict[str, Any]:
     """Return the settings of a run by name, plain values; with the seed that was drawn."""
     chosen = trainer.settings
     values = {name: getattr(chosen, name) for name in params_of(type(chosen))}

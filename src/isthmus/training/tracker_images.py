@@ -12,7 +12,8 @@ from torch import Tensor
 from isthmus.data.image_grid import limits_of, scaled, tiled, to_rgba
 from isthmus.training.batches import Source
 from isthmus.training.sample_history import SampleRecorder
-from isthmus.training.trainer import Outcome, Trainer
+from isthmus.training.state import Outcome
+from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["Pictures", "as_sheet"]
 
@@ -34,13 +35,13 @@ class Pictures:
         Of pictures; the first few are reconstructed.
     """
 
-    def __init__(self, trainer: Trainer, rows: Source) -> None:
+    def __init__(self, trainer: TrainerView, rows: Source) -> None:
         self.recorder = SampleRecorder(SAMPLES)
         self.recorder.on_start(trainer, rows)
         self.x, self.c = rows.first(COLUMNS)
         self.scaler = getattr(trainer.settings, "scaler_", None)  # of an estimator
 
-    def after_epoch(self, trainer: Trainer, record: dict[str, Any]) -> dict[str, Array]:
+    def after_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> dict[str, Array]:
         """Return sheets by name after epochs 1, 2, 4, 8, …; after others none."""
         epoch = record["epoch"]
         if epoch & (epoch - 1):
@@ -48,12 +49,12 @@ class Pictures:
         self.recorder.on_epoch(trainer, record)
         return self._sheets(trainer)
 
-    def at_end(self, trainer: Trainer, outcome: Outcome) -> dict[str, Array]:
+    def at_end(self, trainer: TrainerView, outcome: Outcome) -> dict[str, Array]:
         """Return sheets by name of the weights that are kept."""
         self.recorder.on_end(trainer, outcome)
         return {f"best/{name}": sheet for name, sheet in self._sheets(trainer).items()}
 
-    def _sheets(self, trainer: Trainer) -> dict[str, Array]:
+    def _sheets(self, trainer: TrainerView) -> dict[str, Array]:
         pairs = torch.cat([self.x, self._reconstructed(trainer)]).cpu().numpy()
         sheets = {"reconstructions": as_sheet(self._in_units(pairs), len(self.x))}
         while self.recorder.taken:  # a model without a prior has none
@@ -61,7 +62,7 @@ class Pictures:
         return sheets
 
     @torch.no_grad()
-    def _reconstructed(self, trainer: Trainer) -> Tensor:
+    def _reconstructed(self, trainer: TrainerView) -> Tensor:
         model = trainer.model
         was_training = model.training
         model.eval()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,67 +21,15 @@ from isthmus.training.batches import Rows, Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals
 from isthmus.training.distributed import ProcessGroup
+from isthmus.training.state import BestWeights, Outcome, Position, set_layers_state
 from isthmus.training.step import Stepper
 from isthmus.training.stopping import Asked, Stop, asked_to_stop
 
-__all__ = ["Outcome", "Position", "Trainer", "layers_state", "warn_diverged"]
+__all__ = ["Trainer", "warn_diverged"]
 
 ENOUGH_STEPS = 6000  # what `epochs=None` aims at
 BROKEN_OFF = ("diverged", "interrupted", "terminated")
 Record = dict[str, Any]
-
-
-@dataclass
-class Outcome:
-    """What came of training.
-
-    Parameters
-    ----------
-    history : list of dict
-        One record an epoch: `epoch`, `loss`, `reconstruction`, `kl`, `penalty` (nats an
-        example), the same with `valid_` in front on held-out rows, `seconds`,
-        `examples_per_second`.
-    best_epoch : int
-        The epoch whose weights the model has.
-    stopped : str
-        Why training ended: "epochs", "patience", "diverged", "interrupted" (Ctrl-C),
-        "terminated" (SIGTERM) or "failed" (an error, which goes on its way).
-    asked : str, optional
-        "interrupted" or "terminated" where somebody asked training to stop, be it in vain.
-    """
-
-    history: list[Record] = field(default_factory=list)
-    best_epoch: int = 0
-    stopped: str = "epochs"
-    asked: str | None = None
-
-
-@dataclass
-class Position:
-    """How far training has come.
-
-    Parameters
-    ----------
-    epoch : int
-        The one in progress, or the next.
-    batch : int
-        Batches of it that are done.
-    sums : Tensor, optional
-        Of the terms over their rows.
-    began : Tensor, optional
-        The generator's state when the epoch began, from which comes the order of its rows.
-    seconds : float
-        That the epoch had taken when training was broken off.
-    rows : int
-        Of the batches that are done, in all processes.
-    """
-
-    epoch: int = 1
-    batch: int = 0
-    sums: Tensor | None = None
-    began: Tensor | None = None
-    seconds: float = 0.0
-    rows: int = 0
 
 
 class Trainer(Stepper):
@@ -98,7 +44,7 @@ class Trainer(Stepper):
         team: ProcessGroup | None = None,
     ) -> None:
         super().__init__(model, objective, settings, generator, team)
-        self.outcome, self.best, self.position = Outcome(), Best(model), Position()
+        self.outcome, self.best, self.position = Outcome(), BestWeights(model), Position()
         self.about: dict[str, Any] = {}  # what a checkpoint says of the run
         self.rows: Source | None = None  # of training
         self.started = 0.0
@@ -131,7 +77,7 @@ class Trainer(Stepper):
         -------
         Outcome
         """
-        self.outcome, self.best, self.position = Outcome(), Best(self.model), Position()
+        self.outcome, self.best, self.position = Outcome(), BestWeights(self.model), Position()
         outcome = self.outcome
         self.rows = rows
         callbacks = self._called_here(callbacks)
@@ -175,7 +121,8 @@ class Trainer(Stepper):
         outcome, best = self.outcome, self.best
         while self.position.epoch <= self.n_epochs(rows):
             epoch = self.position.epoch
-            if valid is not None and best.waited(epoch - 1, self.settings.patience):
+            patience = self.settings.patience
+            if valid is not None and patience is not None and epoch - 1 - best.epoch >= patience:
                 outcome.stopped = "patience"
                 return
             record = self.epoch(rows, valid, callbacks, epoch)
@@ -305,42 +252,6 @@ class Trainer(Stepper):
                 )
                 sums += len(x) * torch.stack([t.detach() for t in terms])
         return _means(self.team.sum(sums), len(rows))
-
-
-class Best:
-    """The best weights so far."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.epoch, self.loss = model, 0, math.inf
-        self.state = copy.deepcopy(model.state_dict())
-
-    def offer(self, loss: float, epoch: int) -> None:
-        """Remember the model's weights if they are better."""
-        if loss < self.loss:
-            self.loss, self.epoch = loss, epoch
-            for name, tensor in self.model.state_dict().items():
-                self.state[name].copy_(tensor)
-
-    def waited(self, epoch: int, patience: int | None) -> bool:
-        """Whether nothing has been better for that many epochs."""
-        return patience is not None and epoch - self.epoch >= patience
-
-    def restore(self) -> None:
-        """Put the best weights back."""
-        self.model.load_state_dict(self.state)
-
-
-def layers_state(device: torch.device) -> Tensor:
-    """Return torch's global random state, from which layers on a device draw."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def set_layers_state(device: torch.device, state: Tensor) -> None:
-    """Put a `layers_state` back."""
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
 
 
 def _means(sums: Tensor, n: int) -> dict[str, float]:

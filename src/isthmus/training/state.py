@@ -1,0 +1,98 @@
+"""State of a training run: its outcome, its position and its best weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["BestWeights", "Outcome", "Position", "layers_state", "set_layers_state"]
+
+
+@dataclass
+class Outcome:
+    """Result of a training run.
+
+    Parameters
+    ----------
+    history : list of dict
+        One record per epoch: `epoch`, `loss`, `reconstruction`, `kl`, `penalty` (nats per
+        example), the same with the prefix `valid_` on validation rows, `seconds`,
+        `examples_per_second`.
+    best_epoch : int
+        The epoch whose weights the model has.
+    stopped : str
+        Why training ended: "epochs", "patience", "diverged", "interrupted" (Ctrl-C),
+        "terminated" (SIGTERM) or "failed" (an exception, which propagates).
+    asked : str, optional
+        "interrupted" or "terminated" if a signal requested a stop, even after the last step.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    stopped: str = "epochs"
+    asked: str | None = None
+
+
+@dataclass
+class Position:
+    """Progress of training, from which a resumed run continues.
+
+    Parameters
+    ----------
+    epoch : int
+        The epoch in progress, or the next one.
+    batch : int
+        Completed batches of this epoch.
+    sums : Tensor, optional
+        Sums of the loss terms over the rows of these batches.
+    began : Tensor, optional
+        The generator's state at the start of the epoch, which determines the order of its rows.
+    seconds : float
+        Time spent in this epoch before the run was interrupted.
+    rows : int
+        Rows in the completed batches, over all processes.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    sums: Tensor | None = None
+    began: Tensor | None = None
+    seconds: float = 0.0
+    rows: int = 0
+
+
+class BestWeights:
+    """Keep a copy of the best weights so far."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.epoch, self.loss = model, 0, math.inf
+        self.state = copy.deepcopy(model.state_dict())
+
+    def offer(self, loss: float, epoch: int) -> None:
+        """Copy the model's weights if their loss is the lowest so far."""
+        if loss < self.loss:
+            self.loss, self.epoch = loss, epoch
+            for name, tensor in self.model.state_dict().items():
+                self.state[name].copy_(tensor)
+
+    def restore(self) -> None:
+        """Load the best weights into the model."""
+        self.model.load_state_dict(self.state)
+
+
+def layers_state(device: torch.device) -> Tensor:
+    """Return torch's global random state, from which layers on a device draw."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_layers_state(device: torch.device, state: Tensor) -> None:
+    """Set torch's global random state from a `layers_state`."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
