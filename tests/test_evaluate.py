@@ -254,7 +254,7 @@ def complaint(arguments, capsys):
         (["--rows", "-5"], "--rows must be at least 2"),
         (["--random-state", "-1"], "--random-state must be at least 0"),
         (["--samples", "many"], "invalid int value"),
-        (["--quality", "pixels"], "invalid choice"),
+        (["--quality", "pixels"], "unknown value 'pixels'"),
         (["--json", "nowhere/numbers.json"], "in a folder that exists"),
         (["--factors", "nowhere.npy"], "nowhere.npy"),
         (["--factors", "words.npy"], "is no .npy file"),

@@ -18,10 +18,9 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     >>> did_you_mean("VEA", ["vae", "beta-vae"])
     " Did you mean 'vae'?"
     """
-    close = difflib.get_close_matches(
-        str(name).lower(), [k.lower() for k in known], n=1, cutoff=0.5
-    )
-    return f" Did you mean {close[0]!r}?" if close else ""
+    by_lower = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
 def one_line(text: object) -> str:

@@ -152,8 +152,16 @@ def complaint(arguments, capsys):
         (["fit", "digits", "--device", "warp"], "device must be"),
         (["fit", "digits", "--model", "conditional-vae", "--condition-dropout", "2"], "below 1"),
         (["fit", "digits", "--size", "3"], "size"),
-        (["fit", "digits", "--frobnicate"], "--frobnicate"),
-        (["info", "nowhere"], "no saved model"),
+        (["fit", "digits", "--frobnicate"], "isthmus fit: unknown option '--frobnicate'"),
+        (["fit", "digits", "--hiden", "8"], "Did you mean '--hidden'? See `isthmus fit --help`"),
+        (["traverse", "--stps", "5", "."], "isthmus traverse: unknown option '--stps'. Did you"),
+        (["fit", "digits", "--prior", "mixtur"], "Did you mean 'mixture'? Choose from: standard"),
+        (["fit", "digits", "extra"], "isthmus fit: unexpected argument 'extra'"),
+        (["fit", "digits", "--epoch", "3"], "Did you mean '--epochs'?"),  # no abbreviations
+        (["info", "nowhere"], "isthmus info: argument RUN: there is no folder 'nowhere'"),
+        (["info", "."], "isthmus info: . holds no saved model"),
+        (["fti", "digits"], "isthmus: unknown command 'fti'. Did you mean 'fit'?"),
+        (["--frobnicate", "fit", "digits"], "isthmus: unknown option '--frobnicate'"),
         ([], "COMMAND"),
     ],
 )
@@ -161,6 +169,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, words, capsys, tmp_pat
     monkeypatch.chdir(tmp_path)
     assert words in complaint(arguments, capsys)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistyped_run_folder_is_suggested(run, capsys):
+    message = complaint(["info", str(run.parent / "digts")], capsys)
+    assert f"there is no folder '{run.parent}/digts'. Did you mean '{run}'?" in message
 
 
 def test_bad_data_is_one_line_and_leaves_no_folder(tmp_path, capsys):

@@ -397,8 +397,8 @@ def test_a_run_of_a_mixed_table_makes_rows_of_the_same_columns(tmp_path, capsys)
     assert len(made) == 2000
     assert made["age"].dtype == np.int64
     assert set(made["pet"]) <= {"cat", "dog", "eel"}
-    assert main(["repair", folder, data]) == 0
-    full = pd.read_csv(tmp_path / "run" / "people-repaired.csv")
+    assert main(["impute", folder, data]) == 0
+    full = pd.read_csv(tmp_path / "run" / "people-imputed.csv")
     assert not full.isna().any().any()
     assert main(["compress", folder, data]) == 0
     assert main(["compress", folder, folder + "/codes.npz", "--decompress"]) == 0

@@ -165,7 +165,7 @@ def test_data_that_are_named_must_fit(run, served, capsys, tmp_path):
     np.save(tmp_path / "other.npy", np.zeros((9, 5, 5)))
     for data in (tmp_path / "other.npy", tmp_path / "none.npy"):
         assert opened(run, "--data", data, "--port", 0) == 2
-        assert said(capsys).startswith("isthmus: ")
+        assert said(capsys).startswith("isthmus studio: ")
     assert not served
 
 

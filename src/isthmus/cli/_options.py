@@ -1,9 +1,10 @@
-"""Flags that several commands have; those of the settings come from their one declaration."""
+"""Flags that several commands share; those of a model's settings come from its specification."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from isthmus._messages import did_you_mean
@@ -11,113 +12,158 @@ from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec, Training
 
 __all__ = [
+    "add_data",
     "add_data_options",
-    "add_field",
+    "add_fields",
     "add_file_options",
+    "add_model",
+    "add_run",
+    "add_seed",
     "field_groups",
     "fields_given",
-    "model_name",
+    "run_folder",
 ]
+
+DATASET = "dataset name or path, as for `isthmus fit`"
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of a run."""
+    parser.add_argument(
+        "run", metavar="RUN", type=run_folder, help="run folder written by `isthmus fit`"
+    )
+
+
+def run_folder(text: str) -> str:
+    """Return the path of a run; raise the parser's error if nothing is there."""
+    path = Path(text)
+    if not path.exists():
+        siblings = path.parent.iterdir() if path.parent.is_dir() else ()
+        near = did_you_mean(text, [str(p) for p in siblings if p.is_dir()])
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}.{near}")
+    return text
+
+
+def add_data(
+    parser: argparse.ArgumentParser, flag: str = "data", help: str = DATASET, **options: Any
+) -> None:
+    """Add a data set, and how to read it; by default as a positional argument."""
+    parser.add_argument(flag, metavar="DATA", help=help, **options)
+    add_data_options(parser)
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add where data lie and how they are read."""
+    """Add how to read a data set."""
     parser.add_argument(
         "--data-home",
         metavar="DIR",
-        help="where mnist and fashion-mnist lie (default: the environment's ISTHMUS_DATA)",
+        help="folder of mnist and fashion-mnist (default: the environment variable ISTHMUS_DATA)",
     )
     parser.add_argument(
-        "--size", type=int, metavar="N", help="make pictures N x N; windows of sound N samples"
+        "--size",
+        type=int,
+        metavar="N",
+        help="resize images to N x N pixels; cut sound into windows of N samples",
     )
-    parser.add_argument("--label", metavar="COLUMN", help="the column of a table that is a label")
+    parser.add_argument("--label", metavar="COLUMN", help="column of a table that holds the label")
 
 
-def add_file_options(parser: Any) -> None:
-    """Add how many files are read and written."""
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add the seed."""
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="random seed")
+
+
+def add_file_options(parser: argparse.ArgumentParser) -> None:
+    """Add how to read and write many files."""
     parser.add_argument(
         "--keep",
         metavar="COLUMN",
         action="append",
         default=[],
-        help="a column of tables that is no feature and goes to the output as it is; may be "
-        "repeated",
+        help="table column that is not a feature, to be copied to the output; may be repeated",
     )
     parser.add_argument(
-        "--column",
-        metavar="COLUMN",
-        help="the one column of tables that holds whole rows, as lists",
+        "--column", metavar="COLUMN", help="the one table column that holds each row as a list"
     )
     parser.add_argument(
         "--device",
         default="auto",
         metavar="DEVICE",
-        help="where to compute (default: a GPU where there is one, under torchrun each its own)",
+        help="device to compute on (default: a GPU if there is one; one per torchrun process)",
     )
     parser.add_argument(
-        "--force", action="store_true", help="do finished files again, replace what is there"
+        "--force", action="store_true", help="process finished files again, and replace results"
     )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the name of a model."""
+    parser.add_argument(
+        "--model",
+        default="vae",
+        choices=tuple(SPECS),
+        metavar="NAME",
+        help=f"{', '.join(SPECS)} (default: vae)",
+    )
+
+
+def add_fields(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each setting of each model, in groups."""
+    for title, fields in field_groups().items():
+        group = parser.add_argument_group(title)
+        for p in fields:
+            _add_field(group, p)
 
 
 def field_groups() -> dict[str, list[Param]]:
-    """Return every field of every model, each once, under a title that says whose it is."""
-    common = params_of(Spec)
-    training = params_of(Training)
-    groups = {
-        "training": list(training.values()),
-        "every model": [p for name, p in common.items() if name not in training],
-    }
+    """Return every setting of every model, each once, under a title that says whose it is."""
+    common, training = params_of(Spec), params_of(Training)
+    groups: dict[str, list[Param]] = {"training": [], "every model": []}
+    for name, p in common.items():
+        groups["training" if name in training else "every model"].append(_merged({"": p}))
     owners: dict[str, dict[str, Param]] = {}
     for model, spec in SPECS.items():
         for name, p in params_of(spec).items():
             if name not in common:
                 owners.setdefault(name, {})[model] = p
-    for each in owners.values():
-        groups.setdefault("only " + ", ".join(each), []).append(_merged(each))
+    for by_model in owners.values():
+        groups.setdefault("only " + ", ".join(by_model), []).append(_merged(by_model))
     return groups
 
 
-def _merged(each: dict[str, Param]) -> Param:
-    """Return one setting for the models that have one of its name, each by its own words."""
-    words: dict[str, list[str]] = {}
-    for model, p in each.items():
-        words.setdefault(_help(p), []).append(model)
-    first = next(iter(each.values()))
-    if len(words) == 1:
-        return first
-    said = " ".join(f"{', '.join(models).capitalize()}: {text}" for text, models in words.items())
-    return dataclasses.replace(first, help=said, choices=(), default=None)
+def _merged(by_model: dict[str, Param]) -> Param:
+    """Return one setting with the help and the choices of all models that have it."""
+    models: dict[str, list[str]] = {}
+    for model, p in by_model.items():
+        models.setdefault(_help(p), []).append(model)
+    text = " ".join(f"{', '.join(names).capitalize()}: {text}" for text, names in models.items())
+    return dataclasses.replace(
+        next(iter(by_model.values())),
+        help=text if len(models) > 1 else next(iter(models)),
+        choices=tuple(dict.fromkeys(c for p in by_model.values() for c in p.choices)),
+    )
 
 
-def add_field(group: Any, p: Param) -> None:
-    """Add the flag of one setting to a group."""
-    flag = "--" + p.name.replace("_", "-")
+def _help(p: Param) -> str:
+    choices = f" One of: {', '.join(p.choices)}." if p.choices else ""
+    if p.default is None or isinstance(p.default, bool):
+        return f"{p.help}{choices}"
+    default = " ".join(map(str, p.default)) if p.is_tuple else p.default
+    return f"{p.help}{choices} (default: {default})"
+
+
+def _add_field(group: Any, p: Param) -> None:
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": p.name}
     if p.scalar is bool:
         options["action"] = argparse.BooleanOptionalAction
     elif p.is_tuple:
         options |= {"type": int, "nargs": "*", "metavar": "N"}
     elif p.choices:
-        options |= {"metavar": "NAME"}
+        options |= {"choices": p.choices, "metavar": "NAME"}
     else:
         options |= {"type": _reader(p), "metavar": {int: "N", float: "X"}.get(p.scalar, "NAME")}
-    group.add_argument(flag, help=_escape(_help(p)), **options)
-
-
-def _help(p: Param) -> str:
-    choices = f" One of: {', '.join(p.choices)}." if p.choices else ""
-    return f"{p.help}{choices}{_default(p)}"
-
-
-def _default(p: Param) -> str:
-    if p.default is None or isinstance(p.default, bool):
-        return ""
-    value = " ".join(map(str, p.default)) if p.is_tuple else p.default
-    return f" (default: {value})"
-
-
-def _escape(text: str) -> str:
-    return text.replace("%", "%%")
+    help = p.help.replace("%", "%%")
+    group.add_argument(f"--{p.name.replace('_', '-')}", help=help, **options)
 
 
 def _reader(p: Param) -> Any:
@@ -128,17 +174,8 @@ def _reader(p: Param) -> Any:
     return read
 
 
-def model_name(name: str) -> str:
-    """Return the name of a model; the parser's error for another."""
-    if name not in SPECS:
-        raise argparse.ArgumentTypeError(
-            f"unknown model {name!r}.{did_you_mean(name, SPECS)} Known: {', '.join(SPECS)}"
-        )
-    return name
-
-
 def fields_given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields that the user set, checked to be the model's.
+    """Return the settings that the user gave.
 
     Raises
     ------
@@ -152,7 +189,7 @@ def fields_given(arguments: argparse.Namespace) -> dict[str, Any]:
         if name not in own:
             having = [m for m, spec in SPECS.items() if name in params_of(spec)]
             raise ValueError(
-                f"--{name.replace('_', '-')} is no setting of {arguments.model}; it belongs to "
+                f"--{name.replace('_', '-')} is not a setting of {arguments.model}; it belongs to "
                 f"{', '.join(having)}."
             )
     return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}

@@ -7,9 +7,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Any, NoReturn
 
+from isthmus._messages import did_you_mean
 from isthmus._version import __version__
 from isthmus.cli import (
     completion,
@@ -19,11 +21,11 @@ from isthmus.cli import (
     evaluate,
     export,
     fit,
+    impute,
     info,
     interpolate,
     map,
     push,
-    repair,
     sample,
     search,
     studio,
@@ -35,99 +37,114 @@ from isthmus.cli._exit_codes import INTERRUPTED, USER_ERROR
 
 __all__ = ["COMMANDS", "main", "make_parser"]
 
-MODULES = (
-    fit,
-    tune,
-    info,
-    evaluate,
-    transform,
-    detect,
-    repair,
-    denoise,
-    search,
-    sample,
-    traverse,
-    interpolate,
-    map,
-    compress,
-    studio,
-    export,
-    completion,
-    push,
-)
-COMMANDS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
-
-
-class Help(argparse.HelpFormatter):
-    """Help in which each example, set apart by two spaces or more, has a line of its own."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        said, *examples = re.split(r" {2,}", text.strip())
-        return "\n".join([super()._fill_text(said, width, indent), *(f"  {e}" for e in examples)])
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"formatter_class": Help} | kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is, and leave with 2."""
-        _let_the_first_speak()
-        self.exit(USER_ERROR, f"{self.prog}: {message} (`{self.prog} --help` lists all)\n")
+COMMANDS = {
+    module.__name__.rpartition(".")[2]: module  # in the order in which `isthmus --help` lists them
+    for module in (
+        *(fit, tune, info, evaluate, transform, detect, impute, denoise, search, sample),
+        *(traverse, interpolate, map, compress, studio, export, completion, push),
+    )
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code.
+    """Run a command and return its exit code.
 
-    0 is fine, 1 that some of many files failed, 2 a user's mistake, 130 interrupted.
-
-    Set ISTHMUS_DEBUG=1 to see where an error comes from.
+    The code is 0 for success, 1 if some of many files failed, 2 for a user's mistake, and 130
+    after an interrupt. Set ISTHMUS_DEBUG=1 to see the traceback of an error.
 
     Examples
     --------
     >>> main(["fit", "digits", "--model", "vea"])
     2
     """
+    name = "isthmus"
     try:
         arguments = make_parser().parse_args(argv)
+        name += f" {arguments.command}"
         return COMMANDS[arguments.command].run(arguments)
-    except SystemExit as stop:  # argparse has already spoken
+    except SystemExit as stop:  # the parser has printed its message
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        if _is_first():
+        if _is_main_process():
             print("isthmus: interrupted", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError, ImportError, MemoryError) as error:
         if os.environ.get("ISTHMUS_DEBUG"):
             raise
-        _let_the_first_speak()
-        print("isthmus: " + " ".join(str(error).split()), file=sys.stderr)
+        _let_main_process_report()
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
 
 
-def _let_the_first_speak() -> None:
-    """Of several processes with one trouble, only the first is to say so before all are ended."""
-    if not _is_first():
+def _let_main_process_report() -> None:
+    """Give the main process time to report an error first: torchrun then ends the others."""
+    if not _is_main_process():
         time.sleep(3)
 
 
-def _is_first() -> bool:
-    """Whether this is the first of several processes, or the only one."""
+def _is_main_process() -> bool:
     return not os.environ.get("RANK", "").strip("0")
 
 
 def make_parser() -> Parser:
-    """Make the parser of all commands."""
+    """Return the parser of all commands."""
     parser = Parser(
         prog="isthmus",
         description="Fit autoencoders to your data, and use them.",
-        epilog="Begin with:  isthmus fit digits",
+        epilog="To start:  isthmus fit digits",
     )
     parser.add_argument("--version", action="version", version=f"isthmus {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in MODULES:
-        module.add_parser(commands)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS.values():
+        module.add_parser(subparsers)
     parser.set_defaults(root=parser)
     return parser
+
+
+class Help(argparse.HelpFormatter):
+    """Help that prints each example on its own line; two or more spaces separate them."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        prose, *examples = re.split(r" {2,}", text.strip())
+        return "\n".join([super()._fill_text(prose, width, indent), *(f"  {e}" for e in examples)])
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake in one line, and suggests what was meant."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, say where help is, and exit with code 2."""
+        _let_main_process_report()
+        end = "" if message.endswith(("?", ".")) else "."
+        self.exit(USER_ERROR, f"{self.prog}: {message}{end} See `{self.prog} --help`.\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the arguments of this command; report an unknown one here, not at the top."""
+        words = sys.argv[1:] if args is None else list(args)
+        self._check_options(words)
+        found, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            self.error(f"unexpected argument {unknown[0]!r}")
+        return found, unknown
+
+    def _check_options(self, words: Iterable[str]) -> None:
+        """Report an unknown option before its value is taken for an argument."""
+        if self._subparsers is not None:  # what follows the command belongs to the command
+            words = takewhile(lambda word: word.startswith("-"), words)
+        known = self._option_string_actions
+        for word in takewhile(lambda word: word != "--", words):
+            name = word.partition("=")[0]
+            if name.startswith("--") and " " not in name and name not in known:
+                self.error(f"unknown option {name!r}.{did_you_mean(name, known)}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Report a value that is none of the action's choices."""
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            listed = f"{did_you_mean(value, known)} Choose from: {', '.join(known)}"
+            if isinstance(action, argparse._SubParsersAction):
+                self.error(f"unknown command {value!r}.{listed}")
+            raise argparse.ArgumentError(action, f"unknown value {value!r}.{listed}")

@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from isthmus.models.params import params_of
-from isthmus.models.specs import SPECS
-
 __all__ = ["add_parser", "run"]
 
 SHELLS = ("bash", "zsh", "fish")
@@ -26,7 +23,6 @@ def add_parser(subparsers: Any) -> None:
         "~/.local/share/bash-completion/completions/isthmus   "
         'isthmus completion zsh > "${fpath[1]}/_isthmus"   '
         "isthmus completion fish > ~/.config/fish/completions/isthmus.fish",
-        allow_abbrev=False,
     )
     completion.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
 
@@ -73,14 +69,3 @@ def _describe(action: Any, completers: dict[str, Any]) -> None:
     """Set the attributes by which shtab completes an argument."""
     if complete := completers.get(action.metavar):
         action.complete = complete
-    elif not action.choices and (choices := _choices().get(action.dest)):
-        action.choices = choices
-
-
-def _choices() -> dict[str, list[str]]:
-    """Return the names that each setting may have in some model."""
-    names: dict[str, dict[str, None]] = {"model": dict.fromkeys(SPECS)}
-    for spec in SPECS.values():
-        for name, p in params_of(spec).items():
-            names.setdefault(name, {}).update(dict.fromkeys(p.choices))
-    return {name: list(known) for name, known in names.items()}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 __all__ = ["add_parser", "run"]
 
@@ -24,9 +24,8 @@ def add_parser(subparsers: Any) -> None:
         "is needed to decode and is not counted.",
         epilog="Examples:  isthmus compress RUN digits --out codes.npz --bits 6   "
         "isthmus compress RUN codes.npz --decompress --out back.npy",
-        allow_abbrev=False,
     )
-    compress.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(compress)
     compress.add_argument(
         "data", metavar="DATA", help="a name or path, as for `isthmus fit`; or a file of codes"
     )

@@ -8,6 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus.cli._options import add_run
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -30,9 +32,8 @@ def add_parser(subparsers: Any) -> None:
         "sample rate, bits and channels of a file are kept; FLAC, Ogg and MP3 become WAV; the "
         "input is never replaced.",
         epilog="Examples:  isthmus denoise RUN scan.png   isthmus denoise RUN *.wav --out clean/",
-        allow_abbrev=False,
     )
-    denoise.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(denoise)
     denoise.add_argument(
         "files",
         metavar="FILE",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus._optional import import_optional
-from isthmus.cli._options import add_data_options, add_file_options
+from isthmus.cli._options import add_data_options, add_file_options, add_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +37,8 @@ def add_parser(subparsers: Any) -> None:
         "the run should not have been trained on; without it, from the data themselves. Of many "
         "files those that are finished are passed over, and under torchrun they are divided among "
         "the processes.",
-        allow_abbrev=False,
     )
-    detect.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(detect)
     detect.add_argument(
         "data",
         metavar="DATA",

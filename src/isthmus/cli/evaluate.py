@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus._version import __version__
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 if TYPE_CHECKING:
     from isthmus.data import Dataset
@@ -27,9 +27,8 @@ def add_parser(subparsers: Any) -> None:
         description="Measure a saved run on data: bounds, importance-weighted likelihood, "
         "reconstruction, sparsity; on request annealed importance sampling, sample quality and "
         "disentanglement. Prints a table and writes evaluation.json into the run.",
-        allow_abbrev=False,
     )
-    evaluate.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(evaluate)
     evaluate.add_argument("data", metavar="DATA", help="a name or path, as for `isthmus fit`")
     add_data_options(evaluate)
     evaluate.add_argument(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator
@@ -29,9 +29,8 @@ def add_parser(subparsers: Any) -> None:
         epilog="Examples:  isthmus export RUN --page   isthmus export RUN --page mine.html --rows "
         "2000   isthmus export RUN --page site/ --data table.csv   isthmus export RUN --onnx "
         "--torch   isthmus export RUN --onnx graphs/ --opset 18",
-        allow_abbrev=False,
     )
-    export.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(export)
     export.add_argument(
         "--page",
         nargs="?",

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus._messages import did_you_mean
 from isthmus.cli._exit_codes import INTERRUPTED
-from isthmus.cli._options import add_data_options, add_field, field_groups, fields_given, model_name
+from isthmus.cli._options import add_data_options, add_fields, add_model, fields_given
 from isthmus.models.params import check_fields
-from isthmus.models.specs import SPECS
 
 if TYPE_CHECKING:
     from isthmus.data import Dataset
@@ -40,7 +39,6 @@ def add_parser(subparsers: Any) -> None:
         epilog="Examples:  isthmus fit digits   isthmus fit digits --n-components 2   "
         "isthmus fit photos/ --size 64 --backbone conv   isthmus fit table.csv --label class "
         "--model conditional-vae",
-        allow_abbrev=False,
     )
     fit.add_argument(
         "data",
@@ -49,13 +47,7 @@ def add_parser(subparsers: Any) -> None:
         "(.csv, .tsv, .parquet: numbers, yes and no, categories), or a folder of pictures or "
         "sounds (its sub-folders are classes) or of .parquet files",
     )
-    fit.add_argument(
-        "--model",
-        default="vae",
-        type=model_name,
-        metavar="NAME",
-        help=f"{', '.join(SPECS)} (default: vae)",
-    )
+    add_model(fit)
     add_data_options(fit)
     fit.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-MODEL)")
     fit.add_argument("--force", action="store_true", help="replace an existing run in --out")
@@ -92,10 +84,7 @@ def add_parser(subparsers: Any) -> None:
         "--out, mlflow and trackio where they do by themselves)",
     )
     fit.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    for title, names in field_groups().items():
-        group = fit.add_argument_group(title)
-        for p in names:
-            add_field(group, p)
+    add_fields(fit)
 
 
 def seconds(text: str) -> float | None:

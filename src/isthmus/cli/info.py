@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus._version import __version__
+from isthmus.cli._options import add_run
 
 __all__ = ["add_parser", "run"]
 
@@ -16,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
     info = subparsers.add_parser(
         "info", help="describe a saved run", description="Describe a saved run."
     )
-    info.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(info)
 
 
 def run(arguments: argparse.Namespace) -> int:

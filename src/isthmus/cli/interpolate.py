@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 __all__ = ["add_parser", "run"]
 
@@ -22,9 +22,8 @@ def add_parser(subparsers: Any) -> None:
         "second, from the second to the third, and so on.",
         epilog="Examples:  isthmus interpolate RUN 17 25   isthmus interpolate RUN test:0 test:1 "
         "test:2 --spherical   isthmus interpolate RUN cat.png dog.png --data photos/",
-        allow_abbrev=False,
     )
-    interpolate.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(interpolate)
     interpolate.add_argument(
         "query",
         metavar="QUERY",

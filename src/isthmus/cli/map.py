@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,9 +25,8 @@ def add_parser(subparsers: Any) -> None:
         "two latents as they are, of more by principal components, or by UMAP.",
         epilog="Examples:  isthmus map RUN digits --out map.png   isthmus map RUN digits "
         "--spread   isthmus map RUN-AE digits --beside RUN-KL RUN-VAE",
-        allow_abbrev=False,
     )
-    maps.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(maps)
     maps.add_argument("data", metavar="DATA", help="a name or path, as for `isthmus fit`")
     add_data_options(maps)
     kinds = maps.add_mutually_exclusive_group()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 __all__ = ["add_parser", "run"]
 
@@ -21,9 +21,8 @@ def add_parser(subparsers: Any) -> None:
         "--with-report asks for rows. Log in by `hf auth login`, or set HF_TOKEN.",
         epilog="Examples:  isthmus push RUN me/digits-vae --dry-run look-first/   "
         "isthmus push RUN me/digits-vae --private   isthmus push RUN me/digits-vae --license mit",
-        allow_abbrev=False,
     )
-    push.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(push)
     push.add_argument("repo", metavar="OWNER/NAME", help="the repository; made if it is not there")
     push.add_argument(
         "--dry-run",

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,9 +38,8 @@ def add_parser(subparsers: Any) -> None:
         epilog="Examples:  isthmus sample RUN -n 64 --out sheet.png   isthmus sample RUN --of 7   "
         "isthmus sample RUN --of each -n 10   isthmus sample RUN --around 17 --spread 2   "
         "isthmus sample runs/table-vae -n 1000 --out rows.csv",
-        allow_abbrev=False,
     )
-    sample.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(sample)
     sample.add_argument(
         "-n",
         "--n-samples",

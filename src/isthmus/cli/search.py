@@ -7,7 +7,7 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,9 +30,8 @@ def add_parser(subparsers: Any) -> None:
         "The first search encodes the data and keeps the index in the run; later ones use it.",
         epilog="Examples:  isthmus search runs/digits-vae 17   isthmus search RUN test:3 test:9 "
         "--data mnist   isthmus search RUN photo.jpg --data photos/",
-        allow_abbrev=False,
     )
-    search.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(search)
     search.add_argument(
         "query",
         metavar="QUERY",

@@ -35,7 +35,6 @@ def add_parser(subparsers: Any) -> None:
         "are being trained can be followed.",
         epilog="Examples:  isthmus studio runs/digits-vae   isthmus studio runs/   "
         "isthmus studio RUN --data photos/ --port 9000",
-        allow_abbrev=False,
     )
     studio.add_argument(
         "runs",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.cli._exit_codes import FAILED
-from isthmus.cli._options import add_file_options
+from isthmus.cli._options import add_file_options, add_run
 
 if TYPE_CHECKING:
     from isthmus.bulk.files import Done, Job
@@ -31,9 +31,8 @@ def add_parser(subparsers: Any) -> None:
         "command goes on after a break. Under torchrun the files are divided among the processes.",
         epilog="Examples:  isthmus transform RUN in/*.parquet out/   "
         "torchrun --nproc-per-node 4 -m isthmus transform RUN in/*.parquet out/",
-        allow_abbrev=False,
     )
-    transform.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(transform)
     transform.add_argument(
         "inputs",
         metavar="INPUT",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,9 +34,8 @@ def add_parser(subparsers: Any) -> None:
         "direction of a class, a difference of mean codes; with --grid the plane of two latents.",
         epilog="Examples:  isthmus traverse RUN   isthmus traverse RUN --row 17 --latents 0 3   "
         "isthmus traverse RUN --row 17 --toward 3 --away 5   isthmus traverse RUN --grid 15",
-        allow_abbrev=False,
     )
-    traverse.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
+    add_run(traverse)
     traverse.add_argument(
         "--row",
         nargs="+",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus._messages import did_you_mean
 from isthmus.cli._exit_codes import INTERRUPTED
-from isthmus.cli._options import add_data_options, add_field, field_groups, fields_given, model_name
+from isthmus.cli._options import add_data_options, add_fields, add_model, fields_given
 from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec
 
@@ -36,16 +36,9 @@ def add_parser(subparsers: Any) -> None:
         epilog="Examples:  isthmus tune digits --model beta-vae --grid beta=1,2,4 "
         "--grid random-state=0,1   isthmus tune table.csv --grid learning-rate=0.001,0.003 "
         "--grid hidden=64,128x64 --halving 3",
-        allow_abbrev=False,
     )
     tune.add_argument("data", metavar="DATA", help="a name or path, as for `isthmus fit`")
-    tune.add_argument(
-        "--model",
-        default="vae",
-        type=model_name,
-        metavar="NAME",
-        help=f"{', '.join(SPECS)} (default: vae)",
-    )
+    add_model(tune)
     tune.add_argument(
         "--grid",
         action="append",
@@ -71,10 +64,7 @@ def add_parser(subparsers: Any) -> None:
     tune.add_argument("--out", metavar="DIR", help="folder (default: runs/DATA-MODEL-tune)")
     tune.add_argument("--force", action="store_true", help="replace an existing sweep in --out")
     tune.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    for title, fields in field_groups().items():
-        group = tune.add_argument_group(title)
-        for p in fields:
-            add_field(group, p)
+    add_fields(tune)
 
 
 def read_grid(texts: list[str], spec: type[Spec]) -> dict[str, list[Any]]:

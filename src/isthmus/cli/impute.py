@@ -1,4 +1,4 @@
-"""``isthmus repair``: a run and data with gaps in, the data without gaps out."""
+"""``isthmus impute``: fill in missing values with a saved run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.cli._options import add_data_options
+from isthmus.cli._options import add_data_options, add_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,25 +22,24 @@ SHOWN = 10  # rows in the picture
 
 def add_parser(subparsers: Any) -> None:
     """Add the command."""
-    repair = subparsers.add_parser(
-        "repair",
+    impute = subparsers.add_parser(
+        "impute",
         help="fill in what is missing in data, by a saved run",
         description="Fill in what is missing: the empty cells of a table, the NaN of an array, or "
         "what a mask marks. What was observed is written as it was.",
-        epilog="Examples:  isthmus repair runs/table-vae table.csv   "
-        "isthmus repair runs/digits-vae digits --mask lower-half.npy",
-        allow_abbrev=False,
+        epilog="Examples:  isthmus impute runs/table-vae table.csv   "
+        "isthmus impute runs/digits-vae digits --mask lower-half.npy",
     )
-    repair.add_argument("run", metavar="RUN", help="a folder that `isthmus fit` wrote")
-    repair.add_argument("data", metavar="DATA", help="a name or path, as for `isthmus fit`")
-    add_data_options(repair)
-    repair.add_argument(
+    add_run(impute)
+    impute.add_argument("data", metavar="DATA", help="a name or path, as for `isthmus fit`")
+    add_data_options(impute)
+    impute.add_argument(
         "--mask",
         metavar="FILE",
         help=".npy of True and False, or a picture whose white parts are missing: of one "
         "example, or of each",
     )
-    repair.add_argument(
+    impute.add_argument(
         "--method",
         choices=("auto", "decode", "optimize", "predict", "sample"),
         default="auto",
@@ -48,22 +47,22 @@ def add_parser(subparsers: Any) -> None:
         "the gaps hidden as in training, or by draws, which also "
         "give an uncertainty (default: auto)",
     )
-    repair.add_argument(
+    impute.add_argument(
         "--draws", type=int, default=100, metavar="N", help="draws behind each value (default: 100)"
     )
-    repair.add_argument("--rows", type=int, metavar="N", help="only the first N rows")
-    repair.add_argument(
+    impute.add_argument("--rows", type=int, metavar="N", help="only the first N rows")
+    impute.add_argument(
         "--out",
         metavar="FILE",
         help="where to write: .csv or .parquet for such tables, else .npz (default: "
-        "NAME-repaired beside the run's other files)",
+        "NAME-imputed beside the run's other files)",
     )
-    repair.add_argument("--force", action="store_true", help="replace an existing --out")
-    repair.add_argument("--random-state", type=int, default=0, metavar="N", help="seed")
+    impute.add_argument("--force", action="store_true", help="replace an existing --out")
+    impute.add_argument("--random-state", type=int, default=0, metavar="N", help="seed")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Repair, write, show; return the exit code."""
+    """Impute, write, show; return the exit code."""
     import numpy as np
     from sklearn.frozen import FrozenEstimator
 
@@ -97,12 +96,12 @@ def run(arguments: argparse.Namespace) -> int:
     _write(out, arguments, data, full, std, gaps)
     numbers: dict[str, Any] = {
         "rows": len(X),
-        "rows repaired": int(gaps.reshape(len(X), -1).any(1).sum()),
+        "rows imputed": int(gaps.reshape(len(X), -1).any(1).sum()),
         "values filled in": int(gaps.sum()),
     }
     if std.any():
         numbers["their standard deviation, median"] = float(np.median(std[gaps]))
-    print_table(f"{data.name}, repaired by {type(estimator).__name__}", numbers)
+    print_table(f"{data.name}, imputed by {type(estimator).__name__}", numbers)
     if X.ndim in (3, 4):
         rows = np.flatnonzero(gaps.reshape(len(X), -1).any(1))[:SHOWN]
         page = out.with_suffix(".png")
@@ -121,7 +120,7 @@ def _out(arguments: argparse.Namespace, data: Dataset) -> Path:
     suffix = ".npz" if data.columns is None else ".csv"
     if Path(arguments.data).suffix.lower() == ".parquet":
         suffix = ".parquet"
-    out = Path(arguments.out or Path(arguments.run) / f"{data.name}-repaired{suffix}")
+    out = Path(arguments.out or Path(arguments.run) / f"{data.name}-imputed{suffix}")
     if out.suffix.lower() != suffix:
         raise ValueError(f"--out must end in {suffix} for {data.name}, got {out.name!r}.")
     if out.exists() and not arguments.force:
@@ -138,7 +137,7 @@ def _draw(full: Array, gaps: Array, std: Array, page: Path) -> None:
     from isthmus.plots import pictures
 
     middle = 0.5 * (full.min() + full.max())
-    sheet, names = [np.where(gaps, middle, full), full], ["given", "repaired"]
+    sheet, names = [np.where(gaps, middle, full), full], ["given", "imputed"]
     if std.any():
         sheet, names = [*sheet, full.min() + 2 * middle * std / std.max()], [*names, "uncertainty"]
     labels = [word for name in names for word in [name, *[""] * (len(full) - 1)]]

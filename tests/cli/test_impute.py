@@ -1,4 +1,4 @@
-"""``isthmus repair`` as a user types it."""
+"""``isthmus impute`` as a user types it."""
 
 import csv
 
@@ -10,7 +10,7 @@ from isthmus.cli import main
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("repair")
+    folder = tmp_path_factory.mktemp("impute")
     rng = np.random.default_rng(0)
     a = rng.normal(size=120)
     columns = np.column_stack([a, 2 * a, rng.normal(size=120)])
@@ -24,13 +24,13 @@ def table(tmp_path_factory):
     return folder
 
 
-def repair(folder, *words):
-    return main(["repair", str(folder / "run"), str(folder / "t.csv"), "--label", "kind", *words])
+def impute(folder, *words):
+    return main(["impute", str(folder / "run"), str(folder / "t.csv"), "--label", "kind", *words])
 
 
 def test_only_empty_cells_change(table):
     out = table / "full.csv"
-    assert repair(table, "--out", str(out), "--draws", "5") == 0
+    assert impute(table, "--out", str(out), "--draws", "5") == 0
     before = [line.split(";") for line in (table / "t.csv").read_text().splitlines()]
     after = list(csv.reader(out.read_text().splitlines()))
     assert len(before) == len(after)
@@ -44,25 +44,25 @@ def test_only_empty_cells_change(table):
 def test_what_is_there_is_not_written_over(table, capsys):
     out = table / "mine.csv"
     out.write_text("mine")
-    assert repair(table, "--out", str(out)) == 2
+    assert impute(table, "--out", str(out)) == 2
     assert "--force" in capsys.readouterr().err
     assert out.read_text() == "mine"
-    assert repair(table, "--out", str(out), "--force", "--draws", "2") == 0
+    assert impute(table, "--out", str(out), "--force", "--draws", "2") == 0
 
 
-def test_pictures_are_repaired_where_a_mask_says(tmp_path):
+def test_images_are_inpainted_under_a_mask(tmp_path):
     mask = np.zeros((8, 8), bool)
     mask[4:] = True
     np.save(tmp_path / "mask.npy", mask)
     run = str(tmp_path / "run")
     assert main(["fit", "digits", "--epochs", "1", "--quiet", "--out", run]) == 0
     words = ["--mask", str(tmp_path / "mask.npy"), "--rows", "5", "--draws", "2"]
-    assert main(["repair", run, "digits", *words]) == 0
-    with np.load(tmp_path / "run" / "digits-repaired.npz") as made:
+    assert main(["impute", run, "digits", *words]) == 0
+    with np.load(tmp_path / "run" / "digits-imputed.npz") as made:
         assert made["X"].shape == made["std"].shape == (5, 8, 8)
         assert made["missing"][:, 4:].all()
         assert not made["std"][:, :4].any()
-    assert (tmp_path / "run" / "digits-repaired.png").stat().st_size > 1000
+    assert (tmp_path / "run" / "digits-imputed.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_pictures_are_repaired_where_a_mask_says(tmp_path):
     ],
 )
 def test_a_mistake_is_one_line(table, capsys, words, says):
-    assert repair(table, *words) == 2
+    assert impute(table, *words) == 2
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
@@ -83,5 +83,5 @@ def test_a_mistake_is_one_line(table, capsys, words, says):
 
 def test_a_mask_of_another_shape_is_one_line(table, capsys):
     np.save(table / "wrong.npy", np.zeros((2, 2), bool))
-    assert repair(table, "--mask", str(table / "wrong.npy")) == 2
+    assert impute(table, "--mask", str(table / "wrong.npy")) == 2
     assert "mask must hold True and False in the shape" in capsys.readouterr().err
