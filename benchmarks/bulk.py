@@ -26,9 +26,9 @@ import pyarrow.parquet as pq
 import torch
 
 from isthmus import VAE
-from isthmus.bulk.files import Job, answer_files
-from isthmus.bulk.maps import codes_of
-from isthmus.data.features import Features
+from isthmus.bulk.files import FileTask, process_files
+from isthmus.bulk.maps import code_columns
+from isthmus.data.feature_columns import FeatureColumns
 from isthmus.estimators.batched_inference import inference_batch_size
 
 PIXELS = 784
@@ -75,9 +75,11 @@ def bare(model: VAE, X: torch.Tensor) -> float:
 
 def verb(model: VAE, source: Path, target: Path) -> float:
     """Return rows a second of a file encoded as the verb does it."""
-    job = Job(lambda X, start: codes_of(model, X), Features.of(model), form="auto")
+    job = FileTask(
+        lambda X, start: code_columns(model, X), FeatureColumns.for_model(model), form="auto"
+    )
     start = time.perf_counter()
-    (done,) = answer_files({source: target}, [source], job, force=True)
+    (done,) = process_files({source: target}, [source], job, force=True)
     if done.error:
         raise ValueError(done.error)
     return (done.rows or 0) / (time.perf_counter() - start)

@@ -102,7 +102,7 @@ def speed(folder: Path, n: int, rounds: int) -> dict:
     import isthmus
     from isthmus.data import disk_array
 
-    disk_array.IN_MEMORY = 0  # the rows fit, and are to be read all the same
+    disk_array.MAX_IN_MEMORY = 0  # the rows fit, and are to be read all the same
     path = make_rows(folder / "speed.npy", n)
     X = np.array(np.load(path))
     kinds = {"memory": X, "npy": np.load(path, mmap_mode="r"), **other_files(folder, X)}

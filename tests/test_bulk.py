@@ -13,10 +13,10 @@ from sklearn.frozen import FrozenEstimator
 
 import isthmus
 from isthmus.applications import AnomalyDetector
-from isthmus.bulk import BatchMap, Encode, Rank, Score, files, outputs
+from isthmus.bulk import BatchMap, Encode, Score, WorkerRank, files, outputs
 from isthmus.cli import main
-from isthmus.data.chunked_reader import read_parts
-from isthmus.data.features import Features
+from isthmus.data.chunked_reader import read_chunks
+from isthmus.data.feature_columns import FeatureColumns
 
 pa = pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
@@ -225,11 +225,11 @@ def test_killed_while_it_writes_it_leaves_no_half_and_goes_on(run, folder, monke
 
 
 def test_two_writers_of_one_output_do_not_meet(tmp_path):
-    with outputs.drafted(tmp_path / "a.npy", {}) as sink:
-        second = outputs.drafted(tmp_path / "a.npy", {})
+    with outputs.atomic_output(tmp_path / "a.npy", {}) as writer:
+        second = outputs.atomic_output(tmp_path / "a.npy", {})
         with pytest.raises(ValueError, match="another process is writing"), second:
             pass
-        sink.write({"x": np.arange(3.0)})
+        writer.write({"x": np.arange(3.0)})
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [[0.0], [1.0], [2.0]])
 
 
@@ -406,7 +406,7 @@ def test_an_environment_that_makes_no_sense_is_said(environment, monkeypatch):
     monkeypatch.setenv("RANK", environment[0])
     monkeypatch.setenv("WORLD_SIZE", environment[1])
     with pytest.raises(ValueError, match="RANK below WORLD_SIZE"):
-        Rank.here()
+        WorkerRank.from_environment()
 
 
 def test_many_files_need_normal_rows_of_their_own(run, folder, capsys):
@@ -440,7 +440,7 @@ def test_files_are_divided_evenly_and_none_is_left_out(tmp_path):
     paths = [tmp_path / f"{i}" for i in range(40)]
     for path in paths:
         path.write_bytes(bytes(int(rng.integers(0, 1000))))
-    shares = [Rank(i, 7).share(paths) for i in range(7)]
+    shares = [WorkerRank(i, 7).assign(paths) for i in range(7)]
     assert sorted(path for share in shares for path in share) == sorted(paths)
     loads = [sum(path.stat().st_size for path in share) for share in shares]
     assert max(loads) - min(loads) <= max(path.stat().st_size for path in paths)
@@ -448,8 +448,8 @@ def test_files_are_divided_evenly_and_none_is_left_out(tmp_path):
 
 def test_parts_have_the_rows_asked_for_whatever_the_groups(tmp_path):
     write_lists(tmp_path / "x.parquet", X[:100], group=13)
-    features = Features(64, column="pixels", keep=("id",))
-    parts = [*read_parts(tmp_path / "x.parquet", features, 32)]
+    features = FeatureColumns(64, column="pixels", keep=("id",))
+    parts = [*read_chunks(tmp_path / "x.parquet", features, 32)]
     assert [len(part.X) for part in parts] == [32, 32, 32, 4]
     np.testing.assert_array_equal(np.concatenate([part.X for part in parts]), X[:100])
     kept = np.concatenate([part.kept["id"].to_numpy() for part in parts])
@@ -468,16 +468,16 @@ def test_parts_have_the_rows_asked_for_whatever_the_groups(tmp_path):
 )
 def test_lists_of_every_kind_are_rows(column):
     table = pa.table({"x": column})
-    np.testing.assert_array_equal(Features(64).rows(table), X[:6])
-    np.testing.assert_array_equal(Features(64).rows(table[2:5]), X[2:5])
+    np.testing.assert_array_equal(FeatureColumns(64).rows(table), X[:6])
+    np.testing.assert_array_equal(FeatureColumns(64).rows(table[2:5]), X[2:5])
 
 
 def test_lists_of_different_lengths_are_refused():
     for column in ([[1.0, 2.0], [1.0]], [[1.0, 2.0], None]):
         with pytest.raises(ValueError, match="holds lists of different"):
-            Features(2).rows(pa.table({"x": pa.array(column)}))
+            FeatureColumns(2).rows(pa.table({"x": pa.array(column)}))
         with pytest.raises(ValueError, match="holds"):
-            Features(2).rows(pd.DataFrame({"x": column}))
+            FeatureColumns(2).rows(pd.DataFrame({"x": column}))
 
 
 # ----------------------------------------------------------------------- batch maps

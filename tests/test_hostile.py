@@ -27,10 +27,10 @@ from isthmus.applications.compression import CompressedCodes
 from isthmus.applications.generation import LatentSampler
 from isthmus.applications.retrieval import LatentIndex
 from isthmus.data import limits
-from isthmus.data.audio import read_sound_folder
+from isthmus.data.audio import read_audio_folder
 from isthmus.data.columns import Columns
-from isthmus.data.parquet_limits import unpacked_bytes
-from isthmus.data.wav import Sound, read_wav, resample, wav_bytes, write_wav
+from isthmus.data.parquet_limits import uncompressed_size
+from isthmus.data.wav import AudioClip, read_wav, resample, wav_bytes, write_wav
 from isthmus.persistence.integrity import with_checksums
 from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_columns
 
@@ -128,11 +128,11 @@ class TestBombs:
         assert "ISTHMUS_MAX_BYTES=104857600" in said
 
     def test_gzip_is_read_where_its_size_is_allowed(self, tmp_path, monkeypatch):
-        n = limits.FREE + 1
+        n = limits.FREE_BYTES + 1
         head = bytes([0, 0, 8, 1]) + struct.pack(">I", n)
         (tmp_path / "zeros").write_bytes(gzip.compress(head + bytes(n), 1))
         refused(data.read_idx, tmp_path / "zeros", match="would become")
-        monkeypatch.setenv(limits.VARIABLE, str(n))
+        monkeypatch.setenv(limits.ENV_VARIABLE, str(n))
         assert data.read_idx(tmp_path / "zeros").shape == (n,)
 
     def test_npz(self, tmp_path):
@@ -219,7 +219,7 @@ class TestBombs:
         meta = pq.read_metadata(path)
         groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
         said = sum(g.column(j).total_uncompressed_size for g in groups for j in range(2))
-        assert unpacked_bytes(path) == said
+        assert uncompressed_size(path) == said
 
     def test_a_parquet_file_that_would_end_the_process(self, tmp_path):
         pytest.importorskip("pyarrow")
@@ -232,7 +232,7 @@ class TestBombs:
         content = pa.table({"x": pa.array(["\0" * ZEROS])})
         pq.write_table(content, tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
         meta = pq.read_metadata(tmp_path / "a.parquet")
-        assert unpacked_bytes(tmp_path / "a.parquet") > ZEROS
+        assert uncompressed_size(tmp_path / "a.parquet") > ZEROS
         whole = (tmp_path / "a.parquet").read_bytes()
         size = meta.row_group(0).total_byte_size
         sizes = [_zigzag(n) for n in (size, meta.row_group(0).column(0).total_uncompressed_size)]
@@ -245,10 +245,10 @@ class TestBombs:
         refused(data.read_table, tmp_path / "a.parquet", match="would become")
 
     def test_sounds_of_far_rates(self, tmp_path):
-        write_wav(tmp_path / "a.wav", Sound(np.zeros((1, 100)), 1))
+        write_wav(tmp_path / "a.wav", AudioClip(np.zeros((1, 100)), 1))
         for name in "bc":
-            write_wav(tmp_path / f"{name}.wav", Sound(np.zeros((1, 100)), 2**31 - 1))
-        refused(read_sound_folder, tmp_path, match="would become")
+            write_wav(tmp_path / f"{name}.wav", AudioClip(np.zeros((1, 100)), 2**31 - 1))
+        refused(read_audio_folder, tmp_path, match="would become")
         with pytest.raises(ValueError, match="would become"):
             resample(np.zeros((1, 10)), 44_100, 2**30 + 1)
         assert resample(np.zeros((1, 44_100)), 44_100, 48_000).shape == (1, 48_000)
@@ -283,7 +283,7 @@ class TestHeaders:
         refused(data.load, tmp_path / "a.npz", match="labels that are numbers or texts")
 
     def test_wav(self, tmp_path):
-        good = wav_bytes(Sound(np.zeros((1, 10)), 8000))[0]
+        good = wav_bytes(AudioClip(np.zeros((1, 10)), 8000))[0]
         at = good.index(b"data") + 4
         for name, content in {
             "long": good[:at] + struct.pack("<I", 2**32 - 2) + good[at + 4 :],
@@ -294,7 +294,7 @@ class TestHeaders:
             refused(read_wav, tmp_path / f"{name}.wav", match="expected a WAV file")
 
     def test_a_streamed_wav_does_not_know_its_length(self, tmp_path):
-        good = wav_bytes(Sound(np.zeros((1, 10)), 8000))[0]
+        good = wav_bytes(AudioClip(np.zeros((1, 10)), 8000))[0]
         at = good.index(b"data") + 4
         content = good[:at] + b"\xff" * 4 + good[at + 4 :]
         (tmp_path / "a.wav").write_bytes(content)
@@ -335,9 +335,9 @@ class TestPlaces:
         outside, inside = tmp_path / "outside.wav", tmp_path / "inside"
         inside.mkdir()
         for path in (outside, inside / "own.wav"):
-            write_wav(path, Sound(np.zeros((1, 20)), 8000))
+            write_wav(path, AudioClip(np.zeros((1, 20)), 8000))
         (inside / "link.wav").symlink_to(outside)
-        sounds = read_sound_folder(inside, 10)
+        sounds = read_audio_folder(inside, 10)
         assert set(sounds.files) == {0}
         assert sounds.notes == ("skipped links to other folders: 1",)
 
@@ -348,7 +348,7 @@ class TestPlaces:
             refused(data.load, tmp_path / name, error=(ValueError, FileNotFoundError))
         refused(read_wav, tmp_path / "a.wav", error=FileNotFoundError)
         refused(data.read_image_folder, tmp_path, match="found none")
-        refused(read_sound_folder, tmp_path, match="found none")
+        refused(read_audio_folder, tmp_path, match="found none")
         refused(CompressedCodes.load, tmp_path / "a.npz", error=FileNotFoundError)
 
     def test_names_in_an_archive_make_no_files(self, tmp_path):
@@ -667,9 +667,9 @@ def test_what_uses_save_is_checked_as_well(tmp_path):
 
 @pytest.mark.parametrize("value", ["-1", "2GB", "0", "9" * 30, "nan"])
 def test_a_limit_that_is_none_is_said(monkeypatch, value):
-    monkeypatch.setenv(limits.VARIABLE, value)
+    monkeypatch.setenv(limits.ENV_VARIABLE, value)
     with pytest.raises(ValueError, match="ISTHMUS_MAX_BYTES must be a whole number"):
-        limits.allowed_bytes(1)
+        limits.allowed_memory(1)
 
 
 def test_no_module_that_loads_pickles_is_used():

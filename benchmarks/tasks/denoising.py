@@ -33,7 +33,8 @@ from isthmus import Autoencoder, DenoisingAutoencoder
 from isthmus.applications.denoising import Denoiser, denoise_sound
 from isthmus.applications.sound_noise import AddedSound
 from isthmus.data import load
-from isthmus.data.wav import Windows, read_wav
+from isthmus.data.wav import read_wav
+from isthmus.data.windows import Windows
 from isthmus.evaluation import psnr
 
 N_TEST, N_CHOOSE = 1000, 200  # pictures

@@ -17,8 +17,8 @@ from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
 from isthmus.applications.denoising import AnyOf, Denoiser, InUnits, denoise_sound, make_corruption
 from isthmus.applications.sound_noise import AddedSound
 from isthmus.cli import denoise
-from isthmus.data.audio_codecs import read_sound
-from isthmus.data.wav import Sound, read_wav, write_wav
+from isthmus.data.audio_codecs import read_audio
+from isthmus.data.wav import AudioClip, read_wav, write_wav
 from isthmus.estimators.scaling import Scaler
 from isthmus.nn.pyramid import Pyramid
 from isthmus.nn.stft import Spectral
@@ -385,7 +385,7 @@ def test_colours_of_jpegs_are_done_one_by_one_and_patches_take_any_size(runs, tm
 
 @pytest.mark.parametrize("kind", ["u8", "i16", "i24", "f32"])
 def test_rate_bits_channels_and_length_of_sound_are_kept(kind, runs, tmp_path, command):
-    noisy = Sound(np.round(RNG.uniform(-0.5, 0.5, (2, 777)) * 64) / 128, 44100, kind)
+    noisy = AudioClip(np.round(RNG.uniform(-0.5, 0.5, (2, 777)) * 64) / 128, 44100, kind)
     write_wav(tmp_path / "a.wav", noisy)
     said = command(runs / "sound", tmp_path / "a.wav", "--rate", 8000)
     clean = read_wav(tmp_path / "a-denoised.wav")
@@ -395,7 +395,7 @@ def test_rate_bits_channels_and_length_of_sound_are_kept(kind, runs, tmp_path, c
 
 
 def test_a_rate_that_is_not_on_record_is_said(runs, tmp_path, command):
-    write_wav(tmp_path / "a.wav", Sound(np.zeros((1, 3)), 8000))
+    write_wav(tmp_path / "a.wav", AudioClip(np.zeros((1, 3)), 8000))
     assert "no sample rate on record" in command(runs / "sound", tmp_path / "a.wav")
 
 
@@ -407,7 +407,7 @@ def test_compressed_sound_is_cleaned_into_wav(suffix, runs, tmp_path, command):
     soundfile.write(source, samples, 8000, format=suffix[1:].upper())
     before = source.read_bytes()
     command(runs / "sound", source, "--rate", 8000)
-    clean, noisy = read_wav(tmp_path / "a-denoised.wav"), read_sound(source)
+    clean, noisy = read_wav(tmp_path / "a-denoised.wav"), read_audio(source)
     assert (clean.rate, clean.kind, clean.samples.shape) == (8000, "i16", noisy.samples.shape)
     expected = denoise_sound(load(runs / "sound"), noisy.samples, 8000)
     np.testing.assert_allclose(clean.samples, expected, atol=2**-15)
@@ -460,7 +460,7 @@ def test_bad_input_is_one_clear_line(
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "bad.png").write_text("x")
     (tmp_path / "a.mp3").write_text("x")
-    write_wav(tmp_path / "a.wav", Sound(np.zeros((1, 9)), 8000))
+    write_wav(tmp_path / "a.wav", AudioClip(np.zeros((1, 9)), 8000))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         command(runs / run, *files, *options)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.io import wavfile
 
 from isthmus.applications.sound_noise import AddedSound
-from isthmus.data.wav import Sound, Windows, read_wav, resample, write_wav
+from isthmus.data.wav import AudioClip, read_wav, resample, write_wav
+from isthmus.data.windows import Windows
 from isthmus.nn.dense import Shapes
 from isthmus.nn.stft import Spectral
 
@@ -44,7 +45,7 @@ def test_blocks_of_windows_are_joined_as_one(monkeypatch):
     X = np.random.default_rng(0).normal(size=(3, 100))
     windows = Windows((8,), 0.75)
     whole = windows.apply(np.tanh, X)
-    monkeypatch.setattr("isthmus.data.wav.BLOCK", 40)
+    monkeypatch.setattr("isthmus.data.windows.BLOCK", 40)
     np.testing.assert_allclose(windows.apply(np.tanh, X), whole, atol=1e-14)
 
 
@@ -89,7 +90,7 @@ def test_every_kind_of_file_comes_back_as_it_was(kind, channels, tmp_path):
         half = 2 ** (int(kind[1:]) - 1)
         samples = rng.integers(-half, half, size=(channels, 50)) / half
         samples[0, :2] = -1, (half - 1) / half
-    assert write_wav(tmp_path / "a.wav", Sound(samples, 11025, kind)) == 0
+    assert write_wav(tmp_path / "a.wav", AudioClip(samples, 11025, kind)) == 0
     again = read_wav(tmp_path / "a.wav")
     assert (again.rate, again.kind) == (11025, kind)
     np.testing.assert_array_equal(again.samples, samples)
@@ -107,14 +108,14 @@ def test_files_of_scipy_are_read_as_scipy_means_them(dtype, kind, tmp_path):
 
 
 def test_24_bits_are_read_as_the_standard_library_reads_them(tmp_path):
-    write_wav(tmp_path / "a.wav", Sound(np.array([[0.5, -0.25]]), 8000, "i24"))
+    write_wav(tmp_path / "a.wav", AudioClip(np.array([[0.5, -0.25]]), 8000, "i24"))
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert (file.getsampwidth(), file.getframerate(), file.getnchannels()) == (3, 8000, 1)
         assert file.readframes(2) == b"\x00\x00\x40" + b"\x00\x00\xe0"
 
 
 def test_what_is_too_loud_is_cut_off_and_counted(tmp_path):
-    n = write_wav(tmp_path / "a.wav", Sound(np.array([[1.0, 1.5, -2.0, 0.0]]), 8000))
+    n = write_wav(tmp_path / "a.wav", AudioClip(np.array([[1.0, 1.5, -2.0, 0.0]]), 8000))
     assert n == 2
     samples = read_wav(tmp_path / "a.wav").samples
     np.testing.assert_allclose(samples, [[1, 1, -1, 0]], atol=1e-4)
@@ -122,7 +123,7 @@ def test_what_is_too_loud_is_cut_off_and_counted(tmp_path):
 
 def test_a_chunk_that_is_not_sound_is_passed_over(tmp_path):
     path = tmp_path / "a.wav"
-    write_wav(path, Sound(np.array([[0.25]]), 8000, "i24"))
+    write_wav(path, AudioClip(np.array([[0.25]]), 8000, "i24"))
     content = path.read_bytes()
     size = (int.from_bytes(content[4:8], "little") + 12).to_bytes(4, "little")
     path.write_bytes(
@@ -151,7 +152,7 @@ def test_an_empty_or_missing_or_infinite_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="NaN or infinite"):
         read_wav(tmp_path / "b.wav")
     with pytest.raises(ValueError, match="kind"):
-        write_wav(tmp_path / "c.wav", Sound(np.zeros((1, 2)), 8000, "i12"))
+        write_wav(tmp_path / "c.wav", AudioClip(np.zeros((1, 2)), 8000, "i12"))
 
 
 def test_a_tone_survives_another_rate_and_back():

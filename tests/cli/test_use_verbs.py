@@ -320,7 +320,7 @@ def test_no_source_of_a_stranger_ends_in_a_traceback(runs, tmp_path, source):
 
 def test_a_path_that_is_too_long_is_not_recorded(monkeypatch, tmp_path):
     np.save(tmp_path / "x.npy", np.eye(3))
-    monkeypatch.setattr("isthmus.data.datasets.LONGEST_PATH", 5)
+    monkeypatch.setattr("isthmus.data.datasets.MAX_PATH_LENGTH", 5)
     assert load(tmp_path / "x.npy").source is None
 
 

@@ -4,10 +4,10 @@ import sys
 import numpy as np
 import pytest
 
-from isthmus.data.audio import is_sound_folder, read_sound_folder
-from isthmus.data.audio_codecs import read_sound
-from isthmus.data.limits import FREE
-from isthmus.data.wav import Sound, write_wav
+from isthmus.data.audio import is_audio_folder, read_audio_folder
+from isthmus.data.audio_codecs import read_audio
+from isthmus.data.limits import FREE_BYTES
+from isthmus.data.wav import AudioClip, write_wav
 
 
 def write(path, *lengths, rate=8000, channels=1):
@@ -15,25 +15,25 @@ def write(path, *lengths, rate=8000, channels=1):
     rng = np.random.default_rng(0)
     for i, length in enumerate(lengths):
         samples = np.round(rng.uniform(-1, 1, (channels, length)) * 2**14) / 2**15
-        write_wav(path / f"{rate}-{channels}-{i}.wav", Sound(samples, rate))
+        write_wav(path / f"{rate}-{channels}-{i}.wav", AudioClip(samples, rate))
 
 
 def test_windows_cover_each_file_in_order(tmp_path):
     write(tmp_path, 300, 100)
-    sounds = read_sound_folder(tmp_path, 100)
+    sounds = read_audio_folder(tmp_path, 100)
     assert sounds.X.shape == (6, 1, 100)
     assert sounds.X.dtype == np.float32
     assert sounds.files.tolist() == [0] * 5 + [1]
     assert (sounds.rate, sounds.labels, sounds.notes) == (8000, None, ())
     np.testing.assert_array_equal(sounds.X[0, 0, 50:], sounds.X[1, 0, :50])
-    assert len(read_sound_folder(tmp_path, 100, overlap=0).X) == 4
+    assert len(read_audio_folder(tmp_path, 100, overlap=0).X) == 4
 
 
 def test_sub_folders_are_labels(tmp_path):
     write(tmp_path / "a", 200)
     write(tmp_path / "b" / "deep", 100)
     write(tmp_path, 100)
-    sounds = read_sound_folder(tmp_path, 100)
+    sounds = read_audio_folder(tmp_path, 100)
     assert sounds.class_names == ("a", "b")
     assert sounds.labels.tolist() == ["", "a", "a", "a", "b"]
     assert sounds.notes == ("sounds in no sub-folder, their label left empty: 1",)
@@ -45,7 +45,7 @@ def test_what_was_done_to_the_files_is_said(tmp_path):
     write(tmp_path, 30, channels=2)
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / ".hidden.wav").write_text("x")
-    sounds = read_sound_folder(tmp_path, 100)
+    sounds = read_audio_folder(tmp_path, 100)
     assert sounds.rate == 8000
     assert sounds.notes == (
         "skipped files that are no sounds: 1",
@@ -60,32 +60,32 @@ def test_what_was_done_to_the_files_is_said(tmp_path):
 
 def test_a_rate_can_be_asked_for(tmp_path):
     write(tmp_path, 800)
-    sounds = read_sound_folder(tmp_path, 100, overlap=0, rate=4000)
+    sounds = read_audio_folder(tmp_path, 100, overlap=0, rate=4000)
     assert (sounds.rate, len(sounds.X)) == (4000, 4)
 
 
 def test_a_folder_of_pictures_is_none_of_sounds(tmp_path):
-    assert not is_sound_folder(tmp_path)
+    assert not is_audio_folder(tmp_path)
     write(tmp_path / "a", 100)
     (tmp_path / "notes.txt").write_text("x")
-    assert is_sound_folder(tmp_path)
+    assert is_audio_folder(tmp_path)
     (tmp_path / "a" / "cover.png").write_text("x")
-    assert not is_sound_folder(tmp_path)
+    assert not is_audio_folder(tmp_path)
 
 
 def test_bad_folders_and_settings_are_one_clear_line(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a folder"):
-        read_sound_folder(tmp_path / "none")
+        read_audio_folder(tmp_path / "none")
     with pytest.raises(ValueError, match="found none"):
-        read_sound_folder(tmp_path)
+        read_audio_folder(tmp_path)
     write(tmp_path, 100)
     with pytest.raises(ValueError, match="window must be a positive whole number"):
-        read_sound_folder(tmp_path, 0)
+        read_audio_folder(tmp_path, 0)
     with pytest.raises(ValueError, match="rate must be"):
-        read_sound_folder(tmp_path, rate=-1)
+        read_audio_folder(tmp_path, rate=-1)
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
     with pytest.raises(ValueError, match=r"bad\.wav: expected a WAV file"):
-        read_sound_folder(tmp_path, 50)
+        read_audio_folder(tmp_path, 50)
 
 
 def compressed(path, samples, rate=8000, **options):
@@ -104,9 +104,9 @@ def tones(channels=2, length=8000):
 def test_flac_is_read_as_the_same_wav(tmp_path, subtype, kind):
     rng = np.random.default_rng(0)
     samples = np.round(rng.uniform(-1, 1, (2, 500)) * 2**14) / 2**15
-    write_wav(tmp_path / "a.wav", Sound(samples, 8000, kind))
+    write_wav(tmp_path / "a.wav", AudioClip(samples, 8000, kind))
     compressed(tmp_path / "a.FLAC", samples, format="FLAC", subtype=subtype)
-    wav, flac = read_sound(tmp_path / "a.wav"), read_sound(tmp_path / "a.FLAC")
+    wav, flac = read_audio(tmp_path / "a.wav"), read_audio(tmp_path / "a.FLAC")
     np.testing.assert_array_equal(wav.samples, flac.samples)
     assert (flac.rate, flac.kind) == (wav.rate, wav.kind)
 
@@ -114,7 +114,7 @@ def test_flac_is_read_as_the_same_wav(tmp_path, subtype, kind):
 @pytest.mark.parametrize("suffix", [".ogg", ".mp3"])
 def test_lossy_files_are_read_near_the_same_wav(tmp_path, suffix):
     compressed(tmp_path / f"a{suffix}", tones())
-    sound = read_sound(tmp_path / f"a{suffix}")
+    sound = read_audio(tmp_path / f"a{suffix}")
     assert (sound.samples.shape, sound.rate, sound.kind) == ((2, 8000), 8000, "i16")
     for heard, tone in zip(sound.samples, tones(), strict=True):
         assert np.corrcoef(heard, tone)[0, 1] > 0.99
@@ -122,9 +122,9 @@ def test_lossy_files_are_read_near_the_same_wav(tmp_path, suffix):
 
 def test_a_folder_mixes_kinds_of_files_at_one_rate(tmp_path):
     compressed(tmp_path / "a" / "1.flac", tones(1))
-    write_wav(tmp_path / "a" / "0.wav", Sound(tones(1), 8000))
+    write_wav(tmp_path / "a" / "0.wav", AudioClip(tones(1), 8000))
     compressed(tmp_path / "b" / "2.ogg", tones(2, 16000), 16000)
-    sounds = read_sound_folder(tmp_path, 800, overlap=0)
+    sounds = read_audio_folder(tmp_path, 800, overlap=0)
     assert sounds.X.shape == (30, 1, 800)
     assert sounds.class_names == ("a", "b")
     assert sounds.notes == (
@@ -146,7 +146,7 @@ def flac_of_length(path, n_samples):
     ("n_samples", "words"),
     [
         (2**36 - 1, "would become 549,755,813,880 in memory"),
-        (FREE // 8 + 1, "would become"),
+        (FREE_BYTES // 8 + 1, "would become"),
         (0, "it does not say how long it is"),
         (9000, "expected a sound that can be read"),
     ],
@@ -154,7 +154,7 @@ def flac_of_length(path, n_samples):
 def test_a_length_that_a_file_cannot_have_is_refused(tmp_path, n_samples, words):
     flac_of_length(tmp_path / "a.flac", n_samples)
     with pytest.raises(ValueError, match=words) as error:
-        read_sound(tmp_path / "a.flac")
+        read_audio(tmp_path / "a.flac")
     assert "\n" not in str(error.value)
 
 
@@ -166,27 +166,27 @@ def test_what_is_cut_or_no_sound_is_refused(tmp_path, suffix, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if kept < 1 else kept])
     with pytest.raises(ValueError, match="expected a sound that can be read"):
-        read_sound(path)
+        read_audio(path)
 
 
 def test_files_that_are_not_what_their_name_says_are_refused(tmp_path):
     compressed(tmp_path / "a.flac", tones(1), format="AIFF")
     with pytest.raises(ValueError, match="expected FLAC, OGG, MP3, got AIFF"):
-        read_sound(tmp_path / "a.flac")
+        read_audio(tmp_path / "a.flac")
     compressed(tmp_path / "b.ogg", np.zeros((1, 0)))
     with pytest.raises(ValueError, match="expected at least one sample"):
-        read_sound(tmp_path / "b.ogg")
+        read_audio(tmp_path / "b.ogg")
     with pytest.raises(FileNotFoundError, match="there is no such file"):
-        read_sound(tmp_path / "c.mp3")
+        read_audio(tmp_path / "c.mp3")
 
 
 def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "soundfile", None)
     (tmp_path / "a.mp3").write_bytes(b"x")
     with pytest.raises(ImportError, match=r"a\.mp3: reading \.mp3 needs soundfile: pip install "):
-        read_sound_folder(tmp_path)
+        read_audio_folder(tmp_path)
     write(tmp_path, 100)
-    sounds = read_sound_folder(tmp_path, 50)
+    sounds = read_audio_folder(tmp_path, 50)
     assert (len(sounds.X), set(sounds.files)) == (3, {0})
     note = "skipped files that need soundfile (pip install 'isthmus[audio]'): 1"
     assert sounds.notes == (note,)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.data import disk_array, load
-from isthmus.data.disk_array import Stored, as_stored, forget
+from isthmus.data.disk_array import DiskArray, as_disk_array, release_pages
 
 X = np.arange(1000 * 4, dtype=np.float32).reshape(1000, 4)
 
@@ -14,7 +14,7 @@ X = np.arange(1000 * 4, dtype=np.float32).reshape(1000, 4)
 @pytest.fixture
 def all_large(monkeypatch):
     """Let any array on the disk count as too large for memory."""
-    monkeypatch.setattr(disk_array, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
 
 
 @pytest.fixture
@@ -26,43 +26,43 @@ def path(tmp_path):
 
 def blocks_of(n=1000, rows=64):
     """Return rows in memory by blocks of so many."""
-    return Stored.of(X[:n], block_bytes=16 * rows)
+    return DiskArray.of(X[:n], block_bytes=16 * rows)
 
 
 def test_blocks_and_their_numbers():
     rows = blocks_of()
     assert rows.lengths.tolist() == [64] * 15 + [40]
-    assert len(rows) == rows.total == 1000
+    assert len(rows) == rows.n_total == 1000
     chosen = np.array([15, 0])
-    assert rows.numbers(chosen).tolist() == [*range(960, 1000), *range(64)]
-    assert (rows.read(chosen) == X[rows.numbers(chosen)]).all()
+    assert rows.indices(chosen).tolist() == [*range(960, 1000), *range(64)]
+    assert (rows.read(chosen) == X[rows.indices(chosen)]).all()
     assert (rows.read() == X).all()
 
 
 @pytest.mark.parametrize("n_bytes", [1, 16 * 64, 16 * 100, 16 * 640, 10**9])
 def test_pieces_have_every_block_once_and_no_more_than_fits(n_bytes):
     rows = blocks_of()
-    pieces = list(rows.pieces(n_bytes))
+    pieces = list(rows.block_groups(n_bytes))
     assert np.concatenate(pieces).tolist() == rows.blocks.tolist()
-    sizes = [len(rows.numbers(piece)) for piece in pieces]
+    sizes = [len(rows.indices(piece)) for piece in pieces]
     assert all(size * 16 <= n_bytes or len(p) == 1 for size, p in zip(sizes, pieces, strict=True))
 
 
 @pytest.mark.parametrize("fraction", [0.001, 0.1, 0.37, 0.999])
 @pytest.mark.parametrize("bounds", [[0, 990, 1000], [0, 1000], list(range(0, 1001, 50))])
 def test_held_out_rows_are_a_share_and_no_row_is_in_both(fraction, bounds):
-    rows = Stored(X, np.array(bounds), np.arange(len(bounds) - 1))
+    rows = DiskArray(X, np.array(bounds), np.arange(len(bounds) - 1))
     kept, held = rows.split(fraction, np.random.default_rng(0))
     assert len(held) == max(1, int(fraction * 1000))
     assert len(kept) + len(held) == 1000
-    assert sorted([*kept.numbers(), *held.numbers()]) == [*range(1000)]
-    assert (held.read() == X[held.numbers()]).all()
+    assert sorted([*kept.indices(), *held.indices()]) == [*range(1000)]
+    assert (held.read() == X[held.indices()]).all()
 
 
 def test_rows_of_a_part_are_taken_as_numpy_takes_them():
     kept, held = blocks_of().split(0.3, np.random.default_rng(0))
     for part in (kept, held):
-        whole = X[part.numbers()]
+        whole = X[part.indices()]
         assert (np.array(part) == whole).all()
         for index in (slice(None), slice(5, 200, 3), 17, -1, [3, 0, 3], whole[:, 0] > 2000):
             assert (part[index] == whole[index]).all()
@@ -74,18 +74,18 @@ def test_what_is_held_out_twice_is_held_out_of_what_was_kept():
     order = np.random.default_rng(3)
     kept, first = rows.split(0.3, order)
     kept, second = kept.split(0.3, order)
-    assert sorted([*kept.numbers(), *first.numbers(), *second.numbers()]) == [*range(1000)]
+    assert sorted([*kept.indices(), *first.indices(), *second.indices()]) == [*range(1000)]
 
 
 def test_held_out_rows_fit_memory(monkeypatch):
-    monkeypatch.setattr(disk_array, "HELD_BYTES", 16 * 30)
+    monkeypatch.setattr(disk_array, "MAX_HELD_OUT_BYTES", 16 * 30)
     assert len(blocks_of().split(0.5, np.random.default_rng(0))[1]) == 30
 
 
 @pytest.mark.parametrize("rows", [10, 64, 700, 1000])
 def test_a_look_is_spread_over_all_rows(monkeypatch, rows):
-    monkeypatch.setattr(disk_array, "LOOK_BYTES", 16 * 100)
-    seen = blocks_of(rows=rows).look()[:, 0] / 4
+    monkeypatch.setattr(disk_array, "PREVIEW_BYTES", 16 * 100)
+    seen = blocks_of(rows=rows).preview()[:, 0] / 4
     assert 2 <= len(seen) <= 100
     assert seen.min() < 100
     assert seen.max() > 800
@@ -99,34 +99,34 @@ def test_small_chunks_are_read_together_and_large_ones_whole():
         def __init__(self, rows):
             self.chunks = (rows, 4)
 
-    assert np.diff(Stored.of(Chunked(10), block_bytes=16 * 64).bounds)[:2].tolist() == [60, 60]
-    assert Stored.of(Chunked(300), block_bytes=16 * 64).lengths.tolist() == [300, 300, 300, 100]
-    assert Stored.of(Chunked(9999), block_bytes=16 * 64).lengths.tolist() == [1000]
+    assert np.diff(DiskArray.of(Chunked(10), block_bytes=16 * 64).bounds)[:2].tolist() == [60, 60]
+    assert DiskArray.of(Chunked(300), block_bytes=16 * 64).lengths.tolist() == [300, 300, 300, 100]
+    assert DiskArray.of(Chunked(9999), block_bytes=16 * 64).lengths.tolist() == [1000]
 
 
 def test_maps_are_left_on_the_disk_where_they_are_large(path, monkeypatch):
     mapped = np.load(path, mmap_mode="r")
-    assert as_stored(mapped) is None
-    monkeypatch.setattr(disk_array, "IN_MEMORY", X.nbytes)
-    assert as_stored(mapped) is None
-    monkeypatch.setattr(disk_array, "IN_MEMORY", X.nbytes - 1)
+    assert as_disk_array(mapped) is None
+    monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", X.nbytes)
+    assert as_disk_array(mapped) is None
+    monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", X.nbytes - 1)
     monkeypatch.setattr(disk_array, "BLOCK_BYTES", 1024)
-    assert as_stored(X) is None  # it is in memory already
+    assert as_disk_array(X) is None  # it is in memory already
     for rows in (mapped, mapped[10:], mapped[:, ::2], np.asarray(mapped)):
-        assert (Stored.of(rows).read() == rows).all()
-    assert as_stored(mapped).shape == (1000, 4)
+        assert (DiskArray.of(rows).read() == rows).all()
+    assert as_disk_array(mapped).shape == (1000, 4)
 
 
 @pytest.mark.usefixtures("all_large")
 def test_what_is_no_rows_is_read_as_it_is(tmp_path):
     for shape in ((7,), (1, 7), (0, 7), (7, 0)):
         np.save(tmp_path / "x.npy", np.zeros(shape))
-        assert as_stored(np.load(tmp_path / "x.npy", mmap_mode="r")) is None
+        assert as_disk_array(np.load(tmp_path / "x.npy", mmap_mode="r")) is None
 
     class Frame:
         bounds, shape = "of something else", (5, 5)
 
-    assert as_stored(Frame()) is None
+    assert as_disk_array(Frame()) is None
 
 
 @pytest.mark.parametrize("mode", ["r+", "c"])
@@ -136,8 +136,8 @@ def test_what_was_written_to_a_map_is_not_forgotten(path, mode):
     view = mapped[5:]
     view.flags.writeable = False
     for each in (mapped, view, np.asarray(view)):
-        forget(each)
-    assert (Stored.of(view).read() == -1).all()
+        release_pages(each)
+    assert (DiskArray.of(view).read() == -1).all()
     assert (mapped == -1).all()
 
 
@@ -151,7 +151,7 @@ def test_a_map_that_is_only_read_is_forgotten(path, monkeypatch):
 
     monkeypatch.setattr(mmap, "mmap", Told)
     mapped = np.load(path, mmap_mode="r")
-    assert (Stored.of(mapped[3:]).read() == X[3:]).all()
+    assert (DiskArray.of(mapped[3:]).read() == X[3:]).all()
     assert told == [(mmap.MADV_DONTNEED,)]
     assert (mapped == X).all()
 
@@ -165,7 +165,7 @@ def test_rows_that_cannot_be_read_are_named():
                 raise RuntimeError("the chunk\nis damaged")
             return X[rows]
 
-    rows = Stored.of(Broken(), block_bytes=16 * 100)
+    rows = DiskArray.of(Broken(), block_bytes=16 * 100)
     assert (rows.read(np.arange(5)) == X[:500]).all()
     with pytest.raises(ValueError, match=r"^rows 500 to 599 of X cannot be read: the chunk is dam"):
         rows.read()
@@ -176,10 +176,10 @@ def test_zarr(tmp_path, all_large, monkeypatch):
     zarr = pytest.importorskip("zarr")
     array = zarr.create_array(tmp_path / "x.zarr", shape=X.shape, chunks=(64, 4), dtype=X.dtype)
     array[:] = X
-    assert as_stored(array).shape == X.shape
-    assert (as_stored(array).read() == X).all()
+    assert as_disk_array(array).shape == X.shape
+    assert (as_disk_array(array).read() == X).all()
     dataset = load(tmp_path / "x.zarr")
-    assert isinstance(dataset.X, Stored)
+    assert isinstance(dataset.X, DiskArray)
     assert len(dataset.X) == 1000
     assert dataset.sha256 == _sha256(tmp_path)
     long = zarr.create_array(tmp_path / "y.zarr", shape=X.shape, chunks=(5000, 4), dtype=X.dtype)
@@ -197,7 +197,7 @@ def test_zarr_of_a_group_and_what_is_none(tmp_path):
     group = zarr.open_group(tmp_path / "g.zarr", mode="w")
     group.create_array("x", shape=(5, 2), dtype="f4")[:] = 1
     assert load(tmp_path / "g.zarr" / "x").X.tolist() == [[1, 1]] * 5
-    assert as_stored(group) is None
+    assert as_disk_array(group) is None
     (tmp_path / "none.zarr").mkdir()
     for name in ("g.zarr", "none.zarr"):
         with pytest.raises(ValueError, match="expected a zarr array; one of a group is named"):
@@ -228,5 +228,5 @@ def test_h5py(tmp_path, chunks, all_large, monkeypatch):
     monkeypatch.setattr(disk_array, "BLOCK_BYTES", 1024)
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("x", data=X, chunks=chunks)
-        assert (as_stored(file["x"]).read() == X).all()
-        assert as_stored(file) is None
+        assert (as_disk_array(file["x"]).read() == X).all()
+        assert as_disk_array(file) is None

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from isthmus.data import loader_adapter
 from isthmus.data.hf_datasets import DatasetLoader
-from isthmus.data.loader_adapter import Stream, as_pair
+from isthmus.data.loader_adapter import LoaderAdapter, as_pair
 
 X = np.random.default_rng(0).random((20, 4)).astype(np.float32)
 Y = np.arange(20)
@@ -15,7 +15,7 @@ Y = np.arange(20)
 
 def rows_of(loader, **options):
     """Return X of all batches of a pass."""
-    return [part.X.tolist() for part in Stream(loader).batches(**options)]
+    return [part.X.tolist() for part in LoaderAdapter(loader).batches(**options)]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def rows_of(loader, **options):
 def test_batches_of_many_kinds(loader):
     for epoch in (1, 2):
         assert rows_of(loader, epoch=epoch) == [X[:12].tolist(), X[12:].tolist()]
-    assert (Stream(loader).look()[0] == X).all()
+    assert (LoaderAdapter(loader).preview()[0] == X).all()
 
 
 def test_half_precision_is_read():
@@ -42,9 +42,9 @@ def test_half_precision_is_read():
 
 def test_labels_stay_beside_their_rows():
     loader = DataLoader(TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)), 7)
-    parts = list(Stream(loader).batches())
+    parts = list(LoaderAdapter(loader).batches())
     assert [part.y.tolist() for part in parts] == [[*range(7)], [*range(7, 14)], [*range(14, 20)]]
-    looked, y = Stream(loader).look()
+    looked, y = LoaderAdapter(loader).preview()
     assert (looked == X).all()
     assert y.tolist() == Y.tolist()
 
@@ -65,7 +65,7 @@ def test_labels_stay_beside_their_rows():
 def test_no_batch_has_a_single_row(sizes, expected):
     ends = np.cumsum(sizes)
     loader = [(X[e - n : e], Y[e - n : e]) for e, n in zip(ends, sizes, strict=True)]
-    parts = list(Stream(loader).batches())
+    parts = list(LoaderAdapter(loader).batches())
     assert [len(part.X) for part in parts] == expected
     assert np.concatenate([part.y for part in parts]).tolist() == Y[: ends[-1]].tolist()
 
@@ -92,14 +92,14 @@ def test_a_state_is_where_the_batch_ended():
         def load_state_dict(self, state):
             self.at = state["at"]
 
-    parts = list(Stream(Counting()).batches())
+    parts = list(LoaderAdapter(Counting()).batches())
     assert [part.state["at"] for part in parts] == [1, 2, 3, 4, 5]
-    stream = Stream(Counting())
-    stream.go_on(parts[2].state)
-    rest = list(stream.batches(begun=True))
+    stream = LoaderAdapter(Counting())
+    stream.restore(parts[2].state)
+    rest = list(stream.batches(resumed=True))
     assert [part.X.tolist() for part in rest] == [part.X.tolist() for part in parts[3:]]
-    stream.go_on(parts[-1].state)
-    assert list(stream.batches(begun=True)) == []
+    stream.restore(parts[-1].state)
+    assert list(stream.batches(resumed=True)) == []
 
 
 def test_a_state_that_is_no_json_is_none():
@@ -110,8 +110,8 @@ def test_a_state_that_is_no_json_is_none():
         def load_state_dict(self, state):
             raise AssertionError
 
-    assert Stream(Odd([X])).state() is None
-    assert Stream([X]).state() is None
+    assert LoaderAdapter(Odd([X])).state() is None
+    assert LoaderAdapter([X]).state() is None
 
 
 def test_epochs_are_said_to_a_loader_and_to_its_sampler():
@@ -126,7 +126,7 @@ def test_epochs_are_said_to_a_loader_and_to_its_sampler():
     data = TensorDataset(torch.from_numpy(X))
     sampler = Told(data)
     loader = DataLoader(data, 5, sampler=sampler)
-    list(Stream(loader).batches(3))
+    list(LoaderAdapter(loader).batches(3))
     assert sampler.epochs == [3]
 
 
@@ -139,12 +139,12 @@ def test_a_loader_is_begun_once_a_pass():
             return super().__iter__()
 
     loader = Begun([X])
-    list(Stream(loader).batches())
+    list(LoaderAdapter(loader).batches())
     assert loader.times == 1
 
 
 def test_a_look_reads_no_more_than_it_needs(monkeypatch):
-    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", X.nbytes)
+    monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", X.nbytes)
     read = []
 
     def endless():
@@ -152,20 +152,20 @@ def test_a_look_reads_no_more_than_it_needs(monkeypatch):
             read.append(1)
             yield X
 
-    assert len(Stream(endless).look()[0]) == 40
+    assert len(LoaderAdapter(endless).preview()[0]) == 40
     assert len(read) < 5
 
 
 def test_lengths():
-    assert Stream([X, X]).n_batches == 2
-    assert Stream(lambda: iter([X])).n_batches is None
+    assert LoaderAdapter([X, X]).n_batches == 2
+    assert LoaderAdapter(lambda: iter([X])).n_batches is None
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_frames(library):
     frames = pytest.importorskip(library)
     parts = [frames.DataFrame({"a": X[p, 0], "b": X[p, 1]}) for p in (slice(9), slice(9, 20))]
-    found, y = Stream([(part, Y[: len(part)]) for part in parts]).look()
+    found, y = LoaderAdapter([(part, Y[: len(part)]) for part in parts]).preview()
     assert [*found.columns] == ["a", "b"]
     assert (found.to_numpy() == X[:, :2]).all()
     assert len(y) == 20
@@ -192,7 +192,7 @@ once = iter([X])
 )
 def test_what_is_no_loader_is_told_in_one_line(loader, message):
     with pytest.raises(ValueError, match=message) as said:
-        [Stream(loader).look() for _ in range(2)]
+        [LoaderAdapter(loader).preview() for _ in range(2)]
     assert "\n" not in str(said.value)
 
 
@@ -220,14 +220,14 @@ def test_data_sets_of_datasets(shards, tmp_path):
     data = stream_of(shards, tmp_path)
     loader = DatasetLoader(data["train"], 5, label="kind")
     for epoch in (1, 2):
-        parts = list(Stream(loader).batches(epoch))
+        parts = list(LoaderAdapter(loader).batches(epoch))
         assert np.concatenate([p.X for p in parts]).tolist() == X[:, :2].tolist()
         assert np.concatenate([p.y for p in parts]).tolist() == Y.astype(str).tolist()
     again = DatasetLoader(stream_of(shards, tmp_path)["train"], 5, label="kind")
-    stream = Stream(again)
-    stream.look()
-    stream.go_on(parts[1].state)
-    rest = [p.X.tolist() for p in stream.batches(2, begun=True)]
+    stream = LoaderAdapter(again)
+    stream.preview()
+    stream.restore(parts[1].state)
+    rest = [p.X.tolist() for p in stream.batches(2, resumed=True)]
     assert rest == [p.X.tolist() for p in parts[2:]]
     assert len(list(stream.batches(3))) == len(parts)
 
@@ -236,7 +236,7 @@ def test_data_sets_in_memory(shards):
     import datasets
 
     data = datasets.Dataset.from_dict({"x": X.tolist(), "y": Y.tolist()})
-    parts = list(Stream(DatasetLoader(data, 6, column="x", label="y")).batches())
+    parts = list(LoaderAdapter(DatasetLoader(data, 6, column="x", label="y")).batches())
     assert [len(p.X) for p in parts] == [6, 6, 6, 2]
     assert np.allclose(np.concatenate([p.X for p in parts]), X)
 
@@ -249,6 +249,6 @@ def test_what_is_no_data_set_of_datasets(shards, tmp_path):
         DatasetLoader([X])
     for name in ("column", "label"):
         with pytest.raises(ValueError, match="there is no column 'z'; columns: a, b, kind"):
-            Stream(DatasetLoader(data["train"], **{name: "z"})).look()
+            LoaderAdapter(DatasetLoader(data["train"], **{name: "z"})).preview()
     with pytest.raises(ValueError, match="column 'kind' holds no numbers"):
-        Stream(DatasetLoader(data["train"])).look()
+        LoaderAdapter(DatasetLoader(data["train"])).preview()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.data import datasets, disk_array, load, parquet_rows
-from isthmus.data.disk_array import Stored, as_stored
+from isthmus.data.disk_array import DiskArray, as_disk_array
 from isthmus.data.parquet_rows import ParquetRows
 
 pa = pytest.importorskip("pyarrow")
@@ -43,7 +43,7 @@ def write(folder, name, content, **options):
 @pytest.fixture
 def rows(folder, monkeypatch):
     """Return the rows as they stay on the disk."""
-    monkeypatch.setattr(disk_array, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
     return load(folder, label="kind").X
 
 
@@ -52,16 +52,16 @@ def test_small_folders_are_read(folder):
     assert isinstance(dataset.X, np.ndarray)
     assert (dataset.X == X).all()
     assert dataset.y.tolist() == Y.tolist()
-    assert dataset.source.entries == {"source": str(folder), "label": "kind"}
+    assert dataset.source.to_record() == {"source": str(folder), "label": "kind"}
 
 
 def test_large_ones_stay_on_the_disk(folder, rows):
     dataset = load(folder, label=-1)
-    assert isinstance(dataset.X, Stored)
+    assert isinstance(dataset.X, DiskArray)
     assert dataset.y.dtype.kind == "U"
     assert rows.lengths.tolist() == [3, 3, 3, 1, 20, 20, 20, 5, 25]
     assert (rows.shape, rows.ndim, rows.size, rows.nbytes) == ((100, 3), 2, 300, 2400)
-    assert as_stored(rows) is rows
+    assert as_disk_array(rows) is rows
     assert (rows.read() == X).all()
     assert (rows.array[7:31] == X[7:31]).all()
 
@@ -143,7 +143,7 @@ def test_empty_files_and_groups_are_passed_over(tmp_path):
 
 
 def test_missing_numbers_are_nan_wherever_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(disk_array, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
     folder = write(tmp_path / "rows", "0", pa.table({"x": [1, 2]}))
     write(folder, "1", pa.table({"x": [None, 4]}))
     found = load(folder).X

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.data import read_table
-from isthmus.data.tables import filled_table
+from isthmus.data.tables import fill_table
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_filled_cells_are_spelled_as_their_column_and_others_stay(table):
     path = table("n,pet,x\n01,cat,1.50\n,,\n3,dog,2.5\n4,eel,3\n")
     X, _, columns = read_table(path)
     gaps, X[1] = np.isnan(X), [2.2, 1, 2.25]
-    lines = filled_table(path, X, gaps, columns).splitlines()
+    lines = fill_table(path, X, gaps, columns).splitlines()
     assert lines == ["n,pet,x", "01,cat,1.50", "2,dog,2.25", "3,dog,2.5", "4,eel,3"]
 
 

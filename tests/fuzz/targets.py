@@ -83,15 +83,15 @@ def npz():
 
 
 def wav():
-    from isthmus.data.audio import read_sound_folder
-    from isthmus.data.wav import KINDS, Sound, wav_bytes
+    from isthmus.data.audio import read_audio_folder
+    from isthmus.data.wav import SAMPLE_FORMATS, AudioClip, wav_bytes
 
     samples = np.sin(np.arange(40.0)).reshape(2, 20) / 2
-    good = [wav_bytes(Sound(samples, 8000, kind))[0] for kind in KINDS]
+    good = [wav_bytes(AudioClip(samples, 8000, kind))[0] for kind in SAMPLE_FORMATS]
     folder = FOLDER / "sounds"
     other = folder / "b.wav"
-    run = in_file("sounds/a.wav", lambda path: read_sound_folder(path.parent, 16))
-    other.write_bytes(wav_bytes(Sound(samples, 44100))[0])
+    run = in_file("sounds/a.wav", lambda path: read_audio_folder(path.parent, 16))
+    other.write_bytes(wav_bytes(AudioClip(samples, 44100))[0])
     return good, run
 
 

@@ -13,7 +13,7 @@ import torch
 
 import isthmus
 from isthmus import data
-from isthmus.data.disk_array import Stored
+from isthmus.data.disk_array import DiskArray
 from isthmus.data.hf_datasets import DatasetLoader
 from isthmus.training import Callback, Checkpoint, TensorBoard
 from isthmus.training.distributed import join_process_group
@@ -120,7 +120,7 @@ def resumed(folder, **more):
 
 def stored():
     """Return the curve of rows on the disk."""
-    rows = Stored.of(X, block_bytes=256 * 20)
+    rows = DiskArray.of(X, block_bytes=256 * 20)
     model = isthmus.VAE(**SETTINGS | {"epochs": 2}).fit(rows)
     return curve(model)
 

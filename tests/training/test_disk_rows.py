@@ -17,7 +17,7 @@ import isthmus
 from isthmus.cli import main
 from isthmus.cli._contact_sheet import find_rows
 from isthmus.data import disk_array, load
-from isthmus.data.disk_array import Stored
+from isthmus.data.disk_array import DiskArray
 from isthmus.studio import Bundle
 from isthmus.training import Callback, Checkpoint
 from isthmus.training.disk_rows import StoredRows
@@ -32,9 +32,9 @@ SETTINGS = {"n_components": 2, "hidden": (8,), "epochs": 2, "random_state": 0, "
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Let small arrays be large, and read by many blocks and windows."""
-    monkeypatch.setattr(disk_array, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
     monkeypatch.setattr(disk_array, "BLOCK_BYTES", 16 * 20)
-    monkeypatch.setattr(disk_array, "LOOK_BYTES", 16 * 400)
+    monkeypatch.setattr(disk_array, "PREVIEW_BYTES", 16 * 400)
     monkeypatch.setattr(StoredRows.__init__, "__defaults__", (1, 16 * 130))
 
 
@@ -52,7 +52,7 @@ def numbered(n=N, device="cpu", **options):
     def prepare(x, numbers):
         return torch.from_numpy(x), torch.from_numpy(numbers.astype(np.float32))[:, None]
 
-    rows = Stored.of(array, block_bytes=4 * 20)
+    rows = DiskArray.of(array, block_bytes=4 * 20)
     return StoredRows(rows, prepare, torch.device(device), **{"window_bytes": 4 * 130} | options)
 
 
@@ -260,7 +260,7 @@ def test_what_cannot_be_learned_is_said_and_changes_nothing(path):
 
 
 def test_numbers_outside_of_a_likelihood_met_late(path, monkeypatch):
-    monkeypatch.setattr(disk_array, "LOOK_BYTES", 16 * 40)
+    monkeypatch.setattr(disk_array, "PREVIEW_BYTES", 16 * 40)
     mapped = np.load(path, mmap_mode="r+")
     mapped[21, 0] = 7  # of a block that is not looked at
     with pytest.raises(ValueError, match=r"between 0 and 1, but X goes from .* to 7"):
@@ -391,7 +391,7 @@ def test_a_run_that_was_killed_comes_to_the_same_weights(path, tmp_path):
         "import sys, numpy as np, isthmus\n"
         "from isthmus.data import stored\n"
         "from isthmus.training import Checkpoint\n"
-        "disk_array.IN_MEMORY, disk_array.BLOCK_BYTES = 0, 320\n"
+        "disk_array.MAX_IN_MEMORY, disk_array.BLOCK_BYTES = 0, 320\n"
         f"model = isthmus.VAE(**{SETTINGS | {'epochs': 60}})\n"
         "rows, folder = np.load(sys.argv[1], mmap_mode='r'), sys.argv[2]\n"
         "again = {'resume_from': folder} if sys.argv[3] == 'again' else {}\n"

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import isthmus
 from isthmus.data import loader_adapter
 from isthmus.data.hf_datasets import DatasetLoader
-from isthmus.data.loader_adapter import Stream
+from isthmus.data.loader_adapter import LoaderAdapter
 from isthmus.training import Callback, Checkpoint, Rows
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.loader_rows import StreamedRows
@@ -39,7 +39,7 @@ def streamed(loader, **options):
     """Return the rows of a loader as they are."""
     prepare = lambda x, y: Rows(torch.from_numpy(x))  # noqa: E731
     return StreamedRows(
-        Stream(loader, **options), prepare, Rows(torch.zeros(3, 4)), torch.device("cpu")
+        LoaderAdapter(loader, **options), prepare, Rows(torch.zeros(3, 4)), torch.device("cpu")
     )
 
 
@@ -159,7 +159,7 @@ def late(bad):
     ],
 )
 def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch, new_threads):
-    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", 1)
+    monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 1)
     model = fitted([X], likelihood="bernoulli")
     before = weights(model).clone()
     with pytest.raises(ValueError, match=message) as said:
@@ -170,14 +170,14 @@ def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch, 
 
 
 def test_a_loader_that_has_run_dry_is_told(monkeypatch):
-    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", 1)
+    monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 1)
     once = iter([X] * 6)
     with pytest.raises(ValueError, match="gives no batch in pass 2"):
         fitted(lambda: once)
 
 
 def test_an_error_of_the_loader_reaches_the_user_as_it_is(monkeypatch, new_threads):
-    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", 1)
+    monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 1)
 
     def broken():
         yield X
@@ -228,7 +228,7 @@ def test_a_run_goes_on_by_the_state_of_its_loader(tmp_path, step):
         pq.write_table(table, tmp_path / f"{number}.parquet", row_group_size=30)
     with pytest.raises(BrokenOff):
         fitted(dataset_loader(tmp_path), callbacks=At(tmp_path / "run", step).both)
-    counted = Stream.batches
+    counted = LoaderAdapter.batches
     skipped = []
 
     def batches(self, epoch=1, skip=0, begun=False):
@@ -236,7 +236,7 @@ def test_a_run_goes_on_by_the_state_of_its_loader(tmp_path, step):
         return counted(self, epoch, skip, begun)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Stream, "batches", batches)
+        patch.setattr(LoaderAdapter, "batches", batches)
         again = fitted(dataset_loader(tmp_path), resume_from=tmp_path / "run")
     assert all(skip == 0 for skip, _ in skipped)
     assert any(begun for _, begun in skipped)
@@ -266,7 +266,7 @@ def test_a_loader_may_fill_one_array_again_and_again():
 
 
 def test_ctrl_c_while_rows_are_read(monkeypatch, new_threads):
-    monkeypatch.setattr(loader_adapter, "LOOK_BYTES", 1)
+    monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 1)
 
     def slow():
         for number in range(1000):

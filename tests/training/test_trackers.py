@@ -638,7 +638,7 @@ def test_the_command_line_tracks_a_run_and_goes_on_with_it(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("kind", ["memory", "disk", "loader"])
 def test_reconstructions_are_told_the_labels_of_their_rows(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("isthmus.data.disk_array.IN_MEMORY", 0)
+    monkeypatch.setattr("isthmus.data.disk_array.MAX_IN_MEMORY", 0)
     labels = np.random.default_rng(0).integers(0, 3, 4000)
     rows = np.ones((4000, 8, 8), "f4") * labels[:, None, None] / 2
     np.save(tmp_path / "x.npy", rows)

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus._messages import one_line
 from isthmus.applications._wrapper import Wrapper
 from isthmus.applications.retrieval import encode_rows, model_digest
-from isthmus.data.limits import check_bytes, check_zip, is_regular
+from isthmus.data.limits import check_memory, check_zip, is_regular_file
 from isthmus.estimators.validation import as_array
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.integrity import parse_json
@@ -103,14 +103,14 @@ class CompressedCodes:
         FileNotFoundError, ValueError
             No such file, or not one of codes.
         """
-        if not is_regular(path):
+        if not is_regular_file(path):
             raise FileNotFoundError(f"{path}: there is no such file of compressed codes.")
         try:
             check_zip(path)
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("payload", "low", "high", "meta")}
             read = cls(**_checked(arrays))
-            check_bytes(path, 2 * read.n_rows * len(read.low), len(read.payload))
+            check_memory(path, 2 * read.n_rows * len(read.low), len(read.payload))
             read.numbers()
         except Exception as error:  # NumPy fails in many ways on a damaged file
             reason = one_line(error).rstrip(".") or type(error).__name__

@@ -18,7 +18,8 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Generator, Tensor
 
 from isthmus._messages import did_you_mean
-from isthmus.data.wav import Windows, resample
+from isthmus.data.wav import resample
+from isthmus.data.windows import Windows
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
 from isthmus.estimators.batched_inference import float_type
 from isthmus.estimators.scaling import Scaler

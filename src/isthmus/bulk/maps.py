@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from isthmus.applications.anomaly_detection import AnomalyDetector, conformal_pvalues
 from isthmus.data.columns import is_frame
-from isthmus.data.features import Features
+from isthmus.data.feature_columns import FeatureColumns
 from isthmus.estimators import model_io
 
-__all__ = ["BatchMap", "Encode", "Score", "codes_of", "scores_of"]
+__all__ = ["BatchMap", "Encode", "Score", "code_columns", "score_columns"]
 
 Array = NDArray[Any]
 
@@ -47,7 +47,7 @@ class BatchMap:
         ValueError
             Where the batch has not the columns of the model.
         """
-        features = Features.of(self.estimator, self.column, self.keep)
+        features = FeatureColumns.for_model(self.estimator, self.column, self.keep)
         answer = self.answer(features.rows(batch))
         return _like(batch, {**features.kept(batch), **answer})
 
@@ -69,7 +69,7 @@ class BatchMap:
         """
         from pyspark.sql.types import DoubleType, StructField, StructType
 
-        Features.of(self.estimator, self.column, self.keep).names(frame.columns)
+        FeatureColumns.for_model(self.estimator, self.column, self.keep).names(frame.columns)
         names = self.answer(np.zeros((1, self.estimator.n_features_in_)))
         kept = [frame.schema[name] for name in self.keep]
         return StructType([*kept, *(StructField(name, DoubleType()) for name in names)])
@@ -122,7 +122,7 @@ class Encode(BatchMap):
 
     def answer(self, X: Array) -> dict[str, Array]:
         """Return the codes of rows."""
-        return codes_of(self.estimator, X)
+        return code_columns(self.estimator, X)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_loaded"}
@@ -162,16 +162,16 @@ class Score(BatchMap):
 
     def answer(self, X: Array) -> dict[str, Array]:
         """Return the scores of rows."""
-        return scores_of(self.detector, X)
+        return score_columns(self.detector, X)
 
 
-def codes_of(model: Any, X: Array) -> dict[str, Array]:
+def code_columns(model: Any, X: Array) -> dict[str, Array]:
     """Return the code of each row by columns, each (n,), under the names scikit-learn gives."""
     codes = np.ascontiguousarray(model.transform(X).T)
     return dict(zip(model.get_feature_names_out(), codes, strict=True))
 
 
-def scores_of(detector: AnomalyDetector, X: Array) -> dict[str, Array]:
+def score_columns(detector: AnomalyDetector, X: Array) -> dict[str, Array]:
     """Return how strange each row is by columns, each (n,)."""
     scores = detector.score_samples(X)
     return {

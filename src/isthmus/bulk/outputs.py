@@ -22,14 +22,14 @@ from isthmus.persistence.atomic import PARTIAL, write_atomic
 from isthmus.persistence.integrity import read_json
 from isthmus.persistence.run_folder import to_json
 
-__all__ = ["Sink", "drafted", "is_finished", "is_ours", "stamp"]
+__all__ = ["Writer", "atomic_output", "file_stamp", "has_record", "is_finished"]
 
 RECORDS = ".isthmus"  # the folder of records, which those who read all of a folder pass over
 LARGEST = 2**53  # whole numbers up to here have a float64 of their own
 GROUP = 2**22  # numbers in a group of rows of Parquet, about
 
 
-class Sink(Protocol):
+class Writer(Protocol):
     """What takes columns of rows, as dictionaries of arrays, and writes them."""
 
     def write(self, columns: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ class Sink(Protocol):
         """Write what is left."""
 
 
-class ParquetSink:
+class ParquetWriter:
     """A table in Parquet, in groups of rows whose size depends on nothing but the columns."""
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class ParquetSink:
             self.writer.close()
 
 
-class ArraySink:
+class ArrayWriter:
     """One array (n, columns) in NumPy's format, of whatever number of rows comes."""
 
     def __init__(self, path: Path) -> None:
@@ -114,16 +114,16 @@ def _exact(name: str, column: Any) -> NDArray[Any]:
     return values
 
 
-def open_sink(path: Path, form: str) -> Sink:
+def open_writer(path: Path, form: str) -> Writer:
     """Return what writes one of the formats; one line where a library lacks."""
     if form != "parquet":
-        return ArraySink(path)
+        return ArrayWriter(path)
     import_optional("pyarrow", extra="tables", what="writing .parquet", instead="use --format npy")
-    return ParquetSink(path)
+    return ParquetWriter(path)
 
 
 @contextlib.contextmanager
-def drafted(target: Path, about: Mapping[str, Any]) -> Iterator[Sink]:
+def atomic_output(target: Path, about: Mapping[str, Any]) -> Iterator[Writer]:
     """Open an output that takes its name when it is whole and on the disk; for one process alone.
 
     Parameters
@@ -137,14 +137,14 @@ def drafted(target: Path, about: Mapping[str, Any]) -> Iterator[Sink]:
     draft.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
         try:
-            sink = open_sink(draft, target.suffix[1:])
+            writer = open_writer(draft, target.suffix[1:])
             try:
-                yield sink
+                yield writer
             finally:
-                sink.close()
+                writer.close()
             with draft.open("rb+") as file:
                 os.fsync(file.fileno())
-            write_atomic(_beside(target), to_json({**about, "output": stamp(draft)}).encode())
+            write_atomic(_beside(target), to_json({**about, "output": file_stamp(draft)}).encode())
             os.replace(draft, target)
         finally:
             draft.unlink(missing_ok=True)
@@ -169,15 +169,15 @@ def is_finished(target: Path, about: Mapping[str, Any]) -> bool:
     """Whether an output is there, whole, and made by the same of the same."""
     if not target.is_file() or (record := _record(target)) is None:
         return False
-    return record == {**about, "output": stamp(target)}
+    return record == {**about, "output": file_stamp(target)}
 
 
-def is_ours(target: Path) -> bool:
+def has_record(target: Path) -> bool:
     """Whether there is a record of an output."""
     return _record(target) is not None
 
 
-def stamp(path: Path) -> list[int]:
+def file_stamp(path: Path) -> list[int]:
     """Return a file's size in bytes and the nanosecond of its last change."""
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]

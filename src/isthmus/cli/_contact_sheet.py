@@ -20,11 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from isthmus._messages import one_line
 from isthmus.data import Columns, Dataset, known_datasets, read_image_folder
 from isthmus.data import load as load_data
-from isthmus.data.datasets import Source
-from isthmus.data.images import FORMATS
+from isthmus.data.datasets import DataSource
+from isthmus.data.images import IMAGE_SUFFIXES
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.run_folder import read_columns, read_config
-from isthmus.plots.cells import as_units, cell_height, draw_cells, limits_of
+from isthmus.plots.cells import as_units, cell_height, draw_cells, value_range
 from isthmus.plots.style import INK, MUTED, figure, title
 
 __all__ = [
@@ -152,11 +152,11 @@ def find_rows(
     return replace(found, notes=(*found.notes, CHANGED)) if changed else found
 
 
-def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) -> Source:
+def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) -> DataSource:
     """Return where a run's own data are, by path or by a known name, and how to read them."""
-    own, name = Source.of(record), record.get("name")
+    own, name = DataSource.from_record(record), record.get("name")
     if own is None and name in known_datasets():
-        return Source(str(name))
+        return DataSource(str(name))
     if own is None:
         raise ValueError(
             f"{run} was fitted on {name or 'data'} that are not known by name; say where they "
@@ -167,7 +167,7 @@ def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) 
             f"the data of {run} are no longer at {one_line(own.path)}; say where they are: "
             "--data PATH."
         )
-    return Source(own.path, size or own.size, own.label if label is None else label)
+    return DataSource(own.path, size or own.size, own.label if label is None else label)
 
 
 def _has_changed(data: Dataset, record: dict[str, Any]) -> bool:
@@ -233,7 +233,7 @@ def _read_query(query: str, data: Dataset, shape: tuple[int, ...]) -> Queries:
 
 
 def _read_file(path: Path, shape: tuple[int, ...], columns: Columns | None) -> Array:
-    if path.suffix.lower() in FORMATS:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return _read_picture(path, shape)
     X = load_data(path, columns=columns).X
     return X[None] if X.shape == shape else X
@@ -274,7 +274,7 @@ def beside_sheet(
     """
     n, k = results.shape[:2]
     queries, found = as_units(queries), as_units(results.reshape(-1, *results.shape[2:]))
-    limits = limits_of(np.concatenate([queries, found]))
+    limits = value_range(np.concatenate([queries, found]))
     width = float(np.clip((k + 1.4) * CELL, NARROWEST, WIDEST))
     cell = width / (k + 1.4)
     lines = 2 if notes and any("\n" in note for note in notes[0]) else 1
@@ -307,7 +307,7 @@ def path_sheet(
     shape = between.shape[2:]
     starts, ends = as_units(starts), as_units(ends)
     flat = as_units(between.reshape(-1, *shape))
-    limits = limits_of(np.concatenate([starts, ends, flat]))
+    limits = value_range(np.concatenate([starts, ends, flat]))
     width = float(np.clip((k + 2.8) * CELL, NARROWEST, WIDEST))
     cell = width / (k + 2.8)
     sheet = figure(0.5 + n * (cell * cell_height(shape) + 0.22), width)

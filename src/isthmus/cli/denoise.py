@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from isthmus.applications.denoising import Denoiser
-    from isthmus.data.wav import Sound
+    from isthmus.data.wav import AudioClip
     from isthmus.estimators import LatentEstimator
 
 __all__ = ["add_parser", "run"]
@@ -69,8 +69,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Clean each file, write it, say so; return the exit code."""
-    from isthmus.data.audio_codecs import SOUNDS
-    from isthmus.data.wav import Windows
+    from isthmus.data.audio_codecs import AUDIO_SUFFIXES
+    from isthmus.data.windows import Windows
     from isthmus.estimators import model_io
     from isthmus.persistence.atomic import write_atomic
     from isthmus.persistence.run_folder import read_config
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     estimator = model_io.load(arguments.run)
     rate = arguments.rate or (read_config(Path(arguments.run)).get("data") or {}).get("rate")
     for source, target in zip(sources, targets, strict=True):
-        if source.suffix.lower() in SOUNDS:
+        if source.suffix.lower() in AUDIO_SUFFIXES:
             content, said = _sound(estimator, source, rate, arguments.overlap)
         else:
             content, said = _picture(estimator, source, target, arguments)
@@ -95,14 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
     """Return where each result goes; a one-line error where it may not."""
-    from isthmus.data.audio_codecs import SOUNDS
-    from isthmus.data.images import FORMATS
+    from isthmus.data.audio_codecs import AUDIO_SUFFIXES
+    from isthmus.data.images import IMAGE_SUFFIXES
 
     for source in sources:
         if not source.is_file():
             raise ValueError(f"{source}: there is no such file; check the name.")
-        if source.suffix.lower() not in (*SOUNDS, *FORMATS):
-            known = ", ".join(sorted(ext[1:] for ext in (*SOUNDS, *FORMATS)))
+        if source.suffix.lower() not in (*AUDIO_SUFFIXES, *IMAGE_SUFFIXES):
+            known = ", ".join(sorted(ext[1:] for ext in (*AUDIO_SUFFIXES, *IMAGE_SUFFIXES)))
             raise ValueError(f"{source}: expected a picture or a sound ({known}); convert it.")
     targets = [_target(source, out, len(sources)) for source in sources]
     twice = [path for path, count in Counter(targets).items() if count > 1]
@@ -119,20 +119,20 @@ def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
 
 
 def _target(source: Path, out: str | None, n_sources: int) -> Path:
-    from isthmus.data.audio_codecs import COMPRESSED, SOUNDS
-    from isthmus.data.images import FORMATS
+    from isthmus.data.audio_codecs import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES
+    from isthmus.data.images import IMAGE_SUFFIXES
 
     suffix = _suffix(source)
     if out is None:
         return source.with_name(f"{source.stem}-denoised{suffix}")
     folder = Path(out)
-    is_file = folder.suffix.lower() in (*SOUNDS, *FORMATS) and not folder.is_dir()
+    is_file = folder.suffix.lower() in (*AUDIO_SUFFIXES, *IMAGE_SUFFIXES) and not folder.is_dir()
     if not is_file:
         return folder / f"{source.stem}{suffix}"
     if n_sources > 1:
         raise ValueError(f"--out {out} names one file, but there are {n_sources}: name a folder.")
-    if folder.suffix.lower() in (*AS_PNG, *COMPRESSED) or (
-        (folder.suffix.lower() in SOUNDS) != (suffix.lower() in SOUNDS)
+    if folder.suffix.lower() in (*AS_PNG, *COMPRESSED_SUFFIXES) or (
+        (folder.suffix.lower() in AUDIO_SUFFIXES) != (suffix.lower() in AUDIO_SUFFIXES)
     ):
         raise ValueError(f"--out {out}: the result of {source} is written as {suffix}.")
     return folder
@@ -140,30 +140,30 @@ def _target(source: Path, out: str | None, n_sources: int) -> Path:
 
 def _suffix(source: Path) -> str:
     """Return the ending of a result: that of its source, where it can be written as such."""
-    from isthmus.data.audio_codecs import COMPRESSED
+    from isthmus.data.audio_codecs import COMPRESSED_SUFFIXES
 
     if source.suffix.lower() in AS_PNG:
         return ".png"
-    return ".wav" if source.suffix.lower() in COMPRESSED else source.suffix
+    return ".wav" if source.suffix.lower() in COMPRESSED_SUFFIXES else source.suffix
 
 
 def _sound(
     estimator: LatentEstimator, source: Path, rate: int | None, overlap: float
 ) -> tuple[bytes, str]:
     from isthmus.applications.denoising import denoise_sound
-    from isthmus.data.audio_codecs import read_sound
-    from isthmus.data.wav import Sound, wav_bytes
+    from isthmus.data.audio_codecs import read_audio
+    from isthmus.data.wav import AudioClip, wav_bytes
 
-    noisy = read_sound(source)
+    noisy = read_audio(source)
     try:
         samples = denoise_sound(estimator, noisy.samples, noisy.rate, rate, overlap=overlap)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    content, n_cut = wav_bytes(Sound(samples, noisy.rate, noisy.kind))
+    content, n_cut = wav_bytes(AudioClip(samples, noisy.rate, noisy.kind))
     return content, "; ".join([_described(noisy), *_remarks(noisy, rate, n_cut)])
 
 
-def _described(sound: Sound) -> str:
+def _described(sound: AudioClip) -> str:
     channels, time = sound.samples.shape
     return (
         f"{time / sound.rate:.2f} s, {sound.rate} Hz, {channels} channel{'s' * (channels > 1)}, "
@@ -171,7 +171,7 @@ def _described(sound: Sound) -> str:
     )
 
 
-def _remarks(sound: Sound, rate: int | None, n_cut: int) -> list[str]:
+def _remarks(sound: AudioClip, rate: int | None, n_cut: int) -> list[str]:
     remarks = []
     if rate is None:
         remarks.append("the run has no sample rate on record, the file's was taken (see --rate)")
@@ -191,10 +191,10 @@ def _picture(
     from sklearn.frozen import FrozenEstimator
 
     from isthmus.applications.denoising import Denoiser
-    from isthmus.data.images import opened, to_rgb
+    from isthmus.data.images import open_image, to_rgb
 
     channels, *sides = _picture_shape(estimator, source, arguments.run)
-    with opened(source) as image:
+    with open_image(source) as image:
         transparent = image.has_transparency_data
         upright = ImageOps.exif_transpose(image)
         pixels = np.moveaxis(np.asarray(to_rgb(upright)), -1, 0)  # (3, height, width)

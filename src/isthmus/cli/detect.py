@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from isthmus.applications.anomaly_detection import AnomalyDetector
-    from isthmus.data.features import Features
+    from isthmus.data.feature_columns import FeatureColumns
 
 __all__ = ["add_parser", "run"]
 
@@ -100,7 +100,7 @@ def _names_folder(out: str, source: str) -> bool:
 def _one(arguments: argparse.Namespace) -> int:
     import numpy as np
 
-    from isthmus.bulk.maps import scores_of
+    from isthmus.bulk.maps import score_columns
     from isthmus.cli._console import print_table
     from isthmus.estimators import model_io
 
@@ -113,7 +113,7 @@ def _one(arguments: argparse.Namespace) -> int:
     name, X = _rows(source, arguments.data_home, options)
     normal = X if arguments.normal is None else _normal_rows(arguments, options)
     detector = _calibrated(arguments, model, normal)
-    table = {"row": np.arange(len(X)), **scores_of(detector, X)}
+    table = {"row": np.arange(len(X)), **score_columns(detector, X)}
     numbers: dict[str, Any] = {
         "rows": len(X),
         "flagged": int((table["prediction"] == -1).sum()),
@@ -129,10 +129,10 @@ def _one(arguments: argparse.Namespace) -> int:
 
 def _check_one(source: Path) -> None:
     """Say what lacks where a folder of arrays or tables as text was given as one set of data."""
-    from isthmus.data.chunked_reader import ARRAYS, TEXTS
+    from isthmus.data.chunked_reader import ARRAY_SUFFIXES, TEXT_SUFFIXES
 
     files = [path for path in source.iterdir() if path.is_file()] if source.is_dir() else []
-    if files and all(path.suffix.lower() in (*ARRAYS, *TEXTS) for path in files):
+    if files and all(path.suffix.lower() in (*ARRAY_SUFFIXES, *TEXT_SUFFIXES) for path in files):
         raise ValueError(f"{source} holds many files: name a folder for the results by --out DIR.")
 
 
@@ -178,28 +178,28 @@ def _files(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from isthmus.applications.retrieval import model_digest
-    from isthmus.bulk.files import Job, targets_of
-    from isthmus.bulk.maps import scores_of
-    from isthmus.bulk.ranks import Rank
+    from isthmus.bulk.files import FileTask, output_paths
+    from isthmus.bulk.maps import score_columns
+    from isthmus.bulk.worker_rank import WorkerRank
     from isthmus.cli.transform import work
-    from isthmus.data.chunked_reader import ARRAYS
-    from isthmus.data.features import Features
+    from isthmus.data.chunked_reader import ARRAY_SUFFIXES
+    from isthmus.data.feature_columns import FeatureColumns
     from isthmus.estimators import model_io
 
-    rank = Rank.here()
+    rank = WorkerRank.from_environment()
     _check_flags(arguments, {"--size": arguments.size, "--label": arguments.label})
     if arguments.normal is None:
         raise ValueError("many files need one cut: name normal rows by --normal DATA.")
     if arguments.out is None:
         raise ValueError("many files need a folder for the results: name one by --out DIR.")
     # The column may be that of the normal rows alone.
-    column = arguments.column if Path(arguments.normal).suffix.lower() in ARRAYS else None
-    targets = targets_of(arguments.data, Path(arguments.out), "parquet", column)
+    column = arguments.column if Path(arguments.normal).suffix.lower() in ARRAY_SUFFIXES else None
+    targets = output_paths(arguments.data, Path(arguments.out), "parquet", column)
     model = model_io.load(arguments.run, device=arguments.device)
-    features = Features.of(model, arguments.column, arguments.keep)
+    features = FeatureColumns.for_model(model, arguments.column, arguments.keep)
     detector = _calibrated(arguments, model, _calibration_rows(arguments, features))
-    job = Job(
-        lambda X, start: {"row": np.arange(start, start + len(X)), **scores_of(detector, X)},
+    job = FileTask(
+        lambda X, start: {"row": np.arange(start, start + len(X)), **score_columns(detector, X)},
         features,
         {"verb": "detect", "model": model_digest(model), "detector": _digest(detector)},
     )
@@ -213,19 +213,19 @@ def _check_flags(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         raise ValueError(f"{given[0]} is not for {kinds[0]} but for {kinds[1]}; omit it.")
 
 
-def _calibration_rows(arguments: argparse.Namespace, features: Features) -> Any:
+def _calibration_rows(arguments: argparse.Namespace, features: FeatureColumns) -> Any:
     """Return the rows of --normal: a file is read as the others are."""
     import numpy as np
 
-    from isthmus.data.chunked_reader import ARRAYS, KINDS, read_parts
-    from isthmus.data.features import Features
+    from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, read_chunks
+    from isthmus.data.feature_columns import FeatureColumns
 
     path = Path(arguments.normal)
-    if path.suffix.lower() not in KINDS:
+    if path.suffix.lower() not in SUFFIXES:
         return _rows(arguments.normal, arguments.data_home, {"columns": features.columns})[1]
-    if path.suffix.lower() in ARRAYS:
-        features = Features(features.n_features)
-    parts = read_parts(path, features, CALIBRATION_PART)
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        features = FeatureColumns(features.n_features)
+    parts = read_chunks(path, features, CALIBRATION_PART)
     return np.concatenate([part.X for part in parts])
 
 

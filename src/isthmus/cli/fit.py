@@ -16,7 +16,7 @@ from isthmus.models.params import check_fields
 
 if TYPE_CHECKING:
     from isthmus.data import Dataset
-    from isthmus.data.disk_array import Stored
+    from isthmus.data.disk_array import DiskArray
     from isthmus.estimators import LatentEstimator
     from isthmus.training import Callback
     from isthmus.training.distributed import ProcessGroup
@@ -172,7 +172,7 @@ def _train(
 ) -> int:
     from isthmus.cli._console import print_summary
     from isthmus.cli._live import write_live
-    from isthmus.data.disk_array import Stored, as_stored
+    from isthmus.data.disk_array import DiskArray, as_disk_array
     from isthmus.estimators import model_io
     from isthmus.estimators.fitting import SIGTERM_EXIT_CODE
     from isthmus.estimators.validation import check_finite
@@ -182,7 +182,7 @@ def _train(
     from isthmus.training.sample_history import SampleRecorder
     from isthmus.training.trackers import make_trackers
 
-    if as_stored(data.X) is None:  # which is checked as it is read
+    if as_disk_array(data.X) is None:  # which is checked as it is read
         # While rows still have their own numbers.
         check_finite(data.X, data.feature_names, estimator.missing == "ignore")
     train, X_test, y_test = hold_out(data, estimator.random_state or 0)
@@ -201,7 +201,7 @@ def _train(
             remove_journal(folder)
     if not saved or code == SIGTERM_EXIT_CODE:  # who sent the signal does not wait for long
         return code
-    some = train.X.look() if isinstance(train.X, Stored) else train.X
+    some = train.X.preview() if isinstance(train.X, DiskArray) else train.X
     summary = held_out_summary(estimator, some, X_test, y_test)
     model_io.save(estimator, folder, data.fingerprint, summary)
     page = _report(estimator, folder, data, X_test, y_test, recorder, summary)
@@ -407,11 +407,11 @@ def hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:
     """Return training data, and rows for the summary: a test set, or a tenth drawn at random."""
     import numpy as np
 
-    from isthmus.data.disk_array import as_stored
+    from isthmus.data.disk_array import as_disk_array
 
     if data.X_test is not None:
         return data, data.X_test, data.y_test
-    if (stored := as_stored(data.X)) is not None:
+    if (stored := as_disk_array(data.X)) is not None:
         return _hold_out_stored(data, stored, seed)
     groups = np.arange(len(data.X)) if data.groups is None else data.groups
     names = np.unique(groups)
@@ -427,7 +427,7 @@ def hold_out(data: Dataset, seed: int) -> tuple[Dataset, Any, Any]:
     return replace(data, X=data.X[kept], y=y), data.X[held], y_test
 
 
-def _hold_out_stored(data: Dataset, stored: Stored, seed: int) -> tuple[Dataset, Any, Any]:
+def _hold_out_stored(data: Dataset, stored: DiskArray, seed: int) -> tuple[Dataset, Any, Any]:
     """Return the same of an array on the disk: runs of neighbours that fit memory.
 
     Labels are those of the whole array: rows that stay on the disk know their numbers in it.
@@ -435,7 +435,7 @@ def _hold_out_stored(data: Dataset, stored: Stored, seed: int) -> tuple[Dataset,
     import numpy as np
 
     kept, held = stored.split(HELD_OUT, np.random.default_rng(seed))
-    y_test = None if data.y is None else data.y[held.numbers()]
+    y_test = None if data.y is None else data.y[held.indices()]
     return replace(data, X=kept), held.read(), y_test
 
 

@@ -147,7 +147,7 @@ def _draw(full: Array, gaps: Array, std: Array, page: Path) -> None:
 def _mask(path: Path, shape: tuple[int, ...]) -> Array:
     import numpy as np
 
-    from isthmus.data.images import opened
+    from isthmus.data.images import open_image
 
     if not path.is_file():
         raise FileNotFoundError(f"--mask {path}: no such file.")
@@ -155,7 +155,7 @@ def _mask(path: Path, shape: tuple[int, ...]) -> Array:
         if path.suffix.lower() == ".npy":
             mask = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
-            with opened(path) as image:
+            with open_image(path) as image:
                 mask = np.asarray(image.convert("L")) > 127
     except (OSError, ValueError) as error:
         raise ValueError(f"--mask {path}: expected an .npy file or a picture ({error}).") from None
@@ -169,7 +169,7 @@ def _write(
 ) -> None:
     import numpy as np
 
-    from isthmus.data.tables import filled_table, read_parquet
+    from isthmus.data.tables import fill_table, read_parquet
     from isthmus.persistence.atomic import write_atomic
 
     buffer = BytesIO()
@@ -179,6 +179,6 @@ def _write(
         frame = read_parquet(Path(arguments.data)).iloc[: len(full)]
         data.columns.fill(frame, full, gaps).to_parquet(buffer)
     else:
-        text = filled_table(arguments.data, full, gaps, data.columns, arguments.label)
+        text = fill_table(arguments.data, full, gaps, data.columns, arguments.label)
         buffer.write(text.encode())
     write_atomic(out, buffer.getvalue())

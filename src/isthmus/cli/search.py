@@ -113,11 +113,11 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 def _as_before(arguments: argparse.Namespace, record: dict[str, Any] | None) -> argparse.Namespace:
     """Return the arguments, with the data that were indexed last where none are given."""
-    from isthmus.data.datasets import Source
+    from isthmus.data.datasets import DataSource
 
     again = copy.copy(arguments)
     if arguments.data is None and record is not None:
-        source = Source.of(record["data"]) or Source(record["data"].get("name"))
+        source = DataSource.from_record(record["data"]) or DataSource(record["data"].get("name"))
         again.data, again.size, again.label = source
     return again
 

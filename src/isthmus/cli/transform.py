@@ -13,8 +13,8 @@ from isthmus.cli._exit_codes import FAILED
 from isthmus.cli._options import add_file_options, add_run
 
 if TYPE_CHECKING:
-    from isthmus.bulk.files import Done, Job
-    from isthmus.bulk.ranks import Rank
+    from isthmus.bulk.files import FileResult, FileTask
+    from isthmus.bulk.worker_rank import WorkerRank
 
 __all__ = ["add_parser", "run"]
 
@@ -52,50 +52,52 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Encode each file, say so; return the exit code."""
     from isthmus.applications.retrieval import model_digest
-    from isthmus.bulk.files import Job, targets_of
-    from isthmus.bulk.maps import codes_of
-    from isthmus.bulk.ranks import Rank
-    from isthmus.data.features import Features
+    from isthmus.bulk.files import FileTask, output_paths
+    from isthmus.bulk.maps import code_columns
+    from isthmus.bulk.worker_rank import WorkerRank
+    from isthmus.data.feature_columns import FeatureColumns
     from isthmus.estimators import model_io
 
-    rank = Rank.here()
-    targets = targets_of(arguments.inputs, Path(arguments.out), arguments.format, arguments.column)
+    rank = WorkerRank.from_environment()
+    targets = output_paths(
+        arguments.inputs, Path(arguments.out), arguments.format, arguments.column
+    )
     model = model_io.load(arguments.run, device=arguments.device)
-    job = Job(
-        lambda X, start: codes_of(model, X),
-        Features.of(model, arguments.column, arguments.keep),
+    job = FileTask(
+        lambda X, start: code_columns(model, X),
+        FeatureColumns.for_model(model, arguments.column, arguments.keep),
         {"verb": "transform", "model": model_digest(model)},
         arguments.format,
     )
     return work(job, rank, targets, arguments.force)
 
 
-def work(job: Job, rank: Rank, targets: dict[Path, Path], force: bool) -> int:
+def work(job: FileTask, rank: WorkerRank, targets: dict[Path, Path], force: bool) -> int:
     """Do the files of this process, say what became of each; return the exit code."""
-    from isthmus.bulk.files import answer_files
+    from isthmus.bulk.files import process_files
 
-    prefix = f"rank {rank.number} of {rank.world}: " if rank.world > 1 else ""
-    mine = rank.share([*targets])
+    prefix = f"rank {rank.number} of {rank.world_size}: " if rank.world_size > 1 else ""
+    mine = rank.assign([*targets])
     _make_folders({target.parent for target in targets.values()})
     start, done = time.perf_counter(), []
-    for each in answer_files(targets, mine, job, force):
+    for each in process_files(targets, mine, job, force):
         done.append(each)
         if each.rows is not None:
             print(f"{prefix}{each.source} -> {each.target}: {each.rows:,} rows", flush=True)
     print(prefix + _summary(done, time.perf_counter() - start), flush=True)
     failed = [each for each in done if each.error]
-    rank.leave(bool(failed))
+    rank.wait_for_others(bool(failed))
     for line in _failures(failed):
         print(f"isthmus: {prefix}failed: {line}", file=sys.stderr, flush=True)
     return FAILED if failed else 0
 
 
-def _failures(failed: list[Done]) -> list[str]:
+def _failures(failed: list[FileResult]) -> list[str]:
     """Return a line for each file that failed, or one for many that failed alike.
 
     Their reasons are alike that differ in numbers alone, as of rows; that of the first is told.
     """
-    alike: dict[str, list[Done]] = {}
+    alike: dict[str, list[FileResult]] = {}
     for each in failed:
         alike.setdefault(re.sub(r"[-+.\d]+", "0", _reason(each)), []).append(each)
     lines = []
@@ -109,7 +111,7 @@ def _failures(failed: list[Done]) -> list[str]:
     return lines
 
 
-def _reason(done: Done) -> str:
+def _reason(done: FileResult) -> str:
     return done.error.removeprefix(f"{done.source}: ")
 
 
@@ -122,7 +124,7 @@ def _make_folders(folders: set[Path]) -> None:
             raise ValueError(f"{folder} cannot be made: {error}; name another folder.") from None
 
 
-def _summary(done: list[Done], seconds: float) -> str:
+def _summary(done: list[FileResult], seconds: float) -> str:
     """Return one line: what was done, what had been done before, what failed."""
     if not done:
         return "no file is left for this process: there are fewer files than processes"

@@ -12,15 +12,16 @@ from typing import NamedTuple
 import numpy as np
 
 from isthmus._optional import import_optional
-from isthmus.data.audio_codecs import COMPRESSED, SOUNDS, read_sound
-from isthmus.data.images import FORMATS as PICTURES
-from isthmus.data.limits import is_inside, is_regular
-from isthmus.data.wav import Sound, Windows, resample
+from isthmus.data.audio_codecs import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES, read_audio
+from isthmus.data.images import IMAGE_SUFFIXES as PICTURES
+from isthmus.data.limits import is_inside, is_regular_file
+from isthmus.data.wav import AudioClip, resample
+from isthmus.data.windows import Windows
 
-__all__ = ["Sounds", "is_sound_folder", "read_sound_folder"]
+__all__ = ["AudioFolder", "is_audio_folder", "read_audio_folder"]
 
 
-class Sounds(NamedTuple):
+class AudioFolder(NamedTuple):
     """Windows of a folder of sounds.
 
     Parameters
@@ -47,13 +48,13 @@ class Sounds(NamedTuple):
     files: np.ndarray
 
 
-def read_sound_folder(
+def read_audio_folder(
     path: str | PathLike[str],
     window: int = 4096,
     *,
     overlap: float = 0.5,
     rate: int | None = None,
-) -> Sounds:
+) -> AudioFolder:
     """Read every sound under a folder as overlapping windows; its sub-folders are the classes.
 
     WAV, and FLAC, Ogg and MP3 where the extra `audio` is installed; without it they are passed
@@ -76,7 +77,7 @@ def read_sound_folder(
 
     Returns
     -------
-    Sounds
+    AudioFolder
 
     Raises
     ------
@@ -92,8 +93,8 @@ def read_sound_folder(
     >>> import tempfile
     >>> from isthmus.data.wav import write_wav
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = write_wav(f"{folder}/a.wav", Sound(np.ones((2, 10_000)) / 2, 8000))
-    ...     sounds = read_sound_folder(folder)
+    ...     _ = write_wav(f"{folder}/a.wav", AudioClip(np.ones((2, 10_000)) / 2, 8000))
+    ...     sounds = read_audio_folder(folder)
     >>> sounds.X.shape, sounds.rate, sounds.notes
     ((4, 1, 4096), 8000, ('mixed 1 of 1 files to one channel',))
     """
@@ -105,13 +106,13 @@ def read_sound_folder(
             raise ValueError(f"{name} must be a positive whole number of samples, got {value!r}.")
     windows = Windows((window,), overlap)
     files, notes = _find(root)
-    sounds = [read_sound(file) for file in files]
+    sounds = [read_audio(file) for file in files]
     rate = rate or Counter(sound.rate for sound in sounds).most_common(1)[0][0]
     pieces = [windows.cut(_one_channel(sound, rate, window)) for sound in sounds]
     counts = [len(piece) for piece in pieces]
     notes += _said(sounds, rate, window)
     labels, class_names = _label(files, root, notes)
-    return Sounds(
+    return AudioFolder(
         np.concatenate(pieces)[:, None].astype(np.float32),
         None if labels is None else np.repeat(labels, counts),
         class_names,
@@ -121,18 +122,18 @@ def read_sound_folder(
     )
 
 
-def is_sound_folder(path: str | PathLike[str]) -> bool:
+def is_audio_folder(path: str | PathLike[str]) -> bool:
     """Return whether a folder holds sounds and no pictures.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     is_sound_folder(folder)
+    ...     is_audio_folder(folder)
     False
     """
     suffixes = {file.suffix.lower() for file in _files(Path(path))}
-    return bool(suffixes & SOUNDS) and not suffixes & PICTURES
+    return bool(suffixes & AUDIO_SUFFIXES) and not suffixes & PICTURES
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -145,7 +146,7 @@ def _files(root: Path) -> Iterator[Path]:
 def _find(root: Path) -> tuple[list[Path], list[str]]:
     """Return the sounds under `root`, sorted, with a note of what was left out."""
     found = list(_files(root))
-    sounds = [f for f in found if f.suffix.lower() in SOUNDS and is_regular(f)]
+    sounds = [f for f in found if f.suffix.lower() in AUDIO_SUFFIXES and is_regular_file(f)]
     inside = [file for file in sounds if is_inside(file, root)]
     files = _readable(inside)
     skipped = {
@@ -154,14 +155,14 @@ def _find(root: Path) -> tuple[list[Path], list[str]]:
         "files that need soundfile (pip install 'isthmus[audio]')": len(inside) - len(files),
     }
     if not files:
-        known = ", ".join(sorted(SOUNDS))
+        known = ", ".join(sorted(AUDIO_SUFFIXES))
         raise ValueError(f"{root}: expected sounds ({known}), found none; check the folder.")
     return sorted(files), [f"skipped {what}: {n}" for what, n in skipped.items() if n]
 
 
 def _readable(files: list[Path]) -> list[Path]:
     """Return what the libraries there are can read; all where that is nothing, for the error."""
-    plain = [file for file in files if file.suffix.lower() not in COMPRESSED]
+    plain = [file for file in files if file.suffix.lower() not in COMPRESSED_SUFFIXES]
     if len(plain) in (0, len(files)):
         return files
     try:
@@ -171,13 +172,13 @@ def _readable(files: list[Path]) -> list[Path]:
     return files
 
 
-def _one_channel(sound: Sound, rate: int, window: int) -> np.ndarray:
+def _one_channel(sound: AudioClip, rate: int, window: int) -> np.ndarray:
     """Return (1, time) at a rate, no shorter than a window."""
     samples = resample(sound.samples.mean(0, keepdims=True), sound.rate, rate)
     return np.pad(samples, ((0, 0), (0, max(0, window - samples.shape[-1]))))
 
 
-def _said(sounds: list[Sound], rate: int, window: int) -> list[str]:
+def _said(sounds: list[AudioClip], rate: int, window: int) -> list[str]:
     resampled = sum(sound.rate != rate for sound in sounds)
     mixed = sum(len(sound.samples) > 1 for sound in sounds)
     short = sum(sound.samples.shape[-1] * rate < window * sound.rate for sound in sounds)

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from isthmus._optional import import_optional
-from isthmus.data.limits import check_bytes
-from isthmus.data.wav import Sound, check_samples, read_wav
+from isthmus.data.limits import check_memory
+from isthmus.data.wav import AudioClip, check_samples, read_wav
 
-__all__ = ["COMPRESSED", "SOUNDS", "read_sound"]
+__all__ = ["AUDIO_SUFFIXES", "COMPRESSED_SUFFIXES", "read_audio"]
 
 WAV = frozenset({".wav", ".wave"})
-COMPRESSED = frozenset({".flac", ".ogg", ".mp3"})
-SOUNDS = WAV | COMPRESSED
+COMPRESSED_SUFFIXES = frozenset({".flac", ".ogg", ".mp3"})
+AUDIO_SUFFIXES = WAV | COMPRESSED_SUFFIXES
 CONTAINERS = ("FLAC", "OGG", "MP3")  # as libsndfile calls them; it knows twenty more
 UNKNOWN = 2**63 - 1  # the length of a stream, as libsndfile calls it
-KINDS = {"PCM_S8": "u8", "PCM_24": "i24"}  # what else is held in 16 bits
+SAMPLE_FORMATS = {"PCM_S8": "u8", "PCM_24": "i24"}  # what else is held in 16 bits
 
 
-def read_sound(path: str | os.PathLike[str]) -> Sound:
+def read_audio(path: str | os.PathLike[str]) -> AudioClip:
     """Read a sound: WAV as `isthmus.data.wav.read_wav` does, or FLAC, Ogg or MP3.
 
     Parameters
@@ -30,7 +30,7 @@ def read_sound(path: str | os.PathLike[str]) -> Sound:
 
     Returns
     -------
-    Sound
+    AudioClip
         Of lossy files samples may pass 1 by a little. They have no bits a sample: their kind, as
         which they would be written, is i16. An Ogg file that was cut is read as far as it goes.
 
@@ -49,13 +49,13 @@ def read_sound(path: str | os.PathLike[str]) -> Sound:
     >>> import numpy as np
     >>> from isthmus.data.wav import write_wav
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = write_wav(f"{folder}/a.wav", Sound(np.array([[0.0, 0.5]]), 8000))
-    ...     read_sound(f"{folder}/a.wav").samples
+    ...     _ = write_wav(f"{folder}/a.wav", AudioClip(np.array([[0.0, 0.5]]), 8000))
+    ...     read_audio(f"{folder}/a.wav").samples
     array([[0. , 0.5]])
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in COMPRESSED:
+    if suffix not in COMPRESSED_SUFFIXES:
         return read_wav(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file; check the name.")
@@ -68,7 +68,7 @@ def read_sound(path: str | os.PathLike[str]) -> Sound:
         raise ValueError(f"{path}: {_refused('it is damaged')}") from error
 
 
-def _read(soundfile: Any, path: Path) -> Sound:
+def _read(soundfile: Any, path: Path) -> AudioClip:
     """Read a file that promises no more than its size allows, and holds what it promises."""
     with soundfile.SoundFile(path) as file:
         if file.format not in CONTAINERS:
@@ -77,13 +77,13 @@ def _read(soundfile: Any, path: Path) -> Sound:
             )
         if file.frames == UNKNOWN:
             raise ValueError(f"{path}: {_refused('it does not say how long it is')}")
-        check_bytes(path, 8 * file.frames * file.channels, path.stat().st_size)
+        check_memory(path, 8 * file.frames * file.channels, path.stat().st_size)
         samples = file.read(dtype="float64", always_2d=True).T
         if samples.shape[1] < file.frames:
             said = f"it says {file.frames:,} samples and holds {samples.shape[1]:,}"
             raise ValueError(f"{path}: {_refused(said)}")
         check_samples(path, samples)
-        return Sound(samples, file.samplerate, KINDS.get(file.subtype, "i16"))
+        return AudioClip(samples, file.samplerate, SAMPLE_FORMATS.get(file.subtype, "i16"))
 
 
 def _refused(reason: str) -> str:

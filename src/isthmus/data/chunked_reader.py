@@ -15,37 +15,37 @@ from numpy.typing import NDArray
 
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
-from isthmus.data.columns import Cells, Column
+from isthmus.data.columns import Column, RawColumn
 from isthmus.data.datasets import load
-from isthmus.data.features import Features
-from isthmus.data.limits import check_bytes, is_regular
-from isthmus.data.parquet_limits import unpacked_bytes
+from isthmus.data.feature_columns import FeatureColumns
+from isthmus.data.limits import check_memory, is_regular_file
+from isthmus.data.parquet_limits import uncompressed_size
 from isthmus.data.tables import even_rows, sniff, split_header, to_cells, to_number
 
-__all__ = ["ARRAYS", "KINDS", "TEXTS", "Part", "read_parts", "said_of"]
+__all__ = ["ARRAY_SUFFIXES", "SUFFIXES", "TEXT_SUFFIXES", "Chunk", "describe_error", "read_chunks"]
 
 Array = NDArray[Any]
-ARRAYS, TEXTS = (".npy", ".npz"), (".csv", ".tsv")
-KINDS = (".parquet", *ARRAYS, *TEXTS)
+ARRAY_SUFFIXES, TEXT_SUFFIXES = (".npy", ".npz"), (".csv", ".tsv")
+SUFFIXES = (".parquet", *ARRAY_SUFFIXES, *TEXT_SUFFIXES)
 BUFFER = 2**20  # bytes of a column that are read in one go
 ROW = re.compile(r"(?<=\b[ai][tn] row )\d+")  # as messages give the number of a row
 
 
-class Part(NamedTuple):
+class Chunk(NamedTuple):
     """Some rows of a file: X (n, ...) for a model, and columns of n values that are kept."""
 
     X: Array
     kept: dict[str, Any]
 
 
-def read_parts(path: Path, features: Features, rows: int) -> Iterator[Part]:
+def read_chunks(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
     """Yield the rows of a file, so many at a time whatever its own division: memory stays flat.
 
     Parameters
     ----------
     path : Path
         ``.parquet``; ``.npy``, which is mapped, or ``.npz``; ``.csv`` or ``.tsv``.
-    features : Features
+    features : FeatureColumns
         What is taken of tables.
     rows : int
         In each part but the last.
@@ -63,23 +63,25 @@ def read_parts(path: Path, features: Features, rows: int) -> Iterator[Part]:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "X.npy"
     ...     np.save(path, np.zeros((5, 3)))
-    ...     [part.X.shape for part in read_parts(path, Features(3), rows=2)]
+    ...     [part.X.shape for part in read_chunks(path, FeatureColumns(3), rows=2)]
     [(2, 3), (2, 3), (1, 3)]
     """
-    if not is_regular(path):
+    if not is_regular_file(path):
         raise FileNotFoundError(f"{path}: expected a file, found none; check the name.")
     kind = path.suffix.lower()
-    read = _of_array if kind in ARRAYS else _of_text if kind in TEXTS else _of_parquet
+    read = (
+        _of_array if kind in ARRAY_SUFFIXES else _of_text if kind in TEXT_SUFFIXES else _of_parquet
+    )
     start = 0
     try:
         for part in read(path, features, rows):
             yield part
             start += len(part.X)
     except (ValueError, TypeError, OSError, LookupError, NotImplementedError) as error:
-        raise ValueError(said_of(path, error, start)) from error
+        raise ValueError(describe_error(path, error, start)) from error
 
 
-def said_of(path: Path, error: Exception, start: int) -> str:
+def describe_error(path: Path, error: Exception, start: int) -> str:
     """Return one line: what is wrong with a file, in which of its rows.
 
     Parameters
@@ -92,7 +94,7 @@ def said_of(path: Path, error: Exception, start: int) -> str:
 
     Examples
     --------
-    >>> said_of(Path("x.npy"), ValueError("X contains NaN: the first at row 3"), start=100)
+    >>> describe_error(Path("x.npy"), ValueError("X contains NaN: the first at row 3"), start=100)
     'x.npy: X contains NaN: the first at row 103'
     """
     said = one_line(error) or type(error).__name__
@@ -103,32 +105,32 @@ def said_of(path: Path, error: Exception, start: int) -> str:
     return f"{path}: {where}{said}"
 
 
-def _of_array(path: Path, features: Features, rows: int) -> Iterator[Part]:
+def _of_array(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
     if features.keep:
         raise ValueError("--keep is for tables, and this is one array; omit it.")
     X = load(path).X
     if X.ndim < 2:
         raise ValueError(f"expected rows of numbers, got an array of shape {X.shape}.")
     for start in range(0, len(X), rows):
-        yield Part(np.array(X[start : start + rows]), {})  # read here, not when it is used
+        yield Chunk(np.array(X[start : start + rows]), {})  # read here, not when it is used
 
 
 # ---------------------------------------------------------------------- Parquet
 
 
-def _of_parquet(path: Path, features: Features, rows: int) -> Iterator[Part]:
+def _of_parquet(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
     import_optional("pyarrow", extra="tables", what="reading .parquet")
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     # What is damaged is found here: Arrow would end the process, or make room without end.
-    check_bytes(path, unpacked_bytes(path), path.stat().st_size)
+    check_memory(path, uncompressed_size(path), path.stat().st_size)
     with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
         schema = file.schema_arrow
         names = [*dict.fromkeys((*features.names(schema.names), *features.keep))]
         batches = file.iter_batches(rows, columns=names, use_threads=False)
         tables = _even_tables(batches, rows) if file.metadata.num_rows else [schema.empty_table()]
         for table in tables:
-            yield Part(features.rows(table), features.kept(table))
+            yield Chunk(features.rows(table), features.kept(table))
 
 
 def _even_tables(batches: Iterator[Any], rows: int) -> Iterator[Any]:
@@ -149,7 +151,7 @@ def _even_tables(batches: Iterator[Any], rows: int) -> Iterator[Any]:
 # ------------------------------------------------------------------------- text
 
 
-def _of_text(path: Path, features: Features, rows: int) -> Iterator[Part]:
+def _of_text(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
     with path.open(encoding="utf-8-sig", newline="") as stream:
         delimiter = "\t" if path.suffix.lower() == ".tsv" else sniff(stream.read(2**16))
         stream.seek(0)
@@ -173,18 +175,18 @@ def _check_different(names: Sequence[str]) -> None:
         raise ValueError(f"two columns are named {twice[0]!r}; rename one.")
 
 
-def _text_part(features: Features, columns: dict[str, Sequence[str]]) -> Part:
+def _text_part(features: FeatureColumns, columns: dict[str, Sequence[str]]) -> Chunk:
     names = features.names([*columns])
     if features.by_name:
         assert features.columns is not None
         both = zip(features.columns.columns, names, strict=True)
-        X = features.columns.read_cells([_cells(column, columns[name]) for column, name in both])
+        X = features.columns.encode_raw([_cells(column, columns[name]) for column, name in both])
     else:
         X = features.rows({**columns, **{name: _numbers(name, columns[name]) for name in names}})
-    return Part(X, {name: [*columns[name]] for name in features.keep})
+    return Chunk(X, {name: [*columns[name]] for name in features.keep})
 
 
-def _cells(column: Column, texts: Sequence[str]) -> Cells:
+def _cells(column: Column, texts: Sequence[str]) -> RawColumn:
     """Return cells as the column has them: texts stay texts where a part of them are digits."""
     if not any(isinstance(category, str) for category in column.categories):
         return to_cells(column.name, texts)

@@ -17,7 +17,7 @@ from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.limits import MAX_COLUMNS
 
-__all__ = ["Cells", "Column", "Columns", "Table", "cells_of", "is_frame"]
+__all__ = ["Column", "Columns", "RawColumn", "Table", "is_frame", "raw_columns"]
 
 Array = NDArray[Any]
 MOST_CATEGORIES = 256  # more different texts than that are names, not kinds
@@ -28,7 +28,7 @@ SPELLED_BOOLEANS = (("false", "true"), ("no", "yes"))
 
 
 @dataclass(frozen=True)
-class Cells:
+class RawColumn:
     """One column as it was read: numbers (n,) with NaN, or values (n,) with None, and its type."""
 
     name: Any
@@ -75,7 +75,7 @@ class Column:
         kinds = {"number": "gaussian-per-feature", "boolean": "bernoulli"}
         return kinds.get(self.kind, f"categorical:{len(self.categories)}")
 
-    def to_numbers(self, cells: Cells) -> Array:
+    def to_numbers(self, cells: RawColumn) -> Array:
         """Return the numbers of cells, NaN where they are missing; a ValueError for new values."""
         if self.kind == "number":
             if cells.numbers is None:
@@ -164,10 +164,10 @@ class Columns:
         ValueError
             For a column of text in which every row differs, or of too many categories.
         """
-        return cls.of_cells(cells_of(frame), _library(frame))
+        return cls.from_raw(raw_columns(frame), _library(frame))
 
     @classmethod
-    def of_cells(cls, cells: Sequence[Cells], library: str = "pandas") -> Columns:
+    def from_raw(cls, cells: Sequence[RawColumn], library: str = "pandas") -> Columns:
         """Learn from columns that were read already; see `learn`."""
         names = [c.name for c in cells]
         twice = next((name for name, n in Counter(names).items() if n > 1), None)
@@ -206,9 +206,9 @@ class Columns:
         ValueError
             That names the columns that are missing or too many, or a value never seen.
         """
-        return self.read_cells(cells_of(frame))
+        return self.encode_raw(raw_columns(frame))
 
-    def read_cells(self, cells: Sequence[Cells]) -> Array:
+    def encode_raw(self, cells: Sequence[RawColumn]) -> Array:
         """Return columns that were read already as numbers (n, columns); see `to_numbers`."""
         self.check_names([c.name for c in cells])
         if [c.name for c in cells] != [*self.names]:  # names are unique, then
@@ -358,7 +358,7 @@ def _import(library: str) -> Any:
     return import_optional(library, extra=extra, what=f"a table of {library}", instead=instead)
 
 
-def cells_of(frame: Any) -> list[Cells]:
+def raw_columns(frame: Any) -> list[RawColumn]:
     """Return the columns of a data frame of pandas or polars."""
     read = _pandas_cells if _library(frame) == "pandas" else _polars_cells
     positions = range(frame.shape[1])
@@ -369,36 +369,36 @@ def _at(frame: Any, j: int) -> Any:
     return frame.iloc[:, j] if _library(frame) == "pandas" else frame.to_series(j)
 
 
-def _pandas_cells(name: Any, series: Any) -> Cells:
+def _pandas_cells(name: Any, series: Any) -> RawColumn:
     dtype = str(series.dtype)
     if series.dtype.kind in "iuf":
-        return Cells(name, dtype, numbers=series.to_numpy(np.float64, na_value=np.nan))
+        return RawColumn(name, dtype, numbers=series.to_numpy(np.float64, na_value=np.nan))
     values = series.astype(object).where(series.notna(), None).to_numpy()
     if dtype == "category":
         categories = tuple(map(_plain, series.cat.categories))
         values = np.array([_plain(v) for v in values], object)
-        return Cells(name, dtype, None, values, categories, bool(series.cat.ordered))
+        return RawColumn(name, dtype, None, values, categories, bool(series.cat.ordered))
     return _object_cells(name, dtype, values)
 
 
-def _polars_cells(name: Any, series: Any) -> Cells:
+def _polars_cells(name: Any, series: Any) -> RawColumn:
     dtype = type(series.dtype).__name__
     if series.dtype.is_numeric():
-        return Cells(name, dtype, numbers=series.to_numpy().astype(np.float64))
+        return RawColumn(name, dtype, numbers=series.to_numpy().astype(np.float64))
     values = np.array([*series.to_list(), None], object)[:-1]
     if dtype == "Enum":
-        return Cells(name, dtype, None, values, tuple(series.dtype.categories), True)
+        return RawColumn(name, dtype, None, values, tuple(series.dtype.categories), True)
     return _object_cells(name, dtype, values)
 
 
-def _object_cells(name: Any, dtype: str, values: Array) -> Cells:
+def _object_cells(name: Any, dtype: str, values: Array) -> RawColumn:
     """Return a column of Python's objects: numbers where all are, else values as they are."""
     values = np.array([*map(_plain, values), None], object)[:-1]
     present = [v for v in values if v is not None]
     if all(isinstance(v, Real) and not isinstance(v, bool) for v in present):
         numbers = np.array([np.nan if v is None else float(v) for v in values], np.float64)
-        return Cells(name, dtype, numbers=numbers)
-    return Cells(name, dtype, None, values)
+        return RawColumn(name, dtype, numbers=numbers)
+    return RawColumn(name, dtype, None, values)
 
 
 def _plain(value: Any) -> Any:
@@ -407,7 +407,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-def _learn(cells: Cells, mixed: bool) -> Column:
+def _learn(cells: RawColumn, mixed: bool) -> Column:
     if cells.numbers is not None and not (mixed and _is_binary(cells.numbers)):
         seen, finite = cells.numbers, np.isfinite(cells.numbers)
         seen = seen if finite.all() else seen[finite]
@@ -424,7 +424,7 @@ def _is_binary(numbers: Array) -> bool:
     return len(seen) > 0 and bool(np.isin(seen, (0, 1)).all())
 
 
-def _categories(cells: Cells) -> tuple[Any, ...]:
+def _categories(cells: RawColumn) -> tuple[Any, ...]:
     if cells.numbers is not None:
         return (0, 1)
     present = [value for value in _objects(cells) if value is not None]
@@ -450,7 +450,7 @@ def _categories(cells: Cells) -> tuple[Any, ...]:
     return categories
 
 
-def _objects(cells: Cells) -> Array:
+def _objects(cells: RawColumn) -> Array:
     """Return the values of cells, None where they are missing."""
     if cells.values is not None:
         return cells.values

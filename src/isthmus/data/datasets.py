@@ -17,16 +17,16 @@ import numpy as np
 from isthmus._messages import did_you_mean, one_line
 from isthmus._optional import import_optional
 from isthmus.data import sprites
-from isthmus.data.audio import is_sound_folder, read_sound_folder
+from isthmus.data.audio import is_audio_folder, read_audio_folder
 from isthmus.data.columns import Columns, Table
-from isthmus.data.disk_array import Stored, as_stored, forget
+from isthmus.data.disk_array import DiskArray, as_disk_array, release_pages
 from isthmus.data.idx import read_idx
 from isthmus.data.images import read_image_folder
-from isthmus.data.limits import VARIABLE, check_bytes, check_zip, is_regular
+from isthmus.data.limits import ENV_VARIABLE, check_memory, check_zip, is_regular_file
 from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.tables import read_table
 
-__all__ = ["LONGEST_PATH", "Dataset", "Source", "known_datasets", "load"]
+__all__ = ["MAX_PATH_LENGTH", "DataSource", "Dataset", "known_datasets", "load"]
 
 _NAMES = ("digits", "fashion-mnist", "mnist", "sprites")
 _IDX_FILES = (
@@ -41,10 +41,10 @@ _LABEL_KEYS = ("y", "labels", "label")
 _N_SPRITES = 10_000
 SOUND_WINDOW = 4096  # samples
 _CHUNK_BYTES = 2**24
-LONGEST_PATH = 4096  # characters; a longer one is not recorded
+MAX_PATH_LENGTH = 4096  # characters; a longer one is not recorded
 
 
-class Source(NamedTuple):
+class DataSource(NamedTuple):
     """Where data were read from, and how: what `load` must be told to read them again.
 
     Parameters
@@ -56,7 +56,7 @@ class Source(NamedTuple):
 
     Examples
     --------
-    >>> Source("/data/iris.csv", label="kind").entries
+    >>> DataSource("/data/iris.csv", label="kind").to_record()
     {'source': '/data/iris.csv', 'label': 'kind'}
     """
 
@@ -65,16 +65,15 @@ class Source(NamedTuple):
     label: str | int | None = None
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Source | None:
+    def from_record(cls, record: Mapping[str, Any]) -> DataSource | None:
         """Return what `entries` said in a record; None where it says nothing of a path."""
         if (path := record.get("source")) is None:
             return None
         size = record.get("size")
         return cls(path, tuple(size) if isinstance(size, list) else size, record.get("label"))
 
-    @property
-    def entries(self) -> dict[str, object]:
-        """What a fingerprint says of it, fit to be written as JSON."""
+    def to_record(self) -> dict[str, object]:
+        """Return the entries of a fingerprint that describe the source, fit for JSON."""
         size = list(self.size) if isinstance(self.size, tuple) else self.size
         said = {"source": self.path, "size": size, "label": self.label}
         return {name: value for name, value in said.items() if value is not None}
@@ -104,7 +103,7 @@ class Dataset:
         Samples of one group overlap, such as windows of one sound: they are held out together.
     rate : int or None
         Samples a second of sounds, in hertz.
-    source : Source or None
+    source : DataSource or None
         Where they were read from; None of data known by name, or made.
 
     Examples
@@ -124,7 +123,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     rate: int | None = None
-    source: Source | None = None
+    source: DataSource | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -149,7 +148,7 @@ class Dataset:
             "dtype": self.X.dtype.str,
             "sha256": self.sha256,
             **rate,
-            **(self.source.entries if self.source else {}),
+            **(self.source.to_record() if self.source else {}),
         }
 
     @cached_property
@@ -163,13 +162,13 @@ class Dataset:
 
 def _chunks(X: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the samples some at a time: one laid out otherwise is never copied whole."""
-    if (stored := as_stored(X)) is not None:
-        yield from map(np.ascontiguousarray, map(stored.read, stored.pieces(_CHUNK_BYTES)))
+    if (stored := as_disk_array(X)) is not None:
+        yield from map(np.ascontiguousarray, map(stored.read, stored.block_groups(_CHUNK_BYTES)))
         return
     step = max(1, _CHUNK_BYTES * len(X) // max(1, X.nbytes))
     for start in range(0, len(X), step):
         yield np.ascontiguousarray(X[start : start + step])
-        forget(X)
+        release_pages(X)
 
 
 def known_datasets() -> tuple[str, ...]:
@@ -256,10 +255,10 @@ def load(
 
 def _source(
     path: Path, size: int | tuple[int, int] | None, label: str | int | None
-) -> Source | None:
+) -> DataSource | None:
     # Links are not followed: what they lead to may have a name that tells no kind of file.
     whole = str(path.absolute())
-    return Source(whole, size, label) if len(whole) <= LONGEST_PATH else None
+    return DataSource(whole, size, label) if len(whole) <= MAX_PATH_LENGTH else None
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
@@ -316,7 +315,7 @@ def _load_path(
         rows = ParquetRows(parquet_files(path), label)
         X = _kept_on_disk(path, rows)
         return Dataset(path.resolve().name, X, rows.labels(), notes=rows.notes)
-    if path.is_dir() and is_sound_folder(path):
+    if path.is_dir() and is_audio_folder(path):
         return _load_sounds(path, size)
     if path.is_dir():
         X, labels, _, notes = read_image_folder(path, size)
@@ -327,7 +326,7 @@ def _load_path(
             f"{str(path)!r} is neither a known data set ({', '.join(_NAMES)}) nor a file or "
             f"folder; check the name.{did_you_mean(path, _NAMES)}"
         )
-    if not is_regular(path):
+    if not is_regular_file(path):
         raise ValueError(f"{path}: expected a file or a folder, got a pipe or device.")
     if suffix in _TABLES:
         X, y, columns = read_table(path, label, columns)
@@ -358,21 +357,21 @@ def _load_zarr(path: Path) -> Any:
         raise ValueError(
             f"{path}: expected a zarr array; one of a group is named by its own path."
         ) from error
-    check_bytes(path, array.nbytes, sum(p.stat().st_size for p in path.rglob("*") if p.is_file()))
+    check_memory(path, array.nbytes, sum(p.stat().st_size for p in path.rglob("*") if p.is_file()))
     return _kept_on_disk(path, array)
 
 
 def _kept_on_disk(path: Path, array: Any) -> Any:
     """Return an array whose rows stay on the disk where it is large, else read as a whole."""
-    stored = Stored.of(array) if array.shape else array
+    stored = DiskArray.of(array) if array.shape else array
     _check_numbers(path, stored)
-    return as_stored(array) or stored.read()
+    return as_disk_array(array) or stored.read()
 
 
 def _load_sounds(path: Path, size: int | tuple[int, int] | None) -> Dataset:
     if isinstance(size, tuple):
         raise ValueError(f"size of a folder of sounds is samples a window, one number; got {size}.")
-    sounds = read_sound_folder(path, size or SOUND_WINDOW)
+    sounds = read_audio_folder(path, size or SOUND_WINDOW)
     return Dataset(
         path.resolve().name,
         sounds.X,
@@ -396,7 +395,7 @@ def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             X, y = content[key] if key else None, content[label_key] if label_key else None
             names = one_line(", ".join(content.files[:20])) or "none"
     except Exception as error:  # NumPy fails in many ways on a damaged file
-        if VARIABLE in str(error):
+        if ENV_VARIABLE in str(error):
             raise
         raise ValueError(
             f"{path}: expected NumPy arrays of numbers, got a damaged file or one of Python "

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from isthmus._messages import one_line
 from isthmus.data.parquet_rows import ParquetRows
 
-__all__ = ["Stored", "as_stored", "forget"]
+__all__ = ["DiskArray", "as_disk_array", "release_pages"]
 
 BLOCK_BYTES = 2**18  # read in one go
-IN_MEMORY = 2**29  # bytes, as float32, up to which an array is read as a whole
-LOOK_BYTES = 2**26  # of rows that stand for all, where something is learned of the data
-HELD_BYTES = 2**25  # of rows held out, at most
+MAX_IN_MEMORY = 2**29  # bytes, as float32, up to which an array is read as a whole
+PREVIEW_BYTES = 2**26  # of rows that stand for all, where something is learned of the data
+MAX_HELD_OUT_BYTES = 2**25  # of rows held out, at most
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class DiskArray:
     """Rows of an array on the disk, by blocks of neighbours.
 
     Parameters
@@ -38,7 +38,7 @@ class Stored:
 
     Examples
     --------
-    >>> stored = Stored.of(np.arange(10).reshape(5, 2), block_bytes=64)
+    >>> stored = DiskArray.of(np.arange(10).reshape(5, 2), block_bytes=64)
     >>> len(stored), stored.shape, stored.bounds
     (5, (5, 2), array([0, 4, 5]))
     >>> stored.read(stored.blocks[1:])
@@ -53,7 +53,7 @@ class Stored:
     blocks: Array
 
     @classmethod
-    def of(cls, array: Any, block_bytes: int | None = None) -> Stored:
+    def of(cls, array: Any, block_bytes: int | None = None) -> DiskArray:
         """Return all rows of an array, by blocks of its own where it has some, or of its chunks."""
         n, *features = array.shape
         bounds = getattr(array, "bounds", None)
@@ -73,7 +73,7 @@ class Stored:
         return np.diff(self.bounds)[self.blocks]
 
     @property
-    def total(self) -> int:
+    def n_total(self) -> int:
         """Rows of the whole array."""
         return int(self.array.shape[0])
 
@@ -124,7 +124,7 @@ class Stored:
         """Return all rows, read."""
         return np.asarray(self.read(), dtype)
 
-    def numbers(self, blocks: Array | None = None) -> Array:
+    def indices(self, blocks: Array | None = None) -> Array:
         """Return the numbers in the array of the rows of blocks, of all by default."""
         return np.concatenate([np.arange(*ends) for ends in self._ends(blocks)])
 
@@ -137,7 +137,7 @@ class Stored:
             That says which rows cannot be read.
         """
         rows = np.concatenate([self._slice(*ends) for ends in self._ends(blocks)])
-        forget(self.array)
+        release_pages(self.array)
         return rows
 
     def _ends(self, blocks: Array | None) -> Iterator[tuple[int, int]]:
@@ -151,7 +151,7 @@ class Stored:
             said = one_line(error) or type(error).__name__
             raise ValueError(f"rows {start} to {end - 1} of X cannot be read: {said}") from error
 
-    def first(self, n: int, blocks: Array | None = None) -> Array:
+    def first_blocks(self, n: int, blocks: Array | None = None) -> Array:
         """Return as many of the blocks, of all by default, as have n rows together."""
         blocks = self.blocks if blocks is None else blocks
         enough = np.searchsorted(np.cumsum(np.diff(self.bounds)[blocks]), n) + 1
@@ -159,26 +159,26 @@ class Stored:
 
     @property
     def _n_looked(self) -> int:
-        return max(2, LOOK_BYTES // self.row_bytes)
+        return max(2, PREVIEW_BYTES // self.row_bytes)
 
     @property
-    def looked(self) -> Array:
+    def preview_blocks(self) -> Array:
         """Blocks that stand for all, spread evenly over them."""
         k = len(self.blocks)
         return self.blocks[_spread(k, max(2, self._n_looked * k // max(1, len(self))))]
 
-    def look(self) -> Array:
+    def preview(self) -> Array:
         """Return rows that stand for all, spread evenly over them."""
-        rows, n = self.read(self.looked), self._n_looked
+        rows, n = self.read(self.preview_blocks), self._n_looked
         return rows if len(rows) <= n else rows[_spread(len(rows), n)]
 
-    def split(self, fraction: float, order: np.random.Generator) -> tuple[Stored, Stored]:
+    def split(self, fraction: float, order: np.random.Generator) -> tuple[DiskArray, DiskArray]:
         """Return the rows without those of blocks drawn at random, and these: a share of all.
 
         Of large data it is a smaller share, which fits memory; it is one row at least.
         """
-        n = max(1, int(min(fraction * len(self), HELD_BYTES / self.row_bytes)))
-        held = self.first(n, order.permutation(self.blocks))
+        n = max(1, int(min(fraction * len(self), MAX_HELD_OUT_BYTES / self.row_bytes)))
+        held = self.first_blocks(n, order.permutation(self.blocks))
         last, rest = held[-1], int(np.diff(self.bounds)[held].sum()) - n
         # The rest of the last one is a block of its own.
         bounds = np.insert(self.bounds, last + 1, self.bounds[last + 1] - rest)
@@ -186,7 +186,7 @@ class Stored:
         kept = np.union1d(kept, np.full(int(rest > 0), last + 1))
         return replace(self, bounds=bounds, blocks=kept), replace(self, bounds=bounds, blocks=held)
 
-    def pieces(self, n_bytes: int) -> Iterator[Array]:
+    def block_groups(self, n_bytes: int) -> Iterator[Array]:
         """Yield the blocks in order, as many at a time as have so many bytes as float32."""
         ends = np.cumsum(self.lengths) * self.row_bytes
         start = 0
@@ -197,7 +197,7 @@ class Stored:
             start = stop
 
 
-def as_stored(X: Any) -> Stored | None:
+def as_disk_array(X: Any) -> DiskArray | None:
     """Return an array on the disk that is too large to be read as a whole; else None.
 
     Parameters
@@ -207,15 +207,15 @@ def as_stored(X: Any) -> Stored | None:
 
     Examples
     --------
-    >>> as_stored(np.zeros((3, 2))) is None
+    >>> as_disk_array(np.zeros((3, 2))) is None
     True
     """
-    if isinstance(X, Stored):
+    if isinstance(X, DiskArray):
         return X
     if not is_on_disk(X) or len(X.shape) < 2 or X.shape[0] < 2:
         return None
-    stored = Stored.of(X)
-    large = stored.total * stored.row_bytes > IN_MEMORY and len(stored.blocks) > 1
+    stored = DiskArray.of(X)
+    large = stored.n_total * stored.row_bytes > MAX_IN_MEMORY and len(stored.blocks) > 1
     return stored if large else None
 
 
@@ -229,7 +229,7 @@ def is_on_disk(X: Any) -> bool:
     )
 
 
-def forget(X: Any) -> None:
+def release_pages(X: Any) -> None:
     """Let the system take back the memory of a mapped file that was read; it is still there."""
     mapped = _map_of(X)
     # Of a map that may be written to, be it by other views, what was written could be lost.

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from isthmus.data.limits import VARIABLE, check_bytes, given_bytes
+from isthmus.data.limits import ENV_VARIABLE, check_memory, configured_limit
 
 __all__ = ["MAX_BYTES", "read_idx"]
 
@@ -67,7 +67,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
             dtype, shape = _read_header(stream, path)
             n_bytes = math.prod(shape) * dtype.itemsize
             if isinstance(stream, gzip.GzipFile):
-                check_bytes(path, n_bytes, path.stat().st_size)
+                check_memory(path, n_bytes, path.stat().st_size)
             data = _read_exactly(stream, n_bytes, path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _bad(path, f"a gzip file that decompresses, but it is damaged ({error})") from error
@@ -96,10 +96,10 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[np.dtype, tuple[int, ...
     if len(sizes) < 4 * ndim:
         raise _bad(path, f"{ndim} sizes in the header, but the file ends there")
     dtype, shape = np.dtype(_DTYPES[magic[2]]), struct.unpack(f">{ndim}I", sizes)
-    most = given_bytes() or MAX_BYTES
+    most = configured_limit() or MAX_BYTES
     if (n_bytes := math.prod(max(1, size) for size in shape) * dtype.itemsize) > most:
         said = f"at most {most:,} bytes of data, but its header says {n_bytes:,}"
-        raise _bad(path, f"{said} ({VARIABLE} sets the limit)")
+        raise _bad(path, f"{said} ({ENV_VARIABLE} sets the limit)")
     return dtype, shape
 
 

@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["is_picture", "limits_of", "scaled", "tiled", "to_rgba"]
+__all__ = ["is_image", "rescale", "tile", "to_rgba", "value_range"]
 
 Array = NDArray[Any]
-Limits = tuple[Any, Any]
+ValueRange = tuple[Any, Any]
 
 SLACK = 0.25  # a picture may leave [0, 1] by this much, and is still one of [0, 1]
 
 
-def is_picture(shape: tuple[int, ...]) -> bool:
+def is_image(shape: tuple[int, ...]) -> bool:
     """Whether one example of that shape is a picture: else it is drawn as lines.
 
     Two axes may be (height, width) or (channels, time): a few very long rows are signals.
 
     Examples
     --------
-    >>> is_picture((28, 28)), is_picture((3, 32, 32)), is_picture((2, 128)), is_picture((30,))
+    >>> is_image((28, 28)), is_image((3, 32, 32)), is_image((2, 128)), is_image((30,))
     (True, True, False, False)
     """
     if len(shape) == 3:
@@ -30,7 +30,7 @@ def is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and shape[0] > 3 and shape[1] < 8 * shape[0]
 
 
-def limits_of(examples: Array) -> Limits:
+def value_range(examples: Array) -> ValueRange:
     """Return the values drawn as black and white, or as the bottom and the top of a cell.
 
     Pictures keep [0, 1] where their values are about that; columns of a table, which may be of
@@ -38,12 +38,12 @@ def limits_of(examples: Array) -> Limits:
 
     Examples
     --------
-    >>> limits_of(np.array([[[-0.1, 1.1]] * 4]))
+    >>> value_range(np.array([[[-0.1, 1.1]] * 4]))
     (0.0, 1.0)
     """
     finite = np.where(np.isfinite(examples), examples, np.nan)
     low, high = np.fmin.reduce(finite, None), np.fmax.reduce(finite, None)  # silent where all miss
-    if low >= -SLACK and high <= 1 + SLACK and is_picture(examples.shape[1:]):
+    if low >= -SLACK and high <= 1 + SLACK and is_image(examples.shape[1:]):
         return 0.0, 1.0
     if examples.ndim == 2 and not (low >= 0 and high <= 1):
         low, high = np.fmin.reduce(finite), np.fmax.reduce(finite)
@@ -51,12 +51,12 @@ def limits_of(examples: Array) -> Limits:
     return low, np.where(high > low, high, low + 1)
 
 
-def scaled(examples: Array, limits: Limits) -> Array:
+def rescale(examples: Array, limits: ValueRange) -> Array:
     """Return examples with the limits at 0 and 1, and nothing beyond.
 
     Examples
     --------
-    >>> scaled(np.array([-1.0, 2.0, 9.0]), (0, 4)).tolist()
+    >>> rescale(np.array([-1.0, 2.0, 9.0]), (0, 4)).tolist()
     [0.0, 0.5, 1.0]
     """
     low, high = limits
@@ -83,7 +83,7 @@ def to_rgba(pictures: Array) -> Array:
     return np.concatenate([rgb, 255 * known.astype(np.uint8)], -1)
 
 
-def tiled(pictures: Array, rows: int, columns: int, gap: float) -> Array:
+def tile(pictures: Array, rows: int, columns: int, gap: float) -> Array:
     """Return one picture of all, bytes (height, width, 4), between and after them clear white.
 
     Parameters
@@ -95,7 +95,7 @@ def tiled(pictures: Array, rows: int, columns: int, gap: float) -> Array:
 
     Examples
     --------
-    >>> tiled(np.zeros((3, 8, 8, 4), np.uint8), rows=2, columns=2, gap=0.06).shape
+    >>> tile(np.zeros((3, 8, 8, 4), np.uint8), rows=2, columns=2, gap=0.06).shape
     (18, 18, 4)
     """
     n, h, w, _ = pictures.shape

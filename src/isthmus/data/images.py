@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from isthmus.data.limits import check_bytes, is_inside, is_regular
+from isthmus.data.limits import check_memory, is_inside, is_regular_file
 
-__all__ = ["FORMATS", "opened", "read_image_folder", "to_rgb"]
+__all__ = ["IMAGE_SUFFIXES", "open_image", "read_image_folder", "to_rgb"]
 
-FORMATS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 # No other decoder may see a file, whatever its bytes: the one for EPS runs a program.
 _DECODERS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 _WHITE = (255, 255, 255)
@@ -110,14 +110,14 @@ def _find(root: Path) -> tuple[list[Path], list[str]]:
         outside += len(linked)  # os.walk does not follow them: they may lead anywhere, or round
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in (Path(folder, name) for name in names if not name.startswith(".")):
-            if file.suffix.lower() not in FORMATS or not is_regular(file):
+            if file.suffix.lower() not in IMAGE_SUFFIXES or not is_regular_file(file):
                 other += 1
             elif not is_inside(file, root):
                 outside += 1
             else:
                 images.append(file)
     if not images:
-        formats = ", ".join(sorted(ext[1:] for ext in FORMATS))
+        formats = ", ".join(sorted(ext[1:] for ext in IMAGE_SUFFIXES))
         raise ValueError(f"{root}: expected images ({formats}), found none; check the folder.")
     skipped = {"links to other folders": outside, "files that are not images": other}
     return sorted(images), [f"skipped {what}: {count}" for what, count in skipped.items() if count]
@@ -139,11 +139,11 @@ def _label(
 def _read(files: list[Path], shape: tuple[int, int]) -> tuple[np.ndarray, int]:
     """Return all images as one array, and how many had another size."""
     on_disk = sum(file.stat().st_size for file in files)
-    check_bytes(f"{len(files)} images", len(files) * shape[0] * shape[1] * 3, on_disk)
+    check_memory(f"{len(files)} images", len(files) * shape[0] * shape[1] * 3, on_disk)
     X = np.empty((len(files), *shape, 3), dtype=np.uint8)
     grey, n_resized = True, 0
     for row, file in zip(X, files, strict=True):
-        with opened(file) as image:
+        with open_image(file) as image:
             image = to_rgb(ImageOps.exif_transpose(image))
             if image.size != shape[::-1]:
                 n_resized += 1
@@ -155,14 +155,14 @@ def _read(files: list[Path], shape: tuple[int, int]) -> tuple[np.ndarray, int]:
 
 def _shape_of(file: Path) -> tuple[int, int]:
     """Return the height and width of an image once it is upright."""
-    with opened(file) as image:
+    with open_image(file) as image:
         turned = image.getexif().get(0x0112, 1) != 1
         width, height = ImageOps.exif_transpose(image).size if turned else image.size
     return height, width
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Image.Image]:
+def open_image(file: Path) -> Iterator[Image.Image]:
     """Open an image, and name the file in whatever error comes of it."""
     try:
         with warnings.catch_warnings():
@@ -170,7 +170,7 @@ def opened(file: Path) -> Iterator[Image.Image]:
             # A stream, for Pillow garbles turned TIFF files that it maps into memory by name.
             with file.open("rb") as stream, Image.open(stream, formats=_DECODERS) as image:
                 n_bytes = image.width * image.height * _PIXEL
-                check_bytes("it", n_bytes, os.fstat(stream.fileno()).st_size)
+                check_memory("it", n_bytes, os.fstat(stream.fileno()).st_size)
                 yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(

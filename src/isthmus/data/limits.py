@@ -18,28 +18,28 @@ from pathlib import Path
 from isthmus._messages import one_line
 
 __all__ = [
-    "EXPANSION",
-    "FREE",
+    "ENV_VARIABLE",
+    "FREE_BYTES",
     "MAX_COLUMNS",
-    "VARIABLE",
-    "allowed_bytes",
-    "check_bytes",
+    "MAX_EXPANSION",
+    "allowed_memory",
+    "check_memory",
     "check_zip",
-    "given_bytes",
+    "configured_limit",
     "is_inside",
-    "is_regular",
+    "is_regular_file",
 ]
 
-VARIABLE = "ISTHMUS_MAX_BYTES"
-FREE = 64 * 2**20  # bytes that any file may become
-EXPANSION = 100  # bytes for each on the disk, beyond that
+ENV_VARIABLE = "ISTHMUS_MAX_BYTES"
+FREE_BYTES = 64 * 2**20  # bytes that any file may become
+MAX_EXPANSION = 100  # bytes for each on the disk, beyond that
 MAX_COLUMNS = 100_000  # of a table; each costs about a kilobyte, whatever its rows
 MAX_MEMBERS = 10_000  # of an archive
 # What NumPy writes. The others name the size of their own memory in the file.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def given_bytes() -> int | None:
+def configured_limit() -> int | None:
     """Return the bytes that ISTHMUS_MAX_BYTES allows; None where it is not set.
 
     Raises
@@ -47,15 +47,15 @@ def given_bytes() -> int | None:
     ValueError
         Where it is no whole number above 0.
     """
-    text = os.environ.get(VARIABLE, "").strip()
+    text = os.environ.get(ENV_VARIABLE, "").strip()
     if not text:
         return None
     if not text.isdecimal() or len(text) > 18 or int(text) < 1:
-        raise ValueError(f"{VARIABLE} must be a whole number of bytes, got {one_line(text)!r}.")
+        raise ValueError(f"{ENV_VARIABLE} must be a whole number of bytes, got {one_line(text)!r}.")
     return int(text)
 
 
-def allowed_bytes(on_disk: int) -> int:
+def allowed_memory(on_disk: int) -> int:
     """Return how many bytes of memory the content of a file may take.
 
     Parameters
@@ -65,14 +65,14 @@ def allowed_bytes(on_disk: int) -> int:
 
     Examples
     --------
-    >>> allowed_bytes(10) == FREE, allowed_bytes(10**9) == 10**11
+    >>> allowed_memory(10) == FREE_BYTES, allowed_memory(10**9) == 10**11
     (True, True)
     """
-    given = given_bytes()
-    return max(FREE, EXPANSION * on_disk) if given is None else given
+    given = configured_limit()
+    return max(FREE_BYTES, MAX_EXPANSION * on_disk) if given is None else given
 
 
-def check_bytes(path: object, n_bytes: int, on_disk: int) -> None:
+def check_memory(path: object, n_bytes: int, on_disk: int) -> None:
     """Raise a ValueError where a file would take more memory than is allowed.
 
     Parameters
@@ -84,11 +84,11 @@ def check_bytes(path: object, n_bytes: int, on_disk: int) -> None:
     on_disk : int
         Bytes of the file.
     """
-    most = allowed_bytes(on_disk)
+    most = allowed_memory(on_disk)
     if n_bytes > most:
         raise ValueError(
             f"{path}: its {on_disk:,} bytes would become {n_bytes:,} in memory, at most {most:,} "
-            f"are allowed; if you trust the file, set {VARIABLE}={n_bytes}."
+            f"are allowed; if you trust the file, set {ENV_VARIABLE}={n_bytes}."
         )
 
 
@@ -110,10 +110,10 @@ def check_zip(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path}: expected at most {MAX_MEMBERS:,} arrays, got {len(members):,}.")
     if any(member.compress_type not in _METHODS for member in members):
         raise ValueError(f"{path}: expected an archive compressed by deflate, or not at all.")
-    check_bytes(path, sum(member.file_size for member in members), Path(path).stat().st_size)
+    check_memory(path, sum(member.file_size for member in members), Path(path).stat().st_size)
 
 
-def is_regular(file: str | os.PathLike[str]) -> bool:
+def is_regular_file(file: str | os.PathLike[str]) -> bool:
     """Return whether a path leads to a plain file: a pipe would be waited for without end."""
     try:
         return stat.S_ISREG(os.stat(file).st_mode)

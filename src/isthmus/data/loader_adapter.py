@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from isthmus._optional import import_optional
 from isthmus.data.columns import is_frame
-from isthmus.data.disk_array import LOOK_BYTES
+from isthmus.data.disk_array import PREVIEW_BYTES
 
-__all__ = ["Stream"]
+__all__ = ["LoaderAdapter"]
 
 Array = NDArray[Any]
 EACH = "each batch must be X, or X and y, as arrays, tensors or data frames"
 Pair = tuple[Any, Any]
 
 
-class Part(NamedTuple):
+class LoadedBatch(NamedTuple):
     """A batch: X (n, ...), y (n,) or None, and where the loader was after it, if it can say."""
 
     X: Any
@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
+class LoaderAdapter:
     """A loader of batches: X, or X and y.
 
     Parameters
@@ -46,8 +46,8 @@ class Stream:
 
     Examples
     --------
-    >>> stream = Stream(lambda: iter([np.zeros((2, 3)), np.ones((1, 3))]))
-    >>> [len(part.X) for part in stream.batches()], stream.look()[0].shape
+    >>> stream = LoaderAdapter(lambda: iter([np.zeros((2, 3)), np.ones((1, 3))]))
+    >>> [len(part.X) for part in stream.batches()], stream.preview()[0].shape
     ([3], (3, 3))
     """
 
@@ -64,18 +64,20 @@ class Stream:
         except (TypeError, ValueError):
             return None
 
-    def go_on(self, state: Any) -> None:
+    def restore(self, state: Any) -> None:
         """Put the loader where it was by a `state`."""
         self.loader.load_state_dict(state)  # type: ignore[union-attr]
 
-    def batches(self, epoch: int = 1, skip: int = 0, begun: bool = False) -> Iterator[Part]:
+    def batches(
+        self, epoch: int = 1, skip: int = 0, resumed: bool = False
+    ) -> Iterator[LoadedBatch]:
         """Yield the batches of an epoch, but for the first `skip`; none has a single row.
 
         Parameters
         ----------
         epoch, skip : int
-        begun : bool
-            Whether the loader was put where it is by `go_on`, be it at the end.
+        resumed : bool
+            Whether the loader was put where it is by `restore`, be it at the end.
 
         Raises
         ------
@@ -88,18 +90,18 @@ class Stream:
         batches = _none_single(self._parts())
         if (first := next(batches, None)) is not None:
             yield from itertools.islice(itertools.chain([first], batches), skip, None)
-        elif not begun:
+        elif not resumed:
             raise ValueError(
                 f"the loader gives no batch in pass {epoch}: there is nothing to learn from. One "
                 "that can be read once only is given as a function that makes it anew."
             )
 
-    def _parts(self) -> Iterator[Part]:
+    def _parts(self) -> Iterator[LoadedBatch]:
         for batch in self._iterate():
             X, y = as_pair(batch)
             if len(X):  # copied, as batches wait and a loader may fill one array again and again
                 X = X if is_frame(X) else X.copy()
-                yield Part(X, None if y is None else y.copy(), self.state())
+                yield LoadedBatch(X, None if y is None else y.copy(), self.state())
 
     def _iterate(self) -> Iterator[Any]:
         loader = self.loader() if callable(self.loader) else self.loader
@@ -116,13 +118,13 @@ class Stream:
             )
         return batches
 
-    def look(self) -> Pair:
+    def preview(self) -> Pair:
         """Return the first rows and labels, as many as tell what all are like."""
         parts, n_bytes = [], 0
         for part in self.batches():
             parts.append(part)
             n_bytes += 4 * int(np.prod(part.X.shape))
-            if n_bytes > LOOK_BYTES:
+            if n_bytes > PREVIEW_BYTES:
                 break
         return _together(parts)[:2]
 
@@ -166,7 +168,7 @@ def _array(values: Any) -> Array:
     return (values.float() if half else values).numpy(force=True)
 
 
-def _none_single(parts: Iterator[Part]) -> Iterator[Part]:
+def _none_single(parts: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
     """Let a row alone, on which batch statistics would fail, go with the next batch or the last."""
     last = None
     for part in parts:
@@ -181,7 +183,7 @@ def _none_single(parts: Iterator[Part]) -> Iterator[Part]:
         yield last
 
 
-def _together(parts: Sequence[Part]) -> Part:
+def _together(parts: Sequence[LoadedBatch]) -> LoadedBatch:
     """Return batches as one."""
     X, y, states = zip(*parts, strict=True)
     if len(X) == 1:
@@ -195,5 +197,5 @@ def _together(parts: Sequence[Part]) -> Part:
     else:
         joined = np.concatenate(X)
     if any(each is None for each in y):
-        return Part(joined, None, states[-1])
-    return Part(joined, np.concatenate(y), states[-1])
+        return LoadedBatch(joined, None, states[-1])
+    return LoadedBatch(joined, np.concatenate(y), states[-1])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["unpacked_bytes"]
+__all__ = ["uncompressed_size"]
 
 HEADERS = (2**12, 2**24)  # bytes looked at: statistics hold the least and the greatest value
 MOST_NESTED = 16
@@ -20,7 +20,7 @@ STOP, TRUE, FALSE, BYTE, DOUBLE, BINARY, LISTS, MAP, STRUCT = 0, 1, 2, 3, 7, 8, 
 Fields = dict[int, Any]
 
 
-def unpacked_bytes(path: Path) -> int:
+def uncompressed_size(path: Path) -> int:
     """Return the sum of the sizes that the pages of a file say they unpack to.
 
     The footer is read here too: Arrow's Python face ends the whole process where the entry of a

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
-from isthmus.data.features import table_rows
-from isthmus.data.limits import check_bytes
-from isthmus.data.parquet_limits import unpacked_bytes
+from isthmus.data.feature_columns import table_rows
+from isthmus.data.limits import check_memory
+from isthmus.data.parquet_limits import uncompressed_size
 from isthmus.data.tables import find_label
 
 __all__ = ["ParquetRows", "is_parquet_folder", "number_rows", "parquet_files"]
@@ -72,7 +72,7 @@ class ParquetRows:
     def _footer(self, path: Path) -> Any:
         with _said_of(path):
             # What is damaged is found here: Arrow would end the process, or make room without end.
-            check_bytes(path, unpacked_bytes(path), path.stat().st_size)
+            check_memory(path, uncompressed_size(path), path.stat().st_size)
             return self._parquet.read_metadata(path)
 
     def _learn_columns(self, label: str | int | None) -> None:

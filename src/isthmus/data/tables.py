@@ -13,13 +13,13 @@ import numpy as np
 
 from isthmus._messages import did_you_mean, one_line
 from isthmus._optional import import_optional
-from isthmus.data.columns import Cells, Column, Columns, cells_of
-from isthmus.data.limits import MAX_COLUMNS, check_bytes, is_regular
-from isthmus.data.parquet_limits import unpacked_bytes
+from isthmus.data.columns import Column, Columns, RawColumn, raw_columns
+from isthmus.data.limits import MAX_COLUMNS, check_memory, is_regular_file
+from isthmus.data.parquet_limits import uncompressed_size
 
 __all__ = [
     "even_rows",
-    "filled_table",
+    "fill_table",
     "find_label",
     "read_parquet",
     "read_table",
@@ -93,14 +93,14 @@ def read_table(
     read = _parquet_cells if path.suffix.lower() == ".parquet" else _text_cells
     try:
         cells, y = read(path, label)
-        columns = Columns.of_cells(cells) if columns is None else columns
-        return columns.read_cells(cells), y, columns
+        columns = Columns.from_raw(cells) if columns is None else columns
+        return columns.encode_raw(cells), y, columns
     except ValueError as error:  # names and cells, which it may quote, are of any length and lines
         said = str(error)
         raise ValueError(one_line(said if str(path) in said else f"{path}: {said}")) from None
 
 
-def filled_table(
+def fill_table(
     path: str | PathLike[str],
     values: np.ndarray,
     gaps: np.ndarray,
@@ -133,7 +133,7 @@ def filled_table(
     ...     _ = path.write_text("length,kind,width\n5.10,setosa,3.5\n7.0,versicolor,\n")
     ...     X, _, columns = read_table(path, label="kind")
     ...     X = np.nan_to_num(X, nan=3.5)
-    ...     print(filled_table(path, X, X[:, [1, 0]] == 7, columns, label="kind"))
+    ...     print(fill_table(path, X, X[:, [1, 0]] == 7, columns, label="kind"))
     length,kind,width
     5.10,setosa,3.5
     7.0,versicolor,3.5
@@ -168,7 +168,7 @@ def _spell(column: Column, numbers: np.ndarray) -> list[str]:
     return [str(int(v)) if column.whole and np.isfinite(v) else repr(float(v)) for v in values]
 
 
-def _text_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np.ndarray | None]:
+def _text_cells(path: Path, label: str | int | None) -> tuple[list[RawColumn], np.ndarray | None]:
     rows = _read_rows(path)
     names, rows = split_header(path, rows, label)
     columns = list(zip(*(cells for _, cells in rows), strict=True))
@@ -180,7 +180,9 @@ def _text_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np.nd
     return [to_cells(*each) for each in zip(names, columns, strict=True)], y
 
 
-def _parquet_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np.ndarray | None]:
+def _parquet_cells(
+    path: Path, label: str | int | None
+) -> tuple[list[RawColumn], np.ndarray | None]:
     frame = read_parquet(path)
     y = None
     if label is not None:
@@ -188,12 +190,12 @@ def _parquet_cells(path: Path, label: str | int | None) -> tuple[list[Cells], np
         at = find_label(path, names, label)
         y = _to_labels([str(v) for v in frame.iloc[:, at].tolist()])
         frame = frame.drop(columns=frame.columns[at])
-    return cells_of(frame), y
+    return raw_columns(frame), y
 
 
 def read_parquet(path: Path) -> Any:
     """Return the data frame of pandas in a file; one line where there is none."""
-    if not is_regular(path):
+    if not is_regular_file(path):
         raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
     import_optional("pandas", "pyarrow", extra="tables", what="reading .parquet")
     try:
@@ -219,9 +221,9 @@ def _checked_frame(path: Path) -> Any:
         raise ValueError(f"expected up to {MAX_COLUMNS:,} columns, none of lists or records")
     groups = (meta.row_group(i) for i in range(meta.num_row_groups))
     # A row takes eight bytes at least; a page is unpacked whole.
-    check_bytes(path, 8 * max(meta.num_rows, 0) * meta.num_columns, on_disk)
-    check_bytes(path, sum(group.total_byte_size for group in groups), on_disk)
-    check_bytes(path, unpacked_bytes(path), on_disk)
+    check_memory(path, 8 * max(meta.num_rows, 0) * meta.num_columns, on_disk)
+    check_memory(path, sum(group.total_byte_size for group in groups), on_disk)
+    check_memory(path, uncompressed_size(path), on_disk)
     texts = [field.name for field in schema if str(field.type).removeprefix("large_") in _TEXTS]
     table = pq.read_table(path, read_dictionary=texts, partitioning=None, use_threads=False)
     # One long text for all rows is short in the file.
@@ -229,7 +231,7 @@ def _checked_frame(path: Path) -> Any:
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else []:
             lengths = pc.binary_length(chunk.dictionary.cast(pa.large_binary()))
             n_bytes = pc.sum(lengths.take(chunk.indices)).as_py() or 0
-            check_bytes(path, n_bytes, on_disk)
+            check_memory(path, n_bytes, on_disk)
     return table.cast(schema).to_pandas()
 
 
@@ -366,7 +368,7 @@ def to_number(cell: str) -> float | None:
         return None
 
 
-def to_cells(name: str, cells: Sequence[str]) -> Cells:
+def to_cells(name: str, cells: Sequence[str]) -> RawColumn:
     """Return a column: numbers where every cell is one, else text.
 
     Examples
@@ -377,10 +379,10 @@ def to_cells(name: str, cells: Sequence[str]) -> Cells:
     numbers = _to_numbers(cells)
     if numbers is None:
         texts = [None if c.strip().lower() in _MISSING else c.strip() for c in cells]
-        return Cells(name, "str", values=np.array([*texts, None], object)[:-1])
+        return RawColumn(name, "str", values=np.array([*texts, None], object)[:-1])
     present = [cell for cell in cells if cell.strip().lower() not in _MISSING]
     whole = not any(mark in cell for cell in present for mark in ".eEnN")
-    return Cells(name, "int64" if whole else "float64", numbers=np.array(numbers))
+    return RawColumn(name, "int64" if whole else "float64", numbers=np.array(numbers))
 
 
 def _to_numbers(cells: Sequence[str]) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""Sound: overlapping windows, WAV files of any kind, and resampling.
+"""Read and write WAV files of any sample format, and resample audio.
 
 Samples are float64 in [-1, 1], channels first: (channels, time).
 """
@@ -10,21 +10,17 @@ import os
 import struct
 import warnings
 import wave
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from isthmus.data.limits import check_bytes
+from isthmus.data.limits import check_memory
 
 __all__ = [
-    "Sound",
-    "Windows",
+    "AudioClip",
     "check_samples",
     "read_wav",
     "resample",
@@ -33,133 +29,13 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-BLOCK = 2**22  # numbers handled in one go
-KINDS = ("u8", "i16", "i24", "i32", "f32", "f64")
+SAMPLE_FORMATS = ("u8", "i16", "i24", "i32", "f32", "f64")
 MOST_CHUNKS = 1000  # parts of one file
 FILTER = 20  # taps for each step of the finer rate, as scipy makes them
 LOUDEST = {"u8": 2**7, "i16": 2**15, "i24": 2**31, "i32": 2**31}  # as scipy reads them
 
 
-@dataclass(frozen=True)
-class Windows:
-    """Overlapping windows over the last axes of arrays, done one by one and blended again.
-
-    Parameters
-    ----------
-    size : tuple of int
-        Of a window, along the last axes.
-    overlap : float, default=0.5
-        Share of a window that the next one also covers, in [0, 1).
-
-    Notes
-    -----
-    Windows are weighed by a squared sine that is nowhere 0, and the sum is divided by the sum
-    of the weights: where the function changes nothing, neither does `apply`, for any length.
-    Arrays shorter than a window are mirrored at their end.
-
-    References
-    ----------
-    Signal estimation from modified short-time Fourier transform (Griffin, Lim, 1984).
-
-    Examples
-    --------
-    >>> X = np.arange(10.0)[None]
-    >>> Windows((4,)).cut(X).shape
-    (4, 4)
-    >>> np.allclose(Windows((4,)).apply(lambda w: 2 * w, X), 2 * X)
-    True
-    """
-
-    size: tuple[int, ...]
-    overlap: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not self.size or any(s < 1 for s in self.size):
-            raise ValueError(f"expected windows of positive sizes, got {self.size!r}.")
-        if not 0 <= self.overlap < 1:
-            raise ValueError(f"overlap must be at least 0 and below 1, got {self.overlap!r}.")
-
-    def cut(self, X: Array) -> Array:
-        """Return the windows of all rows of X (n, ..., *sides), in order, (m, ..., *size)."""
-        X = self._padded(X)
-        return self._views(X)[tuple(self._index(X))]
-
-    def apply(self, function: Callable[[Array], Array], X: Array) -> Array:
-        """Return X with the function done to its windows.
-
-        Parameters
-        ----------
-        function : callable
-            From windows (m, ..., *size) to as many of that shape.
-        X : ndarray (n, ..., *sides)
-
-        Returns
-        -------
-        ndarray of float64, of the shape of X
-        """
-        padded = self._padded(X)
-        views, index = self._views(padded), self._index(padded)
-        total = np.zeros(padded.shape)
-        weights, weight = np.zeros(padded.shape[-len(self.size) :]), self.weight
-        rows = max(1, BLOCK // math.prod(views.shape[1 + len(self.size) :]))
-        for start in range(0, len(index[0]), rows):
-            block = tuple(i[start : start + rows] for i in index)
-            done = np.asarray(function(views[block]), dtype=np.float64) * weight
-            for window, row, *corner in zip(done, *block, strict=True):
-                place = self._place(corner)
-                total[row][(..., *place)] += window
-                if row == 0:  # the same for all rows
-                    weights[place] += weight
-        kept: Any = (..., *(slice(s) for s in X.shape[-len(self.size) :]))
-        return (total / weights)[kept]
-
-    @property
-    def weight(self) -> Array:
-        """How much each place of a window counts where windows overlap, of shape `size`."""
-        weight = np.ones(self.size if self.overlap else (1,) * len(self.size))
-        for axis, length in enumerate(self.size if self.overlap else ()):
-            sine = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
-            weight *= sine.reshape([-1 if a == axis else 1 for a in range(len(self.size))])
-        return np.broadcast_to(weight, self.size)
-
-    def starts(self, length: int, axis: int = 0) -> Array:
-        """Return where windows begin along an axis; the last one ends with the array."""
-        size = self.size[axis]
-        hop = max(1, round(size * (1 - self.overlap)))
-        return np.append(np.arange(0, length - size, hop), length - size)
-
-    def _padded(self, X: Array) -> Array:
-        sides = X.shape[-len(self.size) :]
-        lack = [max(0, size - side) for size, side in zip(self.size, sides, strict=True)]
-        if X.ndim <= len(self.size) or 0 in sides:
-            raise ValueError(f"expected rows with sides to be cut, got the shape {X.shape}.")
-        if not any(lack):
-            return X
-        return np.pad(X, [(0, 0)] * (X.ndim - len(lack)) + [(0, k) for k in lack], "symmetric")
-
-    def _views(self, X: Array) -> Array:
-        """Return every window there is as views, (n, *places, ..., *size)."""
-        axes = tuple(range(-len(self.size), 0))
-        views = sliding_window_view(X, self.size, axes)  # (n, ..., *places, *size)
-        k = len(self.size)
-        places = tuple(range(-2 * k, -k))
-        return np.moveaxis(views, places, tuple(range(1, 1 + k)))
-
-    def _index(self, X: Array) -> list[Array]:
-        """Return the row and the corner of each window."""
-        sides = X.shape[-len(self.size) :]
-        corners = [self.starts(side, axis) for axis, side in enumerate(sides)]
-        grid = np.meshgrid(np.arange(len(X)), *corners, indexing="ij")
-        return [g.ravel() for g in grid]
-
-    def _place(self, corner: Sequence[int]) -> tuple[slice, ...]:
-        return tuple(slice(c, c + s) for c, s in zip(corner, self.size, strict=True))
-
-
-# ------------------------------------------------------------------------ files
-
-
-class Sound(NamedTuple):
+class AudioClip(NamedTuple):
     """Samples in [-1, 1], (channels, time); their rate in hertz; how a file holds them."""
 
     samples: Array
@@ -167,7 +43,7 @@ class Sound(NamedTuple):
     kind: str = "i16"
 
 
-def read_wav(path: str | os.PathLike[str]) -> Sound:
+def read_wav(path: str | os.PathLike[str]) -> AudioClip:
     """Read a WAV file of 8, 16, 24 or 32-bit integers, or of floats, of any channels.
 
     Parameters
@@ -176,7 +52,7 @@ def read_wav(path: str | os.PathLike[str]) -> Sound:
 
     Returns
     -------
-    Sound
+    AudioClip
         Integers are divided by their largest value, floats stay as they are.
 
     Raises
@@ -190,9 +66,9 @@ def read_wav(path: str | os.PathLike[str]) -> Sound:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = write_wav(f"{folder}/a.wav", Sound(np.array([[0.0, 0.5, -1.0]]), 8000))
+    ...     _ = write_wav(f"{folder}/a.wav", AudioClip(np.array([[0.0, 0.5, -1.0]]), 8000))
     ...     read_wav(f"{folder}/a.wav")
-    Sound(samples=array([[ 0. ,  0.5, -1. ]]), rate=8000, kind='i16')
+    AudioClip(samples=array([[ 0. ,  0.5, -1. ]]), rate=8000, kind='i16')
     """
     from scipy.io import wavfile
 
@@ -211,10 +87,10 @@ def read_wav(path: str | os.PathLike[str]) -> Sound:
             f"{path}: expected a WAV file that can be read ({reason}); convert or remove it."
         ) from error
     kind = f"{data.dtype.kind}{bits}"
-    if kind not in KINDS:
+    if kind not in SAMPLE_FORMATS:
         raise ValueError(f"{path}: expected 8, 16, 24 or 32 bits a sample, got {bits}; convert it.")
     check_samples(path, data if rate else data[:0])
-    return Sound(_unit(data, kind).reshape(len(data), -1).T, int(rate), kind)
+    return AudioClip(_unit(data, kind).reshape(len(data), -1).T, int(rate), kind)
 
 
 def check_samples(path: Path, samples: Array) -> None:
@@ -225,13 +101,13 @@ def check_samples(path: Path, samples: Array) -> None:
         raise ValueError(f"{path}: some samples are NaN or infinite; repair or remove the file.")
 
 
-def write_wav(path: str | os.PathLike[str], sound: Sound) -> int:
+def write_wav(path: str | os.PathLike[str], sound: AudioClip) -> int:
     """Write a WAV file; return how many samples were beyond its range and were cut off.
 
     Parameters
     ----------
     path : path-like
-    sound : Sound
+    sound : AudioClip
         Of kind u8, i16, i24, i32, f32 or f64: what one sample of the file is.
 
     Returns
@@ -244,10 +120,10 @@ def write_wav(path: str | os.PathLike[str], sound: Sound) -> int:
     return n_cut
 
 
-def wav_bytes(sound: Sound) -> tuple[bytes, int]:
+def wav_bytes(sound: AudioClip) -> tuple[bytes, int]:
     """Return the content of a WAV file, and how many samples were cut off."""
-    if sound.kind not in KINDS:
-        raise ValueError(f"expected a kind of {', '.join(KINDS)}, got {sound.kind!r}.")
+    if sound.kind not in SAMPLE_FORMATS:
+        raise ValueError(f"expected a kind of {', '.join(SAMPLE_FORMATS)}, got {sound.kind!r}.")
     samples = np.asarray(sound.samples, dtype=np.float64).T
     stream = BytesIO()
     if sound.kind.startswith("f"):
@@ -288,7 +164,7 @@ def resample(samples: Array, rate: int, new_rate: int) -> Array:
     most = max(rate, new_rate) // common
     made = samples.size * new_rate // rate
     # A file that calls its rate one hertz would become as many times longer.
-    check_bytes("resampling", 8 * (made + FILTER * most), 8 * samples.size)
+    check_memory("resampling", 8 * (made + FILTER * most), 8 * samples.size)
     return resample_poly(samples, new_rate // common, rate // common, axis=-1)
 
 

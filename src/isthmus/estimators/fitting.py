@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from isthmus.data.columns import Columns
-from isthmus.data.disk_array import Stored, as_stored
-from isthmus.data.loader_adapter import Stream
+from isthmus.data.disk_array import DiskArray, as_disk_array
+from isthmus.data.loader_adapter import LoaderAdapter
 from isthmus.distributions.base import isolated_rng
 from isthmus.distributions.mixed import make_likelihood
 from isthmus.distributions.priors import VampPrior
@@ -211,7 +211,7 @@ or (n, channels, time)
         >>> model.fit_loader(np.array_split(X, 14)).transform(X).shape
         (1797, 2)
         """
-        stream = Stream(loader, valid, getattr(loader, "sharded", sharded))
+        stream = LoaderAdapter(loader, valid, getattr(loader, "sharded", sharded))
         return self.fit(stream, callbacks=callbacks, resume_from=resume_from)
 
     def begin(self, X: Any, y: Any = None) -> Self:
@@ -270,7 +270,7 @@ or (n, channels, time)
     def _partial_fit(self, X: Any, y: Any, team: ProcessGroup) -> Self:
         new = copy.copy(self)
         if hasattr(self, "model_"):
-            stored, generator = as_stored(X), new._generator(new.n_iter_)
+            stored, generator = as_disk_array(X), new._generator(new.n_iter_)
             rows: AnyRows = new._rows(X, y) if stored is None else new._stored_rows(stored, y)
         else:
             rows, generator = new._begin(X, y)
@@ -316,13 +316,13 @@ or (n, channels, time)
         self.fitted_params_ = self.get_params(deep=False)
         generator = self._generator(seed=seed)
         self.seed_ = generator.initial_seed()
-        stored = as_stored(X)
-        stream = X if isinstance(X, Stream) else None
+        stored = as_disk_array(X)
+        stream = X if isinstance(X, LoaderAdapter) else None
         if stream is not None:  # of which each process may have rows of its own
             team = self._team()
-            X, y = team.agree(stream.look() if team.main else None)
+            X, y = team.agree(stream.preview() if team.main else None)
         elif stored is not None:
-            X = stored.look()
+            X = stored.preview()
         X = validate_input(self, X, reset=True, missing=self.missing == "ignore")
         observed = fill_missing(X)
         self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
@@ -336,7 +336,7 @@ or (n, channels, time)
         self.scaling_ = resolve_scaling(self.scaling, self.likelihood_, X)
         self.scaler_ = Scaler.fit(X, self.scaling_).only(real_columns(self.likelihood_))
         self.condition_encoder_ = self._fit_condition_encoder(
-            y, len(X) if stored is None else stored.total
+            y, len(X) if stored is None else stored.n_total
         )
         self.make_model(generator)
         rows: AnyRows
@@ -403,9 +403,9 @@ or (n, channels, time)
         self.model_.likelihood.check(fill_missing(X))
         return self._as_rows(X, y)
 
-    def _stored_rows(self, stored: Stored, y: Any) -> StoredRows:
+    def _stored_rows(self, stored: DiskArray, y: Any) -> StoredRows:
         """Return rows that are checked and scaled as they are read."""
-        labels = None if self.condition_encoder_ is None else check_labels(y, stored.total)
+        labels = None if self.condition_encoder_ is None else check_labels(y, stored.n_total)
         names = getattr(self, "feature_names_in_", None)
 
         def prepare(X: Array, numbers: Array) -> tuple[Tensor, Tensor | None]:

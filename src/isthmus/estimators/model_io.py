@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus._messages import did_you_mean, one_line
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
-from isthmus.data.limits import check_bytes
+from isthmus.data.limits import check_memory
 from isthmus.estimators.condition import ConditionEncoder
 from isthmus.estimators.run_fingerprint import CUSTOM, params_to_json
 from isthmus.estimators.scaling import Scaler
@@ -332,7 +332,7 @@ def _check_sizes(estimator: Any, weights: dict[str, torch.Tensor]) -> None:
     """
     on_disk = sum(w.nbytes for w in weights.values())
     model, whole = _without_memory(estimator)
-    check_bytes(WEIGHTS, _size(model), on_disk)
+    check_memory(WEIGHTS, _size(model), on_disk)
     wanted = model.state_dict() if whole else {}
     for name, tensor in wanted.items():
         if name in weights and weights[name].shape != tensor.shape:
@@ -340,7 +340,7 @@ def _check_sizes(estimator: Any, weights: dict[str, torch.Tensor]) -> None:
                 f"{CONFIG} makes {one_line(name)} of shape {tuple(tensor.shape)}, but {WEIGHTS} "
                 f"has it of shape {tuple(weights[name].shape)}."
             )
-    check_bytes(WEIGHTS, sum(t.nbytes for name, t in wanted.items() if name not in weights), 0)
+    check_memory(WEIGHTS, sum(t.nbytes for name, t in wanted.items() if name not in weights), 0)
 
 
 def _without_memory(estimator: Any) -> tuple[torch.nn.Module, bool]:
@@ -352,7 +352,7 @@ def _without_memory(estimator: Any) -> tuple[torch.nn.Module, bool]:
         if getattr(spec, name) == "flow":  # its masks have n_components on either side
             setattr(spec, name, plain)
             whole = False
-            check_bytes(WEIGHTS, FLOW * n_components**2, 0)
+            check_memory(WEIGHTS, FLOW * n_components**2, 0)
     if callable(spec.backbone) or spec.backbone == "spectral":
         spec.backbone, spec.hidden, spec.n_components = "mlp", (1,), n_components
         whole = False

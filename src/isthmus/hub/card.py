@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from isthmus._optional import import_optional
 from isthmus.hub.pictures import View
 from isthmus.hub.snippet import extras_of, snippet_of
-from isthmus.plots.cells import is_picture
+from isthmus.plots.cells import is_image
 from isthmus.report import captions
 from isthmus.report.page import setting_text
 from isthmus.report.tables import number
@@ -133,7 +133,7 @@ def _head(estimator: Any, config: dict[str, Any], name: str, license: str | None
 
 def _task(estimator: Any) -> str:
     """Return which of the hub's tasks a model is for."""
-    if not is_picture(estimator.feature_shape_):
+    if not is_image(estimator.feature_shape_):
         return "feature-extraction"
     if estimator.prior is not None and not estimator.conditional:
         return "unconditional-image-generation"

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from isthmus._messages import did_you_mean
-from isthmus.data.limits import is_regular
+from isthmus.data.limits import is_regular_file
 from isthmus.estimators import LatentEstimator, model_io
 from isthmus.hub.card import CARD, card_text
 from isthmus.hub.pictures import PICTURES, show
@@ -149,7 +149,7 @@ def _as_run(model: Model) -> Iterator[tuple[Path, Any]]:
 
 def _there(run: Path) -> list[str]:
     """Return the files beside the configuration; a history need not be there."""
-    return [WEIGHTS, *([HISTORY] if is_regular(run / HISTORY) else [])]
+    return [WEIGHTS, *([HISTORY] if is_regular_file(run / HISTORY) else [])]
 
 
 def _config(config: Record, data: Any, held_out: Any) -> Record:
@@ -169,14 +169,14 @@ def _config(config: Record, data: Any, held_out: Any) -> Record:
 
 def _report(run: Path) -> bytes:
     """Return a run's page without the command that names its folder and the link to a live page."""
-    if not is_regular(run / REPORT):
+    if not is_regular_file(run / REPORT):
         raise ValueError(f"there is no {REPORT} to publish: only `isthmus fit` leaves one.")
     return LIVE.sub(b'<p id="live" hidden></p>', read_bytes(run / REPORT), count=1)
 
 
 def _own_card(path: Path) -> bytes:
     """Return a card that its user wrote."""
-    if not is_regular(path):
+    if not is_regular_file(path):
         raise FileNotFoundError(f"there is no card {path}; name a Markdown file.")
     content = path.read_bytes()
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus._messages import one_line
-from isthmus.data.limits import VARIABLE, given_bytes, is_regular
+from isthmus.data.limits import ENV_VARIABLE, configured_limit, is_regular_file
 
 __all__ = [
     "CONFIG",
@@ -106,7 +106,7 @@ def read_bytes(path: Path) -> bytes:
     FileNotFoundError
         Where there is none; a pipe or device is none.
     """
-    if not is_regular(path):
+    if not is_regular_file(path):
         raise FileNotFoundError(f"{path}: expected a file, found none; get the folder whole.")
     return path.read_bytes()
 
@@ -165,13 +165,14 @@ def read_tensors(
 
 def _small(path: Path, most: int) -> bytes:
     """Return the content of a file of at most so many bytes, however long it says it is."""
-    if not is_regular(path):
+    if not is_regular_file(path):
         raise FileNotFoundError(f"{path}: expected a file, found none; get the folder whole.")
-    most = given_bytes() or most
+    most = configured_limit() or most
     with path.open("rb") as stream:
         content = stream.read(most + 1)
     if len(content) > most:
         raise ValueError(
-            f"{path}: expected at most {most:,} bytes, got more; if you trust it, set {VARIABLE}."
+            f"{path}: expected at most {most:,} bytes, got more; if you trust it, "
+            f"set {ENV_VARIABLE}."
         )
     return content

@@ -12,7 +12,7 @@ import numpy as np
 from isthmus._messages import one_line
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
-from isthmus.data.limits import check_bytes, is_regular
+from isthmus.data.limits import check_memory, is_regular_file
 from isthmus.persistence.atomic import PARTIAL
 from isthmus.persistence.integrity import (
     CONFIG,
@@ -93,9 +93,9 @@ def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dic
         Where it is damaged.
     """
     path = Path(folder) / HISTORY
-    if not is_regular(path):
+    if not is_regular_file(path):
         return []
-    check_bytes(path, path.stat().st_size, 0)
+    check_memory(path, path.stat().st_size, 0)
     content = path.read_bytes()
     check_content(config or {}, HISTORY, content)
     try:

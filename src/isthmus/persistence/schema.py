@@ -12,7 +12,7 @@ from typing import Any
 
 from isthmus._messages import one_line
 from isthmus.data.columns import Columns
-from isthmus.data.datasets import LONGEST_PATH
+from isthmus.data.datasets import MAX_PATH_LENGTH
 from isthmus.data.limits import MAX_COLUMNS
 from isthmus.models.params import params_of
 
@@ -218,7 +218,7 @@ def _check_data(data: dict[str, Any]) -> None:
     _need(name is None or _is_name(name), "data.name", "a name", name)
     _need(rate is None or _is_int(rate, 1), "data.rate", "samples a second", rate)
     path, size, label = (data.get(key) for key in ("source", "size", "label"))
-    is_path = isinstance(path, str) and 0 < len(path) <= LONGEST_PATH
+    is_path = isinstance(path, str) and 0 < len(path) <= MAX_PATH_LENGTH
     _need(path is None or is_path, "data.source", "a path", path)
     sides = size if isinstance(size, list) and len(size) == 2 else [size]
     _need(size is None or all(map(_is_int, sides)), "data.size", "one size or two", size)

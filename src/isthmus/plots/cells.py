@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus.data.image_grid import Limits, is_picture, limits_of, scaled, tiled, to_rgba
+from isthmus.data.image_grid import ValueRange, is_image, rescale, tile, to_rgba, value_range
 from isthmus.plots.style import PALE, PALETTE, bare
 
-__all__ = ["GAP", "as_units", "cell_height", "draw_cells", "is_picture", "limits_of"]
+__all__ = ["GAP", "as_units", "cell_height", "draw_cells", "is_image", "value_range"]
 
 Array = NDArray[Any]
 
@@ -45,14 +45,14 @@ def as_units(examples: ArrayLike, name: str = "images") -> Array:
 
 def cell_height(shape: tuple[int, ...]) -> float:
     """Return the height of a cell, in widths."""
-    if not is_picture(shape):
+    if not is_image(shape):
         return LINE_CELL
     wide = shape[-1] * (1 if len(shape) == 2 or shape[0] in (1, 3) else shape[0])
     return float(np.clip(shape[-2] / wide, 0.2, 5))
 
 
 def draw_cells(
-    axes: Axes, examples: Array, columns: int, limits: Limits | None = None, gap: float = GAP
+    axes: Axes, examples: Array, columns: int, limits: ValueRange | None = None, gap: float = GAP
 ) -> None:
     """Draw examples (n, *shape), row after row; NaN leaves a place empty.
 
@@ -63,15 +63,15 @@ def draw_cells(
     columns : int
         Cells in a row.
     limits : pair, optional
-        What `limits_of` returned, for several sheets of one scale.
+        What `value_range` returned, for several sheets of one scale.
     gap : float
         White between pictures, in their widths.
     """
     shape, rows = examples.shape[1:], -(-len(examples) // columns)
-    values = scaled(examples, limits_of(examples) if limits is None else limits)
+    values = rescale(examples, value_range(examples) if limits is None else limits)
     bare(axes)
-    if is_picture(shape):
-        sheet = tiled(to_rgba(values), rows, columns, gap)
+    if is_image(shape):
+        sheet = tile(to_rgba(values), rows, columns, gap)
         axes.imshow(sheet, extent=(0, columns, rows, 0))
     else:
         _draw_lines(axes, values, columns)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus.plots.cells import GAP, as_units, cell_height, draw_cells, limits_of
+from isthmus.plots.cells import GAP, as_units, cell_height, draw_cells, value_range
 from isthmus.plots.groups import shortened
 from isthmus.plots.style import INK, MUTED, WIDTH, colour_bar, figure, said, tidy, title
 
@@ -103,7 +103,7 @@ def _pairs(x: Array, r: Array) -> Figure:
     columns = min(PAIRS, len(x))
     blocks = -(-len(x) // columns)
     sheet = figure(0.4 + blocks * (0.3 + 2 * WIDTH / columns * cell_height(x.shape[1:])))
-    limits, error = limits_of(x), np.sqrt(((x - r) ** 2).reshape(len(x), -1).mean(1))
+    limits, error = value_range(x), np.sqrt(((x - r) ** 2).reshape(len(x), -1).mean(1))
     for k, axes in enumerate(sheet.subplots(blocks, squeeze=False)[:, 0]):
         part = slice(k * columns, (k + 1) * columns)
         pairs = np.full((2, columns, *x.shape[1:]), np.nan)
@@ -178,7 +178,7 @@ def samples_by_epoch(samples: Sequence[tuple[int, ArrayLike]]) -> Figure:
     chosen = [samples[i] for i in _spread(len(samples), GRIDS)]
     rows, columns = SAMPLES
     drawn = [as_units(x, "samples")[: rows * columns] for _, x in chosen]
-    limits = limits_of(np.concatenate(drawn))
+    limits = value_range(np.concatenate(drawn))
     across = min(2, len(chosen))
     down = -(-len(chosen) // across)
     height = WIDTH / across / columns * rows * cell_height(drawn[0].shape[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
-from isthmus.plots.cells import is_picture
+from isthmus.plots.cells import is_image
 from isthmus.plots.latent import has_standard_prior
 
 __all__ = [
@@ -143,7 +143,7 @@ def decoded(model: Any, condition: Any) -> Words:
     """Describe the decoded grid, or the traversals."""
     told = "" if condition is None else f" All are decoded as label {condition}."
     standard = has_standard_prior(model)
-    kind = "picture" if is_picture(model.feature_shape_) else "line"
+    kind = "picture" if is_image(model.feature_shape_) else "line"
     if model.n_components_ == 2 and model.columns_ is None:
         where = "even quantiles of the prior" if standard else "even steps over the codes"
         caption = f"What the decoder makes of places of the latent plane, {where}.{told}"

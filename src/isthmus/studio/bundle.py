@@ -27,7 +27,7 @@ from isthmus.estimators.scaling import as_float64
 from isthmus.estimators.validation import validate_input
 from isthmus.export import x_dtype
 from isthmus.persistence.run_folder import CONFIG
-from isthmus.plots.cells import is_picture
+from isthmus.plots.cells import is_image
 from isthmus.plots.latent import has_standard_prior
 from isthmus.studio.runs import run_records
 
@@ -282,7 +282,7 @@ def _item(estimator: Any, dataset: Dataset | None) -> dict[str, Any]:
     shape = estimator.feature_shape_
     scaler = estimator.scaler_
     table = estimator.columns_ is not None or hasattr(estimator, "feature_names_in_")
-    kind = "picture" if is_picture(shape) else "signal" if len(shape) > 1 else "vector"
+    kind = "picture" if is_image(shape) else "signal" if len(shape) > 1 else "vector"
     return {
         "kind": "table" if table else kind,
         "shape": list(shape),
@@ -315,7 +315,7 @@ def _range(estimator: Any, X: Array) -> dict[str, float]:
     if X.dtype == np.uint8 or bounded:
         return {"low": 0.0, "high": 1.0}
     low, high = float(np.nanmin(X)), float(np.nanmax(X))
-    if not is_picture(estimator.feature_shape_) and low < 0 < high:  # waves about the middle
+    if not is_image(estimator.feature_shape_) and low < 0 < high:  # waves about the middle
         low, high = min(low, -high), max(high, -low)
     return {"low": low, "high": high if high > low else low + 1}
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isthmus import export
 from isthmus._version import __version__
 from isthmus.persistence.atomic import write_all_atomic, write_atomic
-from isthmus.plots.cells import is_picture
+from isthmus.plots.cells import is_image
 from isthmus.report.templating import template
 from isthmus.studio.bundle import Bundle
 
@@ -119,7 +119,7 @@ def _with_items(bundle: Bundle) -> Bundle:
 def _kept(items: Array, manifest: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
     """Return items as small as they may be, and how bytes are to be read."""
     item = manifest["item"]
-    if not is_picture(tuple(item["shape"])):  # a column like 1e9 ± 1 keeps its digits
+    if not is_image(tuple(item["shape"])):  # a column like 1e9 ± 1 keeps its digits
         return (items if manifest["model"]["x_dtype"] == "float64" else items.astype("f4")), {}
     if items.size * 4 <= BYTES_FROM or np.isnan(items).any():  # no byte says "missing"
         return items.astype(np.float32), {}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from isthmus.data.disk_array import Stored
+from isthmus.data.disk_array import DiskArray
 from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, to_unit
 from isthmus.training.distributed import ProcessGroup
@@ -33,7 +33,7 @@ class StoredRows(Source):
 
     Parameters
     ----------
-    stored : Stored
+    stored : DiskArray
     prepare : callable
         Rows (n, *features) of the array and their numbers in it (n,), to x and context.
     device : torch.device
@@ -44,7 +44,7 @@ class StoredRows(Source):
         See above.
     """
 
-    stored: Stored
+    stored: DiskArray
     prepare: Callable[[Array, Array], Pair]
     device: torch.device
     shares: int = 1
@@ -91,15 +91,15 @@ class StoredRows(Source):
         """Return n rows (or all) drawn at random, none twice, of a window of blocks drawn so."""
         order, stored = np.random.default_rng(_seed(generator)), self.stored
         enough = max(n, self.window_bytes // stored.row_bytes)
-        blocks = np.sort(stored.first(enough, order.permutation(stored.blocks)))
-        numbers = stored.numbers(blocks)
+        blocks = np.sort(stored.first_blocks(enough, order.permutation(stored.blocks)))
+        numbers = stored.indices(blocks)
         drawn = order.permutation(len(numbers))[:n]
         x, _ = self.prepare(stored.read(blocks)[drawn], numbers[drawn])
         return to_unit(x.to(self.device))
 
     def first(self, n: int) -> Pair:
         """Return the first n rows and their contexts, if there are any."""
-        x, c = self._read(self.stored.first(n))
+        x, c = self._read(self.stored.first_blocks(n))
         return to_unit(x[:n].to(self.device)), None if c is None else c[:n].to(self.device)
 
     def deal(
@@ -123,8 +123,8 @@ class StoredRows(Source):
         """Yield of each window the rows, in a new order, whose places in the epoch are own."""
         blocks = replace(self.stored, blocks=order.permutation(self.stored.blocks))
         first = 0
-        for piece in blocks.pieces(self.window_bytes):
-            numbers = blocks.numbers(piece)
+        for piece in blocks.block_groups(self.window_bytes):
+            numbers = blocks.indices(piece)
             places = order.permutation(len(numbers))
             mine = places[_within(own, first, first + len(numbers))]
             first += len(numbers)
@@ -134,10 +134,10 @@ class StoredRows(Source):
     @property
     def shown(self) -> Rows:
         """Rows that stand for all, with their labels: by them a run is known."""
-        return Rows(*self._read(self.stored.looked))
+        return Rows(*self._read(self.stored.preview_blocks))
 
     def _read(self, blocks: Array) -> Pair:
-        return self.prepare(self.stored.read(blocks), self.stored.numbers(blocks))
+        return self.prepare(self.stored.read(blocks), self.stored.indices(blocks))
 
 
 def _own(sizes: Array, team: ProcessGroup) -> Array:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from isthmus._messages import one_line
-from isthmus.data.limits import check_bytes
+from isthmus.data.limits import check_memory
 from isthmus.persistence.atomic import PARTIAL, write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes
 from isthmus.persistence.schema import check_history, check_journal
@@ -132,7 +132,7 @@ def read_journal(folder: Any) -> tuple[Record, list[Record]] | None:
     """
     path = Path(folder) / JOURNAL
     try:
-        check_bytes(path, path.stat().st_size, 0)
+        check_memory(path, path.stat().st_size, 0)
         content = read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):  # it may go away at any time
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from isthmus.data.loader_adapter import Stream, as_pair
+from isthmus.data.loader_adapter import LoaderAdapter, as_pair
 from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, to_unit
 from isthmus.training.distributed import ProcessGroup
@@ -25,7 +25,7 @@ class StreamedRows(Source):
 
     Parameters
     ----------
-    stream : Stream
+    stream : LoaderAdapter
     prepare : callable
         X and y of a batch to rows.
     shown : Rows
@@ -35,7 +35,7 @@ class StreamedRows(Source):
         ``state``, where the loader was after the batch at hand, or is to go on.
     """
 
-    stream: Stream
+    stream: LoaderAdapter
     prepare: Callable[[Any, Any], Rows]
     shown: Rows
     device: torch.device
@@ -93,7 +93,7 @@ class StreamedRows(Source):
 
     def _read(self, epoch: int, skip: int) -> Iterator[tuple[Rows, Any]]:
         if begun := (state := self.here.pop("from", None)) is not None:
-            self.stream.go_on(state)
+            self.stream.restore(state)
         batches = self.stream.batches(epoch, 0 if begun else skip, begun)
         for number, (X, y, after) in enumerate(batches, skip + 1):
             try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.image_grid import is_picture
+from isthmus.data.image_grid import is_image
 from isthmus.models.params import params_of
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
@@ -85,7 +85,7 @@ class Tracker(Callback):
         """Note what run it is. It begins with the first step, when it is known if it goes on."""
         self.run, self.last, self.begun, self.failed = "", 0, False, False
         self.settings = settings_of(trainer) | {"rows": rows.n_rows}
-        wanted = self.wants_pictures and is_picture(tuple(trainer.model.likelihood.shape))
+        wanted = self.wants_pictures and is_image(tuple(trainer.model.likelihood.shape))
         self.pictures = Pictures(trainer, rows) if wanted else None
 
     def state(self) -> dict[str, Any]:

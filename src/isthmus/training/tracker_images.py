@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isthmus.data.image_grid import limits_of, scaled, tiled, to_rgba
+from isthmus.data.image_grid import rescale, tile, to_rgba, value_range
 from isthmus.training.batches import Source
 from isthmus.training.sample_history import SampleRecorder
 from isthmus.training.state import Outcome
@@ -89,7 +89,7 @@ def as_sheet(pictures: Array, columns: int) -> Array:
     >>> as_sheet(np.zeros((16, 8, 8)), columns=8).shape
     (126, 504, 3)
     """
-    pixels = to_rgba(scaled(pictures, limits_of(pictures)))
-    sheet = tiled(pixels, -(-len(pixels) // columns), columns, GAP)[..., :3]
+    pixels = to_rgba(rescale(pictures, value_range(pictures)))
+    sheet = tile(pixels, -(-len(pixels) // columns), columns, GAP)[..., :3]
     times = -(-WIDTH // sheet.shape[1])
     return sheet.repeat(times, 0).repeat(times, 1)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from isthmus._messages import did_you_mean
 from isthmus.data.columns import Columns, is_frame
 
-__all__ = ["Features", "table_rows"]
+__all__ = ["FeatureColumns", "table_rows"]
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureColumns:
     """What is taken of each batch of columns.
 
     Parameters
@@ -37,7 +37,7 @@ class Features:
     Examples
     --------
     >>> batch = {"id": np.array([7, 8]), "x": np.array([1.0, 2.0]), "y": np.array([3.0, 4.0])}
-    >>> features = Features(2, keep=("id",))
+    >>> features = FeatureColumns(2, keep=("id",))
     >>> features.rows(batch)
     array([[1., 3.],
            [2., 4.]])
@@ -51,7 +51,7 @@ class Features:
     keep: Sequence[str] = ()
 
     @classmethod
-    def of(cls, model: Any, column: str | None = None, keep: Sequence[str] = ()) -> Self:
+    def for_model(cls, model: Any, column: str | None = None, keep: Sequence[str] = ()) -> Self:
         """Return what a fitted model of isthmus takes."""
         return cls(model.n_features_in_, model.columns_, column, tuple(keep))
 

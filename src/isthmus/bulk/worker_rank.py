@@ -12,33 +12,33 @@ from typing import NamedTuple, Self
 
 import torch
 
-__all__ = ["Rank"]
+__all__ = ["WorkerRank"]
 
 DONE = "isthmus/done"  # the key under which processes count themselves when they are through
 LOOK = 0.2  # seconds between two looks at it
 
 
-class Rank(NamedTuple):
+class WorkerRank(NamedTuple):
     """One of several processes that divide files among themselves, without a word.
 
     Parameters
     ----------
     number : int
         From 0.
-    world : int
+    world_size : int
         How many there are.
 
     Examples
     --------
-    >>> Rank(1, 3)
-    Rank(number=1, world=3)
+    >>> WorkerRank(1, 3)
+    WorkerRank(number=1, world_size=3)
     """
 
     number: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @classmethod
-    def here(cls) -> Self:
+    def from_environment(cls) -> Self:
         """Return the rank of this process by RANK and WORLD_SIZE; else the only one.
 
         Raises
@@ -56,7 +56,7 @@ class Rank(NamedTuple):
             )
         return cls(*map(int, texts.values()))
 
-    def share(self, files: Sequence[Path]) -> list[Path]:
+    def assign(self, files: Sequence[Path]) -> list[Path]:
         """Return this rank's files: the largest first, each to who has least so far.
 
         Examples
@@ -66,11 +66,11 @@ class Rank(NamedTuple):
         ...     files = [Path(folder, str(size)) for size in (1, 2, 3)]
         ...     for file in files:
         ...         _ = file.write_bytes(bytes(int(file.name)))
-        ...     [[file.name for file in Rank(i, 2).share(files)] for i in range(2)]
+        ...     [[file.name for file in WorkerRank(i, 2).assign(files)] for i in range(2)]
         [['3'], ['2', '1']]
         """
         sizes = {file: file.stat().st_size for file in files}
-        loads = [0] * self.world
+        loads = [0] * self.world_size
         mine = []
         for file in sorted(files, key=lambda file: (-sizes[file], str(file))):
             least = loads.index(min(loads))
@@ -79,14 +79,14 @@ class Rank(NamedTuple):
                 mine.append(file)
         return mine
 
-    def leave(self, failed: bool) -> None:
+    def wait_for_others(self, failed: bool) -> None:
         """Let the others finish before a failure is reported: torchrun ends them all at one."""
-        if self.world == 1 or not torch.distributed.is_torchelastic_launched():
+        if self.world_size == 1 or not torch.distributed.is_torchelastic_launched():
             return
         with contextlib.suppress(RuntimeError, OSError):  # who launched them may be gone
             store, *_ = next(torch.distributed.rendezvous("env://"))
             store.set_timeout(timedelta(seconds=60))
             done = store.add(DONE, 1)
-            while failed and done < self.world:
+            while failed and done < self.world_size:
                 time.sleep(LOOK)
                 done = store.add(DONE, 0)

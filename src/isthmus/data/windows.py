@@ -1,0 +1,133 @@
+"""Split arrays into overlapping windows and blend processed windows back together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+__all__ = ["Windows"]
+
+Array = NDArray[Any]
+BLOCK = 2**22  # numbers processed at once
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Overlapping windows over the last axes of arrays, done one by one and blended again.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Of a window, along the last axes.
+    overlap : float, default=0.5
+        Share of a window that the next one also covers, in [0, 1).
+
+    Notes
+    -----
+    Windows are weighed by a squared sine that is nowhere 0, and the sum is divided by the sum
+    of the weights: where the function changes nothing, neither does `apply`, for any length.
+    Arrays shorter than a window are mirrored at their end.
+
+    References
+    ----------
+    Signal estimation from modified short-time Fourier transform (Griffin, Lim, 1984).
+
+    Examples
+    --------
+    >>> X = np.arange(10.0)[None]
+    >>> Windows((4,)).cut(X).shape
+    (4, 4)
+    >>> np.allclose(Windows((4,)).apply(lambda w: 2 * w, X), 2 * X)
+    True
+    """
+
+    size: tuple[int, ...]
+    overlap: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.size or any(s < 1 for s in self.size):
+            raise ValueError(f"expected windows of positive sizes, got {self.size!r}.")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap must be at least 0 and below 1, got {self.overlap!r}.")
+
+    def cut(self, X: Array) -> Array:
+        """Return the windows of all rows of X (n, ..., *sides), in order, (m, ..., *size)."""
+        X = self._padded(X)
+        return self._views(X)[tuple(self._index(X))]
+
+    def apply(self, function: Callable[[Array], Array], X: Array) -> Array:
+        """Return X with the function done to its windows.
+
+        Parameters
+        ----------
+        function : callable
+            From windows (m, ..., *size) to as many of that shape.
+        X : ndarray (n, ..., *sides)
+
+        Returns
+        -------
+        ndarray of float64, of the shape of X
+        """
+        padded = self._padded(X)
+        views, index = self._views(padded), self._index(padded)
+        total = np.zeros(padded.shape)
+        weights, weight = np.zeros(padded.shape[-len(self.size) :]), self.weight
+        rows = max(1, BLOCK // math.prod(views.shape[1 + len(self.size) :]))
+        for start in range(0, len(index[0]), rows):
+            block = tuple(i[start : start + rows] for i in index)
+            done = np.asarray(function(views[block]), dtype=np.float64) * weight
+            for window, row, *corner in zip(done, *block, strict=True):
+                place = self._place(corner)
+                total[row][(..., *place)] += window
+                if row == 0:  # the same for all rows
+                    weights[place] += weight
+        kept: Any = (..., *(slice(s) for s in X.shape[-len(self.size) :]))
+        return (total / weights)[kept]
+
+    @property
+    def weight(self) -> Array:
+        """How much each place of a window counts where windows overlap, of shape `size`."""
+        weight = np.ones(self.size if self.overlap else (1,) * len(self.size))
+        for axis, length in enumerate(self.size if self.overlap else ()):
+            sine = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
+            weight *= sine.reshape([-1 if a == axis else 1 for a in range(len(self.size))])
+        return np.broadcast_to(weight, self.size)
+
+    def starts(self, length: int, axis: int = 0) -> Array:
+        """Return where windows begin along an axis; the last one ends with the array."""
+        size = self.size[axis]
+        hop = max(1, round(size * (1 - self.overlap)))
+        return np.append(np.arange(0, length - size, hop), length - size)
+
+    def _padded(self, X: Array) -> Array:
+        sides = X.shape[-len(self.size) :]
+        lack = [max(0, size - side) for size, side in zip(self.size, sides, strict=True)]
+        if X.ndim <= len(self.size) or 0 in sides:
+            raise ValueError(f"expected rows with sides to be cut, got the shape {X.shape}.")
+        if not any(lack):
+            return X
+        return np.pad(X, [(0, 0)] * (X.ndim - len(lack)) + [(0, k) for k in lack], "symmetric")
+
+    def _views(self, X: Array) -> Array:
+        """Return every window there is as views, (n, *places, ..., *size)."""
+        axes = tuple(range(-len(self.size), 0))
+        views = sliding_window_view(X, self.size, axes)  # (n, ..., *places, *size)
+        k = len(self.size)
+        places = tuple(range(-2 * k, -k))
+        return np.moveaxis(views, places, tuple(range(1, 1 + k)))
+
+    def _index(self, X: Array) -> list[Array]:
+        """Return the row and the corner of each window."""
+        sides = X.shape[-len(self.size) :]
+        corners = [self.starts(side, axis) for axis, side in enumerate(sides)]
+        grid = np.meshgrid(np.arange(len(X)), *corners, indexing="ij")
+        return [g.ravel() for g in grid]
+
+    def _place(self, corner: Sequence[int]) -> tuple[slice, ...]:
+        return tuple(slice(c, c + s) for c, s in zip(corner, self.size, strict=True))
