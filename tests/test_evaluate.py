@@ -21,8 +21,8 @@ LIKELIHOOD = (
     "rate (nats)",
     "distortion (nats)",
     "log-likelihood, 5 importance samples (nats)",
-    "its standard error, from the samples",
-    "its standard error, from the rows",
+    "standard error, from the samples",
+    "standard error, from the rows",
     "effective sample size, median",
     "effective sample size, least",
     "bits per dimension",
@@ -112,7 +112,7 @@ def test_annealing_and_samples_on_request(runs, folder):
         assert all(np.isfinite(numbers[f"samples, in {features}: {name}"]) for name in SAMPLES)
         same = numbers["annealed: importance weighting of the same rows (nats)"]
         assert numbers[annealed] == pytest.approx(same, abs=0.5)
-        assert 0 < numbers["annealed: moves taken (share)"] < 1
+        assert 0 < numbers["annealed: acceptance rate"] < 1
 
 
 def test_masks_have_dice_and_f1(runs, folder):
@@ -151,7 +151,7 @@ def test_rows_drawn_and_one_sample(runs, folder, tmp_path):
     numbers = json.loads(out.read_text())["numbers"]
     assert numbers["rows"] == 50
     assert numbers["effective sample size, median"] == pytest.approx(1)
-    assert "its standard error, from the samples" not in numbers  # one sample has none
+    assert "standard error, from the samples" not in numbers  # one sample has none
 
 
 def test_the_page_explains_every_number():
@@ -175,7 +175,7 @@ def test_bytes_are_read_as_the_model_reads_them(likelihood):
     numbers = evaluate_model(model, X, n_samples=5, features="values")
     assert all(np.isfinite(value) for value in numbers.values())
     if likelihood == "categorical:17":
-        rebuilt = numbers["categories rebuilt (share)"]
+        rebuilt = numbers["categories reconstructed (share)"]
         assert rebuilt == pytest.approx(np.mean(model.reconstruct(X) == X))
         assert "mean squared error" not in numbers
     else:
@@ -199,7 +199,7 @@ def test_mixed_tables_measure_each_column_by_its_kind():
     numbers = evaluate_model(
         fitted(X, likelihood="gaussian,categorical:3,bernoulli"), X, n_samples=5
     )
-    assert 0 <= numbers["categories rebuilt (share)"] <= 1
+    assert 0 <= numbers["categories reconstructed (share)"] <= 1
     assert np.isfinite(numbers["explained variance"])
     assert "PSNR (dB)" not in numbers
 
@@ -215,7 +215,7 @@ def test_features_may_be_a_function():
 def test_a_unit_of_a_sigmoid_is_on_above_a_half():
     model = fitted(GREY, isthmus.SparseAutoencoder, penalty="kl")
     numbers = evaluate_model(model, GREY)
-    name = "codes: active units an example (L0, above 0.5)"
+    name = "codes: active units per example (L0, above 0.5)"
     assert numbers[name] == l0(model.transform(GREY), 0.5)
 
 
@@ -263,7 +263,7 @@ def complaint(arguments, capsys):
         (["--factors", "flat.npy"], "got int64 (200,)"),
         (["--factors", "real.npy"], "got float64 (200, 2)"),
         (["--factors", "short.npy"], "has 3 rows, the data have 200"),
-        (["--factors", "fixed.npy"], "factor 1 is the same in every row"),
+        (["--factors", "fixed.npy"], "factor 1 has the same level in every row"),
     ],
 )
 def test_a_mistake_is_one_line(flags, words, runs, folder, tmp_path, monkeypatch, capsys):

@@ -146,13 +146,13 @@ def test_a_run_is_never_written_over(run):
 
 
 def test_the_head_is_what_the_hub_reads(vae, tmp_path):
-    told = {"held_out": {"ELBO (nats an example)": -30.5, "rows": 30}, "data": {"name": "digits"}}
+    told = {"held_out": {"ELBO (nats per example)": -30.5, "rows": 30}, "data": {"name": "digits"}}
     save_pretrained(vae, tmp_path, repo_id="me/x", license="mit", **told)
     data = head(tmp_path)
     assert (data.library_name, data.license) == ("isthmus", "mit")
     assert data.pipeline_tag == "unconditional-image-generation"
     (result,) = data.eval_results
-    assert (result.metric_name, result.metric_value) == ("ELBO (nats an example)", -30.5)
+    assert (result.metric_name, result.metric_value) == ("ELBO (nats per example)", -30.5)
     assert result.dataset_name == "digits"
 
 
@@ -160,7 +160,7 @@ def test_the_card_tells_data_numbers_settings_and_seed_of_a_run(run, tmp_path):
     save_pretrained(run, tmp_path)
     card = (tmp_path / "README.md").read_text()
     config = json.loads((run / "config.json").read_text())
-    for words in (config["data"]["sha256"], "90 × 3", "ELBO (nats an example)", "| seed | 3 |"):
+    for words in (config["data"]["sha256"], "90 × 3", "ELBO (nats per example)", "| seed | 3 |"):
         assert words in card
     for setting in config["params"]:
         assert f"| {setting} |" in card

@@ -218,7 +218,7 @@ def test_of_many_epochs_first_and_last_are_shown():
 def test_terms_that_are_zero_have_no_panel(kwargs, panels):
     figure = drawn(plots.loss_curves(history(**kwargs)))
     assert [axes.get_title(loc="left") for axes in figure.axes] == panels
-    assert {axes.get_ylabel() for axes in figure.axes} == {"nats an example"}
+    assert {axes.get_ylabel() for axes in figure.axes} == {"nats per example"}
 
 
 @pytest.mark.parametrize(("held_out", "best"), [(True, 3), (False, 5)])

@@ -7,7 +7,7 @@ Contenders of a workload take turns within one process, A B A B; medians over th
 that warms up. All train the same model (the same number of parameters, or the race is off) from
 data in memory, at the same batch size in float32, for the same number of optimiser steps. The
 warm-up's extra time is printed beside the median: of torch.compile it is the time to compile. The
-mean loss of the last round stands there too, nats an example, so that speed cannot hide worse
+mean loss of the last round stands there too, nats per example, so that speed cannot hide worse
 training. An epoch is a fixed number of steps, not all of the data. Of the likelihood by 5,000 draws
 40 rows are measured; 10,000 take 250 times as long.
 

@@ -105,7 +105,7 @@ class Plain(nn.Module):
         self.activation = ACTIVATIONS[activation_of(job.settings)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the mean loss of a batch (n, *features), nats an example."""
+        """Return the mean loss of a batch (n, *features), nats per example."""
         if self.penalty == "contractive":
             x = x.requires_grad_()
         h = self.encoder(x)

@@ -28,7 +28,7 @@ class Contender:
     ----------
     epoch : callable
         Does the same work at each call; returns a figure by which to see that the work was as good
-        as that of others (the mean loss in nats an example), NaN where there is none.
+        as that of others (the mean loss in nats per example), NaN where there is none.
     parameters : int, optional
         Numbers its model learns.
     """

@@ -15,7 +15,7 @@ const QUANTITIES: Quantity[] = [
   {
     key: "loss",
     name: "Loss",
-    unit: "nats an example",
+    unit: "nats per example",
     says:
       "What training makes small: reconstruction, KL and penalty together. " +
       "Good: both lines fall, then level off side by side.",
@@ -23,13 +23,13 @@ const QUANTITIES: Quantity[] = [
   {
     key: "reconstruction",
     name: "Reconstruction",
-    unit: "nats an example",
+    unit: "nats per example",
     says: "How much of an item its code fails to tell, −log p(x|z). Lower is closer to the original.",
   },
   {
     key: "kl",
     name: "KL",
-    unit: "nats an example",
+    unit: "nats per example",
     says:
       "How much a code tells about its item. It rises as codes come into use; " +
       "near 0 they say nothing (posterior collapse).",
@@ -37,7 +37,7 @@ const QUANTITIES: Quantity[] = [
   {
     key: "penalty",
     name: "Penalty",
-    unit: "nats an example",
+    unit: "nats per example",
     says: "What this kind of model adds to the loss to shape its codes.",
   },
   {
@@ -177,7 +177,7 @@ function collapsed(run: Run, last: Run["history"][number]): Verdict | null {
 
 function beaten(run: Run): Verdict | null {
   if (run.settings.likelihood === "mixed") return null; // columns of unlike units add up to nothing
-  const { "squared error an example": own, "squared error of PCA, same size": pca } = run.held_out;
+  const { "squared error per example": own, "squared error of PCA, same size": pca } = run.held_out;
   const both = `${number(own)} against ${number(pca)}`;
   return own > pca ? worry(`Its squared error is above that of PCA of the same size (${both}).`) : null;
 }

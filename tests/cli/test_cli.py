@@ -63,7 +63,7 @@ def test_quiet_prints_nothing(tmp_path, capsys):
 def test_the_summary_and_the_next_commands_are_shown(tmp_path, capsys):
     assert main(["fit", "digits", "--out", str(tmp_path / "r"), *FAST]) == 0
     out, err = capsys.readouterr()
-    assert "ELBO (nats an example)" in out
+    assert "ELBO (nats per example)" in out
     assert "report.html" in out
     assert "isthmus info" in out
     assert "epoch 2/2" in err

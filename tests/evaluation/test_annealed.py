@@ -24,7 +24,7 @@ def test_annealing_is_exact_within_its_error(linear, start, schedule, most):
     assert np.median(found.effective_sample_size) > 8
 
 
-def test_it_does_not_need_a_good_encoder(linear):
+def test_estimate_does_not_depend_on_the_encoder(linear):
     model, data = linear_model(5, 2, width=0.02)  # far too sure of itself
     truth = of_linear(model, data[:40])
     weighted = importance_weighted(model, data[:40], 400).log_likelihood - truth
@@ -33,7 +33,7 @@ def test_it_does_not_need_a_good_encoder(linear):
     assert abs(annealed.mean()) < 0.15
 
 
-def test_more_steps_come_closer():
+def test_more_steps_reduce_the_error():
     model, data = linear_model(20, 4)
     truth = of_linear(model, data[:30])
     off = [
@@ -79,6 +79,6 @@ def test_seeds(linear):
         ({"random_state": -1}, "random_state must be 0 or more"),
     ],
 )
-def test_mistakes_are_said(linear, wrong, message):
+def test_errors(linear, wrong, message):
     with pytest.raises(ValueError, match=message):
         annealed_importance(*linear, **wrong)

@@ -74,7 +74,7 @@ def test_beta_vae_score(factors):
     assert d.beta_vae_score(np.hstack([factors, factors]), factors, 0) >= 0.99
 
 
-def test_dead_codes_change_nothing(factors):
+def test_collapsed_codes_do_not_change_the_score(factors):
     dead = np.hstack([factors, np.full((N, 2), 0.1), np.zeros((N, 1))])
     assert d.factor_vae_score(dead, factors, 0) == d.factor_vae_score(factors, factors, 0)
     assert d.mutual_information_gap(dead, factors) == d.mutual_information_gap(factors, factors)
@@ -107,7 +107,7 @@ def test_gap_by_hand():
     assert d.mutual_information_gap(bits[:, :1], bits) == pytest.approx(0.5)
 
 
-def test_information_of_a_noisy_bit():
+def test_mutual_information_of_a_noisy_bit():
     # A bit told wrongly one time in ten: I = ln 2 - H(0.1), and the other code knows nothing.
     bit = np.tile([0, 1], 500)
     code = np.where(np.arange(1000) % 20 < 2, 1 - bit, bit)
@@ -155,9 +155,9 @@ def test_group_rows_share_the_level():
     rng = np.random.default_rng(0)
     assert set(groups._repeated(levels)) == {0, 1, 3, 4, 5}  # the levels 1 and 3 occur once
     rows = rng.choice(groups._repeated(levels), size=(200, 3))
-    company = groups._company(levels, rows, rng)
-    np.testing.assert_array_equal(levels[rows], levels[company])
-    assert set(company[rows == 0]) == {0, 4, 5}
+    partners = groups._partners(levels, rows, rng)
+    np.testing.assert_array_equal(levels[rows], levels[partners])
+    assert set(partners[rows == 0]) == {0, 4, 5}
 
 
 def test_table_is_repeatable_and_fast(factors):
@@ -173,7 +173,7 @@ def test_table_is_repeatable_and_fast(factors):
     assert all(type(score) is float and 0 <= score <= 1 for score in first.values())
 
 
-def test_one_factor_is_nothing_to_tell_apart(factors):
+def test_group_scores_are_left_out_for_one_factor(factors):
     one = factors[:500, :1]
     names = d.disentanglement_table(one, one, 0)
     assert not [name for name in names if "VAE" in name]
@@ -186,22 +186,22 @@ def test_one_factor_is_nothing_to_tell_apart(factors):
         (np.ones((4, 2)), np.ones((3, 2), int), r"same rows.*\(4, 2\) and \(3, 2\)"),
         (np.ones(4), np.ones((4, 2), int), "n_components"),
         (np.full((4, 2), np.nan), np.eye(4, 2, dtype=int), "NaN"),
-        (np.ones((4, 2)), np.eye(4, 2), "whole numbers"),
-        (np.ones((4, 2)), np.eye(4, 1, dtype=int) * [1, 0], "factor 1 is the same"),
+        (np.ones((4, 2)), np.eye(4, 2), "integer levels"),
+        (np.ones((4, 2)), np.eye(4, 1, dtype=int) * [1, 0], "factor 1 has the same level"),
     ],
 )
-def test_messages(codes, factors, message):
+def test_errors(codes, factors, message):
     with pytest.raises(ValueError, match=message) as caught:
         d.disentanglement_table(codes, factors)
     assert "\n" not in str(caught.value)
 
 
-def test_messages_of_groups_and_matrices():
+def test_errors_of_groups_and_matrices():
     lone = np.stack([np.arange(6), np.arange(6) % 2], axis=1)
-    with pytest.raises(ValueError, match="another level in every row"):
+    with pytest.raises(ValueError, match="different level in every row"):
         d.factor_vae_score(lone, lone)
     with pytest.raises(ValueError, match="at least 2 factors"):
         d.beta_vae_score(lone, lone[:, :1])
     for bad in ([1.0], [[-1.0]], [[np.nan]], np.zeros((0, 2))):
-        with pytest.raises(ValueError, match="from zero"):
+        with pytest.raises(ValueError, match="non-negative"):
             d.dci_from_importance(bad)

@@ -45,7 +45,7 @@ def test_importance_weighting_is_exact_within_its_error(
     assert abs(off.mean() + bias) < 4 * chance + 0.2 * bias
 
 
-def test_a_perfect_encoder_leaves_no_error():
+def test_exact_posterior_gives_zero_error():
     model, data = linear_model(3, 1, width=1.0)  # with one component the posterior is exact
     found = importance_weighted(model, data[:50], 10)
     np.testing.assert_allclose(found.log_likelihood, of_linear(model, data[:50]), atol=1e-3)
@@ -79,7 +79,7 @@ def test_any_posterior_against_a_sum_over_a_grid(family):
     assert np.abs(off / found.standard_error).max() < 6
 
 
-def test_bytes_are_the_numbers_they_stand_for():
+def test_bytes_count_as_values_in_the_unit_interval():
     for likelihood in ("bernoulli", "gaussian"):
         grey = (X * 255).astype(np.uint8)
         model = fitted(data=grey, likelihood=likelihood)
@@ -98,7 +98,7 @@ def test_the_bound_rises_with_the_samples():
 
 
 @pytest.mark.parametrize("max_bytes", [1, 3_000, 10**5, 10**9])
-def test_chunks_change_nothing(linear, max_bytes):
+def test_chunking_does_not_change_the_result(linear, max_bytes):
     model, data = linear
     found = importance_weighted(model, data[:9], 60, max_bytes=max_bytes)
     usual = importance_weighted(model, data[:9], 60)
@@ -106,7 +106,7 @@ def test_chunks_change_nothing(linear, max_bytes):
         np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
-def test_a_row_has_its_draws_whatever_its_company(linear):
+def test_samples_of_a_row_do_not_depend_on_other_rows(linear):
     model, data = linear
     some, all_ = (importance_weighted(model, data[:n], 50).log_likelihood for n in (7, 90))
     np.testing.assert_allclose(some, all_[:7], rtol=1e-5)
@@ -146,7 +146,7 @@ def test_seeds(linear):
     assert not np.isclose(drawn(None), drawn(None)).any()
 
 
-def test_one_sample_has_no_error(linear):
+def test_one_sample_has_no_standard_error(linear):
     found = importance_weighted(*linear, 1)
     assert np.isfinite(found.log_likelihood).all()
     assert np.isnan(found.standard_error).all()
@@ -156,7 +156,7 @@ def test_one_sample_has_no_error(linear):
 # ------------------------------------------------------------ aggregate posterior
 
 
-def test_the_aggregate_kl_and_the_information_are_the_rate(linear):
+def test_aggregate_kl_and_information_add_up_to_the_rate(linear):
     model, data = linear
     kl, information, _ = aggregate_posterior_kl(model, data, 4)
     assert kl + information == pytest.approx(model.rate_distortion(data).rate.mean(), abs=0.1)
@@ -182,7 +182,7 @@ def test_the_aggregate_kl_by_brute_force(linear):
     assert found.standard_error < 0.03
 
 
-def test_two_kinds_of_rows_are_one_bit(linear):
+def test_two_clusters_give_one_bit(linear):
     model, _ = linear
     with torch.no_grad():
         far = model.model_.encoder.layers[0].weight @ torch.ones(5)
@@ -191,7 +191,7 @@ def test_two_kinds_of_rows_are_one_bit(linear):
     assert found.mutual_information == pytest.approx(np.log(2), abs=1e-4)
 
 
-def test_codes_that_say_nothing_have_no_information():
+def test_uninformative_codes_have_zero_mutual_information():
     model, data = linear_model(5, 2)
     with torch.no_grad():
         for p in model.model_.encoder.parameters():
@@ -203,7 +203,7 @@ def test_codes_that_say_nothing_have_no_information():
 
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("family", ["normal", "full-normal", "flow"])
-def test_every_prior_and_posterior_can_be_measured(prior, family):
+def test_every_prior_and_posterior(prior, family):
     model = fitted(2, prior=prior, posterior_family=family, prior_modes=10)
     few = importance_weighted(model, X[:20], 100)
     assert (few.log_likelihood > model.score_samples(X[:20]) - 2.0).all()
@@ -215,7 +215,7 @@ def test_every_prior_and_posterior_can_be_measured(prior, family):
 # ------------------------------------------------------------ mistakes
 
 
-def test_mistakes_are_said(linear):
+def test_errors(linear):
     model, data = linear
     for wrong in (0, -3, 2.5):
         with pytest.raises(ValueError, match="n_samples must be at least 1"):
@@ -233,7 +233,7 @@ def test_mistakes_are_said(linear):
 
 @pytest.mark.parametrize("max_bytes", [None, 1])
 @pytest.mark.parametrize("measure", [importance_weighted, annealed_importance])
-def test_rows_that_have_no_density_are_named(linear, measure, max_bytes):
+def test_rows_without_finite_density_are_named(linear, measure, max_bytes):
     model, data = linear
     rows = data[:20].copy()
     rows[[7, 15]] *= 1e30
@@ -243,7 +243,7 @@ def test_rows_that_have_no_density_are_named(linear, measure, max_bytes):
         measure(model, rows, max_bytes=max_bytes, **options)
 
 
-def test_the_part_that_has_no_density_is_named():
+def test_term_without_finite_density_is_named():
     model = fitted(prior="mixture")
     with torch.no_grad():
         model.model_.prior.logits.fill_(float("nan"))

@@ -13,27 +13,27 @@ from isthmus.evaluation import reconstruction as r
 
 
 @pytest.fixture
-def pictures():
+def images():
     rng = np.random.default_rng(0)
     x = rng.random((5, 3, 24, 20))
     return x, np.clip(x + 0.1 * rng.normal(size=x.shape), 0, 1)
 
 
-def test_squared_error(pictures):
-    x, y = pictures
-    flat = [a.reshape(5, -1) for a in pictures]
+def test_squared_error(images):
+    x, y = images
+    flat = [a.reshape(5, -1) for a in images]
     assert r.squared_error(x, y) == pytest.approx(mean_squared_error(*flat))
     per_example = r.squared_error(x, y, per="example")
     assert per_example == pytest.approx(mean_squared_error(*flat) * 3 * 24 * 20)
 
 
-def test_bytes_are_read_as_the_unit_interval():
+def test_bytes_count_as_values_in_the_unit_interval():
     x = np.array([[0, 51, 255]], dtype=np.uint8)
     assert r.squared_error(x, [[0.0, 0.2, 0.5]], per="example") == pytest.approx(0.25)
 
 
-def test_psnr(pictures):
-    x, y = pictures
+def test_psnr(images):
+    x, y = images
     each = [
         peak_signal_noise_ratio(torch.tensor(b), torch.tensor(a), data_range=1.0)
         for a, b in zip(x, y, strict=True)
@@ -66,14 +66,14 @@ def test_ssim_against_scipy(size, window):
     assert r.ssim(x, y) == pytest.approx(expected, rel=1e-6)
 
 
-def test_ssim_of_flat_pictures():
+def test_ssim_of_flat_images():
     x, y = np.full((2, 16, 16), 0.2), np.full((2, 16, 16), 0.6)
     luminance = (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)
     assert r.ssim(x, y) == pytest.approx(luminance)
 
 
-def test_ssim_channels_and_chunks(pictures, monkeypatch):
-    x, y = pictures
+def test_ssim_channels_and_chunks(images, monkeypatch):
+    x, y = images
     assert r.ssim(x, x) == pytest.approx(1)
     each_channel = np.mean([r.ssim(x[:, c], y[:, c]) for c in range(3)])
     assert r.ssim(x, y) == pytest.approx(each_channel)
@@ -84,10 +84,10 @@ def test_ssim_channels_and_chunks(pictures, monkeypatch):
     assert r.ssim(as_bytes, y.astype(np.float32)) == pytest.approx(whole, abs=1e-3)
 
 
-def test_ssim_names_the_extra(pictures, monkeypatch):
+def test_ssim_names_the_extra(images, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmetrics.functional.image", None)
     with pytest.raises(ImportError, match=r"pip install 'isthmus\[metrics\]'"):
-        r.ssim(*pictures)
+        r.ssim(*images)
 
 
 def test_f1_and_dice_against_sklearn():
@@ -122,7 +122,7 @@ def test_bits_per_dimension():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: r.squared_error(np.ones((2, 3)), np.ones((3, 2))), "one shape"),
+        (lambda: r.squared_error(np.ones((2, 3)), np.ones((3, 2))), "the same shape"),
         (lambda: r.squared_error(np.ones((2, 3)), np.ones((2, 3)), per="row"), "feature, example"),
         (lambda: r.squared_error(np.ones((2, 3)), np.full((2, 3), np.nan)), "NaN"),
         (lambda: r.psnr(np.ones((2, 3)), np.ones((2, 3)), peak=0), "positive peak"),
@@ -133,7 +133,7 @@ def test_bits_per_dimension():
         (lambda: r.bits_per_dimension(1.0, 0), "above zero"),
     ],
 )
-def test_messages(call, message):
+def test_errors(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)

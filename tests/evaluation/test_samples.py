@@ -112,13 +112,13 @@ def test_neighbours_by_hand():
         (np.full((9, 2), np.inf), np.ones((9, 2)), "infinity"),
     ],
 )
-def test_messages(real, generated, message):
+def test_errors(real, generated, message):
     with pytest.raises(ValueError, match=message) as caught:
         s.sample_quality(real, generated)
     assert "\n" not in str(caught.value)
 
 
-def test_messages_of_moments_and_neighbours():
+def test_errors_of_moments_and_neighbours():
     with pytest.raises(ValueError, match="means"):
         s.frechet_distance_from_moments([0.0], [[1.0]], [0.0, 1.0], [[1.0]])
     with pytest.raises(ValueError, match="k of 1 or more"):

@@ -75,7 +75,7 @@ def test_table():
     X = np.random.default_rng(0).integers(0, 256, size=(3, 4, 4)).astype(np.uint8)
     table = s.sparsity_table(CODES, X, X / 255)
     assert table == {
-        "L0 (active units an example)": pytest.approx(5 / 3),
+        "L0 (active units per example)": pytest.approx(5 / 3),
         "live units (share)": 0.75,
         "dead units (share)": 0.25,
         "median feature density": pytest.approx(1 / 3),
@@ -90,13 +90,13 @@ def test_table():
     [
         (lambda: s.l0(np.ones(3)), "n_components"),
         (lambda: s.l0(np.full((2, 2), np.nan)), "NaN"),
-        (lambda: s.l0(CODES, threshold=-1), "zero or more, got -1"),
-        (lambda: s.explained_variance(CODES, CODES[:2]), "one shape"),
-        (lambda: s.explained_variance(CODES[:1], CODES[:1]), "two rows"),
-        (lambda: s.sparsity_table(CODES[:2], CODES, CODES), "same rows, got 2 and 3"),
+        (lambda: s.l0(CODES, threshold=-1), "at least 0, got -1"),
+        (lambda: s.explained_variance(CODES, CODES[:2]), "the same shape"),
+        (lambda: s.explained_variance(CODES[:1], CODES[:1]), "at least 2 rows"),
+        (lambda: s.sparsity_table(CODES[:2], CODES, CODES), "same number of rows, got 2 and 3"),
     ],
 )
-def test_messages(call, message):
+def test_errors(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)

@@ -44,7 +44,7 @@ def page(vae, tmp_path_factory):
 def written(path, fit, X=X, y=Y, **kwargs):
     estimator, samples = fit
     kwargs = {
-        "summary": [("ELBO (nats an example)", -24.123456)],
+        "summary": [("ELBO (nats per example)", -24.123456)],
         "settings": estimator.get_params(),
         "title": "a title",
         **kwargs,

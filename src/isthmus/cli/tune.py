@@ -244,7 +244,7 @@ def _show(sweep: Sweep, folder: Path) -> None:
 
     names = _varied(sweep)
     shown = ("score", "rate", "distortion", "epochs", "seconds")
-    table = Table(title="nats an example on held-out rows, best first", title_justify="left")
+    table = Table(title="nats per example on held-out rows, best first", title_justify="left")
     for name in (*names, *shown, "stopped"):
         table.add_column(name.replace("_", " "), justify="right" if name in shown else "left")
     for row in sorted(sweep.results_, key=lambda r: -r["metric"]):

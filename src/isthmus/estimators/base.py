@@ -75,7 +75,7 @@ class LatentEstimator(
     columns_ : Columns or None
         How the columns of a data frame were taken; None for arrays.
     history_ : list of dict
-        One record an epoch; nats an example.
+        One record an epoch; nats per example.
     scaling_ : str
         The scaling in use, where "auto" decided.
     best_epoch_ : int
@@ -222,7 +222,7 @@ class LatentEstimator(
         return RateDistortion(rate.astype(np.float64), distortion.astype(np.float64))
 
     def score_samples(self, X: Any, *, condition: Any = None) -> Array:
-        """Return nats an example, higher is likelier: ``-(rate + distortion)``.
+        """Return nats per example, higher is likelier: ``-(rate + distortion)``.
 
         With a prior it is the ELBO; without one, the log-likelihood of the row at its code.
 
@@ -234,7 +234,7 @@ class LatentEstimator(
         return -(rate + distortion)
 
     def score(self, X: Any, y: Any = None, *, condition: Any = None) -> float:
-        """Return the mean of `score_samples`, in nats an example; y is ignored."""
+        """Return the mean of `score_samples`, in nats per example; y is ignored."""
         return float(np.mean(self.score_samples(X, condition=condition)))
 
     def sample(

@@ -1,4 +1,4 @@
-"""Numbers to trust: likelihoods, reconstruction, sparsity, disentanglement, sample quality."""
+"""Metrics: likelihood estimates, reconstruction, sparsity, disentanglement, sample quality."""
 
 from isthmus.evaluation.aggregate import aggregate_posterior_kl
 from isthmus.evaluation.annealed import annealed_importance

@@ -1,4 +1,4 @@
-"""What the codes of a data set are like together."""
+"""The aggregate posterior: the distribution of all codes of a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from isthmus.distributions.base import DiagonalMixture, DiagonalNormal, per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.evaluation.joint import Joint, RowNoise, finite_sum, pieces, require
+from isthmus.evaluation.joint import Joint, RowNoise, check_positive, chunks, finite_sum
 
 __all__ = ["AggregateKL", "aggregate_posterior_kl"]
 
@@ -35,41 +35,40 @@ def aggregate_posterior_kl(
     random_state: int | None = 0,
     condition: Any = None,
 ) -> AggregateKL:
-    """Estimate how far the codes of a data set together are from the prior.
+    """Estimate the KL of the aggregate posterior from the prior, and the mutual information.
 
     The mean rate is KL(q(z) || p(z)) + I(row; z), where q(z) is the mixture of the rows'
-    posteriors. Both are estimated from the same codes, so that they add up to the rate at
-    these codes, and I(row; z) is never above log n.
+    posteriors. Both terms are estimated from the same codes, so they add up to the rate at these
+    codes. I(row; z) is at most log n.
 
     Parameters
     ----------
     estimator : LatentEstimator
         Fitted, with a prior.
     X : array-like (n, *features)
-        Time grows with n².
+        The cost is quadratic in n.
     n_samples : int
-        Codes drawn from each row's posterior.
+        Samples per row from its posterior.
     random_state : int, optional
-        Seed; without one every call differs.
+        Seed; None gives a different result at each call.
     condition : label or array-like (n,), optional
-        For conditional models; where the prior depends on it, a code is held against its own.
+        For conditional models. A prior that depends on it is evaluated for each row.
 
     Returns
     -------
     AggregateKL
-        The standard error is of the draws, the rows as given; with one code a row it is an
-        upper estimate, the differences between rows being in it.
+        The standard error covers sampling of codes for the given rows; with one sample per row
+        it is an upper estimate, since it includes the differences between rows.
 
     Raises
     ------
     ValueError
-        For a model without a prior, less than one sample, and log-densities that are not
-        finite.
+        If the model has no prior, `n_samples` is below 1, or a log-density is not finite.
 
     Notes
     -----
-    A code's own row is in the mixture: exact for the rows given, but against the population
-    they are from, the KL is too large and the information too small (at most log n).
+    The mixture includes a code's own row. That is exact for the given rows; for the population
+    behind them the KL is biased upwards and the information downwards.
 
     References
     ----------
@@ -86,10 +85,10 @@ def aggregate_posterior_kl(
     >>> bool(abs(kl + information - model.rate_distortion(X).rate.mean()) < 0.1)
     True
     """
-    require(n_samples=n_samples)
+    check_positive(n_samples=n_samples)
     joint = Joint.of(estimator, X, condition)
     noise = RowNoise.of(random_state, estimator.n_components_, n_samples, joint.x.device)
-    rows = list(pieces(len(joint), 256))
+    rows = list(chunks(len(joint), 256))
     with torch.inference_mode():
         qs = [_precise(joint[r].posterior()) for r in rows]
         log_aggregate, terms = _aggregate(qs), []
@@ -103,7 +102,7 @@ def aggregate_posterior_kl(
 
 
 def _summary(kl: Tensor, information: Tensor) -> AggregateKL:
-    """Return the means of terms (samples, n), and the error of the first."""
+    """Return the means of both terms (samples, n), and the standard error of the first."""
     variance = kl.var(0).mean() if len(kl) > 1 else kl.var()
     return AggregateKL(
         float(kl.mean()), float(information.mean()), math.sqrt(float(variance) / kl.numel())
@@ -116,7 +115,7 @@ def _precise(q: Distribution) -> Distribution:
 
 
 def _aggregate(qs: list[Distribution]) -> Callable[[Tensor], Tensor]:
-    """Return the function log q(z) of the mixture of all rows' posteriors, any shape of z."""
+    """Return log q(z) of the mixture of all posteriors, as a function of z of any shape."""
     n = sum(len(q.mean) for q in qs)
 
     def pairwise(z: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Annealed importance sampling: log p(x) of a decoder, without trusting the encoder."""
+"""Annealed importance sampling: estimate log p(x) without relying on the encoder."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from torch import Generator, Tensor
 
 from isthmus.distributions.base import draw, per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.evaluation.joint import Joint, codes_at_once, finite_sum, pieces, require, seed_of
-from isthmus.evaluation.likelihood import log_sums, of_weights
+from isthmus.evaluation.joint import Joint, check_positive, chunk_size, chunks, finite_sum, seed_of
+from isthmus.evaluation.likelihood import from_log_sums, log_sums
 
 __all__ = ["Annealed", "annealed_importance"]
 
 Array = NDArray[Any]
 Energies = Callable[[Tensor], tuple[Tensor, Tensor]]
-ACCEPTANCE = 0.65  # at which Hamiltonian moves are efficient (Neal, 2011)
-FASTER = 1.02  # by which a step size grows when a move is taken
-SLOWER = FASTER ** (-ACCEPTANCE / (1 - ACCEPTANCE))  # so that it rests at that acceptance
+ACCEPTANCE = 0.65  # target rate at which Hamiltonian moves are efficient (Neal, 2011)
+GROWTH = 1.02  # of the step size after an accepted move
+SHRINKAGE = GROWTH ** (-ACCEPTANCE / (1 - ACCEPTANCE))  # after a rejected one: balances there
 FIRST_STEP = 0.1
 
 
 class Annealed(NamedTuple):
-    """log p(x) in nats, its standard error, effective chains, share of moves taken; each (n,)."""
+    """log p(x) in nats, its standard error, effective chains and acceptance rate; each (n,)."""
 
     log_likelihood: Array
     standard_error: Array
@@ -51,8 +51,9 @@ def annealed_importance(
 ) -> Annealed:
     """Estimate log p(x) of each row by annealing codes from the prior to the posterior.
 
-    Hamiltonian moves leave s(z)^(1-t) (p(z) p(x|z))^t in place while t goes from 0 to 1, with s
-    the start. From the prior, the encoder has no part in it: the estimate holds for any decoder.
+    Hamiltonian moves keep s(z)^(1-t) (p(z) p(x|z))^t invariant while t goes from 0 to 1, where s
+    is the starting distribution. If that is the prior, the encoder is not involved and the
+    estimate holds for any decoder.
 
     Parameters
     ----------
@@ -60,34 +61,38 @@ def annealed_importance(
         Fitted, with a prior and a likelihood that has gradients.
     X : array-like (n, *features)
     n_chains, n_steps, leapfrogs : int
-        Chains a row, temperatures, and leaps in one move.
+        Chains per row, number of temperatures, and leapfrog steps per move.
     start : {"prior", "posterior"}
-        Where chains begin: p(z), or the encoder's q(z|x), which takes fewer steps if it is good.
+        Starting distribution: p(z), or q(z|x), which needs fewer steps if the encoder is good.
     schedule : {"sigmoid", "linear"}
-        Temperatures: closest together at both ends, or evenly spaced.
+        Spacing of the temperatures: denser at both ends, or even.
     random_state : int, optional
-        Seed; without one every call differs.
+        Seed; None gives a different result at each call.
     condition : label or array-like (n,), optional
         For conditional models.
     max_bytes : int, optional
-        Memory for one chunk of codes; 16 MiB on a CPU and 1 GiB on a GPU unless given. What
-        is drawn depends on it.
+        Memory for one chunk of codes; by default 16 MiB on a CPU, 1 GiB on a GPU. The random
+        numbers depend on it.
 
     Returns
     -------
     Annealed
-        Nats, of the density of X in its own units.
+        In nats, for the density of X in its own units.
 
     Raises
     ------
     ValueError
-        For a model without a prior, numbers below 1, unknown names, and log-densities that are
-        not finite where chains begin: names the part and the rows.
+        If the model has no prior, a number is below 1, a name is unknown, or a log-density is not
+        finite at the start of the chains (the message names the term and the rows).
+
+    See Also
+    --------
+    importance_weighted : A cheaper estimate that relies on the encoder.
 
     Notes
     -----
-    In expectation a lower bound. Each chain's step size follows its own moves, which leaves the
-    target in place only in the limit of small changes (2% a move).
+    The expectation is a lower bound. Each chain adapts its step size to its own acceptances, which
+    keeps the target invariant only in the limit of small changes (2 % per move).
 
     References
     ----------
@@ -103,20 +108,20 @@ def annealed_importance(
     >>> annealed_importance(model, X[:3], n_steps=20).log_likelihood.shape
     (3,)
     """
-    require(n_chains=n_chains, n_steps=n_steps, leapfrogs=leapfrogs)
+    check_positive(n_chains=n_chains, n_steps=n_steps, leapfrogs=leapfrogs)
     _known("start", start, ("prior", "posterior"))
     temperatures = _temperatures(schedule, n_steps)
     joint = Joint.of(estimator, X, condition)
     generator = Generator(joint.x.device).manual_seed(seed_of(random_state))
     with torch.no_grad():
-        # The gradient keeps what the way there made, and takes as much again.
-        width = max(1, codes_at_once(joint, max_bytes) // 2)
-        path = _Path(start, temperatures, leapfrogs, generator)
-        figures = [
-            path.figures(joint[rows], rows, n_chains, width)
-            for rows in pieces(len(joint), max(1, width // n_chains))
+        # Gradients keep the intermediate results and need as much memory again.
+        width = max(1, chunk_size(joint, max_bytes) // 2)
+        annealing = _Annealing(start, temperatures, leapfrogs, generator)
+        estimates = [
+            annealing.estimates(joint[rows], rows, n_chains, width)
+            for rows in chunks(len(joint), max(1, width // n_chains))
         ]
-    return Annealed(*(torch.cat(f).cpu().numpy() for f in zip(*figures, strict=True)))
+    return Annealed(*(torch.cat(f).cpu().numpy() for f in zip(*estimates, strict=True)))
 
 
 def _temperatures(schedule: str, n_steps: int) -> list[float]:
@@ -136,7 +141,7 @@ def _known(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _begin(
     joint: Joint, start: str, n_chains: int, generator: Generator
 ) -> tuple[Tensor, Energies]:
-    """Return first codes (chains, n, n_components), and log s(z) with what leads to log p(x, z)."""
+    """Return initial codes (chains, n, n_components), and z -> (log s, log p(x, z) - log s)."""
     if start == "prior":
         p, n = joint.prior, len(joint)
         one_for_all = len(p.batch_shape + p.event_shape) == 1
@@ -152,35 +157,35 @@ def _begin(
 
 
 def _check(joint: Joint, z: Tensor, energies: Energies, rows: slice) -> None:
-    """Raise a ValueError where chains cannot begin; later, such moves are merely not taken."""
+    """Raise a ValueError if a chain starts at a point without finite density."""
     terms = {"likelihood": joint.log_likelihood(z), "prior": joint.log_prior(z)}
     finite_sum(terms | {"posterior": energies(z)[0]}, rows)
 
 
 @dataclass
-class _Path:
-    """The way from the start to p(z) p(x|z), for a few rows at a time."""
+class _Annealing:
+    """Annealing from the starting distribution to p(z) p(x|z), for a chunk of rows."""
 
     start: str
     temperatures: list[float]
     leapfrogs: int
     generator: Generator
 
-    def figures(self, few: Joint, rows: slice, n_chains: int, width: int) -> tuple[Tensor, ...]:
-        """Return the four figures of a few rows, from no more chains at once than fit."""
+    def estimates(self, few: Joint, rows: slice, n_chains: int, width: int) -> tuple[Tensor, ...]:
+        """Return the four estimates for a chunk of rows, in batches of chains that fit memory."""
         sums = few.x.new_full((2, len(few)), -math.inf, dtype=torch.float64)
-        taken = sums.new_zeros(len(few))
-        for some in pieces(n_chains, max(1, width // len(few))):
+        accepted = sums.new_zeros(len(few))
+        for some in chunks(n_chains, max(1, width // len(few))):
             z, energies = _begin(few, self.start, some.stop - some.start, self.generator)
             _check(few, z, energies, rows)
             chains = _Chains(energies, z, self.generator, self.leapfrogs)
             sums = torch.logaddexp(sums, log_sums(self._anneal(chains)))
-            taken += chains.taken.double().sum(0)
+            accepted += chains.accepted.double().sum(0)
         moves = n_chains * (len(self.temperatures) - 1)
-        return *of_weights(sums, n_chains), taken / moves
+        return *from_log_sums(sums, n_chains), accepted / moves
 
     def _anneal(self, chains: _Chains) -> Tensor:
-        """Return the log-weights at the end, (chains, n)."""
+        """Return the final log-weights, (chains, n)."""
         weight = chains.gap.new_zeros(chains.gap.shape, dtype=torch.float64)
         for before, after in pairwise(self.temperatures):
             weight += (after - before) * chains.gap.double()
@@ -190,7 +195,7 @@ class _Path:
 
 @dataclass
 class _Chains:
-    """Codes z (chains, n, n_components) under s(z) exp(t gap(z)); energies are log s and gap."""
+    """Codes z (chains, n, n_components) with density s(z) exp(t gap(z))."""
 
     energies: Energies
     z: Tensor
@@ -200,7 +205,7 @@ class _Chains:
     def __post_init__(self) -> None:
         self.size = torch.full_like(self.z[..., :1], FIRST_STEP)
         self.base, self.gap = self.energies(self.z)
-        self.taken = torch.zeros_like(self.gap)
+        self.accepted = torch.zeros_like(self.gap)
 
     def move(self, t: float) -> None:
         """Make one Hamiltonian move at temperature t, and adapt the step sizes."""
@@ -209,15 +214,15 @@ class _Chains:
         kinetic = 0.5 * (momentum**2 - end**2).sum(-1)
         gain = base - self.base + t * (gap - self.gap) + kinetic
         uniform = torch.empty_like(gain).uniform_(generator=self.generator)
-        take = uniform.log() < gain  # False where the gain is not a number
-        self.z = torch.where(take[..., None], z, self.z)
-        self.base = torch.where(take, base, self.base)
-        self.gap = torch.where(take, gap, self.gap)
-        self.taken += take
-        self.size *= torch.where(take, FASTER, SLOWER)[..., None]
+        accept = uniform.log() < gain  # False if the gain is NaN
+        self.z = torch.where(accept[..., None], z, self.z)
+        self.base = torch.where(accept, base, self.base)
+        self.gap = torch.where(accept, gap, self.gap)
+        self.accepted += accept
+        self.size *= torch.where(accept, GROWTH, SHRINKAGE)[..., None]
 
     def _leap(self, momentum: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the codes and momenta at the end of a path, and the energies there."""
+        """Return codes and momenta after the leapfrog steps, and the energies there."""
         z = self.z
         momentum = momentum + 0.5 * self.size * self._evaluate(z, t)[0]
         for left in reversed(range(self.leapfrogs)):
@@ -227,7 +232,7 @@ class _Chains:
         return z, momentum, base, gap
 
     def _evaluate(self, z: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradient of log s + t gap, and the two."""
+        """Return the gradient of log s + t gap, and both terms."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             base, gap = self.energies(z)

@@ -1,11 +1,11 @@
 """Disentanglement: whether each code follows one known factor of variation.
 
-Every score looks at codes (n, n_components) and factors (n, n_factors), whole numbers that name
-levels. At best it is 1. No score depends on the unit of a code, but for the rule by which two of
-them leave out collapsed codes. Mutual information is biased upwards on few rows: use thousands.
+All scores compare codes (n, n_components) with factors (n, n_factors), which are integer levels;
+1 is best. They do not depend on the scale of a code, except for the rule by which two of them
+ignore collapsed codes. Mutual information is biased upwards for few rows: use thousands.
 Settings follow Challenging common assumptions in the unsupervised learning of disentangled
-representations (Locatello, Bauer, Lucic, Rätsch, Gelly, Schölkopf, Bachem, 2019); where a
-function departs from them, it says so.
+representations (Locatello, Bauer, Lucic, Rätsch, Gelly, Schölkopf, Bachem, 2019) unless a
+function states otherwise.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ def disentanglement_table(
     Parameters
     ----------
     codes : array-like (n, n_components)
-        The same at every call for the same row: posterior means, not draws.
+        Deterministic codes: posterior means, not samples.
     factors : array-like of int (n, n_factors)
-        With one factor there is nothing to tell apart: the BetaVAE and FactorVAE scores are left
-        out.
+        With a single factor the BetaVAE and FactorVAE scores are left out.
     random_state : int, Generator or None
 
     Returns
@@ -57,7 +56,7 @@ def disentanglement_table(
     Raises
     ------
     ValueError
-        Wrong shapes, codes not finite, a factor that never varies or never repeats.
+        If shapes do not match, codes are not finite, or a factor never varies or never repeats.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Disentanglement by mutual information: the gap (MIG), and modularity."""
+"""Disentanglement scores from mutual information: MIG and modularity."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import mutual_info_score
 
-from isthmus.evaluation.factors import Array, Seed, checked, gap, nonnegative
+from isthmus.evaluation.factors import Array, Seed, check_codes_and_factors, gap, nonnegative
 
 __all__ = ["modularity", "modularity_from_information", "mutual_information_gap"]
 
-BINS = 20  # of equal width, into which a code is cut where information is measured
+BINS = 20  # of equal width, for the mutual information of a continuous code
 
 
 def mutual_information_gap(
     codes: ArrayLike, factors: ArrayLike, random_state: Seed = None, *, bins: int = BINS
 ) -> float:
-    """Return by how much the best code outdoes the next in information on a factor.
+    """Return the mutual information gap (MIG).
 
-    For each factor the gap between the two largest mutual informations, divided by the factor's
-    entropy; the mean over factors. Codes are cut into bins of equal width, except those with no
-    more distinct values than there are bins or levels of a factor, which stay as they are.
+    The gap between the two codes with the most information about a factor, divided by the entropy
+    of the factor; the mean over factors. Codes are binned with equal widths unless they have no
+    more distinct values than there are bins or levels of a factor.
     Source: Isolating sources of disentanglement in variational autoencoders (Chen, Li, Grosse,
     Duvenaud, 2018).
 
@@ -29,7 +29,7 @@ def mutual_information_gap(
     codes : array-like (n, n_components)
     factors : array-like of int (n, n_factors)
     random_state : int, Generator or None
-        Not used: nothing here is random. All scores are called alike.
+        Ignored; present so that all scores have the same signature.
     bins : int, default=20
 
     Returns
@@ -39,7 +39,7 @@ def mutual_information_gap(
     Raises
     ------
     ValueError
-        Wrong shapes, codes not finite, or a factor that never varies.
+        If shapes do not match, codes are not finite, or a factor never varies.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def mutual_information_gap(
     >>> mutual_information_gap(factors, factors)
     1.0
     """
-    codes, factors = checked(codes, factors)
+    codes, factors = check_codes_and_factors(codes, factors)
     entropies = np.array([mutual_info_score(f, f) for f in factors.T])
     return float(np.mean(gap(_information(codes, factors, bins)) / entropies))
 
@@ -55,29 +55,29 @@ def mutual_information_gap(
 def modularity(
     codes: ArrayLike, factors: ArrayLike, random_state: Seed = None, *, bins: int = BINS
 ) -> float:
-    """Return how far each code informs about one factor alone.
+    """Return the modularity: whether each code informs about a single factor.
 
-    It compares informations, however small: codes of noise reach 0.66 on the factors of sprites,
-    by the bias of the estimate alone. Read it beside the gap.
+    It is relative, so even tiny amounts of information count: random codes reach 0.66 on the
+    factors of sprites through estimation bias alone. Read it together with the MIG.
 
     Parameters
     ----------
     codes : array-like (n, n_components)
     factors : array-like of int (n, n_factors)
     random_state : int, Generator or None
-        Not used: nothing here is random. All scores are called alike.
+        Ignored; present so that all scores have the same signature.
     bins : int, default=20
         As for `mutual_information_gap`.
 
     Returns
     -------
     float
-        `modularity_from_information` of the codes; a constant code counts 0.
+        `modularity_from_information` of the codes; a constant code counts as 0.
 
     Raises
     ------
     ValueError
-        Wrong shapes, codes not finite, or a factor that never varies.
+        If shapes do not match, codes are not finite, or a factor never varies.
 
     Examples
     --------
@@ -85,21 +85,21 @@ def modularity(
     >>> modularity(factors, factors)
     1.0
     """
-    return modularity_from_information(_information(*checked(codes, factors), bins))
+    return modularity_from_information(_information(*check_codes_and_factors(codes, factors), bins))
 
 
 def modularity_from_information(M: ArrayLike) -> float:
-    """Return modularity in closed form.
+    """Return the modularity for given mutual information.
 
-    That of code i is 1 - Σ_{j≠b} M_ij² / ((n_factors - 1) M_ib²) with b its best factor, and 0
-    where M_i is zero; the mean over codes.
+    The modularity of code i is 1 - Σ_{j≠b} M_ij² / ((n_factors - 1) M_ib²), where b is its best
+    factor, and 0 if M_i is zero; the result is the mean over codes.
     Source: Learning deep disentangled embeddings with the F-statistic loss (Ridgeway, Mozer,
     2018).
 
     Parameters
     ----------
     M : array-like (n_components, n_factors)
-        Mutual information of each code with each factor, none negative, in any unit.
+        Non-negative mutual information of each code with each factor, in any unit.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def modularity_from_information(M: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If M is not a matrix of finite numbers from zero.
+        If M is not a finite, non-negative matrix.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def modularity_from_information(M: ArrayLike) -> float:
 
 
 def _information(codes: Array, factors: Array, bins: int) -> Array:
-    """Return mutual information in nats, (n_components, n_factors)."""
+    """Return the mutual information in nats, (n_components, n_factors)."""
     most = max(bins, int(factors.max()) + 1)
     cut = [_cut(code, bins, most) for code in codes.T]
     return np.array([[mutual_info_score(levels, code) for levels in factors.T] for code in cut])

@@ -1,4 +1,4 @@
-"""What every estimate of a likelihood stands on: log p(x, z), noise, and chunks that fit."""
+"""Building blocks of likelihood estimates: log p(x, z), reproducible noise, chunking."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from isthmus.estimators.defaults import fresh_seed
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.training import to_unit
 
-__all__ = ["Joint", "RowNoise", "codes_at_once", "finite_sum", "pieces", "require", "seed_of"]
+__all__ = ["Joint", "RowNoise", "check_positive", "chunk_size", "chunks", "finite_sum", "seed_of"]
 
 Terms = dict[str, Tensor]
 BLOCK = 1024  # draws of noise from one seed
-NAMED = 5  # rows in a complaint
-# What stays in the processor's cache is decoded up to twice as fast; a GPU wants much at once.
+MAX_NAMED = 5  # row numbers in an error message
+# Chunks that fit the CPU cache decode up to twice as fast; a GPU is efficient with large ones.
 CPU_BYTES, GPU_BYTES = 2**24, 2**30
 
 
 @dataclass(frozen=True)
 class Joint:
-    """log p(x, z) and q(z|x) of some rows: an estimator's model, and tensors on its device."""
+    """log p(x, z) and q(z|x) for a set of rows, on the device of the model."""
 
     model: LatentVariableModel
     x: Tensor
@@ -39,10 +39,10 @@ class Joint:
 
     @classmethod
     def of(cls, estimator: LatentEstimator, X: Any, condition: Any) -> Self:
-        """Read rows for a fitted estimator."""
+        """Validate rows for a fitted estimator."""
         if estimator.prior is None:
             raise ValueError(
-                f"{type(estimator).__name__} has no prior, and so no likelihood of x; VAEs have."
+                f"{type(estimator).__name__} has no prior, so log p(x) is undefined; use a VAE."
             )
         x, c = estimator.tensors(X, condition)
         with torch.no_grad():  # once: a VampPrior encodes all its pseudo-inputs
@@ -53,7 +53,7 @@ class Joint:
         return len(self.x)
 
     def __getitem__(self, rows: slice) -> Joint:
-        """Return some of the rows, bytes made numbers, with the prior that their context has."""
+        """Return a subset of the rows as floats, with the prior for their condition."""
         c = None if self.c is None else self.c[rows]
         prior = self.prior if c is None else self.model.prior_given(c)
         return Joint(self.model, to_unit(self.x[rows]), c, prior)
@@ -71,7 +71,7 @@ class Joint:
         return per_example(self.prior.log_prob(z), z.ndim - 1)
 
     def log_terms(self, q: Distribution, noise: Tensor) -> Terms:
-        """Return the terms of the log-weight of codes drawn from q, each (samples, n)."""
+        """Return the terms of the log importance weight of samples from q, each (samples, n)."""
         z = q.rsample(noise.shape[:1], noise=noise)  # type: ignore[call-arg]
         log_q = per_example(q.log_prob(z), z.ndim - 1)
         return {
@@ -83,7 +83,7 @@ class Joint:
 
 @dataclass(frozen=True)
 class RowNoise:
-    """Standard normal noise that depends on a seed, a row's place and a sample's, not on chunks."""
+    """Standard normal noise that depends on seed, row and sample, not on the chunking."""
 
     seed: int
     n_components: int
@@ -92,7 +92,7 @@ class RowNoise:
 
     @classmethod
     def of(cls, seed: int | None, n_components: int, n_samples: int, device: torch.device) -> Self:
-        """Start from a seed, or from a fresh one."""
+        """Create from a seed; None draws a fresh one."""
         return cls(seed_of(seed), n_components, n_samples, Generator(device))
 
     def __call__(self, rows: slice, samples: slice) -> Tensor:
@@ -113,23 +113,23 @@ class RowNoise:
 
 
 def finite_sum(terms: Terms, rows: slice) -> Tensor:
-    """Return the sum of log-densities (samples, n) in float64, or say which is not finite."""
+    """Return the sum of log-densities (samples, n) in float64; raise if one is not finite."""
     total = sum(t.double() for t in terms.values())
     assert isinstance(total, Tensor)
     if not total.isfinite().all():
         part, values = next((p, t) for p, t in terms.items() if not t.isfinite().all())
         bad = ((~values.isfinite()).any(0).nonzero()[:, 0] + rows.start).tolist()
-        several = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        several = f" and {len(bad) - MAX_NAMED} more" if len(bad) > MAX_NAMED else ""
         raise ValueError(
             f"the log-density of the {part} is not finite for row{'s' * (len(bad) > 1)} "
-            f"{', '.join(map(str, bad[:NAMED]))}{several} of X: of the kind the model was "
-            "fitted on?"
+            f"{', '.join(map(str, bad[:MAX_NAMED]))}{several} of X. Check that X has the units and "
+            "range of the data the model was fitted on."
         )
     return total
 
 
 class _Count(TorchDispatchMode):
-    """Counts the numbers that operations return."""
+    """Count the elements that tensor operations return."""
 
     numbers = 0
 
@@ -140,11 +140,11 @@ class _Count(TorchDispatchMode):
         return out
 
 
-def codes_at_once(joint: Joint, max_bytes: int | None) -> int:
-    """Return how many codes fit into memory, from what one more code was seen to take."""
+def chunk_size(joint: Joint, max_bytes: int | None) -> int:
+    """Return how many codes fit into memory, measured on one additional code."""
     if max_bytes is None:
         max_bytes = GPU_BYTES if joint.x.is_cuda else CPU_BYTES
-    require(max_bytes=max_bytes)
+    check_positive(max_bytes=max_bytes)
     few = joint[slice(0, 1)]
     q, counts = few.posterior(), []
     for samples in (1, 2):
@@ -155,20 +155,20 @@ def codes_at_once(joint: Joint, max_bytes: int | None) -> int:
     return max(1, max_bytes // (a_code * few.x.element_size()))
 
 
-def pieces(n: int, size: int) -> Iterator[slice]:
-    """Return the slices that cut n into pieces of a size, the last one smaller."""
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Return slices that cut range(n) into chunks of a given size."""
     return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
 
-def require(**numbers: int) -> None:
-    """Raise a ValueError for what is no integer of at least 1, by its name."""
+def check_positive(**numbers: int) -> None:
+    """Raise a ValueError if an argument is not an integer of at least 1."""
     for name, number in numbers.items():
         if not isinstance(number, Integral) or number < 1:
             raise ValueError(f"{name} must be at least 1, an integer; got {number!r}.")
 
 
 def seed_of(random_state: int | None) -> int:
-    """Return a seed, a fresh one for None."""
+    """Return random_state as a seed; None draws a fresh one."""
     seed = fresh_seed() if random_state is None else int(random_state)
     if seed < 0:
         raise ValueError(f"random_state must be 0 or more, or None; got {random_state!r}.")

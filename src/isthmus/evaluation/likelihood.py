@@ -1,4 +1,4 @@
-"""log p(x) by importance sampling from the encoder's posterior."""
+"""Estimate log p(x) by importance sampling from the encoder's posterior."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.estimators.base import LatentEstimator
-from isthmus.evaluation.joint import Joint, RowNoise, codes_at_once, finite_sum, pieces, require
+from isthmus.evaluation.joint import Joint, RowNoise, check_positive, chunk_size, chunks, finite_sum
 
-__all__ = ["ImportanceWeighted", "importance_weighted", "log_sums", "of_weights"]
+__all__ = ["ImportanceWeighted", "from_log_sums", "importance_weighted", "log_sums"]
 
 Array = NDArray[Any]
 
@@ -36,9 +36,9 @@ def importance_weighted(
 ) -> ImportanceWeighted:
     """Estimate log p(x) of each row by importance sampling from q(z|x).
 
-    In expectation a lower bound, which rises to log p(x) with the samples. Any number of them
-    takes the same memory: rows and samples come in chunks, and of the weights only the sums of
-    w and w² are kept, by their logarithms.
+    The expectation is a lower bound that approaches log p(x) as `n_samples` grows. Memory use does
+    not depend on `n_samples`: rows and samples are processed in chunks, and only the logarithms
+    of Σw and Σw² are kept.
 
     Parameters
     ----------
@@ -46,28 +46,32 @@ def importance_weighted(
         Fitted, with a prior.
     X : array-like (n, *features)
     n_samples : int
-        Codes drawn for each row.
+        Samples per row.
     random_state : int, optional
-        Seed; without one every call differs. A row's draws depend on the seed and its place
-        in X, not on the chunks.
+        Seed; None gives a different result at each call. The samples of a row depend on the seed
+        and its position in X, not on the chunking.
     condition : label or array-like (n,), optional
         For conditional models.
     max_bytes : int, optional
-        Memory for one chunk of codes; 16 MiB on a CPU and 1 GiB on a GPU unless given.
+        Memory for one chunk of codes; by default 16 MiB on a CPU, 1 GiB on a GPU.
 
     Returns
     -------
     ImportanceWeighted
-        Nats, of the density of X in its own units. The standard error is that of the log of a
-        mean, by its first derivative, and NaN for one sample. It is too small where few weights
-        are most of the sum: where the effective sample size is near 1, or does not grow with
-        the samples, as where the decoder needs a wider posterior than the encoder gives.
+        In nats, for the density of X in its own units. The standard error is that of the log of a
+        mean (delta method), and NaN for one sample. It is too small if few weights dominate the
+        sum: if the effective sample size is close to 1 or does not grow with `n_samples`, for
+        example because the true posterior is wider than the encoder's.
 
     Raises
     ------
     ValueError
-        For a model without a prior, less than one sample, a negative seed, and log-densities
-        that are not finite: names the part and the rows.
+        If the model has no prior, `n_samples` is below 1, the seed is negative, or a log-density
+        is not finite (the message names the term and the rows).
+
+    See Also
+    --------
+    annealed_importance : An estimate that does not rely on the encoder.
 
     References
     ----------
@@ -83,24 +87,24 @@ def importance_weighted(
     >>> bool((found.log_likelihood > model.score_samples(X[:5]) - 3).all())
     True
     """
-    require(n_samples=n_samples)
+    check_positive(n_samples=n_samples)
     joint = Joint.of(estimator, X, condition)
     noise = RowNoise.of(random_state, estimator.n_components_, n_samples, joint.x.device)
     with torch.inference_mode():
-        width = codes_at_once(joint, max_bytes)
+        width = chunk_size(joint, max_bytes)
         each = max(1, width // n_samples)
-        figures = [_weigh(joint[rows], noise, rows, width) for rows in pieces(len(joint), each)]
-    return ImportanceWeighted(*(torch.cat(f).cpu().numpy() for f in zip(*figures, strict=True)))
+        estimates = [_weigh(joint[rows], noise, rows, width) for rows in chunks(len(joint), each)]
+    return ImportanceWeighted(*(torch.cat(f).cpu().numpy() for f in zip(*estimates, strict=True)))
 
 
 def _weigh(joint: Joint, noise: RowNoise, rows: slice, width: int) -> tuple[Tensor, ...]:
-    """Return the three figures of a few rows, from streaming sums of w and w²."""
+    """Return the three estimates for a chunk of rows, from streaming sums of w and w²."""
     q = joint.posterior()
     sums = torch.full((2, len(joint)), -math.inf, dtype=torch.float64, device=joint.x.device)
-    for piece in pieces(noise.n_samples, max(1, width // len(joint))):
+    for piece in chunks(noise.n_samples, max(1, width // len(joint))):
         log_weight = finite_sum(joint.log_terms(q, noise(rows, piece)), rows)
         sums = torch.logaddexp(sums, log_sums(log_weight))
-    return of_weights(sums, noise.n_samples)
+    return from_log_sums(sums, noise.n_samples)
 
 
 def log_sums(log_weight: Tensor) -> Tensor:
@@ -108,8 +112,8 @@ def log_sums(log_weight: Tensor) -> Tensor:
     return torch.stack([log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)])
 
 
-def of_weights(sums: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return log-mean, its standard error and the effective size, from the `log_sums` of n."""
+def from_log_sums(sums: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-mean, standard error and effective sample size from `log_sums` of n weights."""
     effective = (2 * sums[0] - sums[1]).exp()
     variance = (1 / effective - 1 / n).clamp(min=0) * (n / (n - 1) if n > 1 else math.nan)
     return sums[0] - math.log(n), variance.sqrt(), effective

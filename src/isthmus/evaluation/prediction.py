@@ -1,4 +1,4 @@
-"""Disentanglement by prediction of the factors: DCI and SAP."""
+"""Disentanglement scores from predicting the factors: DCI and SAP."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import recall_score
 from sklearn.tree import DecisionTreeClassifier
 
-from isthmus.evaluation.factors import Array, Seed, checked, gap, nonnegative
+from isthmus.evaluation.factors import Array, Seed, check_codes_and_factors, gap, nonnegative
 
 __all__ = ["DCI", "dci", "dci_from_importance", "sap"]
 
-TREES, LEAF = 50, 20  # of a forest, and rows in a leaf at least
+TREES, LEAF = 50, 20  # of a forest, and minimum rows in a leaf
 
 
 class DCI(NamedTuple):
@@ -29,11 +29,10 @@ class DCI(NamedTuple):
 def dci(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> DCI:
     """Return disentanglement, completeness and informativeness.
 
-    Importances are those of a random forest of 50 trees for each factor (decrease of impurity,
-    every code tried at every split), learned on half of the rows: many times faster than the
-    gradient boosting of Locatello and others, and of the same kind. Informativeness is
-    its accuracy on the other half, the mean over factors; by chance it is the share of the
-    commonest level.
+    Importances are those of a random forest of 50 trees per factor (impurity decrease, all codes
+    considered at each split), fitted to half of the rows; this is much faster than the gradient
+    boosting of Locatello et al. and of the same kind. Informativeness is the mean accuracy on the
+    other half; chance is the share of the most common level.
     Source: A framework for the quantitative evaluation of disentangled representations
     (Eastwood, Williams, 2018).
 
@@ -50,7 +49,7 @@ def dci(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> DCI:
     Raises
     ------
     ValueError
-        Wrong shapes, codes not finite, or a factor that never varies.
+        If shapes do not match, codes are not finite, or a factor never varies.
 
     Examples
     --------
@@ -58,35 +57,35 @@ def dci(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> DCI:
     >>> [round(score, 3) for score in dci(factors, factors, random_state=0)]
     [1.0, 1.0, 1.0]
     """
-    codes, factors = checked(codes, factors)
+    codes, factors = check_codes_and_factors(codes, factors)
     rng = np.random.default_rng(random_state)
-    learn, test = np.array_split(rng.permutation(len(codes)), 2)
+    train, test = np.array_split(rng.permutation(len(codes)), 2)
     importances, accuracies = [], []
     for levels in factors.T:
         forest = RandomForestClassifier(
             TREES,
             max_features=None,
-            min_samples_leaf=int(np.clip(len(learn) // (2 * levels.max() + 2), 1, LEAF)),
+            min_samples_leaf=int(np.clip(len(train) // (2 * levels.max() + 2), 1, LEAF)),
             random_state=int(rng.integers(2**31)),
-        ).fit(codes[learn], levels[learn])
+        ).fit(codes[train], levels[train])
         importances.append(forest.feature_importances_)
         accuracies.append(forest.score(codes[test], levels[test]))
     return dci_from_importance(np.stack(importances, axis=1), float(np.mean(accuracies)))
 
 
 def dci_from_importance(R: ArrayLike, informativeness: float = float("nan")) -> DCI:
-    """Return disentanglement and completeness in closed form.
+    """Return disentanglement and completeness for given importances.
 
-    The disentanglement of code i is 1 - H(R_i· / Σ_j R_ij), the entropy to the base of the
-    number of factors; the mean weighs each code by its share of all importance. Completeness is
-    the same of the columns. Where nothing is important both are 0.
+    The disentanglement of code i is 1 - H(R_i· / Σ_j R_ij), with the entropy to base n_factors;
+    the mean weights each code by its share of the total importance. Completeness is the same for
+    columns. Both are 0 if all importances are 0.
 
     Parameters
     ----------
     R : array-like (n_components, n_factors)
-        How important each code is for each factor, none negative.
+        Non-negative importance of each code for each factor.
     informativeness : float, default=nan
-        Handed through: importances do not tell it.
+        Returned unchanged; it does not follow from importances.
 
     Returns
     -------
@@ -95,7 +94,7 @@ def dci_from_importance(R: ArrayLike, informativeness: float = float("nan")) -> 
     Raises
     ------
     ValueError
-        If R is not a matrix of finite numbers from zero.
+        If R is not a finite, non-negative matrix.
 
     Examples
     --------
@@ -107,12 +106,12 @@ def dci_from_importance(R: ArrayLike, informativeness: float = float("nan")) -> 
 
 
 def sap(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> float:
-    """Return by how much the best code alone outdoes the next in predicting a factor.
+    """Return the separated attribute predictability (SAP).
 
-    A code predicts a factor by thresholds (a decision tree with a leaf for each level), learned
-    on half of the rows; its score is balanced accuracy on the other half, adjusted so that
-    chance is 0 and perfection 1 whatever the number of levels. In the paper accuracy is not
-    adjusted: there a gap is smaller by the factor 1 - 1 / levels. The mean over factors.
+    The mean over factors of the gap between the two most predictive codes. A single code predicts
+    a factor by thresholds (a decision tree with one leaf per level) fitted to half of the rows;
+    its score is the balanced accuracy on the other half, adjusted so that chance is 0. The paper
+    does not adjust: its gaps are smaller by the factor 1 - 1 / levels.
     Source: Variational inference of disentangled latent concepts from unlabeled observations
     (Kumar, Sattigeri, Balakrishnan, 2018).
 
@@ -129,7 +128,7 @@ def sap(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> floa
     Raises
     ------
     ValueError
-        Wrong shapes, codes not finite, or a factor that never varies.
+        If shapes do not match, codes are not finite, or a factor never varies.
 
     Examples
     --------
@@ -137,14 +136,14 @@ def sap(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> floa
     >>> round(sap(factors, factors, random_state=0), 1)
     1.0
     """
-    codes, factors = checked(codes, factors)
+    codes, factors = check_codes_and_factors(codes, factors)
     order = np.random.default_rng(random_state).permutation(len(codes))
     z, y = codes[order], factors[order]
     return float(np.mean(gap(np.array([[_predicts(c, f) for f in y.T] for c in z.T]))))
 
 
 def _predicts(code: Array, levels: Array) -> float:
-    """Return the adjusted balanced accuracy of thresholds learned on the first half."""
+    """Return the adjusted balanced accuracy of thresholds fitted to the first half."""
     half, present = len(code) // 2, np.unique(levels[len(code) // 2 :])
     tree = DecisionTreeClassifier(
         max_leaf_nodes=int(levels.max()) + 1, class_weight="balanced", random_state=0
@@ -156,7 +155,7 @@ def _predicts(code: Array, levels: Array) -> float:
 
 
 def _concentration(weights: Array) -> float:
-    """Return 1 - the entropy of each row, the mean weighted by the rows' shares."""
+    """Return 1 - the entropy of each row, averaged with the rows' shares as weights."""
     live = weights[weights.sum(axis=1) > 0]
     if len(live) == 0:
         return 0.0

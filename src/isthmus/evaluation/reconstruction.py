@@ -1,7 +1,4 @@
-"""Reconstruction: how close an example and its reconstruction are.
-
-Bytes are read as [0, 1] everywhere, as the estimators read them.
-"""
+"""Reconstruction metrics. Bytes count as values in [0, 1], as in the estimators."""
 
 from __future__ import annotations
 
@@ -25,17 +22,17 @@ __all__ = [
 Array = NDArray[Any]
 PER = ("feature", "example")
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian window, in pixels
-PIXELS = 2**16  # looked at in one go: each takes part in 121 windows at once
+PIXELS = 2**16  # per batch: each takes part in 121 windows
 
 
 def squared_error(X: ArrayLike, reconstruction: ArrayLike, per: str = "feature") -> float:
-    """Return the squared error, its mean over the examples.
+    """Return the mean squared error over examples.
 
     Parameters
     ----------
     X, reconstruction : array-like (n, *features)
     per : {"feature", "example"}, default="feature"
-        The mean over the features of an example, or their sum.
+        Average over the features of an example, or sum them.
 
     Returns
     -------
@@ -45,7 +42,7 @@ def squared_error(X: ArrayLike, reconstruction: ArrayLike, per: str = "feature")
     Raises
     ------
     ValueError
-        Shapes that differ, values not finite, or an unknown `per`.
+        If shapes differ, values are not finite, or `per` is unknown.
 
     Examples
     --------
@@ -61,16 +58,15 @@ def squared_error(X: ArrayLike, reconstruction: ArrayLike, per: str = "feature")
 
 
 def psnr(X: ArrayLike, reconstruction: ArrayLike, peak: float = 1.0) -> float:
-    """Return the peak signal-to-noise ratio in decibels, the mean over pictures.
+    """Return the mean peak signal-to-noise ratio of images, in decibels.
 
-    10 log₁₀(peak² / mean squared error) of each picture; a perfect picture, and so a mean with
-    one, is infinite.
+    10 log₁₀(peak² / mean squared error) for each image; infinite if any image is perfect.
 
     Parameters
     ----------
     X, reconstruction : array-like (n, *features)
     peak : float, default=1.0
-        The largest value a pixel can take.
+        The largest possible pixel value.
 
     Returns
     -------
@@ -79,7 +75,7 @@ def psnr(X: ArrayLike, reconstruction: ArrayLike, peak: float = 1.0) -> float:
     Raises
     ------
     ValueError
-        Shapes that differ, values not finite, or a peak that is not positive.
+        If shapes differ, values are not finite, or the peak is not positive.
 
     Examples
     --------
@@ -94,11 +90,11 @@ def psnr(X: ArrayLike, reconstruction: ArrayLike, peak: float = 1.0) -> float:
 
 
 def ssim(X: ArrayLike, reconstruction: ArrayLike) -> float:
-    """Return the structural similarity, the mean over pictures.
+    """Return the mean structural similarity (SSIM) of images.
 
-    The window is Gaussian, 11 pixels wide with σ = 1.5. Where a picture is smaller it is the
-    largest odd number of pixels that fits, and σ shrinks with it: such scores compare among
-    pictures of that size only.
+    The window is Gaussian, 11 pixels wide with σ = 1.5. For smaller images the window shrinks to
+    the largest odd width that fits, and σ with it; such scores are comparable only among images
+    of that size.
     Source: Image quality assessment: from error visibility to structural similarity (Wang,
     Bovik, Sheikh, Simoncelli, 2004), by torchmetrics.
 
@@ -110,23 +106,23 @@ def ssim(X: ArrayLike, reconstruction: ArrayLike) -> float:
     Returns
     -------
     float
-        At most 1, which only identical pictures reach.
+        At most 1, for identical images.
 
     Raises
     ------
     ValueError
-        Shapes that differ or are no pictures, pixels outside [0, 1], or pictures too small.
+        If shapes differ or are not those of images, or pixels are outside [0, 1].
     ImportError
-        Without torchmetrics; install isthmus[metrics].
+        If torchmetrics is not installed (extra `metrics`).
 
     Examples
     --------
     >>> round(ssim(np.eye(8)[None], np.eye(8)[None]), 6)
     1.0
     """
-    x, r = _pictures(X, reconstruction)
+    x, r = _as_images(X, reconstruction)
     window = min(WINDOW, (min(x.shape[2:]) - 1) // 2 * 2 + 1)
-    sigma = SIGMA * window / WINDOW  # from it torchmetrics derives a window of that width
+    sigma = SIGMA * window / WINDOW  # torchmetrics derives the window width from it
     some = max(1, PIXELS // (x.size // len(x)))
     total = sum(
         _similarity(x[i : i + some], r[i : i + some], sigma) for i in range(0, len(x), some)
@@ -135,9 +131,8 @@ def ssim(X: ArrayLike, reconstruction: ArrayLike) -> float:
 
 
 def f1_from_counts(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Array:
-    """Return 2 tp / (2 tp + fp + fn), and 1 where nothing is positive on either side.
+    """Return 2 tp / (2 tp + fp + fn), and 1 if there are no positives on either side.
 
-    Nothing to find and nothing claimed is a perfect answer; 0 / 0 would have no value.
     Source: Measures of the amount of ecologic association between species (Dice, 1945).
 
     Parameters
@@ -168,23 +163,23 @@ def f1_from_counts(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Array:
 
 
 def dice(X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.5) -> float:
-    """Return the Dice coefficient of each example, the mean over examples.
+    """Return the mean Dice coefficient over examples.
 
     Parameters
     ----------
     X, reconstruction : array-like (n, *features)
-        A feature is positive where it is larger than the threshold.
+        A feature is positive if it exceeds the threshold.
     threshold : float, default=0.5
 
     Returns
     -------
     float
-        From 0 to 1; an example without a positive on either side counts 1.
+        From 0 to 1; an example without positives on either side counts as 1.
 
     Raises
     ------
     ValueError
-        Shapes that differ, values not finite, or masks of bytes 0 and 1 (bytes mean 0 to 255).
+        If shapes differ, values are not finite, or masks are bytes of 0 and 1 instead of 0 and 255.
 
     Examples
     --------
@@ -196,23 +191,23 @@ def dice(X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.5) -> flo
 
 
 def f1(X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.5) -> float:
-    """Return F1 with the positives of all examples counted together.
+    """Return the F1 score with the counts of all examples pooled.
 
     Parameters
     ----------
     X, reconstruction : array-like (n, *features)
-        A feature is positive where it is larger than the threshold.
+        A feature is positive if it exceeds the threshold.
     threshold : float, default=0.5
 
     Returns
     -------
     float
-        From 0 to 1; 1 where there is no positive on either side.
+        From 0 to 1; 1 if there are no positives on either side.
 
     Raises
     ------
     ValueError
-        Shapes that differ, values not finite, or masks of bytes 0 and 1 (bytes mean 0 to 255).
+        If shapes differ, values are not finite, or masks are bytes of 0 and 1 instead of 0 and 255.
 
     Examples
     --------
@@ -224,21 +219,19 @@ def f1(X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.5) -> float
 
 
 def bits_per_dimension(nats: ArrayLike, n_features: int, levels: float | None = None) -> Array:
-    """Return bits per dimension from negative log-likelihood in nats an example.
+    """Return bits per dimension from the negative log-likelihood in nats per example.
 
-    nats / (n_features ln 2), and log₂(levels) more with `levels`. Leave `levels` out where the
-    likelihood is that of the data as they come, a probability of whole numbers. Give it where it
-    is a density of data that whole numbers were divided by `levels` to make: the density of one
-    grey level is then `levels` times smaller in the numbers' own unit. So 256 for (x + u) / 256
-    with u uniform on [0, 1) (the usual dequantisation, by which the result bounds that of a
-    discrete model from above), and 255 for x / 255, as the estimators scale bytes.
+    nats / (n_features ln 2), plus log₂(levels) if `levels` is given. Omit `levels` if the
+    likelihood is a probability of integers. Give it if it is a density of integers divided by
+    `levels`: 256 for (x + u) / 256 with u uniform on [0, 1) (the usual dequantisation, which gives
+    an upper bound for a discrete model), and 255 for x / 255, as the estimators scale bytes.
     Source: A note on the evaluation of generative models (Theis, van den Oord, Bethge, 2016).
 
     Parameters
     ----------
     nats : float or array-like (n,)
     n_features : int
-        Features of one example, channels counted.
+        Features of one example, including channels.
     levels : float, optional
 
     Returns
@@ -264,15 +257,15 @@ def bits_per_dimension(nats: ArrayLike, n_features: int, levels: float | None = 
 
 
 def paired(X: ArrayLike, reconstruction: ArrayLike) -> tuple[Array, Array]:
-    """Return both as float64, bytes as [0, 1], once their shapes agree and all is finite."""
+    """Return both as float64, bytes in [0, 1], after checking shapes and finiteness."""
     x, r = _units(X), _units(reconstruction)
     if x.shape != r.shape or x.ndim < 2 or x.size == 0:
         raise ValueError(
-            "expected X and reconstruction of one shape (n, *features), got "
+            "expected X and reconstruction with the same shape (n, *features), got "
             f"{x.shape} and {r.shape}."
         )
     if not (np.isfinite(x).all() and np.isfinite(r).all()):
-        raise ValueError("X or the reconstruction holds NaN or infinity; drop those rows first.")
+        raise ValueError("X or the reconstruction contains NaN or infinity; drop those rows first.")
     return x, r
 
 
@@ -289,35 +282,35 @@ def _counts(X: ArrayLike, reconstruction: ArrayLike, threshold: float) -> tuple[
     for values in map(np.asarray, (X, reconstruction)):
         if values.dtype == np.uint8 and values.size and values.max() == 1:
             raise ValueError(
-                "got bytes of 0 and 1, but bytes are read as 0 to 255; pass masks as bool or float."
+                "expected byte masks of 0 and 255, got 0 and 1; pass masks as bool or float."
             )
     x, r = paired(X, reconstruction)
     a, b = (values.reshape(len(values), -1) > threshold for values in (x, r))
     return a & b, ~a & b, a & ~b
 
 
-def _pictures(X: ArrayLike, reconstruction: ArrayLike) -> tuple[Array, Array]:
-    """Return pictures (n, channels, height, width) that a window fits in."""
+def _as_images(X: ArrayLike, reconstruction: ArrayLike) -> tuple[Array, Array]:
+    """Return images (n, channels, height, width) of at least 3 × 3 pixels."""
     x, r = paired(X, reconstruction)
     if x.ndim not in (3, 4) or min(x.shape[-2:]) < 3:
         raise ValueError(
-            "expected pictures (n, h, w) or (n, c, h, w) of at least 3 × 3 pixels, got "
-            f"{x.shape}; reshape rows into pictures first."
+            "expected images (n, h, w) or (n, c, h, w) of at least 3 × 3 pixels, got "
+            f"{x.shape}; reshape rows into images first."
         )
     if min(x.min(), r.min()) < 0 or max(x.max(), r.max()) > 1:
-        raise ValueError("expected pixels in [0, 1]; scale or clip the pictures first.")
+        raise ValueError("expected pixels in [0, 1]; scale or clip the images first.")
     shape = (len(x), -1, *x.shape[-2:])
     return x.reshape(shape), r.reshape(shape)
 
 
 def _similarity(x: Array, r: Array, sigma: float) -> float:
-    """Return the sum over pictures."""
+    """Return the SSIM summed over images."""
     import torch
 
     image = import_optional("torchmetrics.functional.image", extra="metrics", what="SSIM")
-    pictures = torch.from_numpy(r), torch.from_numpy(x)
+    images = torch.from_numpy(r), torch.from_numpy(x)
     total = image.structural_similarity_index_measure(
-        *pictures, sigma=sigma, data_range=1.0, reduction="sum"
+        *images, sigma=sigma, data_range=1.0, reduction="sum"
     )
-    assert isinstance(total, torch.Tensor)  # a pair only where more is asked for
+    assert isinstance(total, torch.Tensor)  # not a pair, since nothing else is requested
     return float(total)

@@ -1,7 +1,7 @@
-"""Samples: whether generated examples look like real ones, and all kinds are among them.
+"""Sample quality: whether generated examples look real and cover the real data.
 
-Every score compares two sets of features (n, d) that the user names: pixels, codes, the
-activations of a network. Scores of different features cannot be compared.
+All scores compare two sets of features (n, d) chosen by the user: pixels, codes or activations of
+a network. Scores are comparable only for the same features.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ ROUNDING = 1e-7  # of a distance, as a share of the spread of the features
 
 
 def frechet_distance(real: ArrayLike, generated: ArrayLike) -> float:
-    """Return the squared Fréchet distance between normal distributions fitted to two sets.
+    """Return the squared Fréchet distance between normal distributions fitted to both sets.
 
-    With the activations of an Inception network as features this is the FID. Few rows bias it
-    upwards: compare only sets of equal size.
+    With the activations of an Inception network as features this is the FID. It is biased upwards
+    for few rows: compare only sets of equal size.
     Source: GANs trained by a two time-scale update rule converge to a local Nash equilibrium
     (Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, 2017).
 
@@ -38,7 +38,7 @@ def frechet_distance(real: ArrayLike, generated: ArrayLike) -> float:
     ----------
     real : array-like (n, d)
     generated : array-like (m, d)
-        Two rows at least in each.
+        At least two rows each.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def frechet_distance(real: ArrayLike, generated: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        Wrong shapes, too few rows, or features not finite.
+        If shapes do not match, there are too few rows, or features are not finite.
 
     Examples
     --------
@@ -65,15 +65,15 @@ def frechet_distance_from_moments(
 ) -> float:
     """Return ‖μ - μ'‖² + tr(Σ + Σ' - 2 (Σ Σ')^½), the squared Fréchet distance.
 
-    The trace of the root is the sum of the singular values of Σ^½ Σ'^½: nothing turns complex,
-    and a singular covariance does no harm.
+    The trace of the root is computed as the sum of the singular values of Σ^½ Σ'^½, which stays
+    real and works for singular covariances.
     Source: The Fréchet distance between multivariate normal distributions (Dowson, Landau, 1982).
 
     Parameters
     ----------
     mean, other_mean : array-like (d,)
     covariance, other_covariance : array-like (d, d)
-        Symmetric, no eigenvalue negative beyond rounding.
+        Symmetric positive semi-definite.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def frechet_distance_from_moments(
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes do not match.
 
     Examples
     --------
@@ -102,10 +102,10 @@ def frechet_distance_from_moments(
 
 
 def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple[float, float]:
-    """Return precision (samples that look real) and recall (reality that samples reach).
+    """Return precision (share of realistic samples) and recall (share of real rows covered).
 
-    Precision is the share of generated rows within some real row's ball, whose radius is the
-    distance to that row's k-th nearest fellow; recall is the same with the sets exchanged.
+    Precision is the share of generated rows inside the ball of some real row, whose radius is the
+    distance to the k-th nearest other real row; recall swaps the two sets.
     Source: Improved precision and recall metric for assessing generative models (Kynkäänniemi,
     Karras, Laine, Lehtinen, Aila, 2019).
 
@@ -113,7 +113,7 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
     ----------
     real : array-like (n, d)
     generated : array-like (m, d)
-        More than k rows in each.
+        More than k rows each.
     k : int, default=3
 
     Returns
@@ -124,7 +124,7 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
     Raises
     ------
     ValueError
-        Wrong shapes, too few rows, or features not finite.
+        If shapes do not match, there are too few rows, or features are not finite.
 
     Examples
     --------
@@ -137,18 +137,18 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
 
 
 def density_coverage(real: ArrayLike, generated: ArrayLike, k: int = 5) -> tuple[float, float]:
-    """Return density (how crowded samples are in real balls) and coverage (balls with samples).
+    """Return density (samples per real ball) and coverage (share of balls with a sample).
 
-    Density is the mean number of real rows' balls that a generated row is in, divided by k: 1 is
-    expected where the distributions agree, more where samples flock to the densest places.
-    Coverage is the share of real rows with a sample in their ball. An outlier among the samples
-    spoils neither, as it does recall.
+    Density is the mean number of real balls that contain a generated row, divided by k: 1 if the
+    distributions agree, more if samples concentrate in dense regions. Coverage is the share of
+    real rows with a sample in their ball. Unlike recall, neither is sensitive to outliers among
+    the samples.
 
     Parameters
     ----------
     real : array-like (n, d)
     generated : array-like (m, d)
-        More than k rows in each.
+        More than k rows each.
     k : int, default=5
 
     Returns
@@ -159,12 +159,12 @@ def density_coverage(real: ArrayLike, generated: ArrayLike, k: int = 5) -> tuple
     Raises
     ------
     ValueError
-        Wrong shapes, too few rows, or features not finite.
+        If shapes do not match, there are too few rows, or features are not finite.
 
     Notes
     -----
-    Balls are closed as in `precision_recall`, but for density open, as in the authors' code: so
-    two identical sets without repeated rows have density 1.
+    Balls are closed, as in `precision_recall`, except for density, as in the authors' code, so that
+    identical sets without repeated rows have density 1.
     Source: Reliable fidelity and diversity metrics for generative models (Naeem, Oh, Uh, Choi,
     Yoo, 2020).
 
@@ -185,9 +185,9 @@ def sample_quality(real: ArrayLike, generated: ArrayLike, k: int = 5) -> dict[st
     ----------
     real : array-like (n, d)
     generated : array-like (m, d)
-        More than k rows in each.
+        More than k rows each.
     k : int, default=5
-        Neighbours, for precision and recall as for density and coverage.
+        Number of neighbours, for all four scores.
 
     Returns
     -------
@@ -196,7 +196,7 @@ def sample_quality(real: ArrayLike, generated: ArrayLike, k: int = 5) -> dict[st
     Raises
     ------
     ValueError
-        Wrong shapes, too few rows, or features not finite.
+        If shapes do not match, there are too few rows, or features are not finite.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def _checked(real: ArrayLike, generated: ArrayLike, rows: int) -> tuple[Array, A
     x, y = np.asarray(real, dtype=np.float64), np.asarray(generated, dtype=np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or x.shape[1] == 0:
         raise ValueError(
-            "expected features (n, d) and (m, d), one row an example, got "
+            "expected features (n, d) and (m, d), one row per example, got "
             f"{x.shape} and {y.shape}; flatten images first."
         )
     if rows < 2 or min(len(x), len(y)) < rows:
@@ -228,7 +228,7 @@ def _checked(real: ArrayLike, generated: ArrayLike, rows: int) -> tuple[Array, A
             f"{len(x)} and {len(y)}; use more rows or a smaller k."
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("the features hold NaN or infinity; drop those rows first.")
+        raise ValueError("the features contain NaN or infinity; drop those rows first.")
     return x, y
 
 
@@ -242,9 +242,9 @@ def _root(covariance: Array) -> Array:
 
 
 def _in_balls(centres: Array, points: Array, k: int) -> tuple[float, float, float]:
-    """Return the share of points in some ball, their density, the share of balls with a point."""
-    middle = centres.mean(axis=0)  # distances are squares subtracted: a large offset costs digits
-    centres, points = centres - middle, points - middle
+    """Return the share of points in a ball, their density, and the share of balls with a point."""
+    mean = centres.mean(axis=0)  # distances subtract squares: a large offset would lose digits
+    centres, points = centres - mean, points - mean
     neighbours = NearestNeighbors(n_neighbors=k).fit(centres)
     radii = neighbours.kneighbors()[0][:, -1]
     slack = ROUNDING * np.sqrt(np.mean(np.sum(centres**2, axis=1)))

@@ -1,7 +1,4 @@
-"""Sparsity: how many units a code uses, which it never uses, and what that costs.
-
-A unit is active on a row where its code is larger in magnitude than a threshold.
-"""
+"""Sparsity metrics. A unit is active on a row if the magnitude of its code exceeds a threshold."""
 
 from __future__ import annotations
 
@@ -29,13 +26,13 @@ Array = NDArray[Any]
 
 
 def l0(codes: ArrayLike, threshold: float = 0.0) -> float:
-    """Return the mean number of active units an example.
+    """Return the mean number of active units per example.
 
     Parameters
     ----------
     codes : array-like (n, n_components)
     threshold : float, default=0.0
-        A unit is active where |z| is larger.
+        A unit is active if |z| exceeds it.
 
     Returns
     -------
@@ -44,7 +41,7 @@ def l0(codes: ArrayLike, threshold: float = 0.0) -> float:
     Raises
     ------
     ValueError
-        Codes not a matrix, empty or not finite, or a negative threshold.
+        If codes are not a finite, non-empty matrix, or the threshold is negative.
 
     Examples
     --------
@@ -61,7 +58,7 @@ def feature_density(codes: ArrayLike, threshold: float = 0.0) -> Array:
     ----------
     codes : array-like (n, n_components)
     threshold : float, default=0.0
-        A unit is active where |z| is larger.
+        A unit is active if |z| exceeds it.
 
     Returns
     -------
@@ -70,7 +67,7 @@ def feature_density(codes: ArrayLike, threshold: float = 0.0) -> Array:
     Raises
     ------
     ValueError
-        Codes not a matrix, empty or not finite, or a negative threshold.
+        If codes are not a finite, non-empty matrix, or the threshold is negative.
 
     Examples
     --------
@@ -81,13 +78,13 @@ def feature_density(codes: ArrayLike, threshold: float = 0.0) -> Array:
 
 
 def live_share(codes: ArrayLike, threshold: float = 0.0) -> float:
-    """Return the share of units that are active on some row.
+    """Return the share of units that are active on at least one row.
 
     Parameters
     ----------
     codes : array-like (n, n_components)
     threshold : float, default=0.0
-        A unit is active where |z| is larger.
+        A unit is active if |z| exceeds it.
 
     Returns
     -------
@@ -96,7 +93,7 @@ def live_share(codes: ArrayLike, threshold: float = 0.0) -> float:
     Raises
     ------
     ValueError
-        Codes not a matrix, empty or not finite, or a negative threshold.
+        If codes are not a finite, non-empty matrix, or the threshold is negative.
 
     Examples
     --------
@@ -107,13 +104,13 @@ def live_share(codes: ArrayLike, threshold: float = 0.0) -> float:
 
 
 def dead_share(codes: ArrayLike, threshold: float = 0.0) -> float:
-    """Return the share of units that are active on no row: 1 - `live_share`.
+    """Return the share of units that are never active: 1 - `live_share`.
 
     Parameters
     ----------
     codes : array-like (n, n_components)
     threshold : float, default=0.0
-        A unit is active where |z| is larger.
+        A unit is active if |z| exceeds it.
 
     Returns
     -------
@@ -122,7 +119,7 @@ def dead_share(codes: ArrayLike, threshold: float = 0.0) -> float:
     Raises
     ------
     ValueError
-        Codes not a matrix, empty or not finite, or a negative threshold.
+        If codes are not a finite, non-empty matrix, or the threshold is negative.
 
     Examples
     --------
@@ -133,15 +130,15 @@ def dead_share(codes: ArrayLike, threshold: float = 0.0) -> float:
 
 
 def explained_variance(X: ArrayLike, reconstruction: ArrayLike) -> float:
-    """Return 1 - SS_res / SS_tot, about the mean of each feature, all features together.
+    """Return 1 - SS_res / SS_tot around the feature means, pooled over features.
 
-    Negative where the mean would reconstruct better. Where nothing varies: 1 for a perfect
-    reconstruction, else 0.
+    Negative if the mean reconstructs better. If nothing varies: 1 for a perfect reconstruction,
+    else 0.
 
     Parameters
     ----------
     X, reconstruction : array-like (n, *features)
-        At least two rows; bytes are read as [0, 1].
+        At least two rows; bytes count as [0, 1].
 
     Returns
     -------
@@ -150,7 +147,7 @@ def explained_variance(X: ArrayLike, reconstruction: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        Shapes that differ, or values not finite.
+        If shapes differ or values are not finite.
 
     Examples
     --------
@@ -159,7 +156,7 @@ def explained_variance(X: ArrayLike, reconstruction: ArrayLike) -> float:
     """
     x, r = _rows(X, reconstruction)
     if len(x) < 2:
-        raise ValueError("explained variance needs at least two rows, got one.")
+        raise ValueError("explained variance needs at least 2 rows, got 1.")
     return float(r2_score(x, r, multioutput="variance_weighted"))
 
 
@@ -171,7 +168,7 @@ def reconstruction_cosine(X: ArrayLike, reconstruction: ArrayLike) -> float:
     Parameters
     ----------
     X, reconstruction : array-like (n, *features)
-        Bytes are read as [0, 1].
+        Bytes count as [0, 1].
 
     Returns
     -------
@@ -181,7 +178,7 @@ def reconstruction_cosine(X: ArrayLike, reconstruction: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        Shapes that differ, or values not finite.
+        If shapes differ or values are not finite.
 
     Examples
     --------
@@ -193,16 +190,15 @@ def reconstruction_cosine(X: ArrayLike, reconstruction: ArrayLike) -> float:
 
 
 def active_units(means: ArrayLike, threshold: float = 0.01) -> int:
-    """Return the number of units of a variational autoencoder that are in use.
+    """Return the number of active units of a variational autoencoder.
 
-    A unit is in use where the variance over the data of its posterior mean exceeds the
-    threshold.
+    A unit is active if the variance of its posterior mean over the data exceeds the threshold.
     Source: Importance weighted autoencoders (Burda, Grosse, Salakhutdinov, 2016).
 
     Parameters
     ----------
     means : array-like (n, n_components)
-        Mean of q(z|x) of each row, in units of a prior of unit variance; two rows or more.
+        Mean of q(z|x) for each row, relative to a prior with unit variance; at least two rows.
     threshold : float, default=0.01
 
     Returns
@@ -212,7 +208,7 @@ def active_units(means: ArrayLike, threshold: float = 0.01) -> int:
     Raises
     ------
     ValueError
-        Means not a matrix, empty or not finite, or a negative threshold.
+        If means are not a finite, non-empty matrix, or the threshold is negative.
 
     Examples
     --------
@@ -225,15 +221,15 @@ def active_units(means: ArrayLike, threshold: float = 0.01) -> int:
 def sparsity_table(
     codes: ArrayLike, X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.0
 ) -> dict[str, float]:
-    """Return how sparse the codes are, and how faithful the reconstruction, by name.
+    """Return sparsity and reconstruction metrics by name.
 
     Parameters
     ----------
     codes : array-like (n, n_components)
     X, reconstruction : array-like (n, *features)
-        Bytes are read as [0, 1].
+        Bytes count as [0, 1].
     threshold : float, default=0.0
-        A unit is active where |z| is larger.
+        A unit is active if |z| exceeds it.
 
     Returns
     -------
@@ -242,21 +238,21 @@ def sparsity_table(
     Raises
     ------
     ValueError
-        Shapes that do not fit together, values not finite, or a negative threshold.
+        If shapes do not match, values are not finite, or the threshold is negative.
 
     Examples
     --------
     >>> X = np.eye(2)
-    >>> sparsity_table([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], X, X)["L0 (active units an example)"]
+    >>> sparsity_table([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], X, X)["L0 (active units per example)"]
     1.0
     """
     if len(np.asarray(codes)) != len(np.asarray(X)):
         raise ValueError(
-            f"expected codes and X of the same rows, got {len(np.asarray(codes))} and "
+            f"expected codes and X with the same number of rows, got {len(np.asarray(codes))} and "
             f"{len(np.asarray(X))}."
         )
     return {
-        "L0 (active units an example)": l0(codes, threshold),
+        "L0 (active units per example)": l0(codes, threshold),
         "live units (share)": live_share(codes, threshold),
         "dead units (share)": dead_share(codes, threshold),
         "median feature density": float(np.median(feature_density(codes, threshold))),
@@ -272,11 +268,11 @@ def _active(codes: ArrayLike, threshold: float) -> Array:
 def _matrix(codes: ArrayLike, threshold: float) -> Array:
     z = np.asarray(codes, dtype=np.float64)
     if z.ndim != 2 or z.size == 0:
-        raise ValueError(f"expected an array (n, n_components) that is not empty, got {z.shape}.")
+        raise ValueError(f"expected a non-empty array (n, n_components), got {z.shape}.")
     if not np.isfinite(z).all():
-        raise ValueError("the codes hold NaN or infinity; drop those rows first.")
+        raise ValueError("the codes contain NaN or infinity; drop those rows first.")
     if threshold < 0:
-        raise ValueError(f"expected a threshold of zero or more, got {threshold}.")
+        raise ValueError(f"expected a threshold of at least 0, got {threshold}.")
     return z
 
 

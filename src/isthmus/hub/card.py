@@ -145,7 +145,7 @@ def _slug(text: str) -> str:
 
     Examples
     --------
-    >>> _slug("ELBO (nats an example)"), _slug("東京")
+    >>> _slug("ELBO (nats per example)"), _slug("東京")
     ('elbo-nats-an-example', 'unknown')
     """
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unknown"

@@ -82,7 +82,7 @@ def save_pretrained(
         What the card is to say of the data: `name`, `shape`, `sha256`. What a run recorded
         need not be said again.
     held_out : mapping, optional
-        Numbers on held-out rows, the unit in their names: ``{"ELBO (nats an example)": -90.1}``.
+        Numbers on held-out rows, the unit in their names: ``{"ELBO (nats per example)": -90.1}``.
 
     Returns
     -------

@@ -38,7 +38,7 @@ def snippet_of(estimator: Any, repo_id: str | None = None) -> str:
         f"X = {_rows(estimator, label)}  # stand for rows of your own: {_shape(estimator)}",
         f"codes = model.transform(X{told})  # ({N}, {estimator.n_components_})",
         f"again = model.inverse_transform(codes{told})",
-        f"model.score_samples(X{told})  # nats an example, higher is likelier",
+        f"model.score_samples(X{told})  # nats per example, higher is likelier",
     ]
     return "\n".join(lines if estimator.prior is not None else ["import numpy as np", *lines])
 

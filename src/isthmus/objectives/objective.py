@@ -18,7 +18,7 @@ __all__ = ["Objective", "Shown", "Terms"]
 
 
 class Terms(NamedTuple):
-    """The loss and its parts: means over the batch, scalars, nats an example."""
+    """The loss and its parts: means over the batch, scalars, nats per example."""
 
     loss: Tensor
     reconstruction: Tensor

@@ -31,7 +31,7 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     ----------
     history : sequence of dict
         An estimator's `history_`: one record an epoch with `epoch`, `loss`, `reconstruction`,
-        `kl` and `penalty`, nats an example, and the same with `valid_` in front for rows held
+        `kl` and `penalty`, nats per example, and the same with `valid_` in front for rows held
         out.
 
     Returns
@@ -77,7 +77,7 @@ def _panel(axes: Axes, history: Sequence[Mapping[str, Any]], name: str) -> None:
     axes.set_title(NAMES[name], loc="left", fontsize=9.5, color=INK)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    tidy(axes, xlabel="epoch", ylabel="nats an example")
+    tidy(axes, xlabel="epoch", ylabel="nats per example")
 
 
 def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], key: str, **style: Any) -> None:
@@ -96,4 +96,4 @@ def _headline(history: Sequence[Mapping[str, Any]]) -> str:
     best = _best(history)
     which, key = ("held-out", "valid_loss") if "valid_loss" in best else ("training", "loss")
     value = signed(best[key], ",.2f")
-    return f"Least {which} loss: {value} nats an example, in epoch {best['epoch']}"
+    return f"Least {which} loss: {value} nats per example, in epoch {best['epoch']}"

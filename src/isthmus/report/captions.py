@@ -110,7 +110,7 @@ def losses(model: Any) -> Words:
     weight = f" The total counts the KL {model.beta:g} times." if model.beta not in (0, 1) else ""
     return Words(
         "Loss over the epochs",
-        f"Means over training rows and held-out rows, in nats an example; lower is better.{parts}"
+        f"Means over training rows and held-out rows, in nats per example; lower is better.{parts}"
         f"{weight}",
         "Both lines fall together and level out. Held-out rows rising while training rows fall "
         "means that the model learns its rows by heart; still falling at the end, that more "

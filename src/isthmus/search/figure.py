@@ -26,7 +26,7 @@ def rate_distortion_figure(
     Parameters
     ----------
     results : sequence of dict
-        Rows with `params`, `rate` and `distortion`, nats an example.
+        Rows with `params`, `rate` and `distortion`, nats per example.
     best : int
         Which row to mark.
     label : str, optional
@@ -52,8 +52,8 @@ def rate_distortion_figure(
     sheet = figure(4.4)
     axes = tidy(
         sheet.subplots(),
-        xlabel="rate: KL from posterior to prior, nats an example",
-        ylabel="distortion: −log p(x|z), nats an example",
+        xlabel="rate: KL from posterior to prior, nats per example",
+        ylabel="distortion: −log p(x|z), nats per example",
     )
     axes.scatter(rate, distortion, s=26, color=PALETTE[0], zorder=3)
     axes.scatter(
@@ -63,7 +63,7 @@ def rate_distortion_figure(
     _write_values(axes, name, [r["params"].get(name) for r in results], rate, distortion)
     _same_sums(axes)
     total = signed(-float(rate[best] + distortion[best]), ",.2f")
-    title(sheet, f"Rate and distortion on held-out rows; best: {total} nats an example")
+    title(sheet, f"Rate and distortion on held-out rows; best: {total} nats per example")
     return sheet
 
 

@@ -34,7 +34,7 @@ class OptunaPruning(Callback):
         In a run of several processes, in each a `TorchDistributedTrial` (optuna-integration) of
         the one trial: all are pruned together.
     monitor : str or callable
-        The number of a record to go by, less is better, nats an example; or a function of the
+        The number of a record to go by, less is better, nats per example; or a function of the
         record. Losses by different `beta` or penalties cannot be compared; the held-out ELBO,
         ``lambda record: record["valid_reconstruction"] + record["valid_kl"]``, can. A study that
         maximises is told it with its sign turned.

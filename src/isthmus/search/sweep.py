@@ -52,7 +52,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         Settings and their values; every combination is tried, as by scikit-learn's
         `ParameterGrid`.
     metric : "score" or callable, default="score"
-        What is best: "score" is the ELBO in nats an example, -(rate + distortion), which can be
+        What is best: "score" is the ELBO in nats per example, -(rate + distortion), which can be
         compared whatever β a model was trained with. Or a function of (estimator, held-out rows)
         that returns a number, higher is better.
     halving : number above 1, optional
@@ -71,7 +71,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     ----------
     results_ : list of dict
         One for each candidate in the order of the grid: `params`; on held-out rows `metric`,
-        `score`, `rate` and `distortion`, nats an example; `valid_loss`, the least loss on the
+        `score`, `rate` and `distortion`, nats per example; `valid_loss`, the least loss on the
         candidate's own validation rows (None without); `epochs`, `best_epoch`, `stopped`
         ("epochs", "patience", "diverged", "halving" or "interrupted"); `seconds`, its share of
         the training time; `together`, how many were trained in its program.
@@ -282,7 +282,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         return self.best_estimator_.score_samples(X, **options)
 
     def score(self, X: Any, y: Any = None, **options: Any) -> float:
-        """Return the best model's mean ELBO, in nats an example."""
+        """Return the best model's mean ELBO, in nats per example."""
         check_is_fitted(self)
         return self.best_estimator_.score(X, y, **options)
 

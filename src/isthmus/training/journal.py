@@ -117,7 +117,7 @@ def read_journal(folder: Any) -> tuple[Record, list[Record]] | None:
     Returns
     -------
     (dict, list of dict) or None
-        Facts and records as `Journal` has them, losses in nats an example; None where there is
+        Facts and records as `Journal` has them, losses in nats per example; None where there is
         no journal: no run has begun, or it is done.
 
     Raises

@@ -71,7 +71,7 @@ class Tracker(Callback):
         return self.last
 
     def numbers(self, values: Mapping[str, float], epoch: int) -> None:
-        """Write the numbers of an epoch, by name; losses in nats an example."""
+        """Write the numbers of an epoch, by name; losses in nats per example."""
 
     def picture(self, name: str, pixels: NDArray[Any], epoch: int) -> None:
         """Write a picture, bytes (height, width, 3)."""

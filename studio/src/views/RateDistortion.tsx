@@ -149,10 +149,10 @@ function Axes(props: { across: Span; up: Span; x: Place; y: Place; right: number
       ))}
       <path d={`M${EDGE.left},${EDGE.top}V${bottom}H${right}`} />
       <text x={(EDGE.left + right) / 2} y={HEIGHT - 5} text-anchor="middle">
-        rate: KL, nats an example
+        rate: KL, nats per example
       </text>
       <text transform={`translate(11 ${middle}) rotate(-90)`} text-anchor="middle">
-        distortion, nats an example
+        distortion, nats per example
       </text>
     </g>
   );
