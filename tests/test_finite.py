@@ -63,7 +63,7 @@ def refusal(kind, likelihood):
         return {"cauchy": "between 0 and 1", "1e8": "between 0 and 1"}.get(kind)
     numbers = {"1e-8": "whole numbers 0"}
     if likelihood == "categorical":
-        numbers |= {"cauchy": "whole numbers 0", "1e8": "number them anew from 0"}
+        numbers |= {"cauchy": "whole numbers 0", "1e8": "renumber them from 0"}
     return numbers.get(kind)
 
 

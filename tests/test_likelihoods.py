@@ -19,7 +19,7 @@ from isthmus.nn.dense import Dense, linear_layer
 from isthmus.objectives.objective import Objective
 
 N, D = 6, 3
-MIXED = ("categorical:4", "gaussian", "categorical:4", "bernoulli", "poisson", "gaussian")
+MIXED = "categorical:4,gaussian,categorical:4,bernoulli,poisson,gaussian"
 SPECS = [*LIKELIHOODS, "categorical:5", MIXED]
 NETWORK = torch.tensor([-1e4, -300.0, -30.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 30.0, 300.0, 1e4])
 TILTS = [-1e4, -500.0, -20.0, -1.0, -0.51, -0.5, -0.49, -1e-3, -1e-9]
@@ -31,7 +31,7 @@ def generator(seed=0):
 
 
 def make(spec, shape=(D,), **options):
-    return make_likelihood(spec, (len(spec),) if isinstance(spec, tuple) else shape, **options)
+    return make_likelihood(spec, (spec.count(",") + 1,) if "," in spec else shape, **options)
 
 
 def outputs(family, *batch):
@@ -41,8 +41,8 @@ def outputs(family, *batch):
 def data(spec, n=N, shape=(D,)):
     """Return rows that a likelihood allows, the extremes among them."""
     g = generator(1)
-    if isinstance(spec, tuple):
-        return torch.cat([data(name, n, (1,)) for name in spec], 1)
+    if "," in spec:
+        return torch.cat([data(name, n, (1,)) for name in spec.split(",")], 1)
     if spec.startswith("categorical"):
         return torch.randint(0, int(spec[12:] or 2), (n, *shape), generator=g).float()
     if spec in ("poisson", "negative-binomial"):
@@ -55,8 +55,8 @@ def data(spec, n=N, shape=(D,)):
 def largest(spec, x):
     """Return x with its first row as large, and its second as small, as is allowed."""
     x = x.clone()
-    if isinstance(spec, tuple):
-        pieces = [largest(name, x[:, [i]]) for i, name in enumerate(spec)]
+    if "," in spec:
+        pieces = [largest(name, x[:, [i]]) for i, name in enumerate(spec.split(","))]
         return torch.cat(pieces, 1)
     bounded = "bernoulli" in spec or spec.startswith("categorical")
     low, high = (0, 1) if bounded else (-1e4, 1e4)
@@ -67,7 +67,7 @@ def largest(spec, x):
 # ------------------------------------------------------------------ what all must do
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("spec", SPECS)
 def test_shapes_samples_in_front_and_repeats(spec):
     family = make(spec)
     x = data(spec)
@@ -93,7 +93,7 @@ def test_any_number_of_feature_axes(name, shape):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("spec", SPECS)
 def test_extremes_stay_finite_and_so_do_their_gradients(spec, dtype):
     family = make(spec).to(dtype)
     x = largest(spec, data(spec)).to(dtype)
@@ -108,7 +108,7 @@ def test_extremes_stay_finite_and_so_do_their_gradients(spec, dtype):
     assert torch.isfinite(draw(p, generator())).all()
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("spec", SPECS)
 def test_gradients_are_those_of_the_values(spec):
     family = make(spec).double()
     x = data(spec).double()
@@ -122,7 +122,7 @@ def test_gradients_are_those_of_the_values(spec):
         assert torch.autograd.gradcheck(log_prob_of, (value.detach() + 0.3).requires_grad_())
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("spec", SPECS)
 def test_draws_have_the_mean_of_the_distribution(spec):
     family = make(spec)
     p = family(outputs(family, 2))
@@ -327,7 +327,7 @@ def test_a_mixed_table_is_its_columns_side_by_side():
 
 
 def test_a_mixed_table_of_one_kind_is_that_kind():
-    mixed, alone = make(("bernoulli",) * D), make("bernoulli")
+    mixed, alone = make("bernoulli,bernoulli,bernoulli"), make("bernoulli")
     x, raw = data("bernoulli"), outputs(alone, N)
     assert torch.equal(mixed(raw).log_prob(x), alone(raw).log_prob(x))
     assert torch.equal(mixed.embed(x), alone.embed(x))
@@ -391,7 +391,7 @@ def test_a_mixed_table_says_which_column(column):
     x[5, column] = -1
     with pytest.raises(ValueError, match=f"^column {column}: likelihood") as error:
         make(MIXED).check(x)
-    assert column == 3 or "in row 5;" in str(error.value)
+    assert "in row 5;" in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "continuous-bernoulli"])
@@ -404,26 +404,26 @@ def test_an_encoder_is_shown_noisy_values_and_gaps_but_no_other_units(name):
 
 def test_a_mixed_table_says_which_column_has_other_units():
     x = np.array([[1e5, 0.0], [3e5, np.nan]])
-    make(("gaussian", "bernoulli")).check_input(x)
+    make("gaussian,bernoulli").check_input(x)
     with pytest.raises(ValueError, match=r"^column 1: X goes from 0 to 30, but"):
-        make(("gaussian", "bernoulli")).check_input(np.array([[1e5, 0.0], [3e5, 30.0]]))
+        make("gaussian,bernoulli").check_input(np.array([[1e5, 0.0], [3e5, 30.0]]))
 
 
 def test_a_mixed_table_of_bytes_holds_numbers_not_grey():
     with pytest.raises(ValueError, match="column 1: likelihood 'bernoulli'"):
-        make(("poisson", "bernoulli")).check(np.array([[3, 1], [9, 2]], np.uint8))
+        make("poisson,bernoulli").check(np.array([[3, 1], [9, 2]], np.uint8))
 
 
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("poison", {}, "unknown likelihood 'poison'; known are .* Did you mean 'poisson'"),
+        ("poison", {}, "unknown likelihood 'poison'; expected one of .* Did you mean 'poisson'"),
         ("gaussian:3", {}, "unknown likelihood 'gaussian:3'"),
         ("categorical:1", {}, "n_categories must be at least 2, got 1"),
         ("gaussian-fixed", {"scale": 0}, "scale must be above 0, got 0"),
         ("laplace", {"scale": "each"}, "scale must be 'shared', 'per-feature' or a number"),
-        (("gaussian", "bernoulli"), {}, "one likelihood a column .* there are 2 likelihoods"),
-        (("gaussian",) * D, {"scale": 1.0}, r"no options, .* \['scale'\] as options"),
+        ("gaussian,bernoulli", {}, "one likelihood per column .* got 2 likelihoods"),
+        ("gaussian,gaussian,gaussian", {"scale": 1.0}, r"no options, .* \['scale'\]"),
     ],
 )
 def test_a_likelihood_that_cannot_be_is_refused_in_one_line(spec, options, message):
@@ -434,8 +434,8 @@ def test_a_likelihood_that_cannot_be_is_refused_in_one_line(spec, options, messa
 
 def test_categories_are_counted_in_the_data():
     X = np.array([[0.5, 0, 0], [1.5, 6, 0]])
-    spec = ("gaussian", "categorical", "categorical:3")
-    assert count_categories(spec, X) == ("gaussian", "categorical:7", "categorical:3")
+    name = "gaussian, categorical, categorical:3"
+    assert count_categories(name, X) == "gaussian,categorical:7,categorical:3"
     assert count_categories("categorical", X[:, 1:]) == "categorical:7"
     assert count_categories("poisson", X) == "poisson"
     assert count_categories("categorical", np.zeros((3, 2))) == "categorical:2"
@@ -461,7 +461,7 @@ def drawn_from_two_groups(spec, family, n=256):
         return draw(family(groups[labels]), generator(6))
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("spec", SPECS)
 def test_a_model_of_it_learns(spec):
     family = make(spec, (8,))
     x = drawn_from_two_groups(spec, family)

@@ -67,7 +67,7 @@ POSTERIORS: dict[str, Callable[[Shape, str, Any], Family]] = {
 }
 
 #: (spec, shapes, likelihood) to a prior.
-PRIORS: dict[str, Callable[[Any, Shapes, str], Prior]] = {
+PRIORS: dict[str, Callable[[Any, Shapes, Family], Prior]] = {
     "standard": lambda spec, shapes, likelihood: StandardNormal(shapes.code),
     "mixture": lambda spec, shapes, likelihood: MixtureOfNormals(
         shapes.code, spec.prior_modes, shapes.context
@@ -77,7 +77,7 @@ PRIORS: dict[str, Callable[[Any, Shapes, str], Prior]] = {
         spec.prior_modes,
         shapes.features,
         shapes.context,
-        *((0.0, 1.0) if likelihood.endswith("bernoulli") and "," not in likelihood else ()),
+        *(likelihood.interval or ()),
     ),
     "flow": lambda spec, shapes, likelihood: FlowPrior(shapes.code, shapes.context),
 }
@@ -133,7 +133,7 @@ def build_model(
     """
     n_components = code_size(spec, features)
     posterior = POSTERIORS[spec.posterior_family]((n_components,), code_activation(spec), spec)
-    p_of_x = make_likelihood(split_names(likelihood), features)
+    p_of_x = make_likelihood(likelihood, features)
     shapes = Shapes(
         features,
         n_components,
@@ -144,7 +144,7 @@ def build_model(
         p_of_x.total_outputs,
     )
     encoder, decoder = _networks(spec, shapes)
-    prior = None if spec.prior is None else PRIORS[spec.prior](spec, shapes, likelihood)
+    prior = None if spec.prior is None else PRIORS[spec.prior](spec, shapes, p_of_x)
     return LatentVariableModel(
         encoder, decoder, posterior, p_of_x, prior, log_unit, spec.missing == "ignore"
     )
@@ -164,18 +164,6 @@ def code_size(spec: Spec, features: Shape) -> int:
     backbone = SIZED.get(spec.backbone) if isinstance(spec.backbone, str) else spec.backbone
     own = getattr(backbone, "n_components", None)
     return own(features) if own else spec.n_components
-
-
-def split_names(likelihood: str) -> str | tuple[str, ...]:
-    """Return a likelihood's name, or the names of a mixed table's columns.
-
-    Examples
-    --------
-    >>> split_names("gaussian, categorical:3")
-    ('gaussian', 'categorical:3')
-    """
-    names = tuple(name.strip() for name in likelihood.split(","))
-    return names if len(names) > 1 else names[0]
 
 
 def build_objective(spec: Spec, n_rows: int = 1, steps_per_epoch: int = 1) -> Objective:

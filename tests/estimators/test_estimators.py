@@ -435,7 +435,7 @@ BAD = [
     (lambda m: m.transform(X[:, :7]), r"has shape \(7, 8\), but VAE was fitted on .* \(8, 8\)"),
     (lambda m: m.transform(X.reshape(300, -1)[:, :3]), "X has 3 features, but VAE is expecting 64"),
     (lambda m: m.set_params(likelihood="bernoulli").fit(16 * X), "'bernoulli' is for values betw"),
-    (lambda m: m.score_samples(2 * X), "'bernoulli' is for values between 0 and 1"),
+    (lambda m: m.score_samples(2 * X), "'bernoulli' takes values between 0 and 1"),
     (lambda m: m.transform(255 * X), "X goes from 0 to 255, but the model was fitted on values b"),
     (lambda m: m.transform(X[0]), r"X has the shape \(8, 8\) of one example; give X\[None\]"),
     (lambda m: m.set_params(strategy=[1]).partial_fit(X), "strategy must be one of"),

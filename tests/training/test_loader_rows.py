@@ -154,7 +154,7 @@ def late(bad):
             "batch 3 of the loader: Input X contains NaN: the first at row 0",
         ),
         (X[:, :3], "batch 3 of the loader: X has 3 features, but VAE is expecting 4"),
-        (X * 2, "batch 3 of the loader: likelihood 'bernoulli' is for values between 0 and 1"),
+        (X * 2, "batch 3 of the loader: likelihood 'bernoulli' takes values between 0 and 1"),
         ({"x": X}, "got dict: let the loader pick and collate them"),
     ],
 )

@@ -19,7 +19,6 @@ from isthmus.distributions.base import per_example
 from isthmus.estimators.base import SCORE_SAMPLES, LatentEstimator
 from isthmus.estimators.batched_inference import row_noise
 from isthmus.nn.dense import Gated
-from isthmus.registry import split_names
 
 __all__ = [
     "SCORES",
@@ -295,8 +294,7 @@ def rebuilt(model: LatentEstimator, x: Tensor, c: Tensor | None) -> Tensor:
 def errors(model: LatentEstimator, x: Tensor, again: Tensor) -> Tensor:
     """Return x less its reconstruction, 1 for a category that is missed, 0 for what is missing."""
     difference = (x - again).nan_to_num(0.0)
-    names = np.atleast_1d(split_names(model.likelihood_)).tolist()
-    category = torch.tensor([name.startswith("categorical") for name in names])
+    category = torch.tensor(~np.asarray(model.model_.likelihood.ordered))
     return torch.where(category.to(x.device), (difference != 0).to(x.dtype), difference)
 
 

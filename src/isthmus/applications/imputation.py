@@ -18,12 +18,12 @@ from torch import Generator, Tensor
 from isthmus.applications.with_condition import with_condition
 from isthmus.data.columns import is_frame
 from isthmus.distributions.base import draw, per_example
+from isthmus.distributions.families import Family
 from isthmus.estimators import VAE
 from isthmus.estimators.base import IN_CACHE, LatentEstimator
-from isthmus.estimators.defaults import as_data, fresh_seed
+from isthmus.estimators.defaults import fresh_seed
 from isthmus.estimators.validation import fill_missing, validate_input
 from isthmus.models.latent_variable_model import LatentVariableModel
-from isthmus.registry import split_names
 from isthmus.training import Callback, TrainerView, to_unit
 
 __all__ = ["Completed", "LatentImputer"]
@@ -219,7 +219,8 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         model = self.estimator_
         X = validate_input(model, X, reset=False, missing=True)
         gaps = gaps_of(X, mask)
-        whole = 255 if as_data(model.likelihood_, X).dtype == np.uint8 else 1  # bytes are [0, 1]
+        grey_bytes = X.dtype == np.uint8 and model.model_.likelihood.bytes_are_units
+        whole = 255 if grey_bytes else 1  # bytes are [0, 1]
         known = np.where(gaps, np.nan, X / whole) if gaps.any() else X
         seed = fresh_seed() if self.random_state is None else int(self.random_state)
         generator = Generator(model.device_).manual_seed(seed)
@@ -230,7 +231,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             if not len(few):
                 continue
             made = self._fill(known[few], gaps[few], generator)
-            value, spread = made.summary(split_names(model.likelihood_))
+            value, spread = made.summary(model.model_.likelihood)
             where = gaps[few]
             out[few] = np.where(where, _as(X, whole * _in_units(model, value)), out[few])
             std[few] = np.where(where, whole * spread * model.scaler_.scale, 0.0)
@@ -350,16 +351,14 @@ class _Made:
         variances = np.concatenate([np.broadcast_to(p.variances, p.means.shape) for p in parts])
         return cls(means, variances, drawn)
 
-    def summary(self, names: str | tuple[str, ...]) -> tuple[Array, Array]:
+    def summary(self, likelihood: Family) -> tuple[Array, Array]:
         """Return value and standard deviation of every feature, by the law of total variance."""
         value = self.means.mean(0)
         variance = self.means.var(0) + self.variances.mean(0)
-        names = (names,) if isinstance(names, str) else names
-        named = np.array([name.startswith("categorical") for name in names])
-        if named.any():
-            value = np.where(named, _most_frequent(self.drawn), value)
-        if len(names) > 1:  # a table's yes and no
-            value = np.where([name == "bernoulli" for name in names], value.round(), value)
+        if not np.all(likelihood.ordered):
+            value = np.where(likelihood.ordered, value, _most_frequent(self.drawn))
+        if np.ndim(likelihood.binary):  # a table: grey pixels need no rounding
+            value = np.where(likelihood.binary, value.round(), value)
         return value, np.sqrt(variance)
 
 
@@ -385,7 +384,7 @@ class _Hole:
         x, holes = to_unit(x), torch.from_numpy(gaps).to(x.device)
         model = with_condition(estimator).model_
         start = x.masked_fill(holes, torch.nan if model.missing else 0.0)
-        return cls(model, start, holes, estimator.likelihood_ == "bernoulli")
+        return cls(model, start, holes, model.likelihood.binary is True)
 
     def put(self, values: Tensor) -> Tensor:
         """Return x with values in its gaps."""

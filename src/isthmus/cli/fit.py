@@ -322,7 +322,7 @@ def _say(*lines: str) -> None:
 
 def _estimator(arguments: argparse.Namespace, team: ProcessGroup) -> LatentEstimator:
     from isthmus.estimators import ESTIMATORS
-    from isthmus.estimators.defaults import check_names, fresh_seed
+    from isthmus.estimators.defaults import check_likelihood, fresh_seed
     from isthmus.registry import build_objective
     from isthmus.training import pick_device
     from isthmus.training.checkpoints import read_checkpoint
@@ -336,7 +336,7 @@ def _estimator(arguments: argparse.Namespace, team: ProcessGroup) -> LatentEstim
         fields["random_state"] = team.agree(fresh_seed() % 2**31)
     estimator = ESTIMATORS[arguments.model](**fields)
     check_fields(estimator)
-    check_names(estimator.likelihood)
+    check_likelihood(estimator.likelihood)
     build_objective(estimator)  # choices that exclude each other, before any data are read
     pick_device(estimator.device)
     return estimator

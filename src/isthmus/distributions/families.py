@@ -24,7 +24,6 @@ __all__ = [
     "Family",
     "NormalFamily",
     "PointMass",
-    "check_units",
     "soft_limit",
 ]
 
@@ -37,7 +36,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 LOG_VARIANCE_LIMIT = 20.0
 LOG_SCALE_LIMIT = 10.0
-NOISE = 10.0  # how far from [0, 1] noise may take a value
+NOISE = 10.0  # widths of the interval by which noise may leave it
 SMALLEST_SCALE = math.exp(-LOG_SCALE_LIMIT)
 
 
@@ -56,40 +55,85 @@ def soft_limit(x: Tensor, limit: float) -> Tensor:
 
 
 class Family(nn.Module):
-    """Numbers of a network in, a distribution out.
+    """Map the outputs of a network to a distribution.
 
-    To add a family, subclass it: set `n_outputs`, the numbers it reads for each feature (or
-    latent dimension), and write `build`, which receives them one tensor each and returns a
-    `torch.distributions.Distribution` whose ``log_prob`` keeps the feature axes. Distributions
-    of a posterior must also have ``rsample(shape, generator=..., noise=...)``. Where the mean is
-    not the value to show, override `center`; where data are no good input for a network as they
-    are, override `embed` and `input_shape`; where not every value can be, override `check`, and
-    `check_input` where an encoder could not make sense of some.
-    Name it in the tables of `isthmus.registry`, where the contract tests take it up.
+    To add a family, subclass it: set `n_outputs` and write `build`, which receives one tensor
+    per output and returns a `torch.distributions.Distribution` whose ``log_prob`` keeps the
+    feature axes. A posterior's distribution also needs ``rsample(shape, generator=, noise=)``.
+
+    A likelihood describes its data by the class attributes below; everything else in the package
+    (validation, scaling, metrics, plots) reads them. Override `center` if the mean is not the
+    value to show, and `embed` and `input_shape` if a network needs another view of the data.
+    List the class in `isthmus.distributions.likelihoods.LIKELIHOODS` (or, for a posterior, in
+    `isthmus.registry.POSTERIORS`); the contract tests find it there.
 
     Parameters
     ----------
     shape : tuple of int
-        Shape of one example of the variable: ``(n_components,)`` or the features' shape.
+        Shape of one example of the variable: ``(n_components,)`` or the shape of the features.
+
+    Attributes
+    ----------
+    n_outputs : int
+        Network outputs per feature (or latent dimension).
+    draws : bool
+        Whether the distribution is random; False for a point mass.
+    name : str
+        The name by which the likelihood was built, such as "categorical:4".
+    bounds : tuple of float
+        Least and greatest value of a feature.
+    integer : bool
+        Whether only whole numbers are allowed; bytes then stand for themselves.
+    discrete : bool
+        Whether ``log_prob`` is the logarithm of a probability instead of a density.
+    ordered : bool or ndarray of bool (n_features,)
+        Whether differences and means of values are meaningful; False for categories.
     """
 
     n_outputs = 1
-    draws = True  # whether there is anything random in its distributions
+    draws = True
+    name = ""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    integer = False
+    discrete = False
+    ordered: bool | NDArray[np.bool_] = True
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.shape = tuple(shape)
 
+    # ------------------------------------------------------------------ distribution
+
     def build(self, *outputs: Tensor) -> Distribution:
-        """Return the distribution of the given numbers, each of shape (*batch, *shape)."""
+        """Return the distribution for outputs of shape (*batch, *shape) each."""
         raise NotImplementedError
 
+    def forward(self, outputs: Tensor, batch: tuple[int, ...] | None = None) -> Distribution:
+        """Return the distribution over (*batch, *shape).
+
+        `outputs` holds `total_outputs` numbers per row; its rows are reshaped to `batch`, by
+        default one axis.
+        """
+        batch = outputs.shape[:1] if batch is None else batch
+        return self.build(*outputs.reshape(*batch, self.n_outputs, *self.shape).unbind(len(batch)))
+
     def center(self, p: Distribution) -> Tensor:
-        """Return the value that stands for p: its mean."""
+        """Return the value to show for p, by default its mean."""
         return p.mean
 
+    def link(self, x: Tensor) -> Tensor:
+        """Return the outputs whose distribution is centred at embedded data x."""
+        return x
+
+    @property
+    def total_outputs(self) -> int:
+        """Network outputs per example."""
+        return self.n_outputs * math.prod(self.shape)
+
+    # ------------------------------------------------------------------ data
+
     def embed(self, x: Tensor) -> Tensor:
-        """Return data as an encoder is to see them: as they are."""
+        """Return data as the encoder sees them, by default unchanged."""
         return x
 
     @property
@@ -97,49 +141,85 @@ class Family(nn.Module):
         """Shape of one embedded example."""
         return self.shape
 
-    def check(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError where an array holds values that cannot be, in one line."""
-
-    def check_input(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError where an encoder would see other units; noise and NaN may be."""
-
-    def forward(self, outputs: Tensor, batch: tuple[int, ...] | None = None) -> Distribution:
-        """Return the distribution over (*batch, *shape) of what a network returned.
-
-        `outputs` holds n_outputs * features numbers a row; `batch` are the leading axes that
-        its rows stand for, one axis where not given.
-        """
-        batch = outputs.shape[:1] if batch is None else batch
-        return self.build(*self._split(outputs, batch))
-
-    def _split(self, outputs: Tensor, batch: tuple[int, ...]) -> tuple[Tensor, ...]:
-        return outputs.reshape(*batch, self.n_outputs, *self.shape).unbind(len(batch))
+    @property
+    def label(self) -> str:
+        """The likelihood in words."""
+        return f"{self.name} likelihood"
 
     @property
-    def total_outputs(self) -> int:
-        """Numbers read for one example."""
-        return self.n_outputs * math.prod(self.shape)
+    def interval(self) -> tuple[float, float] | None:
+        """The bounds of continuous data, or None if a bound is infinite."""
+        return self.bounds if np.isfinite(self.bounds).all() and not self.integer else None
 
+    @property
+    def scalable(self) -> bool | NDArray[np.bool_]:
+        """Whether data may be shifted and scaled (per column in a mixed table)."""
+        return not self.integer and bool(np.isinf(self.bounds).all())
 
-def check_units(x: NDArray[Any]) -> None:
-    """Raise a ValueError where an array that is to hold noisy values of [0, 1] cannot.
+    @property
+    def binary(self) -> bool | NDArray[np.bool_]:
+        """Whether the outcomes are 0 and 1 (per column in a mixed table)."""
+        return self.discrete and self.interval == (0, 1)
 
-    Examples
-    --------
-    >>> check_units(np.array([[-0.7, 1.9]]))
-    >>> check_units(np.array([[0.0, 255.0]]))
-    Traceback (most recent call last):
-    ...
-    ValueError: X goes from 0 to 255, but the model was fitted on values between 0 and 1...
-    """
-    if x.dtype == np.uint8:  # stands for [0, 1]
-        return
-    low, high = np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)  # whatever is NaN
-    if low < -NOISE or high > 1 + NOISE:
+    @property
+    def bytes_are_units(self) -> bool:
+        """Whether uint8 data stand for [0, 1] instead of 0 to 255."""
+        return not self.integer
+
+    def convert_bytes(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return x, as float32 if it holds bytes that stand for themselves."""
+        plain = x.dtype == np.uint8 and not self.bytes_are_units
+        return x.astype(np.float32) if plain else x
+
+    def check(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError that names the first value outside the support."""
+        low, high = self.bounds
+        if self.scalable is True or (x.dtype == np.uint8 and self.bytes_are_units):
+            return
+        allowed = (x >= low) & (x <= high)
+        if self.integer:
+            allowed &= x == np.floor(x)
+        if allowed.all():
+            return
+        row, *place = np.argwhere(~allowed)[0].tolist()
+        feature = place[0] if len(place) == 1 else tuple(place)
+        where = f"row {row}" if x.shape[1:] == (1,) else f"row {row}, feature {feature}"
         raise ValueError(
-            f"X goes from {low:g} to {high:g}, but the model was fitted on values between 0 and "
-            "1: scale X as it was for the fit; pictures of bytes may be given as uint8."
+            f"likelihood {self.name or type(self).__name__!r} takes {self._expected}, but X has "
+            f"{x[(row, *place)]:g} in {where}; correct X, or use likelihood='gaussian', which "
+            "takes any numbers."
         )
+
+    def check_input(self, x: NDArray[Any]) -> None:
+        """Raise a ValueError if noisy data are far outside the interval; NaN is allowed.
+
+        Examples
+        --------
+        >>> BernoulliFamily((2,)).check_input(np.array([[-0.7, 1.9]]))
+        >>> BernoulliFamily((2,)).check_input(np.array([[0.0, 255.0]]))
+        Traceback (most recent call last):
+        ...
+        ValueError: X goes from 0 to 255, but the model was fitted on values between 0 and 1...
+        """
+        if self.interval is None or x.dtype == np.uint8:
+            return
+        low, high = np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)  # NaN is ignored
+        margin = NOISE * (self.bounds[1] - self.bounds[0])
+        if low < self.bounds[0] - margin or high > self.bounds[1] + margin:
+            raise ValueError(
+                f"X goes from {low:g} to {high:g}, but the model was fitted on {self._expected}: "
+                "scale X as it was for the fit; images of bytes may be passed as uint8."
+            )
+
+    @property
+    def _expected(self) -> str:
+        low, high = self.bounds
+        if self.integer:
+            end = f"0 to {high:g}" if math.isfinite(high) else "0, 1, 2, ..."
+            return f"the whole numbers {end}"
+        if math.isinf(high):
+            return f"values of at least {low:g}"
+        return f"values between {low:g} and {high:g}"
 
 
 class PointMass(Family):
@@ -201,22 +281,17 @@ class NormalFamily(Family):
 class BernoulliFamily(Family):
     """Bernoulli features from logits; values between 0 and 1 count as expectations.
 
-    Then the log-probability is minus the cross-entropy, as usual for grey pictures.
+    The log-probability of such a value is minus the cross-entropy, as usual for grey images.
     """
 
-    def check_input(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError for values so far from [0, 1] that no noise explains them."""
-        check_units(x)
-
-    def check(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError for values outside [0, 1]."""
-        if x.dtype != np.uint8 and (x.min() < 0 or x.max() > 1):
-            raise ValueError(
-                f"likelihood 'bernoulli' is for values between 0 and 1, but X goes from "
-                f"{x.min():g} to {x.max():g}; scale X, or use likelihood='gaussian'."
-            )
+    bounds = (0, 1)
+    discrete = True
 
     def build(self, *outputs: Tensor) -> Bernoulli:
-        """Return the Bernoullis of the one output, read as logits."""
+        """Return the Bernoulli distributions of one output, the logits."""
         (logits,) = outputs
         return Logits(logits)
+
+    def link(self, x: Tensor) -> Tensor:
+        """Return the logits of x, of at most ±3.9."""
+        return torch.logit(x.clamp(0.02, 0.98))

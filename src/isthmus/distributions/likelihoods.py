@@ -6,13 +6,11 @@ bfloat16 a log-likelihood would have two digits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Distribution, Laplace, NegativeBinomial, Poisson
 
@@ -22,7 +20,6 @@ from isthmus.distributions.families import (
     BernoulliFamily,
     Family,
     NormalFamily,
-    check_units,
     soft_limit,
 )
 from isthmus.distributions.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
@@ -45,19 +42,6 @@ def _precise(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _require(allowed: NDArray[Any], x: NDArray[Any], likelihood: str, takes: str) -> None:
-    """Raise a ValueError that names the first value that is not allowed, and where it is."""
-    if allowed.all():
-        return
-    row, *place = np.argwhere(~allowed)[0].tolist()
-    feature = place[0] if len(place) == 1 else tuple(place)
-    where = f"row {row}" if x.shape[1:] == (1,) else f"row {row}, feature {feature}"
-    raise ValueError(
-        f"likelihood {likelihood!r} takes {takes}, but X has {x[(row, *place)]:g} in {where}; "
-        "correct X, or use likelihood='gaussian', which takes any numbers."
-    )
-
-
 class ContinuousBernoulliFamily(Family):
     """Continuous Bernoullis from logits: a density on [0, 1], for grey values.
 
@@ -73,14 +57,7 @@ class ContinuousBernoulliFamily(Family):
     (tensor([[0.5000]]), tensor([[0.]]))
     """
 
-    def check_input(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError for values so far from [0, 1] that no noise explains them."""
-        check_units(x)
-
-    def check(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError for values outside [0, 1]."""
-        if x.dtype != np.uint8:
-            _require((x >= 0) & (x <= 1), x, "continuous-bernoulli", "values between 0 and 1")
+    bounds = (0, 1)
 
     def build(self, *outputs: Tensor) -> ContinuousBernoulli:
         """Return the distributions of the one output, read as logits."""
@@ -199,11 +176,14 @@ class CategoricalFamily(Family):
     tensor([[1., 2.]])
     """
 
+    integer = discrete = True
+    ordered = False
+
     def __init__(self, shape: Shape, n_categories: int = 2) -> None:
         super().__init__(shape)
         if n_categories < 2:
             raise ValueError(f"n_categories must be at least 2, got {n_categories!r}.")
-        self.n_outputs = n_categories
+        self.n_outputs, self.bounds = n_categories, (0, n_categories - 1)
 
     def build(self, *outputs: Tensor) -> NumberedCategorical:
         """Return the categoricals of K logits, each of shape (*batch, *shape)."""
@@ -228,24 +208,21 @@ class CategoricalFamily(Family):
         """Shape of one embedded example: (n_categories, *shape)."""
         return (self.n_outputs, *self.shape)
 
-    def check(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError for anything but the whole numbers 0 to K - 1."""
-        allowed = (x >= 0) & (x < self.n_outputs) & (x == np.floor(x))
-        _require(allowed, x, "categorical", f"the whole numbers 0 to {self.n_outputs - 1}")
-
 
 class _CountFamily(Family):
     """Counts 0, 1, 2, …, which encoders see as log(1 + x)."""
 
-    name: str
+    bounds = (0, math.inf)
+    integer = discrete = True
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return log(1 + x); what a corruption took below 0 counts as 0."""
+        """Return log(1 + x); negative numbers, from a corruption, count as 0."""
         return x.clamp(min=0).log1p()
 
-    def check(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError for negative numbers and fractions."""
-        _require((x >= 0) & (x == np.floor(x)), x, self.name, "the whole numbers 0, 1, 2, ...")
+    def link(self, x: Tensor) -> Tensor:
+        """Return the log-rate of embedded counts, before its soft limit."""
+        log_rate = x.expm1().clamp(min=0.02).log().clamp(max=0.99 * LOG_RATE_LIMIT)
+        return log_rate / (1 - log_rate.abs() / LOG_RATE_LIMIT)
 
 
 class PoissonFamily(_CountFamily):
@@ -256,8 +233,6 @@ class PoissonFamily(_CountFamily):
     >>> PoissonFamily((1,))(torch.zeros(1, 1)).log_prob(torch.tensor([[0.0, 3.0]]))
     tensor([[-1.0000, -2.7918]])
     """
-
-    name = "poisson"
 
     def build(self, *outputs: Tensor) -> Poisson:
         """Return the Poisson distributions of the one output."""
@@ -281,8 +256,6 @@ class NegativeBinomialFamily(_CountFamily):
     >>> p.mean.detach(), p.variance.detach()
     (tensor([[6.1606]]), tensor([[44.1142]]))
     """
-
-    name = "negative-binomial"
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)

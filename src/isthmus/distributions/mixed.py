@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from isthmus._messages import did_you_mean
 from isthmus.distributions.families import Family
 from isthmus.distributions.likelihoods import LIKELIHOODS
 
-__all__ = ["MixedDistribution", "MixedFamily", "count_categories", "make_likelihood"]
+__all__ = ["MixedDistribution", "MixedFamily", "count_categories", "make_likelihood", "split_names"]
 
 MOST_CATEGORIES = 2**16  # of one feature, where nobody says how many
 
@@ -90,7 +91,7 @@ class MixedFamily(Family):
 
     Examples
     --------
-    >>> family = make_likelihood(("bernoulli", "categorical:3"), (2,))
+    >>> family = make_likelihood("bernoulli,categorical:3", (2,))
     >>> family.embed(torch.tensor([[1.0, 2.0]]))
     tensor([[1., 0., 0., 1.]])
     >>> family(torch.zeros(5, family.total_outputs)).log_prob(torch.tensor([1.0, 2.0]))[0]
@@ -114,6 +115,39 @@ class MixedFamily(Family):
         self.parts = nn.ModuleList(parts)
         self.columns, self.widths = [list(places) for places in columns], widths
         self.register_buffer("order", torch.tensor(order), persistent=False)
+        self.discrete = all(part.discrete for part in parts)
+        self.ordered = self._per_column("ordered")
+
+    bytes_are_units = False
+
+    @property
+    def scalable(self) -> NDArray[np.bool_]:
+        """Whether each column may be shifted and scaled."""
+        return self._per_column("scalable")
+
+    @property
+    def binary(self) -> NDArray[np.bool_]:
+        """Whether the outcomes of each column are 0 and 1."""
+        return self._per_column("binary")
+
+    def _per_column(self, trait: str) -> NDArray[np.bool_]:
+        values = [getattr(part, trait) for part in self.families]
+        order = [column for places in self.columns for column in places]
+        return np.repeat(values, self.widths)[np.argsort(order)]
+
+    @property
+    def label(self) -> str:
+        """The likelihoods in words, with the number of columns of each.
+
+        Examples
+        --------
+        >>> make_likelihood("laplace,categorical:3,laplace,categorical:2", (4,)).label
+        'likelihoods: 2 laplace, 2 categorical'
+        """
+        counts: Counter[str] = Counter()
+        for part, width in zip(self.families, self.widths, strict=True):
+            counts[part.name.partition(":")[0]] += width
+        return "likelihoods: " + ", ".join(f"{n} {name}" for name, n in counts.items())
 
     @property
     def families(self) -> list[Family]:
@@ -174,85 +208,110 @@ def _said_of(column: int) -> Iterator[None]:
         raise ValueError(f"column {column}: {error}") from None
 
 
-def make_likelihood(spec: str | Sequence[str], shape: tuple[int, ...], **options: Any) -> Family:
-    """Make a likelihood by its name, or for a mixed table by one name a column.
+def split_names(name: str) -> list[str]:
+    """Return the names in a comma-separated list of likelihoods, one per column.
+
+    Examples
+    --------
+    >>> split_names("gaussian, categorical:3")
+    ['gaussian', 'categorical:3']
+    """
+    return [part.strip() for part in name.split(",")]
+
+
+def make_likelihood(name: str, shape: tuple[int, ...], **options: Any) -> Family:
+    """Build a likelihood from its name, or a mixed table from one name per column.
 
     Parameters
     ----------
-    spec : str or sequence of str
-        Names of `LIKELIHOODS`; ``categorical:4`` has 4 categories. Columns of one name make
-        one family: all "gaussian" columns share one scale, "gaussian-per-feature" ones do not.
+    name : str
+        A name in `LIKELIHOODS`; ``categorical:4`` has 4 categories. Or the names of all columns,
+        separated by commas: columns of one name form one family, so that all "gaussian" columns
+        share one scale and "gaussian-per-feature" columns do not.
     shape : tuple of int
         Shape of one example.
     **options
-        Options of the one family named: ``scale``, ``n_categories``.
+        Arguments of a single family: ``scale``, ``n_categories``.
 
     Raises
     ------
     ValueError
-        For an unknown name, or names that do not fit the shape.
+        If a name is unknown or the number of names does not fit the shape.
 
     Examples
     --------
-    >>> family = make_likelihood(("gaussian", "bernoulli", "categorical:4"), (3,))
+    >>> family = make_likelihood("gaussian,bernoulli,categorical:4", (3,))
     >>> family.total_outputs, family.input_shape
     (6, (6,))
     """
-    if isinstance(spec, str):
-        return _named(spec, shape, options)
-    if (len(spec),) != tuple(shape) or options:
+    names = split_names(name)
+    if len(names) == 1:
+        return _make_one(names[0], shape, options)
+    if (len(names),) != tuple(shape) or options:
         raise ValueError(
-            "a mixed table takes one likelihood a column and no options, but there are "
-            f"{len(spec)} likelihoods, {sorted(options)} as options, and the shape {tuple(shape)}."
+            "a mixed table takes one likelihood per column and no options, but got "
+            f"{len(names)} likelihoods, the options {sorted(options)} and the shape "
+            f"{tuple(shape)}."
         )
     columns: dict[str, list[int]] = {}
-    for column, name in enumerate(spec):
-        columns.setdefault(name, []).append(column)
-    parts = [_named(name, (len(places),), {}) for name, places in columns.items()]
-    return MixedFamily(parts, list(columns.values()))
+    for column, each in enumerate(names):
+        columns.setdefault(each, []).append(column)
+    parts = [_make_one(each, (len(places),), {}) for each, places in columns.items()]
+    family = MixedFamily(parts, list(columns.values()))
+    family.name = ",".join(names)
+    return family
 
 
-def _named(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> Family:
-    counted = re.fullmatch(r"categorical:(\d+)", name)
+def _make_one(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> Family:
+    key, counted = name, re.fullmatch(r"categorical:(\d+)", name)
     if counted:
-        name, options = "categorical", options | {"n_categories": int(counted[1])}
-    if name not in LIKELIHOODS:
+        key, options = "categorical", options | {"n_categories": int(counted[1])}
+    if key not in LIKELIHOODS:
         raise ValueError(
-            f"unknown likelihood {name!r}; known are {', '.join(LIKELIHOODS)}, and categorical:K "
-            f"for K categories.{did_you_mean(name, LIKELIHOODS)}"
+            f"unknown likelihood {name!r}; expected one of {', '.join(LIKELIHOODS)}, or "
+            f"categorical:K for K categories.{did_you_mean(name, LIKELIHOODS)}"
         )
-    return LIKELIHOODS[name](shape, **options)
+    family = LIKELIHOODS[key](shape, **options)
+    family.name = name
+    return family
 
 
-def count_categories(spec: str | Sequence[str], X: NDArray[Any]) -> str | tuple[str, ...]:
-    """Return the spec with "categorical" completed by the number of categories in data X.
+def count_categories(name: str, X: NDArray[Any]) -> str:
+    """Complete "categorical" in the name of a likelihood by the number of categories in X.
 
     Parameters
     ----------
-    spec : str or sequence of str
+    name : str
         As for `make_likelihood`.
     X : ndarray (n, *features)
 
     Raises
     ------
     ValueError
-        For numbers so large that they hardly count categories from 0.
+        If X has another number of columns, or values too large to be categories.
 
     Examples
     --------
-    >>> count_categories(("gaussian", "categorical"), np.array([[0.3, 0], [0.1, 4]]))
-    ('gaussian', 'categorical:5')
+    >>> count_categories("gaussian, categorical", np.array([[0.3, 0], [0.1, 4]]))
+    'gaussian,categorical:5'
     """
-    if not isinstance(spec, str):
-        each = zip(spec, X.T, strict=True)
-        return tuple(str(count_categories(name, column)) for name, column in each)
-    if spec != "categorical":
-        return spec
+    names = split_names(name)
+    if len(names) > 1 and X.shape[1:] != (len(names),):
+        raise ValueError(
+            f"likelihood names {len(names)} columns, but one example of X has shape {X.shape[1:]}."
+        )
+    columns = [X] if len(names) == 1 else X.T
+    return ",".join(map(_count_one, names, columns))
+
+
+def _count_one(name: str, X: NDArray[Any]) -> str:
+    if name != "categorical":
+        return name
     number = max(2, int(X.max()) + 1)
     if number > MOST_CATEGORIES:
         raise ValueError(
             "likelihood 'categorical' takes categories numbered from 0, but X goes to "
-            f"{X.max():g}, which would make {number} of them a feature; number them anew from 0, "
-            f"use likelihood='poisson' for counts, or say 'categorical:{number}'."
+            f"{X.max():g}, which would mean {number} categories per feature; renumber them from "
+            f"0, use likelihood='poisson' for counts, or pass 'categorical:{number}'."
         )
     return f"categorical:{number}"

@@ -22,9 +22,7 @@ from isthmus.distributions.priors import VampPrior
 from isthmus.estimators.batched_inference import as_tensor
 from isthmus.estimators.condition import ConditionEncoder, check_labels
 from isthmus.estimators.defaults import (
-    as_data,
     fresh_seed,
-    real_columns,
     resolve_likelihood,
     resolve_scaling,
 )
@@ -40,7 +38,7 @@ from isthmus.estimators.validation import check_finite, fill_missing, validate_i
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
-from isthmus.registry import build_model, build_objective, check_combination, split_names
+from isthmus.registry import build_model, build_objective, check_combination
 from isthmus.training import Callback, Checkpoint, Rows, Trainer, pick_device
 from isthmus.training.callbacks import progress_callbacks
 from isthmus.training.checkpoints import in_order, read_checkpoint
@@ -326,15 +324,16 @@ or (n, channels, time)
         X = validate_input(self, X, reset=True, missing=self.missing == "ignore")
         observed = fill_missing(X)
         self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
-        if self.binarize and self.likelihood_ != "bernoulli":
+        likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
+        if self.binarize and likelihood.binary is not True:
             raise ValueError(
                 "binarize draws values of [0, 1] as 0 or 1: it needs likelihood 'bernoulli', not "
                 f"{self.likelihood_!r}. Use binarize=False."
             )
-        X = as_data(self.likelihood_, X)
-        make_likelihood(split_names(self.likelihood_), self.feature_shape_).check(observed)
-        self.scaling_ = resolve_scaling(self.scaling, self.likelihood_, X)
-        self.scaler_ = Scaler.fit(X, self.scaling_).only(real_columns(self.likelihood_))
+        X = likelihood.convert_bytes(X)
+        likelihood.check(observed)
+        self.scaling_ = resolve_scaling(self.scaling, likelihood, X)
+        self.scaler_ = Scaler.fit(X, self.scaling_).only(likelihood.scalable)
         self.condition_encoder_ = self._fit_condition_encoder(
             y, len(X) if stored is None else stored.n_total
         )
@@ -447,4 +446,4 @@ or (n, channels, time)
     def _read(self, X: Any) -> Array:
         """Read rows for a fitted model."""
         X = validate_input(self, X, reset=False, missing=self.model_.missing)
-        return as_data(self.likelihood_, X)
+        return self.model_.likelihood.convert_bytes(X)

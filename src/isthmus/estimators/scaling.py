@@ -49,11 +49,11 @@ class Scaler:
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(shift)
         return cls(np.asarray(shift), np.where(constant, 1.0, scale))
 
-    def only(self, real: list[bool]) -> Scaler:
-        """Return a scaler that leaves the columns alone that are not real numbers."""
-        if len(real) == 1 or self.identity:
+    def only(self, scalable: bool | NDArray[np.bool_]) -> Scaler:
+        """Return a scaler that leaves the other columns of a mixed table unchanged."""
+        if np.all(scalable) or self.identity:
             return self
-        return Scaler(np.where(real, self.shift, 0.0), np.where(real, self.scale, 1.0))
+        return Scaler(np.where(scalable, self.shift, 0.0), np.where(scalable, self.scale, 1.0))
 
     @property
     def identity(self) -> bool:

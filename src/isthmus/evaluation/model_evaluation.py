@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.estimators.base import LatentEstimator
-from isthmus.estimators.defaults import as_data
 from isthmus.estimators.scaling import as_float64
 from isthmus.estimators.validation import as_array
 from isthmus.evaluation.aggregate import aggregate_posterior_kl
@@ -36,7 +35,6 @@ from isthmus.evaluation.sparsity import (
     live_share,
     reconstruction_cosine,
 )
-from isthmus.registry import split_names
 
 __all__ = ["evaluate_model"]
 
@@ -46,7 +44,6 @@ Features = str | Callable[[Array], Array] | None
 
 AIS_ROWS = 100  # annealing is expensive
 PAIRED_ROWS = 5000  # for metrics whose cost is quadratic in the rows
-DENSITIES = ("gaussian", "laplace", "continuous")  # by how their names begin
 
 
 def evaluate_model(
@@ -180,9 +177,9 @@ class _GenerativeMetrics:
 
     def _bits(self, log_likelihood: float) -> float:
         # Bytes are divided by 255, which changes a density but not a probability.
-        name = self.estimator.likelihood_
-        density = name.startswith(DENSITIES) and "," not in name
-        levels = 255 if density and self.X.dtype == np.uint8 else None
+        likelihood = self.estimator.model_.likelihood
+        scaled = self.X.dtype == np.uint8 and likelihood.bytes_are_units
+        levels = 255 if scaled and not likelihood.discrete else None
         return float(bits_per_dimension(-log_likelihood, self.estimator.n_features_in_, levels))
 
     def aggregate(self, rng: np.random.Generator) -> Numbers:
@@ -242,7 +239,9 @@ def _values(estimator: LatentEstimator, X: Array) -> Array:
 
     Bytes are values in [0, 1], unless the likelihood is one of counts or categories.
     """
-    return as_float64(as_data(estimator.likelihood_, X)).reshape(len(X), *estimator.feature_shape_)
+    return as_float64(estimator.model_.likelihood.convert_bytes(X)).reshape(
+        len(X), *estimator.feature_shape_
+    )
 
 
 def _flat(X: Array) -> Array:
@@ -265,8 +264,7 @@ def _sparsity(estimator: LatentEstimator, codes: Array) -> Numbers:
 def _reconstruction(estimator: LatentEstimator, X: Array, reconstruction: Array) -> Numbers:
     """Return reconstruction metrics: distances for numbers, accuracy for categories."""
     x, r = _values(estimator, X), as_float64(reconstruction)
-    names = np.atleast_1d(split_names(estimator.likelihood_)).tolist()
-    categorical = np.array([name.startswith("categorical") for name in names])
+    categorical = ~np.asarray(estimator.model_.likelihood.ordered)
     out: Numbers = {}
     if categorical.any():
         labels = (x, r) if categorical.all() else (x[:, categorical], r[:, categorical])

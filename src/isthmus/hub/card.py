@@ -14,7 +14,6 @@ from isthmus._optional import import_optional
 from isthmus.hub.pictures import View
 from isthmus.hub.snippet import extras_of, snippet_of
 from isthmus.plots.cells import is_image
-from isthmus.report import captions
 from isthmus.report.page import setting_text
 from isthmus.report.tables import number
 
@@ -162,7 +161,7 @@ def _facts(estimator: Any) -> Iterator[tuple[str, str]]:
     yield "networks", f"{networks}; {n:,} weights"
     yield "posterior q(z|x)", estimator.posterior_family
     yield "prior p(z)", estimator.prior or "none"
-    yield "p(x|z)", captions.likelihood(estimator.likelihood_)
+    yield "p(x|z)", estimator.model_.likelihood.label
     yield "scaling, inside the model", estimator.scaling_
 
 

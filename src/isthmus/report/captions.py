@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, NamedTuple
 
 from isthmus.plots.cells import is_image
@@ -12,7 +11,6 @@ __all__ = [
     "Words",
     "decoded",
     "latent_map",
-    "likelihood",
     "losses",
     "reconstructions",
     "samples",
@@ -35,25 +33,9 @@ def subtitle(model: Any) -> str:
     if len(model.feature_shape_) == 1:
         shape += " columns" if model.columns_ else " numbers"
     numbers = "number" if model.n_components_ == 1 else "numbers"
-    text = f"{shape} in, {model.n_components_} latent {numbers}, {likelihood(model.likelihood_)}"
+    text = f"{shape} in, {model.n_components_} latent {numbers}, {model.model_.likelihood.label}"
     epochs = model.n_iter_
     return f"{text}; best of {epochs} epochs: {model.best_epoch_}" if epochs > 1 else text
-
-
-def likelihood(names: str) -> str:
-    """Return a likelihood in words; of one a column, how many columns have which.
-
-    Examples
-    --------
-    >>> likelihood("gaussian")
-    'gaussian likelihood'
-    >>> likelihood("gaussian-per-feature,categorical:3,gaussian-per-feature,categorical:2")
-    'likelihoods: 2 gaussian-per-feature, 2 categorical'
-    """
-    if "," not in names:
-        return f"{names} likelihood"
-    counts = Counter(name.partition(":")[0] for name in names.split(","))
-    return "likelihoods: " + ", ".join(f"{n} {name}" for name, n in counts.items())
 
 
 def reconstructions(model: Any) -> Words:

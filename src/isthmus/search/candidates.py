@@ -15,7 +15,7 @@ from sklearn.model_selection import ParameterGrid
 
 from isthmus._messages import did_you_mean
 from isthmus.estimators import LatentEstimator
-from isthmus.estimators.defaults import check_names
+from isthmus.estimators.defaults import check_likelihood
 from isthmus.models.params import check_fields
 from isthmus.registry import build_objective, check_combination
 from isthmus.training import Outcome, Rows, pick_device
@@ -118,7 +118,7 @@ def make_candidates(estimator: LatentEstimator, grid: Grid) -> list[Candidate]:
     for number, params in enumerate(_points(estimator, grid)):
         each = clone(estimator).set_params(**params)
         check_fields(each)
-        check_names(each.likelihood)
+        check_likelihood(each.likelihood)
         check_combination(each)
         pick_device(each.device)
         candidates.append(Candidate(number, params, each))

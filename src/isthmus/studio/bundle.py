@@ -22,7 +22,6 @@ from isthmus.data import Dataset
 from isthmus.data.columns import Table
 from isthmus.distributions.base import DiagonalMixture, draw
 from isthmus.estimators import model_io
-from isthmus.estimators.defaults import as_data
 from isthmus.estimators.scaling import as_float64
 from isthmus.estimators.validation import validate_input
 from isthmus.export import x_dtype
@@ -118,7 +117,7 @@ class Bundle:
             y = None if y is None else np.asarray(y)[kept]
             rows = X[kept] if dataset.columns is None else Table(X[kept], dataset.columns)
             read_in = validate_input(self.estimator, rows, reset=False, missing=True)
-            self.X = as_data(self.estimator.likelihood_, read_in)
+            self.X = self.estimator.model_.likelihood.convert_bytes(read_in)
             codes = self._encode(y)
             self.arrays["row"] = kept.astype(np.int32)
             self.manifest["rows"] = {"n": len(kept), "of": len(X), "source": part}
@@ -311,9 +310,10 @@ def _features(estimator: Any) -> list[dict[str, Any]]:
 
 def _range(estimator: Any, X: Array) -> dict[str, float]:
     """Return the values that are shown as black and white, or the ends of an axis."""
-    bounded = estimator.likelihood_ in ("bernoulli", "continuous-bernoulli")
-    if X.dtype == np.uint8 or bounded:
-        return {"low": 0.0, "high": 1.0}
+    interval = estimator.model_.likelihood.interval
+    if X.dtype == np.uint8 or interval:
+        low, high = interval or (0, 1)
+        return {"low": float(low), "high": float(high)}
     low, high = float(np.nanmin(X)), float(np.nanmax(X))
     if not is_image(estimator.feature_shape_) and low < 0 < high:  # waves about the middle
         low, high = min(low, -high), max(high, -low)

@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from isthmus.distributions.families import BernoulliFamily
-from isthmus.distributions.likelihoods import LOG_RATE_LIMIT, NegativeBinomialFamily, PoissonFamily
 from isthmus.distributions.sparse_codes import SparsePoint
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.nn.dense import only_linear
@@ -35,7 +33,6 @@ __all__ = [
 ]
 
 ENOUGH = 8192  # rows that stand for all of them
-COUNTS = PoissonFamily, NegativeBinomialFamily
 
 
 class Dictionary(NamedTuple):
@@ -162,7 +159,7 @@ def start_sparse(model: LatentVariableModel, x: Tensor) -> None:
     x = model.likelihood.embed(x[:: max(1, len(x) // ENOUGH)]).flatten(1)
     center = geometric_median(x)
     units.normalize()
-    units.decoder.bias.copy_(as_outputs(model, center))
+    units.decoder.bias.copy_(model.likelihood.link(center))
     units.rows.copy_(units.columns.T)
     units.look_from(center)
     scale = _best_scale(model, units, x)
@@ -170,26 +167,12 @@ def start_sparse(model: LatentVariableModel, x: Tensor) -> None:
     units.encoder.bias.mul_(scale)
 
 
-def as_outputs(model: LatentVariableModel, x: Tensor) -> Tensor:
-    """Return the numbers by which a decoder would say x, which is as an encoder sees data.
-
-    Logits for Bernoullis; for counts, seen as log(1 + x), the logarithm of the rate, before it is
-    softly limited; else x.
-    """
-    if isinstance(model.likelihood, BernoulliFamily):
-        return torch.logit(x.clamp(0.02, 0.98))
-    if isinstance(model.likelihood, COUNTS):
-        log_rate = x.expm1().clamp(min=0.02).log().clamp(max=0.99 * LOG_RATE_LIMIT)
-        return log_rate / (1 - log_rate.abs() / LOG_RATE_LIMIT)
-    return x
-
-
 def _best_scale(model: LatentVariableModel, units: Dictionary, x: Tensor) -> Tensor:
     """Return s that makes the error of s · D z least: activations grow with the encoder."""
     a = nn.functional.linear(x, units.rows, units.encoder.bias)
     posterior = copy.deepcopy(model.posterior).train()  # a batch is to leave no trace
     guess = posterior(a).mean @ units.columns.T
-    wanted = as_outputs(model, x) - units.decoder.bias
+    wanted = model.likelihood.link(x) - units.decoder.bias
     return ((wanted * guess).sum() / guess.square().sum().clamp(min=1e-12)).clamp(0.01, 1)
 
 
