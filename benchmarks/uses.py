@@ -87,7 +87,7 @@ TASKS: dict[str, Task] = {
     ),
     "denoising": Task(
         lambda home, seed: denoising.rows(home, (seed,)),
-        "decibels: PSNR of pictures, gain in SNR of speech",
+        "decibels: PSNR of images, gain in SNR of speech",
         ("isthmus",),
         "the highest",
     ),
@@ -99,7 +99,7 @@ TASKS: dict[str, Task] = {
     ),
     "generation": Task(
         lambda home, seed: generation.rows(home, [seed]),
-        "share read as asked",
+        "share assigned to the requested class",
         (
             "ConditionalVAE, normal prior",
             "ConditionalVAE, normal prior, mixtures",
@@ -123,7 +123,7 @@ def run(name: str, data_home: str, seed: int) -> list[Record]:
 def table(records: list[Record]) -> list[str]:
     """Return the lines of one table in Markdown: a line for each task and its data."""
     lines = [
-        "| use | data | figure | isthmus | rivals, best first | aim | met |",
+        "| application | data | measure | isthmus | alternatives, best first | target | reached |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, task in TASKS.items():
