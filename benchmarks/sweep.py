@@ -23,8 +23,8 @@ import torch
 from isthmus import VAE
 from isthmus.data import load
 from isthmus.search.candidates import make_candidates, prepare
-from isthmus.search.sequential import Alone
-from isthmus.search.stacked import Stack
+from isthmus.search.sequential import SequentialRun
+from isthmus.search.stacked import StackedRun
 
 SPECS = 10_000
 SETTINGS = {"validation_fraction": 0.0, "random_state": 0}
@@ -49,10 +49,10 @@ def train(model: VAE, X: np.ndarray, models: int, *, stacked: bool) -> tuple[flo
     rows = prepare(candidates, X, None, X[:2], None)
     start = time.perf_counter()
     if stacked:
-        Stack(candidates, rows[0]).advance(1.0)
+        StackedRun(candidates, rows[0]).advance(1.0)
     else:
         for candidate, own in zip(candidates, rows, strict=True):
-            Alone(candidate, own).advance(1.0)
+            SequentialRun(candidate, own).advance(1.0)
     seconds = time.perf_counter() - start
     return seconds, [c.outcome.history[-1]["loss"] for c in candidates]
 

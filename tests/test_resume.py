@@ -38,7 +38,7 @@ def broken_off(folder, monkeypatch):
 
     def on_step(self, trainer, n_rows):
         if trainer.step == 20:
-            trainer.asked.why = "interrupted"
+            trainer.stop_request.reason = "interrupted"
 
     monkeypatch.setattr(Checkpoint, "on_step", on_step)
     arguments = ["fit", "digits", "--out", str(folder), *FAST, "--random-state", "0"]
@@ -98,7 +98,7 @@ def test_other_data_are_refused(tmp_path, monkeypatch, capsys):
     real = Checkpoint.on_step
 
     def on_step(self, trainer, n_rows):
-        trainer.asked.why = "interrupted" if trainer.step == 20 else None
+        trainer.stop_request.reason = "interrupted" if trainer.step == 20 else None
         real(self, trainer, n_rows)
 
     monkeypatch.setattr(Checkpoint, "on_step", on_step)
@@ -134,7 +134,7 @@ def test_checkpoints_of_a_run_that_was_replaced_are_not_gone_on_with(tmp_path, m
     broken_off(tmp_path, monkeypatch)
 
     def stop(self, trainer, record):
-        trainer.asked.why = "interrupted"
+        trainer.stop_request.reason = "interrupted"
 
     monkeypatch.setattr("isthmus.training.sample_history.SampleRecorder.on_epoch", stop)
     flags = ["--force", "--checkpoint-every", "none", "--n-components", "3"]
@@ -148,7 +148,7 @@ def test_a_resumed_run_that_asked_for_no_checkpoints_can_be_broken_off_again(tmp
 
     def on_step(self, trainer, n_rows):
         if trainer.step == 22:
-            trainer.asked.why = "interrupted"
+            trainer.stop_request.reason = "interrupted"
 
     monkeypatch.setattr(SampleRecorder, "on_step", on_step)
     resume = ["fit", "digits", "--out", str(tmp_path / "run"), "--resume"]

@@ -22,9 +22,9 @@ from isthmus import (
 )
 from isthmus.cli import main
 from isthmus.search import stacked
-from isthmus.search.candidates import Candidate, make_candidates, together
+from isthmus.search.candidates import Candidate, group_candidates, make_candidates
 from isthmus.search.ranking import rungs
-from isthmus.search.stacked import Stack
+from isthmus.search.stacked import StackedRun
 from isthmus.search.stacked_adam import StackedAdam, lay_out
 from isthmus.training.graph_replay import Recorded
 
@@ -94,7 +94,7 @@ def test_each_model_trained_together_equals_its_own_fit(name):
     estimator, grid, data = CASES[name]
     sweep = Sweep(estimator, grid, random_state=0).fit(data)
     n = len(sweep.results_)
-    assert [row["together"] for row in sweep.results_] == [n] * n
+    assert [row["stacked"] for row in sweep.results_] == [n] * n
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
         assert_same(model, by_itself(sweep, row, data), data)
 
@@ -172,22 +172,22 @@ def test_a_model_that_diverges_leaves_the_others_alone():
 )
 def test_what_cannot_be_stacked_is_trained_in_turn_as_by_its_own_fit(estimator):
     sweep = Sweep(estimator, {"random_state": [0, 1]}, random_state=0).fit(X)
-    assert [row["together"] for row in sweep.results_] == [1, 1]
+    assert [row["stacked"] for row in sweep.results_] == [1, 1]
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
         np.testing.assert_array_equal(by_itself(sweep, row, X).transform(X), model.transform(X))
 
 
 def test_shapes_that_differ_fall_into_groups_and_order_stays():
     grid = {"n_components": [2, 3], "random_state": [0, 1, 2]}
-    sweep = Sweep(VAE(**SMALL), grid, together=2, random_state=0).fit(X)
-    assert [row["together"] for row in sweep.results_] == [2, 2, 1, 2, 2, 1]
+    sweep = Sweep(VAE(**SMALL), grid, max_stacked=2, random_state=0).fit(X)
+    assert [row["stacked"] for row in sweep.results_] == [2, 2, 1, 2, 2, 1]
     sizes = [e.transform(X[:1]).shape[1] for e in sweep.estimators_]
     assert sizes == [row["params"]["n_components"] for row in sweep.results_]
 
 
 def test_decomposed_models_of_different_beta_are_not_mixed():
     candidates = make_candidates(BetaVAE(decomposed=True), {"beta": [1.0, 2.0]})
-    assert [len(group) for group in together(candidates, 16)] == [1, 1]
+    assert [len(group) for group in group_candidates(candidates, 16)] == [1, 1]
 
 
 # ------------------------------------------------------------------- judging
@@ -279,13 +279,13 @@ def test_the_winner_of_halving_equals_its_own_whole_fit(dropout):
         ({"capacity": [2.0], "free_bits": [1.0]}, {}, "each replace the KL term"),
         ({"beta": [1.0]}, {"halving": 1}, "halving must be a number above 1"),
         ({"beta": [1.0]}, {"test_fraction": 0}, "test_fraction must be"),
-        ({"beta": [1.0]}, {"together": 0}, "together must be"),
+        ({"beta": [1.0]}, {"max_stacked": 0}, "max_stacked must be"),
         ({"beta": [1.0]}, {"metric": "scor"}, "metric must be"),
         ({"beta": [1.0]}, {"progress": "bar"}, "progress must be"),
     ],
 )
 def test_mistakes_are_said_in_one_line_before_any_training(grid, options, words, monkeypatch):
-    monkeypatch.setattr(Stack, "advance", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(StackedRun, "advance", lambda *_: pytest.fail("it trained"))
     sweep = Sweep(BetaVAE(**SMALL), grid, **options)
     with pytest.raises(ValueError, match=words) as error:
         sweep.fit(X)
@@ -306,13 +306,13 @@ def test_only_models_of_ours_are_swept():
 
 
 def test_data_that_cannot_be_learned_from_are_said_before_any_training(monkeypatch):
-    monkeypatch.setattr(Stack, "advance", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(StackedRun, "advance", lambda *_: pytest.fail("it trained"))
     with pytest.raises(ValueError, match="bernoulli"):
         Sweep(VAE(**SMALL), {"likelihood": ["gaussian", "bernoulli"]}).fit(TABLE)
 
 
 def test_ctrl_c_keeps_what_was_trained(monkeypatch):
-    calls, real = [], Stack._one_epoch
+    calls, real = [], StackedRun._one_epoch
 
     def one_epoch(self):
         calls.append(1)
@@ -320,7 +320,7 @@ def test_ctrl_c_keeps_what_was_trained(monkeypatch):
             raise KeyboardInterrupt
         real(self)
 
-    monkeypatch.setattr(Stack, "_one_epoch", one_epoch)
+    monkeypatch.setattr(StackedRun, "_one_epoch", one_epoch)
     grid = {"n_components": [2, 3, 4], "random_state": [0, 1]}
     sweep = Sweep(VAE(**SMALL), grid, random_state=0)
     with pytest.raises(KeyboardInterrupt, match="4 models"):

@@ -28,7 +28,7 @@ from isthmus.data import load
 from isthmus.estimators import model_io
 from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS
 from isthmus.studio import Bundle, write_page
-from isthmus.training.journal import JOURNAL, Journal, remove_journal
+from isthmus.training.training_log import TRAINING_LOG, TrainingLog, remove_training_log
 
 pytest.importorskip("onnx")
 pytest.importorskip("fastapi")
@@ -363,7 +363,7 @@ def test_a_run_is_followed_while_it_trains_and_opened_when_it_is_done(browser, r
         first = float(epochs.get_attribute("value"))
         wait_until(lambda: float(epochs.get_attribute("value")) > first)
         done.set()
-        wait_until(lambda: not (folder / JOURNAL).exists())
+        wait_until(lambda: not (folder / TRAINING_LOG).exists())
         for name in (WEIGHTS, HISTORY, CONFIG):
             shutil.copy(run / name, folder)
         page.get_by_role("button", name="Reload").click()
@@ -375,7 +375,7 @@ def test_a_run_is_followed_while_it_trains_and_opened_when_it_is_done(browser, r
 def trained_slowly(folder):
     """Fill a journal as a run would, until the event is set that is yielded."""
     facts = {"estimator": "vae", "params": {}, "data": {"name": "digits", "shape": [9, 8, 8]}}
-    journal, done = Journal(folder, facts), threading.Event()
+    journal, done = TrainingLog(folder, facts), threading.Event()
     outcome = SimpleNamespace(history=[])
     trainer = SimpleNamespace(outcome=outcome, n_epochs=lambda rows: 1000)
 
@@ -386,7 +386,7 @@ def trained_slowly(folder):
             outcome.history.append({"epoch": epoch, "loss": 9 / epoch})
             journal.on_epoch(trainer, outcome.history[-1])
         journal.on_end(trainer, outcome)
-        remove_journal(folder)
+        remove_training_log(folder)
 
     thread = threading.Thread(target=train)
     thread.start()

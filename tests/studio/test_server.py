@@ -17,7 +17,7 @@ from isthmus.estimators import model_io
 from isthmus.studio import server
 from isthmus.studio.answers import DRAWS, Answers
 from isthmus.studio.bundle import Bundle
-from isthmus.training.journal import Journal, remove_journal
+from isthmus.training.training_log import TrainingLog, remove_training_log
 
 DATA = load("digits")
 BYTES = Dataset("bytes", (DATA.X[:150] * 255).astype(np.uint8), DATA.y[:150])
@@ -188,7 +188,7 @@ def test_a_run_that_trains_is_followed_until_it_has_a_model(tmp_path):
     facts = {"estimator": "vae", "params": {}, "data": {"name": "digits", "shape": [200, 8, 8]}}
     seen = []
 
-    class Follow(Journal):
+    class Follow(TrainingLog):
         def on_epoch(self, trainer, record):
             super().on_epoch(trainer, record)
             if not seen:
@@ -204,7 +204,7 @@ def test_a_run_that_trains_is_followed_until_it_has_a_model(tmp_path):
     asked = follow.client.post("/api/decode?n=1", content=bytes(8))
     assert "still being trained" in asked.json()["detail"]
     model_io.save(model, tmp_path)
-    remove_journal(tmp_path)
+    remove_training_log(tmp_path)
     assert follow.client.get("/api/manifest").json()["model"]["n_components"] == 2
     assert not follow.client.get("/api/runs").json()[0]["training"]
 

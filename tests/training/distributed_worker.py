@@ -1,4 +1,4 @@
-"""What processes do together, said as JSON: run by torchrun, and alone, from test_team.py."""
+"""Work of the processes that test_distributed.py starts with torchrun; prints JSON."""
 
 import contextlib
 import json
@@ -53,7 +53,7 @@ class AskedAtTheEnd(Callback):
 
     def on_epoch(self, trainer, record):
         if record["epoch"] == SETTINGS["epochs"]:
-            trainer.asked.hear(signal.SIGTERM)
+            trainer.stop_request.receive(signal.SIGTERM)
 
 
 class BrokenOff(Exception):
@@ -139,10 +139,12 @@ def parts(n=100):
     """Return which rows each process took in an epoch."""
     from isthmus.training import Rows
 
-    team = join_process_group("auto", torch.device("cpu"))
-    rows = Rows(torch.arange(n).float()[:, None]).shared_by(team.size)
-    dealt = rows.deal(7, torch.Generator().manual_seed(0), team)
-    return team.all_of([int(i) for batch in dealt for i in batch.x.flatten().tolist()])
+    process_group = join_process_group("auto", torch.device("cpu"))
+    rows = Rows(torch.arange(n).float()[:, None]).shared_by(process_group.size)
+    dealt = rows.local_batches(7, torch.Generator().manual_seed(0), process_group)
+    return process_group.gather_objects(
+        [int(i) for batch in dealt for i in batch.x.flatten().tolist()]
+    )
 
 
 def partly(**more):
@@ -232,17 +234,17 @@ def looked(rank):
 def main(out, shared):
     """Write all answers of the main process to a file."""
     shared = Path(shared)
-    team = join_process_group("auto", torch.device("cpu"))
-    size = team.size
+    process_group = join_process_group("auto", torch.device("cpu"))
+    size = process_group.size
     answers = {"size": size, "parts": parts()}
     answers |= {kind: fitted(kind) for kind in KINDS | APART}
     answers["partly"] = partly()
     if size > 1:
         answers |= {f"fsdp-{kind}": fitted(kind, strategy="fsdp") for kind in DIVIDED}
         answers["fsdp-partly"] = partly(strategy="fsdp")
-        answers["errors"] = team.all_of(errors(team.rank))
-        answers["searched"] = team.all_of(searched(team.rank))
-        answers["looked"] = team.all_of(looked(team.rank))
+        answers["errors"] = process_group.gather_objects(errors(process_group.rank))
+        answers["searched"] = process_group.gather_objects(searched(process_group.rank))
+        answers["looked"] = process_group.gather_objects(looked(process_group.rank))
         interrupted(shared / "two", strategy="ddp")
         interrupted(shared / "shards", strategy="fsdp")
     for name in ("one", "two", "shards"):
@@ -254,12 +256,12 @@ def main(out, shared):
     answers["tracked"] = tracked(shared / f"tracked by {size}")
     answers["streamed"] = streamed(shared / "rows")
     answers["bfloat16"] = fitted("vae", precision="bfloat16")
-    answers["seeds"] = team.all_of(
+    answers["seeds"] = process_group.gather_objects(
         isthmus.VAE(**SETTINGS | {"random_state": None, "epochs": 1}).fit(X).seed_
     )
-    if team.main:
+    if process_group.is_main:
         Path(out).write_text(json.dumps(answers))
-    team.part_company()
+    process_group.close()
 
 
 if __name__ == "__main__":

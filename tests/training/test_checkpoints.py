@@ -56,7 +56,7 @@ class StopAt(Callback):
 
     def on_step(self, trainer, n_rows):
         if trainer.step == self.step:
-            trainer.asked.why = "interrupted"
+            trainer.stop_request.reason = "interrupted"
 
 
 def fit_until(step, kind, folder, **options):
@@ -394,7 +394,7 @@ def test_a_signal_after_the_last_step_is_heard(tmp_path):
     class Late(Callback):
         def on_epoch(self, trainer, record):
             if record["epoch"] == 4:
-                trainer.asked.why = "terminated"
+                trainer.stop_request.reason = "terminated"
 
     model = make(KINDS[0])
     with pytest.raises(SystemExit, match="143"):

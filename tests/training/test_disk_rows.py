@@ -20,7 +20,7 @@ from isthmus.data import disk_array, load
 from isthmus.data.disk_array import DiskArray
 from isthmus.studio import Bundle
 from isthmus.training import Callback, Checkpoint
-from isthmus.training.disk_rows import StoredRows
+from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 
 N = 1000
@@ -35,7 +35,7 @@ def small(monkeypatch):
     monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
     monkeypatch.setattr(disk_array, "BLOCK_BYTES", 16 * 20)
     monkeypatch.setattr(disk_array, "PREVIEW_BYTES", 16 * 400)
-    monkeypatch.setattr(StoredRows.__init__, "__defaults__", (1, 16 * 130))
+    monkeypatch.setattr(DiskRows.__init__, "__defaults__", (1, 16 * 130))
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def numbered(n=N, device="cpu", **options):
         return torch.from_numpy(x), torch.from_numpy(numbers.astype(np.float32))[:, None]
 
     rows = DiskArray.of(array, block_bytes=4 * 20)
-    return StoredRows(rows, prepare, torch.device(device), **{"window_bytes": 4 * 130} | options)
+    return DiskRows(rows, prepare, torch.device(device), **{"window_bytes": 4 * 130} | options)
 
 
-def dealt(rows, size=48, seed=0, team=None, **options):
+def dealt(rows, size=48, seed=0, process_group=None, **options):
     """Return the batches of an epoch as lists."""
     generator = Generator().manual_seed(seed)
-    batches = list(rows.deal(size, generator, team or ProcessGroup(), **options))
+    batches = list(rows.local_batches(size, generator, process_group or ProcessGroup(), **options))
     assert all((batch.x == batch.c).all() for batch in batches)
     return [batch.x.flatten().int().tolist() for batch in batches]
 
@@ -79,7 +79,9 @@ def test_the_order_is_the_seeds_and_is_shuffled():
     assert dealt(rows) == dealt(rows)
     assert dealt(rows) != dealt(rows, seed=1)
     generator = Generator().manual_seed(0)
-    first, second = ([b.x for b in rows.deal(48, generator, ProcessGroup())] for _ in range(2))
+    first, second = (
+        [b.x for b in rows.local_batches(48, generator, ProcessGroup())] for _ in range(2)
+    )
     assert not all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     order = np.concatenate(dealt(rows))
     assert np.mean(np.abs(np.diff(order)) == 1) < 0.05  # neighbours are torn apart
@@ -98,8 +100,8 @@ def test_what_is_skipped_is_not_read():
         read.append(len(x))
         return torch.from_numpy(x), None
 
-    batches = StoredRows(rows.stored, prepare, rows.device, window_bytes=4 * 130)
-    list(batches.deal(48, Generator().manual_seed(0), ProcessGroup(), skip=20))
+    batches = DiskRows(rows.stored, prepare, rows.device, window_bytes=4 * 130)
+    list(batches.local_batches(48, Generator().manual_seed(0), ProcessGroup(), skip=20))
     assert sum(read) == N - 20 * 48
 
 
@@ -111,7 +113,7 @@ def test_parts_of_processes_make_the_batches_of_one(size, skip):
             self.rank, self.size = rank, size
 
     rows = numbered().shared_by(size)
-    parts = [dealt(rows, team=One(rank), skip=skip) for rank in range(size)]
+    parts = [dealt(rows, process_group=One(rank), skip=skip) for rank in range(size)]
     whole = dealt(rows, skip=skip)
     assert [list(itertools.chain(*part)) for part in zip(*parts, strict=True)] == whole
 
@@ -136,13 +138,13 @@ def test_rows_held_out_are_not_trained_on():
 
 def test_some_rows_are_of_all_and_none_comes_twice():
     rows = numbered(window_bytes=4 * 500)
-    some = rows.some(100, Generator().manual_seed(0)).flatten().int().tolist()
+    some = rows.sample(100, Generator().manual_seed(0)).flatten().int().tolist()
     assert len({*some}) == 100
     assert len({number // 20 for number in some}) > 20  # of many blocks
-    assert len(rows.some(5000, Generator())) == N
+    assert len(rows.sample(5000, Generator())) == N
     x, c = rows.first(30)
     assert x.flatten().tolist() == c.flatten().tolist() == [*range(30)]
-    assert len(rows.contexts(7)) == 7
+    assert len(rows.conditions(7)) == 7
 
 
 def fitted(rows, y=None, cls=isthmus.VAE, **more):
@@ -226,7 +228,7 @@ def test_labels_stay_beside_their_rows(path, monkeypatch):
 
     class Look(Callback):
         def on_start(self, trainer, rows):
-            for batch in rows.deal(48, Generator().manual_seed(0), ProcessGroup()):
+            for batch in rows.local_batches(48, Generator().manual_seed(0), ProcessGroup()):
                 seen.append((batch.x, batch.c))
 
     settings = SETTINGS | {"scaling": "none"}

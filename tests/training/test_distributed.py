@@ -50,7 +50,7 @@ def write_rows(folder):
 def answers(tmp_path_factory):
     """Return what one process and what two say; made once, whichever test worker comes first."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "team"
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "process_group"
     with FileLock(f"{shared}.lock"):
         if not shared.is_dir():
             shared.mkdir()
@@ -159,9 +159,9 @@ def test_a_seed_that_nobody_gave_is_agreed_on(answers):
 SAID = {
     "batch": "set it to 2 or more",
     "rows": "needs at least 2 rows",
-    "other rows": "were given different X or y",
-    "more rows": "were given different X or y",
-    "other settings": "were given different settings",
+    "other rows": "be given the same X or y",
+    "more rows": "be given the same X or y",
+    "other settings": "be given the same settings",
     "other callbacks": "must be given in each process",
     "sharded units": "use strategy='ddp', or dictionary=False",
     "asked": "143",
@@ -181,12 +181,12 @@ def test_what_is_learned_of_the_first_rows_is_the_same_in_all(answers):
 
 
 def test_alone_there_is_nothing_to_agree_on():
-    team = join_process_group("auto", torch.device("cpu"))
-    assert type(team) is ProcessGroup
+    process_group = join_process_group("auto", torch.device("cpu"))
+    assert type(process_group) is ProcessGroup
     assert is_main()
     assert not started_together()
-    assert team.all_of(3) == [3]
-    assert team.first(None) is None
+    assert process_group.gather_objects(3) == [3]
+    assert process_group.first_not_none(None) is None
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
@@ -205,10 +205,13 @@ def test_every_process_has_a_row_of_every_batch(n, size):
     sizes = Rows(torch.zeros(n, 1)).shared_by(size).sizes(8)
     assert sum(sizes) == n
     assert min(sizes) >= size
-    team = ProcessGroup()
-    for team.size in (size,):
-        for team.rank in range(size):
-            assert all(team.part(m).stop > team.part(m).start for m in sizes)
+    process_group = ProcessGroup()
+    for process_group.size in (size,):
+        for process_group.rank in range(size):
+            assert all(
+                process_group.local_slice(m).stop > process_group.local_slice(m).start
+                for m in sizes
+            )
 
 
 def test_without_accelerate_the_pip_line_is_named(monkeypatch):
@@ -238,14 +241,14 @@ ALONE = """
 import accelerate, torch
 from accelerate.state import AcceleratorState
 from torch import distributed
-from isthmus.training import team
+from isthmus.training import process_group
 distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
 for options in ({}, {"mixed_precision": "bf16"}):
     AcceleratorState._reset_state(reset_partial_state=True)
-    team._accelerator.cache_clear()
+    process_group._accelerator.cache_clear()
     accelerate.Accelerator(cpu=True, **options)
     try:
-        team.Processes(torch.device("cpu")).take(torch.nn.Linear(2, 2))
+        process_group.Processes(torch.device("cpu")).take(torch.nn.Linear(2, 2))
     except ValueError as error:
         print(error)
 """
@@ -262,11 +265,11 @@ def test_an_accelerator_of_another_kind_is_refused():
 
 @pytest.mark.slow
 def test_the_fault_of_one_is_not_taken_for_a_fault_of_others():
-    team = ProcessGroup()
-    with pytest.raises(RuntimeError, match="gloo"), team.in_company():
+    process_group = ProcessGroup()
+    with pytest.raises(RuntimeError, match="gloo"), process_group.translate_errors():
         raise RuntimeError("gloo: closed by peer")
-    team.lost = lambda error: True
-    with pytest.raises(ConnectionError, match="another process"), team.in_company():
+    process_group.lost = lambda error: True
+    with pytest.raises(ConnectionError, match="another process"), process_group.translate_errors():
         raise RuntimeError("gloo: closed by peer")
 
 

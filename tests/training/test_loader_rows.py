@@ -16,7 +16,7 @@ from isthmus.data.hf_datasets import DatasetLoader
 from isthmus.data.loader_adapter import LoaderAdapter
 from isthmus.training import Callback, Checkpoint, Rows
 from isthmus.training.distributed import ProcessGroup
-from isthmus.training.loader_rows import StreamedRows
+from isthmus.training.loader_rows import LoaderRows
 
 X = np.random.default_rng(0).random((200, 4)).astype(np.float32)
 Y = np.array(["red", "green", "blue"])[(X[:, 0] * 3).astype(int)]
@@ -38,14 +38,14 @@ def weights(model):
 def streamed(loader, **options):
     """Return the rows of a loader as they are."""
     prepare = lambda x, y: Rows(torch.from_numpy(x))  # noqa: E731
-    return StreamedRows(
+    return LoaderRows(
         LoaderAdapter(loader, **options), prepare, Rows(torch.zeros(3, 4)), torch.device("cpu")
     )
 
 
-def dealt(rows, team=None, **options):
+def dealt(rows, process_group=None, **options):
     """Return the batches of an epoch."""
-    return list(rows.deal(0, Generator(), team or ProcessGroup(), **options))
+    return list(rows.local_batches(0, Generator(), process_group or ProcessGroup(), **options))
 
 
 class Three(ProcessGroup):
@@ -56,7 +56,7 @@ class Three(ProcessGroup):
     def __init__(self, rank, counts=None):
         self.rank, self.counts = rank, iter(counts or ())
 
-    def all_of(self, value):
+    def gather_objects(self, value):
         """Return what was foretold."""
         counts = next(self.counts)
         assert counts[self.rank] == value
@@ -75,7 +75,7 @@ def test_a_batch_is_divided_among_processes():
     for whole, *own in zip(dealt(rows), *parts, strict=True):
         assert torch.equal(torch.cat([batch.x for batch in own]), whole.x)
         assert {batch.n for batch in own} == {whole.n}
-    with pytest.raises(ValueError, match="a batch of 2 rows to 3 processes"):
+    with pytest.raises(ValueError, match="2 rows for 3 processes"):
         dealt(streamed([X[:2]]), Three(0))
 
 

@@ -621,12 +621,12 @@ def test_the_callback_of_ten_lines_in_the_docs_runs(capsys):
 
 def test_the_command_line_tracks_a_run_and_goes_on_with_it(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorboard")
-    from isthmus.training.journal import Journal
+    from isthmus.training.training_log import TrainingLog
 
     out = tmp_path / "run"
     flags = ["fit", "digits", "--out", str(out), "--track", "tensorboard", "--epochs", "4"]
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "on_epoch", After(2, interrupt).on_epoch)
+        patched.setattr(TrainingLog, "on_epoch", After(2, interrupt).on_epoch)
         assert main([*flags, "--hidden", "8", "--random-state", "0"]) == 130
     assert "--resume --track tensorboard" in capsys.readouterr().err
     assert main([*flags, "--resume"]) == 0

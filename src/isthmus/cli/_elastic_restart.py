@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isthmus.persistence.run_folder import CONFIG, find_checkpoints
 from isthmus.training.distributed import ProcessGroup
-from isthmus.training.journal import read_journal
+from isthmus.training.training_log import read_training_log
 
 __all__ = ["go_on_where_it_broke", "launcher"]
 
@@ -23,7 +23,7 @@ def launcher() -> dict[str, str]:
     return {"launcher": f"{os.environ['TORCHELASTIC_RUN_ID']}-{os.getppid()}"}
 
 
-def go_on_where_it_broke(arguments: argparse.Namespace, team: ProcessGroup) -> bool:
+def go_on_where_it_broke(arguments: argparse.Namespace, process_group: ProcessGroup) -> bool:
     """After torchrun started all anew, let the arguments say --resume; whether there is work left.
 
     torchrun starts all processes again when one of them dies, by the same command line. The
@@ -31,13 +31,17 @@ def go_on_where_it_broke(arguments: argparse.Namespace, team: ProcessGroup) -> b
     """
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0:
         return True
-    folder = team.agree(_begun(arguments.out) if team.main else None)
+    folder = process_group.broadcast_object(
+        _begun(arguments.out) if process_group.is_main else None
+    )
     if folder is None:
         return True
     arguments.out = str(folder)
-    arguments.resume = team.agree(bool(find_checkpoints(folder)) if team.main else None)
-    whole = (folder / CONFIG).is_file() and read_journal(folder) is None
-    return arguments.resume or arguments.force or not team.agree(whole)
+    arguments.resume = process_group.broadcast_object(
+        bool(find_checkpoints(folder)) if process_group.is_main else None
+    )
+    whole = (folder / CONFIG).is_file() and read_training_log(folder) is None
+    return arguments.resume or arguments.force or not process_group.broadcast_object(whole)
 
 
 def _begun(out: str | None) -> Path | None:
@@ -50,7 +54,7 @@ def _begun(out: str | None) -> Path | None:
 
 def _is_ours(folder: Path) -> bool:
     try:
-        journal = read_journal(folder)
+        journal = read_training_log(folder)
     except (ValueError, OSError):
         return False
     return journal is not None and journal[0].get("launcher") == launcher()["launcher"]

@@ -114,31 +114,31 @@ def run(arguments: argparse.Namespace) -> int:
     from isthmus.training.distributed import join_process_group
 
     given = fields_given(arguments)
-    team = join_process_group(
+    process_group = join_process_group(
         given.get("strategy", "auto"), pick_device(given.get("device", "auto"))
     )
-    with team.in_company():
-        code = _run(arguments, team)
-        team.part_company()  # at one time: torchrun ends all when the first one fails
+    with process_group.translate_errors():
+        code = _run(arguments, process_group)
+        process_group.close()  # at one time: torchrun ends all when the first one fails
     return code
 
 
-def _run(arguments: argparse.Namespace, team: ProcessGroup) -> int:
+def _run(arguments: argparse.Namespace, process_group: ProcessGroup) -> int:
     from isthmus.cli._elastic_restart import go_on_where_it_broke
     from isthmus.data import load as load_data
     from isthmus.persistence.locks import exclusive_folder
     from isthmus.training.trackers import make_trackers
 
-    if not go_on_where_it_broke(arguments, team):
+    if not go_on_where_it_broke(arguments, process_group):
         return 0
-    if arguments.resume and team.main:
+    if arguments.resume and process_group.is_main:
         check_can_resume(arguments.out)
-    estimator = _estimator(arguments, team)
+    estimator = _estimator(arguments, process_group)
     make_trackers(arguments.track, arguments.track_to, Path())  # what lacks is said at once
     data = load_data(
         arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
     )
-    if not team.main:
+    if not process_group.is_main:
         return _help(estimator, data, arguments)
     folder = _folder(arguments, data)
     with exclusive_folder(folder):
@@ -178,9 +178,9 @@ def _train(
     from isthmus.estimators.validation import check_finite
     from isthmus.evaluation.summary import held_out_summary
     from isthmus.persistence.run_folder import find_checkpoints
-    from isthmus.training.journal import Journal, remove_journal
     from isthmus.training.sample_history import SampleRecorder
     from isthmus.training.trackers import make_trackers
+    from isthmus.training.training_log import TrainingLog, remove_training_log
 
     if as_disk_array(data.X) is None:  # which is checked as it is read
         # While rows still have their own numbers.
@@ -191,14 +191,14 @@ def _train(
         if arguments.resume:
             _say(f"going on with epoch {arguments.epoch}")
     recorder = SampleRecorder()
-    watchers: list[Callback] = [recorder, Journal(folder, _facts(estimator, data, arguments))]
+    watchers: list[Callback] = [recorder, TrainingLog(folder, _facts(estimator, data, arguments))]
     watchers += make_trackers(arguments.track, arguments.track_to, folder)
     watchers += _checkpoints(folder, arguments)
     try:
         code, saved = _learn(estimator, data, train, watchers, folder, arguments)
     finally:  # without checkpoints, which an error may have left, there is nothing to go on with
         if not find_checkpoints(folder):
-            remove_journal(folder)
+            remove_training_log(folder)
     if not saved or code == SIGTERM_EXIT_CODE:  # who sent the signal does not wait for long
         return code
     some = train.X.preview() if isinstance(train.X, DiskArray) else train.X
@@ -320,7 +320,7 @@ def _say(*lines: str) -> None:
         print(line, file=sys.stderr)
 
 
-def _estimator(arguments: argparse.Namespace, team: ProcessGroup) -> LatentEstimator:
+def _estimator(arguments: argparse.Namespace, process_group: ProcessGroup) -> LatentEstimator:
     from isthmus.estimators import ESTIMATORS
     from isthmus.estimators.defaults import check_likelihood, fresh_seed
     from isthmus.registry import build_objective
@@ -329,11 +329,13 @@ def _estimator(arguments: argparse.Namespace, team: ProcessGroup) -> LatentEstim
 
     fields: dict[str, Any] = {"progress": "none" if arguments.quiet else "auto"}
     if arguments.resume:
-        facts = team.agree(read_checkpoint(arguments.out).facts if team.main else None)
+        facts = process_group.broadcast_object(
+            read_checkpoint(arguments.out).facts if process_group.is_main else None
+        )
         fields = _begun_with(arguments, facts) | fields
     fields |= fields_given(arguments)
     if fields.get("random_state") is None:  # recorded, so that the run can be repeated
-        fields["random_state"] = team.agree(fresh_seed() % 2**31)
+        fields["random_state"] = process_group.broadcast_object(fresh_seed() % 2**31)
     estimator = ESTIMATORS[arguments.model](**fields)
     check_fields(estimator)
     check_likelihood(estimator.likelihood)
@@ -394,11 +396,14 @@ def _only_begun(folder: Path) -> bool:
     """Whether a folder holds a journal alone, of a run killed before its first checkpoint."""
     from isthmus.persistence.atomic import PARTIAL
     from isthmus.persistence.locks import LOCK
-    from isthmus.training.journal import JOURNAL, read_journal
+    from isthmus.training.training_log import TRAINING_LOG, read_training_log
 
     names = {p.name for p in folder.iterdir() if p.suffix != PARTIAL} if folder.is_dir() else set()
     try:
-        return names - {LOCK, "tensorboard"} == {JOURNAL} and read_journal(folder) is not None
+        return (
+            names - {LOCK, "tensorboard"} == {TRAINING_LOG}
+            and read_training_log(folder) is not None
+        )
     except (ValueError, OSError):  # somebody's own file of that name
         return False
 

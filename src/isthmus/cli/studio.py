@@ -117,9 +117,9 @@ def _runs_in(folder: Path) -> list[Path]:
 
 def _is_run(folder: Path) -> bool:
     from isthmus.persistence.run_folder import CONFIG, find_checkpoints
-    from isthmus.training.journal import JOURNAL
+    from isthmus.training.training_log import TRAINING_LOG
 
-    return any((folder / name).is_file() for name in (CONFIG, JOURNAL)) or bool(
+    return any((folder / name).is_file() for name in (CONFIG, TRAINING_LOG)) or bool(
         find_checkpoints(folder)
     )
 

@@ -54,11 +54,11 @@ def add_parser(subparsers: Any) -> None:
         help="train all for a few epochs, let the best 1/X go on, and so forth",
     )
     tune.add_argument(
-        "--together",
+        "--max-stacked",
         type=int,
         default=16,
         metavar="N",
-        help="models in one program, at most; 1 trains all in turn (default: 16)",
+        help="maximum number of models in one program; 1 trains them in turn (default: 16)",
     )
     add_data_options(tune)
     tune.add_argument("--out", metavar="DIR", help="folder (default: runs/DATA-MODEL-tune)")
@@ -113,7 +113,7 @@ def _value(word: str, p: Param) -> Any:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, judge, write, print; return the exit code."""
+    """Train, evaluator, write, print; return the exit code."""
     from isthmus.data import load as load_data
     from isthmus.estimators.validation import check_finite
     from isthmus.persistence.locks import exclusive_folder
@@ -156,7 +156,7 @@ def _sweep(arguments: argparse.Namespace) -> Sweep:
         ESTIMATORS[arguments.model](**fields),
         grid,
         halving=arguments.halving,
-        together=arguments.together,
+        max_stacked=arguments.max_stacked,
         random_state=int(fields["random_state"]),
         progress="none" if quiet else "lines",
     )
@@ -208,11 +208,11 @@ def _csv(sweep: Sweep) -> str:
     out = text_io.StringIO()
     names = _varied(sweep)
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, *NUMBERS, "stopped", "together", "best"])
+    writer.writerow([*names, *NUMBERS, "stopped", "stacked", "best"])
     for i, row in enumerate(sweep.results_):
         numbers = [row[name] for name in NUMBERS]
         values = [_text(row["params"].get(name)) for name in names]
-        last = [row["stopped"], row["together"], int(i == sweep.best_index_)]
+        last = [row["stopped"], row["stacked"], int(i == sweep.best_index_)]
         writer.writerow([*values, *numbers, *last])
     return out.getvalue()
 

@@ -43,10 +43,10 @@ from isthmus.training import Callback, Checkpoint, Rows, Trainer, pick_device
 from isthmus.training.callbacks import progress_callbacks
 from isthmus.training.checkpoints import in_order, read_checkpoint
 from isthmus.training.dictionary import is_dictionary, start_sparse, training_callbacks
-from isthmus.training.disk_rows import StoredRows
+from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup, join_process_group
-from isthmus.training.loader_rows import StreamedRows
-from isthmus.training.snapshot import put_back
+from isthmus.training.loader_rows import LoaderRows
+from isthmus.training.snapshot import restore_snapshot
 from isthmus.training.trainer import ENOUGH_STEPS, warn_diverged
 
 __all__ = ["SIGTERM_EXIT_CODE", "FittingMixin"]
@@ -116,10 +116,10 @@ or (n, channels, time)
         KeyboardInterrupt, SystemExit
             After Ctrl-C, or SIGTERM (143); the best weights so far are kept.
         """
-        team = self._team()
+        process_group = self._process_group()
         # Inference mode and what else forbids gradients may be on around.
-        with torch.inference_mode(False), torch.enable_grad(), team.in_company():
-            return self._fit(X, y, callbacks, resume_from, team)
+        with torch.inference_mode(False), torch.enable_grad(), process_group.translate_errors():
+            return self._fit(X, y, callbacks, resume_from, process_group)
 
     def _fit(
         self,
@@ -127,37 +127,41 @@ or (n, channels, time)
         y: Any,
         callbacks: Sequence[Callback],
         resume_from: str | Path | None,
-        team: ProcessGroup,
+        process_group: ProcessGroup,
     ) -> Self:
         new, snapshot = copy.copy(self), None
-        resume_from = team.agree(resume_from)
+        resume_from = process_group.broadcast_object(resume_from)
         if resume_from is not None:  # the others may not see the folder
-            snapshot = team.agree(read_checkpoint(resume_from) if team.main else None)
+            snapshot = process_group.broadcast_object(
+                read_checkpoint(resume_from) if process_group.is_main else None
+            )
         rows, generator = new.prepare(X, y, None if snapshot is None else seed_of(snapshot))
         if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
             callbacks = [*callbacks, Checkpoint(resume_from)]
         about: dict[str, Any] = {}
-        if team.size > 1 or any(isinstance(c, Checkpoint) for c in callbacks):
+        if process_group.size > 1 or any(isinstance(c, Checkpoint) for c in callbacks):
             about = describe_run(new, rows)
-            check_same_in_all_processes(about, team)
+            check_same_in_all_processes(about, process_group)
         if snapshot is not None:
             check_same_run(snapshot, about, new)
         rows = rows.to(generator.device)
-        rows, valid = rows.shared_by(team.size).split(new.validation_fraction, generator)
-        trainer = new._trainer(rows, generator, team)
+        rows, valid = rows.shared_by(process_group.size).split(new.validation_fraction, generator)
+        trainer = new._trainer(rows, generator, process_group)
         trainer.about = about
         watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
         watchers = in_order([*watchers, *callbacks], resume_from)
-        outcome = trainer.fit(rows, valid, watchers, snapshot and partial(put_back, snapshot))
+        outcome = trainer.fit(
+            rows, valid, watchers, snapshot and partial(restore_snapshot, snapshot)
+        )
         new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
         new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
         self.__dict__ = new.__dict__
-        if outcome.asked == "interrupted":
+        if outcome.stop_signal == "interrupted":
             raise KeyboardInterrupt(
                 f"interrupted in epoch {self.n_iter_ + 1}; the best weights so far (epoch "
                 f"{self.best_epoch_}) are kept."
             )
-        if outcome.asked == "terminated":
+        if outcome.stop_signal == "terminated":
             raise SystemExit(SIGTERM_EXIT_CODE)
         return self
 
@@ -261,11 +265,11 @@ or (n, channels, time)
         -------
         self
         """
-        team = self._team()
-        with torch.inference_mode(False), torch.enable_grad(), team.in_company():
-            return self._partial_fit(X, y, team)
+        process_group = self._process_group()
+        with torch.inference_mode(False), torch.enable_grad(), process_group.translate_errors():
+            return self._partial_fit(X, y, process_group)
 
-    def _partial_fit(self, X: Any, y: Any, team: ProcessGroup) -> Self:
+    def _partial_fit(self, X: Any, y: Any, process_group: ProcessGroup) -> Self:
         new = copy.copy(self)
         if hasattr(self, "model_"):
             stored, generator = as_disk_array(X), new._generator(new.n_iter_)
@@ -273,13 +277,13 @@ or (n, channels, time)
         else:
             rows, generator = new._begin(X, y)
         new.model_ = copy.deepcopy(new.model_)  # whatever happens, the old one is whole
-        if team.size > 1:
-            check_same_in_all_processes(describe_run(new, rows), team)
-        trainer = new._trainer(rows, generator, team)
+        if process_group.size > 1:
+            check_same_in_all_processes(describe_run(new, rows), process_group)
+        trainer = new._trainer(rows, generator, process_group)
         trainer.load_state(self.__dict__.get("_training_state"))
         # One call sees too few steps to say which units are dead.
         keepers = training_callbacks(new, new.model_, revive=False)
-        rows = rows.to(generator.device).shared_by(trainer.team.size)
+        rows = rows.to(generator.device).shared_by(trainer.process_group.size)
         record = trainer.one_epoch(rows, keepers, number=new.n_iter_ + 1)
         if trainer.diverged(record):
             warn_diverged(record, new.n_iter_, stacklevel=4)
@@ -304,7 +308,7 @@ or (n, channels, time)
 
         Returns
         -------
-        rows : Rows, StoredRows or StreamedRows
+        rows : Rows, DiskRows or LoaderRows
             The training data as `isthmus.training.Trainer` reads them.
         generator : torch.Generator
             Source of all randomness of the training, on its device.
@@ -317,8 +321,10 @@ or (n, channels, time)
         stored = as_disk_array(X)
         stream = X if isinstance(X, LoaderAdapter) else None
         if stream is not None:  # of which each process may have rows of its own
-            team = self._team()
-            X, y = team.agree(stream.preview() if team.main else None)
+            process_group = self._process_group()
+            X, y = process_group.broadcast_object(
+                stream.preview() if process_group.is_main else None
+            )
         elif stored is not None:
             X = stored.preview()
         X = validate_input(self, X, reset=True, missing=self.missing == "ignore")
@@ -344,7 +350,7 @@ or (n, channels, time)
         else:
             rows = shown = self._as_rows(X, y)
         if stream is not None:
-            rows = StreamedRows(stream, self._rows, shown, torch.device("cpu"))
+            rows = LoaderRows(stream, self._rows, shown, torch.device("cpu"))
         self._start_parts(rows, generator)
         return rows, generator
 
@@ -352,7 +358,7 @@ or (n, channels, time)
         """Let parts that begin as data begin so: pseudo-inputs of a prior, a dictionary."""
 
         def some(n: int) -> Tensor:
-            return rows.some(n, generator).nan_to_num(0.0).to(generator.device)
+            return rows.sample(n, generator).nan_to_num(0.0).to(generator.device)
 
         if isinstance(self.model_.prior, VampPrior):
             self.model_.prior.start_from(some(self.prior_modes))
@@ -385,24 +391,24 @@ or (n, channels, time)
             generator.device, torch.float32
         ).eval()  # whatever torch's default is
 
-    def _team(self) -> ProcessGroup:
+    def _process_group(self) -> ProcessGroup:
         check_fields(self)
         return join_process_group(self.strategy, pick_device(self.device))
 
     def _trainer(
-        self, rows: AnyRows, generator: torch.Generator, team: ProcessGroup | None = None
+        self, rows: AnyRows, generator: torch.Generator, process_group: ProcessGroup | None = None
     ) -> Trainer:
         # Of a stream both are known only when it has been read.
         n_batches = rows.n_batches(self.batch_size) or ENOUGH_STEPS
         objective = build_objective(self, rows.n_rows or n_batches * self.batch_size, n_batches)
-        return Trainer(self.model_, objective, self, generator, team)
+        return Trainer(self.model_, objective, self, generator, process_group)
 
     def _rows(self, X: Any, y: Any) -> Rows:
         X = self._read(X)
         self.model_.likelihood.check(fill_missing(X))
         return self._as_rows(X, y)
 
-    def _stored_rows(self, stored: DiskArray, y: Any) -> StoredRows:
+    def _stored_rows(self, stored: DiskArray, y: Any) -> DiskRows:
         """Return rows that are checked and scaled as they are read."""
         labels = None if self.condition_encoder_ is None else check_labels(y, stored.n_total)
         names = getattr(self, "feature_names_in_", None)
@@ -412,7 +418,7 @@ or (n, channels, time)
             rows = self._rows(X, None if labels is None else labels[numbers])
             return rows.x, rows.c
 
-        return StoredRows(stored, prepare, torch.device("cpu"))
+        return DiskRows(stored, prepare, torch.device("cpu"))
 
     def _as_rows(self, X: Array, y: Any) -> Rows:
         c = None
@@ -425,7 +431,7 @@ or (n, channels, time)
     def _generator(self, epochs_before: int = 0, seed: int | None = None) -> torch.Generator:
         """Return the source of randomness of a run, of a known seed where one goes on."""
         if seed is None and self.random_state is None:
-            seed = self._team().agree(fresh_seed())
+            seed = self._process_group().broadcast_object(fresh_seed())
         elif seed is None:
             seed = int(self.random_state) + epochs_before  # type: ignore[arg-type]
         return torch.Generator(pick_device(self.device)).manual_seed(seed)

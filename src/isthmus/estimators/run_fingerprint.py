@@ -12,9 +12,9 @@ from torch import Tensor
 
 from isthmus._version import __version__
 from isthmus.training import Rows
-from isthmus.training.disk_rows import StoredRows
+from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
-from isthmus.training.loader_rows import StreamedRows
+from isthmus.training.loader_rows import LoaderRows
 from isthmus.training.snapshot import Snapshot
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "seed_of",
 ]
 
-AnyRows = Rows | StoredRows | StreamedRows
+AnyRows = Rows | DiskRows | LoaderRows
 CUSTOM = {"custom": True}  # stands for a function of the user's own, which is code and not written
 ENOUGH_BYTES = 2**28  # by which data are known; of more, evenly spaced rows
 #: Settings that may differ in a run that goes on: they change when it ends, not what it does.
@@ -41,7 +41,7 @@ def describe_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
     Parameters
     ----------
     estimator : LatentEstimator
-    rows : Rows, StoredRows or StreamedRows
+    rows : Rows, DiskRows or LoaderRows
         As training sees them, those held out among them.
     """
     return {
@@ -53,7 +53,7 @@ def describe_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
     }
 
 
-def check_same_in_all_processes(about: dict[str, Any], team: ProcessGroup) -> None:
+def check_same_in_all_processes(about: dict[str, Any], process_group: ProcessGroup) -> None:
     """Raise a ValueError, in all processes, where they are not to train one and the same model.
 
     Each takes its own part of every batch, so that all must be given all rows; of streams, which
@@ -62,11 +62,11 @@ def check_same_in_all_processes(about: dict[str, Any], team: ProcessGroup) -> No
     params = {k: v for k, v in about["params"].items() if k not in OWN}
     settings = (about["estimator"], params, about["seed"])
     for what, value in (("settings", settings), ("X or y", about["rows"])):
-        if not team.alike(value):
+        if not process_group.all_equal(value):
             raise ValueError(
-                f"the {team.size} processes that are to train one model were given different "
-                f"{what}: give each the same, of which it takes its own part, or let each train "
-                "its own by strategy='none'."
+                f"the {process_group.size} processes that train one model must be given the same "
+                f"{what}; each trains on its part of the rows. To train separate models, set "
+                "strategy='none'."
             )
 
 
@@ -134,7 +134,7 @@ def _plain(value: Any) -> Any:
 def _print_of(rows: AnyRows) -> dict[str, Any]:
     """Return what tells data from others: shape, type and a hash."""
     digest = hashlib.sha256()
-    shown = rows if isinstance(rows, Rows) else rows.shown
+    shown = rows if isinstance(rows, Rows) else rows.preview
     for tensor in (shown.x, shown.c):
         if tensor is not None:
             digest.update(_some(tensor).cpu().contiguous().numpy().tobytes())

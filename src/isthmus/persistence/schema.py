@@ -19,10 +19,10 @@ from isthmus.models.params import params_of
 __all__ = [
     "check_config",
     "check_history",
-    "check_journal",
     "check_params",
     "check_scalars",
     "check_settings",
+    "check_training_log",
 ]
 
 MOST = 2**31  # of any one size or count
@@ -95,7 +95,7 @@ def check_history(records: Iterable[Any]) -> list[dict[str, Any]]:
     return kept
 
 
-def check_journal(facts: Any) -> dict[str, Any]:
+def check_training_log(facts: Any) -> dict[str, Any]:
     """Return what a journal says of its run; a ValueError that names the first wrong entry."""
     _need(isinstance(facts, dict), "the facts", "a dictionary", facts)
     _need(_is_int(facts.get("format")), "format", "a number", facts.get("format"))

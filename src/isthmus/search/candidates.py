@@ -20,7 +20,7 @@ from isthmus.models.params import check_fields
 from isthmus.registry import build_objective, check_combination
 from isthmus.training import Outcome, Rows, pick_device
 
-__all__ = ["Candidate", "Run", "make_candidates", "prepare", "together"]
+__all__ = ["Candidate", "CandidateRun", "group_candidates", "make_candidates", "prepare"]
 
 #: Settings in which models of one program may differ; their weights have the same shapes.
 FREE = (
@@ -54,7 +54,7 @@ class Candidate:
     best_loss: float = math.inf
     best_epoch: int = 0
     seconds: float = 0.0
-    company: int = 1  # models trained in the same program, itself among them
+    n_stacked: int = 1  # models trained in the same program, itself among them
     live: bool = True
 
     def offer(self, record: dict[str, Any], held: bool) -> bool:
@@ -83,7 +83,7 @@ class Candidate:
         new.n_iter_, new.stopped_ = len(history), self.outcome.stopped
 
 
-class Run:
+class CandidateRun:
     """Candidates that are trained by one piece of work."""
 
     candidates: list[Candidate]
@@ -177,7 +177,7 @@ def _follow(
     return new, new.reset_weights(rows)
 
 
-def together(candidates: Sequence[Candidate], most: int) -> list[list[Candidate]]:
+def group_candidates(candidates: Sequence[Candidate], most: int) -> list[list[Candidate]]:
     """Return the candidates in groups that one program can train, in the order of the grid."""
     groups: dict[Any, list[list[Candidate]]] = defaultdict(list)
     order: list[list[Candidate]] = []

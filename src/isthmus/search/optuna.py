@@ -79,7 +79,7 @@ class OptunaPruning(Callback):
     def on_epoch(self, trainer: TrainerView, record: Record) -> None:
         """Report, and raise `optuna.TrialPruned` if the trial is not worth going on with."""
         self.trial.report(self.sign * self._value(record), record["epoch"])
-        if trainer.team.agree(self.trial.should_prune()):
+        if trainer.process_group.broadcast_object(self.trial.should_prune()):
             raise self.pruned(f"pruned after epoch {record['epoch']}.")
 
     def _value(self, record: Record) -> float:

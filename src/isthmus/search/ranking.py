@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from isthmus.search.candidates import Candidate, Run
+from isthmus.search.candidates import Candidate, CandidateRun
 
-__all__ = ["Judge", "halve", "rank", "rungs", "stop"]
+__all__ = ["Evaluator", "keep_best", "rank", "rungs", "stop"]
 
 
-class Judge:
+class Evaluator:
     """What is measured of a candidate on the held-out rows."""
 
     def __init__(self, metric: str | Callable[[Any, Any], float], X: Any, y: Any) -> None:
@@ -38,7 +38,7 @@ class Judge:
             "best_epoch": c.estimator.best_epoch_,
             "stopped": c.estimator.stopped_,
             "seconds": c.seconds,
-            "together": c.company,
+            "stacked": c.n_stacked,
         }
 
     def _measure(self, c: Candidate) -> float:
@@ -73,20 +73,20 @@ def rungs(n: int, factor: float | None) -> list[float]:
     return [float(factor) ** -i for i in range(below, -1, -1)]
 
 
-def halve(runs: list[Run], judge: Judge, keep: int) -> None:
+def keep_best(runs: list[CandidateRun], evaluator: Evaluator, keep: int) -> None:
     """Let the best `keep` candidates of all runs go on, and end the others."""
     alive = [(run, c) for run in runs for c in run.candidates if c.outcome.stopped != "halving"]
     for run, c in alive:
         if c.live:
             run.publish(c)
-    alive.sort(key=lambda pair: rank(judge(pair[1])["metric"]), reverse=True)
+    alive.sort(key=lambda pair: rank(evaluator(pair[1])["metric"]), reverse=True)
     for run, c in alive[keep:]:
         if c.live:
             run.drop(c, "halving")
         c.outcome.stopped = "halving"
 
 
-def stop(runs: list[Run]) -> list[Candidate]:
+def stop(runs: list[CandidateRun]) -> list[Candidate]:
     """End what is in training; return the candidates of which something can be kept."""
     for run in runs:
         for c in run.candidates:

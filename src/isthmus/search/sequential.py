@@ -6,15 +6,15 @@ import copy
 import math
 from typing import Any
 
-from isthmus.search.candidates import Candidate, Run
+from isthmus.search.candidates import Candidate, CandidateRun
 from isthmus.training import Rows, Trainer
 from isthmus.training.dictionary import training_callbacks
 from isthmus.training.trainer import warn_diverged
 
-__all__ = ["Alone"]
+__all__ = ["SequentialRun"]
 
 
-class Alone(Run):
+class SequentialRun(CandidateRun):
     """Train one candidate epoch by epoch, through the `Trainer`.
 
     Parameters

@@ -25,7 +25,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from isthmus.objectives.objective import Objective, Shown, Terms
 from isthmus.objectives.schedules import SETTLED
 from isthmus.registry import build_objective
-from isthmus.search.candidates import Candidate, Run
+from isthmus.search.candidates import Candidate, CandidateRun
 from isthmus.search.stacked_adam import StackedAdam, lay_out
 from isthmus.training import Rows
 from isthmus.training.devices import flush_denormals
@@ -33,7 +33,7 @@ from isthmus.training.functional_step import Program, compute_gradients
 from isthmus.training.graph_replay import Recorded
 from isthmus.training.trainer import ENOUGH_STEPS, warn_diverged
 
-__all__ = ["Stack"]
+__all__ = ["StackedRun"]
 
 LEAST_EVALUATION = 512  # rows in one batch of evaluation, as the Trainer has it
 
@@ -61,7 +61,7 @@ class _Member:
         return order
 
 
-class Stack(Run):
+class StackedRun(CandidateRun):
     """Train candidates of one architecture together.
 
     Parameters

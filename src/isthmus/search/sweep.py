@@ -17,10 +17,16 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus.data.columns import Table, is_frame
 from isthmus.estimators import LatentEstimator
-from isthmus.search.candidates import Candidate, Run, make_candidates, prepare, together
-from isthmus.search.ranking import Judge, halve, rank, rungs, stop
-from isthmus.search.sequential import Alone
-from isthmus.search.stacked import Stack
+from isthmus.search.candidates import (
+    Candidate,
+    CandidateRun,
+    group_candidates,
+    make_candidates,
+    prepare,
+)
+from isthmus.search.ranking import Evaluator, keep_best, rank, rungs, stop
+from isthmus.search.sequential import SequentialRun
+from isthmus.search.stacked import StackedRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +66,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         these go on from where they are, and so on until the last ones have all their epochs.
     test_fraction : float, default=0.1
         Fraction of the rows held out to judge the candidates by.
-    together : int, default=16
+    max_stacked : int, default=16
         Models in one program, at most; 1 trains all in turn.
     random_state : int, optional
         Seed of the choice of held-out rows; the models have their own.
@@ -74,7 +80,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         `score`, `rate` and `distortion`, nats per example; `valid_loss`, the least loss on the
         candidate's own validation rows (None without); `epochs`, `best_epoch`, `stopped`
         ("epochs", "patience", "diverged", "halving" or "interrupted"); `seconds`, its share of
-        the training time; `together`, how many were trained in its program.
+        the training time; `stacked`, how many were trained in its program.
     estimators_ : list of LatentEstimator
         The fitted candidates, in the same order.
     best_index_, best_params_, best_score_, best_estimator_
@@ -94,7 +100,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     >>> X = load_digits().data / 16
     >>> model = BetaVAE(n_components=4, hidden=(32,), epochs=5, random_state=0)
     >>> sweep = Sweep(model, {"beta": [0.5, 1.0, 8.0]}, random_state=0).fit(X)
-    >>> [row["together"] for row in sweep.results_]
+    >>> [row["stacked"] for row in sweep.results_]
     [3, 3, 3]
     >>> sweep.results_[0]["rate"] > sweep.results_[2]["rate"]
     True
@@ -117,7 +123,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         metric: str | Callable[[Any, Any], float] = "score",
         halving: float | None = None,
         test_fraction: float = 0.1,
-        together: int = 16,
+        max_stacked: int = 16,
         random_state: int | None = None,
         progress: str = "none",
     ) -> None:
@@ -126,7 +132,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         self.metric = metric
         self.halving = halving
         self.test_fraction = test_fraction
-        self.together = together
+        self.max_stacked = max_stacked
         self.random_state = random_state
         self.progress = progress
 
@@ -171,17 +177,17 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         train, held = self._split(X, y, groups)
         X, X_held = _take(X, train), _take(X, held)
         y, y_held = (None, None) if y is None else (_take(y, train), _take(y, held))
-        judge = Judge(self.metric, X_held, y_held)
-        runs = self._runs(candidates, X, y, judge)
+        evaluator = Evaluator(self.metric, X_held, y_held)
+        runs = self._runs(candidates, X, y, evaluator)
         interrupted = False
         try:
-            self._train(runs, judge)
+            self._train(runs, evaluator)
         except KeyboardInterrupt:
             interrupted = True
             candidates = stop(runs)
             if not candidates:
                 raise
-        rows = [judge(c) for c in candidates]
+        rows = [evaluator(c) for c in candidates]
         self._adopt(candidates, rows, train, held)
         if interrupted:
             raise KeyboardInterrupt(
@@ -189,17 +195,19 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             )
         return self
 
-    def _runs(self, candidates: list[Candidate], X: Any, y: Any, judge: Judge) -> list[Run]:
-        rows = prepare(candidates, X, y, judge.X, judge.y)
-        runs: list[Run] = []
-        for group in together(candidates, self.together):
+    def _runs(
+        self, candidates: list[Candidate], X: Any, y: Any, evaluator: Evaluator
+    ) -> list[CandidateRun]:
+        rows = prepare(candidates, X, y, evaluator.X, evaluator.y)
+        runs: list[CandidateRun] = []
+        for group in group_candidates(candidates, self.max_stacked):
             for c in group:
-                c.company = len(group)
+                c.n_stacked = len(group)
             own = rows[group[0].number]
-            runs.append(Stack(group, own) if len(group) > 1 else Alone(group[0], own))
+            runs.append(StackedRun(group, own) if len(group) > 1 else SequentialRun(group[0], own))
         return runs
 
-    def _train(self, runs: list[Run], judge: Judge) -> None:
+    def _train(self, runs: list[CandidateRun], evaluator: Evaluator) -> None:
         """Train all, rung by rung; after each but the last only the best go on."""
         n = sum(len(run.candidates) for run in runs)
         shares = rungs(n, self.halving)
@@ -211,9 +219,9 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
                 run.advance(share)
             if rung + 1 < len(shares):
                 n = math.ceil(n / float(self.halving or 1))
-                halve(runs, judge, n)
+                keep_best(runs, evaluator, n)
 
-    def _say(self, rung: str, number: int, runs: list[Run], share: float) -> None:
+    def _say(self, rung: str, number: int, runs: list[CandidateRun], share: float) -> None:
         if self.progress == "none" or number % max(1, len(runs) // MOST_LINES):
             return
         live = sum(c.live for c in runs[number].candidates)
@@ -246,14 +254,14 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _check(self) -> None:
         """Raise a ValueError that names the first of the sweep's own settings that is wrong."""
-        whole = isinstance(self.together, numbers.Integral) and self.together >= 1
+        whole = isinstance(self.max_stacked, numbers.Integral) and self.max_stacked >= 1
         share = isinstance(self.test_fraction, numbers.Real) and 0 < self.test_fraction < 1
         factor = isinstance(self.halving, numbers.Real) and 1 < self.halving < math.inf
         for name, right, expected in (
             ("metric", self.metric == "score" or callable(self.metric), "'score' or a function"),
             ("halving", self.halving is None or factor, "a number above 1 or None"),
             ("test_fraction", share, "a number above 0 and below 1"),
-            ("together", whole, "an integer of at least 1"),
+            ("max_stacked", whole, "an integer of at least 1"),
             ("progress", self.progress in ("none", "lines"), "'none' or 'lines'"),
         ):
             if not right:

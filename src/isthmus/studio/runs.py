@@ -11,7 +11,7 @@ from typing import Any
 from isthmus.estimators import ESTIMATORS
 from isthmus.persistence.locks import is_locked
 from isthmus.persistence.run_folder import CONFIG, read_config, read_history
-from isthmus.training.journal import JOURNAL, read_journal
+from isthmus.training.training_log import TRAINING_LOG, read_training_log
 
 __all__ = ["run_record", "run_records"]
 
@@ -34,7 +34,7 @@ def run_record(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; name one that `isthmus fit` wrote.")
-    journal = read_journal(folder)
+    journal = read_training_log(folder)
     training = journal is not None and _goes_on(folder)
     if journal is not None and (training or not (folder / CONFIG).is_file()):
         facts, records = journal
@@ -100,7 +100,7 @@ def _thinned(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _goes_on(folder: Path) -> bool:
     """Whether a process holds the folder, or wrote to its journal just now and saved no model."""
     try:
-        written = (folder / JOURNAL).stat().st_mtime
+        written = (folder / TRAINING_LOG).stat().st_mtime
         saved = (folder / CONFIG).stat().st_mtime if (folder / CONFIG).is_file() else 0.0
     except OSError:  # the run was done in between
         return False

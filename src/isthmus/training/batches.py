@@ -57,13 +57,18 @@ class Source:
         """Return how many batches an epoch has; None where only reading them will tell."""
         raise NotImplementedError
 
-    def deal(
-        self, size: int, generator: Generator, team: ProcessGroup, skip: int = 0, epoch: int = 1
+    def local_batches(
+        self,
+        size: int,
+        generator: Generator,
+        process_group: ProcessGroup,
+        skip: int = 0,
+        epoch: int = 1,
     ) -> Iterator[Batch]:
         """Yield the own part of each batch of an epoch, shuffled, but for the first `skip`."""
         raise NotImplementedError
 
-    def some(self, n: int, generator: Generator, again: bool = False) -> Tensor:
+    def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n rows (or all) drawn at random, none twice unless a row may come again."""
         raise NotImplementedError
 
@@ -71,7 +76,7 @@ class Source:
         """Return the first n rows and their contexts, if there are any."""
         raise NotImplementedError
 
-    def contexts(self, n: int) -> Tensor | None:
+    def conditions(self, n: int) -> Tensor | None:
         """Return the contexts of the first n rows, if there are any."""
         return self.first(n)[1]
 
@@ -166,10 +171,10 @@ class Rows(Source):
     def _take(self, index: Tensor) -> Rows:
         return replace(self, x=self.x[index], c=None if self.c is None else self.c[index])
 
-    def some(self, n: int, generator: Generator, again: bool = False) -> Tensor:
+    def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n rows (or all) drawn at random, none twice unless a row may come again."""
         place, total = {"generator": generator, "device": generator.device}, len(self)
-        if again:
+        if replace:
             order = torch.randint(total, (min(n, total),), **place)  # type: ignore[call-overload]
         else:
             order = torch.randperm(total, **place)[:n]  # type: ignore[call-overload]
@@ -213,12 +218,17 @@ class Rows(Source):
         for end, length in list(zip(ends, sizes, strict=True))[skip:]:
             yield self[end - length : end]
 
-    def deal(
-        self, size: int, generator: Generator, team: ProcessGroup, skip: int = 0, epoch: int = 1
+    def local_batches(
+        self,
+        size: int,
+        generator: Generator,
+        process_group: ProcessGroup,
+        skip: int = 0,
+        epoch: int = 1,
     ) -> Iterator[Batch]:
         """Yield the own part of each batch; all processes have the same rows and generator."""
         for index in self._shuffled(size, generator, skip):
-            part = team.part(len(index))
+            part = process_group.local_slice(len(index))
             yield Batch(*self[index[part]], len(index), part.start)
 
     def _shuffled(self, size: int, generator: Generator, skip: int) -> Sequence[Tensor]:

@@ -20,7 +20,7 @@ from isthmus.persistence.integrity import parse_json, read_bytes, read_tensors
 from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints, remove_checkpoints
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.snapshot import Snapshot, take
+from isthmus.training.snapshot import Snapshot, take_snapshot
 from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]
@@ -72,19 +72,21 @@ class Checkpoint(Callback):
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Find the folder; begin to count."""
         self.last = time.perf_counter()
-        if not trainer.team.main:
+        if not trainer.process_group.is_main:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self.turn = _oldest(self.folder) if self.goes_on else 0
 
     def on_step(self, trainer: TrainerView, n_rows: int) -> None:
         """Write, now and then."""
-        if trainer.team.meets(trainer.step) and trainer.team.agree(self._is_due(self.every)):
+        if trainer.process_group.syncs_at(trainer.step) and trainer.process_group.broadcast_object(
+            self._is_due(self.every)
+        ):
             self.write(trainer)
 
     def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
         """Write, unless that would cost too much."""
-        if trainer.team.agree(self._is_due()):
+        if trainer.process_group.broadcast_object(self._is_due()):
             self.write(trainer)
 
     def on_stop(self, trainer: TrainerView) -> None:
@@ -97,11 +99,11 @@ class Checkpoint(Callback):
     def write(self, trainer: TrainerView) -> None:
         """Write a checkpoint now; of several processes each must call it."""
         start = time.perf_counter()
-        if not trainer.team.main:
-            take(trainer)
+        if not trainer.process_group.is_main:
+            take_snapshot(trainer)
             return
         try:
-            snapshot = take(trainer, self.callbacks)
+            snapshot = take_snapshot(trainer, self.callbacks)
             if not all(w.isfinite().all() for w in trainer.model.parameters()):
                 self.last = start
                 return  # it diverged, as the end of the epoch will tell; the last good one stays

@@ -92,7 +92,7 @@ def geometric_median(x: Tensor, steps: int = 200, tolerance: float = 1e-7) -> Te
     steps : int
         Iterations, at most.
     tolerance : float
-        Stop at a move shorter than this share of the rows' mean distance.
+        StopTraining at a move shorter than this share of the rows' mean distance.
 
     Returns
     -------
@@ -188,7 +188,7 @@ class UnitColumns(Callback):
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Normalise, and watch the gradient."""
-        if trainer.team.sharded:
+        if trainer.process_group.sharded:
             raise ValueError(
                 "a dictionary's columns cannot be kept at unit norm where each process has a part "
                 "of them: use strategy='ddp', or dictionary=False."
@@ -272,7 +272,7 @@ class Revive(Callback):
     @torch.no_grad()
     def revive(self, trainer: TrainerView) -> None:
         """Give every unit that has not fired a new row."""
-        dead = ~trainer.team.anywhere(self.posterior.fired)
+        dead = ~trainer.process_group.any(self.posterior.fired)
         self.posterior.fired.zero_()
         self.revived.append(int(dead.sum()))
         if not self.revived[-1]:
@@ -287,7 +287,7 @@ class Revive(Callback):
 
     def _work(self, trainer: TrainerView, n: int) -> Tensor:
         """Return n directions, (n, features), from the middle to rows that are badly rebuilt."""
-        model, x = trainer.model, self.rows.some(ENOUGH, trainer.generator, again=True)
+        model, x = trainer.model, self.rows.sample(ENOUGH, trainer.generator, replace=True)
         model.eval()
         seen = model.likelihood.embed(x).nan_to_num(0.0)  # as the encoder sees what is missing
         rebuilt = model.likelihood.embed(model.reconstruct(model.encode(x).mean))

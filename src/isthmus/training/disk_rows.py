@@ -16,7 +16,7 @@ from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, to_unit
 from isthmus.training.distributed import ProcessGroup
 
-__all__ = ["StoredRows"]
+__all__ = ["DiskRows"]
 
 WINDOW_BYTES = 2**24  # of rows, as float32, that are shuffled together
 
@@ -25,7 +25,7 @@ Pair = tuple[Tensor, Tensor | None]
 
 
 @dataclass(frozen=True)
-class StoredRows(Source):
+class DiskRows(Source):
     """Examples on the disk, and what makes them rows as a model takes them.
 
     In an epoch the blocks come in an order drawn anew. As many as fill a window are read one
@@ -58,15 +58,15 @@ class StoredRows(Source):
     def __len__(self) -> int:
         return len(self.stored)
 
-    def to(self, device: torch.device) -> StoredRows:
+    def to(self, device: torch.device) -> DiskRows:
         """Return the rows, whose batches are brought to a device."""
         return replace(self, device=device)
 
-    def shared_by(self, processes: int) -> StoredRows:
+    def shared_by(self, processes: int) -> DiskRows:
         """Return rows of which so many processes have a part each, in every batch."""
         return replace(self, shares=self._counted.shared_by(processes).shares)
 
-    def split(self, fraction: float, generator: Generator) -> tuple[StoredRows, Rows | None]:
+    def split(self, fraction: float, generator: Generator) -> tuple[DiskRows, Rows | None]:
         """Hold out a share of the rows, at most what fits memory; (kept, held out or None)."""
         if fraction * len(self) < 1:
             return self, None
@@ -87,7 +87,7 @@ class StoredRows(Source):
         """As many rows of nothing: what can be said of a number of rows is said of them."""
         return Rows(torch.empty(len(self), 0), shares=self.shares)
 
-    def some(self, n: int, generator: Generator, again: bool = False) -> Tensor:
+    def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n rows (or all) drawn at random, none twice, of a window of blocks drawn so."""
         order, stored = np.random.default_rng(_seed(generator)), self.stored
         enough = max(n, self.window_bytes // stored.row_bytes)
@@ -102,16 +102,21 @@ class StoredRows(Source):
         x, c = self._read(self.stored.first_blocks(n))
         return to_unit(x[:n].to(self.device)), None if c is None else c[:n].to(self.device)
 
-    def deal(
-        self, size: int, generator: Generator, team: ProcessGroup, skip: int = 0, epoch: int = 1
+    def local_batches(
+        self,
+        size: int,
+        generator: Generator,
+        process_group: ProcessGroup,
+        skip: int = 0,
+        epoch: int = 1,
     ) -> Iterator[Batch]:
         """Yield the own part of each batch; all processes have the same rows and generator."""
         order = np.random.default_rng(_seed(generator))
         sizes = self.sizes(size)
-        windows = prefetch(self._windows(order, _own(np.array(sizes), team)[skip:]))
+        windows = prefetch(self._windows(order, _own(np.array(sizes), process_group)[skip:]))
         rest = None
         for n in sizes[skip:]:
-            part = team.part(n)
+            part = process_group.local_slice(n)
             wanted = part.stop - part.start
             while rest is None or len(rest[0]) < wanted:
                 rest = _joined(rest, next(windows))
@@ -132,7 +137,7 @@ class StoredRows(Source):
                 yield self.prepare(blocks.read(piece)[mine], numbers[mine])
 
     @property
-    def shown(self) -> Rows:
+    def preview(self) -> Rows:
         """Rows that stand for all, with their labels: by them a run is known."""
         return Rows(*self._read(self.stored.preview_blocks))
 
@@ -140,11 +145,11 @@ class StoredRows(Source):
         return self.prepare(self.stored.read(blocks), self.stored.indices(blocks))
 
 
-def _own(sizes: Array, team: ProcessGroup) -> Array:
+def _own(sizes: Array, process_group: ProcessGroup) -> Array:
     """Return where in an epoch the own part of each batch begins and ends, (n, 2)."""
     own = np.repeat((np.cumsum(sizes) - sizes)[:, None], 2, axis=1)
     for n in np.unique(sizes).tolist():  # two at the most
-        part = team.part(n)
+        part = process_group.local_slice(n)
         own[sizes == n] += (part.start, part.stop)
     return own
 

@@ -22,8 +22,8 @@ from isthmus.training.functional_step import Gradients, Program, compute_gradien
 
 __all__ = [
     "ProcessGroup",
-    "Processes",
-    "Shards",
+    "ReplicatedGroup",
+    "ShardedGroup",
     "is_main",
     "join_process_group",
     "started_together",
@@ -34,7 +34,7 @@ SET_UP = (
     "processes by torchrun, and let none make an Accelerator of its own before it trains; or use "
     "strategy='fsdp', which does without."
 )
-BEAT = 16  # steps between two agreements: each costs a message to every process
+SYNC_EVERY = 16  # steps between two agreements: each costs a message to every process
 
 
 class ProcessGroup:
@@ -52,18 +52,18 @@ class ProcessGroup:
 
     Examples
     --------
-    >>> ProcessGroup().part(10), ProcessGroup().agree(True)
+    >>> ProcessGroup().local_slice(10), ProcessGroup().broadcast_object(True)
     (slice(0, 10, None), True)
     """
 
     rank, size, sharded = 0, 1, False
 
     @property
-    def main(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and speaks."""
         return self.rank == 0
 
-    def part(self, n: int) -> slice:
+    def local_slice(self, n: int) -> slice:
         """Return which of n rows are this process' own: as many as the others', or one more."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
@@ -71,27 +71,27 @@ class ProcessGroup:
         """Return the sum over the processes."""
         return tensor
 
-    def anywhere(self, flags: Tensor) -> Tensor:
+    def any(self, flags: Tensor) -> Tensor:
         """Return which flags are set in any process."""
         return flags
 
-    def agree(self, value: Any) -> Any:
+    def broadcast_object(self, value: Any) -> Any:
         """Return what the main process says, in all of them."""
         return value
 
-    def all_of(self, value: Any) -> list[Any]:
+    def gather_objects(self, value: Any) -> list[Any]:
         """Return the values of all processes."""
         return [value]
 
-    def alike(self, value: Any) -> bool:
+    def all_equal(self, value: Any) -> bool:
         """Whether all processes have the same value."""
-        return all(other == value for other in self.all_of(value))
+        return all(other == value for other in self.gather_objects(value))
 
-    def first(self, value: str | None) -> str | None:
+    def first_not_none(self, value: str | None) -> str | None:
         """Return the value of the first process that has one."""
-        return next((v for v in self.all_of(value) if v is not None), None)
+        return next((v for v in self.gather_objects(value) if v is not None), None)
 
-    def meets(self, step: int) -> bool:
+    def syncs_at(self, step: int) -> bool:
         """Whether the processes may ask each other anything after this step."""
         return True
 
@@ -99,35 +99,35 @@ class ProcessGroup:
         """Return the source of what a process draws for its own rows alone."""
         return shared
 
-    def take(self, model: LatentVariableModel) -> list[nn.Parameter]:
+    def wrap(self, model: LatentVariableModel) -> list[nn.Parameter]:
         """Take a model to train; return the weights to be updated."""
         self.program: nn.Module = Program(model)
         return list(model.parameters())
 
-    def collect(self, model: LatentVariableModel) -> None:
+    def gather_weights(self, model: LatentVariableModel) -> None:
         """Let a model have the weights as they are now."""
 
     def compute_gradients(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Gradients:
         """Return the gradients of a batch's loss, and the terms of the own share of its rows."""
         return compute_gradients(terms, weights)
 
-    def spread(self, model: LatentVariableModel) -> None:
+    def broadcast_weights(self, model: LatentVariableModel) -> None:
         """Let all processes have the weights of the main process' model."""
 
-    def whole(self, tensor: Tensor) -> Tensor:
+    def full_tensor(self, tensor: Tensor) -> Tensor:
         """Return all of a tensor of which this process may have a part."""
         return tensor
 
-    def held(self, tensor: Tensor, weight: Tensor) -> Tensor:
+    def shard_like(self, tensor: Tensor, weight: Tensor) -> Tensor:
         """Return of a moment what this process holds, as it does of its weight."""
         return tensor
 
-    def lost(self, error: RuntimeError) -> bool:
+    def is_connection_error(self, error: RuntimeError) -> bool:
         """Whether an error says no more than that another process is gone."""
         return False
 
     @contextlib.contextmanager
-    def in_company(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Say plainly where another process is gone, while this one needs it.
 
         Raises
@@ -138,19 +138,19 @@ class ProcessGroup:
         try:
             yield
         except RuntimeError as error:
-            if not self.lost(error):
+            if not self.is_connection_error(error):
                 raise
             raise ConnectionError(
                 "another process of this run has ended, or does not answer; what it said is the "
                 "reason."
             ) from error
 
-    def part_company(self) -> None:
+    def close(self) -> None:
         """Wait until all processes are done, and end their connection."""
 
 
-class Processes(ProcessGroup):
-    """Processes with a copy of the model each: DistributedDataParallel, through Accelerate.
+class ReplicatedGroup(ProcessGroup):
+    """ReplicatedGroup with a copy of the model each: DistributedDataParallel, through Accelerate.
 
     Parameters
     ----------
@@ -168,34 +168,34 @@ class Processes(ProcessGroup):
         dist.all_reduce(total)
         return total
 
-    def anywhere(self, flags: Tensor) -> Tensor:
+    def any(self, flags: Tensor) -> Tensor:
         """Return which flags are set in any process."""
         return self.sum(flags.int()).bool()
 
-    def agree(self, value: Any) -> Any:
+    def broadcast_object(self, value: Any) -> Any:
         """Return what the main process says, in all of them."""
         said = [value]
         dist.broadcast_object_list(said, src=0)
         return said[0]
 
-    def all_of(self, value: Any) -> list[Any]:
+    def gather_objects(self, value: Any) -> list[Any]:
         """Return the values of all processes."""
         values = [None] * self.size
         dist.all_gather_object(values, value)
         return values
 
-    def lost(self, error: RuntimeError) -> bool:
+    def is_connection_error(self, error: RuntimeError) -> bool:
         """Whether an error says no more than that another process is gone."""
         return isinstance(error, dist.DistError) or "gloo" in str(error)
 
-    def part_company(self) -> None:
+    def close(self) -> None:
         """Wait until all processes are done, and end their connection."""
-        self.agree(None)
+        self.broadcast_object(None)
         dist.destroy_process_group()
 
-    def meets(self, step: int) -> bool:
+    def syncs_at(self, step: int) -> bool:
         """Whether the processes may ask each other anything after this step."""
-        return step % BEAT == 0
+        return step % SYNC_EVERY == 0
 
     def generator(self, shared: Generator, step: int) -> Generator:
         """Return a source of its own for each process and step, the same in a run that goes on."""
@@ -203,7 +203,7 @@ class Processes(ProcessGroup):
         seed = int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
         return Generator(shared.device).manual_seed(seed)
 
-    def take(self, model: LatentVariableModel) -> list[nn.Parameter]:
+    def wrap(self, model: LatentVariableModel) -> list[nn.Parameter]:
         """Wrap a model, which must be the same in all processes.
 
         Raises
@@ -222,13 +222,13 @@ class Processes(ProcessGroup):
         return list(model.parameters())
 
     @torch.no_grad()
-    def collect(self, model: LatentVariableModel) -> None:
+    def gather_weights(self, model: LatentVariableModel) -> None:
         """Let a model have the weights as they are now, and the mean of running statistics."""
         for buffer in model.buffers():
             if buffer.is_floating_point():
                 buffer.copy_(self.sum(buffer) / self.size)
 
-    def spread(self, model: LatentVariableModel) -> None:
+    def broadcast_weights(self, model: LatentVariableModel) -> None:
         """Let all processes have the weights of the main process' model."""
         for tensor in (*model.parameters(), *model.buffers()):
             dist.broadcast(tensor.detach(), src=0)
@@ -241,15 +241,15 @@ class Processes(ProcessGroup):
         return [w.grad for w in weights], torch.stack([t.detach() for t in terms])
 
 
-class Shards(Processes):
-    """Processes that hold a part of the weights, gradients and moments each: FSDP.
+class ShardedGroup(ReplicatedGroup):
+    """ReplicatedGroup that hold a part of the weights, gradients and moments each: FSDP.
 
-    The model given to `take` stays whole and apart; `collect` brings it up to date.
+    The model given to `wrap` stays whole and apart; `gather_weights` brings it up to date.
     """
 
     sharded = True
 
-    def take(self, model: LatentVariableModel) -> list[nn.Parameter]:
+    def wrap(self, model: LatentVariableModel) -> list[nn.Parameter]:
         """Divide a copy of a model among the processes."""
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
@@ -260,26 +260,26 @@ class Shards(Processes):
         return list(self.program.parameters())
 
     @torch.no_grad()
-    def collect(self, model: LatentVariableModel) -> None:
+    def gather_weights(self, model: LatentVariableModel) -> None:
         """Let a model have the weights as they are now."""
         for own, part in zip(_tensors(model), _tensors(self.program), strict=True):
-            own.copy_(self.whole(part))
-        super().collect(model)
+            own.copy_(self.full_tensor(part))
+        super().gather_weights(model)
 
     @torch.no_grad()
-    def spread(self, model: LatentVariableModel) -> None:
+    def broadcast_weights(self, model: LatentVariableModel) -> None:
         """Let all processes have the weights of the main process' model."""
-        super().spread(model)
+        super().broadcast_weights(model)
         for own, part in zip(_tensors(model), _tensors(self.program), strict=True):
-            part.copy_(self.held(own, part))
+            part.copy_(self.shard_like(own, part))
 
-    def whole(self, tensor: Tensor) -> Tensor:
+    def full_tensor(self, tensor: Tensor) -> Tensor:
         """Return all of a tensor of which this process may have a part."""
         from torch.distributed.tensor import DTensor
 
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
-    def held(self, tensor: Tensor, weight: Tensor) -> Tensor:
+    def shard_like(self, tensor: Tensor, weight: Tensor) -> Tensor:
         """Return of a moment what this process holds, as it does of its weight."""
         from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -289,7 +289,7 @@ class Shards(Processes):
         return distribute_tensor(tensor, weight.device_mesh, weight.placements)
 
 
-STRATEGIES = {"ddp": Processes, "fsdp": Shards}
+STRATEGIES = {"ddp": ReplicatedGroup, "fsdp": ShardedGroup}
 
 
 def join_process_group(strategy: str, device: torch.device) -> ProcessGroup:
@@ -318,7 +318,7 @@ def join_process_group(strategy: str, device: torch.device) -> ProcessGroup:
             )
         return ProcessGroup()
     _join(device)
-    return STRATEGIES.get(strategy, Processes)(device)
+    return STRATEGIES.get(strategy, ReplicatedGroup)(device)
 
 
 def started_together() -> bool:

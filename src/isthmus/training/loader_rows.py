@@ -14,13 +14,13 @@ from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, to_unit
 from isthmus.training.distributed import ProcessGroup
 
-__all__ = ["StreamedRows"]
+__all__ = ["LoaderRows"]
 
 AHEAD = 4  # batches
 
 
 @dataclass(frozen=True)
-class StreamedRows(Source):
+class LoaderRows(Source):
     """Batches as a loader makes them, and what makes them rows as a model takes them.
 
     Parameters
@@ -37,7 +37,7 @@ class StreamedRows(Source):
 
     stream: LoaderAdapter
     prepare: Callable[[Any, Any], Rows]
-    shown: Rows
+    preview: Rows
     device: torch.device
     here: dict[str, Any] = field(default_factory=dict)
 
@@ -50,38 +50,43 @@ class StreamedRows(Source):
         """Return how many batches an epoch has, where the loader says so."""
         return self.stream.n_batches
 
-    def to(self, device: torch.device) -> StreamedRows:
+    def to(self, device: torch.device) -> LoaderRows:
         """Return the rows, whose batches are brought to a device."""
         return replace(self, device=device)
 
-    def shared_by(self, processes: int) -> StreamedRows:
+    def shared_by(self, processes: int) -> LoaderRows:
         """Return the rows: how they are shared is decided batch by batch."""
         return self
 
-    def split(self, fraction: float, generator: Generator) -> tuple[StreamedRows, Rows | None]:
+    def split(self, fraction: float, generator: Generator) -> tuple[LoaderRows, Rows | None]:
         """Return the rows, and those that the stream holds out, whatever the fraction."""
         if self.stream.valid is None:
             return self, None
         return self, self.prepare(*as_pair(self.stream.valid)).to(self.device)
 
-    def some(self, n: int, generator: Generator, again: bool = False) -> Tensor:
+    def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n of the rows that were looked at."""
         drawn = torch.randint(2**62, (), generator=generator, device=generator.device)
         where = torch.Generator().manual_seed(int(drawn))
-        return self.shown.some(n, where, again).to(self.device)
+        return self.preview.sample(n, where, replace).to(self.device)
 
     def first(self, n: int) -> tuple[Tensor, Tensor | None]:
         """Return the first n rows that were looked at and their contexts, if there are any."""
-        return self.shown.to(self.device).first(n)
+        return self.preview.to(self.device).first(n)
 
-    def deal(
-        self, size: int, generator: Generator, team: ProcessGroup, skip: int = 0, epoch: int = 1
+    def local_batches(
+        self,
+        size: int,
+        generator: Generator,
+        process_group: ProcessGroup,
+        skip: int = 0,
+        epoch: int = 1,
     ) -> Iterator[Batch]:
         """Yield the own part of each batch, in the order and of the size the loader gives it."""
         batches = self._here_after(prefetch(self._read(epoch, skip), AHEAD))
-        if self.stream.sharded and team.size > 1:
-            return self._own(batches, team)
-        return self._parts(batches, team)
+        if self.stream.sharded and process_group.size > 1:
+            return self._own(batches, process_group)
+        return self._parts(batches, process_group)
 
     def state(self) -> Any:
         """Return where the loader was after the batch at hand, if it can say."""
@@ -107,25 +112,26 @@ class StreamedRows(Source):
             self.here["state"] = state
             yield rows
 
-    def _parts(self, batches: Iterator[Rows], team: ProcessGroup) -> Iterator[Batch]:
+    def _parts(self, batches: Iterator[Rows], process_group: ProcessGroup) -> Iterator[Batch]:
         """Yield a part of each batch, which all processes read."""
         for rows in batches:
             n = len(rows)
-            if n < team.size:
+            if n < process_group.size:
                 raise ValueError(
-                    f"the loader gave a batch of {n} rows to {team.size} processes, and each needs "
-                    "one: let it give larger ones, or say sharded=True where each has its own."
+                    f"the loader returned {n} rows for {process_group.size} processes; each "
+                    "process needs at least one row. Use larger batches, or sharded=True if each "
+                    "process loads its own rows."
                 )
-            part = team.part(n)
+            part = process_group.local_slice(n)
             yield Batch(*self._here(rows, part), n, part.start)
 
-    def _own(self, batches: Iterator[Rows], team: ProcessGroup) -> Iterator[Batch]:
+    def _own(self, batches: Iterator[Rows], process_group: ProcessGroup) -> Iterator[Batch]:
         """Yield batches of this process' own, until no process has one left."""
-        last: Rows = self.shown
+        last: Rows = self.preview
         while True:
             rows = next(batches, None)
-            counts = team.all_of(0 if rows is None else len(rows))
-            n, start = sum(counts), sum(counts[: team.rank])
+            counts = process_group.gather_objects(0 if rows is None else len(rows))
+            n, start = sum(counts), sum(counts[: process_group.rank])
             if not n:
                 return
             if rows is None:  # rows that count for nothing: all must take the step

@@ -33,7 +33,7 @@ class SampleRecorder(Callback):
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Note the contexts for which to generate."""
         self.taken = []
-        self.c = rows.contexts(self.n)
+        self.c = rows.conditions(self.n)
 
     def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
         """Decode after epochs that are powers of two."""

@@ -16,7 +16,7 @@ from isthmus.training.state import Position, layers_state
 from isthmus.training.trainer import Trainer
 from isthmus.training.trainer_view import TrainerView
 
-__all__ = ["Snapshot", "put_back", "take"]
+__all__ = ["Snapshot", "restore_snapshot", "take_snapshot"]
 
 
 class Snapshot(NamedTuple):
@@ -35,24 +35,24 @@ class Snapshot(NamedTuple):
     facts: dict[str, Any]
 
 
-def take(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> Snapshot:
+def take_snapshot(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> Snapshot:
     """Return where a trainer and the callbacks are, between two steps; copies of nothing.
 
     Of several processes all must call it; what the main one returns is whole.
     """
-    at, best, team = trainer.position, trainer.best, trainer.team
-    team.collect(trainer.model)
+    at, best, process_group = trainer.position, trainer.best, trainer.process_group
+    process_group.gather_weights(trainer.model)
     tensors = {f"model.{name}": t for name, t in _own(trainer).items()}
     tensors |= {f"best.{name}": t for name, t in best.state.items()}
     for number, parameter in enumerate(trainer.weights):
         for name, value in trainer.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{number}.{name}"] = team.whole(value)
+            tensors[f"optimizer.{number}.{name}"] = process_group.full_tensor(value)
     tensors["random.generator"] = trainer.generator.get_state()
     tensors["random.layers"] = layers_state(trainer.generator.device)
     if at.batch:
         assert at.sums is not None
         assert at.began is not None
-        tensors |= {"sums": team.sum(at.sums), "random.began": at.began}
+        tensors |= {"sums": process_group.sum(at.sums), "random.began": at.began}
     said: dict[str, Any] = {}
     for name, callback in _named(callbacks):
         state = callback.state()
@@ -65,10 +65,12 @@ def take(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> Snapshot:
             "epoch": at.epoch,
             "batch": at.batch,
             "rows": at.rows,
-            "readers": team.all_of(trainer.rows.state() if trainer.rows and at.batch else None),
+            "readers": process_group.gather_objects(
+                trainer.rows.state() if trainer.rows and at.batch else None
+            ),
             "seconds": time.perf_counter() - trainer.started if at.batch else 0.0,
             "step": trainer.step,
-            "most_rows": trainer.most_rows,
+            "most_rows": trainer.max_rows,
             "best_epoch": best.epoch,
             "best_loss": best.loss if math.isfinite(best.loss) else None,
             "history": trainer.outcome.history,
@@ -79,7 +81,9 @@ def take(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> Snapshot:
 
 
 @torch.no_grad()
-def put_back(snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback] = ()) -> None:
+def restore_snapshot(
+    snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback] = ()
+) -> None:
     """Put a trainer and callbacks that have just started where others were.
 
     Raises
@@ -89,17 +93,17 @@ def put_back(snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback]
     """
     tensors, facts = snapshot
     _fill(_own(trainer), _below(tensors, "model"))
-    trainer.team.spread(trainer.model)
+    trainer.process_group.broadcast_weights(trainer.model)
     _fill(trainer.best.state, _below(tensors, "best"))
     trainer.best.epoch = facts["best_epoch"]
     trainer.best.loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
     _put_moments(trainer, _below(tensors, "optimizer"))
-    trainer.step, trainer.most_rows = facts["step"], facts["most_rows"]
+    trainer.step, trainer.max_rows = facts["step"], facts["most_rows"]
     trainer.outcome.history[:] = facts["history"]
     trainer.outcome.best_epoch = len(facts["history"])
     sums = None
     if facts["batch"]:  # of all processes: one goes on with them, the others begin at 0
-        sums = tensors["sums"].to(trainer.weights[0].device) * float(trainer.team.main)
+        sums = tensors["sums"].to(trainer.weights[0].device) * float(trainer.process_group.is_main)
     trainer.position = Position(
         facts["epoch"],
         facts["batch"],
@@ -108,10 +112,14 @@ def put_back(snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback]
         facts["seconds"],
         facts["rows"],
     )
-    readers, team = facts["readers"], trainer.team
+    readers, process_group = facts["readers"], trainer.process_group
     # Of other processes each had a reader of its own: then the batches are counted.
-    if trainer.rows and len(readers) == team.size and readers[team.rank] is not None:
-        trainer.rows.go_on(readers[team.rank])
+    if (
+        trainer.rows
+        and len(readers) == process_group.size
+        and readers[process_group.rank] is not None
+    ):
+        trainer.rows.go_on(readers[process_group.rank])
     for name, callback in _named(callbacks):
         if name in facts["callbacks"]:
             callback.load_state(_below(tensors, f"callback.{name}") | facts["callbacks"][name])
@@ -151,6 +159,6 @@ def _put_moments(trainer: TrainerView, given: Mapping[str, Tensor]) -> None:
     for name, tensor in given.items():
         number, _, kind = name.partition(".")
         weight = trainer.weights[int(number)]
-        state.setdefault(int(number), {})[kind] = trainer.team.held(tensor, weight)
+        state.setdefault(int(number), {})[kind] = trainer.process_group.shard_like(tensor, weight)
     groups = trainer.optimizer.state_dict()["param_groups"]
     trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -28,14 +28,14 @@ class Outcome:
     stopped : str
         Why training ended: "epochs", "patience", "diverged", "interrupted" (Ctrl-C),
         "terminated" (SIGTERM) or "failed" (an exception, which propagates).
-    asked : str, optional
+    stop_signal : str, optional
         "interrupted" or "terminated" if a signal requested a stop, even after the last step.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     stopped: str = "epochs"
-    asked: str | None = None
+    stop_signal: str | None = None
 
 
 @dataclass

@@ -21,10 +21,10 @@ from isthmus.training.distributed import ProcessGroup
 from isthmus.training.functional_step import Gradients, repeats
 from isthmus.training.graph_replay import Recorded
 
-__all__ = ["Stepper"]
+__all__ = ["BatchTrainer"]
 
 
-class Stepper:
+class BatchTrainer:
     """Update a model on batches; it knows no epochs.
 
     Parameters
@@ -36,7 +36,7 @@ class Stepper:
         An instance of `Training`, or an estimator.
     generator : torch.Generator
         Source of all randomness, on the model's device.
-    team : ProcessGroup, optional
+    process_group : ProcessGroup, optional
         The processes that train together; by default one alone.
     """
 
@@ -46,13 +46,13 @@ class Stepper:
         objective: Objective,
         settings: Training,
         generator: Generator,
-        team: ProcessGroup | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         self.model, self.objective, self.settings = model, objective, settings
-        self.generator, self.team = generator, team or ProcessGroup()
+        self.generator, self.process_group = generator, process_group or ProcessGroup()
         self.step = 0
-        self.most_rows: int | None = None  # in a step, once memory was too small for a batch
-        self.weights = self.team.take(model)
+        self.max_rows: int | None = None  # in a step, once memory was too small for a batch
+        self.weights = self.process_group.wrap(model)
         self.optimizer = LeanAdamW(self.weights, **_options(settings))
         self.compute_gradients: Callable[..., Any] = self._compute_gradients
         self.record_after: int | None = None  # steps of a kind; None for the usual number
@@ -60,7 +60,7 @@ class Stepper:
 
     def choose_gradients(self, rows: Source) -> None:
         """Play recordings where they say all that a step does; forget those of old times."""
-        if self.team.size > 1:
+        if self.process_group.size > 1:
             return
         mark = (
             id(self.objective),
@@ -88,7 +88,7 @@ class Stepper:
         Tensor
             The sums of the terms over the own rows.
         """
-        n, half = batch.n, self.most_rows
+        n, half = batch.n, self.max_rows
         if half is not None and n > half:
             x, c, *_ = batch
             first = Batch(x[:half], None if c is None else c[:half], half, 0)
@@ -97,22 +97,22 @@ class Stepper:
         try:
             return batch.own * self.update(batch)
         except RuntimeError as error:
-            if not _is_out_of_memory(error) or self.team.size > 1:
+            if not _is_out_of_memory(error) or self.process_group.size > 1:
                 raise
             self._halve(n)
         return self.take(batch)
 
     def _halve(self, n: int) -> None:
         """Let no step have more than half of n rows; once."""
-        if self.most_rows is not None or n < 2:
+        if self.max_rows is not None or n < 2:
             raise MemoryError(
                 f"memory is too small for a step on {n} rows: set a smaller batch_size than "
                 f"{self.settings.batch_size}, or a smaller model."
             )
-        self.most_rows = (n + 1) // 2
+        self.max_rows = (n + 1) // 2
         warnings.warn(
             f"memory is too small for a batch of {n} rows: from here on each is taken in two "
-            f"steps; batch_size={self.most_rows} would say so.",
+            f"steps; batch_size={self.max_rows} would say so.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -120,7 +120,10 @@ class Stepper:
     def update(self, batch: Batch) -> Tensor:
         """Take one optimiser step; return the terms of the own rows, stacked."""
         x, c, n, start = batch
-        self._share, self._own = batch.own / n, self.team.generator(self.generator, self.step)
+        self._share, self._own = (
+            batch.own / n,
+            self.process_group.generator(self.generator, self.step),
+        )
         shown = self.objective.show(x, c, self._own)
         noise = self.objective.noise(self.model, n, self.generator)
         if noise is not None and len(x) < n:
@@ -131,7 +134,7 @@ class Stepper:
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
         if self.settings.normalize_gradients:
-            _normalize(self.weights, self.team)
+            _normalize(self.weights, self.process_group)
         self.optimizer.update()
         self.step += 1
         return terms
@@ -149,8 +152,8 @@ class Stepper:
         """Return the gradient of the loss of the whole batch for each weight, and the own terms."""
         objective, shown = replace(self.objective, beta=beta), Shown(x, seen, c)
         with self._autocast(x.device):
-            terms = self.team.program(objective, shown, step, noise, self._own)
-        return self.team.compute_gradients(terms, weights, self._share)
+            terms = self.process_group.program(objective, shown, step, noise, self._own)
+        return self.process_group.compute_gradients(terms, weights, self._share)
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """Let networks compute in the precision of the settings."""
@@ -183,10 +186,10 @@ def _usual(n: int | None, size: int) -> int:
     return size if n is None else min(n, size)
 
 
-def _normalize(weights: Sequence[Tensor], team: ProcessGroup) -> None:
+def _normalize(weights: Sequence[Tensor], process_group: ProcessGroup) -> None:
     """Divide the gradient of each parameter by its norm."""
     gradients = [p.grad for p in weights if p.grad is not None]
-    norms = [team.whole(norm) for norm in torch._foreach_norm(gradients)]
+    norms = [process_group.full_tensor(norm) for norm in torch._foreach_norm(gradients)]
     torch._foreach_add_(norms, 1e-8)
     torch._foreach_div_(gradients, norms)
 

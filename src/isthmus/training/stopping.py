@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C and SIGTERM wait until a step is whole."""
+"""Stop requests: SIGINT and SIGTERM take effect after the current training step."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["Asked", "Stop", "asked_to_stop"]
+__all__ = ["StopRequest", "StopTraining", "catch_signals"]
 
-WHY = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-OWN = (signal.SIG_DFL, signal.default_int_handler)  # handlers that nobody has chosen
-
-
-class Stop(Exception):
-    """Raised between two steps when somebody asked for it."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
+REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+DEFAULT_HANDLERS = (signal.SIG_DFL, signal.default_int_handler)
 
 
-class Asked:
-    """Whether somebody asked training to stop, and why it then did.
+class StopTraining(Exception):
+    """Raised between two steps after a stop request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class StopRequest:
+    """Whether, and why, a signal requested that training stop.
 
     Examples
     --------
-    >>> asked = Asked()
-    >>> asked.hear(signal.SIGTERM)
-    >>> asked.why
+    >>> request = StopRequest()
+    >>> request.receive(signal.SIGTERM)
+    >>> request.reason
     'terminated'
     """
 
-    why: str | None = None
+    reason: str | None = None
 
-    def hear(self, number: int, frame: Any = None) -> None:
-        """Note a signal; a second Ctrl-C does not wait."""
-        if self.why is not None and number == signal.SIGINT:
+    def receive(self, number: int, frame: Any = None) -> None:
+        """Record a signal; a second Ctrl-C interrupts at once."""
+        if self.reason is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.why = WHY[signal.Signals(number)]
+        self.reason = REASONS[signal.Signals(number)]
 
 
 @contextlib.contextmanager
-def asked_to_stop() -> Iterator[Asked]:
-    """Note SIGINT and SIGTERM for a while, where the program has no handlers of its own."""
-    asked, before = Asked(), {}
+def catch_signals() -> Iterator[StopRequest]:
+    """Record SIGINT and SIGTERM within the block, unless the program handles them itself."""
+    request, before = StopRequest(), {}
     if threading.current_thread() is threading.main_thread():
-        before = {s: signal.getsignal(s) for s in WHY if signal.getsignal(s) in OWN}
+        before = {s: h for s in REASONS if (h := signal.getsignal(s)) in DEFAULT_HANDLERS}
     for number in before:
-        signal.signal(number, asked.hear)
+        signal.signal(number, request.receive)
     try:
-        yield asked
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

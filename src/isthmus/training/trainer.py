@@ -22,8 +22,8 @@ from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.state import BestWeights, Outcome, Position, set_layers_state
-from isthmus.training.step import Stepper
-from isthmus.training.stopping import Asked, Stop, asked_to_stop
+from isthmus.training.step import BatchTrainer
+from isthmus.training.stopping import StopRequest, StopTraining, catch_signals
 
 __all__ = ["Trainer", "warn_diverged"]
 
@@ -32,8 +32,8 @@ BROKEN_OFF = ("diverged", "interrupted", "terminated")
 Record = dict[str, Any]
 
 
-class Trainer(Stepper):
-    """Minimise an objective over rows, epoch by epoch; its parameters are a `Stepper`'s."""
+class Trainer(BatchTrainer):
+    """Minimise an objective over rows, epoch by epoch; its parameters are a `BatchTrainer`'s."""
 
     def __init__(
         self,
@@ -41,14 +41,14 @@ class Trainer(Stepper):
         objective: Objective,
         settings: Training,
         generator: Generator,
-        team: ProcessGroup | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        super().__init__(model, objective, settings, generator, team)
+        super().__init__(model, objective, settings, generator, process_group)
         self.outcome, self.best, self.position = Outcome(), BestWeights(model), Position()
         self.about: dict[str, Any] = {}  # what a checkpoint says of the run
         self.rows: Source | None = None  # of training
         self.started = 0.0
-        self.asked = Asked()
+        self.stop_request = StopRequest()
         self._states: tuple[Tensor, Tensor] | None = None
 
     def fit(
@@ -86,14 +86,14 @@ class Trainer(Stepper):
         if resume is not None:
             resume(self, callbacks)
         try:
-            with asked_to_stop() as self.asked:
+            with catch_signals() as self.stop_request:
                 self._epochs(rows, valid, callbacks)
             # After the last step: nothing was broken off.
-            outcome.asked = self.team.first(self.asked.why)
+            outcome.stop_signal = self.process_group.first_not_none(self.stop_request.reason)
         except KeyboardInterrupt:
-            outcome.stopped = outcome.asked = "interrupted"
-        except Stop as stop:
-            outcome.stopped = outcome.asked = stop.why
+            outcome.stopped = outcome.stop_signal = "interrupted"
+        except StopTraining as stop:
+            outcome.stopped = outcome.stop_signal = stop.reason
         except BaseException:  # whatever a callback or a part raises goes on its way
             outcome.stopped = "failed"
             raise
@@ -110,12 +110,12 @@ class Trainer(Stepper):
         """Return the callbacks that this process is to call."""
         everywhere = [c for c in callbacks if c.everywhere]
         names = [type(c).__name__ for c in everywhere]
-        if not self.team.alike(names):
+        if not self.process_group.all_equal(names):
             raise ValueError(
                 "callbacks that are `everywhere`, as Checkpoint is, must be given in each process; "
                 f"this one has {', '.join(names) or 'none'}, another one others."
             )
-        return callbacks if self.team.main else everywhere
+        return callbacks if self.process_group.is_main else everywhere
 
     def _epochs(self, rows: Source, valid: Rows | None, callbacks: Sequence[Callback]) -> None:
         outcome, best = self.outcome, self.best
@@ -128,7 +128,7 @@ class Trainer(Stepper):
             record = self.epoch(rows, valid, callbacks, epoch)
             if self.diverged(record):
                 outcome.stopped = "diverged"
-                if self.team.main:
+                if self.process_group.is_main:
                     warn_diverged(record, best.epoch, stacklevel=6)
                 return
             outcome.history.append(record)
@@ -157,11 +157,11 @@ class Trainer(Stepper):
         self.started = time.perf_counter() - self.position.seconds
         with flush_denormals(), enough_threads(self.model, self.settings.batch_size):
             with self._layers_rng():
-                sums = self.team.sum(self._steps(rows, callbacks))
+                sums = self.process_group.sum(self._steps(rows, callbacks))
             n = self.position.rows
             record: Record = {"epoch": number, **_means(sums, n)}
             seconds = time.perf_counter() - self.started
-            self.team.collect(self.model)
+            self.process_group.gather_weights(self.model)
             if valid is not None:
                 record |= {f"valid_{k}": v for k, v in self.evaluate(valid).items()}
         self.position = Position(number + 1)
@@ -179,12 +179,14 @@ class Trainer(Stepper):
 
     def _steps(self, rows: Source, callbacks: Sequence[Callback]) -> Tensor:
         """Update on every batch that is left; return the sums of the terms over the own rows."""
-        self.team.program.train()  # of the model, or of what stands for it in training
+        self.process_group.program.train()  # of the model, or of what stands for it in training
         self.choose_gradients(rows)
         at, size = self.position, self.settings.batch_size
         if at.sums is None:
             at.sums = torch.zeros(len(Terms._fields), device=rows.device)
-        for batch in rows.deal(size, self.generator, self.team, at.batch, at.epoch):
+        for batch in rows.local_batches(
+            size, self.generator, self.process_group, at.batch, at.epoch
+        ):
             self._continue_draws()
             # Summed on the device: nothing waits for a number inside an epoch.
             at.sums += self.take(batch)
@@ -192,13 +194,19 @@ class Trainer(Stepper):
             at.rows += batch.n
             for callback in callbacks:
                 callback.on_step(self, batch.n)
-            if self.team.meets(self.step) and (why := self.team.first(self.asked.why)):
+            if reason := self._stop_reason():
                 for callback in callbacks:
                     callback.on_stop(self)
-                raise Stop(why)
+                raise StopTraining(reason)
         self._continue_draws()
-        self.team.program.eval()
+        self.process_group.program.eval()
         return at.sums
+
+    def _stop_reason(self) -> str | None:
+        """Return why to stop after this step; all processes return the same."""
+        if not self.process_group.syncs_at(self.step):
+            return None
+        return self.process_group.first_not_none(self.stop_request.reason)
 
     def continue_from(self, generator: Tensor, layers: Tensor) -> None:
         """Draw on from these states of the generator, and of torch's own where layers draw."""
@@ -212,7 +220,7 @@ class Trainer(Stepper):
         if self._states is not None:
             generator, layers = self._states
             self.generator.set_state(generator)
-            if self.position.began is not None and self.layers_draw and self.team.main:
+            if self.position.began is not None and self.layers_draw and self.process_group.is_main:
                 set_layers_state(self.generator.device, layers)
             self._states = None
 
@@ -231,7 +239,7 @@ class Trainer(Stepper):
         """Let dropout repeat, for other rows otherwise; and put torch's global state back."""
         if not self.layers_draw:
             return nullcontext()
-        return isolated_rng(self.generator, self.team.rank)
+        return isolated_rng(self.generator, self.process_group.rank)
 
     @torch.no_grad()
     def evaluate(self, rows: Rows) -> dict[str, float]:
@@ -246,12 +254,12 @@ class Trainer(Stepper):
             # All processes draw for all batches, so that these are the same however many there are.
             shown = self.objective.show(x, c, generator)
             noise = self.objective.noise(self.model, len(x), generator)
-            if number % self.team.size == self.team.rank:
+            if number % self.process_group.size == self.process_group.rank:
                 terms = self.objective.terms(
                     self.model, shown, step=SETTLED, generator=generator, noise=noise
                 )
                 sums += len(x) * torch.stack([t.detach() for t in terms])
-        return _means(self.team.sum(sums), len(rows))
+        return _means(self.process_group.sum(sums), len(rows))
 
 
 def _means(sums: Tensor, n: int) -> dict[str, float]:

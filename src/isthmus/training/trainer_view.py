@@ -31,14 +31,14 @@ class TrainerView(Protocol):
         The settings of the run; an estimator, if one started it.
     generator : torch.Generator
         Source of all randomness.
-    team : ProcessGroup
+    process_group : ProcessGroup
         The processes that train together.
     optimizer : LeanAdamW
     weights : list of Parameter
         The parameters that the optimizer updates.
     step : int
         Optimizer steps so far.
-    most_rows : int or None
+    max_rows : int or None
         Most rows in one step, once memory was too small for a batch.
     outcome : Outcome
     position : Position
@@ -55,11 +55,11 @@ class TrainerView(Protocol):
     objective: Objective
     settings: Training
     generator: Generator
-    team: ProcessGroup
+    process_group: ProcessGroup
     optimizer: LeanAdamW
     weights: list[nn.Parameter]
     step: int
-    most_rows: int | None
+    max_rows: int | None
     outcome: Outcome
     position: Position
     best: BestWeights

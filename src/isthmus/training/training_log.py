@@ -14,23 +14,23 @@ from isthmus._messages import one_line
 from isthmus.data.limits import check_memory
 from isthmus.persistence.atomic import PARTIAL, write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes
-from isthmus.persistence.schema import check_history, check_journal
+from isthmus.persistence.schema import check_history, check_training_log
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.state import Outcome
 from isthmus.training.trainer_view import TrainerView
 
-__all__ = ["JOURNAL", "Journal", "read_journal", "remove_journal"]
+__all__ = ["TRAINING_LOG", "TrainingLog", "read_training_log", "remove_training_log"]
 
-JOURNAL = "training.jsonl"
+TRAINING_LOG = "training.jsonl"
 FORMAT = 1
 Record = dict[str, Any]
 
 
-class Journal(Callback):
+class TrainingLog(Callback):
     """Write the record of each epoch to a file as soon as there is one: a JSON object a line.
 
-    The first line says what run it is; `read_journal` reads both. A run that goes on from a
+    The first line says what run it is; `read_training_log` reads both. A run that goes on from a
     checkpoint begins the file anew, with the records it has. What cannot be written is left
     out, and all that follows: training goes on.
 
@@ -51,14 +51,14 @@ class Journal(Callback):
     >>> X = load_digits().images / 16
     >>> facts = {"estimator": "vae", "params": {}, "data": {"name": "digits", "shape": [*X.shape]}}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     model = isthmus.VAE(epochs=2).fit(X, callbacks=[Journal(folder, facts)])
-    ...     facts, records = read_journal(folder)
+    ...     model = isthmus.VAE(epochs=2).fit(X, callbacks=[TrainingLog(folder, facts)])
+    ...     facts, records = read_training_log(folder)
     >>> facts["epochs"], records == model.history_
     (2, True)
     """
 
     def __init__(self, folder: Any, facts: Mapping[str, Any]) -> None:
-        self.path, self.facts = Path(folder) / JOURNAL, dict(facts)
+        self.path, self.facts = Path(folder) / TRAINING_LOG, dict(facts)
         self.history: list[Record] = []  # the trainer's own, which grows
         self.written = 0  # records of it
         self.stream: BinaryIO | None = None  # None while there is nothing to write to
@@ -104,7 +104,7 @@ class Journal(Callback):
         self.stream = None
 
 
-def read_journal(folder: Any) -> tuple[Record, list[Record]] | None:
+def read_training_log(folder: Any) -> tuple[Record, list[Record]] | None:
     """Return what the journal of a run says: of the run, and of each epoch so far.
 
     A last line that is still being written is left out.
@@ -117,7 +117,7 @@ def read_journal(folder: Any) -> tuple[Record, list[Record]] | None:
     Returns
     -------
     (dict, list of dict) or None
-        Facts and records as `Journal` has them, losses in nats per example; None where there is
+        Facts and records as `TrainingLog` has them, losses in nats per example; None where there is
         no journal: no run has begun, or it is done.
 
     Raises
@@ -127,10 +127,10 @@ def read_journal(folder: Any) -> tuple[Record, list[Record]] | None:
 
     Examples
     --------
-    >>> read_journal("nowhere") is None
+    >>> read_training_log("nowhere") is None
     True
     """
-    path = Path(folder) / JOURNAL
+    path = Path(folder) / TRAINING_LOG
     try:
         check_memory(path, path.stat().st_size, 0)
         content = read_bytes(path)
@@ -146,9 +146,9 @@ def read_journal(folder: Any) -> tuple[Record, list[Record]] | None:
         raise ValueError(f"{path} is no journal of training: {one_line(error)}") from None
 
 
-def remove_journal(folder: Any) -> None:
+def remove_training_log(folder: Any) -> None:
     """Remove the journal of a run that is saved, if there is one and the folder lets go of it."""
-    for name in (JOURNAL, JOURNAL + PARTIAL):
+    for name in (TRAINING_LOG, TRAINING_LOG + PARTIAL):
         with contextlib.suppress(OSError):
             (Path(folder) / name).unlink()
 
@@ -158,7 +158,7 @@ def _facts(line: bytes) -> Record:
     number = facts.get("format") if isinstance(facts, dict) else None
     if isinstance(number, int) and number > FORMAT:
         raise ValueError("a newer isthmus wrote it; update isthmus.")
-    return check_journal(facts)
+    return check_training_log(facts)
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

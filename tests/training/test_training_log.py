@@ -14,8 +14,13 @@ import isthmus
 from isthmus.cli import main
 from isthmus.persistence.locks import LOCK
 from isthmus.persistence.run_folder import read_config, read_history
-from isthmus.training import Callback, Checkpoint, checkpoints, journal
-from isthmus.training.journal import JOURNAL, Journal, read_journal, remove_journal
+from isthmus.training import Callback, Checkpoint, checkpoints, training_log
+from isthmus.training.training_log import (
+    TRAINING_LOG,
+    TrainingLog,
+    read_training_log,
+    remove_training_log,
+)
 
 X = load_digits().images[:200] / 16
 SMALL = {"n_components": 2, "hidden": (8,), "batch_size": 64, "random_state": 0}
@@ -35,7 +40,7 @@ class At(Callback):
 
 
 def stop(trainer):
-    trainer.asked.why = "interrupted"
+    trainer.stop_request.reason = "interrupted"
 
 
 def kill(trainer):
@@ -43,17 +48,17 @@ def kill(trainer):
 
 
 def fitted(folder, *more, epochs=4, **options):
-    callbacks = [Journal(folder, FACTS), *more]
+    callbacks = [TrainingLog(folder, FACTS), *more]
     return isthmus.VAE(epochs=epochs, **SMALL).fit(X, callbacks=callbacks, **options)
 
 
 def test_it_holds_the_facts_and_each_epoch_as_soon_as_it_is_done(tmp_path):
     seen = []
     before = time.time()
-    watch = [At(k, lambda trainer: seen.append(read_journal(tmp_path))) for k in range(1, 5)]
+    watch = [At(k, lambda trainer: seen.append(read_training_log(tmp_path))) for k in range(1, 5)]
     model = fitted(tmp_path / ".", *watch)
     assert [records for _, records in seen] == [model.history_[:k] for k in range(1, 5)]
-    facts, records = read_journal(tmp_path)
+    facts, records = read_training_log(tmp_path)
     assert before <= facts.pop("started") <= time.time()
     params = json.loads(json.dumps(SMALL))
     assert facts == {"format": 1, **FACTS, "params": params, "epochs": 4}
@@ -63,23 +68,23 @@ def test_it_holds_the_facts_and_each_epoch_as_soon_as_it_is_done(tmp_path):
 def test_the_epochs_that_are_planned_are_said_where_the_model_chooses(tmp_path):
     with contextlib.suppress(KeyboardInterrupt):
         fitted(tmp_path, At(1, stop), epochs=None)
-    assert read_journal(tmp_path)[0]["epochs"] == 500
+    assert read_training_log(tmp_path)[0]["epochs"] == 500
 
 
 def test_a_run_that_goes_on_begins_it_with_the_records_it_has(tmp_path):
     with contextlib.suppress(KeyboardInterrupt):
         fitted(tmp_path, At(2, stop), Checkpoint(tmp_path))
-    _, first = read_journal(tmp_path)
+    _, first = read_training_log(tmp_path)
     assert len(first) == 2
     begun = []
 
     class Begun(Callback):
         def on_step(self, trainer, n_rows):
-            begun.append(read_journal(tmp_path)[1])
+            begun.append(read_training_log(tmp_path)[1])
 
     model = fitted(tmp_path, Begun(), resume_from=tmp_path)
     assert begun[0] == first
-    assert read_journal(tmp_path)[1] == model.history_
+    assert read_training_log(tmp_path)[1] == model.history_
     assert [r["epoch"] for r in model.history_] == [1, 2, 3, 4]
 
 
@@ -92,9 +97,9 @@ def test_records_after_the_checkpoint_are_made_anew(tmp_path):
             At(4, kill),
             Checkpoint(tmp_path),
         )
-    assert len(read_journal(keep)[1]) == 3  # one more than the checkpoint beside it
+    assert len(read_training_log(keep)[1]) == 3  # one more than the checkpoint beside it
     model = fitted(keep, resume_from=keep)
-    assert read_journal(keep)[1] == model.history_
+    assert read_training_log(keep)[1] == model.history_
     assert len(model.history_) == 4
 
 
@@ -102,7 +107,7 @@ def test_checkpoints_of_before_there_were_journals_go_on_too(tmp_path):
     with contextlib.suppress(KeyboardInterrupt):
         isthmus.VAE(epochs=4, **SMALL).fit(X, callbacks=[At(2, stop), Checkpoint(tmp_path)])
     model = fitted(tmp_path, resume_from=tmp_path)
-    assert read_journal(tmp_path)[1] == model.history_
+    assert read_training_log(tmp_path)[1] == model.history_
 
 
 def plain_weights(model):
@@ -117,12 +122,12 @@ def test_it_never_stops_training_and_changes_nothing(tmp_path, monkeypatch, recw
     models.append(fitted(tmp_path / "file"))
     models.append(fitted(odd, At(1, lambda trainer: trainer.outcome.history[0].update(a={1}))))
     with monkeypatch.context() as patched:
-        patched.setattr(journal, "_line", FullDisk(2))
+        patched.setattr(training_log, "_line", FullDisk(2))
         models.append(fitted(full))
     assert all(plain_weights(model) == wanted for model in models)
     assert not gone.exists()
-    assert len(read_journal(odd)[1]) == 4  # it was written before
-    assert len(read_journal(full)[1]) == 1
+    assert len(read_training_log(odd)[1]) == 4  # it was written before
+    assert len(read_training_log(full)[1]) == 1
     assert not recwarn.list
 
 
@@ -130,7 +135,7 @@ class FullDisk:
     """Lines, of which only the first few have room."""
 
     def __init__(self, room):
-        self.room, self.line = room, journal._line
+        self.room, self.line = room, training_log._line
 
     def __call__(self, value):
         self.room -= 1
@@ -140,7 +145,7 @@ class FullDisk:
 
 
 def test_a_disk_that_is_full_leaves_at_most_half_a_line(tmp_path):
-    watcher = Journal(tmp_path, FACTS)
+    watcher = TrainingLog(tmp_path, FACTS)
 
     def fill(trainer):
         watcher.stream.close()
@@ -148,12 +153,12 @@ def test_a_disk_that_is_full_leaves_at_most_half_a_line(tmp_path):
 
     isthmus.VAE(epochs=3, **SMALL).fit(X, callbacks=[watcher, At(1, fill)])
     assert watcher.stream is None
-    assert len(read_journal(tmp_path)[1]) == 1
+    assert len(read_training_log(tmp_path)[1]) == 1
 
 
 def written(folder, *lines, end=b""):
     content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    (folder / JOURNAL).write_bytes(content + end)
+    (folder / TRAINING_LOG).write_bytes(content + end)
     return folder
 
 
@@ -162,24 +167,24 @@ WHOLE = {"format": 1, **FACTS, "epochs": None, "started": 1.5e9}
 
 def test_every_cut_of_a_journal_is_read_as_far_as_it_is_whole(tmp_path):
     fitted(tmp_path)
-    content = (tmp_path / JOURNAL).read_bytes()
-    whole = read_journal(tmp_path)
+    content = (tmp_path / TRAINING_LOG).read_bytes()
+    whole = read_training_log(tmp_path)
     for n in range(0, len(content), 7):
-        (tmp_path / JOURNAL).write_bytes(content[:n])
+        (tmp_path / TRAINING_LOG).write_bytes(content[:n])
         lines = content[:n].count(b"\n")
         wanted = (whole[0], whole[1][: lines - 1]) if lines else None
-        assert read_journal(tmp_path) == wanted
+        assert read_training_log(tmp_path) == wanted
 
 
 def test_where_there_is_none_there_is_none(tmp_path):
-    assert read_journal(tmp_path / "nowhere") is None
-    assert read_journal(tmp_path) is None
+    assert read_training_log(tmp_path / "nowhere") is None
+    assert read_training_log(tmp_path) is None
     (tmp_path / "file").write_text("")
-    assert read_journal(tmp_path / "file") is None
-    (tmp_path / JOURNAL).mkdir()
-    assert read_journal(tmp_path) is None
-    remove_journal(tmp_path)  # not ours: stays, and nothing is said
-    remove_journal(tmp_path / "nowhere")
+    assert read_training_log(tmp_path / "file") is None
+    (tmp_path / TRAINING_LOG).mkdir()
+    assert read_training_log(tmp_path) is None
+    remove_training_log(tmp_path)  # not ours: stays, and nothing is said
+    remove_training_log(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +215,7 @@ def test_where_there_is_none_there_is_none(tmp_path):
 )
 def test_what_is_no_journal_is_said_in_one_line(tmp_path, lines, words):
     with pytest.raises(ValueError, match="is no journal of training") as caught:
-        read_journal(written(tmp_path, *lines))
+        read_training_log(written(tmp_path, *lines))
     said = str(caught.value)
     assert words in said
     assert "\n" not in said
@@ -223,21 +228,21 @@ def test_what_is_no_journal_is_said_in_one_line(tmp_path, lines, words):
     ids=["blank", "bytes", "nested", "lists", "cut"],
 )
 def test_nor_is_what_is_no_json(tmp_path, content):
-    (tmp_path / JOURNAL).write_bytes(content)
+    (tmp_path / TRAINING_LOG).write_bytes(content)
     with pytest.raises(ValueError, match="is no journal of training"):
-        read_journal(tmp_path)
+        read_training_log(tmp_path)
 
 
 def test_a_file_too_large_is_not_read(tmp_path):
-    with open(tmp_path / JOURNAL, "wb") as file:
+    with open(tmp_path / TRAINING_LOG, "wb") as file:
         file.truncate(2**32)
     with pytest.raises(ValueError, match="ISTHMUS_MAX_BYTES"):
-        read_journal(tmp_path)
+        read_training_log(tmp_path)
 
 
 def test_code_of_the_user_own_stands_in_the_facts_as_in_a_configuration(tmp_path):
     facts = WHOLE | {"params": {"backbone": {"custom": True}, "hidden": [3, 4], "patience": None}}
-    assert read_journal(written(tmp_path, facts)) == (facts, [])
+    assert read_training_log(written(tmp_path, facts)) == (facts, [])
 
 
 # ------------------------------------------------------------------ isthmus fit
@@ -264,7 +269,7 @@ def watch(monkeypatch):
 
 def test_a_run_can_be_followed_and_leaves_no_journal(tmp_path, watch):
     seen = []
-    watch(3, lambda trainer: seen.append(read_journal(tmp_path)))
+    watch(3, lambda trainer: seen.append(read_training_log(tmp_path)))
     assert fit("--out", tmp_path, "--model", "beta-vae", "--random-state", 7) == 0
     ((facts, records),) = seen
     assert facts["estimator"] == "beta-vae"
@@ -274,7 +279,7 @@ def test_a_run_can_be_followed_and_leaves_no_journal(tmp_path, watch):
     assert facts["epochs"] == 4
     assert records == read_history(tmp_path)[: len(records)]
     assert len(records) >= 2
-    assert not (tmp_path / JOURNAL).exists()
+    assert not (tmp_path / TRAINING_LOG).exists()
 
 
 def test_a_run_that_is_broken_off_leaves_its_journal_beside_the_checkpoints(
@@ -282,17 +287,17 @@ def test_a_run_that_is_broken_off_leaves_its_journal_beside_the_checkpoints(
 ):
     watch(2, stop)
     assert fit("--out", tmp_path) == 130
-    facts, records = read_journal(tmp_path)
+    facts, records = read_training_log(tmp_path)
     assert len(records) == 2
     assert checkpoints.find_checkpoints(tmp_path)
     monkeypatch.undo()
     seen = []
-    watch(3, lambda trainer: seen.append(read_journal(tmp_path)))
+    watch(3, lambda trainer: seen.append(read_training_log(tmp_path)))
     assert main(["fit", "digits", "--out", str(tmp_path), "--resume", "--quiet"]) == 0
     ((again, longer),) = seen
     assert longer[:2] == records
     assert {**again, "started": 0} == {**facts, "started": 0}
-    assert not (tmp_path / JOURNAL).exists()
+    assert not (tmp_path / TRAINING_LOG).exists()
 
 
 @pytest.mark.parametrize("flags", [(), ("--checkpoint-every", "none")])
@@ -307,7 +312,7 @@ def test_what_an_error_leaves_is_as_it_was_before_there_were_journals(tmp_path, 
 def test_ctrl_c_without_checkpoints_leaves_no_journal(tmp_path, watch):
     watch(2, stop)
     assert fit("--out", tmp_path, "--checkpoint-every", "none") == 130
-    assert not (tmp_path / JOURNAL).exists()
+    assert not (tmp_path / TRAINING_LOG).exists()
     assert isthmus.load(tmp_path).n_iter_ == 2
 
 
@@ -317,7 +322,7 @@ def _run_until_killed(folder, ready):
         time.sleep(60)
 
     Checkpoint.write = lambda self, trainer: None
-    Journal.on_epoch = wait
+    TrainingLog.on_epoch = wait
     fit("--out", folder)
 
 
@@ -331,13 +336,13 @@ def test_a_run_killed_before_its_first_checkpoint_leaves_a_folder_to_begin_in(tm
     assert "another process" in capsys.readouterr().err
     process.kill()
     process.join()
-    assert {p.name for p in (tmp_path / "run").iterdir()} == {LOCK, JOURNAL}
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {LOCK, TRAINING_LOG}
     assert fit("--out", tmp_path / "run") == 0
-    assert not (tmp_path / "run" / JOURNAL).exists()
+    assert not (tmp_path / "run" / TRAINING_LOG).exists()
 
 
 def test_a_file_of_somebody_of_the_same_name_is_kept(tmp_path, capsys):
-    (tmp_path / JOURNAL).write_text('{"prompt": "hello"}\n')
+    (tmp_path / TRAINING_LOG).write_text('{"prompt": "hello"}\n')
     for flags, words in (((), "is not empty"), (("--force",), "is no run")):
         assert fit("--out", tmp_path, *flags) == 2
         assert words in capsys.readouterr().err
@@ -345,4 +350,4 @@ def test_a_file_of_somebody_of_the_same_name_is_kept(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("dear")
     assert fit("--out", tmp_path) == 2
     assert (tmp_path / "thesis.txt").read_text() == "dear"
-    assert read_journal(tmp_path) is not None
+    assert read_training_log(tmp_path) is not None
