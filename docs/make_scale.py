@@ -1,4 +1,4 @@
-"""Write the measured half of docs/scale.md from the kept results: python docs/make_scale.py."""
+"""Write the measurements in docs/scale.md from the saved results: python docs/make_scale.py."""
 
 from __future__ import annotations
 
@@ -9,62 +9,63 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "scale.md"
 MARK = "<!-- from here on written by docs/make_scale.py -->\n"
-SPECS, WIDTH, CODE = 10**9, 784, 10
+N_ROWS, WIDTH, CODE = 10**9, 784, 10
 CASE, PART, HIDDEN = "batch 2048, hidden 400", 2048, 400
 
 TEXT = """
 
-## What it costs
+## Measurements
 
-Written by `python docs/make_scale.py` from what `{command}` kept (one thread a process, on two
-cores; rows of 784 numbers, a dense VAE with a code of 10, batches of 256 where nothing else is
-said).
+`python docs/make_scale.py` writes this section from the results of `{command}` (one thread per
+process, on two cores; rows of 784 numbers, a dense VAE with a code of 10, batches of 256 unless
+stated otherwise).
 
-**Memory is flat.** One epoch over a file, in a process that may have {limit:.0f} MB
-(RLIMIT_DATA); the last file is ten times that. Before training the process is {before:.0f} MB,
-of which torch is the most.
+**Memory stays flat.** One epoch over a file, in a process limited to {limit:.0f} MB
+(RLIMIT_DATA); the last file is ten times as large. Before training the process uses {before:.0f}
+MB, most of it for torch.
 
-| file, GB | peak of resident memory, MB | of the process' own, MB | rows a second |
+| file, GB | peak resident memory, MB | private to the process, MB | rows per second |
 | ---: | ---: | ---: | ---: |
 {memory}
 
-**Reading keeps up.** Rows a second of a 784-64-10 VAE, small so that reading matters, medians
-of rounds that take turns with the same rows in memory:
+**Reading keeps up.** Rows per second for a 784-64-10 VAE, which is small so that reading matters;
+medians of rounds that alternate with the same rows in memory:
 
-| rows come from | rows a second | of memory |
+| source | rows per second | relative to memory |
 | --- | ---: | ---: |
 {speed}
 
-**Two processes**, one core each, against one:
+**Two processes**, one core each, compared with one:
 
-| step | one, rows a second | two, rows a second | times as fast |
+| step | one, rows per second | two, rows per second | speed-up |
 | --- | ---: | ---: | ---: |
 {processes}
 
-A single process plays recorded steps, which several do not: DistributedDataParallel needs the
-way through autograd. With small models and batches it has nothing to win; see the first line.
+A single process replays recorded steps, which several processes cannot, because
+DistributedDataParallel needs autograd. For small models and batches, two processes are therefore
+slower; see the first line.
 
 ## A billion rows
 
-A 784-{hidden}-{code} VAE has P = {p:,} weights: 6 P = {flops:.1f} million operations a row and
-pass, {total:.1f}·10^15 an epoch of 10^9 rows. As bytes the rows are {disk:,.0f} GB on the disk.
+A 784-{hidden}-{code} VAE has P = {p:,} weights: 6 P = {flops:.1f} million operations per row and
+pass, {total:.1f}·10^15 per epoch of 10^9 rows. As bytes, the rows take {disk:,.0f} GB on disk.
 
-Let r be the rows a second of one device, b = {part} the rows of its part of a batch, and s the
-time that W devices take to add up gradients of 4 P bytes: s = 2 (W - 1) / W · s₂ around a ring,
-where s₂ is that of two. A step takes b / r + s, and an epoch has 10^9 / (W b) steps. Measured
-here, for a device that is one core: r = {rate:,.0f}, and from the rate of two processes s₂ =
-{sync:.1f} ms (loopback; gradients of {gradient:.1f} MB).
+Let r be the rows per second of one device, b = {part} the rows of its part of a batch, and s the
+time that W devices need to sum gradients of 4 P bytes: s = 2 (W - 1) / W · s₂ for a ring, where
+s₂ is the time for two devices. A step takes b / r + s, and an epoch has 10^9 / (W b) steps.
+Measured here, for a device that is one core: r = {rate:,.0f}, and from the rate of two processes
+s₂ = {sync:.1f} ms (loopback; gradients of {gradient:.1f} MB).
 
-| devices | batch | ms a step | steps an epoch | hours | computing | MB read a second |
+| devices | batch | ms per step | steps per epoch | hours | computing | MB read per second |
 | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 {sizing}
 
-For other devices put in their r — `examples_per_second` in `history.jsonl` of a short run with
-this batch — and their s₂, about 4 P bytes over the bandwidth between them. Time an epoch falls
-as W while b / r is well above s: larger parts of a batch, until the rate no longer grows; then
-bfloat16. Nobody needs an epoch of 10^9 rows to begin: `epochs=None` aims at 6,000 steps and at
-least 20 epochs, so say `--epochs 1`, and look at the held-out loss. What was not measured:
-GPUs, and more than two processes.
+For other devices, insert their r (`examples_per_second` in `history.jsonl` of a short run with
+this batch) and their s₂ (about 4 P bytes divided by the bandwidth between them). The time per
+epoch falls in proportion to W while b / r is well above s: increase the part of a batch until the
+rate stops growing, then try bfloat16. You do not need a full epoch of 10^9 rows to begin:
+`epochs=None` aims at 6,000 steps and at least 20 epochs, so pass `--epochs 1` and look at the
+validation loss. GPUs and more than two processes were not measured.
 """
 
 
@@ -100,8 +101,8 @@ def _numbers(found: dict[str, Any]) -> dict[str, Any]:
         "code": CODE,
         "p": p,
         "flops": 6 * p / 1e6,
-        "total": 6 * p * SPECS / 1e15,
-        "disk": SPECS * WIDTH / 1e9,
+        "total": 6 * p * N_ROWS / 1e15,
+        "disk": N_ROWS * WIDTH / 1e9,
         "part": PART,
         "rate": both["one"],
         "sync": sync * 1e3,
@@ -113,7 +114,7 @@ def _numbers(found: dict[str, Any]) -> dict[str, Any]:
 def _sizing(devices: int, rate: float, sync: float) -> str:
     computing = PART / rate
     step = computing + 2 * (devices - 1) / devices * sync
-    steps = SPECS / (devices * PART)
+    steps = N_ROWS / (devices * PART)
     reading = devices * PART / step * WIDTH / 1e6
     return (
         f"{devices} | {devices * PART:,} | {step * 1e3:.1f} | {steps:,.0f} | "
