@@ -521,9 +521,9 @@ def test_json_that_is_no_record(run, content):
 )
 def test_weights_that_are_none(run, content):
     (run / WEIGHTS).write_bytes(content)
-    refused(isthmus.load, run, match="does not hold a whole model")
+    refused(isthmus.load, run, match="holds no valid model")
     change(run, "data", "name", value="x")  # without the checksum of the weights
-    refused(isthmus.load, run, match="does not hold a whole model")
+    refused(isthmus.load, run, match="holds no valid model")
 
 
 @pytest.mark.parametrize("shift", [np.zeros(9), np.full(4, np.nan), np.zeros((2, 2))])
@@ -635,7 +635,7 @@ def test_models_saved_before_there_were_checksums_load(run):
 def test_a_configuration_changed_by_hand_says_what_to_do(run):
     text = (run / CONFIG).read_text()
     (run / CONFIG).write_text(text.replace('"epochs": 1', '"epochs": 2'))
-    refused(isthmus.load, run, match="if you changed it yourself, take its entry 'sha256' out")
+    refused(isthmus.load, run, match="remove its entry 'sha256' if you edited it yourself")
 
 
 def test_what_uses_save_is_checked_as_well(tmp_path):

@@ -1,7 +1,7 @@
 """isthmus: the autoencoder family, scikit-learn style, on PyTorch.
 
-Names are imported when they are first used (see `__init__.pyi`), so that ``isthmus --help`` does
-not import torch.
+Names are imported on first use (see `__init__.pyi`), so that ``isthmus --help`` does not import
+torch.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""``python -m isthmus`` is ``isthmus``."""
+"""Run the ``isthmus`` command with ``python -m isthmus``."""
 
 from isthmus.cli import main
 

@@ -1,4 +1,4 @@
-"""Wording shared by error messages: suggestions for mistyped names, and quoting of long text."""
+"""Helpers for error messages: suggestions for mistyped names, and quoting of long text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 __all__ = ["did_you_mean", "one_line"]
 
-MAX_QUOTED = 400  # characters of what a message quotes
+MAX_QUOTED = 400  # characters
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -24,7 +24,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 def one_line(text: object) -> str:
-    r"""Return text on one line, shortened if it is long, for use in a message.
+    r"""Return text on one line, truncated if it is long, for use in a message.
 
     Examples
     --------

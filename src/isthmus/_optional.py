@@ -1,4 +1,4 @@
-"""Libraries of the extras: imported where they are used, asked for by name where they lack."""
+"""Import of optional libraries, with an error that says how to install them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ __all__ = ["import_optional"]
 def import_optional(
     *modules: str, what: str, extra: str | None = None, instead: str = ""
 ) -> ModuleType:
-    """Return the first of some modules, all imported; where one lacks, say how to get it.
+    """Import modules and return the first; raise an ImportError that says how to install them.
 
     Parameters
     ----------
     *modules : str
-        Names as after ``import``; submodules too.
+        Module names; dots for submodules.
     what : str
-        What needs them, as the message begins.
+        What needs them; the beginning of the message.
     extra : str, optional
-        The extra of isthmus that brings them; None where each is its own package.
+        The extra of isthmus that installs them; None if each is a package of that name.
     instead : str, optional
-        What else the user may do, as words after "or".
+        An alternative, as words after "or".
 
     Returns
     -------
     module
-        A dotted name gives the submodule itself.
+        The submodule itself for a dotted name.
 
     Raises
     ------
     ImportError
-        One line with the ``pip install`` that helps. A module that is there and fails to import
-        raises what it raises: installing it once more would not help.
+        If a module is not installed. Errors inside an installed module pass through unchanged.
 
     Examples
     --------
@@ -44,20 +43,19 @@ def import_optional(
         ...
     ImportError: faiss search needs no_such_module: pip install 'isthmus[search]'.
     """
-    lacking = [name.partition(".")[0] for name in modules if not _imports(name)]
-    if lacking:
-        wanted = f"'isthmus[{extra}]'" if extra else " ".join(lacking)
+    absent = [name.partition(".")[0] for name in modules if not _can_import(name)]
+    if absent:
+        package = f"'isthmus[{extra}]'" if extra else " ".join(absent)
         other = f", or {instead}" if instead else ""
-        raise ImportError(f"{what} needs {' and '.join(lacking)}: pip install {wanted}{other}.")
+        raise ImportError(f"{what} needs {' and '.join(absent)}: pip install {package}{other}.")
     return import_module(modules[0])
 
 
-def _imports(name: str) -> bool:
-    """Import a module; return False where its package is not installed."""
+def _can_import(name: str) -> bool:
     try:
         import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
-            raise  # the module is there; one that it needs itself is not
+            raise  # the module is installed, but not one of its own dependencies
         return False
     return True

@@ -20,7 +20,7 @@ from isthmus.data.columns import is_frame
 from isthmus.distributions.base import draw, per_example
 from isthmus.distributions.families import Family
 from isthmus.estimators import VAE
-from isthmus.estimators.base import IN_CACHE, LatentEstimator
+from isthmus.estimators.base import CACHE_NUMBERS, LatentEstimator
 from isthmus.estimators.defaults import fresh_seed
 from isthmus.estimators.validation import fill_missing, validate_input
 from isthmus.models.latent_variable_model import LatentVariableModel
@@ -454,7 +454,7 @@ class _Hole:
         )
         log_p = [
             self.model.log_likelihood(self.model.decode(some), self.x, ~self.gaps)
-            for some in z.split(max(1, IN_CACHE // self.x.numel()))
+            for some in z.split(max(1, CACHE_NUMBERS // self.x.numel()))
         ]
         weights = (torch.cat(log_p) + log_prior - mixture).softmax(0)
         chosen = torch.multinomial(weights.T, n, replacement=True, generator=generator).T

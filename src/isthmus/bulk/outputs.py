@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from isthmus._optional import import_optional
 from isthmus.persistence.atomic import PARTIAL, write_atomic
 from isthmus.persistence.integrity import read_json
+from isthmus.persistence.locks import exclusive
 from isthmus.persistence.run_folder import to_json
 
 __all__ = ["Writer", "atomic_output", "file_stamp", "has_record", "is_finished"]
@@ -135,7 +135,8 @@ def atomic_output(target: Path, about: Mapping[str, Any]) -> Iterator[Writer]:
     """
     draft = _beside(target, PARTIAL)
     draft.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target):
+    busy = f"another process is writing {target}: wait for it."
+    with exclusive(_beside(target, ".lock"), busy):
         try:
             writer = open_writer(draft, target.suffix[1:])
             try:
@@ -148,21 +149,6 @@ def atomic_output(target: Path, about: Mapping[str, Any]) -> Iterator[Writer]:
             os.replace(draft, target)
         finally:
             draft.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Keep other processes from writing the same output."""
-    lock = FileLock(_beside(target, ".lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(f"another process is writing {target}; wait for it.") from None
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
 
 
 def is_finished(target: Path, about: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The scikit-learn faces of the models."""
+"""The models as scikit-learn estimators."""
 
 from isthmus.estimators.base import LatentEstimator, Posterior
 from isthmus.estimators.model_io import ESTIMATORS

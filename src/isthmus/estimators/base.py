@@ -1,4 +1,4 @@
-"""The scikit-learn face that every model shares."""
+"""The scikit-learn interface shared by all models."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ from isthmus.estimators.batched_inference import (
     inference_batch_size,
     row_noise,
 )
-from isthmus.estimators.defaults import (
-    fresh_seed,
-)
+from isthmus.estimators.defaults import fresh_seed
 from isthmus.estimators.fitting import FittingMixin
 from isthmus.estimators.model_io import SaveMixin
 from isthmus.estimators.publishing import PublishMixin
@@ -37,8 +35,8 @@ from isthmus.training.devices import enough_threads, is_convolutional
 __all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
 
 Array = NDArray[Any]
-SCORE_SAMPLES = 10  # draws of z behind the ELBO of a row
-IN_CACHE = 2**20  # numbers that a processor's cache holds several times
+SCORE_SAMPLES = 10  # draws of z per row in the estimate of the ELBO
+CACHE_NUMBERS = 2**20  # a few arrays of this many numbers fit into the processor's cache
 
 
 class Posterior(NamedTuple):
@@ -49,7 +47,7 @@ class Posterior(NamedTuple):
 
 
 class RateDistortion(NamedTuple):
-    """KL(q(z|x) || p(z)) and -E_q[log p(x|z)] of each row, in nats, each (n,)."""
+    """Rate KL(q(z|x) || p(z)) and distortion -E_q[log p(x|z)] per row, in nats, each (n,)."""
 
     rate: Array
     distortion: Array
@@ -58,34 +56,37 @@ class RateDistortion(NamedTuple):
 class LatentEstimator(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, PublishMixin, FittingMixin
 ):
-    """An autoencoder as scikit-learn knows estimators.
+    """Base class of the scikit-learn estimators.
 
-    Subclasses join a row of choices (`isthmus.models.specs`) with this face and override nothing.
+    A subclass combines a specification from `isthmus.models.specs` with this interface and
+    overrides nothing.
 
     Attributes
     ----------
     model_ : LatentVariableModel
         The trained model.
     likelihood_ : str
-        The likelihood in use, where "auto" decided.
+        The likelihood in use; differs from `likelihood` if that is "auto".
     feature_shape_ : tuple of int
         Shape of one example.
     n_features_in_ : int
-        Numbers in one example.
+        Number of values in one example.
     columns_ : Columns or None
-        How the columns of a data frame were taken; None for arrays.
+        How data frame columns are encoded; None for arrays.
+    condition_encoder_ : ConditionEncoder or None
+        Turns labels into model inputs; None if the model is not conditional.
     history_ : list of dict
-        One record an epoch; nats per example.
+        One record per epoch; losses in nats per example.
     scaling_ : str
-        The scaling in use, where "auto" decided.
+        The scaling in use; differs from `scaling` if that is "auto".
     best_epoch_ : int
         The epoch whose weights the model has.
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained.
     seed_ : int
-        The seed of training: `random_state`, or the one drawn where there was none.
+        The seed of the training: `random_state`, or the seed drawn if that is None.
     fitted_params_ : dict
-        The settings with which the model was made; `save` writes these.
+        The settings at the time of the fit; `save` writes these.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -93,16 +94,14 @@ class LatentEstimator(
         parameters = textwrap.indent(describe(cls), "    ").strip()
         cls.__doc__ = (cls.__doc__ or "").replace("{parameters}", parameters)
 
-    # --------------------------------------------------------------------- use
-
     def transform(self, X: Any, *, condition: Any = None) -> Array:
-        """Return the code of each row: the mean of q(z|x).
+        """Return the mean of q(z|x) for each row.
 
         Parameters
         ----------
-        X : as in `fit`
+        X : array-like (n, *feature_shape_), or data frame
         condition : label or array-like (n,), optional
-            For conditional models; rows of unknown label need none.
+            For conditional models; None means that the label is unknown.
 
         Returns
         -------
@@ -111,12 +110,12 @@ class LatentEstimator(
         Raises
         ------
         ValueError
-            Also where values are far from [0, 1], noise or not, and those of the fit were within.
+            If X is invalid or far outside the range of the training data.
         """
         return self.posterior(X, condition=condition).mean
 
     def posterior(self, X: Any, *, condition: Any = None) -> Posterior:
-        """Return mean and standard deviation of q(z|x), each (n, n_components)."""
+        """Return the mean and standard deviation of q(z|x), each (n, n_components)."""
         X, c = self.check_input(X, condition)
 
         def encode(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
@@ -136,34 +135,38 @@ class LatentEstimator(
 
         Returns
         -------
-        ndarray (n, *feature_shape_), or a data frame
-            A frame of the same columns and types where the model was fitted on one.
+        ndarray (n, *feature_shape_), or data frame
+            A frame with the same columns and types if the model was fitted on one.
+
+        See Also
+        --------
+        decode : Always returns an array, and can draw from p(x|z).
         """
         return self.as_input_type(self.decode(Z, condition=condition))
 
     def decode(
         self, Z: Any, *, condition: Any = None, noise: bool = False, random_state: int | None = None
     ) -> Array:
-        """Return what `inverse_transform` does, always as an array of numbers.
+        """Decode codes to an array, even if the model was fitted on a data frame.
 
         Parameters
         ----------
         Z : array-like (n, n_components)
         condition : label or array-like (n,), optional
         noise : bool
-            Draw x from p(x|z) instead of taking its mean.
+            Draw x from p(x|z) instead of returning its mean.
         random_state : int, optional
-            Seed of the draw.
+            Seed for `noise`.
 
         Returns
         -------
         ndarray (n, *feature_shape_)
         """
         Z, c = self._check_codes(Z, condition)
-        return self._decoded(Z, c, self._seeded(random_state) if noise else None)
+        return self._decode(Z, c, self._seeded(random_state) if noise else None)
 
-    def _decoded(self, Z: Array, c: Array | None, generator: torch.Generator | None) -> Array:
-        """Return what codes stand for: the mean of p(x|z), or draws given a generator."""
+    def _decode(self, Z: Array, c: Array | None, generator: torch.Generator | None) -> Array:
+        """Return the mean of p(x|z), or draws from it if there is a generator."""
         model = self.model_
 
         def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
@@ -181,9 +184,9 @@ class LatentEstimator(
     def reconstruct(self, X: Any, *, condition: Any = None) -> Any:
         """Return the mean of p(x|z) at the code of each row, in the shape and units of X.
 
-        Of a data frame a frame of the same columns and types comes back, of an array an array.
+        The result is a data frame if X is one, else an array.
         """
-        given = X
+        frame = X if is_frame(X) else None
         X, c = self.check_input(X, condition)
 
         def reconstruct(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
@@ -191,21 +194,20 @@ class LatentEstimator(
 
         (out,) = self._run(reconstruct, X, c)
         out = self.scaler_.inverse_transform(out).astype(float_type(X))
-        return self.as_input_type(out, given) if is_frame(given) else out
+        return out if frame is None else self.as_input_type(out, frame)
 
     def rate_distortion(self, X: Any, *, condition: Any = None) -> RateDistortion:
-        """Return the two halves of the bound for each row, in nats, each (n,).
+        """Return the two terms of the ELBO for each row, in nats, each (n,).
 
-        By ten draws of z that depend on the row's content alone: the numbers repeat, and
-        each row's sampling error is its own. Densities are those of X in its own units, and of
-        the observed values where some are missing.
+        Estimated from ten draws of z that depend on the content of the row alone: repeated calls
+        give the same numbers, and sampling errors of different rows are independent. Densities
+        refer to X in its own units and, if values are missing, to the observed ones.
 
         References
         ----------
         Fixing a broken ELBO (Alemi, Poole, Fischer, Dillon, Saurous, Murphy, 2018).
         """
-        X, c = self.check_input(X, condition)
-        self.model_.likelihood.check(fill_missing(X))
+        X, c = self.check_input(X, condition, exact=True)
         model = self.model_
         samples = SCORE_SAMPLES if model.prior is not None else 1
 
@@ -213,8 +215,8 @@ class LatentEstimator(
             noise = row_noise(x.cpu().numpy(), samples, self.n_components_)
             q = model.encode(x, c)
             z = q.rsample((samples,), noise=torch.from_numpy(noise).to(x.device))  # type: ignore
-            some = z.split(max(1, IN_CACHE // x.numel()))
-            distortion = -torch.cat([model.log_likelihood(model.decode(z, c), x) for z in some])
+            groups = z.split(max(1, CACHE_NUMBERS // x.numel()))
+            distortion = -torch.cat([model.log_likelihood(model.decode(z, c), x) for z in groups])
             kl = model.kl(q, z, c)
             return (kl if kl.ndim == 1 else kl.mean(0)), distortion.mean(0)
 
@@ -222,9 +224,9 @@ class LatentEstimator(
         return RateDistortion(rate.astype(np.float64), distortion.astype(np.float64))
 
     def score_samples(self, X: Any, *, condition: Any = None) -> Array:
-        """Return nats per example, higher is likelier: ``-(rate + distortion)``.
+        """Return ``-(rate + distortion)`` of each row, in nats; higher is likelier.
 
-        With a prior it is the ELBO; without one, the log-likelihood of the row at its code.
+        This is the ELBO if the model has a prior, else the log-likelihood of the row at its code.
 
         Returns
         -------
@@ -245,61 +247,68 @@ class LatentEstimator(
         y: Any = None,
         noise: bool | None = None,
     ) -> Any:
-        """Generate new examples: p(x|z), or its mean, for z drawn from the prior.
+        """Generate new examples: draw z from the prior and decode it.
 
         Parameters
         ----------
         n_samples : int
         random_state : int, optional
-            Seed; without one every call differs.
+            Seed; by default every call gives different examples.
         y : label or array-like (n_samples,), optional
-            What to generate, for conditional models.
+            The class to generate, for conditional models.
         noise : bool, optional
-            Draw x from p(x|z) instead of taking its mean; by default of tables alone, whose
-            rows would all be near the middle otherwise.
+            Draw x from p(x|z) instead of returning its mean. By default only for tables, whose
+            rows would otherwise all lie near the mean.
 
         Returns
         -------
-        ndarray (n_samples, *feature_shape_), or a data frame
-            A frame of the same columns and types where the model was fitted on one.
+        ndarray (n_samples, *feature_shape_), or data frame
+            A frame with the same columns and types if the model was fitted on one.
 
         Raises
         ------
         ValueError
-            Where the model has no prior to sample from.
+            If the model has no prior.
         """
         check_is_fitted(self)
-        self._check_can_sample(n_samples)
+        if self.model_.prior is None:
+            raise ValueError(
+                f"{type(self).__name__} has no prior to sample from: its codes follow no known "
+                "distribution. Fit a VAE to generate, or decode codes with inverse_transform."
+            )
+        if n_samples < 1:
+            raise ValueError(f"n_samples must be at least 1, got {n_samples!r}.")
         noise = self.columns_ is not None if noise is None else noise
         generator = self._seeded(random_state)
         c = self.encode_condition(y, n_samples)
-        context = None if c is None else torch.from_numpy(c).to(self.device_)
-        p = self.model_.prior_given(context)
-        one_for_all = len(p.batch_shape + p.event_shape) == 1
-        Z = draw(p, generator, (n_samples,) if one_for_all else ()).cpu().numpy()
-        return self.as_input_type(self._decoded(Z, c, generator if noise else None))
+        p = self.model_.prior_given(None if c is None else torch.from_numpy(c).to(self.device_))
+        same_for_all = len(p.batch_shape + p.event_shape) == 1
+        Z = draw(p, generator, (n_samples,) if same_for_all else ()).cpu().numpy()
+        return self.as_input_type(self._decode(Z, c, generator if noise else None))
 
     def as_input_type(self, X: Array, like: Any = None) -> Any:
-        """Return rows of numbers as `fit` was given its rows: a data frame, or the array as it is.
+        """Convert an array to a data frame if the model was fitted on one.
 
         Parameters
         ----------
         X : ndarray (n, *feature_shape_)
         like : data frame, optional
-            Whose index the frame is to have.
+            Supplies the index of the result.
         """
         return X if self.columns_ is None else self.columns_.to_frame(X, like)
 
     def tensors(self, X: Any, condition: Any = None) -> tuple[Tensor, Tensor | None]:
-        """Return rows and their context as `model_` takes them, on its device.
+        """Return rows and their condition as inputs for `model_`, on its device.
 
-        For own computations with `model_`; bytes stay bytes until `isthmus.training.to_unit`.
+        The tensors are copies. Bytes stay bytes; `isthmus.training.to_unit` maps them to [0, 1].
+
+        See Also
+        --------
+        run_batched : Apply a function to batches without gradients.
         """
-        X, c = self.check_input(X, condition)
-        self.model_.likelihood.check(fill_missing(X))
-        x = torch.from_numpy(np.array(self.scaler_.transform(X), order="C"))  # theirs to change
-        context = None if c is None else torch.from_numpy(c).to(self.device_)
-        return x.to(self.device_), context
+        X, c = self.check_input(X, condition, exact=True)
+        x = torch.from_numpy(np.array(self.scaler_.transform(X), order="C"))
+        return x.to(self.device_), None if c is None else torch.from_numpy(c).to(self.device_)
 
     def run_batched(
         self,
@@ -338,79 +347,13 @@ class LatentEstimator(
         >>> import isthmus
         >>> X = load_digits().images / 16
         >>> model = isthmus.VAE(n_components=2, epochs=2).fit(X)
-        >>> (entropy,) = model.run_batched(lambda x, c: (model.model_.encode(x, c).entropy(),), X)
-        >>> entropy.shape
+        >>> encode = model.model_.encode
+        >>> (norm,) = model.run_batched(lambda x, c: (encode(x, c).mean.norm(dim=1),), X)
+        >>> norm.shape
         (1797,)
         """
         X, c = self.check_input(X, condition)
         return self._run(function, X, c, draws=draws)
-
-    @property
-    def n_components_(self) -> int:
-        """Numbers in the code of the fitted model, whatever `n_components` was set to since."""
-        return int(self.model_.posterior.shape[0])
-
-    @property
-    def _n_features_out(self) -> int:
-        if not hasattr(self, "model_"):  # scikit-learn takes this name for a sign of fitting
-            raise AttributeError("_n_features_out")
-        return self.n_components_
-
-    @property
-    def device_(self) -> torch.device:
-        """Device that holds the weights of `model_`."""
-        return next(self.model_.parameters()).device
-
-    def check_input(self, X: Any, condition: Any) -> tuple[Array, Array | None]:
-        """Check X and encode its condition; return both as arrays.
-
-        Returns
-        -------
-        X : ndarray (n, *feature_shape_)
-            Floats or bytes, not yet scaled.
-        condition : ndarray of float32, (n, width), or None
-        """
-        check_is_fitted(self)
-        X = self._read(X)
-        self.model_.likelihood.check_input(X)
-        return X, self.encode_condition(condition, len(X))
-
-    def _check_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
-        check_is_fitted(self)
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
-        if Z.shape[1] != self.n_components_:
-            raise ValueError(
-                f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have "
-                f"{self.n_components_}."
-            )
-        return Z, self.encode_condition(condition, len(Z))
-
-    def encode_condition(self, condition: Any, n: int) -> Array | None:
-        """Return the condition of n rows as `model_` expects it.
-
-        Parameters
-        ----------
-        condition : label, array-like (n,) or (n, columns), or None
-            One label for all rows, or one per row; None means "unknown".
-        n : int
-
-        Returns
-        -------
-        ndarray of float32, (n, width), or None
-            None if the model is not conditional.
-
-        Raises
-        ------
-        ValueError
-            If a label was not seen during fit, or the model is not conditional.
-        """
-        if self.condition_encoder_ is not None:
-            return self.condition_encoder_.encode(condition, n)
-        if condition is not None:
-            raise ValueError(
-                f"{type(self).__name__} was not trained with labels; ConditionalVAE is."
-            )
-        return None
 
     def _run(
         self,
@@ -430,18 +373,90 @@ class LatentEstimator(
         with enough_threads(self.model_, draws * rows // 3):  # a training step costs three passes
             return apply_in_batches(on_device, rows, X, c, prepare)
 
+    @property
+    def n_components_(self) -> int:
+        """Dimension of the codes of the fitted model, even if `n_components` was set since."""
+        return int(self.model_.posterior.shape[0])
+
+    @property
+    def _n_features_out(self) -> int:
+        if not hasattr(self, "model_"):  # scikit-learn takes this attribute as a sign of fitting
+            raise AttributeError("_n_features_out")
+        return self.n_components_
+
+    @property
+    def device_(self) -> torch.device:
+        """Device that holds the weights of `model_`."""
+        return next(self.model_.parameters()).device
+
     def inference_batch_size(self, draws: int = 1) -> int:
-        """Return the rows per batch of `run_batched`, if `draws` codes per row are decoded."""
+        """Return the number of rows per batch when `draws` codes per row are decoded."""
         return inference_batch_size(draws * self.n_features_in_, is_convolutional(self.model_))
 
-    def _check_can_sample(self, n_samples: int) -> None:
-        if self.model_.prior is None:
+    def check_input(
+        self, X: Any, condition: Any = None, *, exact: bool = False
+    ) -> tuple[Array, Array | None]:
+        """Check X and encode its condition; return both as arrays.
+
+        Parameters
+        ----------
+        X : array-like (n, *feature_shape_), or data frame
+        condition : label or array-like (n,), optional
+        exact : bool
+            Reject every value to which the likelihood gives no density. By default only values far
+            from those of the training data are rejected, since inputs may be noisy.
+
+        Returns
+        -------
+        X : ndarray (n, *feature_shape_)
+            Floats or bytes, not yet scaled.
+        condition : ndarray of float32, (n, width), or None
+        """
+        check_is_fitted(self)
+        X = self._read(X)
+        if exact:
+            self.model_.likelihood.check(fill_missing(X) if self.model_.missing else X)
+        else:
+            self.model_.likelihood.check_input(X)
+        return X, self.encode_condition(condition, len(X))
+
+    def _check_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        if Z.shape[1] != self.n_components_:
             raise ValueError(
-                f"{type(self).__name__} has no prior to sample from: its codes follow no known "
-                "distribution. Fit a VAE to generate, or decode codes by inverse_transform."
+                f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have "
+                f"{self.n_components_}."
             )
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1, got {n_samples!r}.")
+        return Z, self.encode_condition(condition, len(Z))
+
+    def encode_condition(self, condition: Any, n: int) -> Array | None:
+        """Return the condition of n rows as `model_` expects it.
+
+        Parameters
+        ----------
+        condition : label, array-like (n,) or (n, columns), or None
+            One label for all rows, or one per row; None means that the label is unknown.
+        n : int
+
+        Returns
+        -------
+        ndarray of float32, (n, width), or None
+            None if the model is not conditional.
+
+        Raises
+        ------
+        ValueError
+            If a label was not seen during fit, or the model is not conditional.
+        """
+        if self.condition_encoder_ is not None:
+            return self.condition_encoder_.encode(condition, n)
+        if condition is not None:
+            raise ValueError(
+                f"{type(self).__name__} was not trained with labels: leave out condition and y, or "
+                "use ConditionalVAE."
+            )
+        return None
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

@@ -1,4 +1,4 @@
-"""The seven models: rows of choices with a scikit-learn face."""
+"""The seven models as scikit-learn estimators."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = [
     "SparseAutoencoder",
 ]
 
-CHUNK = 4096  # rows encoded in one go
+ROWS_AT_ONCE = 4096  # bounds the memory for codes in `top_activating`
 
 
 class Autoencoder(specs.Autoencoder, LatentEstimator, name="autoencoder"):
-    """Undercomplete autoencoder: a narrow code from which the input is rebuilt.
+    """Undercomplete autoencoder: reconstructs the input from a low-dimensional code.
 
-    The loss is minus the log-likelihood of a row at its code: cross-entropy for values in
-    [0, 1], squared error with a learned scale for others. With ``hidden=()`` and real values
-    the code spans the subspace of principal component analysis.
+    The loss is the negative log-likelihood of a row given its code: cross-entropy for values in
+    [0, 1], squared error with a learned scale for other real values. With ``hidden=()`` and real
+    values the code spans the subspace of principal component analysis.
 
     {parameters}
 
@@ -48,10 +48,10 @@ class Autoencoder(specs.Autoencoder, LatentEstimator, name="autoencoder"):
 
 
 class DenoisingAutoencoder(specs.DenoisingAutoencoder, LatentEstimator, name="denoising"):
-    """Denoising autoencoder: trained to rebuild the clean row from a corrupted one.
+    """Denoising autoencoder: reconstructs the clean row from a corrupted copy.
 
-    Rows are corrupted only while training, each time anew. Masking sets a fixed share of the
-    features to 0, after scaling: for scaled data that is the mean.
+    Rows are corrupted only during training, with new noise each time they are used. Masking sets a
+    fixed fraction of the features to 0 after scaling, which is the mean of scaled data.
 
     {parameters}
 
@@ -72,11 +72,10 @@ class DenoisingAutoencoder(specs.DenoisingAutoencoder, LatentEstimator, name="de
 
 
 class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator, name="sparse"):
-    """Sparse autoencoder: few units of the code are active for any one row.
+    """Sparse autoencoder: only a few units of the code are active for each row.
 
-    The decoder reads the very activations that are penalised. With ``hidden=()`` it is a
-    dictionary: overcomplete codes whose units can be looked at one by one, by
-    `top_activating`.
+    The decoder receives the same activations that the penalty acts on. With ``hidden=()`` the model
+    is a dictionary: an overcomplete code whose units `top_activating` shows one at a time.
 
     {parameters}
 
@@ -101,26 +100,26 @@ class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator, name="sparse")
     def top_activating(
         self, X: Any, unit: int, n: int = 10
     ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """Return the rows of X on which a unit is most active, most active first.
+        """Return the rows of X that activate a unit most, in decreasing order.
 
         Parameters
         ----------
         X : array-like (n_rows, *features)
         unit : int
-            Number of the unit, from 0.
+            Index of the unit.
         n : int
-            How many rows; all where X has fewer.
+            Number of rows; all rows if X has fewer.
 
         Returns
         -------
         rows : ndarray of int, (n,)
-            Numbers of the rows in X; of equal ones the first come first.
+            Row indices; rows with equal activation keep their order in X.
         activations : ndarray (n,)
 
         Raises
         ------
         ValueError
-            No such unit, or n below 1.
+            If the unit does not exist, or n is below 1.
 
         Examples
         --------
@@ -133,22 +132,19 @@ class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator, name="sparse")
         True
         """
         if not 0 <= unit < self.n_components_:
-            raise ValueError(
-                f"there is no unit {unit}: this code has units 0 to {self.n_components_ - 1}."
-            )
+            raise ValueError(f"unit must be between 0 and {self.n_components_ - 1}, got {unit}.")
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n!r}.")
-        # By chunks, so that the codes of all rows are never held at once.
-        chunks = (X[i : i + CHUNK] for i in range(0, len(X), CHUNK))
-        activity = np.concatenate([self.posterior(chunk).mean[:, unit] for chunk in chunks])
+        parts = (X[i : i + ROWS_AT_ONCE] for i in range(0, len(X), ROWS_AT_ONCE))
+        activity = np.concatenate([self.posterior(part).mean[:, unit] for part in parts])
         best = np.argsort(-activity, kind="stable")[:n]
         return best, activity[best]
 
 
 class ContractiveAutoencoder(specs.ContractiveAutoencoder, LatentEstimator, name="contractive"):
-    """Contractive autoencoder: the code resists small changes of the input.
+    """Contractive autoencoder: the code is insensitive to small changes of the input.
 
-    Adds the squared Frobenius norm of the Jacobian of the whole encoder, exact.
+    The penalty is the exact squared Frobenius norm of the Jacobian of the whole encoder.
 
     {parameters}
 
@@ -169,9 +165,9 @@ class ContractiveAutoencoder(specs.ContractiveAutoencoder, LatentEstimator, name
 
 
 class VAE(specs.VAE, LatentEstimator, name="vae"):
-    """Variational autoencoder: a normal posterior for each row, a standard normal prior.
+    """Variational autoencoder: a normal posterior for each row and a standard normal prior.
 
-    Maximises the evidence lower bound, E_q[log p(x|z)] - KL(q(z|x) || p(z)), in nats.
+    Training maximises the evidence lower bound E_q[log p(x|z)] - KL(q(z|x) || p(z)), in nats.
 
     {parameters}
 
@@ -194,9 +190,9 @@ class VAE(specs.VAE, LatentEstimator, name="vae"):
 
 
 class BetaVAE(specs.BetaVAE, LatentEstimator, name="beta-vae"):
-    """β-VAE: a variational autoencoder whose KL term is weighted.
+    """β-VAE: a variational autoencoder with a weight β on the KL term.
 
-    `score_samples` is the ELBO itself, β = 1.
+    `score_samples` returns the unweighted ELBO (β = 1).
 
     {parameters}
 
@@ -217,11 +213,11 @@ class BetaVAE(specs.BetaVAE, LatentEstimator, name="beta-vae"):
 
 
 class ConditionalVAE(specs.ConditionalVAE, LatentEstimator, name="conditional-vae"):
-    """Conditional VAE: told the label, so that it generates a class on demand.
+    """Conditional VAE: receives the label as an input, so that it can generate a given class.
 
     The labels are `y` in `fit` and `sample`, and the optional keyword `condition` elsewhere
-    (routed as metadata); where none is given, the context learned for "unknown" serves. A y
-    of real numbers, or of several columns, is a context of numbers.
+    (scikit-learn can route it as metadata). Without a condition the model uses the one that it
+    learned for unknown labels. A y of real numbers or of several columns is a numeric condition.
 
     {parameters}
 

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Scaler", "as_float32", "as_float64", "row_slices"]
+__all__ = ["Scaler", "as_float32", "as_float64", "constant_as_one", "row_slices"]
 
 Array = NDArray[Any]
-PIECE = 2**18  # numbers looked at in one go: as float64 they stay in a processor's cache
+SLICE_NUMBERS = 2**18  # as float64 they fit into the processor's cache
 
 
 @dataclass(frozen=True)
 class Scaler:
-    """(x - shift) / scale, held in float64 so that large offsets lose nothing.
+    """Standardisation (x - shift) / scale in float64, so that large offsets lose no digits.
 
     Parameters
     ----------
     shift, scale : ndarray
-        One number each, or one for each feature.
+        One number each, or one per feature.
     """
 
     shift: Array
@@ -31,23 +31,19 @@ class Scaler:
 
     @classmethod
     def fit(cls, X: Array, how: str) -> Scaler:
-        """Learn shift and scale: for each feature ("standard"), for all ("global"), or none."""
+        """Learn the scale per feature ("standard"), over all features ("global"), or "none"."""
         if how == "none":
             return cls(np.zeros(()), np.ones(()))
         axis = 0 if how == "standard" else None
-        chunks = [*row_slices(X)]
-        n = np.maximum(1, sum(np.sum(~np.isnan(as_float64(X[s])), axis) for s in chunks))
-        # In units of a power of two, which changes no digit and lets no square overflow or vanish.
-        peak = np.max(
-            [np.fmax.reduce(np.abs(as_float64(X[s])), axis, initial=0.0) for s in chunks], 0
-        )
-        unit = np.ldexp(0.5, np.frexp(peak)[1])
-        shift = sum(np.nansum(as_float64(X[s]) / unit, axis) for s in chunks) / n
-        square = sum(np.nansum((as_float64(X[s]) / unit - shift) ** 2, axis) for s in chunks) / n
+        slices = [*row_slices(X)]
+        n = np.maximum(1, sum(np.sum(~np.isnan(as_float64(X[s])), axis) for s in slices))
+        # Dividing by a power of two is exact, and keeps squares from overflow and underflow.
+        peaks = [np.fmax.reduce(np.abs(as_float64(X[s])), axis, initial=0.0) for s in slices]
+        unit = np.ldexp(0.5, np.frexp(np.max(peaks, 0))[1])
+        shift = sum(np.nansum(as_float64(X[s]) / unit, axis) for s in slices) / n
+        square = sum(np.nansum((as_float64(X[s]) / unit - shift) ** 2, axis) for s in slices) / n
         shift, scale = shift * unit, np.sqrt(square) * unit
-        # A column that varies by rounding alone is constant.
-        constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(shift)
-        return cls(np.asarray(shift), np.where(constant, 1.0, scale))
+        return cls(np.asarray(shift), constant_as_one(shift, scale))
 
     def only(self, scalable: bool | NDArray[np.bool_]) -> Scaler:
         """Return a scaler that leaves the other columns of a mixed table unchanged."""
@@ -57,28 +53,28 @@ class Scaler:
 
     @property
     def identity(self) -> bool:
-        """Whether nothing is changed."""
+        """Whether the scaler changes nothing."""
         return self.shift.ndim == 0 and self.shift == 0 and self.scale == 1
 
     @property
     def log_unit(self) -> torch.Tensor | None:
-        """Logarithm of the scale, or None where there is none."""
+        """Logarithm of the scale, or None if the scaler changes nothing."""
         return None if self.identity else torch.tensor(np.log(self.scale), dtype=torch.float32)
 
     def transform(self, X: Array) -> Array:
-        """Return float32 as the model sees it; bytes untouched where they may be."""
+        """Return scaled float32; unscaled bytes stay bytes."""
         if self.identity:
             return X if X.dtype == np.uint8 else as_float32(X)
         out = np.empty(X.shape, np.float32)
-        for piece in row_slices(X):
-            part = as_float64(X[piece])
+        for rows in row_slices(X):
+            part = as_float64(X[rows])
             part -= self.shift
             part /= self.scale
-            out[piece] = part
+            out[rows] = part
         return out
 
     def inverse_transform(self, X: Array) -> Array:
-        """Return what the model made in the units of the data."""
+        """Return outputs of the model in the units of the data."""
         if self.identity:
             return X
         out = X.astype(np.float64)
@@ -87,8 +83,14 @@ class Scaler:
         return out
 
 
+def constant_as_one(shift: Array, scale: Array) -> Array:
+    """Replace the standard deviation of columns that are constant up to rounding by 1."""
+    constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(shift)
+    return np.where(constant, 1.0, scale)
+
+
 def as_float64(X: Array) -> Array:
-    """Return float64, bytes as [0, 1]."""
+    """Return a float64 copy; bytes are mapped to [0, 1]."""
     out = X.astype(np.float64)
     if X.dtype == np.uint8:
         out /= 255
@@ -96,17 +98,17 @@ def as_float64(X: Array) -> Array:
 
 
 def row_slices(X: Array) -> Iterator[slice]:
-    """Yield which rows to look at in one go.
+    """Yield slices of rows that fit into the processor's cache.
 
     Examples
     --------
     >>> [*row_slices(np.zeros((5, 2**17)))]
     [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
     """
-    rows = max(1, PIECE // max(1, int(np.prod(X.shape[1:]))))
+    rows = max(1, SLICE_NUMBERS // max(1, int(np.prod(X.shape[1:]))))
     return (slice(start, start + rows) for start in range(0, len(X), rows))
 
 
 def as_float32(X: Array) -> Array:
-    """Return float32: X itself where it is."""
+    """Return float32, without a copy if X has that type."""
     return X.astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""Where arrays come in and go out: what is read, how it is scaled, how rows are chunked."""
+"""Validation of input arrays, tables and data frames, done once before anything is computed."""
 
 from __future__ import annotations
 
@@ -17,38 +17,55 @@ from sklearn.utils.validation import (
 from isthmus.data.columns import Columns, Table, is_frame
 from isthmus.estimators.scaling import row_slices
 
-__all__ = [
-    "as_array",
-    "check_finite",
-    "fill_missing",
-    "learn_columns",
-    "validate_input",
-]
+__all__ = ["as_array", "check_finite", "fill_missing", "validate_input"]
 
 Array = NDArray[Any]
 
 
-def validate_input(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Array:
-    """Check X and return it as an array (n, *features), of floats or bytes.
+def validate_input(
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    missing: bool = False,
+    numbers: Array | None = None,
+) -> Array:
+    """Check X and return it as an array (n, *features) of floats or bytes.
 
-    Two-dimensional input goes through scikit-learn's `validate_data`; arrays with more axes
-    keep their shape. With `reset` the shape is learned, else it must be the one of training;
-    flat rows of the right length take that shape. NaN may be `missing` values. Of a data frame
-    or a `Table` the columns are learned as well, as `columns_`.
+    Two-dimensional input passes through scikit-learn's `validate_data`; arrays with more axes keep
+    their shape.
+
+    Parameters
+    ----------
+    estimator : object
+        Gets `feature_shape_`, `n_features_in_`, `feature_names_in_` and `columns_` if `reset`.
+    X : array-like, data frame, Table, or sequence of arrays
+    reset : bool
+        Learn the shape and the columns; otherwise X must match those that were learned. Flat rows
+        of the right length are reshaped.
+    missing : bool
+        Allow NaN as missing values.
+    numbers : ndarray (n,), optional
+        Row numbers for error messages, if X is a part of a larger array.
 
     Raises
     ------
     ValueError
-        Wrong shape, not numbers, NaN or infinity (says where), too few rows.
+        If X has the wrong shape or type, too few rows, or a NaN or infinity; the message names the
+        place.
     """
     if isinstance(X, list | tuple) and len(X) and getattr(X[0], "ndim", 1) > 1:
         X = np.stack(X)
-    _check_several(estimator, X, reset=reset)
-    columns = learn_columns(X) if reset else getattr(estimator, "columns_", None)
+    if not reset and getattr(X, "shape", None) == estimator.feature_shape_ and np.ndim(X) > 1:
+        raise ValueError(
+            f"X has the shape of one example, {estimator.feature_shape_}: pass X[None], an array "
+            "that holds one example."
+        )
+    columns = _learn_columns(X) if reset else getattr(estimator, "columns_", None)
     if reset:
         estimator.columns_ = columns
     if columns is not None and (columns.mixed or not is_frame(X)):
-        X = _read_columns(estimator, X, columns, reset=reset)
+        X = _validate_columns(estimator, X, columns, reset=reset)
         shape = (X.shape[1],)
     elif getattr(X, "ndim", 2) > 2:
         X = np.asarray(X)
@@ -66,34 +83,30 @@ def validate_input(estimator: Any, X: Any, *, reset: bool, missing: bool = False
         shape = (X.shape[1],) if reset else estimator.feature_shape_
     X = X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
     X = X.astype(X.dtype.newbyteorder("="), copy=False)
-    names = getattr(estimator, "feature_names_in_", None)
-    check_finite(X, names, missing)
+    check_finite(X, getattr(estimator, "feature_names_in_", None), missing, numbers)
     if reset:
         estimator.feature_shape_ = shape
     return X.reshape(len(X), *shape)
 
 
 def as_array(estimator: Any, X: Any) -> Array:
-    """Return X as an array: of a data frame the numbers that a fitted model takes it for."""
+    """Return X as an array, with data frames encoded as for a fitted model; NaN is allowed."""
     frame = is_frame(X) or isinstance(X, Table)
     return validate_input(estimator, X, reset=False, missing=True) if frame else np.asarray(X)
 
 
-def learn_columns(X: Any) -> Columns | None:
-    """Return the columns of a table or a data frame, None of anything else.
-
-    Columns of numbers of which two have one name are learned as an array: no frame could be made.
-    """
+def _learn_columns(X: Any) -> Columns | None:
+    """Return the columns of a table or data frame; None for arrays and duplicate names."""
     if not (isinstance(X, Table) or is_frame(X)):
         return None
     columns = X.columns if isinstance(X, Table) else Columns.learn(X)
     return columns if len({*columns.names}) == len(columns.names) else None
 
 
-def _read_columns(estimator: Any, X: Any, columns: Columns, *, reset: bool) -> Array:
-    """Return the numbers of a table or frame with these columns, or of an array of them."""
+def _validate_columns(estimator: Any, X: Any, columns: Columns, *, reset: bool) -> Array:
+    """Return the numbers of a table or data frame, or of an array with the same columns."""
     if reset:
-        _check_two(estimator, X)
+        _check_two_rows(estimator, X)
     if isinstance(X, Table):
         columns.check_names(X.columns.names)
         X = X.X
@@ -108,35 +121,27 @@ def _read_columns(estimator: Any, X: Any, columns: Columns, *, reset: bool) -> A
     return X
 
 
-def _check_two(estimator: Any, X: Any) -> None:
+def _check_two_rows(estimator: Any, X: Any) -> None:
     if len(X) < 2:
-        name = type(estimator).__name__
-        raise ValueError(f"{name} needs at least 2 rows to learn from, X has {len(X)} sample.")
-
-
-def _check_several(estimator: Any, X: Any, *, reset: bool) -> None:
-    """Raise a ValueError where one example was given, such as a picture, instead of several."""
-    if not reset and getattr(X, "shape", None) == estimator.feature_shape_ and np.ndim(X) > 1:
+        # scikit-learn's checks expect the words "1 sample".
         raise ValueError(
-            f"X has the shape {estimator.feature_shape_} of one example; give X[None], an array of "
-            "one."
+            f"{type(estimator).__name__} needs at least 2 rows to fit, X has {len(X)} sample."
         )
 
 
 def _check_stack(estimator: Any, X: Array, *, reset: bool) -> None:
-    name = type(estimator).__name__
     if X.dtype.kind not in "biuf":
         raise ValueError(f"X must hold numbers, got an array of {X.dtype}.")
     if X.size == 0:
         raise ValueError(f"X is empty: its shape is {X.shape}.")
     if reset:
-        _check_two(estimator, X)
+        _check_two_rows(estimator, X)
         _check_feature_names(estimator, X, reset=True)
         estimator.n_features_in_ = int(np.prod(X.shape[1:]))
     elif X.shape[1:] != estimator.feature_shape_:
         raise ValueError(
-            f"one example of X has shape {X.shape[1:]}, but {name} was fitted on examples of "
-            f"shape {estimator.feature_shape_}."
+            f"examples in X have shape {X.shape[1:]}, but {type(estimator).__name__} was fitted on "
+            f"examples of shape {estimator.feature_shape_}."
         )
 
 
@@ -146,39 +151,41 @@ def check_finite(
     missing: bool = False,
     numbers: Array | None = None,
 ) -> None:
-    """Raise a ValueError that says where the first NaN or infinity is; NaN may be `missing`.
+    """Raise a ValueError that names the place of the first NaN or infinity.
 
-    Rows may have `numbers` by which whoever reads the message knows them.
+    Parameters
+    ----------
+    X : ndarray (n, *features)
+    names : sequence of str, optional
+        Feature names.
+    missing : bool
+        Allow NaN.
+    numbers : ndarray (n,), optional
+        Row numbers to name; by default the position in X.
     """
     if X.dtype == np.uint8:
         return
-    for piece in row_slices(X):
-        part = X[piece]
+    for rows in row_slices(X):
+        part = X[rows]
         finite = ~np.isinf(part) if missing else np.isfinite(part)
         if not finite.all():
             row, *place = np.argwhere(~finite)[0].tolist()
-            where: Any = place[0] if len(place) == 1 else tuple(place)
-            label = (
-                f" ({str(names[int(where)])!r})" if names is not None and len(place) == 1 else ""
-            )
-            row += piece.start
+            nan = np.isnan(part[(row, *place)])
+            row += rows.start
             number = row if numbers is None else numbers[row]
-            value = "NaN" if np.isnan(X[(row, *place)]) else "infinity"
-            advice = (
-                " first, or learn around them: missing='ignore' (--missing ignore)."
-                if value == "NaN"
-                else " first."
-            )
+            feature = place[0] if len(place) == 1 else tuple(place)
+            label = "" if names is None or len(place) > 1 else f" ({str(names[place[0]])!r})"
+            ignore = ", or fit with missing='ignore' (--missing ignore)" if nan else ""
             raise ValueError(
-                f"Input X contains {value}: the first at row {number}, feature "
-                f"{where}{label}. Fill or drop missing values (NaN, inf){advice}"
+                f"Input X contains {'NaN' if nan else 'infinity'}: the first at row {number}, "
+                f"feature {feature}{label}. Fill or drop missing values (NaN, inf) first{ignore}."
             )
 
 
 def fill_missing(X: Array) -> Array:
-    """Return X with each NaN replaced by a value that the same feature has elsewhere.
+    """Replace each NaN by an observed value of the same feature.
 
-    For looking at data as a whole: its range, its categories, whether a likelihood allows it.
+    For checks of the data as a whole, such as its range and its categories.
     """
     gaps = np.isnan(X) if X.dtype.kind == "f" else np.zeros(0, bool)
     if not gaps.any():

@@ -1,1 +1,1 @@
-"""Files on disk: atomic writes, locks, checksums, and the schema of a saved model."""
+"""Files on disk: atomic writes, locks, checksums, and the schema of saved models."""

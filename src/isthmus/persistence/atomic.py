@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Atomic writing of files: after a crash a file has its old or its new content, never a part."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from pathlib import Path
 
 __all__ = ["PARTIAL", "write_all_atomic", "write_atomic"]
 
-PARTIAL = ".part"  # the end of the name of a file that is being written
+PARTIAL = ".part"  # suffix of files that are being written
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     write_all_atomic({path: content})
 
 
 def write_all_atomic(files: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: all are on the disk before the first takes its name.
+    """Write files that belong together: all contents are on disk before the first is renamed.
 
     Raises
     ------
     OSError
-        Where the disk is full or the folder gone; as a rule what was there is as it was.
+        If the disk is full or a folder does not exist; existing files are normally unchanged.
     """
-    drafts = {path: path.with_name(path.name + PARTIAL) for path in files}
+    partial = {path: path.with_name(path.name + PARTIAL) for path in files}
     try:
         for path, content in files.items():
-            with open(drafts[path], "wb") as file:
+            with open(partial[path], "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        for path, draft in drafts.items():
+        for path, draft in partial.items():
             os.replace(draft, path)
     except BaseException:
-        for draft in drafts.values():
+        for draft in partial.values():
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
         raise
@@ -44,7 +44,7 @@ def write_all_atomic(files: Mapping[Path, bytes]) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Let the names in a folder reach the disk, where the system can be asked to."""
+    """Flush the renamed entries of a folder to disk, if the system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

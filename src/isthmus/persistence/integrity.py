@@ -1,8 +1,8 @@
-"""Files that isthmus writes and reads back: JSON and tensors, checked before they are believed.
+"""Reading and checksums of the JSON and tensor files that isthmus writes.
 
-A record (config.json, index.json, mixture.json) carries the SHA-256 of the files beside it and of
-its own content: what was cut off or flipped on the way is found out. This is no signature;
-whoever changes a file on purpose can write the sums anew, so nothing that is read is trusted.
+A record (config.json, index.json, mixture.json) holds the SHA-256 of its own content and of the
+files beside it, which detects truncated and altered files. The checksums are not a signature: an
+attacker can recompute them, so readers trust no content.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ __all__ = [
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.safetensors", "history.jsonl"
 MAX_JSON = 16 * 2**20  # bytes: a table of 60,000 columns has 14 MB
-MAX_NESTED = 500_000  # lists and dictionaries in one file, of which an empty one takes 64 bytes
-MAX_HEADER = 16 * 2**20  # bytes of names and shapes in a file of tensors
+MAX_NESTED = 500_000  # lists and dictionaries in one file; an empty one takes 64 bytes of memory
+MAX_HEADER = 16 * 2**20  # bytes of names and shapes in a safetensors file
 SUMS, OWN = "sha256", "this file"
 
 
 def with_checksums(record: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return a record with the SHA-256 of files beside it and of itself.
+    """Return a record with the SHA-256 of its own content and of the files beside it.
 
     Parameters
     ----------
     record : mapping
         Plain JSON.
     files : mapping
-        Contents by name.
+        File contents by name.
 
     Examples
     --------
@@ -56,78 +56,84 @@ def with_checksums(record: Mapping[str, Any], files: Mapping[str, bytes]) -> dic
     >>> check_content(record, "b.txt", b"c")
     Traceback (most recent call last):
     ...
-    ValueError: b.txt is damaged: its bytes are not those that were written; ...
+    ValueError: b.txt is damaged: its content does not match its checksum. Download it again.
     """
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    whole = {**record, SUMS: sums}
-    return whole | {SUMS: sums | {OWN: _own(whole)}}
+    record = {**record, SUMS: sums}
+    return record | {SUMS: sums | {OWN: _own_sum(record)}}
 
 
 def check_record(record: Mapping[str, Any], path: object) -> None:
-    """Raise a ValueError where a record is not what was written; older ones have no sum."""
+    """Raise a ValueError if a record does not match its checksum; older records have none."""
     sums = record.get(SUMS)
     if sums is None:
         return
     if not isinstance(sums, dict) or not all(isinstance(s, str) for s in sums.values()):
-        raise ValueError(f"{path} is damaged: its checksums are none; get it again.")
-    try:
-        whole = sums.get(OWN) == _own(record)
-    except RecursionError:
-        whole = False
-    if not whole:
         raise ValueError(
-            f"{path} is damaged: its content is not what was written; get it again, or, if you "
-            f"changed it yourself, take its entry {SUMS!r} out."
+            f"{path} is damaged: {SUMS!r} must map file names to hex digests. Download it again."
+        )
+    try:
+        intact = sums.get(OWN) == _own_sum(record)
+    except RecursionError:
+        intact = False
+    if not intact:
+        raise ValueError(
+            f"{path} is damaged: its content does not match its checksum. Download it again, or "
+            f"remove its entry {SUMS!r} if you edited it yourself."
         )
 
 
 def check_content(record: Mapping[str, Any], name: str, content: bytes) -> None:
-    """Raise a ValueError where a file is not what its record says; older ones say nothing."""
-    wanted = (record.get(SUMS) or {}).get(name)
-    if wanted is not None and hashlib.sha256(content).hexdigest() != wanted:
+    """Raise a ValueError if a file does not match its checksum in the record, if there is one."""
+    expected = (record.get(SUMS) or {}).get(name)
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
         raise ValueError(
-            f"{name} is damaged: its bytes are not those that were written; get it again from its "
-            "source."
+            f"{name} is damaged: its content does not match its checksum. Download it again."
         )
 
 
-def _own(record: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a record's content, however its JSON is laid out."""
+def _own_sum(record: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record's content, independent of the layout of its JSON."""
     others = {name: s for name, s in record[SUMS].items() if name != OWN}
     text = json.dumps({**record, SUMS: others}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a plain file.
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
 
     Raises
     ------
     FileNotFoundError
-        Where there is none; a pipe or device is none.
+        If it does not exist, or is a pipe or device.
+    ValueError
+        If it is larger than the limit.
     """
     if not is_regular_file(path):
-        raise FileNotFoundError(f"{path}: expected a file, found none; get the folder whole.")
-    return path.read_bytes()
+        raise FileNotFoundError(
+            f"{path} is missing or not a regular file: the folder is incomplete."
+        )
+    if limit is None:
+        return path.read_bytes()
+    limit = configured_limit() or limit
+    with path.open("rb") as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(
+            f"{path} has more than {limit:,} bytes; if you trust it, set {ENV_VARIABLE}."
+        )
+    return content
 
 
 def read_json(path: Path) -> Any:
-    """Return what a file of JSON says.
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is none.
-    ValueError
-        In one line where it is no JSON, or too large to be what isthmus writes.
-    """
-    return parse_json(_small(path, MAX_JSON), path)
+    """Return the content of a JSON file; errors as for `read_bytes` and `parse_json`."""
+    return parse_json(read_bytes(path, MAX_JSON), path)
 
 
 def parse_json(content: bytes, path: object) -> Any:
-    """Return what JSON says; a ValueError of one line for all that may be wrong with it."""
+    """Parse JSON; raise a ValueError of one line for every kind of invalid content."""
     if content.count(b"{") + content.count(b"[") > MAX_NESTED:
-        raise ValueError(f"{path}: expected at most {MAX_NESTED:,} lists, got more.")
+        raise ValueError(f"{path} has more than {MAX_NESTED:,} lists and dictionaries.")
     try:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -142,37 +148,21 @@ def read_tensors(
     Parameters
     ----------
     content : bytes
-        Of the file.
     path : object
-        What a message names.
+        Name for messages.
     load : callable
-        Of safetensors, for torch or NumPy.
+        The loader of safetensors, for torch or NumPy.
 
     Raises
     ------
     ValueError
-        In one line where they cannot be read.
+        Of one line, if the tensors cannot be read.
     """
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or not 2 <= length <= min(len(content) - 8, MAX_HEADER):
-        raise ValueError(f"{path} is no safetensors file: its header is cut short or too long.")
-    parse_json(content[8 : 8 + length], path)  # nesting that safetensors would follow
+        raise ValueError(f"{path} is not a safetensors file: its header is truncated or too long.")
+    parse_json(content[8 : 8 + length], path)  # deep nesting would overflow safetensors' parser
     try:
         return load(content)
-    except Exception as error:  # safetensors fails in many ways, some of them Rust's
-        raise ValueError(f"{path} is no whole safetensors file: {one_line(error)}.") from error
-
-
-def _small(path: Path, most: int) -> bytes:
-    """Return the content of a file of at most so many bytes, however long it says it is."""
-    if not is_regular_file(path):
-        raise FileNotFoundError(f"{path}: expected a file, found none; get the folder whole.")
-    most = configured_limit() or most
-    with path.open("rb") as stream:
-        content = stream.read(most + 1)
-    if len(content) > most:
-        raise ValueError(
-            f"{path}: expected at most {most:,} bytes, got more; if you trust it, "
-            f"set {ENV_VARIABLE}."
-        )
-    return content
+    except Exception as error:  # safetensors raises many types, some from Rust
+        raise ValueError(f"{path} is not a valid safetensors file: {one_line(error)}.") from error

@@ -1,4 +1,4 @@
-"""Folders that one process at a time writes to."""
+"""Locks that keep two processes from writing to the same file or folder."""
 
 from __future__ import annotations
 
@@ -8,48 +8,64 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["LOCK", "exclusive_folder", "is_locked"]
+__all__ = ["LOCK", "exclusive", "exclusive_folder", "is_locked"]
 
 LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def exclusive_folder(folder: Path) -> Iterator[None]:
-    """Make the folder before anything is computed, for this process alone.
-
-    It is taken away again if nothing came of it. A run that is to be replaced stays as it is
-    until the new one is written over it.
-    """
-    made = [p for p in (folder, *folder.parents) if not p.exists()]
-    lock = FileLock(folder / LOCK, timeout=0)
+def exclusive(lock_file: Path, message: str) -> Iterator[None]:
+    """Hold a lock file, or raise a ValueError with this message if another process holds it."""
+    lock = FileLock(lock_file, timeout=0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise ValueError(
-            f"another process is writing to {folder}: wait for it, or name another --out."
-        ) from None
-    except OSError as error:
-        raise ValueError(
-            f"cannot write to {folder}: {error.strerror}; name another --out."
-        ) from None
+        raise ValueError(message) from None
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # the folder may be gone
-            (folder / LOCK).unlink()
+        with contextlib.suppress(OSError):  # the folder may have been deleted
+            lock_file.unlink()
         lock.release()
-        for p in made:
-            if p.is_dir() and not any(p.iterdir()):
-                p.rmdir()
+
+
+@contextlib.contextmanager
+def exclusive_folder(folder: Path) -> Iterator[None]:
+    """Create a folder and lock it; remove it at the end if it is empty.
+
+    Existing files stay until something overwrites them.
+
+    Raises
+    ------
+    ValueError
+        If another process holds the lock, or the folder cannot be written.
+    """
+    created = [p for p in (folder, *folder.parents) if not p.exists()]
+    busy = f"another process is writing to {folder}: wait for it, or choose another --out."
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_empty, created)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive(folder / LOCK, busy))
+        except OSError as error:
+            raise ValueError(
+                f"cannot write to {folder}: {error.strerror}; choose another --out."
+            ) from None
+        yield
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process has exclusive_folder the folder and is still there."""
-    if not (folder / LOCK).is_file():  # as a killed process may leave it
+    """Return whether a running process holds the lock of a folder."""
+    if not (folder / LOCK).is_file():
         return False
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with FileLock(folder / LOCK, timeout=0):  # a killed process may leave the file behind
             return False
     except (Timeout, OSError):
         return True

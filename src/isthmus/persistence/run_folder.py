@@ -1,4 +1,4 @@
-"""The files of a run: their names, and reading its configuration and history."""
+"""Names of the files in a run folder, and readers for its configuration and history."""
 
 from __future__ import annotations
 
@@ -39,58 +39,65 @@ __all__ = [
     "to_json",
 ]
 
-FORMAT = 1  # of config.json
+FORMAT = 1  # version of config.json
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the configuration in a folder; a one-line error where there is none."""
+    """Return the checked configuration of a saved model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no saved model.
+    ValueError
+        If the configuration is invalid or from a newer version.
+    """
     path = Path(folder) / CONFIG
     if not path.is_file():
         if find_checkpoints(folder):
             raise FileNotFoundError(
-                f"{folder} holds a run that was broken off: go on with it by `isthmus fit DATA "
-                f"--out {folder} --resume`."
+                f"{folder} holds an interrupted run, not a saved model: resume it with `isthmus "
+                f"fit DATA --out {folder} --resume`."
             )
         raise FileNotFoundError(
-            f"{folder} holds no saved model: there is no {CONFIG} in it. Expected a folder "
-            "written by `isthmus fit` or by a model's save()."
+            f"{folder} holds no saved model: it has no {CONFIG}. Expected a folder written by "
+            "`isthmus fit` or by a model's save()."
         )
     config = read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("format"), int):
         raise ValueError(f"{path} is not the configuration of an isthmus model.")
     if config["format"] > FORMAT:
         raise ValueError(
-            f"{path} has format {one_line(config['format'])}, newer than this isthmus "
-            f"({__version__}) reads; it was written by isthmus "
-            f"{one_line(config.get('isthmus'))}. Update isthmus."
+            f"{path} has format {one_line(config['format'])}, which is newer than this isthmus "
+            f"({__version__}) reads: update isthmus to {one_line(config.get('isthmus'))} or later."
         )
     check_record(config, path)
     try:
         return check_config(config)
     except ValueError as error:
-        raise ValueError(f"{path} does not hold a whole model: {error}.") from None
+        raise ValueError(f"{path} is invalid: {error}.") from None
 
 
 def read_columns(folder: str | os.PathLike[str]) -> Columns | None:
-    """Return how the columns of a table were taken by the model in a folder; None of arrays."""
+    """Return the table columns of the model in a folder; None if it was fitted on arrays."""
     saved = read_config(Path(folder)).get("fitted", {}).get("columns")
     return None if saved is None else Columns.from_json(saved)
 
 
 def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Return the records of a folder's history, one an epoch; none where there is no file.
+    """Return one record per epoch; an empty list if there is no history file.
 
     Parameters
     ----------
     folder : Path
     config : dict, optional
-        The configuration beside it, whose checksum it must have.
+        The configuration, to verify the checksum.
 
     Raises
     ------
     ValueError
-        Where it is damaged.
+        If the file is damaged.
     """
     path = Path(folder) / HISTORY
     if not is_regular_file(path):
@@ -101,27 +108,27 @@ def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dic
     try:
         return check_history([parse_json(line, path) for line in content.splitlines() if line])
     except ValueError as error:
-        raise ValueError(f"{path} is no history of training: {one_line(error)}") from None
+        raise ValueError(f"{path} is not a valid history: {one_line(error)}") from None
 
 
 def to_json(value: Any) -> str:
-    """Return readable JSON; NumPy's numbers become plain ones."""
+    """Return indented JSON; NumPy values become plain ones."""
     return json.dumps(value, indent=2, default=_plain) + "\n"
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")
 
 
 def find_checkpoints(folder: Any) -> list[Path]:
-    """Return the files of checkpoints in a folder."""
+    """Return the checkpoint files in a folder."""
     return [path for path in (Path(folder) / name for name in CHECKPOINTS) if path.is_file()]
 
 
 def remove_checkpoints(folder: Any) -> None:
-    """Remove the checkpoints of a run that is saved."""
+    """Remove the checkpoints of a finished run."""
     for name in CHECKPOINTS:
         for path in (Path(folder) / name, Path(folder) / f"{name}{PARTIAL}"):
             path.unlink(missing_ok=True)
