@@ -30,8 +30,8 @@ from scipy.signal import istft, stft, wiener
 from sklearn.decomposition import PCA
 
 from isthmus import Autoencoder, DenoisingAutoencoder
-from isthmus.applications.denoising import Denoiser, denoise_sound
-from isthmus.applications.sound_noise import AddedSound
+from isthmus.applications.corruptions import BackgroundNoise
+from isthmus.applications.denoising import Denoiser, denoise_audio
 from isthmus.data import load
 from isthmus.data.wav import read_wav
 from isthmus.data.windows import Windows
@@ -269,7 +269,7 @@ def speech(data_home: str, seed: int, picture: str | None = None) -> Iterator[di
 
 
 def ours(denoiser: Denoiser, noisy: Array) -> Array:
-    return denoise_sound(denoiser.estimator_, noisy[None], RATE)[0]
+    return denoise_audio(denoiser.estimator_, noisy[None], RATE)[0]
 
 
 def speech_denoiser(sounds: list[Array], rng: np.random.Generator, seed: int) -> Denoiser:
@@ -277,7 +277,7 @@ def speech_denoiser(sounds: list[Array], rng: np.random.Generator, seed: int) ->
     padded = [np.pad(s, (0, max(0, WINDOW - len(s)))) for s in sounds]
     X = np.concatenate([windows.cut(s[None]) for s in padded])[:, None].astype(np.float32)
     minute = 60 * RATE
-    noise = AddedSound(
+    noise = BackgroundNoise(
         [make(minute, rng) for make in NOISES.values()], snr=(-5, 15), power=float(np.mean(X**2))
     )
     model = Autoencoder(

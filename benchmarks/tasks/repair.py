@@ -153,7 +153,7 @@ def _of_pictures(
         # They learn in rounds, from gaps: whole pictures alone would teach them one.
         "iterative, ridge": lambda: near.fit_transform(np.vstack([few, holed]))[len(few) :],
         "iterative, ridge on all": lambda: wide.fit_transform(np.vstack([few, holed]))[len(few) :],
-        "isthmus": lambda: imputer.fit(train).complete(X, gaps).values,
+        "isthmus": lambda: imputer.fit(train).impute(X, gaps).values,
     }
 
 

@@ -21,7 +21,7 @@ codec = LatentCodec(model).fit(data.X)  # trains the model, and takes the range 
 cells, names = [data.X_test[:10] / 255], ["original\n784 bytes"]
 for bits in (8, 6, 4, 3, 2):
     packed = codec.set_params(bits=bits).compress(data.X_test)
-    error = codec.report(data.X_test, packed)["error of decompressed rows (RMS)"]
+    error = codec.report(data.X_test, packed)["RMS error of decompressed rows"]
     cells.append(codec.decompress(packed)[:10])
     names.append(f"{bits} bits: {packed.bytes_per_row:.1f} bytes\nerror {error:.3f}")
 figure = pictures(np.concatenate(cells), columns=10)

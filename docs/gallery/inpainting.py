@@ -21,8 +21,8 @@ X = data.X_test[[0, 1, 3, 8, 18, 61]] / 255
 lower = np.arange(28)[:, None] >= np.full(28, 14)
 
 imputer = LatentImputer(FrozenEstimator(model), n_draws=300, random_state=0).fit(X)
-mean, std = imputer.complete(X, lower)
-draws = imputer.draws(X, lower)[::60][:4]
+mean, std = imputer.impute(X, lower)
+draws = imputer.sample_imputations(X, lower)[::60][:4]
 given = np.where(lower, 0.35, X)
 figure = pictures(np.stack([given, *draws, mean, 2 * std, X], 1).reshape(-1, 28, 28), columns=8)
 names = ["given", "draw", "draw", "draw", "draw", "mean", "uncertainty", "truth"]

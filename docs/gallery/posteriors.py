@@ -14,4 +14,4 @@ from isthmus.applications.maps import LatentMap
 digits = load_digits()
 X = digits.images / 16
 latent = LatentMap(VAE(n_components=2, epochs=150, random_state=0)).fit(X)
-figure = latent.posteriors(X, digits.target)
+figure = latent.posterior_figure(X, digits.target)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from isthmus import Autoencoder
-from isthmus.applications.denoising import Denoiser, denoise_sound
-from isthmus.applications.sound_noise import AddedSound
+from isthmus.applications.corruptions import BackgroundNoise
+from isthmus.applications.denoising import Denoiser, denoise_audio
 from isthmus.data import load
 from isthmus.data.wav import read_wav
 from isthmus.plots.style import figure as sheet
@@ -22,7 +22,7 @@ from isthmus.plots.style import tidy, title
 data = load(Path(os.environ["ISTHMUS_DATA"], "speech"))  # a folder of WAV files
 rng = np.random.default_rng(0)
 train = data.X[data.groups < 150]
-noise = AddedSound(rng.normal(size=60 * data.rate), snr=(-5, 15), power=np.mean(train**2))
+noise = BackgroundNoise(rng.normal(size=60 * data.rate), snr=(-5, 15), power=np.mean(train**2))
 model = Autoencoder(
     backbone="spectral", likelihood="gaussian", batch_size=32, epochs=5, random_state=0
 )
@@ -31,7 +31,7 @@ denoiser = Denoiser(model, corruption=noise).fit(train)
 sound = read_wav(Path(os.environ["ISTHMUS_DATA"], "speech", "something-terribly-wrong.wav"))
 clean = sound.samples[0]
 hiss = rng.normal(size=clean.shape) * np.sqrt(np.mean(clean**2) / 10**0.5)  # 5 decibels below
-cleaned = denoise_sound(denoiser.estimator_, (clean + hiss)[None], sound.rate)[0]
+cleaned = denoise_audio(denoiser.estimator_, (clean + hiss)[None], sound.rate)[0]
 
 figure = sheet(5.0)
 shown = {"noisy": clean + hiss, "cleaned": cleaned, "original": clean}

@@ -8,9 +8,9 @@ prior, in which nothing is told apart; both together give each digit a place and
 
 from sklearn.datasets import load_digits
 
-from isthmus.applications.maps import fit_three, side_by_side
+from isthmus.applications.maps import compare_latent_maps, fit_loss_ablation
 
 digits = load_digits()
 X = digits.images / 16
-models = fit_three(X, n_components=2, hidden=(256, 128), epochs=250, random_state=0)
-figure = side_by_side(models, X, digits.target)
+models = fit_loss_ablation(X, n_components=2, hidden=(256, 128), epochs=250, random_state=0)
+figure = compare_latent_maps(models, X, digits.target)

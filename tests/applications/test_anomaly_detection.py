@@ -19,8 +19,19 @@ from sklearn.utils import estimator_checks as checks
 from torch import nn
 
 import isthmus
-from isthmus.applications.anomaly_detection import AnomalyDetector, conformal_cut, f1_cut, share_cut
-from isthmus.applications.anomaly_scores import SCORES, Whitening, coarse, hidden_layers, narrowed
+from isthmus.applications.anomaly_detection import AnomalyDetector
+from isthmus.applications.anomaly_scores import (
+    SCORES,
+    Whitening,
+    hash_features,
+    hidden_layers,
+    pool_errors,
+)
+from isthmus.applications.anomaly_thresholds import (
+    best_f1_threshold,
+    conformal_threshold,
+    fraction_threshold,
+)
 from isthmus.cli import detect as command
 from isthmus.estimators import ESTIMATORS
 
@@ -145,7 +156,7 @@ def test_whitened_scores_are_no_sum_over_features(score):
 
 
 def test_maps_are_for_pictures():
-    with pytest.raises(ValueError, match="maps are for pictures"):
+    with pytest.raises(ValueError, match="anomaly_map needs images"):
         fitted(X=ZEROS.reshape(-1, 64)).anomaly_map(ZEROS.reshape(-1, 64))
 
 
@@ -251,9 +262,9 @@ def test_a_missed_category_is_an_error_of_one(score):
 )
 def test_coarse_errors_are_block_means_of_pictures(shape, width):
     error = torch.randn(6, *shape, generator=torch.Generator().manual_seed(0))
-    out = coarse(error, shape)
+    out = pool_errors(error, shape)
     assert out.shape == (6, width)
-    torch.testing.assert_close(coarse(error[2:3], shape), out[2:3])
+    torch.testing.assert_close(pool_errors(error[2:3], shape), out[2:3])
     if shape == (3, 28, 28):
         blocks = error.reshape(6, 3, 7, 4, 7, 4).mean((3, 5))
         torch.testing.assert_close(out, blocks.flatten(1))
@@ -287,17 +298,17 @@ def test_nap_of_a_linear_encoder_is_that_of_its_code():
 
 def test_narrowed_layers_keep_distances():
     x = torch.randn(20, 5000, generator=torch.Generator().manual_seed(0))
-    assert narrowed(x[:, :512]) is not None
-    short = narrowed(x)
+    assert hash_features(x[:, :512]) is not None
+    short = hash_features(x)
     assert short.shape == (20, 512)
     ratio = torch.pdist(short) / torch.pdist(x)
     assert ((ratio > 0.8) & (ratio < 1.2)).all()
-    torch.testing.assert_close(narrowed(x[3:4]), short[3:4])
+    torch.testing.assert_close(hash_features(x[3:4]), short[3:4])
 
 
 def test_whitening_in_blocks_is_whitening_at_once():
     rows = np.random.default_rng(0).normal(1e3, [1, 5, 20], (300, 3))
-    whole, blocks = Whitening.learn([rows]), Whitening.learn(np.split(rows, 3))
+    whole, blocks = Whitening.fit([rows]), Whitening.fit(np.split(rows, 3))
     x = torch.from_numpy(rows)
     torch.testing.assert_close(whole(x), blocks(x))
     assert float(whole(x).mean()) == pytest.approx(3, rel=0.1)
@@ -305,9 +316,9 @@ def test_whitening_in_blocks_is_whitening_at_once():
 
 def test_directions_that_do_not_vary_do_not_count():
     rows = np.c_[np.random.default_rng(0).normal(size=(50, 1)), np.full((50, 1), 7.0)]
-    whiten = Whitening.learn([rows])
+    whiten = Whitening.fit([rows])
     assert whiten.directions.shape == (2, 1)
-    assert Whitening.learn([np.ones((9, 2))])(torch.ones(1, 2)).item() == 0
+    assert Whitening.fit([np.ones((9, 2))])(torch.ones(1, 2)).item() == 0
 
 
 # ---------------------------------------------------------------------- the cut
@@ -323,7 +334,7 @@ def test_a_share_flags_just_so_many_rows(score, share):
 
 @pytest.mark.parametrize("level", [0.05, 0.1, 0.3])
 def test_the_automatic_cut_is_a_p_value(level):
-    detector = fitted(false_alarms=level)
+    detector = fitted(false_alarm_rate=level)
     assert len(detector.calibration_scores_) == round(0.2 * len(ZEROS))
     for X in (ZEROS, FOURS):
         flagged = detector.predict(X) == -1
@@ -331,9 +342,9 @@ def test_the_automatic_cut_is_a_p_value(level):
 
 
 def test_too_few_held_out_rows_for_a_small_p_value():
-    assert conformal_cut(np.array([3.0, 4.0]), 0.05) == 3.0
-    assert conformal_cut(np.arange(19.0), 0.05) == 0.0
-    assert conformal_cut(np.arange(39.0), 0.05) == 1.0
+    assert conformal_threshold(np.array([3.0, 4.0]), 0.05) == 3.0
+    assert conformal_threshold(np.arange(19.0), 0.05) == 0.0
+    assert conformal_threshold(np.arange(39.0), 0.05) == 1.0
 
 
 def test_p_values_are_counts():
@@ -390,9 +401,9 @@ def test_the_threshold_of_labelled_rows_has_the_best_f1():
 
 def test_cuts_of_ties():
     tied = np.array([0.0, 1.0, 1.0, 2.0])
-    assert f1_cut(tied, np.array([True, True, False, False])) == 1.5  # 4/5, not 2/3
-    assert f1_cut(tied, np.ones(4, bool)) > 2
-    assert share_cut(tied, 0.1) == 0.0
+    assert best_f1_threshold(tied, np.array([True, True, False, False])) == 1.5  # 4/5, not 2/3
+    assert best_f1_threshold(tied, np.ones(4, bool)) > 2
+    assert fraction_threshold(tied, 0.1) == 0.0
 
 
 # ------------------------------------------------------------------ as a citizen
@@ -477,14 +488,14 @@ def test_values_the_estimator_never_saw_are_strange_not_wrong():
             {"score_method": "knn"},
             "score_method must be one of reconstruction, likelihood, nap, latent, paths",
         ),
-        ({"contamination": 0.6}, "contamination must be 'auto' or a share"),
-        ({"contamination": 0}, "contamination must be 'auto' or a share"),
-        ({"contamination": "half"}, "contamination must be 'auto' or a share"),
-        ({"calibration_fraction": 1.0}, "calibration_fraction must be at least 0 and below 1"),
-        ({"calibration_fraction": 0}, "contamination='auto' sets the cut by held-out rows"),
-        ({"false_alarms": 0}, "false_alarms must be between 0 and 1"),
-        ({"estimator": PCA()}, "estimator must be one of isthmus.*got PCA"),
-        ({"estimator": FrozenEstimator(PCA())}, "estimator must be one of isthmus.*got PCA"),
+        ({"contamination": 0.6}, r"contamination must be 'auto' or in \(0, 0.5\]"),
+        ({"contamination": 0}, r"contamination must be 'auto' or in \(0, 0.5\]"),
+        ({"contamination": "half"}, r"contamination must be 'auto' or in \(0, 0.5\]"),
+        ({"calibration_fraction": 1.0}, r"calibration_fraction must be in \[0, 1\)"),
+        ({"calibration_fraction": 0}, "contamination='auto' needs held-out rows"),
+        ({"false_alarm_rate": 0}, r"false_alarm_rate must be in \(0, 1\)"),
+        ({"estimator": PCA()}, "estimator must be an isthmus estimator.*got PCA"),
+        ({"estimator": FrozenEstimator(PCA())}, "estimator must be an isthmus estimator.*got PCA"),
     ],
 )
 def test_wrong_settings_are_said_and_change_nothing(settings, message):
@@ -498,7 +509,7 @@ def test_wrong_settings_are_said_and_change_nothing(settings, message):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.ones(10), "at least one of these"),
+        (np.ones(10), "at least one -1"),
         (np.repeat([0, 1], 5), "1 - 2 \\* y"),
         (np.ones(3), "one label for each of 10 rows"),
     ],
@@ -509,7 +520,7 @@ def test_wrong_labels(y, message):
 
 
 def test_two_rows_are_too_few():
-    with pytest.raises(ValueError, match="needs 3 rows"):
+    with pytest.raises(ValueError, match="needs at least 3 rows"):
         fitted(X=ZEROS[:2])
 
 
@@ -627,5 +638,5 @@ def test_several_models_are_one_detector(score):
 
 @pytest.mark.parametrize("estimators", [[], [isthmus.VAE(), "VAE"], [PCA()]])
 def test_what_is_no_list_of_models_is_said(estimators):
-    with pytest.raises(ValueError, match="a list of such"):
+    with pytest.raises(ValueError, match="a non-empty list of them"):
         AnomalyDetector(estimators).fit(DIGITS.data)

@@ -67,7 +67,7 @@ def test_values_out_of_range_become_its_ends_and_are_counted(model):
     step = (codec.high_ - codec.low_) / 255
     assert (np.abs(packed.codes() - clipped) <= step / 2 + 1e-5).all()
     share = ((codes < codec.low_) | (codes > codec.high_)).mean()
-    assert 0 < share == codec.report(X)["share of values out of range"]
+    assert 0 < share == codec.report(X)["fraction of values out of range"]
 
 
 def test_a_constant_component_costs_no_accuracy(model):
@@ -80,24 +80,24 @@ def test_the_report_states_true_bytes_and_errors(model):
     codec = LatentCodec.from_fitted(model, bits=4, coding="packed").fit(X)
     packed = codec.compress(X)
     report = codec.report(X, packed)
-    assert report["bytes a row, codes"] == 3.0  # 6 components of 4 bits
-    assert report["bytes a row, raw"] == 64 * 4
+    assert report["bytes per row, codes"] == 3.0  # 6 components of 4 bits
+    assert report["bytes per row, raw"] == 64 * 4
     error = np.sqrt(((codec.decompress(packed) - X) ** 2).mean())
-    np.testing.assert_allclose(report["error of decompressed rows (RMS)"], error, rtol=1e-5)
+    np.testing.assert_allclose(report["RMS error of decompressed rows"], error, rtol=1e-5)
     plain = np.sqrt(((model.reconstruct(X) - X) ** 2).mean())
-    np.testing.assert_allclose(report["error without rounding (RMS)"], plain, rtol=1e-5)
+    np.testing.assert_allclose(report["RMS error without quantisation"], plain, rtol=1e-5)
     coarse = LatentCodec.from_fitted(model, bits=1).fit(X).report(X)
-    assert coarse["error of decompressed rows (RMS)"] > 1.1 * plain
+    assert coarse["RMS error of decompressed rows"] > 1.1 * plain
     fine = LatentCodec.from_fitted(model, bits=12).fit(X).report(X)
-    np.testing.assert_allclose(fine["error of decompressed rows (RMS)"], plain, rtol=1e-3)
+    np.testing.assert_allclose(fine["RMS error of decompressed rows"], plain, rtol=1e-3)
 
 
 def test_bytes_stand_for_the_unit_interval():
     pixels = (X * 255).astype(np.uint8)
     model = Autoencoder(n_components=4, hidden=(8,), epochs=2, random_state=0).fit(pixels)
     report = LatentCodec.from_fitted(model).fit(pixels).report(pixels)
-    assert report["bytes a row, raw"] == 64
-    assert report["error of decompressed rows (RMS)"] < 0.5
+    assert report["bytes per row, raw"] == 64
+    assert report["RMS error of decompressed rows"] < 0.5
 
 
 @pytest.mark.parametrize("coding", CODINGS)

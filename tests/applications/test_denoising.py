@@ -14,8 +14,13 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import estimator_checks as checks
 
 from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
-from isthmus.applications.denoising import AnyOf, Denoiser, InUnits, denoise_sound, make_corruption
-from isthmus.applications.sound_noise import AddedSound
+from isthmus.applications.corruptions import (
+    BackgroundNoise,
+    InDataUnits,
+    RandomChoice,
+    make_corruption,
+)
+from isthmus.applications.denoising import Denoiser, denoise_audio
 from isthmus.cli import denoise
 from isthmus.data.audio_codecs import read_audio
 from isthmus.data.wav import AudioClip, read_wav, write_wav
@@ -147,7 +152,7 @@ def test_units_of_the_data_are_kept():
 def test_a_corruption_is_done_in_the_units_of_the_data():
     x = torch.randn(50, 6)
     scaler = Scaler(np.full(6, 7.0), np.arange(1.0, 7.0))
-    masked = InUnits(Masking(0.5), scaler)(x, torch.Generator().manual_seed(0))
+    masked = InDataUnits(Masking(0.5), scaler)(x, torch.Generator().manual_seed(0))
     zero = torch.from_numpy(-scaler.shift / scaler.scale).float()
     hit = ~torch.isclose(masked, x, atol=1e-4)
     assert hit.sum(1).tolist() == [3] * 50
@@ -156,7 +161,7 @@ def test_a_corruption_is_done_in_the_units_of_the_data():
 
 def test_of_several_corruptions_each_row_gets_one():
     x = torch.ones(300, 4)
-    kinds = AnyOf((Masking(1.0), lambda x, g: x + 1, lambda x, g: -x))
+    kinds = RandomChoice((Masking(1.0), lambda x, g: x + 1, lambda x, g: -x))
     values = kinds(x, torch.Generator().manual_seed(0))
     assert (values == values[:, :1]).all()
     counts = [int((values[:, 0] == v).sum()) for v in (0, 2, -1)]
@@ -167,7 +172,7 @@ def test_of_several_corruptions_each_row_gets_one():
 def test_names_levels_and_functions_make_corruptions():
     assert make_corruption(None) is None
     assert make_corruption("gaussian") == GaussianNoise(0.3)
-    assert make_corruption(("masking", "gaussian"), (0.5, 1)) == AnyOf(
+    assert make_corruption(("masking", "gaussian"), (0.5, 1)) == RandomChoice(
         (Masking(0.5), GaussianNoise(1.0))
     )
     assert make_corruption(torch.add) is torch.add
@@ -178,9 +183,9 @@ def test_names_levels_and_functions_make_corruptions():
     [
         ({"corruption": "gausian"}, "Did you mean 'gaussian'"),
         ({"corruption": "masking", "level": 2}, "share of features"),
-        ({"corruption": "gaussian", "level": -1}, "at least 0"),
+        ({"corruption": "gaussian", "level": -1}, "non-negative"),
         ({"corruption": ("gaussian", "masking"), "level": (1,)}, "one level for each"),
-        ({"level": 0.3}, "name one"),
+        ({"level": 0.3}, "pass one"),
         ({"estimator": PCA()}, "expected an autoencoder of isthmus, got PCA"),
         ({"patch_size": 2.5}, "whole numbers"),
         ({"patch_size": (9, 9)}, "does not fit"),
@@ -285,14 +290,14 @@ def test_the_pyramid_codes_pictures_at_several_scales():
 def test_sound_of_any_length_is_joined_exactly(shape, length):
     model = nothing_learned(RNG.normal(size=(5, *shape)))
     samples = RNG.normal(size=(2, length))
-    np.testing.assert_allclose(denoise_sound(model, samples, 8000), samples, atol=1e-6)
+    np.testing.assert_allclose(denoise_audio(model, samples, 8000), samples, atol=1e-6)
 
 
 def test_sound_of_another_rate_is_brought_to_that_of_the_model_and_back():
     model = nothing_learned(RNG.normal(size=(5, 1, 64)))
     t = np.arange(22051) / 22050
     tone = np.stack([np.sin(2 * np.pi * 300 * t), np.cos(2 * np.pi * 200 * t)])
-    out = denoise_sound(model, tone, 22050, 8000)
+    out = denoise_audio(model, tone, 22050, 8000)
     assert out.shape == tone.shape
     np.testing.assert_allclose(out[:, 500:-500], tone[:, 500:-500], atol=0.01)
 
@@ -300,13 +305,13 @@ def test_sound_of_another_rate_is_brought_to_that_of_the_model_and_back():
 def test_sound_of_other_channels_than_the_model_is_refused():
     model = nothing_learned(RNG.normal(size=(5, 3, 16)))
     with pytest.raises(ValueError, match=r"fitted on examples of shape \(3, 16\)"):
-        denoise_sound(model, np.zeros((2, 50)), 8000)
+        denoise_audio(model, np.zeros((2, 50)), 8000)
 
 
 def test_the_spectral_backbone_takes_noise_off_tones():
     rng, t = np.random.default_rng(0), np.arange(256) / 8000
     tones = np.stack([np.sin(2 * np.pi * f * t + p) for f, p in rng.uniform(200, 2000, (300, 2))])
-    noise = AddedSound(rng.normal(size=9000), snr=(0, 10), power=0.5)
+    noise = BackgroundNoise(rng.normal(size=9000), snr=(0, 10), power=0.5)
     model = Autoencoder(
         backbone=Spectral(frame=64, width=16, depth=2), likelihood="gaussian", epochs=8,
         batch_size=32, learning_rate=5e-3, random_state=0,
@@ -409,7 +414,7 @@ def test_compressed_sound_is_cleaned_into_wav(suffix, runs, tmp_path, command):
     command(runs / "sound", source, "--rate", 8000)
     clean, noisy = read_wav(tmp_path / "a-denoised.wav"), read_audio(source)
     assert (clean.rate, clean.kind, clean.samples.shape) == (8000, "i16", noisy.samples.shape)
-    expected = denoise_sound(load(runs / "sound"), noisy.samples, 8000)
+    expected = denoise_audio(load(runs / "sound"), noisy.samples, 8000)
     np.testing.assert_allclose(clean.samples, expected, atol=2**-15)
     assert source.read_bytes() == before
     source.write_text("x")

@@ -43,7 +43,7 @@ def exact(model, row, gaps):
 def test_the_draws_have_the_exact_mean_and_deviation(linear):
     rows, gaps = TABLE[:12], GAPS[:12]
     imputer = LatentImputer(FrozenEstimator(linear), n_draws=1500, random_state=0).fit(TABLE)
-    found = imputer.complete(rows, mask=gaps)
+    found = imputer.impute(rows, mask=gaps)
     for i in range(12):
         if gaps[i].any() and not gaps[i].all():
             mean, deviation = exact(linear, rows[i], gaps[i])
@@ -53,16 +53,16 @@ def test_the_draws_have_the_exact_mean_and_deviation(linear):
 
 def test_single_draws_are_as_wide_as_the_deviation(linear):
     imputer = LatentImputer(FrozenEstimator(linear), n_draws=400, random_state=0).fit(TABLE)
-    each = imputer.draws(TABLE[:5], mask=GAPS[:5])
+    each = imputer.sample_imputations(TABLE[:5], mask=GAPS[:5])
     assert each.shape == (400, 5, 6)
-    found = imputer.complete(TABLE[:5], mask=GAPS[:5])
+    found = imputer.impute(TABLE[:5], mask=GAPS[:5])
     np.testing.assert_allclose(each.mean(0)[GAPS[:5]], found.values[GAPS[:5]], rtol=0.1)
     np.testing.assert_allclose(each.std(0)[GAPS[:5]], found.std[GAPS[:5]], rtol=0.25)
 
 
 def test_the_best_code_of_a_linear_model_is_the_exact_mean(linear):
     imputer = LatentImputer(FrozenEstimator(linear), method="optimize").fit(TABLE)
-    found = imputer.complete(TABLE[:12], mask=GAPS[:12]).values
+    found = imputer.impute(TABLE[:12], mask=GAPS[:12]).values
     for i in range(12):
         if GAPS[i].any():
             mean, deviation = exact(linear, TABLE[i], GAPS[i])
@@ -93,7 +93,7 @@ def test_pictures_and_bytes():
     mask = np.zeros((8, 8), bool)
     mask[4:] = True
     imputer = LatentImputer(FrozenEstimator(isthmus.VAE(**FAST).fit(pictures)), random_state=0)
-    full = imputer.fit(pictures).complete(pictures, mask).values
+    full = imputer.fit(pictures).impute(pictures, mask).values
     assert full.dtype == np.uint8
     assert full.shape == pictures.shape
     np.testing.assert_array_equal(full[:, :4], pictures[:, :4])
@@ -113,7 +113,7 @@ def test_a_mixed_table_gets_categories_and_yes_or_no():
 
 def test_nothing_missing_is_returned_as_it_is():
     imputer = LatentImputer(isthmus.VAE(**FAST), random_state=0).fit(TABLE)
-    completed = imputer.complete(TABLE)
+    completed = imputer.impute(TABLE)
     np.testing.assert_array_equal(completed.values, TABLE)
     assert not completed.std.any()
 
@@ -126,7 +126,7 @@ def test_the_seed_repeats():
 def test_mistakes_are_said():
     imputer = LatentImputer(isthmus.Autoencoder(**FAST)).fit(HOLED)
     with pytest.raises(ValueError, match="draws need a model with a prior"):
-        imputer.draws(HOLED)
+        imputer.sample_imputations(HOLED)
     with pytest.raises(ValueError, match="'sample' needs a model with a prior"):
         imputer.set_params(method="sample").transform(HOLED)
     with pytest.raises(ValueError, match="method must be one of"):
@@ -134,7 +134,7 @@ def test_mistakes_are_said():
     imputer.set_params(method="decode")
     for mask in (np.zeros((3, 3), bool), np.zeros(TABLE.shape)):
         with pytest.raises(ValueError, match="mask must hold True and False"):
-            imputer.complete(HOLED, mask)
+            imputer.impute(HOLED, mask)
 
 
 @parametrize_with_checks([LatentImputer(isthmus.VAE(**FAST), n_draws=2, random_state=0)])
@@ -150,7 +150,7 @@ def test_one_pass_of_a_linear_denoiser_tells_the_regression():
     settings |= {"likelihood": "gaussian-fixed", "validation_fraction": 0, "random_state": 0}
     model = isthmus.Autoencoder(**settings)
     imputer = LatentImputer(model, train_mask=mask, random_state=0).fit(TABLE)
-    found = imputer.complete(TABLE, mask)
+    found = imputer.impute(TABLE, mask)
     design = np.column_stack([np.ones(len(TABLE)), TABLE[:, ~mask]])
     best = design @ np.linalg.lstsq(design, TABLE[:, 2], rcond=None)[0]
     off = found.values[:, 2] - best
@@ -161,8 +161,8 @@ def test_a_hidden_value_is_never_seen():
     """Whatever stands in the gap, the answer is the same."""
     model = isthmus.DenoisingAutoencoder(**FAST)
     imputer = LatentImputer(model, random_state=0).fit(TABLE)
-    first = imputer.complete(TABLE, GAPS).values
-    second = imputer.complete(np.where(GAPS, 1e3, TABLE), GAPS).values
+    first = imputer.impute(TABLE, GAPS).values
+    second = imputer.impute(np.where(GAPS, 1e3, TABLE), GAPS).values
     np.testing.assert_array_equal(first[GAPS], second[GAPS])
     np.testing.assert_array_equal(first, imputer.set_params(method="predict").transform(HOLED))
 
@@ -180,10 +180,10 @@ def test_several_models_answer_by_their_mean(model):
     several = LatentImputer(model, n_models=3, random_state=0).fit(HOLED)
     assert [each.random_state for each in several.estimators_] == [0, 1, 2]
     single = [
-        LatentImputer(FrozenEstimator(each), random_state=0).fit(HOLED).complete(HOLED[:40])
+        LatentImputer(FrozenEstimator(each), random_state=0).fit(HOLED).impute(HOLED[:40])
         for each in several.estimators_
     ]
-    found = several.complete(HOLED[:40])
+    found = several.impute(HOLED[:40])
     mean = np.mean([each.values for each in single], 0)
     np.testing.assert_allclose(found.values[GAPS[:40]], mean[GAPS[:40]], rtol=1e-5)
     # The law of total variance.
@@ -194,7 +194,7 @@ def test_several_models_answer_by_their_mean(model):
 
 def test_the_draws_of_several_models_are_shared_among_them():
     imputer = LatentImputer(isthmus.VAE(**FAST), n_models=2, n_draws=5, random_state=0).fit(HOLED)
-    assert imputer.draws(HOLED).shape == (5, *HOLED.shape)
+    assert imputer.sample_imputations(HOLED).shape == (5, *HOLED.shape)
 
 
 def test_pictures_learned_with_the_hole_to_come():
@@ -203,7 +203,7 @@ def test_pictures_learned_with_the_hole_to_come():
     mask[4:] = True
     model = isthmus.DenoisingAutoencoder(n_components=32, epochs=25, random_state=0)
     imputer = LatentImputer(model, train_mask=mask).fit(digits[:1500])
-    found = imputer.complete(digits[1500:], mask).values
+    found = imputer.impute(digits[1500:], mask).values
     ours, mean = found - digits[1500:], digits[:1500].mean(0) - digits[1500:]
     assert (ours[:, mask] ** 2).mean() < 0.7 * (mean[:, mask] ** 2).mean()
 
@@ -230,7 +230,7 @@ def test_draws_spread_as_the_posterior_given_what_is_observed(binary):
     mask[4:] = True
     asked = rows[1700:1720]
     imputer = LatentImputer(FrozenEstimator(vae), n_draws=200, random_state=0).fit(rows[:1700])
-    mean, std = (part.reshape(20, -1)[:, 32:] for part in imputer.complete(asked, mask))
+    mean, std = (part.reshape(20, -1)[:, 32:] for part in imputer.impute(asked, mask))
     # By importance from the prior, with so many draws that it is as good as exact.
     z = torch.randn(100_000, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

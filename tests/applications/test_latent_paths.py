@@ -7,10 +7,10 @@ from sklearn.datasets import load_digits
 from isthmus import VAE, Autoencoder, ConditionalVAE
 from isthmus.applications.latent_paths import (
     AttributeVectors,
-    combine,
-    decoded_grid,
+    decode_grid,
     interpolate,
-    path,
+    latent_arithmetic,
+    latent_path,
     traverse,
 )
 
@@ -44,17 +44,17 @@ def vae():
 @pytest.mark.parametrize("d", [1, 2, 30])
 def test_paths_begin_and_end_where_they_should(how, d):
     a, b = RNG.normal(size=(2, 5, d))
-    steps = path(a, b, 7, how)
+    steps = latent_path(a, b, 7, how)
     assert steps.shape == (5, 7, d)
     np.testing.assert_allclose(steps[:, 0], a)
     np.testing.assert_allclose(steps[:, -1], b)
-    np.testing.assert_allclose(steps[2], path(a[2], b[2], 7, how))
-    np.testing.assert_allclose(steps, path(b, a, 7, how)[:, ::-1], atol=1e-12)
+    np.testing.assert_allclose(steps[2], latent_path(a[2], b[2], 7, how))
+    np.testing.assert_allclose(steps, latent_path(b, a, 7, how)[:, ::-1], atol=1e-12)
 
 
 def test_a_spherical_path_turns_evenly_while_its_length_changes_evenly():
     a, b = RNG.normal(size=(2, 12)) * [[1.0], [4.0]]
-    steps = path(a, b, 9, "spherical")
+    steps = latent_path(a, b, 9, "spherical")
     lengths = np.linalg.norm(steps, axis=1)
     np.testing.assert_allclose(np.diff(lengths, 2), 0, atol=1e-12)
     units = steps / lengths[:, None]
@@ -69,7 +69,7 @@ def test_a_spherical_path_turns_evenly_while_its_length_changes_evenly():
 @pytest.mark.parametrize("end", [[2.0, 0.0], [-3.0, 0.0], [0.0, 0.0], [1.0, 1e-12], [-1.0, 1e-12]])
 def test_along_one_line_a_spherical_path_is_straight(end):
     np.testing.assert_allclose(
-        path([1.0, 0.0], end, 5, "spherical"), path([1.0, 0.0], end, 5), atol=1e-9
+        latent_path([1.0, 0.0], end, 5, "spherical"), latent_path([1.0, 0.0], end, 5), atol=1e-9
     )
 
 
@@ -126,13 +126,13 @@ def test_moves_along_a_class_by_a_fitted_model(vae):
 def test_arithmetic_of_codes():
     a, b, c = RNG.normal(size=(3, 4))
     np.testing.assert_allclose(
-        combine(Identity(), plus=[b, c], minus=[a]), b + c - a, rtol=1e-5, atol=1e-5
+        latent_arithmetic(Identity(), plus=[b, c], minus=[a]), b + c - a, rtol=1e-5, atol=1e-5
     )
-    np.testing.assert_allclose(combine(Identity(), plus=[b]), b, rtol=1e-5)
+    np.testing.assert_allclose(latent_arithmetic(Identity(), plus=[b]), b, rtol=1e-5)
 
 
 def test_the_grid_decodes_its_places(vae):
-    grid = decoded_grid(vae, 5, (2, 0))
+    grid = decode_grid(vae, 5, (2, 0))
     corner = np.array([[-1.959964, 0.0, 1.959964]])  # z3 first: 2.5 %, z1: 97.5 %
     np.testing.assert_allclose(grid[0, 4], vae.inverse_transform(corner[:, ::-1])[0], atol=1e-5)
     np.testing.assert_allclose(grid[2, 2], vae.inverse_transform(np.zeros((1, 3)))[0], atol=1e-5)
@@ -140,7 +140,7 @@ def test_the_grid_decodes_its_places(vae):
     low, high = np.quantile(codes, [0.01, 0.99], axis=0)
     z = np.median(codes, axis=0)
     z[0], z[1] = low[0], high[1]
-    by_codes = decoded_grid(vae, 4, codes=codes)
+    by_codes = decode_grid(vae, 4, codes=codes)
     np.testing.assert_allclose(by_codes[0, -1], vae.inverse_transform(z[None])[0], atol=1e-5)
 
 
@@ -155,17 +155,20 @@ def test_conditional_models_are_told_the_label():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda m: path([0.0], [0.0, 1.0]), "of one shape"),
-        (lambda m: path([0.0], [1.0], how="bent"), "how must be"),
-        (lambda m: path([0.0], [1.0], 1), "at least 2"),
-        (lambda m: traverse(m, X, 3), "has 0 to 2"),
-        (lambda m: decoded_grid(m, 3, (0, 0)), "latents must be"),
-        (lambda m: traverse(Autoencoder(**FAST).fit(X), X, 0), "as a VAE has: give values"),
-        (lambda m: decoded_grid(Autoencoder(**FAST).fit(X)), "give codes"),
-        (lambda m: AttributeVectors(m).fit(X, np.zeros(200)), "needs both kinds"),
-        (lambda m: AttributeVectors(m).fit(X, np.full((200, 2), 3)), "columns of 0 and 1"),
-        (lambda m: AttributeVectors.from_fitted(m).fit(X, Y).vector(77), "no attribute 77"),
-        (lambda m: AttributeVectors.from_fitted(m).fit(X, Y).vector(), "name an attribute"),
+        (lambda m: latent_path([0.0], [0.0, 1.0]), "the same shape"),
+        (lambda m: latent_path([0.0], [1.0], how="bent"), "how must be"),
+        (lambda m: latent_path([0.0], [1.0], 1), "at least 2"),
+        (lambda m: traverse(m, X, 3), "from 0 to 2"),
+        (lambda m: decode_grid(m, 3, (0, 0)), "latents must be two"),
+        (
+            lambda m: traverse(Autoencoder(**FAST).fit(X), X, 0),
+            "no standard .* pass values",
+        ),
+        (lambda m: decode_grid(Autoencoder(**FAST).fit(X)), "pass codes"),
+        (lambda m: AttributeVectors(m).fit(X, np.zeros(200)), "with and without"),
+        (lambda m: AttributeVectors(m).fit(X, np.full((200, 2), 3)), "column of 0 and 1"),
+        (lambda m: AttributeVectors.from_fitted(m).fit(X, Y).vector(77), "unknown attribute 77"),
+        (lambda m: AttributeVectors.from_fitted(m).fit(X, Y).vector(), "pass an attribute"),
     ],
 )
 def test_mistakes_are_said(vae, make, words):

@@ -9,7 +9,12 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from isthmus import VAE, Autoencoder
-from isthmus.applications.maps import LatentMap, fit_three, latent_distributions, side_by_side
+from isthmus.applications.maps import (
+    LatentMap,
+    compare_latent_maps,
+    fit_loss_ablation,
+    latent_distributions,
+)
 
 X, Y = load_digits().images[:300] / 16, load_digits().target[:300]
 FAST = {"hidden": (16,), "epochs": 3, "random_state": 0}
@@ -54,7 +59,7 @@ def test_one_latent_is_a_histogram():
 
 def test_ellipses_are_the_projected_standard_deviations(vae):
     latent = LatentMap.from_fitted(vae).fit(X)
-    figure = drawn(latent.posteriors(X[:1]))
+    figure = drawn(latent.posterior_figure(X[:1]))
     (ellipse,) = (c for c in figure.axes[0].collections if isinstance(c, EllipseCollection))
     q = vae.posterior(X[:1])
     W = PCA(2, random_state=0).fit(vae.transform(X)).components_
@@ -66,7 +71,7 @@ def test_ellipses_are_the_projected_standard_deviations(vae):
 
 
 def test_ellipses_lie_within_the_axes(flat):
-    figure = drawn(LatentMap.from_fitted(flat).fit(X).posteriors(X, Y))
+    figure = drawn(LatentMap.from_fitted(flat).fit(X).posterior_figure(X, Y))
     q = flat.posterior(X)
     low, high = figure.axes[0].get_xlim()
     assert low <= (q.mean - q.std)[:, 0].min()
@@ -84,13 +89,13 @@ def test_distributions_latent_by_latent(vae):
 
 def test_three_kinds_side_by_side():
     settings = {"n_components": 2, "hidden": (32,), "epochs": 30, "random_state": 0}
-    models = fit_three(X, **settings)
+    models = fit_loss_ablation(X, **settings)
     assert list(models) == ["reconstruction only", "KL only", "both"]
     q = models["KL only"].posterior(X)
     assert np.abs(q.mean).max() < 0.2  # the posterior is the prior
     np.testing.assert_allclose(q.std, 1, atol=0.2)
     assert models["reconstruction only"].model_.prior is None
-    figure = drawn(side_by_side(models, X, Y))
+    figure = drawn(compare_latent_maps(models, X, Y))
     assert [a.get_title(loc="left") for a in figure.axes] == list(models)
     assert [a.get_legend() is not None for a in figure.axes] == [False, False, True]
     assert not figure.axes[1].texts  # names would lie on each other
@@ -98,14 +103,14 @@ def test_three_kinds_side_by_side():
 
 
 def test_side_by_side_projects_many_latents(vae, flat):
-    figure = drawn(side_by_side({"four": vae, "two": flat}, X))
+    figure = drawn(compare_latent_maps({"four": vae, "two": flat}, X))
     assert "component 1" in figure.axes[0].get_xlabel()
 
 
 def test_what_cannot_be_drawn_is_said_with_what_can(vae):
     plain = Autoencoder(n_components=2, **FAST).fit(X)
     with pytest.raises(ValueError, match=r"of Autoencoder are points.*VAE have one"):
-        LatentMap.from_fitted(plain).fit(X).posteriors(X)
+        LatentMap.from_fitted(plain).fit(X).posterior_figure(X)
     with pytest.raises(ValueError, match="VAE have one"):
         latent_distributions(plain, X[:2])
     with pytest.raises(ValueError, match="at most 12"):
@@ -115,7 +120,7 @@ def test_what_cannot_be_drawn_is_said_with_what_can(vae):
     with pytest.raises(ValueError, match="method must be"):
         LatentMap(VAE(), method="tsne").fit(X)
     with pytest.raises(ValueError, match="one to four"):
-        side_by_side({}, X)
+        compare_latent_maps({}, X)
 
 
 def test_without_umap_it_says_what_to_install(vae, monkeypatch):
@@ -131,4 +136,4 @@ def test_umap_lays_codes_out(vae):
     assert latent.transform(X[:5]).shape == (5, 2)
     drawn(latent.figure(X, Y))
     with pytest.raises(ValueError, match="linear map"):
-        latent.posteriors(X)
+        latent.posterior_figure(X)

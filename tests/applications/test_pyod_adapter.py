@@ -162,6 +162,6 @@ class TestPyod:
             unheld.to_pyod()
         assert unheld.calibrate(NEW).to_pyod().decision_scores_.shape == (len(NEW),)
         with pytest.raises(ValueError, match=r"contamination must be in \(0, 0.5\]"):
-            detector(false_alarms=0.7).to_pyod()
+            detector(false_alarm_rate=0.7).to_pyod()
         with pytest.raises(ValueError, match="not fitted"):
             detector().to_pyod().predict(NEW)

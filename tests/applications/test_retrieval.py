@@ -7,7 +7,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder
-from isthmus.applications.retrieval import LatentIndex, encode_rows
+from isthmus.applications.meta_estimator import encode_in_chunks
+from isthmus.applications.retrieval import LatentIndex
 from isthmus.estimators import ESTIMATORS
 
 X, Y = load_digits().images[:300] / 16, load_digits().target[:300]
@@ -89,8 +90,8 @@ def test_every_model_can_be_searched(name):
 
 
 def test_codes_in_parts_are_those_at_once(model, monkeypatch):
-    monkeypatch.setattr("isthmus.applications.retrieval.CHUNK", 64)
-    np.testing.assert_array_equal(encode_rows(model, X), model.transform(X))
+    monkeypatch.setattr("isthmus.applications.meta_estimator.CHUNK", 64)
+    np.testing.assert_array_equal(encode_in_chunks(model, X), model.transform(X))
 
 
 def test_an_index_saved_answers_as_before(index, model, tmp_path):

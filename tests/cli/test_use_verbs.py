@@ -166,7 +166,7 @@ def test_compress_and_back(runs, tmp_path, capsys):
     assert do("compress", runs["plain"], "digits", "--bits", 6, "--out", codes) == 0
     table = capsys.readouterr().out
     assert str(codes.stat().st_size) in table
-    for words in ("bytes a row", "error of decompressed", "not counted"):
+    for words in ("bytes per row", "error of decompressed", "not counted"):
         assert words in table
     picture(tmp_path / "codes.png")
     assert do("compress", runs["plain"], codes, "--decompress", "--out", back) == 0

@@ -201,7 +201,7 @@ def test_an_imputer_fills_a_real_table():
         assert (full[name][~gaps[:, j]] == frame[name][~gaps[:, j]]).all()
     hidden = gaps[:, 2]
     assert (full["pet"][hidden] == frame["pet"][hidden]).mean() > 0.6  # by chance a third
-    drawn = imputer.draws(holed.iloc[:5])
+    drawn = imputer.sample_imputations(holed.iloc[:5])
     assert len(drawn) == 20
     assert drawn[0].shape == (5, 5)
 

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from isthmus import export
-from isthmus.applications.retrieval import model_digest
+from isthmus.applications.meta_estimator import model_digest
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -151,7 +151,7 @@ def test_repair_is_the_imputers_and_leaves_the_rest(vae):
     np.testing.assert_array_equal(full[4:], x[4:])
     assert not std[4:].any()
     imputer = LatentImputer(FrozenEstimator(vae.model), n_draws=DRAWS, random_state=0)
-    wanted = imputer.fit(holed[None]).complete(holed[None])
+    wanted = imputer.fit(holed[None]).impute(holed[None])
     np.testing.assert_array_equal(full, wanted.values[0])
     np.testing.assert_array_equal(std, wanted.std[0])
 

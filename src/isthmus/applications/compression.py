@@ -17,8 +17,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._messages import one_line
-from isthmus.applications._wrapper import Wrapper
-from isthmus.applications.retrieval import encode_rows, model_digest
+from isthmus.applications.meta_estimator import LatentMetaEstimator, encode_in_chunks, model_digest
 from isthmus.data.limits import check_memory, check_zip, is_regular_file
 from isthmus.estimators.validation import as_array
 from isthmus.persistence.atomic import write_atomic
@@ -150,7 +149,7 @@ def _checked(arrays: dict[str, Array]) -> dict[str, Any]:
     }
 
 
-class LatentCodec(Wrapper):
+class LatentCodec(LatentMetaEstimator):
     """Compress rows to quantised codes by any estimator, and decode them again.
 
     Each component is rounded to 2**bits levels, evenly spaced over the range that it had on the
@@ -216,7 +215,7 @@ class LatentCodec(Wrapper):
         """
         self._check()
         estimator = clone(self.estimator).fit(X, y)
-        codes = encode_rows(estimator, X).astype(np.float64)
+        codes = encode_in_chunks(estimator, X).astype(np.float64)
         self.estimator_, self.low_, self.high_ = estimator, codes.min(0), codes.max(0)
         return self
 
@@ -224,7 +223,7 @@ class LatentCodec(Wrapper):
         """Return rows of X, array-like (n, *features), as quantised codes."""
         check_is_fitted(self)
         self._check()
-        numbers = self._quantise(encode_rows(self.estimator_, X).astype(np.float64))
+        numbers = self._quantise(encode_in_chunks(self.estimator_, X).astype(np.float64))
         tried = CODINGS if self.coding == "auto" else (self.coding,)
         payloads = {name: _pack(numbers, self.bits, name) for name in tried}
         best = min(payloads, key=lambda name: len(payloads[name]))
@@ -255,20 +254,20 @@ class LatentCodec(Wrapper):
         """
         packed = self.compress(X) if compressed is None else compressed
         X = as_array(self.estimator_, X)
-        codes = encode_rows(self.estimator_, X)
+        codes = encode_in_chunks(self.estimator_, X)
         outside = float(((codes < self.low_) | (codes > self.high_)).mean())
         raw, some = X.nbytes / len(X), X[:: -(-len(X) // ZLIB_ROWS)]
         return {
             "rows": len(X),
-            "bits a component": packed.bits,
-            "bytes a row, raw": raw,
-            "bytes a row, raw by zlib": len(zlib.compress(some.tobytes(), 9)) / len(some),
-            "bytes a row, codes": packed.bytes_per_row,
+            "bits per component": packed.bits,
+            "bytes per row, raw": raw,
+            "bytes per row, raw with zlib": len(zlib.compress(some.tobytes(), 9)) / len(some),
+            "bytes per row, codes": packed.bytes_per_row,
             "coding": packed.coding,
-            "times smaller than raw": raw / packed.bytes_per_row,
-            "error of decompressed rows (RMS)": _error(X, self.estimator_, packed.codes()),
-            "error without rounding (RMS)": _error(X, self.estimator_, codes),
-            "share of values out of range": outside,
+            "compression ratio": raw / packed.bytes_per_row,
+            "RMS error of decompressed rows": _error(X, self.estimator_, packed.codes()),
+            "RMS error without quantisation": _error(X, self.estimator_, codes),
+            "fraction of values out of range": outside,
         }
 
     def _quantise(self, codes: Array) -> Array:

@@ -4,85 +4,28 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
-from torch import Generator, Tensor
 
-from isthmus._messages import did_you_mean
+from isthmus.applications.corruptions import InDataUnits, make_corruption
 from isthmus.data.wav import resample
 from isthmus.data.windows import Windows
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
 from isthmus.estimators.batched_inference import float_type
-from isthmus.estimators.scaling import Scaler
 from isthmus.estimators.validation import check_finite
-from isthmus.objectives.corruptions import CORRUPTIONS, Corruption
+from isthmus.objectives.corruptions import Corruption
 from isthmus.training import Callback, TrainerView
 
-__all__ = ["AnyOf", "Denoiser", "InUnits", "denoise_sound", "make_corruption"]
+__all__ = ["Denoiser", "denoise_audio"]
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """A corruption that does to each row one of several, drawn at random.
-
-    Parameters
-    ----------
-    corruptions : tuple of callable
-        Each (x, generator) to the corrupted x of the same shape.
-
-    Examples
-    --------
-    >>> from isthmus.objectives.corruptions import Masking
-    >>> x = AnyOf((Masking(0.0), Masking(1.0)))(torch.ones(100, 2), None)
-    >>> sorted(set(x.sum(1).tolist()))
-    [0.0, 2.0]
-    """
-
-    corruptions: tuple[Corruption, ...]
-
-    def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the corrupted copy of x (n, *features)."""
-        u = torch.rand(len(x), *[1] * (x.ndim - 1), generator=generator, device=x.device)
-        which = (u * len(self.corruptions)).long()
-        out = x
-        for i, corruption in enumerate(self.corruptions):
-            out = torch.where(which == i, corruption(x, generator), out)
-        return out
-
-
-@dataclass(frozen=True)
-class InUnits:
-    """A corruption done in the units of the data to rows that are scaled.
-
-    Parameters
-    ----------
-    corruption : callable
-        (x, generator) to the corrupted x, in the units of the data; of bytes in [0, 1].
-    scaler : Scaler
-        What was done to the rows.
-    """
-
-    corruption: Corruption
-    scaler: Scaler
-
-    def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the corrupted copy of x (n, *features), scaled as x is."""
-        if self.scaler.identity:
-            return self.corruption(x, generator)
-        shift = torch.from_numpy(self.scaler.shift).to(x)
-        scale = torch.from_numpy(self.scaler.scale).to(x)
-        return (self.corruption(x * scale + shift, generator) - shift) / scale
 
 
 class _Corrupt(Callback):
@@ -94,7 +37,7 @@ class _Corrupt(Callback):
     def on_start(self, trainer: TrainerView, rows: Any) -> None:
         """Exchange it before the first step."""
         scaler = trainer.settings.scaler_  # type: ignore[attr-defined]  # it is the estimator
-        corruption = InUnits(self.corruption, scaler)
+        corruption = InDataUnits(self.corruption, scaler)
         trainer.objective = replace(trainer.objective, corruption=corruption)
 
 
@@ -344,44 +287,6 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def make_corruption(corruption: Any, level: Any = None) -> Corruption | None:
-    """Return one corruption of names, callables or a sequence of both, with their levels.
-
-    Examples
-    --------
-    >>> make_corruption("masking", 0.5)
-    Masking(share=0.5, value=0.0)
-    """
-    if corruption is None:
-        if level is not None:
-            raise ValueError("level is that of a corruption: name one, such as 'gaussian'.")
-        return None
-    several = isinstance(corruption, Sequence) and not isinstance(corruption, str)
-    kinds = list(corruption) if several else [corruption]
-    levels = list(level) if isinstance(level, Sequence) else [level] * len(kinds)
-    if not kinds or len(levels) != len(kinds):
-        raise ValueError(
-            f"expected one level for each of {len(kinds)} corruptions, got {len(levels)}."
-        )
-    made = tuple(_corruption(kind, amount) for kind, amount in zip(kinds, levels, strict=True))
-    return made[0] if len(made) == 1 else AnyOf(made)
-
-
-def _corruption(kind: Any, level: Any) -> Corruption:
-    if callable(kind):
-        return kind
-    if kind not in CORRUPTIONS:
-        known = ", ".join(map(repr, CORRUPTIONS))
-        raise ValueError(
-            f"corruption must be one of {known}, or a function, got {kind!r}."
-            f"{did_you_mean(kind, CORRUPTIONS)}"
-        )
-    level = 0.3 if level is None else level
-    if isinstance(level, bool) or not isinstance(level, int | float | np.number) or not level >= 0:
-        raise ValueError(f"level must be a number of at least 0, got {level!r}.")
-    return CORRUPTIONS[kind](float(level))
-
-
 def _fit_code(estimator: Any, shape: tuple[int, ...]) -> None:
     """Give the code the size that the backbone has for it, where it has one of its own."""
     n_components = getattr(estimator.backbone, "n_components", None)
@@ -401,7 +306,7 @@ def _checked(estimator: Any) -> Any:
     return inner
 
 
-def denoise_sound(
+def denoise_audio(
     model: LatentEstimator,
     samples: Array,
     rate: int,
@@ -439,7 +344,7 @@ def denoise_sound(
     >>> from isthmus import Autoencoder
     >>> t = np.linspace(0, 100, 4000)
     >>> model = Autoencoder(n_components=4, epochs=2).fit(np.sin(t).reshape(-1, 1, 40))
-    >>> denoise_sound(model, np.sin(t)[None, :3210], rate=8000).shape
+    >>> denoise_audio(model, np.sin(t)[None, :3210], rate=8000).shape
     (1, 3210)
     """
     shape = model.feature_shape_

@@ -18,8 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus.applications._wrapper import Wrapper
-from isthmus.applications.retrieval import encode_rows, model_digest
+from isthmus.applications.meta_estimator import LatentMetaEstimator, encode_in_chunks, model_digest
 from isthmus.estimators.condition import check_labels
 from isthmus.persistence.atomic import write_all_atomic
 from isthmus.persistence.integrity import (
@@ -49,7 +48,7 @@ RIDGE = 1e-6  # added to the variances of a mixture, in those of the codes
 MOST_ROWS = 20_000  # codes that a mixture is fitted to, at most
 
 
-class LatentSampler(Wrapper):
+class LatentSampler(LatentMetaEstimator):
     """New examples from any estimator, with or without a prior of its own.
 
     The source of codes is the model's prior, or a mixture of normals fitted to the aggregate
@@ -226,7 +225,7 @@ class LatentSampler(Wrapper):
         check_is_fitted(self)
         scale = None
         if self._mixtures is not None and not _has_spread(self.estimator_):
-            scale = self._mixtures.deviations(encode_rows(self.estimator_, X))
+            scale = self._mixtures.deviations(encode_in_chunks(self.estimator_, X))
         return variations(
             self.estimator_, X, n_samples, spread, scale=scale, random_state=random_state
         )

@@ -26,7 +26,7 @@ from isthmus.estimators.validation import fill_missing, validate_input
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.training import Callback, TrainerView, to_unit
 
-__all__ = ["Completed", "LatentImputer"]
+__all__ = ["Imputation", "LatentImputer"]
 
 Array = NDArray[Any]
 METHODS = ("auto", "decode", "optimize", "predict", "sample")
@@ -36,7 +36,7 @@ FILLS, EACH, FROM_PRIOR = 24, 32, 256  # proposals of "sample": from each fill, 
 SETTLE = 5  # steps of Metropolis within Gibbs after them
 
 
-class Completed(NamedTuple):
+class Imputation(NamedTuple):
     """Rows with nothing missing, and the standard deviation of what was filled in; 0 elsewhere."""
 
     values: Any
@@ -155,10 +155,10 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Any:
-        """Return X with its NaN filled in; see `complete`."""
-        return self.complete(X).values
+        """Return X with its NaN filled in; see `impute`."""
+        return self.impute(X).values
 
-    def complete(self, X: Any, mask: Any = None) -> Completed:
+    def impute(self, X: Any, mask: Any = None) -> Imputation:
         """Return X filled in, and how uncertain that is.
 
         Parameters
@@ -171,7 +171,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        Completed
+        Imputation
             In the units of X. The standard deviation counts the spread of x given its code, where
             the likelihood has one, and that of the codes for "sample" and of several models.
 
@@ -183,9 +183,9 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "estimator_")
         self._check()
         values, std, _ = self._run(X, mask, keep=False)
-        return Completed(self._as_given(X, values, mask), std)
+        return Imputation(self._as_given(X, values, mask), std)
 
-    def draws(self, X: Any, mask: Any = None) -> Any:
+    def sample_imputations(self, X: Any, mask: Any = None) -> Any:
         """Return `n_draws` completions of X from p(missing | observed), (n_draws, *X.shape).
 
         Of a data frame a list of frames.
@@ -210,7 +210,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         columns = self.estimator_.columns_
         if columns is None or not is_frame(X):
             return values
-        gaps = gaps_of(columns.to_numbers(X), mask)
+        gaps = missing_mask(columns.to_numbers(X), mask)
         if values.ndim == gaps.ndim:
             return columns.fill(X, values, gaps)
         return [columns.fill(X, each, gaps) for each in values]
@@ -218,7 +218,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _run(self, X: Any, mask: Any, keep: bool) -> tuple[Array, Array, Array]:
         model = self.estimator_
         X = validate_input(model, X, reset=False, missing=True)
-        gaps = gaps_of(X, mask)
+        gaps = missing_mask(X, mask)
         grey_bytes = X.dtype == np.uint8 and model.model_.likelihood.bytes_are_units
         whole = 255 if grey_bytes else 1  # bytes are [0, 1]
         known = np.where(gaps, np.nan, X / whole) if gaps.any() else X
@@ -293,7 +293,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def gaps_of(X: Array, mask: Any) -> Array:
+def missing_mask(X: Array, mask: Any) -> Array:
     """Return where X has NaN, or a mask is True; a ValueError for a mask of another shape."""
     gaps = np.isnan(X) if X.dtype.kind == "f" else np.zeros(X.shape, bool)
     if mask is None:

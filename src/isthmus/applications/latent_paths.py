@@ -1,4 +1,4 @@
-"""Moves in the latent space: from one example to another, along a latent, by an attribute."""
+"""Latent arithmetic: interpolation, traversals, analogies and attribute vectors."""
 
 from __future__ import annotations
 
@@ -10,39 +10,54 @@ from scipy.special import ndtri
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus.applications._wrapper import Wrapper
-from isthmus.applications.retrieval import encode_rows
+from isthmus.applications.meta_estimator import (
+    LatentMetaEstimator,
+    condition_kwargs,
+    encode_in_chunks,
+    estimator_name,
+)
 from isthmus.estimators.condition import check_labels
 
-__all__ = ["AttributeVectors", "combine", "decoded_grid", "interpolate", "path", "traverse"]
+__all__ = [
+    "AttributeVectors",
+    "decode_grid",
+    "interpolate",
+    "latent_arithmetic",
+    "latent_path",
+    "traverse",
+]
 
 Array = NDArray[Any]
 
 HOW = ("linear", "spherical")
-REACH = 3.0  # how far a traversal goes from the centre of a standard normal prior
-EDGE = 0.01  # share of the codes beyond either end of a range taken from codes
-PRIOR_EDGE = 0.025  # mass of the prior beyond either end of a grid
-PARALLEL = 1e-6  # sine of the angle below which directions are one line
+REACH = 3.0  # default limits of a traversal, in standard deviations of the prior
+EDGE = 0.01  # fraction of the codes outside each end of a range computed from codes
+PRIOR_EDGE = 0.025  # prior mass outside each end of a grid
+PARALLEL = 1e-6  # sine of the angle below which two directions count as parallel
 
 
-def path(start: ArrayLike, end: ArrayLike, n_steps: int = 9, how: str = "linear") -> Array:
-    """Return codes on the way from one code to another, both ends included.
+def latent_path(start: ArrayLike, end: ArrayLike, n_steps: int = 9, how: str = "linear") -> Array:
+    """Interpolate between codes, both ends included.
 
-    A linear path is straight. A spherical one turns at an even pace along the great circle
-    while the length changes linearly: under a normal prior in many dimensions it does not cut
-    through the middle, where no codes are. Along one line through the origin, where no circle
-    is the shortest, it is straight.
+    A spherical path rotates at constant speed along the great circle while the norm changes
+    linearly. In many dimensions a standard normal prior has almost no mass near the origin, which
+    a straight line would cross. If both ends lie on a line through the origin, the great circle is
+    not unique and the path is straight.
 
     Parameters
     ----------
     start, end : array-like (n_components,) or (n, n_components)
     n_steps : int
-        Codes of a path, at least 2.
+        Number of codes per path, at least 2.
     how : {"linear", "spherical"}
 
     Returns
     -------
     ndarray (n_steps, n_components) or (n, n_steps, n_components)
+
+    See Also
+    --------
+    interpolate : The decoded path between two rows of data.
 
     References
     ----------
@@ -51,14 +66,14 @@ def path(start: ArrayLike, end: ArrayLike, n_steps: int = 9, how: str = "linear"
 
     Examples
     --------
-    >>> path([0.0, 1.0], [1.0, 0.0], 3).tolist()
+    >>> latent_path([0.0, 1.0], [1.0, 0.0], 3).tolist()
     [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]
-    >>> path([0.0, 1.0], [1.0, 0.0], 3, "spherical").round(3).tolist()
+    >>> latent_path([0.0, 1.0], [1.0, 0.0], 3, "spherical").round(3).tolist()
     [[0.0, 1.0], [0.707, 0.707], [1.0, 0.0]]
     """
     a, b = (np.asarray(code, dtype=np.float64) for code in (start, end))
     if a.shape != b.shape or a.ndim not in (1, 2):
-        raise ValueError(f"start and end must be of one shape, got {a.shape} and {b.shape}.")
+        raise ValueError(f"start and end must have the same shape, got {a.shape} and {b.shape}.")
     if how not in HOW:
         raise ValueError(f"how must be one of {', '.join(HOW)}, got {how!r}.")
     if n_steps < 2:
@@ -66,21 +81,20 @@ def path(start: ArrayLike, end: ArrayLike, n_steps: int = 9, how: str = "linear"
     t = np.linspace(0, 1, n_steps)[:, None]
     a, b = a[..., None, :], b[..., None, :]
     straight = (1 - t) * a + t * b
-    return straight if how == "linear" else _round(a, b, t, straight)
+    return straight if how == "linear" else _spherical(a, b, t, straight)
 
 
-def _round(a: Array, b: Array, t: Array, straight: Array) -> Array:
-    """Return the spherical path, or the straight one where the ends lie on one line."""
+def _spherical(a: Array, b: Array, t: Array, straight: Array) -> Array:
     lengths = [np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b)]
     u, v = (w / np.where(n > 0, n, 1) for w, n in zip((a, b), lengths, strict=True))
-    angle = 2 * np.arctan2(  # keeps its digits where arccos loses them
+    angle = 2 * np.arctan2(  # accurate for small angles, unlike arccos
         np.linalg.norm(u - v, axis=-1, keepdims=True), np.linalg.norm(u + v, axis=-1, keepdims=True)
     )
     sine = np.sin(angle)
     bent = (sine > PARALLEL) & (lengths[0] > 0) & (lengths[1] > 0)
     safe = np.where(bent, sine, 1)
-    turned = (np.sin((1 - t) * angle) * u + np.sin(t * angle) * v) / safe
-    out = np.where(bent, turned * ((1 - t) * lengths[0] + t * lengths[1]), straight)
+    direction = (np.sin((1 - t) * angle) * u + np.sin(t * angle) * v) / safe
+    out = np.where(bent, direction * ((1 - t) * lengths[0] + t * lengths[1]), straight)
     out[..., :1, :], out[..., -1:, :] = a, b
     return out
 
@@ -94,23 +108,26 @@ def interpolate(
     *,
     condition: Any = None,
 ) -> Array:
-    """Return what lies between examples: the decoded path between their codes.
+    """Interpolate between rows of data: encode both ends and decode the path between their codes.
 
     Parameters
     ----------
     estimator : LatentEstimator
         Fitted.
     start, end : array-like (n, *features)
-        Rows of data, as many of each.
     n_steps, how
-        As in `path`.
+        As in `latent_path`.
     condition : label, optional
-        For conditional models: one for all.
+        One condition for all rows of a conditional model.
 
     Returns
     -------
     ndarray (n, n_steps, *feature_shape_)
-        The first and the last of each path are the reconstructions of its ends.
+        The first and last step of each path are the reconstructions of its ends.
+
+    See Also
+    --------
+    traverse : Change a single latent.
 
     Examples
     --------
@@ -121,9 +138,9 @@ def interpolate(
     >>> interpolate(model, X[:1], X[1:2], n_steps=5, how="spherical").shape
     (1, 5, 8, 8)
     """
-    context = {} if condition is None else {"condition": condition}
+    context = condition_kwargs(condition)
     first, last = (estimator.transform(X, **context) for X in (start, end))
-    return _decode(estimator, path(first, last, n_steps, how), context)
+    return _decode(estimator, latent_path(first, last, n_steps, how), context)
 
 
 def traverse(
@@ -134,7 +151,7 @@ def traverse(
     *,
     condition: Any = None,
 ) -> Array:
-    """Return what becomes of examples as one latent takes other values, the rest kept.
+    """Decode the codes of X with one latent set to a range of values.
 
     Parameters
     ----------
@@ -142,16 +159,20 @@ def traverse(
         Fitted.
     X : array-like (n, *features)
     latent : int
-        Number of the latent, from 0.
+        Index of the latent.
     values : array-like (n_steps,), optional
-        By default nine from -3 to 3, for models with a standard normal prior; others need
-        them.
+        Values of the latent. The default is nine values from -3 to 3 and requires a standard
+        normal prior.
     condition : label, optional
-        For conditional models: one for all.
+        One condition for all rows of a conditional model.
 
     Returns
     -------
     ndarray (n, n_steps, *feature_shape_)
+
+    See Also
+    --------
+    decode_grid : Vary two latents.
 
     Examples
     --------
@@ -163,21 +184,18 @@ def traverse(
     (2, 3, 8, 8)
     """
     if not 0 <= latent < estimator.n_components_:
-        raise ValueError(
-            f"there is no latent {latent}: this model has 0 to {estimator.n_components_ - 1}."
-        )
+        raise ValueError(f"latent must be from 0 to {estimator.n_components_ - 1}, got {latent}.")
     if values is None:
-        _check_standard(estimator, "values")
+        _require_standard_prior(estimator, "values")
         values = np.linspace(-REACH, REACH, 9)
     steps = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    context = {} if condition is None else {"condition": condition}
-    codes = estimator.transform(X, **context)
-    moved = np.repeat(codes[:, None], len(steps), axis=1)
-    moved[:, :, latent] = steps
-    return _decode(estimator, moved, context)
+    context = condition_kwargs(condition)
+    codes = np.repeat(estimator.transform(X, **context)[:, None], len(steps), axis=1)
+    codes[:, :, latent] = steps
+    return _decode(estimator, codes, context)
 
 
-def decoded_grid(
+def decode_grid(
     estimator: Any,
     n: int = 15,
     latents: tuple[int, int] = (0, 1),
@@ -185,22 +203,22 @@ def decoded_grid(
     *,
     condition: Any = None,
 ) -> Array:
-    """Return what a grid over the plane of two latents decodes to.
+    """Decode a grid over the plane of two latents.
 
-    The grid lies at even quantiles of the standard normal prior, from 2.5 to 97.5 %, or evenly
-    over the middle 98 % of the codes given. Other latents stay at 0, or at the codes' medians.
-    `isthmus.plots.latent_grid` draws it for models of two components.
+    Grid points are evenly spaced quantiles of the standard normal prior, from 2.5 to 97.5 %; or,
+    if codes are given, evenly spaced over their central 98 %. The other latents are 0, or the
+    medians of the codes.
 
     Parameters
     ----------
     estimator : LatentEstimator
-        Fitted, with two components or more.
+        Fitted, with at least two components.
     n : int
-        Places along each axis.
+        Grid points per axis.
     latents : (int, int)
-        The latents of the first axis (rows) and of the second (columns).
+        Indices of the latents along the first axis (rows) and the second (columns).
     codes : array-like (m, n_components), optional
-        Codes of data; models without a standard normal prior need them.
+        Codes of data; required for models without a standard normal prior.
     condition : label, optional
         For conditional models.
 
@@ -208,36 +226,43 @@ def decoded_grid(
     -------
     ndarray (n, n, *feature_shape_)
 
+    See Also
+    --------
+    isthmus.plots.latent_grid : Draw the grid of a two-component model.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import VAE
     >>> model = VAE(n_components=2, epochs=2).fit(load_digits().images / 16)
-    >>> decoded_grid(model, 5).shape
+    >>> decode_grid(model, 5).shape
     (5, 5, 8, 8)
     """
     d = estimator.n_components_
     first, second = latents
     if first == second or not (0 <= first < d and 0 <= second < d):
-        raise ValueError(f"latents must be two of 0 to {d - 1}, got {latents!r}.")
+        raise ValueError(f"latents must be two different indices below {d}, got {latents!r}.")
     if codes is None:
-        _check_standard(estimator, "codes")
-        lines = np.tile(ndtri(np.linspace(PRIOR_EDGE, 1 - PRIOR_EDGE, n)), (d, 1))
-        middle = np.zeros(d)
+        _require_standard_prior(estimator, "codes")
+        ticks = np.tile(ndtri(np.linspace(PRIOR_EDGE, 1 - PRIOR_EDGE, n)), (d, 1))
+        center = np.zeros(d)
     else:
         codes = np.asarray(codes, dtype=np.float64)
         low, high = np.quantile(codes, [EDGE, 1 - EDGE], axis=0)
-        lines, middle = np.linspace(low, high, n).T, np.median(codes, axis=0)
-    grid = np.tile(middle, (n, n, 1))
-    grid[:, :, first], grid[:, :, second] = lines[first][:, None], lines[second]
-    return _decode(estimator, grid, {} if condition is None else {"condition": condition})
+        ticks, center = np.linspace(low, high, n).T, np.median(codes, axis=0)
+    grid = np.tile(center, (n, n, 1))
+    grid[:, :, first], grid[:, :, second] = ticks[first][:, None], ticks[second]
+    return _decode(estimator, grid, condition_kwargs(condition))
 
 
-def combine(estimator: Any, plus: Any, minus: Any = (), *, condition: Any = None) -> Array:
-    """Return the example at the sum of the codes of some rows, less those of others.
+def latent_arithmetic(
+    estimator: Any, plus: Any, minus: Any = (), *, condition: Any = None
+) -> Array:
+    """Add and subtract the codes of rows and decode the result.
 
-    "a is to b as c to what": ``combine(model, plus=[b, c], minus=[a])``. Where as many are
-    taken away as are added less one, the sum does not depend on where the origin lies.
+    For the analogy "a is to b as c is to what?" call
+    ``latent_arithmetic(model, plus=[b, c], minus=[a])``. The result does not depend on the origin
+    of the latent space if one more row is added than subtracted.
 
     Parameters
     ----------
@@ -251,6 +276,10 @@ def combine(estimator: Any, plus: Any, minus: Any = (), *, condition: Any = None
     -------
     ndarray (*feature_shape_)
 
+    See Also
+    --------
+    AttributeVectors : Directions estimated from many labelled rows.
+
     References
     ----------
     Unsupervised representation learning with deep convolutional generative adversarial networks
@@ -262,26 +291,26 @@ def combine(estimator: Any, plus: Any, minus: Any = (), *, condition: Any = None
     >>> from isthmus import VAE
     >>> X = load_digits().images / 16
     >>> model = VAE(n_components=4, epochs=2).fit(X)
-    >>> combine(model, plus=X[[1, 2]], minus=X[[0]]).shape
+    >>> latent_arithmetic(model, plus=X[[1, 2]], minus=X[[0]]).shape
     (8, 8)
     """
-    context = {} if condition is None else {"condition": condition}
+    context = condition_kwargs(condition)
     code = estimator.transform(plus, **context).sum(0)
     if len(minus):
         code = code - estimator.transform(minus, **context).sum(0)
     return estimator.decode(code[None], **context)[0]
 
 
-class AttributeVectors(Wrapper):
-    """Directions of attributes in the latent space of any estimator, by difference of means.
+class AttributeVectors(LatentMetaEstimator):
+    """Estimate latent directions of attributes as differences of class means.
 
-    The vector of an attribute is the mean code of the rows that have it, less that of the rows
-    that do not. `fit` trains a copy of the estimator; one that is fitted already goes in by
-    `from_fitted` (or as ``sklearn.frozen.FrozenEstimator``) and is not trained again.
+    The vector of an attribute is the mean code of the rows that have it minus the mean code of
+    the rows that do not.
 
     Parameters
     ----------
     estimator : LatentEstimator
+        `fit` trains a clone. Pass a fitted model through `from_fitted`.
 
     Attributes
     ----------
@@ -289,9 +318,9 @@ class AttributeVectors(Wrapper):
         The fitted model.
     vectors_ : ndarray (n_attributes, n_components)
     means_ : ndarray (n_attributes, n_components)
-        Mean code of the rows with each attribute.
+        Mean code of the rows that have each attribute.
     names_ : list
-        The classes, or the columns' numbers or names.
+        The classes, or the names or indices of the columns of y.
 
     References
     ----------
@@ -305,12 +334,11 @@ class AttributeVectors(Wrapper):
     >>> from isthmus import VAE
     >>> digits = load_digits()
     >>> X = digits.images / 16
-    >>> moves = AttributeVectors(VAE(n_components=4, epochs=2)).fit(X, digits.target)
-    >>> moves.apply(X[:3], add=7, remove=0, amount=1.0).shape
+    >>> attributes = AttributeVectors(VAE(n_components=4, epochs=2)).fit(X, digits.target)
+    >>> attributes.apply(X[:3], add=7, remove=0, amount=1.0).shape
     (3, 8, 8)
     """
 
-    estimator_: Any
     vectors_: Array
     means_: Array
     names_: list[Any]
@@ -319,39 +347,39 @@ class AttributeVectors(Wrapper):
         self.estimator = estimator
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train the estimator (unless frozen) and take the means.
+        """Train the estimator (unless frozen) and compute the mean codes.
 
         Parameters
         ----------
         X : array-like (n, *features)
         y : array-like (n,) or (n, n_attributes)
-            A class for each row, each class an attribute; or one column of 0 and 1 for each
-            attribute, whose names are a data frame's.
+            One class per row, each class being an attribute; or a 0/1 column per attribute.
+            Columns of a data frame keep their names.
 
         Returns
         -------
         self
-            Unchanged where an error is raised.
+            Unchanged if an error is raised.
 
         Raises
         ------
         ValueError
-            An attribute that all rows have, or none.
+            If all rows or no rows have an attribute.
         """
         names, has = _attributes(y, len(X))
         estimator = clone(self.estimator).fit(X, np.asarray(y))
-        codes = encode_rows(estimator, X).astype(np.float64)
+        codes = encode_in_chunks(estimator, X).astype(np.float64)
         count = has.sum(0)[:, None]  # (attributes, 1)
-        having = has.T @ codes / count
-        lacking = (~has).T @ codes / (len(codes) - count)
+        mean_with = has.T @ codes / count
+        mean_without = (~has).T @ codes / (len(codes) - count)
         self.estimator_, self.names_ = estimator, names
-        self.means_, self.vectors_ = having, having - lacking
+        self.means_, self.vectors_ = mean_with, mean_with - mean_without
         return self
 
     def vector(self, add: Any = None, remove: Any = None) -> Array:
-        """Return the direction that adds an attribute, removes one, or turns one into another.
+        """Return the direction that adds an attribute, removes one, or replaces one by another.
 
-        Of both it is the difference of their mean codes; of one, its vector.
+        With both arguments it is the difference of their mean codes.
 
         Returns
         -------
@@ -359,12 +387,12 @@ class AttributeVectors(Wrapper):
         """
         check_is_fitted(self)
         if add is None and remove is None:
-            raise ValueError("name an attribute to add, one to remove, or both.")
-        if add is not None and remove is not None:
-            return self.means_[self._place(add)] - self.means_[self._place(remove)]
-        return (
-            -self.vectors_[self._place(remove)] if add is None else self.vectors_[self._place(add)]
-        )
+            raise ValueError("pass an attribute to add, one to remove, or both.")
+        if remove is None:
+            return self.vectors_[self._index(add)]
+        if add is None:
+            return -self.vectors_[self._index(remove)]
+        return self.means_[self._index(add)] - self.means_[self._index(remove)]
 
     def apply(
         self,
@@ -375,7 +403,7 @@ class AttributeVectors(Wrapper):
         *,
         condition: Any = None,
     ) -> Array:
-        """Return rows moved along an attribute's direction, decoded.
+        """Shift the codes of X along an attribute's direction and decode them.
 
         Parameters
         ----------
@@ -383,7 +411,7 @@ class AttributeVectors(Wrapper):
         add, remove
             Names of attributes, as for `vector`.
         amount : float or array-like (n_steps,)
-            How far: 0 is the reconstruction, 1 the whole difference of means.
+            Multiple of the direction; 0 gives the reconstruction.
         condition : label, optional
             For conditional models.
 
@@ -392,24 +420,21 @@ class AttributeVectors(Wrapper):
         ndarray (n, *feature_shape_), or (n, n_steps, *feature_shape_) for several amounts
         """
         direction = self.vector(add, remove)
-        context = {} if condition is None else {"condition": condition}
+        context = condition_kwargs(condition)
         codes = self.estimator_.transform(X, **context)[:, None]
         amounts = np.atleast_1d(np.asarray(amount, dtype=np.float64))
         out = _decode(self.estimator_, codes + amounts[:, None] * direction, context)
         return out if np.ndim(amount) else out[:, 0]
 
-    def _place(self, name: Any) -> int:
+    def _index(self, name: Any) -> int:
         if name not in self.names_:
             known = ", ".join(map(str, self.names_[:20]))
-            raise ValueError(f"there is no attribute {name!r}; known are: {known}.")
+            raise ValueError(f"unknown attribute {name!r}; attributes seen during fit: {known}.")
         return self.names_.index(name)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "vectors_")
 
 
 def _attributes(y: Any, n: int) -> tuple[list[Any], Array]:
-    """Return the names of attributes, and which rows have them, (n, attributes) of bool."""
+    """Return the attribute names and which rows have them, (n, attributes) of bool."""
     labels = check_labels(y, n)
     if labels.ndim == 1:
         classes, index = np.unique(labels, return_inverse=True)
@@ -417,24 +442,24 @@ def _attributes(y: Any, n: int) -> tuple[list[Any], Array]:
     else:
         if labels.ndim != 2 or not np.isin(labels, (0, 1)).all():
             raise ValueError(
-                "attributes are columns of 0 and 1, one row an example, or one class a row."
+                "y must hold one class per row, or one column of 0 and 1 per attribute."
             )
-        columns = getattr(y, "columns", range(labels.shape[1]))
-        names, has = list(columns), labels.astype(bool)
-    count = has.sum(0)
-    for name, c in zip(names, count, strict=True):
-        if c in (0, n):
-            which = "all rows have" if c else "no row has"
-            raise ValueError(f"{which} the attribute {name!r}: a difference needs both kinds.")
+        names = list(getattr(y, "columns", range(labels.shape[1])))
+        has = labels.astype(bool)
+    for name, count in zip(names, has.sum(0), strict=True):
+        if count in (0, n):
+            raise ValueError(
+                f"{'all rows have' if count else 'no row has'} the attribute {name!r}: its vector "
+                "needs rows with and without it."
+            )
     return names, has
 
 
-def _check_standard(estimator: Any, what: str) -> None:
+def _require_standard_prior(estimator: Any, argument: str) -> None:
     if estimator.prior != "standard":
-        inner = getattr(estimator, "estimator", estimator)
         raise ValueError(
-            f"{type(inner).__name__} has no standard normal prior that sets a range, as a VAE "
-            f"has: give {what}."
+            f"{estimator_name(estimator)} has no standard normal prior to set a range: pass "
+            f"{argument}."
         )
 
 

@@ -14,14 +14,13 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._optional import import_optional
-from isthmus.applications._wrapper import Wrapper
-from isthmus.applications.retrieval import encode_rows
+from isthmus.applications.meta_estimator import LatentMetaEstimator, encode_in_chunks
 from isthmus.estimators.validation import as_array
 from isthmus.plots import latent_map
 from isthmus.plots.groups import Colours
 from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, tidy, title
 
-__all__ = ["LatentMap", "fit_three", "latent_distributions", "side_by_side"]
+__all__ = ["LatentMap", "compare_latent_maps", "fit_loss_ablation", "latent_distributions"]
 
 Array = NDArray[Any]
 
@@ -33,7 +32,7 @@ PANEL = 3.4  # inches
 CROWDED = 0.2  # spread of the labels' medians, in that of the points, below which they collide
 
 
-class LatentMap(TransformerMixin, Wrapper):
+class LatentMap(TransformerMixin, LatentMetaEstimator):
     """A map in two dimensions of the codes of any estimator.
 
     `fit` trains a copy of the estimator; one that is fitted already goes in by `from_fitted`
@@ -103,7 +102,7 @@ class LatentMap(TransformerMixin, Wrapper):
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}.")
         umap = _umap() if self.method == "umap" else None
         estimator = clone(self.estimator).fit(X, y)
-        codes = encode_rows(estimator, X)
+        codes = encode_in_chunks(estimator, X)
         method = self.method
         if method == "auto":
             method = "codes" if codes.shape[1] <= 2 else "pca"
@@ -126,7 +125,7 @@ class LatentMap(TransformerMixin, Wrapper):
     def transform(self, X: Any) -> Array:
         """Return the place of each row, (n, 2); of models of one latent (n, 1)."""
         check_is_fitted(self)
-        return self.project(encode_rows(self.estimator_, X))
+        return self.project(encode_in_chunks(self.estimator_, X))
 
     def project(self, codes: ArrayLike) -> Array:
         """Return the places of codes (n, n_components)."""
@@ -142,7 +141,7 @@ class LatentMap(TransformerMixin, Wrapper):
             sheet.axes[0].set(xlabel=self.axes_[0], ylabel=self.axes_[1])
         return sheet
 
-    def posteriors(self, X: Any, y: ArrayLike | None = None) -> Figure:
+    def posterior_figure(self, X: Any, y: ArrayLike | None = None) -> Figure:
         """Draw q(z|x) of each row as an ellipse of one standard deviation.
 
         A projection to principal components is linear, so the ellipse is that of the projected
@@ -234,7 +233,7 @@ def latent_distributions(
     return sheet
 
 
-def fit_three(X: Any, **settings: Any) -> dict[str, Any]:
+def fit_loss_ablation(X: Any, **settings: Any) -> dict[str, Any]:
     """Fit one shape of network by the reconstruction alone, by the KL alone, and by both.
 
     Parameters
@@ -247,7 +246,7 @@ def fit_three(X: Any, **settings: Any) -> dict[str, Any]:
     -------
     dict of str to LatentEstimator
         An Autoencoder, a BetaVAE whose β of 10,000 leaves nothing but the KL, and a VAE; for
-        `side_by_side`.
+        `compare_latent_maps`.
     """
     from isthmus.estimators import VAE, Autoencoder, BetaVAE
 
@@ -259,7 +258,7 @@ def fit_three(X: Any, **settings: Any) -> dict[str, Any]:
     return {name: model.fit(X) for name, model in models.items()}
 
 
-def side_by_side(
+def compare_latent_maps(
     models: Mapping[str, Any], X: Any, y: ArrayLike | None = None, random_state: int | None = 0
 ) -> Figure:
     """Draw the maps of several models of the same rows, coloured by label.
@@ -287,8 +286,8 @@ def side_by_side(
     >>> from sklearn.datasets import load_digits
     >>> digits = load_digits()
     >>> X = digits.images / 16
-    >>> models = fit_three(X, n_components=2, epochs=2, hidden=(16,), random_state=0)
-    >>> figure = side_by_side(models, X, digits.target)
+    >>> models = fit_loss_ablation(X, n_components=2, epochs=2, hidden=(16,), random_state=0)
+    >>> figure = compare_latent_maps(models, X, digits.target)
     """
     if not 1 <= len(models) <= 4:
         raise ValueError(f"expected one to four models side by side, got {len(models)}.")

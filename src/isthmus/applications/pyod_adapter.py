@@ -127,4 +127,4 @@ class PyodDetector(BaseDetector):
 def _contamination(detector: Any) -> float:
     """Return pyod's contamination: the false alarm rate if the detector's is "auto"."""
     automatic = detector.contamination == "auto"
-    return detector.false_alarms if automatic else float(detector.contamination)
+    return detector.false_alarm_rate if automatic else float(detector.contamination)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from os import PathLike
 from pathlib import Path
@@ -17,7 +16,11 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus._optional import import_optional
-from isthmus.applications._wrapper import Wrapper
+from isthmus.applications.meta_estimator import (
+    LatentMetaEstimator,
+    encode_in_chunks,
+    model_digest,
+)
 from isthmus.persistence.atomic import write_all_atomic
 from isthmus.persistence.integrity import (
     check_content,
@@ -30,7 +33,7 @@ from isthmus.persistence.integrity import (
 from isthmus.persistence.run_folder import to_json
 from isthmus.persistence.schema import check_settings
 
-__all__ = ["INDEX", "LatentIndex", "encode_rows", "model_digest"]
+__all__ = ["INDEX", "LatentIndex", "read_record"]
 
 Array = NDArray[Any]
 
@@ -39,12 +42,11 @@ CODES, SETTINGS = "codes.safetensors", "index.json"
 FORMAT = 1
 METRICS = ("euclidean", "cosine", "scaled")
 BACKENDS = ("auto", "exact", "approximate")
-CHUNK = 8192  # rows encoded in one go
 LINKS = 32  # neighbours that each point of the approximate graph knows
 BREADTH = 64  # candidates kept while the approximate graph is built or searched, at least
 
 
-class LatentIndex(Wrapper):
+class LatentIndex(LatentMetaEstimator):
     """Nearest neighbours in the latent space of any estimator.
 
     `fit` trains a copy of the estimator and encodes the rows; one that is fitted already goes in
@@ -136,7 +138,7 @@ class LatentIndex(Wrapper):
         """
         backend = self._choose_backend(len(X))
         estimator = clone(self.estimator).fit(X, y)
-        return self._adopt(estimator, encode_rows(estimator, X), backend)
+        return self._adopt(estimator, encode_in_chunks(estimator, X), backend)
 
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
@@ -159,7 +161,7 @@ class LatentIndex(Wrapper):
         """
         check_is_fitted(self)
         if X is not None:
-            return self.query(encode_rows(self.estimator_, X), n_neighbors, return_distance)
+            return self.query(encode_in_chunks(self.estimator_, X), n_neighbors, return_distance)
         k = self._check_k(n_neighbors, len(self.codes_) - 1)
         distances, rows = self._search(self._points, k + 1)
         return _answer(*_without_self(distances, rows), return_distance)
@@ -295,9 +297,6 @@ class LatentIndex(Wrapper):
             raise ValueError(f"n_neighbors must be a whole number from 1 to {most}, got {k!r}.")
         return int(k)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "codes_")
-
 
 class _ExactSearch:
     """Exact neighbours, by scikit-learn."""
@@ -323,27 +322,6 @@ class _ApproximateSearch:
         if (rows < 0).any():
             raise ValueError(f"the graph found fewer than {k} neighbours; use backend='exact'.")
         return np.sqrt(np.maximum(squares, 0)), rows
-
-
-def encode_rows(estimator: Any, X: Any) -> Array:
-    """Return the codes of rows, a part of them at a time: X may be a large memory map.
-
-    Data frames and lists go in whole.
-    """
-    if not isinstance(X, np.ndarray) or len(X) <= CHUNK:
-        return np.asarray(estimator.transform(X))
-    parts = [estimator.transform(X[i : i + CHUNK]) for i in range(0, len(X), CHUNK)]
-    return np.concatenate([np.asarray(part) for part in parts])
-
-
-def model_digest(estimator: Any) -> str:
-    """Return the SHA-256 of a model's weights and scaling: what its codes depend on."""
-    digest = hashlib.sha256()
-    arrays = {k: v.cpu().numpy() for k, v in estimator.model_.state_dict().items()}
-    scaler = estimator.scaler_
-    for name, array in sorted({**arrays, "shift": scaler.shift, "scale": scaler.scale}.items()):
-        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture:
     packed = codec.fit(data.X).compress(X)
     report = codec.report(X, packed)
     on_disk = packed.save(out)
-    report |= {"bytes of the file": on_disk, "bytes a row of the file": on_disk / len(X)}
+    report |= {"bytes of the file": on_disk, "bytes per row of the file": on_disk / len(X)}
     report["bytes of the model, not counted"] = (Path(arguments.run) / WEIGHTS).stat().st_size
     print_table(f"{data.name} as codes of {type(estimator).__name__}", report)
     print(f"written to {out}")

@@ -150,13 +150,13 @@ def _suffix(source: Path) -> str:
 def _sound(
     estimator: LatentEstimator, source: Path, rate: int | None, overlap: float
 ) -> tuple[bytes, str]:
-    from isthmus.applications.denoising import denoise_sound
+    from isthmus.applications.denoising import denoise_audio
     from isthmus.data.audio_codecs import read_audio
     from isthmus.data.wav import AudioClip, wav_bytes
 
     noisy = read_audio(source)
     try:
-        samples = denoise_sound(estimator, noisy.samples, noisy.rate, rate, overlap=overlap)
+        samples = denoise_audio(estimator, noisy.samples, noisy.rate, rate, overlap=overlap)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     content, n_cut = wav_bytes(AudioClip(samples, noisy.rate, noisy.kind))

@@ -60,10 +60,10 @@ def add_parser(subparsers: Any) -> None:
         metavar="SHARE",
         type=float,
         help="flag this share of the normal rows, over 0 and at most 0.5 (default: p-values of "
-        "at most --false-alarms)",
+        "at most --false-alarm-rate)",
     )
     detect.add_argument(
-        "--false-alarms",
+        "--false-alarm-rate",
         metavar="SHARE",
         type=float,
         default=0.05,
@@ -146,7 +146,7 @@ def _calibrated(arguments: argparse.Namespace, model: Any, normal: Any) -> Anoma
         FrozenEstimator(model),
         score_method=arguments.score,
         contamination="auto" if arguments.contamination is None else arguments.contamination,
-        false_alarms=arguments.false_alarms,
+        false_alarm_rate=arguments.false_alarm_rate,
         random_state=arguments.random_state,
     )
     try:
@@ -177,7 +177,7 @@ def _files(arguments: argparse.Namespace) -> int:
     """Score each file by one calibration, the same in all processes; return the exit code."""
     import numpy as np
 
-    from isthmus.applications.retrieval import model_digest
+    from isthmus.applications.meta_estimator import model_digest
     from isthmus.bulk.files import FileTask, output_paths
     from isthmus.bulk.maps import score_columns
     from isthmus.bulk.worker_rank import WorkerRank

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     import numpy as np
     from sklearn.frozen import FrozenEstimator
 
-    from isthmus.applications.imputation import LatentImputer, gaps_of
+    from isthmus.applications.imputation import LatentImputer, missing_mask
     from isthmus.cli._console import print_table
     from isthmus.data import load as load_data
     from isthmus.estimators import model_io
@@ -89,10 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
         random_state=arguments.random_state,
     ).fit(X)
     mask = None if arguments.mask is None else _mask(Path(arguments.mask), X.shape)
-    gaps = gaps_of(X, mask)
+    gaps = missing_mask(X, mask)
     if not gaps.any():
         raise ValueError(f"nothing is missing in {data.name}: leave cells empty, or give --mask.")
-    full, std = imputer.complete(X, mask)
+    full, std = imputer.impute(X, mask)
     _write(out, arguments, data, full, std, gaps)
     numbers: dict[str, Any] = {
         "rows": len(X),

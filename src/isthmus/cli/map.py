@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Lay out, draw; return the exit code."""
-    from isthmus.applications.maps import side_by_side
+    from isthmus.applications.maps import compare_latent_maps
     from isthmus.cli._contact_sheet import check_out, load_rows, write_figure
     from isthmus.estimators import model_io
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         sheet = _distributions(arguments, models[0], data)
     elif arguments.beside:
         names = _names(runs, models)
-        sheet = side_by_side(dict(zip(names, models, strict=True)), *_shown(data))
+        sheet = compare_latent_maps(dict(zip(names, models, strict=True)), *_shown(data))
     else:
         sheet = _map(arguments, models[0], data)
     write_figure(sheet, out)
@@ -84,7 +84,7 @@ def _map(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure
 
     X, y = _shown(data)
     latent = LatentMap.from_fitted(estimator, method=arguments.method).fit(X)
-    return latent.posteriors(X, y) if arguments.spread else latent.figure(X, y)
+    return latent.posterior_figure(X, y) if arguments.spread else latent.figure(X, y)
 
 
 def _distributions(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure:

@@ -208,7 +208,7 @@ def _wants_mixture(arguments: argparse.Namespace, estimator: Any) -> bool:
 def _record(folder: Path, arguments: argparse.Namespace, estimator: Any) -> dict[str, Any] | None:
     """Return what the kept mixture says of itself, if it is of this model and as many modes."""
     from isthmus.applications.generation import read_mixture
-    from isthmus.applications.retrieval import model_digest
+    from isthmus.applications.meta_estimator import model_digest
 
     try:
         record = read_mixture(folder)

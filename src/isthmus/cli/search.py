@@ -148,7 +148,7 @@ def _index(
 
 
 def _is_current(record: dict[str, Any], estimator: Any, print_of_data: dict[str, object]) -> bool:
-    from isthmus.applications.retrieval import model_digest
+    from isthmus.applications.meta_estimator import model_digest
 
     content = ("shape", "dtype", "sha256")  # wherever it lies
     same_data = all(record["data"].get(k) == print_of_data[k] for k in content)

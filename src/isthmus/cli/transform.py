@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Encode each file, say so; return the exit code."""
-    from isthmus.applications.retrieval import model_digest
+    from isthmus.applications.meta_estimator import model_digest
     from isthmus.bulk.files import FileTask, output_paths
     from isthmus.bulk.maps import code_columns
     from isthmus.bulk.worker_rank import WorkerRank

@@ -100,9 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _codes(estimator: Any, data: Dataset) -> Array:
     """Return codes of the data, or of an even part of many."""
-    from isthmus.applications.retrieval import encode_rows
+    from isthmus.applications.meta_estimator import encode_in_chunks
 
-    return encode_rows(estimator, data.X[:: -(-len(data.X) // MOST_ROWS)])
+    return encode_in_chunks(estimator, data.X[:: -(-len(data.X) // MOST_ROWS)])
 
 
 def _along_latents(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure:
@@ -211,7 +211,7 @@ def _along_class(arguments: argparse.Namespace, estimator: Any, data: Dataset) -
 
 
 def _grid(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure:
-    from isthmus.applications.latent_paths import decoded_grid
+    from isthmus.applications.latent_paths import decode_grid
     from isthmus.cli._contact_sheet import rows_of_cells
     from isthmus.plots.latent import has_standard_prior, latent_grid
 
@@ -223,7 +223,7 @@ def _grid(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figur
     shown = _latents(arguments.latents, _codes(estimator, data))[:2]
     if len(shown) < 2:
         raise ValueError("--grid needs two --latents.")
-    grid = decoded_grid(estimator, arguments.grid, (shown[0], shown[1]), codes)
+    grid = decode_grid(estimator, arguments.grid, (shown[0], shown[1]), codes)
     flat = grid[::-1].reshape(-1, *grid.shape[2:])  # upwards, as axes go
     rest = "0" if codes is None else "their medians"
     heading = f"z{shown[0] + 1} upwards, z{shown[1] + 1} to the right; the others at {rest}"

@@ -112,7 +112,7 @@ class Answers:
             model = with_condition(self._estimator, self._label(condition))
             rows = self._shaped(x[None])
             imputer = LatentImputer(FrozenEstimator(model), n_draws=DRAWS, random_state=0)
-            values, std = imputer.fit(rows).complete(rows)
+            values, std = imputer.fit(rows).impute(rows)
         return values, std if std.any() else None
 
     @property

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
-from isthmus.applications.sound_noise import AddedSound
+from isthmus.applications.corruptions import BackgroundNoise
 from isthmus.data.wav import AudioClip, read_wav, resample, write_wav
 from isthmus.data.windows import Windows
 from isthmus.nn.dense import Shapes
@@ -175,10 +175,10 @@ def test_added_sound_has_the_ratio_asked_for():
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.normal(size=(64, 1, 2000)).astype(np.float32))
     noise = [rng.normal(size=9000), 5 * rng.normal(size=5000)]
-    y = AddedSound(noise, snr=(5, 5))(x, torch.Generator().manual_seed(0))
+    y = BackgroundNoise(noise, snr=(5, 5))(x, torch.Generator().manual_seed(0))
     ratio = 10 * torch.log10(x.square().mean((1, 2)) / (y - x).square().mean((1, 2)))
     np.testing.assert_allclose(ratio, 5, atol=0.6)
-    between = AddedSound(noise, snr=(-5, 15), power=1.0)(x, torch.Generator().manual_seed(0))
+    between = BackgroundNoise(noise, snr=(-5, 15), power=1.0)(x, torch.Generator().manual_seed(0))
     ratio = 10 * torch.log10(1 / (between - x).square().mean((1, 2)))
     assert -6 < ratio.min() < 0
     assert 10 < ratio.max() < 16
@@ -186,14 +186,14 @@ def test_added_sound_has_the_ratio_asked_for():
 
 def test_added_sound_repeats_with_its_generator_and_refuses_what_is_no_noise():
     x = torch.zeros(4, 100)
-    noise = AddedSound(np.random.default_rng(0).normal(size=300), power=1.0)
+    noise = BackgroundNoise(np.random.default_rng(0).normal(size=300), power=1.0)
     one, two = (noise(x, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(one, two)
     assert not torch.equal(one[0], one[1])
-    with pytest.raises(ValueError, match="not silent"):
-        AddedSound(np.zeros(300))
+    with pytest.raises(ValueError, match="silent"):
+        BackgroundNoise(np.zeros(300))
     with pytest.raises(ValueError, match="at least as long"):
-        AddedSound(np.ones(50), power=1.0)(x, None)
+        BackgroundNoise(np.ones(50), power=1.0)(x, None)
 
 
 @pytest.fixture
