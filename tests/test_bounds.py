@@ -164,8 +164,8 @@ def test_a_schedule_is_counted_in_epochs():
     objective = build_objective(
         VAE(beta_schedule="linear", beta_epochs=4), n_rows=1000, steps_per_epoch=10
     )
-    assert objective.weight_of_kl(20) == 0.5
-    assert objective.weight_of_kl(40) == 1.0
+    assert objective.kl_weight(20) == 0.5
+    assert objective.kl_weight(40) == 1.0
 
 
 def test_held_out_losses_of_a_warm_up_are_comparable():

@@ -68,7 +68,7 @@ def test_a_vamp_prior_starts_from_the_data():
 
 def given_mixture():
     torch.manual_seed(0)
-    prior = MixtureOfNormals(3, n_modes=5, n_context=4)
+    prior = MixtureOfNormals(3, n_modes=5, n_condition=4)
     with torch.no_grad():
         prior.logits.normal_()
         prior.shift.normal_()
@@ -76,7 +76,7 @@ def given_mixture():
     return prior, torch.eye(4)
 
 
-def test_a_mixture_given_a_context_is_that_of_each_row():
+def test_a_mixture_given_a_condition_is_that_of_each_row():
     prior, c = given_mixture()
     p, z = prior(c), torch.randn(7, 4, 3)
     assert (p.batch_shape, p.event_shape) == ((4,), (3,))
@@ -89,7 +89,7 @@ def test_a_mixture_given_a_context_is_that_of_each_row():
         torch.testing.assert_close(p.variance[i], alone.variance, rtol=1e-3, atol=1e-3)
 
 
-def test_a_mixture_given_a_context_samples_what_it_scores():
+def test_a_mixture_given_a_condition_samples_what_it_scores():
     prior, c = given_mixture()
     p = prior(c)
     drawn = p.sample((20_000,))
@@ -98,9 +98,9 @@ def test_a_mixture_given_a_context_samples_what_it_scores():
     torch.testing.assert_close(drawn.var(0), p.variance, rtol=0.1, atol=0.05)
 
 
-def test_a_mixture_learns_where_the_codes_of_each_context_are():
+def test_a_mixture_learns_where_the_codes_of_each_condition_are():
     torch.manual_seed(0)
-    prior, c = MixtureOfNormals(1, n_modes=6, n_context=2), torch.eye(2).repeat(200, 1)
+    prior, c = MixtureOfNormals(1, n_modes=6, n_condition=2), torch.eye(2).repeat(200, 1)
     z = torch.where(c[:, :1] > 0, 3.0, -2.0) + 0.5 * torch.randn(400, 1)
     optimizer = torch.optim.Adam(prior.parameters(), 0.1)
     for _ in range(200):
@@ -112,7 +112,7 @@ def test_a_mixture_learns_where_the_codes_of_each_context_are():
     torch.testing.assert_close(p.stddev[:, 0], torch.full((2,), 0.5), rtol=0, atol=0.15)
 
 
-def test_a_mixture_saved_before_contexts_counted_is_what_it_was(tmp_path):
+def test_a_mixture_saved_before_conditions_counted_is_what_it_was(tmp_path):
     model = isthmus.ConditionalVAE(n_components=2, hidden=(8,), prior="mixture", epochs=1)
     model.fit(X[:200], DIGITS.target[:200])
     with torch.no_grad():

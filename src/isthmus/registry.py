@@ -70,16 +70,16 @@ POSTERIORS: dict[str, Callable[[Shape, str, Any], Family]] = {
 PRIORS: dict[str, Callable[[Any, Shapes, Family], Prior]] = {
     "standard": lambda spec, shapes, likelihood: StandardNormal(shapes.code),
     "mixture": lambda spec, shapes, likelihood: MixtureOfNormals(
-        shapes.code, spec.prior_modes, shapes.context
+        shapes.code, spec.prior_modes, shapes.condition
     ),
     "vamp": lambda spec, shapes, likelihood: VampPrior(
         shapes.code,
         spec.prior_modes,
         shapes.features,
-        shapes.context,
+        shapes.condition,
         *(likelihood.interval or ()),
     ),
-    "flow": lambda spec, shapes, likelihood: FlowPrior(shapes.code, shapes.context),
+    "flow": lambda spec, shapes, likelihood: FlowPrior(shapes.code, shapes.condition),
 }
 
 BACKBONES: dict[str, Callable[..., tuple[torch.nn.Module, torch.nn.Module]]] = {
@@ -104,7 +104,7 @@ def build_model(
     spec: Spec,
     features: Shape,
     likelihood: str,
-    n_context: int = 0,
+    n_condition: int = 0,
     log_unit: Tensor | None = None,
 ) -> LatentVariableModel:
     """Make the model of a spec for examples of a given shape.
@@ -119,8 +119,8 @@ def build_model(
         Shape of one example.
     likelihood : str
         A name of `LIKELIHOODS`, or names joined by commas for the columns of a table.
-    n_context : int
-        Numbers of context for each row.
+    n_condition : int
+        Numbers of condition for each row.
     log_unit : Tensor, optional
         See `LatentVariableModel`.
 
@@ -139,7 +139,7 @@ def build_model(
         n_components,
         posterior.n_outputs,
         p_of_x.n_outputs,
-        n_context,
+        n_condition,
         p_of_x.input_shape,
         p_of_x.total_outputs,
     )
@@ -180,7 +180,7 @@ def build_objective(spec: Spec, n_rows: int = 1, steps_per_epoch: int = 1) -> Ob
     Examples
     --------
     >>> from isthmus.models.specs import BetaVAE
-    >>> build_objective(BetaVAE(beta=2.0)).weight_of_kl(step=0)
+    >>> build_objective(BetaVAE(beta=2.0)).kl_weight(step=0)
     2.0
     """
     check_combination(spec)
@@ -276,13 +276,13 @@ def _checked(networks: Any, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.M
             "your backbone must return two networks, encoder and decoder; it returned a "
             f"{type(networks).__name__}."
         ) from None
-    context = (torch.zeros(2, shapes.context),) if shapes.context else ()
+    condition = (torch.zeros(2, shapes.condition),) if shapes.condition else ()
     for name, network, x, wanted in (
         ("encoder", encoder, torch.zeros(2, *shapes.encoder_inputs), shapes.encoder_outputs),
         ("decoder", decoder, torch.zeros(2, shapes.code), shapes.decoder_outputs),
     ):
         with torch.no_grad():
-            got = network(x, *context).shape
+            got = network(x, *condition).shape
         if got[0] != 2 or math.prod(got[1:]) != wanted:
             raise ValueError(
                 f"the {name} of your backbone must return {wanted} numbers a spec for "

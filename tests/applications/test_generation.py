@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from isthmus import VAE, Autoencoder, ConditionalVAE, SparseAutoencoder, cli
 from isthmus.applications.generation import LatentSampler, variations
 from isthmus.data import load
-from isthmus.nn.dense import CONTEXT_STD, Dense, Gated, linear_layer
+from isthmus.nn.dense import CONDITION_STD, Dense, Gated, linear_layer
 
 DIGITS = load_digits()
 X, Y = DIGITS.images[:400] / 16, DIGITS.target[:400]
@@ -118,10 +118,10 @@ def conditional():
 @pytest.mark.parametrize("layer", [linear_layer("relu"), Gated])
 def test_a_label_is_heard_beside_many_inputs_from_the_start(layer):
     torch.manual_seed(0)
-    network = Dense([784, 500, 3], layer, context=11)
+    network = Dense([784, 500, 3], layer, condition=11)
     for linear in (m for m in network.layers[0].modules() if isinstance(m, torch.nn.Linear)):
         pixels, labels, unknown = linear.weight.detach().split([784, 10, 1], dim=1)
-        assert float(labels.std()) == pytest.approx(CONTEXT_STD, rel=0.05)
+        assert float(labels.std()) == pytest.approx(CONDITION_STD, rel=0.05)
         assert float(pixels.abs().max()) < 0.04  # 1 / sqrt(795), as torch begins them
         assert float(unknown.abs().max()) < 0.04
 
@@ -132,7 +132,7 @@ def test_what_is_not_told_a_context_begins_as_ever():
         torch.manual_seed(0)
         weights.append(next(network().parameters()))
     assert torch.equal(*weights)
-    straight = Dense([4, 2], linear_layer("relu"), context=3).layers[0]
+    straight = Dense([4, 2], linear_layer("relu"), condition=3).layers[0]
     assert float(straight.weight.detach().abs().max()) < 0.38  # nothing hidden: 1 / sqrt(7)
 
 

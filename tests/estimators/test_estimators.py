@@ -391,7 +391,7 @@ def test_a_backbone_of_your_own_is_given_the_context():
         return mlp(shapes, (5,))
 
     model = isthmus.ConditionalVAE(backbone=mine, **FAST).fit(X, Y)
-    assert seen == [Shapes((8, 8), 3, 2, 1, context=11, inputs=(8, 8), outputs=64)]
+    assert seen == [Shapes((8, 8), 3, 2, 1, condition=11, inputs=(8, 8), outputs=64)]
     assert model.sample(2, y=3).shape == (2, 8, 8)
 
 

@@ -41,7 +41,7 @@ def trainer(name, settings, **more):
     torch.manual_seed(0)
     likelihood = row.likelihood if row.likelihood != "auto" else "bernoulli"
     context = 3 if row.conditional else 0
-    model = build_model(row, (8, 8), likelihood, n_context=context)
+    model = build_model(row, (8, 8), likelihood, n_condition=context)
     objective = build_objective(row, len(X), 3)
     rows = Rows(X, torch.eye(3).repeat(12, 1) if context else None)
     return Trainer(model, objective, row, torch.Generator().manual_seed(1)), rows

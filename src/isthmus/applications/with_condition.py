@@ -1,4 +1,4 @@
-"""A conditional model that hears one context wherever it is told none."""
+"""Wrap a conditional model so that it uses one fixed condition."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["with_condition"]
 
 
 def with_condition(estimator: Any, condition: Any = None) -> Any:
-    """Return a fitted estimator whose `model_` hears one context wherever it is told none.
+    """Return a fitted estimator whose `model_` uses one fixed condition by default.
 
-    For uses that compute with `model_` and know nothing of contexts. The weights are shared, and
-    no other condition is taken any more; a model trained without labels comes back as it is.
+    For applications that compute with `model_` and pass no condition. The weights are shared; the
+    returned estimator takes no other condition. An unconditional estimator is returned unchanged.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def with_condition(estimator: Any, condition: Any = None) -> Any:
     Raises
     ------
     ValueError
-        For a label that was not there when the model was fitted.
+        If the label was not seen during fit.
 
     Examples
     --------
@@ -41,22 +41,24 @@ def with_condition(estimator: Any, condition: Any = None) -> Any:
     >>> with_condition(model, 3).model_.reconstruct(torch.zeros(5, 2)).shape
     torch.Size([5, 64])
     """
-    c = estimator.encode_condition(condition, 1)
-    if c is None:
+    condition = estimator.encode_condition(condition, 1)
+    if condition is None:
         return estimator
     again = copy.copy(estimator)
     again.condition_encoder_ = None
-    again.model_ = _WithCondition.of(estimator.model_, torch.from_numpy(c).to(estimator.device_))
+    again.model_ = _WithCondition.of(
+        estimator.model_, torch.from_numpy(condition).to(estimator.device_)
+    )
     return again
 
 
 class _WithCondition(LatentVariableModel):
-    """The parts of another model, and a context (1, width)."""
+    """The parts of another model, with a default condition (1, width)."""
 
-    context: Tensor
+    condition: Tensor
 
     @classmethod
-    def of(cls, model: LatentVariableModel, context: Tensor) -> _WithCondition:
+    def of(cls, model: LatentVariableModel, condition: Tensor) -> _WithCondition:
         """Share all parts of a model."""
         made = cls(
             model.encoder,
@@ -67,17 +69,19 @@ class _WithCondition(LatentVariableModel):
             model.log_unit,
             model.missing,
         )
-        made.register_buffer("context", context)
+        made.register_buffer("condition", condition)
         return made.eval()
 
-    def encode(self, x: Tensor, c: Tensor | None = None) -> Distribution:
-        """Return q(z | x, c)."""
-        return super().encode(x, self.context.expand(len(x), -1) if c is None else c)
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Distribution:
+        """Return q(z | x, condition)."""
+        return super().encode(
+            x, self.condition.expand(len(x), -1) if condition is None else condition
+        )
 
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:
-        """Return p(x | z, c)."""
-        return super().decode(z, self.context if c is None else c)
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution:
+        """Return p(x | z, condition)."""
+        return super().decode(z, self.condition if condition is None else condition)
 
-    def prior_given(self, c: Tensor | None = None) -> Distribution:
-        """Return p(z | c)."""
-        return super().prior_given(self.context if c is None else c)
+    def prior_given(self, condition: Tensor | None = None) -> Distribution:
+        """Return p(z | condition)."""
+        return super().prior_given(self.condition if condition is None else condition)

@@ -1,4 +1,4 @@
-"""Priors p(z), possibly given a context."""
+"""Priors p(z), possibly given a condition."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Encode = Callable[..., Distribution]
 
 
 class Prior(nn.Module):
-    """A prior: called with a context and the model's `encode`, it returns p(z).
+    """A prior: called with a condition and the model's `encode`, it returns p(z).
 
     The encoder is at hand so that a prior may be made of posteriors without owning weights
     twice. To add a prior, subclass this and return a distribution over (n_components,) with
-    ``log_prob`` and ``sample``; with a context, of shape (n, n_components).
+    ``log_prob`` and ``sample``; with a condition, of shape (n, n_components).
 
     Parameters
     ----------
@@ -33,13 +33,15 @@ class Prior(nn.Module):
         super().__init__()
         self.n_components = n_components
 
-    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> Distribution:
-        """Return p(z), or p(z|c)."""
+    def forward(
+        self, condition: Tensor | None = None, encode: Encode | None = None
+    ) -> Distribution:
+        """Return p(z), or p(z|condition)."""
         raise NotImplementedError
 
 
 class StandardNormal(Prior):
-    """N(0, I), whatever the context.
+    """N(0, I), whatever the condition.
 
     Examples
     --------
@@ -52,7 +54,9 @@ class StandardNormal(Prior):
         self.register_buffer("loc", torch.zeros(n_components), persistent=False)
         self.register_buffer("scale", torch.ones(n_components), persistent=False)
 
-    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> DiagonalNormal:
+    def forward(
+        self, condition: Tensor | None = None, encode: Encode | None = None
+    ) -> DiagonalNormal:
         """Return N(0, I)."""
         return StandardNormalCode(self.loc, self.scale)  # type: ignore[arg-type]
 
@@ -66,10 +70,10 @@ class GivenMixture(DiagonalMixture):
 
 
 class MixtureOfNormals(Prior):
-    """A learned mixture of diagonal normals, whose weights depend on the context.
+    """A learned mixture of diagonal normals, whose weights depend on the condition.
 
     Source: Learning structured output representation using deep conditional generative models
-    (Sohn, Lee, Yan, 2015), for a prior that is told the context.
+    (Sohn, Lee, Yan, 2015), for a prior that is told the condition.
 
     Parameters
     ----------
@@ -77,8 +81,8 @@ class MixtureOfNormals(Prior):
         Numbers in a code.
     n_modes : int
         Normals in the mixture.
-    n_context : int
-        Numbers of context, 0 for none; they shift the logarithms of the weights.
+    n_condition : int
+        Numbers of condition, 0 for none; they shift the logarithms of the weights.
 
     Examples
     --------
@@ -86,23 +90,25 @@ class MixtureOfNormals(Prior):
     torch.Size([3, 2])
     """
 
-    def __init__(self, n_components: int, n_modes: int = 50, n_context: int = 0) -> None:
+    def __init__(self, n_components: int, n_modes: int = 50, n_condition: int = 0) -> None:
         super().__init__(n_components)
         # Modes that begin in one place have one gradient and never part.
         self.loc = nn.Parameter(torch.randn(n_modes, n_components))
         self.log_scale = nn.Parameter(torch.zeros(n_modes, n_components))
         self.logits = nn.Parameter(torch.zeros(n_modes))
-        self.shift = nn.Parameter(torch.zeros(n_context, n_modes)) if n_context else None
+        self.shift = nn.Parameter(torch.zeros(n_condition, n_modes)) if n_condition else None
 
-    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> DiagonalMixture:
-        """Return the mixture, or one for each row of context."""
+    def forward(
+        self, condition: Tensor | None = None, encode: Encode | None = None
+    ) -> DiagonalMixture:
+        """Return the mixture, or one for each row of condition."""
         scale = soft_limit(self.log_scale, LOG_SCALE_LIMIT).exp()
-        if self.shift is None or c is None:
+        if self.shift is None or condition is None:
             return DiagonalMixture(self.logits, self.loc, scale)
-        return GivenMixture(self.logits + c @ self.shift, self.loc, scale)
+        return GivenMixture(self.logits + condition @ self.shift, self.loc, scale)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Let models saved before the context counted be what they were: without a shift."""
+        """Let models saved before the condition counted be what they were: without a shift."""
         if self.shift is not None:
             state.setdefault(prefix + "shift", torch.zeros_like(self.shift))
         super()._load_from_state_dict(state, prefix, *rest)
@@ -123,8 +129,8 @@ class VampPrior(Prior):
         Pseudo-inputs.
     features : tuple of int
         Shape of one example.
-    n_context : int
-        Numbers of context; pseudo-inputs are of "unknown" context.
+    n_condition : int
+        Numbers of condition; pseudo-inputs are of "unknown" condition.
     low, high : float, optional
         Bounds of the data, in which pseudo-inputs are kept.
     """
@@ -134,13 +140,13 @@ class VampPrior(Prior):
         n_components: int,
         n_modes: int = 500,
         features: tuple[int, ...] = (),
-        n_context: int = 0,
+        n_condition: int = 0,
         low: float | None = None,
         high: float | None = None,
     ) -> None:
         super().__init__(n_components)
         self.pseudo_inputs = nn.Parameter(torch.rand(n_modes, *features))
-        self.n_context, self.low, self.high = n_context, low, high
+        self.n_condition, self.low, self.high = n_condition, low, high
 
     def start_from(self, x: Tensor) -> None:
         """Set the pseudo-inputs to rows of data (m, *features), repeated where they are few."""
@@ -148,7 +154,9 @@ class VampPrior(Prior):
         with torch.no_grad():
             self.pseudo_inputs.copy_(x[torch.arange(n_modes) % len(x)])
 
-    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> Distribution:
+    def forward(
+        self, condition: Tensor | None = None, encode: Encode | None = None
+    ) -> Distribution:
         """Return the mixture of the pseudo-inputs' posteriors."""
         if encode is None:
             raise ValueError("a VampPrior needs the model's encode.")
@@ -163,33 +171,35 @@ class VampPrior(Prior):
         return MixtureSameFamily(weights, q, validate_args=False)
 
     def _unknown(self, u: Tensor) -> Tensor | None:
-        if not self.n_context:
+        if not self.n_condition:
             return None
-        context = u.new_zeros(len(u), self.n_context)
-        context[:, -1] = 1
-        return context
+        condition = u.new_zeros(len(u), self.n_condition)
+        condition[:, -1] = 1
+        return condition
 
 
 class FlowPrior(Prior):
-    """A neural spline flow, zuko's, given the context where there is one.
+    """A neural spline flow, zuko's, given the condition where there is one.
 
     Source: Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019).
 
     Parameters
     ----------
     n_components : int
-    n_context : int
+    n_condition : int
     """
 
-    def __init__(self, n_components: int, n_context: int = 0) -> None:
+    def __init__(self, n_components: int, n_condition: int = 0) -> None:
         super().__init__(n_components)
         from isthmus.distributions.posteriors import require_zuko
 
-        self.n_context = n_context
+        self.n_condition = n_condition
         self.flow = require_zuko().flows.NSF(
-            n_components, context=n_context, transforms=3, hidden_features=(64, 64)
+            n_components, context=n_condition, transforms=3, hidden_features=(64, 64)
         )
 
-    def forward(self, c: Tensor | None = None, encode: Encode | None = None) -> Distribution:
-        """Return the flow's p(z), or p(z|c)."""
-        return self.flow(c if self.n_context else None)
+    def forward(
+        self, condition: Tensor | None = None, encode: Encode | None = None
+    ) -> Distribution:
+        """Return the flow's p(z), or p(z|condition)."""
+        return self.flow(condition if self.n_condition else None)

@@ -71,25 +71,26 @@ class LatentVariableModel(nn.Module):
         self.log_unit: Tensor | None
         self.register_buffer("log_unit", log_unit)
 
-    def encode(self, x: Tensor, c: Tensor | None = None) -> Distribution:
-        """Return q(z | x, c) for x (n, *features)."""
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Distribution:
+        """Return q(z | x, condition) for x (n, *features)."""
         x = self.likelihood.embed(x)
         if self.missing:
             x = x.nan_to_num(0.0)
-        return self.posterior(_full(self.encoder(x) if c is None else self.encoder(x, c)))
+        outputs = self.encoder(x) if condition is None else self.encoder(x, condition)
+        return self.posterior(_full(outputs))
 
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:
-        """Return p(x | z, c) for z (*batch, n_components), over (*batch, *features)."""
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution:
+        """Return p(x | z, condition) for z (*batch, n_components), over (*batch, *features)."""
         batch = z.shape[:-1]
         flat = z.reshape(-1, z.shape[-1])
-        if c is None:
+        if condition is None:
             return self.likelihood(_full(self.decoder(flat)), batch)
-        context = c.expand(*batch, c.shape[-1]).reshape(-1, c.shape[-1])
-        return self.likelihood(_full(self.decoder(flat, context)), batch)
+        condition = condition.expand(*batch, condition.shape[-1]).reshape(-1, condition.shape[-1])
+        return self.likelihood(_full(self.decoder(flat, condition)), batch)
 
-    def reconstruct(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Return the value that stands for p(x | z, c), its mean as a rule."""
-        return self.likelihood.center(self.decode(z, c))
+    def reconstruct(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the value that stands for p(x | z, condition), its mean as a rule."""
+        return self.likelihood.center(self.decode(z, condition))
 
     def log_likelihood(self, p: Distribution, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return log p(x | z) in nats, summed over the (observed) features.
@@ -103,18 +104,18 @@ class LatentVariableModel(nn.Module):
             values = values - self.log_unit
         return per_example(values, values.ndim - len(self.likelihood.shape), observed)
 
-    def log_prior(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Return log p(z | c) in nats, (*batch,)."""
-        return per_example(self.prior_given(c).log_prob(z), z.ndim - 1)
+    def log_prior(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return log p(z | condition) in nats, (*batch,)."""
+        return per_example(self.prior_given(condition).log_prob(z), z.ndim - 1)
 
-    def prior_given(self, c: Tensor | None = None) -> Distribution:
-        """Return p(z | c)."""
+    def prior_given(self, condition: Tensor | None = None) -> Distribution:
+        """Return p(z | condition)."""
         if self.prior is None:
             raise ValueError("this model has no prior: it is a plain autoencoder.")
-        return self.prior(c, self.encode)
+        return self.prior(condition, self.encode)
 
-    def kl(self, q: Distribution, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Return KL(q || p(z|c)) in nats, (*batch,).
+    def kl(self, q: Distribution, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return KL(q || p(z|condition)) in nats, (*batch,).
 
         In closed form where `torch.distributions` knows one, else log q(z) - log p(z) at the
         given sample; zero without a prior.
@@ -122,7 +123,7 @@ class LatentVariableModel(nn.Module):
         batch = z.ndim - 1
         if self.prior is None:
             return z.new_zeros(z.shape[:-1])
-        p = self.prior_given(c)
+        p = self.prior_given(condition)
         try:
             return per_example(kl_divergence(q, p), 1)  # q is of one batch axis, whatever z has
         except NotImplementedError:

@@ -123,17 +123,17 @@ class DoublingFFT(nn.Module):
 
 
 class Then(nn.Module):
-    """One network after another, the context given to the dense one."""
+    """One network after another, the condition given to the dense one."""
 
     def __init__(self, dense: nn.Module, convolutions: nn.Module, *, dense_first: bool) -> None:
         super().__init__()
         self.dense, self.convolutions, self.dense_first = dense, convolutions, dense_first
 
-    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Run both in turn."""
         if self.dense_first:
-            return self.convolutions(self.dense(x, c))
-        return self.dense(self.convolutions(x), c)
+            return self.convolutions(self.dense(x, condition))
+        return self.dense(self.convolutions(x), condition)
 
 
 class Reshape(nn.Module):
@@ -193,8 +193,8 @@ def conv(
     channels[0] = _channels(shapes.features, layers.axes) * shapes.likelihood_outputs
     up = _upward(channels, sizes, layers)
     return (
-        Then(Dense(inward, layer, shapes.context, dropout), down, dense_first=False),
-        Then(Dense(outward, layer, shapes.context, dropout), up, dense_first=True),
+        Then(Dense(inward, layer, shapes.condition, dropout), down, dense_first=False),
+        Then(Dense(outward, layer, shapes.condition, dropout), up, dense_first=True),
     )
 
 

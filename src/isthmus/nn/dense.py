@@ -2,8 +2,8 @@
 
 A backbone is a function ``(shapes) -> (encoder, decoder)``. The encoder takes x (n, *features)
 and returns (n, shapes.encoder_outputs); the decoder takes z (n, shapes.code) and returns
-shapes.decoder_outputs numbers a row, in any shape. Both take a second argument, the context
-(n, shapes.context), where the model has one.
+shapes.decoder_outputs numbers a row, in any shape. Both take a second argument, the condition
+(n, shapes.condition), where the model has one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NONLINEARITIES: dict[str, Callable[[], nn.Module]] = {
 #: Of digits of MNIST (10 latents, 10 epochs, one seed, 5,000 held-out rows) 72% were read as
 #: asked with the weights of nn.Linear, 92% with a spread of 1, 96% with 2, 97% with 3; the bound on
 #: rows told their label was -107.2, -105.6, -106.3 and -107.9 nats.
-CONTEXT_STD = 2.0
+CONDITION_STD = 2.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Shapes:
         Numbers the encoder returns for each dimension of the code.
     likelihood_outputs : int
         Numbers the decoder returns for each feature.
-    context : int
-        Numbers of context beside x and beside z; 0 for none.
+    condition : int
+        Numbers of condition beside x and beside z; 0 for none.
     inputs : tuple of int, optional
         Shape of one example as the encoder sees it, where that is another than `features`.
     outputs : int, optional
@@ -70,7 +70,7 @@ class Shapes:
     code: int
     posterior_outputs: int = 1
     likelihood_outputs: int = 1
-    context: int = 0
+    condition: int = 0
     inputs: tuple[int, ...] | None = None
     outputs: int | None = None
 
@@ -120,13 +120,13 @@ def linear_layer(nonlinearity: str) -> Callable[[int, int], nn.Module]:
 
 
 class Dense(nn.Module):
-    """Dense layers on the flattened input, the context beside it; the last is linear.
+    """Dense layers on the flattened input, the condition beside it; the last is linear.
 
-    The weights of the context in the first hidden layer begin as those of an embedding do,
+    The weights of the condition in the first hidden layer begin as those of an embedding do,
     normal, and wide, so that each class has hidden units of its own from the start. Begun as
     other weights are, by the width of the layer, one label beside 784 pixels is hardly heard:
     then the codes learn the class, and a class is drawn where none of its codes are. The last
-    number of a context, which stands for "unknown", is no class and begins as other inputs do.
+    number of a condition, which stands for "unknown", is no class and begins as other inputs do.
 
     Parameters
     ----------
@@ -134,14 +134,14 @@ class Dense(nn.Module):
         Input, hidden and output widths.
     layer : callable
         (n_in, n_out) to a hidden layer with its function.
-    context : int
-        Numbers of context joined to the input.
+    condition : int
+        Numbers of condition joined to the input.
     dropout : float
         Share of hidden units dropped while training.
 
     Examples
     --------
-    >>> Dense([4, 8, 2], linear_layer("relu"), context=3)(
+    >>> Dense([4, 8, 2], linear_layer("relu"), condition=3)(
     ...     torch.zeros(5, 2, 2), torch.zeros(5, 3)
     ... ).shape
     torch.Size([5, 2])
@@ -151,30 +151,30 @@ class Dense(nn.Module):
         self,
         widths: Sequence[int],
         layer: Callable[[int, int], nn.Module],
-        context: int = 0,
+        condition: int = 0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         first, *hidden, last = widths
         layers: list[nn.Module] = []
-        for n_in, n_out in itertools.pairwise([first + context, *hidden]):
+        for n_in, n_out in itertools.pairwise([first + condition, *hidden]):
             layers += [layer(n_in, n_out)] + [nn.Dropout(dropout)] * (dropout > 0)
-        if hidden and context > 1:
-            _hear_context(layers[0], first)
-        layers.append(nn.Linear([first + context, *hidden][-1], last))
+        if hidden and condition > 1:
+            _widen_condition(layers[0], first)
+        layers.append(nn.Linear([first + condition, *hidden][-1], last))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """Map (n, *shape) and (n, context) to (n, widths[-1])."""
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Map (n, *shape) and (n, condition) to (n, widths[-1])."""
         x = x.flatten(1)
-        return self.layers(x if c is None else torch.cat([x, c], 1))
+        return self.layers(x if condition is None else torch.cat([x, condition], 1))
 
 
-def _hear_context(layer: nn.Module, first: int) -> None:
-    """Draw anew the weights of the context, the inputs from the first on, but for the last."""
+def _widen_condition(layer: nn.Module, first: int) -> None:
+    """Draw anew the weights of the condition, the inputs from the first on, but for the last."""
     for linear in layer.modules():
         if isinstance(linear, nn.Linear):
-            nn.init.normal_(linear.weight.data[:, first:-1], std=CONTEXT_STD)
+            nn.init.normal_(linear.weight.data[:, first:-1], std=CONDITION_STD)
 
 
 def only_linear(network: nn.Module) -> nn.Linear | None:
@@ -208,8 +208,8 @@ def mlp(
     down = [math.prod(shapes.encoder_inputs), *hidden, shapes.encoder_outputs]
     up = [shapes.code, *list(hidden)[::-1], shapes.decoder_outputs]
     return (
-        Dense(down, layer, shapes.context, dropout),
-        Dense(up, layer, shapes.context, dropout),
+        Dense(down, layer, shapes.condition, dropout),
+        Dense(up, layer, shapes.condition, dropout),
     )
 
 

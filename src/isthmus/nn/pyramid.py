@@ -62,7 +62,7 @@ class Pyramid:
     def __call__(self, shapes: Shapes) -> tuple[nn.Module, nn.Module]:
         """Make the two networks for pictures ([channels,] height, width)."""
         wanted = self.n_components(shapes.features)
-        if shapes.code != wanted or shapes.posterior_outputs != 1 or shapes.context:
+        if shapes.code != wanted or shapes.posterior_outputs != 1 or shapes.condition:
             raise ValueError(
                 f"the pyramid codes pictures of shape {shapes.features} by {wanted} numbers, of an "
                 "autoencoder without labels and prior: set n_components to that."

@@ -58,7 +58,7 @@ class Spectral:
     def __call__(self, shapes: Shapes) -> tuple[nn.Module, nn.Module]:
         """Make the two networks for windows (time,) or (1, time)."""
         time = shapes.features[-1]
-        if math.prod(shapes.features) != time or shapes.likelihood_outputs != 1 or shapes.context:
+        if math.prod(shapes.features) != time or shapes.likelihood_outputs != 1 or shapes.condition:
             raise ValueError(
                 "the spectral backbone is for windows (n, time) or (n, 1, time) of an estimator "
                 f"without labels, with likelihood 'gaussian-fixed' or 'gaussian'; got {shapes}."

@@ -80,7 +80,7 @@ class ImportanceWeighted:
     def _log_weight(self, step: Pass, beta: float | Tensor) -> Tensor:
         q = step.q.detached() if self.doubly else step.q  # type: ignore[attr-defined]
         batch = step.z.ndim - 1
-        rate = per_example(q.log_prob(step.z), batch) - step.model.log_prior(step.z, step.c)
+        rate = per_example(q.log_prob(step.z), batch) - step.model.log_prior(step.z, step.condition)
         weight = -step.reconstruction - beta * rate
         return weight if weight.ndim == 2 else weight[None]
 
@@ -105,7 +105,7 @@ class FreeBits:
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the term, a scalar."""
-        each = kl_divergence(step.q, step.model.prior_given(step.c))  # (n, n_components)
+        each = kl_divergence(step.q, step.model.prior_given(step.condition))  # (n, n_components)
         return each.mean(0).clamp(min=self.floor).sum()
 
 
@@ -168,7 +168,7 @@ class Decomposed:
         log_shares = self._log_shares(z)  # (n codes, n posteriors)
         log_q_z = (pairs.sum(-1) + log_shares).logsumexp(1)
         log_q_each = (pairs + log_shares[..., None]).logsumexp(1).sum(-1)
-        log_p_z = step.model.log_prior(z, step.c)
+        log_p_z = step.model.log_prior(z, step.condition)
         return (
             (log_q_zx - log_q_z).mean(),
             (log_q_z - log_q_each).mean(),

@@ -14,7 +14,7 @@ from isthmus.objectives.bounds import Bound, Elbo
 from isthmus.objectives.corruptions import Corruption
 from isthmus.objectives.penalties import Pass, Penalty
 
-__all__ = ["Objective", "Shown", "Terms"]
+__all__ = ["Objective", "StepInputs", "Terms"]
 
 
 class Terms(NamedTuple):
@@ -26,12 +26,12 @@ class Terms(NamedTuple):
     penalty: Tensor
 
 
-class Shown(NamedTuple):
+class StepInputs(NamedTuple):
     """A batch as one step has it: what is to be rebuilt, what the encoder sees, and the context."""
 
     x: Tensor
     seen: Tensor
-    c: Tensor | None
+    condition: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Objective:
 
     Examples
     --------
-    >>> Objective(beta=4.0).weight_of_kl(step=0)
+    >>> Objective(beta=4.0).kl_weight(step=0)
     4.0
     """
 
@@ -76,7 +76,7 @@ class Objective:
         self,
         model: LatentVariableModel,
         x: Tensor,
-        c: Tensor | None = None,
+        condition: Tensor | None = None,
         *,
         step: int = 0,
         generator: Generator | None = None,
@@ -85,19 +85,21 @@ class Objective:
 
         All randomness comes from `generator`; no number is read back from the device.
         """
-        shown = self.show(x, c, generator)
+        shown = self.draw_inputs(x, condition, generator)
         return self.terms(model, shown, step=step, generator=generator)
 
-    def show(self, x: Tensor, c: Tensor | None = None, generator: Generator | None = None) -> Shown:
+    def draw_inputs(
+        self, x: Tensor, condition: Tensor | None = None, generator: Generator | None = None
+    ) -> StepInputs:
         """Return what is drawn of a batch before the model sees it; no weight plays a part."""
         x = x if self.observe is None else self.observe(x, generator)
         seen = x if self.corruption is None else self.corruption(x, generator)
-        return Shown(x, seen, self._hide(c, generator))
+        return StepInputs(x, seen, self._hide(condition, generator))
 
     def terms(
         self,
         model: LatentVariableModel,
-        shown: Shown,
+        shown: StepInputs,
         *,
         step: int = 0,
         generator: Generator | None = None,
@@ -108,15 +110,15 @@ class Objective:
         The posterior draws from `generator`, or takes the standard normal `noise`
         (*samples, n, n_components).
         """
-        x, seen, c = shown
-        q = model.encode(seen, c)
+        x, seen, condition = shown
+        q = model.encode(seen, condition)
         shape = self._sample_shape
         z = q.rsample(shape, generator=generator, noise=noise)  # type: ignore[call-arg]
-        p = model.decode(z, c)
+        p = model.decode(z, condition)
         reconstruction = -model.log_likelihood(p, x)  # (*samples, n)
-        kl = model.kl(q, z, c)
-        this = Pass(model, seen, c, q, z, p, reconstruction, kl, step, generator)
-        bound = self.bound(this, self.weight_of_kl(step))
+        kl = model.kl(q, z, condition)
+        this = Pass(model, seen, condition, q, z, p, reconstruction, kl, step, generator)
+        bound = self.bound(this, self.kl_weight(step))
         penalty = sum((term(this) for term in self.penalties), bound.new_zeros(()))
         loss = bound + penalty if self.penalties else bound
         return Terms(loss, reconstruction.detach().mean(), kl.detach().mean(), penalty)
@@ -128,7 +130,7 @@ class Objective:
         shape = (*self._sample_shape, n, *model.posterior.shape)
         return torch.randn(shape, generator=generator, device=generator.device)
 
-    def weight_of_kl(self, step: int) -> float | Tensor:
+    def kl_weight(self, step: int) -> float | Tensor:
         """Return β at a step."""
         return self.beta(step) if callable(self.beta) else self.beta
 
@@ -136,10 +138,10 @@ class Objective:
     def _sample_shape(self) -> tuple[int, ...]:
         return () if self.n_samples == 1 else (self.n_samples,)
 
-    def _hide(self, c: Tensor | None, generator: Generator | None) -> Tensor | None:
-        if c is None or not self.condition_dropout:
-            return c
-        unknown = torch.zeros_like(c)
+    def _hide(self, condition: Tensor | None, generator: Generator | None) -> Tensor | None:
+        if condition is None or not self.condition_dropout:
+            return condition
+        unknown = torch.zeros_like(condition)
         unknown[:, -1] = 1
-        noise = torch.rand(len(c), 1, device=c.device, generator=generator)
-        return torch.where(noise < self.condition_dropout, unknown, c)
+        noise = torch.rand(len(condition), 1, device=condition.device, generator=generator)
+        return torch.where(noise < self.condition_dropout, unknown, condition)

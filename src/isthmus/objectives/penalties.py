@@ -33,7 +33,7 @@ class Pass(NamedTuple):
 
     model: LatentVariableModel
     x: Tensor
-    c: Tensor | None
+    condition: Tensor | None
     q: Distribution
     z: Tensor
     p: Distribution
@@ -118,11 +118,11 @@ class Contractive:
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty, a scalar."""
         chain = chain_of(step.model.encoder)
-        if chain is not None and step.c is None and _each_by_itself(step):
+        if chain is not None and step.condition is None and _each_by_itself(step):
             return self.weight * self._of_chain(step, chain).mean()
         x = step.x.detach().requires_grad_()
         with torch.enable_grad(), _running_statistics(step.model.encoder):
-            z = step.model.encode(x, step.c).mean  # (n, n_components)
+            z = step.model.encode(x, step.condition).mean  # (n, n_components)
             directions = self._directions(step, z.shape[1])
             if directions is None:
                 each = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)

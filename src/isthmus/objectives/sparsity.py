@@ -58,7 +58,7 @@ class GateReconstruction:
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty in nats, a scalar."""
         model, gate = step.model, _gate(step)
-        outputs = _frozen(model.decoder, gate if step.c is None else (gate, step.c))
+        outputs = _frozen(model.decoder, gate if step.condition is None else (gate, step.condition))
         p = _frozen(model.likelihood, outputs)
         return -self.weight * model.log_likelihood(p, step.x).mean()
 

@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
-from isthmus.objectives.objective import Objective, Shown, Terms
+from isthmus.objectives.objective import Objective, StepInputs, Terms
 from isthmus.objectives.schedules import SETTLED
 from isthmus.registry import build_objective
 from isthmus.search.candidates import Candidate, CandidateRun
@@ -179,7 +179,7 @@ class StackedRun(CandidateRun):
     ) -> tuple[Sequence[Tensor | None], Tensor]:
         """Return the gradients of each model's loss, and its terms (terms, models)."""
         named = dict(zip(self.weights, weights, strict=True))
-        terms = self._terms(named, beta, Shown(x, seen, c), noise, step)
+        terms = self._terms(named, beta, StepInputs(x, seen, c), noise, step)
         return compute_gradients(terms, weights)
 
     @torch.no_grad()
@@ -197,12 +197,14 @@ class StackedRun(CandidateRun):
 
     # ------------------------------------------------------------- one program
 
-    def _batch(self, index: Tensor, generators: list[Generator]) -> tuple[Shown, Tensor | None]:
+    def _batch(
+        self, index: Tensor, generators: list[Generator]
+    ) -> tuple[StepInputs, Tensor | None]:
         """Return what each model is shown, and its noise: the draws of one step."""
         models, n = index.shape
         x, c = self.rows[index.flatten()]
         x, c = x.unflatten(0, index.shape), None if c is None else c.unflatten(0, index.shape)
-        shown = self._show(x, c, generators) if self.draws else Shown(x, x, c)
+        shown = self._show(x, c, generators) if self.draws else StepInputs(x, x, c)
         if self.code is None:
             return shown, None
         samples = (self.shared.n_samples,) if self.shared.n_samples > 1 else ()
@@ -211,41 +213,43 @@ class StackedRun(CandidateRun):
             torch.randn(own.shape, generator=generator, out=own)
         return shown, noise
 
-    def _show(self, x: Tensor, c: Tensor | None, generators: list[Generator]) -> Shown:
+    def _show(self, x: Tensor, c: Tensor | None, generators: list[Generator]) -> StepInputs:
         each = [
-            m.objective.show(x[i], None if c is None else c[i], generator)
+            m.objective.draw_inputs(x[i], None if c is None else c[i], generator)
             for i, (m, generator) in enumerate(zip(self.members, generators, strict=True))
         ]
         seen = x if self.shared.corruption is None else torch.stack([s.seen for s in each])
         if self.shared.observe is not None:
             x = torch.stack([s.x for s in each])
             seen = x if self.shared.corruption is None else seen
-        hidden = [s.c for s in each if s.c is not None]
-        return Shown(x, seen, torch.stack(hidden) if hidden else None)
+        hidden = [s.condition for s in each if s.condition is not None]
+        return StepInputs(x, seen, torch.stack(hidden) if hidden else None)
 
     def _beta(self, step: int) -> Tensor:
         """Return the weight of each model's KL term at a step, (models,)."""
-        weights = [m.objective.weight_of_kl(step) for m in self.members]
+        weights = [m.objective.kl_weight(step) for m in self.members]
         return torch.tensor(weights, device=self.rows.x.device)
 
     def _terms(
         self,
         weights: dict[str, Tensor],
         beta: Tensor,
-        shown: Shown,
+        shown: StepInputs,
         noise: Tensor | None,
         step: int,
     ) -> Terms:
         """Return the terms of each model, (models,) each."""
 
-        def one(weights: Any, beta: Any, own: Tensor, shown: Shown, noise: Tensor | None) -> Terms:
+        def one(
+            weights: Any, beta: Any, own: Tensor, shown: StepInputs, noise: Tensor | None
+        ) -> Terms:
             terms = zip(self.shared.penalties, own, strict=True)
             penalties = tuple(replace(p, weight=w) for p, w in terms)  # type: ignore[type-var]
             objective = replace(self.shared, beta=beta, penalties=penalties)
             state = (weights, self.buffers)
             return functional_call(self.program, state, (objective, shown, step, noise))
 
-        where = Shown(0, 0, None if shown.c is None else 0)  # type: ignore[arg-type]
+        where = StepInputs(0, 0, None if shown.condition is None else 0)  # type: ignore[arg-type]
         axes = (0, 0, 0, where, None if noise is None else 0)
         return vmap(one, axes)(weights, beta, self.penalty_weights, shown, noise)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from isthmus.models.latent_variable_model import LatentVariableModel
-from isthmus.objectives.objective import Objective, Shown, Terms
+from isthmus.objectives.objective import Objective, StepInputs, Terms
 
 __all__ = ["Gradients", "Program", "compute_gradients", "repeats"]
 
@@ -27,7 +27,7 @@ class Program(nn.Module):
     def forward(
         self,
         objective: Objective,
-        shown: Shown,
+        shown: StepInputs,
         step: int,
         noise: Any,
         generator: Generator | None = None,

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
-from isthmus.objectives.objective import Objective, Shown
+from isthmus.objectives.objective import Objective, StepInputs
 from isthmus.training.adam import LeanAdamW
 from isthmus.training.batches import Batch, Source
 from isthmus.training.distributed import ProcessGroup
@@ -124,12 +124,12 @@ class BatchTrainer:
             batch.own / n,
             self.process_group.generator(self.generator, self.step),
         )
-        shown = self.objective.show(x, c, self._own)
+        shown = self.objective.draw_inputs(x, c, self._own)
         noise = self.objective.noise(self.model, n, self.generator)
         if noise is not None and len(x) < n:
             start = min(start, n - len(x))
             noise = noise[..., start : start + len(x), :]
-        beta = torch.as_tensor(self.objective.weight_of_kl(self.step), device=x.device)
+        beta = torch.as_tensor(self.objective.kl_weight(self.step), device=x.device)
         gradients, terms = self.compute_gradients(self.step, self.weights, beta, *shown, noise)
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
@@ -150,7 +150,7 @@ class BatchTrainer:
         noise: Any,
     ) -> Gradients:
         """Return the gradient of the loss of the whole batch for each weight, and the own terms."""
-        objective, shown = replace(self.objective, beta=beta), Shown(x, seen, c)
+        objective, shown = replace(self.objective, beta=beta), StepInputs(x, seen, c)
         with self._autocast(x.device):
             terms = self.process_group.program(objective, shown, step, noise, self._own)
         return self.process_group.compute_gradients(terms, weights, self._share)

@@ -252,7 +252,7 @@ class Trainer(BatchTrainer):
         sums = torch.zeros(len(Terms._fields), device=rows.device)
         for number, (x, c) in enumerate(rows.batches(max(self.settings.batch_size, 512))):
             # All processes draw for all batches, so that these are the same however many there are.
-            shown = self.objective.show(x, c, generator)
+            shown = self.objective.draw_inputs(x, c, generator)
             noise = self.objective.noise(self.model, len(x), generator)
             if number % self.process_group.size == self.process_group.rank:
                 terms = self.objective.terms(
