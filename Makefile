@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo docs test test-slow test-studio lint clean
+.PHONY: demo docs test test-lowest test-slow test-studio lint clean
 
 demo: $(VENV)/.studio
 	$(BIN)/isthmus fit digits --random-state 0 --out runs/demo --force --page
@@ -19,10 +19,14 @@ test: $(VENV)/.test test-studio
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/.elsewhere
 	$(BIN)/pytest -m slow
+
+# The suite with the lowest versions that pyproject.toml allows.
+test-lowest: $(VENV)-lowest/.test
+	$(VENV)-lowest/bin/pytest -n auto --dist loadfile
 
 # The page's own tests need Node; without it the app cannot have been built, and its tests skip.
 test-studio: $(VENV)/.test
@@ -53,10 +57,16 @@ $(VENV)/.test: $(VENV)/.core
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+$(VENV)-lowest/.test: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip install --quiet uv
+	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct --editable '.[test]'
+	touch $@
+
 # What users come from or run on, for the tests that take it: Ray, Spark, Lightning, skorch, pyod.
 $(VENV)/.elsewhere: $(VENV)/.test
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[elsewhere]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs build dist docs/_build docs/generated studio/node_modules src/isthmus/studio/app
+	rm -rf $(VENV) $(VENV)-lowest runs build dist docs/_build docs/generated studio/node_modules src/isthmus/studio/app

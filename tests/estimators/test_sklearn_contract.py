@@ -78,7 +78,7 @@ def test_columns_of_other_names_or_in_another_order_are_refused(name):
 
 def test_a_missing_value_is_said_by_the_name_of_its_column():
     frames = pytest.importorskip("pandas")
-    frame = frames.DataFrame(X[:, :3], columns=["age", "height", "weight"])
+    frame = frames.DataFrame(X[:, :3].copy(), columns=["age", "height", "weight"])
     frame.loc[4, "height"] = np.nan
     with pytest.raises(ValueError, match=r"NaN: the first at row 4, feature 1 \('height'\)"):
         ESTIMATORS["vae"](**FAST).fit(frame)
