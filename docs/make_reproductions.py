@@ -1,4 +1,4 @@
-"""Write docs/reproductions.md from the kept results: python docs/make_reproductions.py."""
+"""Write docs/reproductions.md from the saved results: python docs/make_reproductions.py."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ Row = tuple[str, str, str, str]  # what, published, ours, epochs
 
 HEAD = """# Reproductions
 
-Published figures beside ours. Each is one command in `reproductions/`, which keeps its result and
-settings as JSON in `reproductions/results/`; this page is written from those files by
-`python docs/make_reproductions.py`. Epochs are what our figure had; where the published one had
-more, the row says so.
+This page compares isthmus with published results. One command in `reproductions/` reproduces each
+row and saves its result and settings as JSON in `reproductions/results/`; `python
+docs/make_reproductions.py` writes this page from those files. The last column shows our number of
+epochs, and the published one if it was higher.
 
-| what | published | ours | epochs |
+| experiment | published | isthmus | epochs |
 | --- | ---: | ---: | ---: |
 """
 
 NOTES = """
-## What they are
+## Details
 
 - **Tutorial VAE**: MNIST, 784-400-20, batch 128, Adam 1e-3, binary cross-entropy on grey values
-  plus KL, nats an image. Published: two independent logs of the tutorial model.
-- **Fashion-MNIST**: minus the log-likelihood by importance samples, published with 5000; the
-  protocol and figures of the density-estimation table of *Exemplar VAE: linking generative
+  plus KL, nats per image. Published: two independent logs of the tutorial model.
+- **Fashion-MNIST**: negative log-likelihood by importance sampling, published with 5000 samples;
+  the protocol and numbers of the density-estimation table of *Exemplar VAE: linking generative
   models, nearest neighbor retrieval, and data augmentation* (Norouzi, Fleet, Norouzi, 2020),
-  whose models train for up to 2000 epochs with a patience of 50. Ours are checkpoints of runs
-  that had not ended: the command goes on where it stopped.
+  whose models train for up to 2000 epochs with a patience of 50. Ours are checkpoints of
+  unfinished runs, which the command continues.
 - **Importance-weighted bounds**: *Importance weighted autoencoders* (Burda, Grosse,
-  Salakhutdinov, 2016), one stochastic layer, 3280 epochs in stages of falling step size; 5000
-  samples. Ours have a few epochs at one step size: what is reproduced is the order k = 1 > 5 >
+  Salakhutdinov, 2016), one stochastic layer, 3280 epochs in stages of decreasing learning rate;
+  5000 samples. Ours use a few epochs at one learning rate; they reproduce the order k = 1 > 5 >
   50.
-- **30-D codes**: squared error an image of MNIST's test set; *Reducing the dimensionality of
-  data with neural networks* (Hinton, Salakhutdinov, 2006), whose deep autoencoder was
-  pretrained layer by layer and then trained by conjugate gradients.
-- **Features**: test error of a logistic regression on 1000 units; published figures from
-  *k-sparse autoencoders* (Makhzani, Frey, 2013). Pixels differ by the regression's penalty.
-- **Disentanglement**: β-VAE and β-TCVAE on `isthmus.data.sprites` at half size, means over
-  seeds, and their standard deviation. A rendering after dSprites, not that file, and far fewer
-  steps than published models had: no published figure stands beside it.
+- **30-D codes**: squared error per image on MNIST's test set; *Reducing the dimensionality of
+  data with neural networks* (Hinton, Salakhutdinov, 2006), whose deep autoencoder was pretrained
+  layer by layer and then trained by conjugate gradients.
+- **Features**: test error of a logistic regression on 1000 units; published numbers from
+  *k-sparse autoencoders* (Makhzani, Frey, 2013). The numbers for raw pixels differ because of the
+  penalty of the regression.
+- **Disentanglement**: β-VAE and β-TCVAE on `isthmus.data.sprites` at half size; means and
+  standard deviations over seeds. The data are rendered like dSprites but are not that file, and
+  training is far shorter than in published work, so there is no published number to compare with.
 """
 
 
@@ -76,8 +77,8 @@ def features(r: dict[str, Any]) -> Iterator[Row]:
     for name, error in r["test_error_percent"].items():
         published = r["published"].get(name)
         epochs = "–" if name == "raw pixels" else str(r["epochs"])
-        said = "–" if published is None else f"{published:.2f} %"
-        yield f"Features, MNIST, {name}, error", said, f"{error:.2f} %", epochs
+        shown = "–" if published is None else f"{published:.2f} %"
+        yield f"Features, MNIST, {name}, error", shown, f"{error:.2f} %", epochs
 
 
 def disentanglement(r: dict[str, Any]) -> str:

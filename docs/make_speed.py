@@ -1,4 +1,4 @@
-"""Write docs/speed.md from the kept results: python docs/make_speed.py."""
+"""Write docs/speed.md from the saved results: python docs/make_speed.py."""
 
 from __future__ import annotations
 
@@ -11,44 +11,47 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 RIVALS = ("isthmus, compile=True", "plain loop", "torch.compile", "tutorial loop", "pythae", "pyod")
 
-HEAD = """# How fast it is
+HEAD = """# Speed
 
-Written by `python docs/make_speed.py` from what `python benchmarks/speed --data-home DIR` kept:
-{threads} threads, torch {torch}, medians of {rounds} rounds, the contenders taking turns in one
-process. Columns are times, as multiples of isthmus's own: above 1 is slower than isthmus. *Floor*
-is the matrix products (or convolutions) of the same work alone, forward and backward.
+This page compares the speed of isthmus with hand-written PyTorch, with other libraries, and with
+the bare matrix products of the same work. `python docs/make_speed.py` writes it from the results
+of `python benchmarks/speed --data-home DIR`: {threads} threads, torch {torch}, medians of
+{rounds} rounds, with the programs alternating in one process. Columns show times as multiples of
+isthmus's time: above 1 is slower than isthmus. *Floor* is the matrix products (or convolutions)
+alone, forward and backward.
 
-- **plain loop**: what a careful person writes: the data a tensor in memory, fused Adam.
-- **torch.compile**: that loop's model and loss, compiled.
-- **tutorial loop**: a data set of PIL pictures, a `DataLoader`, `.item()` at each step.
+- **plain loop**: careful hand-written PyTorch, with the data in a tensor in memory and fused
+  Adam.
+- **torch.compile**: the model and loss of that loop, compiled.
+- **tutorial loop**: a data set of PIL images, a `DataLoader`, `.item()` in each step.
 - **pythae** 0.1.2: its trainer on an array, without progress bar and checkpoints. **pyod**: its
   deep autoencoders, on tables.
 
-All train the same networks from the same weights for the same steps (pyod its own, of the same
-size); the losses at the end agree to a percent, see the JSON.
+All train the same networks from the same weights for the same number of steps (pyod trains its
+own networks of the same size). The final losses agree within a percent; see the JSON.
 
 ## Training
 
-Seconds of a fixed number of optimiser steps.
+Seconds for a fixed number of optimiser steps.
 
 """
 
 AFTER = """
-## Against what was aimed at
+## Targets
 
-Each line: isthmus as it is by default, what was asked, and how it ended.
+Each line shows a target for isthmus with default settings, and whether it was reached.
 
 """
 
 MEANING = """
-Two of these aims no program can reach here: even the products alone would be only {tutorial:.1f}
-times as fast as the tutorial loop, and {pythae:.1f} times as fast as pythae's trainer (784-400-20,
-batch 100).
+Two of these targets are out of reach for any program here: even the matrix products alone would
+be only {tutorial:.1f} times as fast as the tutorial loop, and {pythae:.1f} times as fast as
+pythae's trainer (784-400-20, batch 100).
 
-`compile=True` (`isthmus fit --compile`) makes machine code of the recorded step: the first epoch
-waits for a C++ compiler, some seconds to half a minute, less when the same step was compiled
-before. It pays for small models that train for minutes. It is never on by itself: its numbers
-differ in the last bits, and a run would then depend on whether a compiler was at hand.
+`compile=True` (`isthmus fit --compile`) compiles the recorded step to machine code. The first
+epoch waits for a C++ compiler, for a few seconds to half a minute, less if the same step was
+compiled before. It pays off for small models that train for minutes. It is never the default: its
+numbers differ in the last bits, so a run would depend on whether a compiler is installed.
 
 """
 
@@ -58,7 +61,7 @@ def main() -> None:
     races = speed["workloads"]
     text = HEAD.format(**speed["machine"], rounds=speed["rounds"])
     text += "\n".join(_training(races)) + "\n"
-    text += "\n## Questions to a fitted model, and starting\n\n" + "\n".join(_others(races)) + "\n"
+    text += "\n## Inference and start-up\n\n" + "\n".join(_others(races)) + "\n"
     text += AFTER + "\n".join(_verdicts(races)) + "\n"
     dense = races["dense-100"]["results"]
     floor = dense["floor"]["median"]
@@ -84,7 +87,7 @@ def _training(races: dict[str, Any]) -> list[str]:
 
 
 def _others(races: dict[str, Any]) -> list[str]:
-    lines = ["| what | isthmus, s | beside it |", "| --- | ---: | --- |"]
+    lines = ["| task | isthmus, s | others, relative |", "| --- | ---: | --- |"]
     for race in races.values():
         results = race["results"]
         if "tutorial loop" not in results:
@@ -100,11 +103,11 @@ def _ratio(results: dict[str, Any], name: str, ours: float) -> str:
 
 
 def _verdicts(races: dict[str, Any]) -> list[str]:
-    lines = ["| workload | asked and measured | |", "| --- | --- | --- |"]
+    lines = ["| workload | measured, target | |", "| --- | --- | --- |"]
     for race in races.values():
         for verdict in race["verdicts"]:
-            said, _, ended = verdict.rpartition(": ")
-            lines.append(f"| {race['title']} | {said} | {ended.lower()} |")
+            measured, _, outcome = verdict.rpartition(": ")
+            lines.append(f"| {race['title']} | {measured} | {outcome.lower()} |")
     return lines
 
 
@@ -118,8 +121,8 @@ def _memory(kept: dict[str, Any]) -> str:
     lines = [
         "## Memory",
         "",
-        "Peak of the resident set in megabytes, each contender alone in a process: Python, torch "
-        "and the data, which all share, and what each holds.",
+        "Peak resident memory in megabytes, each program alone in a process. All include Python, "
+        "torch and the data.",
         "",
         f"| workload | {' | '.join(names)} |",
         f"| --- | {'---: | ' * len(names)}".rstrip(),
@@ -136,11 +139,11 @@ def _growth(kept: dict[str, Any]) -> str:
     lines = [
         "## Growth",
         "",
-        "By `python benchmarks/speed --growth`: the power p of time ~ work^p between the ends of "
-        "a curve; 1 is in proportion. Work is the operations of a step's products, or rows of a "
-        "file that is mapped into memory.",
+        "`python benchmarks/speed --growth` measures the power p of time ~ work^p between the ends "
+        "of a curve; 1 means proportional. Work is the number of operations in the products of a "
+        "step, or the number of rows in a memory-mapped file.",
         "",
-        "| what | from | to | power |",
+        "| varied | from | to | power |",
         "| --- | ---: | ---: | ---: |",
     ]
     for name, points in kept["growth"].items():

@@ -68,6 +68,18 @@ def test_the_gallery_page_matches_its_scripts():
     assert (DOCS / "gallery.md").read_text(encoding="utf-8") == generator["page"]()
 
 
+def test_the_tests_of_the_guarantees_exist():
+    """Each row names tests; a name without a file belongs to the last file named before it."""
+    file = None
+    page = (DOCS / "promises.md").read_text(encoding="utf-8")
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)?(?:::)?(test_\w+)?[^`\n]*`", page):
+        file = ROOT / path if path else file
+        assert not path or file.is_file(), f"promises.md names {path}, which does not exist"
+        if name:
+            found = f"def {name}(" in file.read_text(encoding="utf-8")
+            assert found, f"promises.md names {name}, which is not in {file}"
+
+
 @pytest.fixture
 def site_pages(monkeypatch):
     pytest.importorskip("sphinx")
