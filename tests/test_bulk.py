@@ -414,7 +414,7 @@ def test_many_files_need_normal_rows_of_their_own(run, folder, capsys):
     assert "--normal" in capsys.readouterr().err
     words = ["detect", run, f"{folder}/in", f"{folder}/in", "--label", "id", "--out", "x"]
     assert main(words) == 2
-    assert "--label is not for many files" in capsys.readouterr().err
+    assert "--label is for one data set, not for many files" in capsys.readouterr().err
     words = ["detect", run, f"{folder}/in/*.parquet", "--normal", f"{folder}/in/f96.parquet"]
     assert main(words) == 2
     assert "many files need a folder for the results: name one by" in capsys.readouterr().err

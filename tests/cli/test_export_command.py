@@ -69,7 +69,7 @@ def test_exported_networks_run_without_isthmus(run, model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ([], "say what to export: --page, --onnx, or --torch"),
+        ([], "nothing to export: give --page, --onnx, or --torch"),
         (["--onnx", "--opset", "11"], "opset 11 is too old: choose 18 to 2"),
         (["--onnx", "--opset", "99"], "opset 99 is too new"),
         (["--onnx", "--opset", "new"], "--opset: invalid int value: 'new'"),

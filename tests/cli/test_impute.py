@@ -71,7 +71,7 @@ def test_images_are_inpainted_under_a_mask(tmp_path):
         (["--mask", "none.npy"], "no such file"),
         (["--out", "x.txt"], "must end in .csv"),
         (["--draws", "0"], "n_draws must be at least 1"),
-        (["--out", "nowhere/x.csv"], "is no folder"),
+        (["--out", "nowhere/x.csv"], "there is no folder nowhere"),
     ],
 )
 def test_a_mistake_is_one_line(table, capsys, words, says):

@@ -8,10 +8,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE
-from isthmus.cli import _contact_sheet as contact_sheet
-from isthmus.cli import main
-from isthmus.cli._contact_sheet import CHANGED, find_rows
+from isthmus.cli import _run_data, main
 from isthmus.cli._parser import COMMANDS, make_parser
+from isthmus.cli._run_data import CHANGED, find_rows
 from isthmus.data import load
 from isthmus.estimators import model_io
 
@@ -166,7 +165,7 @@ def test_compress_and_back(runs, tmp_path, capsys):
     assert do("compress", runs["plain"], "digits", "--bits", 6, "--out", codes) == 0
     table = capsys.readouterr().out
     assert str(codes.stat().st_size) in table
-    for words in ("bytes per row", "error of decompressed", "not counted"):
+    for words in ("bytes per row of the file", "error of decompressed", "not counted"):
         assert words in table
     picture(tmp_path / "codes.png")
     assert do("compress", runs["plain"], codes, "--decompress", "--out", back) == 0
@@ -190,7 +189,7 @@ def test_tables_have_pictures_too(tmp_path):
     assert do("interpolate", run, 0, 59, *at, *out) == 0
     assert do("map", run, tmp_path / "t.npz", *out) == 0
     assert do("compress", run, tmp_path / "t.npz", "--out", tmp_path / "c.npz") == 0
-    with pytest.raises(ValueError, match="not known by name; say where they are: --data"):
+    with pytest.raises(ValueError, match="place was not recorded; give it by --data"):
         do("traverse", run)
 
 
@@ -257,14 +256,14 @@ def test_data_that_went_away_are_said_in_one_line(table, tmp_path):
     with pytest.raises(ValueError, match="no longer at") as caught:
         do("traverse", run, "--row", 1)
     assert str(caught.value) == (
-        f"the data of {run} are no longer at {table}; say where they are: --data PATH."
+        f"the data of {run} are no longer at {table}; give their place by --data PATH."
     )
     assert len(find_rows(run, tmp_path / "moved.csv", label="kind").X) == 60
 
 
 @pytest.mark.parametrize("most", [0, 2**28])
 def test_data_that_changed_are_noted(table, tmp_path, most, monkeypatch, capsys):
-    monkeypatch.setattr(contact_sheet, "MOST_TO_CHECK", most)
+    monkeypatch.setattr(_run_data, "MAX_BYTES_TO_COMPARE", most)
     run = recorded(table, tmp_path / "run", label="kind")
     head, first, *rest = table.read_text().splitlines()
     table.write_text("\n".join([head, "7,8,9,low", *rest]))
@@ -324,40 +323,46 @@ def test_a_path_that_is_too_long_is_not_recorded(monkeypatch, tmp_path):
     assert load(tmp_path / "x.npy").source is None
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (["search", "vae", "nope"], "no query"),
-        (["search", "vae", "test:0"], "has no test set"),
-        (["search", "vae", "0", "-k", 0], "-k must be"),
-        (["search", "vae", "0", "--out", "sheet.doc"], "--out must end in"),
-        (["search", "vae", "0", "--out", "no/where/sheet.png"], "make it first"),
-        (["sample", "vae", "--of", 3], "VAE cannot be asked for a class"),
-        (["sample", "plain", "--of", 33], "no class '33'; known are: 0, 1"),
-        (["sample", "vae", "-n", 0], "-n must"),
-        (["sample", "vae", "--of", 3, "--around", 3], "exclude each other"),
-        (["sample", "vae", "--save", "rows.csv"], ".npy"),
-        (["traverse", "vae", "--latents", 4], "no latent 4"),
-        (["traverse", "vae", "--toward", 3], "need --row"),
-        (["traverse", "vae", "--steps", 1], "--steps must be"),
-        (["traverse", "vae", "--row", 0, "--toward", "x"], "no class 'x'"),
-        (["interpolate", "vae", 0], "at least two ends"),
-        (["interpolate", "vae", 0, 1, "--steps", 1], "--steps must be"),
-        (["map", "plain", "digits", "--spread"], "are points"),
-        (["map", "vae", "digits", "--spread", "--rows", 0], "exclude each other"),
-        (["map", "vae", "digits", "--beside", "vae"], "each run once"),
-        (["compress", "vae", "digits", "--bits", 17], "1 to 16"),
-        (["compress", "vae", "digits", "--out", "codes.zip"], "must end in .npz"),
-        (["compress", "vae", "digits", "--test"], "no test set"),
-        (["compress", "vae", "nope.npz", "--decompress"], "nope.npz"),
-    ],
-)
-def test_mistakes_are_one_line(runs, words, complaint, tmp_path, monkeypatch):
+MISTAKES = [
+    (["search", "vae", "nope"], "'nope' is not a query"),
+    (["search", "vae", "test:0"], "has no test set"),
+    (["search", "vae", "0", "-k", 0], "-k must be"),
+    (["search", "vae", "0", "--out", "sheet.doc"], "--out must end in"),
+    (["search", "vae", "0", "--out", "no/where/sheet.png"], "create it first"),
+    (["sample", "vae", "--of", 3], "VAE cannot generate a given class"),
+    (["sample", "plain", "--of", 33], "unknown class '33'; known classes: 0, 1"),
+    (["sample", "vae", "-n", 0], "-n must"),
+    (["sample", "vae", "--of", 3, "--around", 3], "exclude each other"),
+    (["sample", "vae", "--save", "rows.csv"], ".npy"),
+    (["sample", "vae", "--out", "rows.csv"], "needs a model of a table"),
+    (["traverse", "vae", "--latents", 4], "no latent 4"),
+    (["traverse", "vae", "--toward", 3], "need --row"),
+    (["traverse", "vae", "--steps", 1], "--steps: expected a whole number from 2 to 40, got 1"),
+    (["traverse", "vae", "--row", 0, "--toward", "x"], "unknown class 'x'"),
+    (["traverse", "vae", "--grid", 5, "--latents", 1], "needs two --latents"),
+    (["interpolate", "vae", 0], "expected 2 to 40 examples, got 1"),
+    (["interpolate", "vae", 0, 1, "--steps", "x"], "--steps: invalid whole number value: 'x'"),
+    (["map", "plain", "digits", "--spread"], "are points"),
+    (["map", "vae", "digits", "--spread", "--rows", 0], "exclude each other"),
+    (["map", "vae", "digits", "--beside", "vae"], "each run once"),
+    (["compress", "vae", "digits", "--bits", 17], "1 to 16"),
+    (["compress", "vae", "digits", "--out", "codes.zip"], "must end in .npz"),
+    (["compress", "vae", "digits", "--test"], "no test set"),
+    (["compress", "vae", "nope.npz", "--decompress"], "nope.npz"),
+    (["denoise", "vae", "nope.png", "--rate", 0], "--rate: expected a whole number of at least 1"),
+    (["push", "vae", "me/digits", "--data", "digits"], "require --examples"),
+]
+
+
+def test_mistakes_are_one_line(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    named = [runs.get(word, word) if isinstance(word, str) else word for word in words]
-    with pytest.raises((ValueError, OSError), match=complaint) as caught:
-        do(*named)
-    assert "\n" not in str(caught.value)
+    for words, complaint in MISTAKES:
+        named = [str(runs.get(word, word)) for word in words]
+        assert main(named) == 2, words
+        error = capsys.readouterr().err
+        assert complaint in error, words
+        assert error.startswith(f"isthmus {words[0]}: "), words
+        assert error.count("\n") == 1, words
     assert not list(tmp_path.iterdir())
 
 

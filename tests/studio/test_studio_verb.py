@@ -65,7 +65,7 @@ def test_it_prints_the_address_with_a_token_of_its_own(run, served, capsys):
     found = re.findall(r"studio at http://127\.0\.0\.1:(\d+)/\?token=([\w-]{40,})\n", out)
     assert [int(port) for port, _ in found] == [at[1] for _, at in served]
     assert len({token for _, token in found}) == 2
-    assert "Ctrl-C ends it" in out
+    assert "Ctrl-C to stop" in out
 
 
 def test_the_browser_is_opened_unless_not_wanted(run, served, monkeypatch):
@@ -98,7 +98,7 @@ def test_a_port_in_use_is_said_or_another_taken(run, served, capsys, monkeypatch
         assert f"port {taken} is in use: name another" in said(capsys)
         monkeypatch.setattr(verb, "PORT", taken)
         assert opened(run) == 0
-        assert f"port {taken} is in use; taking a free one" in capsys.readouterr().err
+        assert f"port {taken} is in use; using a free one" in capsys.readouterr().err
         ((_, at),) = served
         assert at[1] != taken
 
@@ -222,4 +222,4 @@ def test_it_answers_over_the_network_and_ends_by_ctrl_c(run):
             rest = process.communicate(timeout=30)
         finally:
             process.kill()
-    assert (process.returncode, how, *rest) == (0, "Ctrl-C ends it\n", "", "")
+    assert (process.returncode, how, *rest) == (0, "Ctrl-C to stop\n", "", "")

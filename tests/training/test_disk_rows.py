@@ -15,7 +15,7 @@ from torch import Generator
 
 import isthmus
 from isthmus.cli import main
-from isthmus.cli._contact_sheet import find_rows
+from isthmus.cli._run_data import find_rows
 from isthmus.data import disk_array, load
 from isthmus.data.disk_array import DiskArray
 from isthmus.studio import Bundle

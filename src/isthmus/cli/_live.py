@@ -1,39 +1,31 @@
-"""What the studio shows, live or as a page: which rows, and where the page is written."""
+"""What the studio shows, live or as a page: the rows, and where the page is written."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from isthmus.cli._contact_sheet import find_rows
+from isthmus.cli._run_data import find_rows
 from isthmus.data import Dataset
 from isthmus.persistence.run_folder import read_config
 from isthmus.report import REPORT, link_live
 
-__all__ = ["PAGE", "PAGE_ROWS", "check_rows", "rows_to_show", "write_live"]
+__all__ = ["rows_to_show", "write_live"]
 
 PAGE = "studio.html"
 PAGE_ROWS = 5000
 
 
-def check_rows(arguments: argparse.Namespace) -> None:
-    """Raise a ValueError where --rows asks for fewer than a map can show."""
-    if arguments.rows < 2:
-        raise ValueError(f"--rows must be at least 2, got {arguments.rows}.")
-
-
 def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | None]:
-    """Return the data that were named or that the run was fitted on, or why there are none.
-
-    A run can be looked at without its data; what was named by the user must be there.
+    """Return the data to show, or why there are none: a run can be shown without its own data.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        Where there is no run, or data that were named cannot be read.
+        If there is no run, or the data given on the command line cannot be read.
     """
     if getattr(arguments, "no_data", False):
-        return None, "left out, as asked"
+        return None, "omitted by --no-data"
     run = Path(arguments.run)
     options = {name: getattr(arguments, name) for name in ("data_home", "size", "label")}
     if arguments.data is not None:
@@ -52,24 +44,24 @@ def write_live(
     out: Path | None = None,
     rows: int = PAGE_ROWS,
 ) -> Path:
-    """Write a run as a page that runs its model in the browser, say where, and link it.
+    """Write a run as a page that runs its model in the browser, and print its path.
 
     Parameters
     ----------
     folder : Path
-        Of the run.
+        Folder of the run.
     dataset : Dataset, optional
     missing : str, optional
-        Why there is none.
+        Why there is no dataset.
     out : Path, optional
-        The page; by default `PAGE` in the run's folder, to which its report then has a button.
+        The page; by default studio.html in the run's folder, to which its report then links.
     rows : int
-        Rows in the page, at most.
+        Maximum number of rows in the page.
     """
-    from isthmus.studio import Bundle, write_page  # not before a page is asked for
+    from isthmus.studio import Bundle, write_page  # only when a page is written
 
     out = folder / PAGE if out is None else out
-    if missing is not None:  # why, with a path of this machine, was said in the terminal
+    if missing is not None:  # the reason, with a path of this machine, stays in the terminal
         missing = "This run is shown without its data: samples and sliders need none."
     page = write_page(Bundle.of([folder], dataset, missing=missing, most_rows=rows), out)
     files = [page] if page == out else [p for p in out.rglob("*") if p.is_file()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "field_groups",
     "fields_given",
     "run_folder",
+    "whole_number",
 ]
 
 DATASET = "dataset name or path, as for `isthmus fit`"
@@ -42,6 +44,20 @@ def run_folder(text: str) -> str:
         near = did_you_mean(text, [str(p) for p in siblings if p.is_dir()])
         raise argparse.ArgumentTypeError(f"there is no folder {text!r}.{near}")
     return text
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return the type of an argument: an integer within bounds."""
+
+    def read(text: str) -> int:
+        number = int(text)
+        if number < least or (most is not None and number > most):
+            bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, got {text}")
+        return number
+
+    read.__name__ = "whole number"
+    return read
 
 
 def add_data(

@@ -1,4 +1,4 @@
-"""``isthmus completion``: the flags of every verb as a script for a shell, made by shtab."""
+"""``isthmus completion``: print a completion script for a shell, made by shtab."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from typing import Any
 __all__ = ["add_parser", "run"]
 
 SHELLS = ("bash", "zsh", "fish")
-PATHS = ("FILE", "PATH", "QUERY")  # what stands for a path in usage lines
-FOLDERS = ("RUN", "DIR")
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the command."""
-    completion = subparsers.add_parser(
+    parser = subparsers.add_parser(
         "completion",
-        help="print a script by which the Tab key completes commands",
-        description="Print a script by which the Tab key completes verbs, flags, their choices, "
-        "names of data, files and folders. Write it where your shell looks for such scripts.",
+        help="print a script for completion by the Tab key",
+        description="Print a script that lets the Tab key complete commands, flags, their choices, "
+        "names of data sets, files and folders. Write it where your shell reads such scripts.",
         epilog="Examples:  isthmus completion bash > "
         "~/.local/share/bash-completion/completions/isthmus   "
         'isthmus completion zsh > "${fpath[1]}/_isthmus"   '
         "isthmus completion fish > ~/.config/fish/completions/isthmus.fish",
     )
-    completion.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the script of a shell; return the exit code."""
+    """Print the script; return the exit code."""
     import shtab
 
-    completers = _completers(shtab)
-    for command in _commands(arguments.root).values():
-        for action in command._actions:
-            _describe(action, completers)
+    (commands,) = (
+        action
+        for action in arguments.root._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    completers = _completers()
+    for parser in commands.choices.values():
+        for action in parser._actions:
+            if completer := completers.get(action.metavar):
+                action.complete = completer  # read by shtab
     print(shtab.complete(arguments.root, arguments.shell))
     return 0
 
 
-def _commands(root: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Return the parser of each command."""
-    (commands,) = (a for a in root._actions if isinstance(a, argparse._SubParsersAction))
-    return commands.choices
-
-
-def _completers(shtab: Any) -> dict[str, Any]:
+def _completers() -> dict[str, Any]:
     """Return what completes an argument, by its metavar."""
+    import shtab
+
     from isthmus.data.datasets import known_datasets
 
     names = " ".join(known_datasets())
     in_bash = f'compgen -W "{names}" -- "$1"; compgen -f -- "$1";'
-    data = {  # a known name or any path: what each shell calls, and the function it needs for that
+    data = {  # a known name or a path: what each shell calls, and the function it needs for that
         "bash": "_isthmus_name_or_file",
         "zsh": "_isthmus_name_or_file",
         "fish": f"{names} (__fish_complete_path (commandline -ct))",
@@ -61,11 +61,6 @@ def _completers(shtab: Any) -> dict[str, Any]:
             f"'names:known data:({names})' 'files:file:_files' }}",
         },
     }
-    paths = dict.fromkeys(PATHS, shtab.FILE)
-    return {"DATA": data, **dict.fromkeys(FOLDERS, shtab.DIRECTORY), **paths}
-
-
-def _describe(action: Any, completers: dict[str, Any]) -> None:
-    """Set the attributes by which shtab completes an argument."""
-    if complete := completers.get(action.metavar):
-        action.complete = complete
+    folders, files = ("RUN", "DIR"), ("FILE", "PATH", "QUERY")
+    kinds = {**dict.fromkeys(folders, shtab.DIRECTORY), **dict.fromkeys(files, shtab.FILE)}
+    return {"DATA": data, **kinds}

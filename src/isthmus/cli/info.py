@@ -14,14 +14,15 @@ __all__ = ["add_parser", "run"]
 
 def add_parser(subparsers: Any) -> None:
     """Add the command."""
-    info = subparsers.add_parser(
-        "info", help="describe a saved run", description="Describe a saved run."
+    add_run(
+        subparsers.add_parser(
+            "info", help="describe a saved run", description="Describe a saved run."
+        )
     )
-    add_run(info)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what a run is, how it was trained and what it reached."""
+    """Print the model of a run, its settings and its results; return the exit code."""
     from isthmus.cli._console import print_table
     from isthmus.persistence.run_folder import read_columns, read_config
 
@@ -47,9 +48,9 @@ def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     fitted, data = config["fitted"], config["data"]
     facts = {
         "data": data.get("name", "not recorded"),
-        "data from": data.get("source", "not recorded"),
-        "data sha256": str(data.get("sha256", "not recorded"))[:16],
-        "one example": " x ".join(map(str, fitted["feature_shape"])),
+        "path of the data": data.get("source", "not recorded"),
+        "sha256 of the data": str(data.get("sha256", "not recorded"))[:16],
+        "shape of one example": " x ".join(map(str, fitted["feature_shape"])),
         "likelihood": fitted["likelihood"],
         "scaling": fitted["scaling"],
         "epoch of the weights": fitted["best_epoch"],
@@ -62,6 +63,7 @@ def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _version(then: str, now: str) -> str:
-    """Return the version that made a model, and beside it another that would use it here."""
-    return then if then == now else f"{then} (here {now}: the last bits may differ)"
+def _version(recorded: str, installed: str) -> str:
+    if recorded == installed:
+        return recorded
+    return f"{recorded} (here {installed}: results may differ in the last bits)"

@@ -1,0 +1,211 @@
+"""The data of a command: a run's own rows or another data set, and the rows a query names."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus._messages import one_line
+from isthmus.cli._sheets import short
+from isthmus.data import Columns, Dataset, known_datasets, load, read_image_folder
+from isthmus.data.datasets import DataSource
+from isthmus.data.images import IMAGE_SUFFIXES
+from isthmus.persistence.run_folder import read_columns, read_config
+from isthmus.plots.cells import as_units
+
+__all__ = [
+    "CHANGED",
+    "Queries",
+    "as_class",
+    "find_rows",
+    "load_rows",
+    "read_queries",
+    "unseen_rows",
+]
+
+Array = NDArray[Any]
+
+MAX_BYTES_TO_COMPARE = 2**28  # of data; of larger data only the shape is compared
+CHANGED = "the data differ from those the run was fitted on."
+GREY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue (BT.601)
+
+
+def load_rows(arguments: argparse.Namespace) -> Dataset:
+    """Load the data given on the command line, or else the run's own; warn if these changed."""
+    options = {name: getattr(arguments, name) for name in ("data_home", "size", "label")}
+    data = find_rows(arguments.run, arguments.data, **options)
+    if CHANGED in data.notes:
+        print(f"note: {CHANGED}", file=sys.stderr)
+    return data
+
+
+def load_data(arguments: argparse.Namespace, columns: Columns | None) -> Dataset:
+    """Load the data given on the command line."""
+    options = {name: getattr(arguments, name) for name in ("data_home", "size", "label")}
+    return load(arguments.data, columns=columns, **options)
+
+
+def unseen_rows(data: Dataset) -> tuple[Any, Any]:
+    """Return the rows and labels of the test set if there is one, else of all data."""
+    return (data.X, data.y) if data.X_test is None else (data.X_test, data.y_test)
+
+
+def find_rows(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    data_home: str | Path | None = None,
+    size: int | tuple[int, int] | None = None,
+    label: str | int | None = None,
+) -> Dataset:
+    """Load data in the form that the model of a run takes.
+
+    Parameters
+    ----------
+    run : path-like
+        A folder written by `isthmus fit`.
+    data : str or path-like, optional
+        A name or path, as for `isthmus.data.load`; by default the data that the run was fitted
+        on, with a note if they have changed.
+    data_home, size, label : optional
+        As for `isthmus.data.load`; without `data`, size and label default to those of the run.
+
+    Raises
+    ------
+    ValueError
+        If the run's own data are needed and their place is unknown, or nothing is there.
+    """
+    record: dict[str, Any] = {}
+    if data is None:
+        record = read_config(Path(run))["data"]
+        data, size, label = _own_source(run, record, size, label)
+    columns = read_columns(run)
+    found = load(data, data_home=data_home, size=size, label=label, columns=columns)
+    changed = record.get("source") is not None and _has_changed(found, record)
+    return replace(found, notes=(*found.notes, CHANGED)) if changed else found
+
+
+def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) -> DataSource:
+    """Return the path or known name of a run's own data, and how to read them."""
+    own, name = DataSource.from_record(record), record.get("name")
+    if own is None and name in known_datasets():
+        return DataSource(str(name))
+    if own is None:
+        raise ValueError(
+            f"{run} was fitted on {name or 'data'}, whose place was not recorded; give it by "
+            "--data PATH."
+        )
+    if not Path(own.path).exists():
+        raise ValueError(
+            f"the data of {run} are no longer at {one_line(own.path)}; give their place by "
+            "--data PATH."
+        )
+    return DataSource(own.path, size or own.size, own.label if label is None else label)
+
+
+def _has_changed(data: Dataset, record: dict[str, Any]) -> bool:
+    if list(data.X.shape) != record.get("shape"):
+        return True
+    return data.X.nbytes < MAX_BYTES_TO_COMPARE and data.sha256 != record.get("sha256")
+
+
+class Queries(NamedTuple):
+    """Examples (n, *shape), with a name, a row number (-1 for none) and a label for each."""
+
+    X: Array
+    names: list[str]
+    rows: list[int]
+    labels: list[Any]
+
+
+def read_queries(queries: Sequence[str], data: Dataset, shape: tuple[int, ...]) -> Queries:
+    """Return the examples that queries name.
+
+    Parameters
+    ----------
+    queries : sequence of str
+        Each is a row number, "test:" with the number of a row of the test set, an image, or an
+        .npy file of examples.
+    data : Dataset
+    shape : tuple of int
+        Shape of one example.
+    """
+    parts = [_read_query(query, data, shape) for query in queries]
+    shapes = {part.X.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        raise ValueError(f"the queries have different shapes: {', '.join(map(str, shapes))}.")
+    mixed = len({part.X.dtype == np.uint8 for part in parts}) > 1  # bytes stand for [0, 1]
+    X = np.concatenate([as_units(part.X) if mixed else part.X for part in parts])
+    names = [name for part in parts for name in part.names]
+    rows = [row for part in parts for row in part.rows]
+    return Queries(X, names, rows, [label for part in parts for label in part.labels])
+
+
+def _read_query(query: str, data: Dataset, shape: tuple[int, ...]) -> Queries:
+    part, _, number = query.rpartition(":")
+    if number.isdecimal() and part in ("", "test"):
+        X, y = (data.X_test, data.y_test) if part else (data.X, data.y)
+        if X is None:
+            raise ValueError(f"{data.name} has no test set; give a row number without 'test:'.")
+        i = int(number)
+        if i >= len(X):
+            raise ValueError(f"there is no row {query}: {data.name} has 0 to {len(X) - 1}.")
+        name = query if y is None else f"{query} ({short(y[i])})"
+        label = None if y is None else y[i]
+        return Queries(np.asarray(X[i : i + 1]), [name], [-1 if part else i], [label])
+    path = Path(query)
+    if not path.is_file():
+        raise ValueError(
+            f"{query!r} is not a query: expected a row number, test:NUMBER, an image or an .npy "
+            "file."
+        )
+    examples = _read_file(path, shape, data.columns)
+    n = len(examples)
+    return Queries(examples, [path.name] * n, [-1] * n, [None] * n)
+
+
+def _read_file(path: Path, shape: tuple[int, ...], columns: Columns | None) -> Array:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return _read_image(path, shape)
+    X = load(path, columns=columns).X
+    return X[None] if X.shape == shape else X
+
+
+def _read_image(path: Path, shape: tuple[int, ...]) -> Array:
+    """Return an image in the size and the channels that the model takes."""
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)):
+        raise ValueError(f"{path} is an image, but one example has shape {shape}; use .npy.")
+    with tempfile.TemporaryDirectory() as folder:  # the reader of images takes folders
+        shutil.copyfile(path, Path(folder) / path.name)
+        X = read_image_folder(folder, (shape[-2], shape[-1]))[0]
+    if shape[0] == 3 and len(shape) == 3:
+        return X if X.ndim == 4 else np.repeat(X[:, None], 3, axis=1)
+    if X.ndim == 4:
+        X = np.tensordot(X, GREY, axes=(1, 0)).round().astype(np.uint8)
+    return X.reshape(1, *shape)
+
+
+def as_class(text: str, known: Array) -> Any:
+    """Return the class that a word of the command line names.
+
+    Examples
+    --------
+    >>> int(as_class("3", np.arange(5)))
+    3
+    """
+    by_name = {name: c for c in known for name in (str(c), short(c))}
+    if text not in by_name:
+        more = ", …" if len(known) > 20 else ""
+        raise ValueError(
+            f"unknown class {text!r}; known classes: {', '.join(map(str, known[:20]))}{more}."
+        )
+    return by_name[text]
