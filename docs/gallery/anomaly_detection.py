@@ -1,10 +1,10 @@
 """
-Strange pictures, and where they are strange
-============================================
+Anomalous images, and where they are anomalous
+==============================================
 
-A detector that has seen nothing but ankle boots: above, pictures it has not met, each with its
-p-value (of unseen boots a share p is as strange or stranger); below, where each is strange.
-The second boot is an odd one; the sneaker, at p = 0.097, would pass for a boot.
+A detector was trained on ankle boots only. Above, test images with their p-values (a share p of
+unseen boots is at least as anomalous); below, the anomalous pixels. The second boot is unusual, and
+the sneaker, with p = 0.097, would pass as a boot.
 """
 
 import numpy as np

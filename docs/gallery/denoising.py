@@ -1,9 +1,8 @@
 """
-Noise taken out of pictures
-===========================
+Removing noise from images
+==========================
 
-Three kinds of noise on test pictures, and what one denoiser, trained for all three at once,
-makes of each.
+Test images with three kinds of noise, and the output of one denoiser that was trained on all three.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """
-Why a row is strange
-====================
+Why a row is anomalous
+======================
 
-A detector trained on benign tumours alone, and a malignant one of middling strangeness:
-which measurements make it so; beside each bar its value and the median of benign tumours.
+A detector was trained on benign tumours only. The bars show which measurements make one malignant
+tumour anomalous, with its value and the median of benign tumours.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """
-Digits on demand
-================
+Generating a chosen digit
+=========================
 
-Every digit is new: a conditional VAE was asked for twelve noughts, twelve ones, and so on.
+All digits are generated: a conditional VAE drew twelve samples for each class.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """
-The missing half of a digit
-===========================
+Completing the missing half of a digit
+======================================
 
-Only the upper half of each test digit is given; the draws are ways in which the model thinks it
-may go on, and where they differ the uncertainty, two standard deviations, is bright.
+The model receives only the upper half of each test digit. The draws are plausible completions. The
+uncertainty, two standard deviations, is bright if they differ.
 """
 
 import numpy as np

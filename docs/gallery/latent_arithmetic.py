@@ -1,9 +1,9 @@
 """
-From one example to another
-===========================
+Interpolation and attribute vectors
+===================================
 
-Above, the ways between the codes of two pictures, decoded; below, T-shirts that are moved along
-the difference between pullovers and T-shirts, and grow sleeves.
+Above, interpolations between the codes of two images; below, T-shirts moved along the difference
+between pullovers and T-shirts, which adds sleeves.
 """
 
 import numpy as np

@@ -2,8 +2,8 @@
 A map of the digits
 ===================
 
-Every point is the code of a test digit; the two-dimensional VAE has not seen the labels, which
-colour it.
+Each point is the code of a test digit in a two-dimensional VAE. The colours are the labels, which
+the model did not receive.
 """
 
 from isthmus import VAE

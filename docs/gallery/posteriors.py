@@ -1,9 +1,9 @@
 """
-How sure the model is of each code
-==================================
+Uncertainty of the codes
+========================
 
-Each ellipse is q(z|x) of one example, one standard deviation about its mean: small where the
-picture says clearly what its code must be.
+Each ellipse is q(z|x) for one example, one standard deviation around its mean. It is small if the
+image determines the code well.
 """
 
 from sklearn.datasets import load_digits

@@ -1,9 +1,9 @@
 """
-The nearest pictures
-====================
+Nearest neighbours
+==================
 
-At the left a test picture, then the eight of 60,000 training pictures whose codes are nearest,
-each with its distance.
+On the left a test image, then the eight of 60,000 training images with the nearest codes and their
+distances.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """
-Noise taken out of speech
-=========================
+Removing noise from speech
+==========================
 
-Spectrograms of a sentence that was not trained on: with white noise of a third of the
-voice's power, cleaned, and as it was recorded; bright is loud.
+Spectrograms of a test sentence: with white noise at a third of the power of the voice, denoised, and
+as recorded. Bright means loud.
 """
 
 import os

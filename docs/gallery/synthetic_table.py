@@ -1,9 +1,9 @@
 """
-Rows of a table that never were
-===============================
+Synthetic rows of a table
+=========================
 
-Real rows of a mixed table (numbers, a category, yes or no) beside as many that a VAE made up:
-pairs of columns, and how often each category and answer occurs.
+Rows of a mixed table (numbers, a category, yes or no) beside as many rows sampled from a VAE: pairs
+of columns, and the frequencies of categories and answers.
 """
 
 from sklearn.datasets import load_wine

@@ -1,10 +1,10 @@
 """
-What each latent means
-======================
+What each latent represents
+===========================
 
-Hearts of six sizes in all places, and one latent at a time from −3 to 3 while the others rest; in
-brackets the variance of its codes. With β = 8 two latents have become the place, one the size
-(it leads beyond the smallest, where nothing was learned), and the others have gone out of use.
+Hearts of six sizes in all positions. In each row one latent moves from −3 to 3 while the others stay
+fixed; the variance of its codes is in brackets. With β = 8, two latents represent the position and one
+the size (beyond the smallest size the model has no training data); the others are inactive.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """
-Why a VAE has two terms
-=======================
+The two terms of a VAE's loss
+=============================
 
-The reconstruction alone leaves gaps between the digits; the KL term alone makes every code the
-prior, in which nothing is told apart; both together give each digit a place and leave no gaps.
+The reconstruction alone leaves gaps between the digits. The KL term alone makes every code equal to
+the prior, so that no digits are separated. Both together give each digit a region and leave no gaps.
 """
 
 from sklearn.datasets import load_digits

@@ -1,9 +1,9 @@
 """
-Variations on one example
+Variations of one example
 =========================
 
-New digits drawn about the code of one test digit, the given one at the left: the same
-draws at three spreads, in standard deviations of q(z|x).
+New digits drawn around the code of the test digit on the left: the same draws at three spreads, in
+standard deviations of q(z|x).
 """
 
 import numpy as np
