@@ -3,8 +3,8 @@ Anomalous images, and where they are anomalous
 ==============================================
 
 A detector was trained on ankle boots only. Above, test images with their p-values (a share p of
-unseen boots is at least as anomalous); below, the anomalous pixels. The second boot is unusual, and
-the sneaker, with p = 0.097, would pass as a boot.
+unseen boots is at least as anomalous); below, the anomalous pixels. The second boot is unusual,
+and the sneaker, with p = 0.097, would pass as a boot.
 """
 
 import numpy as np

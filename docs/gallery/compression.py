@@ -2,8 +2,9 @@
 Digits in a few bytes
 =====================
 
-Test digits with 784 bytes each, and their reconstructions from codes of 20 numbers that are rounded
-to 8 bits and fewer. The error is the root mean square over all test digits, with pixels in [0, 1].
+Test digits with 784 bytes each, and their reconstructions from codes of 20 numbers that are
+rounded to 8 bits and fewer. The error is the root mean square over all test digits, with pixels
+in [0, 1].
 """
 
 import numpy as np

@@ -2,7 +2,8 @@
 Removing noise from images
 ==========================
 
-Test images with three kinds of noise, and the output of one denoiser that was trained on all three.
+Test images with three kinds of noise, and the output of one denoiser that was trained on all
+three.
 """
 
 import numpy as np

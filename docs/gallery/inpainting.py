@@ -2,8 +2,8 @@
 Completing the missing half of a digit
 ======================================
 
-The model receives only the upper half of each test digit. The draws are plausible completions. The
-uncertainty, two standard deviations, is bright if they differ.
+The model receives only the upper half of each test digit. The draws are plausible completions.
+The uncertainty, two standard deviations, is bright if they differ.
 """
 
 import numpy as np

@@ -2,8 +2,8 @@
 Nearest neighbours
 ==================
 
-On the left a test image, then the eight of 60,000 training images with the nearest codes and their
-distances.
+On the left a test image, then the eight of 60,000 training images with the nearest codes and
+their distances.
 """
 
 import numpy as np

@@ -2,8 +2,8 @@
 Removing noise from speech
 ==========================
 
-Spectrograms of a test sentence: with white noise at a third of the power of the voice, denoised, and
-as recorded. Bright means loud.
+Spectrograms of a test sentence: with white noise at a third of the power of the voice, denoised,
+and as recorded. Bright means loud.
 """
 
 import os

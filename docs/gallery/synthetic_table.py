@@ -2,8 +2,8 @@
 Synthetic rows of a table
 =========================
 
-Rows of a mixed table (numbers, a category, yes or no) beside as many rows sampled from a VAE: pairs
-of columns, and the frequencies of categories and answers.
+Rows of a mixed table (numbers, a category, yes or no) beside as many rows sampled from a VAE:
+pairs of columns, and the frequencies of categories and answers.
 """
 
 from sklearn.datasets import load_wine

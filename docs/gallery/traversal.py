@@ -2,9 +2,10 @@
 What each latent represents
 ===========================
 
-Hearts of six sizes in all positions. In each row one latent moves from −3 to 3 while the others stay
-fixed; the variance of its codes is in brackets. With β = 8, two latents represent the position and one
-the size (beyond the smallest size the model has no training data); the others are inactive.
+Hearts of six sizes in all positions. In each row one latent moves from −3 to 3 while the others
+stay fixed; the variance of its codes is in brackets. With β = 8, two latents represent the
+position and one the size (beyond the smallest size the model has no training data); the others
+are inactive.
 """
 
 import numpy as np

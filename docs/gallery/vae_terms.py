@@ -2,8 +2,9 @@
 The two terms of a VAE's loss
 =============================
 
-The reconstruction alone leaves gaps between the digits. The KL term alone makes every code equal to
-the prior, so that no digits are separated. Both together give each digit a region and leave no gaps.
+The reconstruction alone leaves gaps between the digits. The KL term alone makes every code equal
+to the prior, so that no digits are separated. Both together give each digit a region and leave no
+gaps.
 """
 
 from sklearn.datasets import load_digits

@@ -2,8 +2,8 @@
 Variations of one example
 =========================
 
-New digits drawn around the code of the test digit on the left: the same draws at three spreads, in
-standard deviations of q(z|x).
+New digits drawn around the code of the test digit on the left: the same draws at three spreads,
+in standard deviations of q(z|x).
 """
 
 import numpy as np
