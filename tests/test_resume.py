@@ -53,7 +53,7 @@ def test_a_broken_off_run_is_a_model_and_goes_on_by_the_settings_it_began_with(
     arguments = broken_off(tmp_path / "run", monkeypatch)
     assert isthmus.load(tmp_path / "run").n_iter_ == 1
     assert main(["fit", "digits", "--out", str(tmp_path / "run"), "--resume"]) == 0
-    assert "going on with epoch 2" in capsys.readouterr().err
+    assert "resuming in epoch 2" in capsys.readouterr().err
     assert not find_checkpoints(tmp_path / "run")
     whole = tmp_path / "whole"
     assert main([*arguments[:3], str(whole), *arguments[4:]]) == 0
@@ -70,12 +70,12 @@ def test_what_cannot_go_on_is_one_line_and_changes_nothing(tmp_path, monkeypatch
     run, done = tmp_path / "run", tmp_path / "done"
     broken_off(run, monkeypatch)
     before = {p.name: p.read_bytes() for p in run.iterdir()}
-    assert "say which by --out" in complaint("--resume")
+    assert "resume continues the run in a folder" in complaint("--resume")
     assert "no checkpoint" in complaint("--out", tmp_path / "none", "--resume")
     assert not (tmp_path / "none").exists()
     assert main(["fit", "digits", "--out", str(done), *FAST]) == 0
     assert "is complete" in complaint("--out", done, "--resume")
-    assert "--resume to go on" in complaint("--out", run, *FAST)
+    assert "--resume to continue" in complaint("--out", run, *FAST)
     assert "hidden was [8], is [9]" in complaint("--out", run, "--resume", "--hidden", 9)
     assert "of a vae, not of a sparse" in complaint("--out", run, "--resume", "--model", "sparse")
     assert "expected seconds" in complaint("--out", run, "--resume", "--checkpoint-every", "-1")

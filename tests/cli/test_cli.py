@@ -27,6 +27,7 @@ def test_fit_leaves_model_history_configuration_and_page(run):
         "history.jsonl",
         "model.safetensors",
         "report.html",
+        "split.safetensors",
     ]
     config = json.loads((run / "config.json").read_text())
     assert config["params"]["random_state"] == 3
@@ -195,7 +196,9 @@ def test_an_existing_run_is_replaced_only_by_force(run, tmp_path, capsys):
 
 def test_force_never_clears_what_is_no_run(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("dear")
-    assert "no run" in complaint(["fit", "digits", "--out", str(tmp_path), "--force"], capsys)
+    assert "does not hold a run" in complaint(
+        ["fit", "digits", "--out", str(tmp_path), "--force"], capsys
+    )
     assert (tmp_path / "thesis.txt").read_text() == "dear"
 
 

@@ -8,11 +8,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE
-from isthmus.cli import _run_data, main
+from isthmus.cli import main
 from isthmus.cli._parser import COMMANDS, make_parser
-from isthmus.cli._run_data import CHANGED, find_rows
 from isthmus.data import load
 from isthmus.estimators import model_io
+from isthmus.runs.data import CHANGED, load_for_run
 
 FAST = {"hidden": (32,), "epochs": 3, "random_state": 0}
 DATA = load("digits")
@@ -219,7 +219,7 @@ def test_a_run_finds_its_own_data_again(table, tmp_path, monkeypatch, capsys):
     run = recorded("t.csv", tmp_path / "run", label="kind")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    found, wanted = find_rows(run), load(table, label="kind")
+    found, wanted = load_for_run(run), load(table, label="kind")
     np.testing.assert_array_equal(found.X, wanted.X)
     np.testing.assert_array_equal(found.y, wanted.y)
     assert found.fingerprint == wanted.fingerprint
@@ -232,10 +232,10 @@ def test_a_run_finds_its_own_data_again(table, tmp_path, monkeypatch, capsys):
 def test_what_is_said_goes_before_what_is_recorded(table, tmp_path):
     run = recorded(table, tmp_path / "run", label="kind")
     np.save(tmp_path / "other.npy", np.ones((2, 3)))
-    assert find_rows(run, tmp_path / "other.npy").y is None
-    assert find_rows(run, "digits").name == "digits"
+    assert load_for_run(run, tmp_path / "other.npy").y is None
+    assert load_for_run(run, "digits").name == "digits"
     with pytest.raises(ValueError, match="got 'colour'"):
-        find_rows(run, label="colour")
+        load_for_run(run, label="colour")
 
 
 @pytest.mark.parametrize("size", [6, (5, 7)])
@@ -245,7 +245,7 @@ def test_pictures_are_found_again_in_their_size(tmp_path, size):
     for i in range(12):
         Image.fromarray(np.uint8(DATA.X[i] * 255)).save(photos / f"{i}.png")
     run = recorded(photos, tmp_path / "run", size=size)
-    found = find_rows(run)
+    found = load_for_run(run)
     assert found.X.shape[1:] == ((6, 6) if size == 6 else size)
     assert CHANGED not in found.notes
 
@@ -258,18 +258,18 @@ def test_data_that_went_away_are_said_in_one_line(table, tmp_path):
     assert str(caught.value) == (
         f"the data of {run} are no longer at {table}; give their place by --data PATH."
     )
-    assert len(find_rows(run, tmp_path / "moved.csv", label="kind").X) == 60
+    assert len(load_for_run(run, tmp_path / "moved.csv", label="kind").X) == 60
 
 
 @pytest.mark.parametrize("most", [0, 2**28])
 def test_data_that_changed_are_noted(table, tmp_path, most, monkeypatch, capsys):
-    monkeypatch.setattr(_run_data, "MAX_BYTES_TO_COMPARE", most)
+    monkeypatch.setattr("isthmus.runs.data.MAX_BYTES_TO_COMPARE", most)
     run = recorded(table, tmp_path / "run", label="kind")
     head, first, *rest = table.read_text().splitlines()
     table.write_text("\n".join([head, "7,8,9,low", *rest]))
-    assert (CHANGED in find_rows(run).notes) == bool(most)  # of large data only the shape
+    assert (CHANGED in load_for_run(run).notes) == bool(most)  # of large data only the shape
     table.write_text("\n".join([head, first, *rest[:-1]]))
-    assert find_rows(run).notes[-1] == CHANGED
+    assert load_for_run(run).notes[-1] == CHANGED
     assert str(table) not in CHANGED
     assert do("interpolate", run, 0, 1, "--out", tmp_path / "o.png") == 0
     assert capsys.readouterr().err == f"note: {CHANGED}\n"
@@ -279,7 +279,7 @@ def test_a_link_keeps_its_own_name(table, tmp_path):
     (tmp_path / "objects").mkdir()
     table.rename(tmp_path / "objects" / "0123")
     table.symlink_to(tmp_path / "objects" / "0123")
-    assert len(find_rows(recorded(table, tmp_path / "run", label="kind")).X) == 60
+    assert len(load_for_run(recorded(table, tmp_path / "run", label="kind")).X) == 60
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_what_a_run_says_of_its_data_is_checked(runs, tmp_path, entries):
     config["data"] |= entries
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="expected") as caught:
-        find_rows(tmp_path)
+        load_for_run(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -313,7 +313,7 @@ def test_no_source_of_a_stranger_ends_in_a_traceback(runs, tmp_path, source):
     config["data"] |= {"source": source, "size": 3}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises((ValueError, OSError)) as caught:
-        find_rows(tmp_path)
+        load_for_run(tmp_path)
     assert "\n" not in str(caught.value)
 
 

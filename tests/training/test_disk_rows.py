@@ -15,9 +15,9 @@ from torch import Generator
 
 import isthmus
 from isthmus.cli import main
-from isthmus.cli._run_data import find_rows
 from isthmus.data import disk_array, load
 from isthmus.data.disk_array import DiskArray
+from isthmus.runs.data import load_for_run
 from isthmus.studio import Bundle
 from isthmus.training import Callback, Checkpoint
 from isthmus.training.disk_rows import DiskRows
@@ -366,7 +366,7 @@ def test_a_folder_of_parquet_on_the_command_line(parquet, tmp_path, capsys):
     assert main(["info", out]) == 0
     assert main(["evaluate", out, str(parquet), *kind]) == 0
     assert main(["evaluate", out, str(parquet), *kind, "--rows", "50"]) == 0
-    data = Bundle.of([Path(out)], find_rows(Path(out)), most_rows=60)
+    data = Bundle.of([Path(out)], load_for_run(Path(out)), most_rows=60)
     assert data.manifest["rows"] == {"n": 60, "of": N, "source": "rows of rows"}
 
 

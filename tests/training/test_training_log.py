@@ -343,7 +343,7 @@ def test_a_run_killed_before_its_first_checkpoint_leaves_a_folder_to_begin_in(tm
 
 def test_a_file_of_somebody_of_the_same_name_is_kept(tmp_path, capsys):
     (tmp_path / TRAINING_LOG).write_text('{"prompt": "hello"}\n')
-    for flags, words in (((), "is not empty"), (("--force",), "is no run")):
+    for flags, words in (((), "is not empty"), (("--force",), "does not hold a run")):
         assert fit("--out", tmp_path, *flags) == 2
         assert words in capsys.readouterr().err
     written(tmp_path, WHOLE)

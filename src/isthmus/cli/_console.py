@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from isthmus.estimators import LatentEstimator
+if TYPE_CHECKING:
+    from isthmus.runs import Run
 
 __all__ = ["number_text", "print_summary", "print_table"]
 
 
-def print_summary(
-    estimator: LatentEstimator, summary: dict[str, Any], folder: Path, page: Path, data: str
-) -> None:
-    """Print the table of a finished run, where it lies and what to do next."""
-    print_table(f"{type(estimator).__name__} on held-out rows", summary)
+def print_summary(run: Run, data: str) -> None:
+    """Print the test numbers of a finished run, where it is, and what to do next.
+
+    Parameters
+    ----------
+    run : Run
+    data : str
+        The data as they are named on the command line.
+    """
+    estimator: Any = run.estimator
     console = Console(highlight=False, soft_wrap=True)
+    if run.summary:
+        print_table(f"{type(estimator).__name__} on held-out rows", run.summary)
     console.print(f"stopped after {estimator.n_iter_} epochs ({estimator.stopped_}); ", end="")
     console.print(f"weights of epoch {estimator.best_epoch_}")
-    console.print(f"\nrun     {escape(str(folder))}")
-    console.print(f"report  {escape(str(page))}\n")
+    folder = escape(str(run.folder))
+    console.print(f"\nrun     {folder}")
+    console.print(f"report  {escape(str(run.report))}\n")
     console.print("next:")
-    console.print(f"  isthmus studio {escape(str(folder))}")
-    console.print(f"  isthmus info {escape(str(folder))}")
-    console.print(f"  isthmus evaluate {escape(str(folder))} {escape(data)}")
-    console.print(f"  python -c \"import isthmus; print(isthmus.load('{escape(str(folder))}'))\"")
+    console.print(f"  isthmus studio {folder}")
+    console.print(f"  isthmus info {folder}")
+    console.print(f"  isthmus evaluate {folder} {escape(data)}")
+    console.print(f"  python -c \"import isthmus; print(isthmus.load('{folder}'))\"")
 
 
 def print_table(title: str, rows: dict[str, Any]) -> None:

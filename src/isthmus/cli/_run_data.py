@@ -7,26 +7,21 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._messages import one_line
 from isthmus.cli._sheets import short
-from isthmus.data import Columns, Dataset, known_datasets, load, read_image_folder
-from isthmus.data.datasets import DataSource
+from isthmus.data import Columns, Dataset, load, read_image_folder
 from isthmus.data.images import IMAGE_SUFFIXES
-from isthmus.persistence.run_folder import read_columns, read_config
 from isthmus.plots.cells import as_units
+from isthmus.runs.data import CHANGED, load_for_run
 
 __all__ = [
-    "CHANGED",
     "Queries",
     "as_class",
-    "find_rows",
     "load_rows",
     "read_queries",
     "unseen_rows",
@@ -34,15 +29,13 @@ __all__ = [
 
 Array = NDArray[Any]
 
-MAX_BYTES_TO_COMPARE = 2**28  # of data; of larger data only the shape is compared
-CHANGED = "the data differ from those the run was fitted on."
 GREY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue (BT.601)
 
 
 def load_rows(arguments: argparse.Namespace) -> Dataset:
     """Load the data given on the command line, or else the run's own; warn if these changed."""
     options = {name: getattr(arguments, name) for name in ("data_home", "size", "label")}
-    data = find_rows(arguments.run, arguments.data, **options)
+    data = load_for_run(arguments.run, arguments.data, **options)
     if CHANGED in data.notes:
         print(f"note: {CHANGED}", file=sys.stderr)
     return data
@@ -57,65 +50,6 @@ def load_data(arguments: argparse.Namespace, columns: Columns | None) -> Dataset
 def unseen_rows(data: Dataset) -> tuple[Any, Any]:
     """Return the rows and labels of the test set if there is one, else of all data."""
     return (data.X, data.y) if data.X_test is None else (data.X_test, data.y_test)
-
-
-def find_rows(
-    run: str | Path,
-    data: str | Path | None = None,
-    *,
-    data_home: str | Path | None = None,
-    size: int | tuple[int, int] | None = None,
-    label: str | int | None = None,
-) -> Dataset:
-    """Load data in the form that the model of a run takes.
-
-    Parameters
-    ----------
-    run : path-like
-        A folder written by `isthmus fit`.
-    data : str or path-like, optional
-        A name or path, as for `isthmus.data.load`; by default the data that the run was fitted
-        on, with a note if they have changed.
-    data_home, size, label : optional
-        As for `isthmus.data.load`; without `data`, size and label default to those of the run.
-
-    Raises
-    ------
-    ValueError
-        If the run's own data are needed and their place is unknown, or nothing is there.
-    """
-    record: dict[str, Any] = {}
-    if data is None:
-        record = read_config(Path(run))["data"]
-        data, size, label = _own_source(run, record, size, label)
-    columns = read_columns(run)
-    found = load(data, data_home=data_home, size=size, label=label, columns=columns)
-    changed = record.get("source") is not None and _has_changed(found, record)
-    return replace(found, notes=(*found.notes, CHANGED)) if changed else found
-
-
-def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) -> DataSource:
-    """Return the path or known name of a run's own data, and how to read them."""
-    own, name = DataSource.from_record(record), record.get("name")
-    if own is None and name in known_datasets():
-        return DataSource(str(name))
-    if own is None:
-        raise ValueError(
-            f"{run} was fitted on {name or 'data'}, whose place was not recorded; give it by "
-            "--data PATH."
-        )
-    if not Path(own.path).exists():
-        raise ValueError(
-            f"the data of {run} are no longer at {one_line(own.path)}; give their place by "
-            "--data PATH."
-        )
-    return DataSource(own.path, size or own.size, own.label if label is None else label)
-
-
-def _has_changed(data: Dataset, record: dict[str, Any]) -> bool:
-    if list(data.X.shape) != record.get("shape"):
-        return True
-    return data.X.nbytes < MAX_BYTES_TO_COMPARE and data.sha256 != record.get("sha256")
 
 
 class Queries(NamedTuple):

@@ -60,7 +60,8 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the networks and the page; return the exit code."""
     from isthmus import export
-    from isthmus.cli._live import rows_to_show, write_live
+    from isthmus.cli._live import rows_to_show
+    from isthmus.runs.studio_page import write_studio_page
 
     if arguments.page is None and arguments.onnx is None and arguments.torch is None:
         raise ValueError("nothing to export: give --page, --onnx, or --torch.")
@@ -73,7 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
         if missing:
             print(f"without rows: {missing}")
         out = Path(arguments.page) if arguments.page else None
-        write_live(Path(arguments.run), dataset, missing, out, arguments.rows)
+        page = write_studio_page(
+            Path(arguments.run), dataset, missing=missing, out=out, rows=arguments.rows
+        )
+        size = page.n_bytes / 2**20
+        print(f"written to {page.path}, {size:.1f} MB: open it in a browser")
     return 0
 
 

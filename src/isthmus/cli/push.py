@@ -72,9 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(arguments: argparse.Namespace, contents: dict[str, Any]) -> None:
     from isthmus.hub import save_pretrained
+    from isthmus.runs.folders import has_content
 
     folder = Path(arguments.dry_run)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if has_content(folder) or folder.is_file():
         raise ValueError(f"--dry-run {folder} is not empty; name a new folder.")
     save_pretrained(arguments.run, folder, repo_id=arguments.repo, **contents)
     for path in sorted(folder.iterdir()):
@@ -96,13 +97,11 @@ def _contents(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _examples(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the rows that `isthmus fit` held out, and their labels."""
+    """Return the rows that the run held out, and their labels."""
     from isthmus.cli._run_data import load_rows
-    from isthmus.cli.fit import hold_out
-    from isthmus.data.columns import Table
-    from isthmus.persistence.run_folder import read_config
+    from isthmus.runs.split import recorded_split
 
-    data = load_rows(arguments)
-    seed = read_config(Path(arguments.run))["fitted"]["seed"]
-    _, X, y = hold_out(data, seed or 0)
-    return {"examples": X if data.columns is None else Table(X, data.columns), "labels": y}
+    split = recorded_split(Path(arguments.run), load_rows(arguments))
+    if not len(split.X_test):
+        raise ValueError(f"{arguments.run} held out no rows: leave --examples out.")
+    return {"examples": split.table, "labels": split.y_test}

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io as text_io
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus._messages import did_you_mean
@@ -16,13 +12,10 @@ from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec
 
 if TYPE_CHECKING:
-    from isthmus.data import Dataset
+    from isthmus.runs import Tuning
     from isthmus.search import Sweep
 
 __all__ = ["add_parser", "run"]
-
-RESULTS, FIGURE, BEST = "results.csv", "rate-distortion.png", "best"
-NUMBERS = ("score", "rate", "distortion", "valid_loss", "epochs", "best_epoch", "seconds")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -59,6 +52,13 @@ def add_parser(subparsers: Any) -> None:
         default=16,
         metavar="N",
         help="maximum number of models in one program; 1 trains them in turn (default: 16)",
+    )
+    tune.add_argument(
+        "--test-fraction",
+        type=float,
+        default=0.1,
+        metavar="X",
+        help="share of the rows held out to judge the models by (default: 0.1)",
     )
     add_data_options(tune)
     tune.add_argument("--out", metavar="DIR", help="folder (default: runs/DATA-MODEL-tune)")
@@ -113,29 +113,15 @@ def _value(word: str, p: Param) -> Any:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, evaluator, write, print; return the exit code."""
-    from isthmus.data import load as load_data
-    from isthmus.estimators.validation import check_finite
-    from isthmus.persistence.locks import exclusive_folder
-    from isthmus.training.distributed import started_together
+    """Tune, and print the candidates; return the exit code."""
+    from isthmus.runs import DataArguments, tune_run
 
-    if started_together():
-        raise ValueError("tune trains its models in one process: start it without torchrun.")
-    sweep = _sweep(arguments)
-    n = sweep.check()
-    data = load_data(
-        arguments.data, data_home=arguments.data_home, size=arguments.size, label=arguments.label
-    )
-    folder = _folder(arguments, data)
-    check_finite(data.X, data.feature_names, sweep.estimator.missing == "ignore")
-    with exclusive_folder(folder):
-        if not arguments.quiet:
-            print(_opening(sweep, data, n), *data.notes, sep="\n", file=sys.stderr)
-        code = _fit(sweep, data)
-        _write(sweep, data, folder)
+    data = DataArguments(arguments.data, arguments.data_home, arguments.size, arguments.label)
+    options = {"out": arguments.out, "force": arguments.force, "quiet": arguments.quiet}
+    tuning = tune_run(_sweep(arguments), data, **options)
     if not arguments.quiet:
-        _show(sweep, folder)
-    return code
+        _print_candidates(tuning)
+    return INTERRUPTED if tuning.outcome == "interrupted" else 0
 
 
 def _sweep(arguments: argparse.Namespace) -> Sweep:
@@ -156,99 +142,30 @@ def _sweep(arguments: argparse.Namespace) -> Sweep:
         ESTIMATORS[arguments.model](**fields),
         grid,
         halving=arguments.halving,
+        test_fraction=arguments.test_fraction,
         max_stacked=arguments.max_stacked,
         random_state=int(fields["random_state"]),
         progress="none" if quiet else "lines",
     )
 
 
-def _fit(sweep: Sweep, data: Dataset) -> int:
-    try:
-        sweep.fit(data.rows, data.y, groups=data.groups)
-    except KeyboardInterrupt as stop:
-        if not hasattr(sweep, "results_"):
-            raise
-        print(stop, file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def _folder(arguments: argparse.Namespace, data: Dataset) -> Path:
-    """Return the folder: a new name, an empty one, or that of a sweep to be replaced."""
-    from isthmus.cli._folders import replaceable, unused
-
-    if arguments.out is None:
-        return unused(Path("runs") / f"{data.name}-{arguments.model}-tune")
-    folder = Path(arguments.out)
-    return replaceable(folder, "sweep", (folder / RESULTS).is_file(), arguments.force)
-
-
-def _write(sweep: Sweep, data: Dataset, folder: Path) -> None:
-    """Write the best model first: whatever happens to the rest, the work is safe."""
-    from isthmus.estimators import model_io
-    from isthmus.evaluation.summary import held_out_summary
-    from isthmus.persistence.atomic import write_atomic
-
-    best = sweep.best_estimator_
-    model_io.save(best, folder / BEST, data.fingerprint)
-    write_atomic(folder / RESULTS, _csv(sweep).encode())
-    X, y = data.X_test, data.y_test
-    if X is None:
-        held = sweep.test_rows_
-        X, y = data.X[held], None if data.y is None else data.y[held]
-    summary = held_out_summary(best, data.X[sweep.train_rows_], X, y)
-    model_io.save(best, folder / BEST, data.fingerprint, summary)
-    draft = text_io.BytesIO()
-    sweep.figure().savefig(draft, dpi=150, format="png")
-    write_atomic(folder / FIGURE, draft.getvalue())
-
-
-def _csv(sweep: Sweep) -> str:
-    """Return the results as a table of text, the best candidate marked."""
-    out = text_io.StringIO()
-    names = _varied(sweep)
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, *NUMBERS, "stopped", "stacked", "best"])
-    for i, row in enumerate(sweep.results_):
-        numbers = [row[name] for name in NUMBERS]
-        values = [_text(row["params"].get(name)) for name in names]
-        last = [row["stopped"], row["stacked"], int(i == sweep.best_index_)]
-        writer.writerow([*values, *numbers, *last])
-    return out.getvalue()
-
-
-def _varied(sweep: Sweep) -> list[str]:
-    return list(dict.fromkeys(name for row in sweep.results_ for name in row["params"]))
-
-
-def _text(value: Any) -> Any:
-    """Return a value as --grid would be told it."""
-    return ("x".join(map(str, value)) or "()") if isinstance(value, tuple) else value
-
-
-def _opening(sweep: Sweep, data: Dataset, n: int) -> str:
-    shape = " x ".join(map(str, data.X.shape[1:]))
-    return (
-        f"{n} of {type(sweep.estimator).__name__} on {data.name}: {len(data.X):,} rows of {shape}, "
-        f"{sweep.test_fraction:.0%} held out to judge by, seed {sweep.random_state}"
-    )
-
-
-def _show(sweep: Sweep, folder: Path) -> None:
-    """Print the candidates, best first, and where things lie."""
+def _print_candidates(tuning: Tuning) -> None:
+    """Print the candidates, best first, and the files written."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from isthmus.cli._console import number_text
+    from isthmus.runs.tune import BEST, FIGURE, RESULTS, setting_text, varied_settings
 
-    names = _varied(sweep)
+    sweep, folder = tuning.sweep, tuning.folder
+    names = varied_settings(sweep)
     shown = ("score", "rate", "distortion", "epochs", "seconds")
     table = Table(title="nats per example on held-out rows, best first", title_justify="left")
     for name in (*names, *shown, "stopped"):
         table.add_column(name.replace("_", " "), justify="right" if name in shown else "left")
     for row in sorted(sweep.results_, key=lambda r: -r["metric"]):
-        values = [str(_text(row["params"].get(name, ""))) for name in names]
+        values = [str(setting_text(row["params"].get(name, ""))) for name in names]
         numbers = [number_text(row[name]) for name in shown]
         table.add_row(*map(escape, [*values, *numbers, row["stopped"]]))
     console = Console(highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sklearn.utils.validation import check_is_fitted
@@ -25,25 +26,28 @@ from isthmus._messages import did_you_mean, one_line
 from isthmus._version import __version__
 from isthmus.estimators.restoring import restore, unfitted
 from isthmus.estimators.run_fingerprint import params_to_json
-from isthmus.persistence.atomic import write_all_atomic
+from isthmus.persistence.atomic import write_all_atomic, write_atomic
 from isthmus.persistence.integrity import (
     check_content,
     read_bytes,
     read_tensors,
     with_checksums,
+    with_new_checksum,
 )
 from isthmus.persistence.run_folder import (
     CONFIG,
     FORMAT,
     HISTORY,
+    SPLIT,
     WEIGHTS,
     read_config,
     read_history,
+    split_bytes,
     to_json,
 )
 from isthmus.training import pick_device
 
-__all__ = ["ESTIMATORS", "SaveMixin", "load", "save"]
+__all__ = ["ESTIMATORS", "SaveMixin", "load", "save", "save_summary"]
 
 #: Estimator classes by the name that the command line and saved files use.
 ESTIMATORS: dict[str, Any] = {}
@@ -73,8 +77,8 @@ def save(
     estimator: Any,
     path: str | os.PathLike[str],
     data: dict[str, Any] | None = None,
-    held_out: dict[str, float] | None = None,
-) -> None:
+    test_rows: NDArray[Any] | None = None,
+) -> dict[str, Any]:
     """Write a fitted estimator to a folder.
 
     Parameters
@@ -84,8 +88,13 @@ def save(
         The folder; created if needed. A model in it is replaced.
     data : dict, optional
         Description of the training data to record: name, fingerprint.
-    held_out : dict, optional
-        Metrics on held-out rows to record.
+    test_rows : ndarray of int, optional
+        Row numbers of the rows held out for a test, to record in split.safetensors.
+
+    Returns
+    -------
+    dict
+        The configuration written, for `save_summary`.
 
     Raises
     ------
@@ -105,10 +114,33 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(record) + "\n" for record in estimator.history_)
     files = {WEIGHTS: save_tensors(_tensors(estimator)), HISTORY: lines.encode()}
-    config = json.loads(to_json(_config(estimator, data or {}, held_out or {})))
+    if test_rows is not None:
+        files[SPLIT] = split_bytes(test_rows)
+    config = with_checksums(json.loads(to_json(_config(estimator, data or {}))), files)
     # The configuration is written last: a folder that has one is complete.
-    files[CONFIG] = to_json(with_checksums(config, files)).encode()
+    files[CONFIG] = to_json(config).encode()
     write_all_atomic({folder / name: content for name, content in files.items()})
+    return config
+
+
+def save_summary(
+    path: str | os.PathLike[str], config: dict[str, Any], summary: Mapping[str, float]
+) -> None:
+    """Add numbers on held-out rows to a saved model: only config.json is written anew.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    config : dict
+        What `save` returned.
+    summary : mapping of str to float
+        Values by name.
+    """
+    held_out = json.loads(to_json(dict(summary)))
+    write_atomic(
+        Path(path) / CONFIG, to_json(with_new_checksum(config | {"held_out": held_out})).encode()
+    )
 
 
 def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "auto") -> Any:
@@ -184,7 +216,7 @@ def _registered(name: str) -> Any:
     return ESTIMATORS[name]
 
 
-def _config(estimator: Any, data: dict[str, Any], held_out: dict[str, float]) -> dict[str, Any]:
+def _config(estimator: Any, data: dict[str, Any]) -> dict[str, Any]:
     """Return everything about a fitted estimator that is not a tensor."""
     if estimator.registered_name is None:
         raise ValueError(
@@ -198,7 +230,7 @@ def _config(estimator: Any, data: dict[str, Any], held_out: dict[str, float]) ->
         "params": params_to_json(estimator.fitted_params_),
         "fitted": _fitted(estimator),
         "data": data,
-        "held_out": held_out,
+        "held_out": {},
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -48,7 +48,7 @@ def held_out_summary(
     condition = y_test if estimator.conditional else None
     rate, distortion = estimator.rate_distortion(X_test, condition=condition)
     codes = estimator.transform(X_test, condition=condition)
-    error = as_float64(X_test) - as_float64(estimator.reconstruct(X_test, condition=condition))
+    error = as_float64(X_test) - as_float64(estimator.decode(codes, condition=condition))
     error = np.nan_to_num(error)  # missing values count as correct
     squared = float(np.mean(np.sum(error.reshape(len(error), -1) ** 2, axis=1)))
     out: dict[str, float] = {}

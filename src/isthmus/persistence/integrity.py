@@ -29,6 +29,7 @@ __all__ = [
     "read_json",
     "read_tensors",
     "with_checksums",
+    "with_new_checksum",
 ]
 
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.safetensors", "history.jsonl"
@@ -59,8 +60,13 @@ def with_checksums(record: Mapping[str, Any], files: Mapping[str, bytes]) -> dic
     ValueError: b.txt is damaged: its content does not match its checksum. Download it again.
     """
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    record = {**record, SUMS: sums}
-    return record | {SUMS: sums | {OWN: _own_sum(record)}}
+    return with_new_checksum({**record, SUMS: sums})
+
+
+def with_new_checksum(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a changed record with a new checksum of itself; those of the files stay."""
+    others = {name: checksum for name, checksum in record[SUMS].items() if name != OWN}
+    return {**record, SUMS: others | {OWN: _own_sum(record)}}
 
 
 def check_record(record: Mapping[str, Any], path: object) -> None:

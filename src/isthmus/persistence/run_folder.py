@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 
 from isthmus._messages import one_line
 from isthmus._version import __version__
@@ -17,11 +20,14 @@ from isthmus.persistence.atomic import PARTIAL
 from isthmus.persistence.integrity import (
     CONFIG,
     HISTORY,
+    SUMS,
     WEIGHTS,
     check_content,
     check_record,
     parse_json,
+    read_bytes,
     read_json,
+    read_tensors,
 )
 from isthmus.persistence.schema import check_config, check_history
 
@@ -30,16 +36,20 @@ __all__ = [
     "CONFIG",
     "FORMAT",
     "HISTORY",
+    "SPLIT",
     "WEIGHTS",
     "find_checkpoints",
     "read_columns",
     "read_config",
     "read_history",
+    "read_test_rows",
     "remove_checkpoints",
+    "split_bytes",
     "to_json",
 ]
 
 FORMAT = 1  # version of config.json
+SPLIT = "split.safetensors"  # row numbers of the test rows
 CHECKPOINTS = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")
 
 
@@ -109,6 +119,43 @@ def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dic
         return check_history([parse_json(line, path) for line in content.splitlines() if line])
     except ValueError as error:
         raise ValueError(f"{path} is not a valid history: {one_line(error)}") from None
+
+
+def split_bytes(test_rows: NDArray[Any]) -> bytes:
+    """Return the content of split.safetensors for the numbers of the test rows."""
+    return save_arrays({"test": np.ascontiguousarray(test_rows, np.int64)})
+
+
+def read_test_rows(folder: Path, config: dict[str, Any]) -> NDArray[np.int64] | None:
+    """Return the row numbers of a run's test rows, sorted; None if the run records none.
+
+    Older runs, and runs on data with a test set of their own, record none.
+
+    Parameters
+    ----------
+    folder : Path
+    config : dict
+        The configuration in the folder, as `read_config` returns it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing or corrupt.
+    """
+    if SPLIT not in (config.get(SUMS) or {}):
+        return None
+    path = Path(folder) / SPLIT
+    content = read_bytes(path)
+    check_content(config, SPLIT, content)
+    rows = read_tensors(content, path, load_arrays).get("test")
+    if rows is None or rows.dtype != np.int64 or rows.ndim != 1 or not _ascending(rows):
+        raise ValueError(f"{path}: expected 'test', a list of ascending row numbers.")
+    return rows
+
+
+def _ascending(rows: NDArray[np.int64]) -> bool:
+    """Whether row numbers are at least 0, and each is above the one before."""
+    return not len(rows) or bool(rows[0] >= 0 and (np.diff(rows) > 0).all())
 
 
 def to_json(value: Any) -> str:

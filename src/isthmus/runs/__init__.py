@@ -1,0 +1,22 @@
+"""Runs: fit, tune and evaluate models from data to report, as the command line does."""
+
+from isthmus.runs.data import DataArguments, load_for_run
+from isthmus.runs.fit import fit_run
+from isthmus.runs.options import Run, RunOptions
+from isthmus.runs.settings import ModelSettings
+from isthmus.runs.split import Split, recorded_split, split_dataset
+from isthmus.runs.tune import Tuning, tune_run
+
+__all__ = [
+    "DataArguments",
+    "ModelSettings",
+    "Run",
+    "RunOptions",
+    "Split",
+    "Tuning",
+    "fit_run",
+    "load_for_run",
+    "recorded_split",
+    "split_dataset",
+    "tune_run",
+]

@@ -1,0 +1,120 @@
+"""The data of a run: where to load them from, and how to load them again later."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from isthmus._messages import one_line
+from isthmus.data import Dataset, known_datasets
+from isthmus.data import load as load_data
+from isthmus.data.columns import Columns
+from isthmus.data.datasets import DataSource
+from isthmus.persistence.run_folder import read_columns, read_config
+
+__all__ = ["CHANGED", "DataArguments", "load_for_run"]
+
+MAX_BYTES_TO_COMPARE = 2**28  # of data; of larger data only the shape is compared
+CHANGED = "the data differ from those the run was fitted on."
+
+
+@dataclass(frozen=True)
+class DataArguments:
+    """The arguments of `isthmus.data.load`, for loading after everything else is checked.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A name or a path.
+    data_home, size, label : optional
+        As for `isthmus.data.load`.
+
+    Examples
+    --------
+    >>> source = DataArguments("my data.csv", label="class")
+    >>> source.command_line
+    "'my data.csv' --label class"
+    """
+
+    source: str | Path
+    data_home: str | Path | None = None
+    size: int | None = None
+    label: str | int | None = None
+
+    def load(self, columns: Columns | None = None) -> Dataset:
+        """Load the data; of a table with `columns` as a fitted model takes them."""
+        return load_data(
+            self.source,
+            data_home=self.data_home,
+            size=self.size,
+            label=self.label,
+            columns=columns,
+        )
+
+    @property
+    def command_line(self) -> str:
+        """The arguments and flags that name these data on the command line."""
+        flags = {"--data-home": self.data_home, "--size": self.size, "--label": self.label}
+        words = [word for flag, v in flags.items() if v is not None for word in (flag, str(v))]
+        return shlex.join([str(self.source), *words])
+
+
+def load_for_run(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    data_home: str | Path | None = None,
+    size: int | tuple[int, int] | None = None,
+    label: str | int | None = None,
+) -> Dataset:
+    """Load data in the form that the model of a run takes.
+
+    Parameters
+    ----------
+    run : path-like
+        A folder written by `isthmus fit`.
+    data : str or path-like, optional
+        A name or path, as for `isthmus.data.load`; by default the data that the run was fitted
+        on, with a note if they have changed.
+    data_home, size, label : optional
+        As for `isthmus.data.load`; without `data`, size and label default to those of the run.
+
+    Raises
+    ------
+    ValueError
+        If the run's own data are needed and their place is unknown, or nothing is there.
+    """
+    record: dict[str, Any] = {}
+    if data is None:
+        record = read_config(Path(run))["data"]
+        data, size, label = _own_source(run, record, size, label)
+    columns = read_columns(run)
+    found = load_data(data, data_home=data_home, size=size, label=label, columns=columns)
+    changed = record.get("source") is not None and _has_changed(found, record)
+    return replace(found, notes=(*found.notes, CHANGED)) if changed else found
+
+
+def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) -> DataSource:
+    """Return the path or known name of a run's own data, and how to read them."""
+    own, name = DataSource.from_record(record), record.get("name")
+    if own is None and name in known_datasets():
+        return DataSource(str(name))
+    if own is None:
+        raise ValueError(
+            f"{run} was fitted on {name or 'data'}, whose place was not recorded; give it by "
+            "--data PATH."
+        )
+    if not Path(own.path).exists():
+        raise ValueError(
+            f"the data of {run} are no longer at {one_line(own.path)}; give their place by "
+            "--data PATH."
+        )
+    return DataSource(own.path, size or own.size, own.label if label is None else label)
+
+
+def _has_changed(data: Dataset, record: dict[str, Any]) -> bool:
+    if list(data.X.shape) != record.get("shape"):
+        return True
+    return data.X.nbytes < MAX_BYTES_TO_COMPARE and data.sha256 != record.get("sha256")

@@ -1,0 +1,60 @@
+"""Continue a run after torchrun restarted its processes because one of them died."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from isthmus.persistence.run_folder import CONFIG, find_checkpoints
+from isthmus.runs.folders import RUNS
+from isthmus.runs.options import RunOptions
+from isthmus.training.distributed import ProcessGroup
+from isthmus.training.training_log import read_training_log
+
+__all__ = ["after_restart", "launcher"]
+
+
+def launcher() -> dict[str, str]:
+    """Return an entry for the training log that identifies the torchrun of this process."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    # The process id of torchrun: its run id is the same for all launches by default.
+    return {"launcher": f"{os.environ['TORCHELASTIC_RUN_ID']}-{os.getppid()}"}
+
+
+def after_restart(options: RunOptions, process_group: ProcessGroup) -> RunOptions | None:
+    """Return the options with which to continue after a restart; None if the run is complete.
+
+    torchrun restarts all processes with the same command line when one of them dies. The run
+    is the one in `options.out`, or the one whose training log names the same torchrun.
+    """
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0:
+        return options
+    folder = process_group.broadcast_object(
+        _interrupted_folder(options.out) if process_group.is_main else None
+    )
+    if folder is None:
+        return options
+    resume = process_group.broadcast_object(
+        bool(find_checkpoints(folder)) if process_group.is_main else None
+    )
+    complete = (folder / CONFIG).is_file() and read_training_log(folder) is None
+    if not (resume or options.force) and process_group.broadcast_object(complete):
+        return None
+    return replace(options, out=folder, resume=resume)
+
+
+def _interrupted_folder(out: Path | None) -> Path | None:
+    if out is not None:
+        return out
+    folders = RUNS.iterdir() if RUNS.is_dir() else ()
+    return next((f for f in folders if f.is_dir() and _is_ours(f)), None)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        log = read_training_log(folder)
+    except (ValueError, OSError):
+        return False
+    return log is not None and log[0].get("launcher") == launcher()["launcher"]

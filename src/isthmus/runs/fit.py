@@ -1,0 +1,295 @@
+"""Fit a run: load, split, train, save once, summarise, report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn import config_context
+
+from isthmus.data import Dataset
+from isthmus.data.disk_array import as_disk_array
+from isthmus.estimators import LatentEstimator, model_io
+from isthmus.estimators.run_fingerprint import params_to_json
+from isthmus.estimators.validation import check_finite
+from isthmus.evaluation.summary import held_out_summary
+from isthmus.persistence.locks import exclusive_folder
+from isthmus.persistence.run_folder import CONFIG, find_checkpoints, remove_checkpoints
+from isthmus.registry import code_size
+from isthmus.report import REPORT, write_report
+from isthmus.runs.data import DataArguments
+from isthmus.runs.elastic_restart import after_restart, launcher
+from isthmus.runs.folders import run_folder
+from isthmus.runs.options import Outcome, Run, RunOptions
+from isthmus.runs.settings import (
+    Facts,
+    Model,
+    check_can_resume,
+    checkpoint_facts,
+    join,
+    prepare_estimator,
+)
+from isthmus.runs.split import TEST_FRACTION, Split, split_dataset
+from isthmus.runs.studio_page import write_studio_page
+from isthmus.training import Callback, Checkpoint
+from isthmus.training.distributed import ProcessGroup, is_main
+from isthmus.training.sample_history import SampleRecorder
+from isthmus.training.trackers import make_trackers
+from isthmus.training.training_log import TrainingLog, read_training_log, remove_training_log
+
+__all__ = ["checked", "fit_run"]
+
+RESUMED_EVERY = 30.0  # seconds between the checkpoints of a resumed run that asks for none
+
+
+def fit_run(
+    model: Model, data: Dataset | DataArguments | str | Path, options: RunOptions | None = None
+) -> Run:
+    """Fit a model to data and leave a run folder: model, history, test numbers and a report.
+
+    ``isthmus fit`` is this function. The folder holds config.json, model.safetensors,
+    history.jsonl, split.safetensors (row numbers of the test rows) and report.html. The model is
+    saved before the summary and the report are computed.
+
+    Parameters
+    ----------
+    model : LatentEstimator or ModelSettings
+        The estimator to fit; it is copied and itself left as it is.
+    data : Dataset, DataArguments, or str or path-like
+        The data, or where to load them from: a name or path for `isthmus.data.load`.
+    options : RunOptions, optional
+        Where to write, how much to hold out, checkpoints, trackers.
+
+    Returns
+    -------
+    Run
+        Folder, fitted estimator, numbers, and how training ended. Ctrl-C and SIGTERM end
+        training, not the program: look at `Run.outcome`.
+
+    Raises
+    ------
+    ValueError
+        If settings or data cannot be used, or the folder must not be written to; nothing is
+        written then.
+    KeyboardInterrupt
+        After Ctrl-C before or after training.
+
+    Notes
+    -----
+    Under torchrun call it in each process, once: the processes part at the end.
+
+    See Also
+    --------
+    isthmus.runs.tune_run : Fit a grid of models and keep the best.
+    isthmus.load : Load the model of a run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import isthmus
+    >>> from isthmus.runs import RunOptions, fit_run
+    >>> model = isthmus.VAE(n_components=2, hidden=(16,), epochs=2, progress="none")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     options = RunOptions(out=f"{folder}/digits", test_fraction=0.2, quiet=True)
+    ...     run = fit_run(model, "digits", options)
+    ...     sorted(path.name for path in run.folder.iterdir())
+    ['config.json', 'history.jsonl', 'model.safetensors', 'report.html', 'split.safetensors']
+    >>> run.outcome, run.summary["rows"], run.estimator.n_iter_
+    ('finished', 359, 2)
+    """
+    process_group = join(model)
+    with process_group.translate_errors():
+        run = _fit_run(model, data, options or RunOptions(), process_group)
+        process_group.close()  # at one time: torchrun ends all when the first one fails
+    return run
+
+
+def _fit_run(model: Model, data: Any, options: RunOptions, process_group: ProcessGroup) -> Run:
+    """Check everything that needs no data, load the data, and fit."""
+    remaining = after_restart(options, process_group)
+    if remaining is None:
+        return Run(options.out)
+    options, facts = remaining, None
+    if options.resume and options.out is not None:
+        if process_group.is_main:
+            check_can_resume(options.out)
+        facts = checkpoint_facts(options.out, process_group)
+    estimator = prepare_estimator(model, facts, options.out, process_group)
+    make_trackers(options.trackers, options.track_to, Path())  # an error if a library is missing
+    fraction = process_group.broadcast_object(
+        _test_fraction(options) if process_group.is_main else None
+    )
+    if not isinstance(data, Dataset):
+        data = (data if isinstance(data, DataArguments) else DataArguments(data)).load()
+    with checked(data, estimator.missing == "ignore"):
+        split = split_dataset(data, fraction, estimator.random_state or 0)
+        fitting = _Fitting(estimator, data, split, fraction, options)
+        if not process_group.is_main:
+            return fitting.assist()
+        name = f"{data.name}-{estimator.registered_name}"
+        folder = run_folder(options.out, name, resume=options.resume, force=options.force)
+        with exclusive_folder(folder):
+            return fitting.run(folder, facts)
+
+
+def _test_fraction(options: RunOptions) -> float:
+    """Return the fraction that the user chose, else that of the run to resume, else the default."""
+    if options.test_fraction is not None:
+        return options.test_fraction
+    try:
+        log = read_training_log(options.out) if options.resume else None
+    except ValueError:  # it is only a record; checkpoints tell whether the rows are the same
+        log = None
+    fraction = None if log is None else log[0].get("test_fraction")
+    known = isinstance(fraction, int | float) and 0 <= fraction < 1
+    return float(fraction) if known else TEST_FRACTION  # type: ignore[arg-type]
+
+
+def checked(data: Dataset, missing: bool) -> AbstractContextManager[None]:
+    """Check a data set for NaN and infinity; return a context that does not check again.
+
+    Rows of a large array on disk are checked as they are read.
+    """
+    if as_disk_array(data.X) is not None:
+        return nullcontext()
+    for X in (data.X, data.X_test):
+        if X is not None:
+            check_finite(X, data.feature_names, missing)
+    return config_context(assume_finite=True)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """One run whose data are loaded and split."""
+
+    estimator: LatentEstimator
+    data: Dataset
+    split: Split
+    test_fraction: float
+    options: RunOptions
+
+    def assist(self) -> Run:
+        """Train in a process that writes and prints nothing."""
+        folder = self.options.out or Path()
+        callbacks = [*self.options.callbacks, *self._checkpoints(folder)]
+        return Run(None, self.estimator, self._train(callbacks, folder))
+
+    def run(self, folder: Path, facts: Facts | None) -> Run:
+        """Train, save, summarise and report."""
+        if not self.options.quiet:
+            _print(self._description(), *self.data.notes)
+            if facts is not None:
+                _print(f"resuming in epoch {facts['epoch']}")
+        recorder, checkpoints = SampleRecorder(), self._checkpoints(folder)
+        callbacks: list[Callback] = [recorder, TrainingLog(folder, self._log_facts())]
+        callbacks += self.options.callbacks
+        callbacks += make_trackers(self.options.trackers, self.options.track_to, folder)
+        try:
+            outcome = self._train([*callbacks, *checkpoints], folder)
+            saved = self._save(folder, outcome, checkpoints)
+        finally:  # an error may have left checkpoints; without any there is nothing to resume
+            if not find_checkpoints(folder):
+                remove_training_log(folder)
+        resumable = outcome != "finished" and any(c.goes_on for c in checkpoints)
+        run = Run(folder, self.estimator, outcome, resumable=resumable)
+        if saved is None or outcome == "terminated":  # whoever sent SIGTERM does not wait long
+            return run
+        return self._finish(run, saved, recorder)
+
+    def _train(self, callbacks: list[Callback], folder: Path) -> Outcome:
+        resume_from = folder if self.options.resume else None
+        train = self.split.train
+        try:
+            self.estimator.fit(train.rows, train.y, callbacks=callbacks, resume_from=resume_from)
+        except KeyboardInterrupt as stop:
+            if not hasattr(self.estimator, "model_"):
+                raise
+            _print(str(stop))
+            return "interrupted"
+        except SystemExit:
+            if not hasattr(self.estimator, "model_"):
+                raise
+            _print("terminated; the best weights so far are kept.")
+            return "terminated"
+        return "finished"
+
+    def _save(
+        self, folder: Path, outcome: Outcome, checkpoints: list[Checkpoint]
+    ) -> dict[str, Any] | None:
+        """Save the model; return its configuration, or None if an older model is kept."""
+        learned = outcome == "finished" or self.estimator.best_epoch_
+        if not learned and (folder / CONFIG).is_file():
+            return None
+        fingerprint, rows = self.data.fingerprint, self.split.test_rows
+        config = model_io.save(self.estimator, folder, fingerprint, rows)
+        if outcome == "finished" or not any(c.goes_on for c in checkpoints):
+            remove_checkpoints(folder)  # of this run, or of one that it replaces
+        return config
+
+    def _finish(self, run: Run, config: dict[str, Any], recorder: SampleRecorder) -> Run:
+        """Add the test numbers, the report and the page for the browser to a saved model."""
+        folder, options, stored = run.folder, self.options, as_disk_array(self.split.train.X)
+        assert folder is not None
+        summary, notes = {}, self.data.notes
+        X, y = self.split.X_test, self.split.y_test
+        X_train = self.split.train.X if stored is None else stored.preview()
+        if len(X):
+            summary = held_out_summary(self.estimator, X_train, X, y)
+            model_io.save_summary(folder, config, summary)
+        else:
+            X, y = X_train, self.split.train.y if stored is None else None
+            notes = ("No rows were held out: this report shows training rows.", *notes)
+        report = write_report(
+            folder / REPORT,
+            estimator=self.estimator,
+            X=X,
+            y=y,
+            samples=recorder.pictures(self.estimator),
+            summary=list(summary.items()),
+            settings=config["params"],
+            title=f"{type(self.estimator).__name__} on {self.data.name}",
+            notes=notes,
+            command=f"isthmus studio {shlex.quote(str(folder))}",
+        )
+        page = None
+        if options.page:
+            try:
+                page = write_studio_page(folder, self.data).path
+            except (ValueError, OSError, ImportError) as error:  # the run itself is complete
+                _print(f"no page for the browser: {error}")
+        return Run(folder, self.estimator, run.outcome, summary, report, page, run.resumable)
+
+    def _checkpoints(self, folder: Path) -> list[Checkpoint]:
+        every = self.options.checkpoint_every
+        if every is None and self.options.resume:  # a second interruption must not lose the first
+            every = RESUMED_EVERY
+        return [] if every is None else [Checkpoint(folder, every)]
+
+    def _log_facts(self) -> dict[str, Any]:
+        return {
+            "estimator": self.estimator.registered_name,
+            "params": params_to_json(self.estimator.get_params(deep=False)),
+            "data": {"name": self.data.name, "shape": list(self.data.X.shape)},
+            "test_fraction": self.test_fraction,
+            **launcher(),
+        }
+
+    def _description(self) -> str:
+        X = self.split.train.X
+        shape = " x ".join(map(str, X.shape[1:]))
+        return (
+            f"{type(self.estimator).__name__} with {code_size(self.estimator, X.shape[1:])} "
+            f"components on {self.data.name}: {len(X):,} rows of {shape}, "
+            f"{len(self.split.X_test):,} held out for the summary, seed "
+            f"{self.estimator.random_state}"
+        )
+
+
+def _print(*lines: str) -> None:
+    """Print lines to standard error, in the main process."""
+    for line in lines if is_main() else ():
+        print(line, file=sys.stderr)

@@ -1,0 +1,56 @@
+"""The page of a run that executes its model in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from isthmus.data import Dataset
+from isthmus.report import REPORT, link_live
+
+__all__ = ["PAGE", "PAGE_ROWS", "StudioPage", "write_studio_page"]
+
+PAGE = "studio.html"
+PAGE_ROWS = 5000
+
+
+class StudioPage(NamedTuple):
+    """The file to open, and the size in bytes of all files written."""
+
+    path: Path
+    n_bytes: int
+
+
+def write_studio_page(
+    folder: Path,
+    dataset: Dataset | None,
+    *,
+    missing: str | None = None,
+    out: Path | None = None,
+    rows: int = PAGE_ROWS,
+) -> StudioPage:
+    """Write a page that executes the model of a run in the browser, and link it in the report.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    dataset : Dataset, optional
+        Rows to show.
+    missing : str, optional
+        Why there is no data set.
+    out : Path, optional
+        The page; by default `PAGE` in the folder of the run, whose report then has a button.
+    rows : int
+        Rows in the page, at most.
+    """
+    from isthmus.studio import Bundle, write_page  # not before a page is asked for
+
+    out = folder / PAGE if out is None else out
+    if missing is not None:  # the reason may name a path of this machine
+        missing = "This run is shown without its data: samples and sliders need none."
+    page = write_page(Bundle.of([folder], dataset, missing=missing, most_rows=rows), out)
+    files = [page] if page == out else [p for p in out.rglob("*") if p.is_file()]
+    if (folder / REPORT).is_file() and page.parent.resolve() == folder.resolve():
+        link_live(folder / REPORT, page.name)
+    return StudioPage(page, sum(p.stat().st_size for p in files))

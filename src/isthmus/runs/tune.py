@@ -1,0 +1,187 @@
+"""Tune: fit a grid of models, and leave a table, a figure and the best model as a run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isthmus.data import Dataset
+from isthmus.estimators import model_io
+from isthmus.evaluation.summary import held_out_summary
+from isthmus.persistence.atomic import write_atomic
+from isthmus.persistence.locks import exclusive_folder
+from isthmus.runs.data import DataArguments
+from isthmus.runs.fit import checked
+from isthmus.runs.folders import RUNS, output_folder, unused
+from isthmus.runs.options import Outcome
+from isthmus.search import Sweep
+from isthmus.training.distributed import started_together
+
+__all__ = ["BEST", "FIGURE", "RESULTS", "Tuning", "setting_text", "tune_run", "varied_settings"]
+
+RESULTS, FIGURE, BEST = "results.csv", "rate-distortion.png", "best"
+NUMBERS = ("score", "rate", "distortion", "valid_loss", "epochs", "best_epoch", "seconds")
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What `tune_run` leaves.
+
+    Parameters
+    ----------
+    folder : Path
+        With results.csv, rate-distortion.png and the run best/.
+    sweep : Sweep
+        The fitted sweep.
+    outcome : {"finished", "interrupted"}
+        Whether Ctrl-C ended training.
+    summary : dict of str to float
+        Numbers of the best model on the test rows.
+    """
+
+    folder: Path
+    sweep: Sweep
+    outcome: Outcome
+    summary: dict[str, float]
+
+
+def tune_run(
+    sweep: Sweep,
+    data: Dataset | DataArguments | str | Path,
+    *,
+    out: str | Path | None = None,
+    force: bool = False,
+    quiet: bool = False,
+) -> Tuning:
+    """Fit a sweep to data and leave a folder: table, figure, and the best model as a run.
+
+    ``isthmus tune`` is this function.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        Its `test_fraction` of the rows judges the candidates.
+    data : Dataset, DataArguments, or str or path-like
+        The data, or where to load them from: a name or path for `isthmus.data.load`.
+    out : path-like, optional
+        The folder; by default a new one, ``runs/DATA-MODEL-tune``.
+    force : bool
+        Whether a sweep in `out` may be replaced.
+    quiet : bool
+        Whether to print nothing to standard error, except why training ended early.
+
+    Returns
+    -------
+    Tuning
+
+    Raises
+    ------
+    ValueError
+        If settings or data cannot be used, or the folder must not be written to.
+    KeyboardInterrupt
+        After Ctrl-C before the first model is trained.
+
+    See Also
+    --------
+    isthmus.runs.fit_run : Fit one model.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import isthmus
+    >>> from isthmus.runs import tune_run
+    >>> model = isthmus.BetaVAE(n_components=2, hidden=(16,), epochs=2, random_state=0)
+    >>> sweep = isthmus.Sweep(model, {"beta": [0.5, 4.0]}, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tuning = tune_run(sweep, "digits", out=f"{folder}/tune", quiet=True)
+    ...     sorted(path.name for path in tuning.folder.iterdir())
+    ['best', 'rate-distortion.png', 'results.csv']
+    >>> tuning.summary["rows"]
+    180
+    """
+    if started_together():
+        raise ValueError("tune trains its models in one process: start it without torchrun.")
+    n = sweep.check()
+    if not isinstance(data, Dataset):
+        data = (data if isinstance(data, DataArguments) else DataArguments(data)).load()
+    folder = _folder(out, data, sweep, force)
+    with checked(data, sweep.estimator.missing == "ignore"), exclusive_folder(folder):
+        if not quiet:
+            print(_description(sweep, data, n), *data.notes, sep="\n", file=sys.stderr)
+        outcome = _fit(sweep, data)
+        return Tuning(folder, sweep, outcome, _write(sweep, data, folder))
+
+
+def _folder(out: str | Path | None, data: Dataset, sweep: Sweep, force: bool) -> Path:
+    if out is None:
+        return unused(RUNS / f"{data.name}-{sweep.estimator.registered_name}-tune")
+    return output_folder(Path(out), "sweep", (Path(out) / RESULTS).is_file(), force)
+
+
+def _fit(sweep: Sweep, data: Dataset) -> Outcome:
+    try:
+        sweep.fit(data.rows, data.y, groups=data.groups)
+    except KeyboardInterrupt as stop:
+        if not hasattr(sweep, "results_"):
+            raise
+        print(stop, file=sys.stderr)
+        return "interrupted"
+    return "finished"
+
+
+def _write(sweep: Sweep, data: Dataset, folder: Path) -> dict[str, float]:
+    """Write the best model before anything that may fail; return its test numbers."""
+    best = sweep.best_estimator_
+    X, y, rows = data.X_test, data.y_test, None
+    if X is None:
+        rows = sweep.test_rows_
+        X, y = data.X[rows], None if data.y is None else data.y[rows]
+    config = model_io.save(best, folder / BEST, data.fingerprint, rows)
+    write_atomic(folder / RESULTS, _csv(sweep).encode())
+    summary = held_out_summary(best, data.X[sweep.train_rows_], X, y)
+    model_io.save_summary(folder / BEST, config, summary)
+    figure = io.BytesIO()
+    sweep.figure().savefig(figure, dpi=150, format="png")
+    write_atomic(folder / FIGURE, figure.getvalue())
+    return summary
+
+
+def _csv(sweep: Sweep) -> str:
+    """Return the results as CSV, with the best candidate marked."""
+    out, names = io.StringIO(), varied_settings(sweep)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*names, *NUMBERS, "stopped", "stacked", "best"])
+    for i, row in enumerate(sweep.results_):
+        values = [setting_text(row["params"].get(name)) for name in names]
+        numbers = [row[name] for name in NUMBERS]
+        is_best = int(i == sweep.best_index_)
+        writer.writerow([*values, *numbers, row["stopped"], row["stacked"], is_best])
+    return out.getvalue()
+
+
+def varied_settings(sweep: Sweep) -> list[str]:
+    """Return the names of the settings that a fitted sweep varied."""
+    return list(dict.fromkeys(name for row in sweep.results_ for name in row["params"]))
+
+
+def setting_text(value: Any) -> Any:
+    """Return a value as ``--grid`` takes it.
+
+    Examples
+    --------
+    >>> setting_text((128, 64)), setting_text(0.5)
+    ('128x64', 0.5)
+    """
+    return ("x".join(map(str, value)) or "()") if isinstance(value, tuple) else value
+
+
+def _description(sweep: Sweep, data: Dataset, n: int) -> str:
+    shape = " x ".join(map(str, data.X.shape[1:]))
+    return (
+        f"{n} of {type(sweep.estimator).__name__} on {data.name}: {len(data.X):,} rows of {shape}, "
+        f"{sweep.test_fraction:.0%} held out to judge by, seed {sweep.random_state}"
+    )
