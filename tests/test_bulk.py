@@ -362,7 +362,7 @@ def test_a_folder_of_arrays_goes_to_a_folder_that_needs_no_slash(run, folder, ca
         np.save(folder / "arrays" / f"{name}.npy", X[:9])
     words = ["detect", run, f"{folder}/arrays", "--normal", f"{folder}/arrays/a.npy"]
     assert main(words) == 2
-    assert "holds many files: name a folder for the results by --out" in capsys.readouterr().err
+    assert "holds many files: name an output folder by --out" in capsys.readouterr().err
     assert main(["detect", run, "digits", "--out", "scores"]) == 2
     assert "--out must end in .parquet or .csv" in capsys.readouterr().err
     assert main([*words, "--out", f"{folder}/scores"]) == 0
@@ -417,7 +417,7 @@ def test_many_files_need_normal_rows_of_their_own(run, folder, capsys):
     assert "--label is for one data set, not for many files" in capsys.readouterr().err
     words = ["detect", run, f"{folder}/in/*.parquet", "--normal", f"{folder}/in/f96.parquet"]
     assert main(words) == 2
-    assert "many files need a folder for the results: name one by" in capsys.readouterr().err
+    assert "many files need an output folder: name one by" in capsys.readouterr().err
     holed = np.full((9, 64), np.nan)
     np.save(folder / "holed.npy", holed)
     words = ["detect", run, f"{folder}/in", "--normal", f"{folder}/holed.npy", "--out"]
