@@ -184,7 +184,7 @@ def test_held_out_losses_of_a_warm_up_are_comparable():
     [
         (BetaVAE(capacity=3.0, free_bits=0.1), "capacity and free_bits each replace the KL"),
         (BetaVAE(decomposed=True, bound="iwae"), "choose one of them"),
-        (VAE(free_bits=0.1, prior="vamp"), "free_bits counts the KL of each dimension"),
+        (VAE(free_bits=0.1, prior="vamp"), "free_bits needs the KL of each dimension"),
         (BetaVAE(decomposed=True, posterior_family="full-normal"), "density of each dimension"),
         (VAE(bound="dreg", posterior_family="flow"), "use bound='iwae' with a flow"),
     ],

@@ -1,4 +1,4 @@
-"""From a spec to a model and an objective: the tables of parts by name."""
+"""Build models and objectives from specs; the tables of parts by name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ __all__ = [
 
 Shape = tuple[int, ...]
 
-#: (shape, activation, spec) to a posterior.
+#: Functions of (shape, activation, spec) that return a posterior.
 POSTERIORS: dict[str, Callable[[Shape, str, Any], Family]] = {
     "delta": lambda shape, act, spec: PointMass(shape, act),
     "sparse": lambda shape, act, spec: SPARSE_POINTS[act](shape, spec),
@@ -66,7 +66,7 @@ POSTERIORS: dict[str, Callable[[Shape, str, Any], Family]] = {
     "flow": lambda shape, act, spec: FlowFamily(shape),
 }
 
-#: (spec, shapes, likelihood) to a prior.
+#: Functions of (spec, shapes, likelihood) that return a prior.
 PRIORS: dict[str, Callable[[Any, Shapes, Family], Prior]] = {
     "standard": lambda spec, shapes, likelihood: StandardNormal(shapes.code),
     "mixture": lambda spec, shapes, likelihood: MixtureOfNormals(
@@ -90,7 +90,7 @@ BACKBONES: dict[str, Callable[..., tuple[torch.nn.Module, torch.nn.Module]]] = {
     "conv1d": conv1d,
 }
 
-#: Backbones whose code has a size of its own, which the shape of an example tells.
+#: Backbones whose code size follows from the shape of an example.
 SIZED: dict[str, Any] = {"pyramid": Pyramid(), "spectral": Spectral()}
 
 PENALTIES: dict[str, Callable[[Any], tuple[Penalty, ...]]] = {
@@ -107,9 +107,9 @@ def build_model(
     n_condition: int = 0,
     log_unit: Tensor | None = None,
 ) -> LatentVariableModel:
-    """Make the model of a spec for examples of a given shape.
+    """Build the model of a spec for examples of a given shape.
 
-    Weights are drawn from torch's global random state: call it under `isolated_rng`.
+    Weights are drawn from torch's global random state; use `isolated_rng` to control it.
 
     Parameters
     ----------
@@ -118,9 +118,9 @@ def build_model(
     features : tuple of int
         Shape of one example.
     likelihood : str
-        A name of `LIKELIHOODS`, or names joined by commas for the columns of a table.
+        A name in `LIKELIHOODS`, or one name per column of a mixed table, separated by commas.
     n_condition : int
-        Numbers of condition for each row.
+        Numbers in the condition of a row; 0 for an unconditional model.
     log_unit : Tensor, optional
         See `LatentVariableModel`.
 
@@ -151,7 +151,7 @@ def build_model(
 
 
 def code_size(spec: Spec, features: Shape) -> int:
-    """Return the numbers in a code: the field, but for backbones with a size of their own.
+    """Return the code size: `n_components`, unless the backbone has its own code size.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def code_size(spec: Spec, features: Shape) -> int:
 
 
 def build_objective(spec: Spec, n_rows: int = 1, steps_per_epoch: int = 1) -> Objective:
-    """Make the objective of a spec.
+    """Build the objective of a spec.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def build_objective(spec: Spec, n_rows: int = 1, steps_per_epoch: int = 1) -> Ob
     n_rows : int
         Size of the data set.
     steps_per_epoch : int
-        Optimiser steps in an epoch, by which schedules in epochs are counted.
+        Optimiser steps per epoch, for schedules that are given in epochs.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def build_objective(spec: Spec, n_rows: int = 1, steps_per_epoch: int = 1) -> Ob
     check_combination(spec)
     steps = spec.beta_epochs * steps_per_epoch
     return Objective(
-        # In the decomposed KL β stands before one part only, and the schedule before all.
+        # In the decomposed KL, β weights one part and the schedule all parts.
         beta=SCHEDULES[spec.beta_schedule](1.0 if spec.decomposed else spec.beta, steps),
         bound=_bound(spec, n_rows, steps),
         penalties=() if spec.penalty is None else PENALTIES[spec.penalty](spec),
@@ -216,12 +216,12 @@ def _bound(spec: Spec, n_rows: int, steps: int) -> Bound:
 
 
 def check_combination(spec: Spec) -> None:
-    """Raise a ValueError if the settings of a spec exclude each other; builds nothing costly."""
-    _corruption(spec)  # its level has bounds of its own
+    """Raise a ValueError if settings of a spec contradict each other; builds no network."""
+    _corruption(spec)  # checks the level
     if spec.penalty == "kl" and code_activation(spec) != "sigmoid":
         raise ValueError(
-            "penalty='kl' compares activities between 0 and 1: it needs activation='sigmoid' (or "
-            f"'auto'), got {code_activation(spec)!r}."
+            "penalty='kl' needs a code between 0 and 1: use activation='sigmoid' or 'auto', not "
+            f"{code_activation(spec)!r}."
         )
     instead_of_kl = {
         "decomposed": spec.decomposed,
@@ -235,8 +235,8 @@ def check_combination(spec: Spec) -> None:
     elementwise = spec.posterior_family.startswith("normal")
     if spec.free_bits and not (elementwise and spec.prior == "standard"):
         raise ValueError(
-            "free_bits counts the KL of each dimension: it needs posterior_family='normal' and "
-            f"prior='standard', got {spec.posterior_family!r} and {spec.prior!r}."
+            "free_bits needs the KL of each dimension: use posterior_family='normal' and "
+            f"prior='standard', not {spec.posterior_family!r} and {spec.prior!r}."
         )
     if spec.decomposed and not elementwise:
         raise ValueError(
@@ -244,7 +244,7 @@ def check_combination(spec: Spec) -> None:
             f"{spec.posterior_family!r}."
         )
     if spec.bound == "dreg" and spec.posterior_family == "flow":
-        raise ValueError("bound='dreg' is for normal posteriors; use bound='iwae' with a flow.")
+        raise ValueError("bound='dreg' needs a normal posterior; use bound='iwae' with a flow.")
 
 
 def _weight(spec: Any, default: float) -> float:
@@ -252,7 +252,7 @@ def _weight(spec: Any, default: float) -> float:
 
 
 def code_activation(spec: Spec) -> str:
-    """Return the function on the code, "auto" decided by the penalty."""
+    """Return the activation function of the code; the penalty decides what "auto" is."""
     if spec.activation != "auto":
         return spec.activation
     return "sigmoid" if spec.penalty == "kl" else "relu"
@@ -268,7 +268,7 @@ def _networks(spec: Spec, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Mod
 
 
 def _checked(networks: Any, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """Try the user's own networks on two rows of zeros, before training does."""
+    """Check the networks of a user-defined backbone on two rows of zeros."""
     try:
         encoder, decoder = networks
     except TypeError:
@@ -285,7 +285,7 @@ def _checked(networks: Any, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.M
             got = network(x, *condition).shape
         if got[0] != 2 or math.prod(got[1:]) != wanted:
             raise ValueError(
-                f"the {name} of your backbone must return {wanted} numbers a spec for "
-                f"{shapes}; from 2 rows it returned the shape {tuple(got)}."
+                f"the {name} of your backbone must return {wanted} numbers per row for "
+                f"{shapes}; for 2 rows it returned the shape {tuple(got)}."
             )
     return encoder, decoder

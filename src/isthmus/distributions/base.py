@@ -1,9 +1,8 @@
-"""The distributions that torch lacks, and sampling from a generator that is passed in.
+"""Distributions that torch does not have, and sampling from a given generator.
 
-`torch.distributions` draws from the global random state; here `rsample` and `sample` take a
-``generator``, or the standard normal ``noise`` itself, so that training touches no global state
-and repeats bit for bit. Both distributions below keep the code's axis: ``log_prob`` and
-``kl_divergence`` are per dimension, and `per_example` is the one function that sums.
+`torch.distributions` draws from the global random state. Here ``rsample`` takes a ``generator``, or
+standard normal ``noise``, so that training leaves global state alone and is reproducible bit for
+bit. ``log_prob`` and ``kl_divergence`` keep the axis of the code; `per_example` sums.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ __all__ = ["Delta", "DiagonalMixture", "DiagonalNormal", "draw", "isolated_rng",
 
 
 def per_example(values: Tensor, batch_dims: int, observed: Tensor | None = None) -> Tensor:
-    """Sum values over everything behind the batch axes.
+    """Sum values over all axes after the batch axes.
 
     Parameters
     ----------
     values : Tensor (*batch, *features)
-        Terms of a sum, such as the log-probabilities of features, in nats.
+        Terms such as the log-probabilities of features, in nats.
     batch_dims : int
         How many leading axes to keep.
     observed : Tensor of bool, broadcastable to `values`, optional
-        Only terms where this is True count.
+        Sum only terms where this is True.
 
     Returns
     -------
@@ -75,7 +74,7 @@ class DiagonalNormal(Normal):
     """
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
-        # Past Normal's own __init__, which broadcasts and checks: this is in the hot path.
+        # Skips Normal.__init__, which broadcasts and checks: this is in the hot path.
         self.loc, self.scale = (loc, scale) if loc.shape == scale.shape else _broadcast(loc, scale)
         Distribution.__init__(self, self.loc.shape, validate_args=False)
 
@@ -101,7 +100,7 @@ class DiagonalNormal(Normal):
 
 
 class StandardNormalCode(DiagonalNormal):
-    """N(0, 1) for each of some dimensions: a type of its own, for its shorter KL."""
+    """N(0, I) of a code, as a type with a shorter KL."""
 
     def __init__(self, zeros: Tensor, ones: Tensor) -> None:
         super().__init__(zeros, ones)
@@ -113,7 +112,7 @@ def _kl_standard(q: DiagonalNormal, p: StandardNormalCode) -> Tensor:
 
 
 class Logits(Bernoulli):
-    """Bernoullis from logits, without the checks of torch's own in the hot path."""
+    """Bernoulli distributions from logits, without the checks of torch in the hot path."""
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = self._param = logits
@@ -134,7 +133,7 @@ class Logits(Bernoulli):
 
 
 class Delta(Distribution):
-    """All mass at one point: the posterior of a plain autoencoder.
+    """A point mass, the posterior of a plain autoencoder.
 
     Parameters
     ----------
@@ -156,7 +155,7 @@ class Delta(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The point itself."""
+        """The point."""
         return self.value
 
     @property
@@ -179,21 +178,21 @@ class Delta(Distribution):
         return self.value.expand(self._extended_shape(Size(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Zero at the point (a density with respect to the point mass), else -inf."""
+        """Return 0 at the point (a density with respect to the point mass), else -inf."""
         return torch.where(value == self.value, 0.0, -torch.inf)
 
 
 @register_kl(Delta, Distribution)
 def _kl_delta(q: Delta, p: Distribution) -> Tensor:
-    # With q's own point mass as the reference measure: the price of the point under p.
+    # With the point mass as the reference measure.
     return -p.log_prob(q.value)
 
 
 class DiagonalMixture(Distribution):
     """A mixture of diagonal normals over codes.
 
-    Its log-density is two matrix products, where the general mixture of torch would hold every
-    code beside every mode in memory.
+    Its log-density takes two matrix products; the general mixture of torch would need memory for
+    every pair of code and mode.
 
     Parameters
     ----------
@@ -228,7 +227,7 @@ class DiagonalMixture(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(z) for z (*batch, n_components), (*batch,)."""
-        # Σ (z - μ)² / σ², multiplied out about the middle of the modes, for the digits' sake.
+        # Σ (z - μ)² / σ², expanded about the mean of the modes for precision.
         middle = self.loc.mean(0).detach()
         z, mean, precision = value - middle, self.loc - middle, self.scale**-2
         square = z**2 @ precision.T - 2 * z @ (mean * precision).T + (mean**2 * precision).sum(-1)
@@ -243,7 +242,7 @@ class DiagonalMixture(Distribution):
 
 
 def draw(p: Distribution, generator: Generator, shape: tuple[int, ...] = ()) -> Tensor:
-    """Draw samples of any distribution from a given generator.
+    """Sample any distribution with a given generator.
 
     Parameters
     ----------
@@ -273,16 +272,16 @@ def _new_lock() -> None:
     _rng_lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):  # a thread that holds the lock is not there in the copy
+if hasattr(os, "register_at_fork"):  # a forked process has no thread to release the lock
     os.register_at_fork(after_in_child=_new_lock)
 
 
 @contextmanager
 def isolated_rng(source: Generator, number: int = 0) -> Iterator[None]:
-    """Seed torch's global state from a generator for a while, then put it back.
+    """Seed torch's global random state from a generator temporarily, then restore it.
 
-    Layers and torch's own distributions can draw from nothing else. Processes of another number
-    draw other values.
+    Needed for layers and torch distributions, which draw from the global state. Processes with
+    different numbers draw different values.
     """
     seed = int(torch.randint(2**62, (), generator=source, device=source.device)) + number
     cuda = [source.device] if source.device.type == "cuda" else []

@@ -1,7 +1,6 @@
-"""Families: from the numbers a network returns to a distribution.
+"""Families: map the outputs of a network to a distribution.
 
-One type serves two slots: the posterior q(z|x), fed by the encoder, and the likelihood
-p(x|z), fed by the decoder.
+The same type serves as posterior q(z|x), for the encoder, and likelihood p(x|z), for the decoder.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ SMALLEST_SCALE = math.exp(-LOG_SCALE_LIMIT)
 
 
 def soft_limit(x: Tensor, limit: float) -> Tensor:
-    """Keep numbers within ±limit, with a gradient everywhere.
+    """Limit numbers to ±limit with a gradient everywhere.
 
-    A clamp has no gradient outside its range and a tanh none in float32 beyond ten times its
-    limit; this one falls off as 1 / x².
+    A clamp has no gradient outside its range, and tanh in float32 none beyond ten times its
+    limit; the gradient of this function falls off as 1 / x².
 
     Examples
     --------
@@ -223,13 +222,13 @@ class Family(nn.Module):
 
 
 class PointMass(Family):
-    """A point: the posterior of a plain autoencoder.
+    """A point mass, the posterior of a plain autoencoder.
 
     Parameters
     ----------
     shape : tuple of int
     activation : {"identity", "relu", "sigmoid", "tanh"}
-        The function on the code. Penalties and decoder both read what comes out of it.
+        The activation function of the code, which penalties and the decoder read.
     """
 
     draws = False
@@ -239,7 +238,7 @@ class PointMass(Family):
         self.activation = activation
 
     def build(self, *outputs: Tensor) -> Delta:
-        """Return the point mass at the activation of the one output."""
+        """Return the point mass at the activation of the output."""
         (value,) = outputs
         return Delta(ACTIVATIONS[self.activation](value))
 
@@ -251,9 +250,9 @@ class NormalFamily(Family):
     ----------
     shape : tuple of int
     scale : {"log-variance", "softplus", "shared"}
-        From the network, as exp(½ · log-variance) or as a softplus; or one learned number.
+        From the network, as exp(½ · log-variance) or a softplus; or one learned number.
     activation : str
-        The function on the mean.
+        The activation function of the mean.
     """
 
     def __init__(
@@ -266,7 +265,7 @@ class NormalFamily(Family):
             self.log_scale = nn.Parameter(torch.zeros(()))
 
     def build(self, *outputs: Tensor) -> DiagonalNormal:
-        """Return the normals of a mean and, where the network gives one, a raw scale."""
+        """Return the normals for a mean and, unless the scale is shared, a raw scale."""
         mean = ACTIVATIONS[self.activation](outputs[0])
         return DiagonalNormal(mean, self._positive(*outputs[1:]))
 

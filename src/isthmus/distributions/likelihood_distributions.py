@@ -1,4 +1,4 @@
-"""Distributions of data that torch lacks, or has in a form that does not serve here."""
+"""Distributions of data that torch does not have in a suitable form."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["ContinuousBernoulli", "NumberedCategorical"]
 
 #: log(sinh(y) / y) = Σ c_k y^(2k), k = 1, 2, …: exact to 1e-14 where |y| < ¼.
 SERIES = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775)
-#: Of its derivative: Σ 2k c_k y^(2k - 1).
-SLOPES = tuple(2 * k * c for k, c in enumerate(SERIES, 1))
+#: Its derivative: Σ 2k c_k y^(2k - 1).
+DERIVATIVE_SERIES = tuple(2 * k * c for k, c in enumerate(SERIES, 1))
 
 
 class ContinuousBernoulli(Distribution):
     """The density on [0, 1] that is proportional to λ^x (1 - λ)^(1 - x), for λ = sigmoid(η).
 
     That is log p(x) = xη - log((e^η - 1) / η): an exponential tilted by η, the uniform at η = 0.
-    Torch's own clamps λ, which is wrong for large |η|; this one is exact for all.
+    The version in torch clamps λ, which is wrong for large |η|; this one is exact for all η.
 
     Source: The continuous Bernoulli: fixing a pervasive error in variational autoencoders
     (Loaiza-Ganem, Cunningham, 2019).
@@ -48,26 +48,28 @@ class ContinuousBernoulli(Distribution):
     def mean(self) -> Tensor:
         """The mean 1 / (1 - exp(-η)) - 1 / η, (*batch,)."""
         y = self.logits / 2
-        small, inner, outer = _apart(y)
+        small, inner, outer = _split_small(y)
         size = 2 * outer.abs()
-        far = 1 / size + (-size).exp() / (-size).expm1()  # of -|η|; that of |η| mirrors it
+        far = 1 / size + (-size).exp() / (-size).expm1()  # for -|η|; |η| is its mirror image
         far = torch.where(y < 0, far, 1 - far)
-        return torch.where(small, 0.5 + 0.5 * inner * _polynomial(inner**2, SLOPES), far)
+        return torch.where(small, 0.5 + 0.5 * inner * _polynomial(inner**2, DERIVATIVE_SERIES), far)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x) in nats for x in [0, 1], (*batch,)."""
         y = self.logits / 2
-        small, inner, outer = _apart(y)
+        small, inner, outer = _split_small(y)
         near = (value - 0.5) * self.logits - inner**2 * _polynomial(inner**2, SERIES)
-        # Multiplied out, so that x = 1 loses no digits to a large η.
+        # Expanded, so that x = 1 loses no digits for large η.
         size = 2 * outer.abs()
         far = value * self.logits - self.logits.relu() - (-(-size).expm1() / size).log()
         return torch.where(small, near, far)
 
     def icdf(self, value: Tensor) -> Tensor:
-        """Return the x below which the share `value` of the mass lies."""
+        """Return the quantile at the probability `value`."""
         falling = self.logits < 0
-        size = self.logits.abs().clamp(min=1e-6)  # below it x is `value`, to float32's digits
+        size = self.logits.abs().clamp(
+            min=1e-6
+        )  # for smaller |η|, x is `value` to float32 precision
         share = torch.where(falling, value, 1 - value)
         x = (-(share * (-size).expm1()).log1p() / size).clamp(max=1)
         return torch.where(falling, x, 1 - x)
@@ -79,11 +81,10 @@ class ContinuousBernoulli(Distribution):
             return self.icdf(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
 
 
-def _apart(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Say where y is small; return y for the series and for the closed forms.
+def _split_small(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return whether y is small, y for the series, and y for the closed form.
 
-    Elsewhere the one has 0, where powers would overflow, and the other 1, instead of 0 / 0: the
-    gradient of what `where` leaves out is to be 0, and 0 times infinity is not.
+    Unused elements are 0 and 1: `where` multiplies their gradients by 0, which needs them finite.
     """
     small = y.abs() < 0.25
     return small, torch.where(small, y, 0.0), torch.where(small, 1.0, y)
@@ -98,7 +99,7 @@ def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
 
 
 class NumberedCategorical(Categorical):
-    """A categorical over 0, 1, …, K - 1 that speaks floats, as data do.
+    """A categorical over 0, 1, …, K - 1 whose values are floats, like data.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ class NumberedCategorical(Categorical):
 
     @property
     def mean(self) -> Tensor:
-        """The mean of the numbers, (*batch,); it means something where categories have an order."""
+        """The mean of the category numbers, (*batch,); meaningful only for ordered categories."""
         numbers = torch.arange(self.logits.shape[-1], device=self.logits.device)
         return self.probs @ numbers.to(self.logits.dtype)
 

@@ -1,4 +1,4 @@
-"""Posteriors beyond the diagonal normal: full covariance, and a flow on top."""
+"""Posteriors with full covariance, and normalising flows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from isthmus.distributions.families import LOG_VARIANCE_LIMIT, Family, NormalFam
 __all__ = ["FlowFamily", "FlowNormal", "FullNormal", "FullNormalFamily", "require_zuko"]
 
 FLOW_LIMIT = 10.0
-MEAN_DRAWS = 64  # noise vectors, in opposite pairs, behind the mean of a flow
+MEAN_DRAWS = 64  # noise vectors, in antithetic pairs, that estimate the mean of a flow
 
 
 class FullNormal(MultivariateNormal):
-    """A normal with any covariance that samples from a given generator or noise.
+    """A normal with full covariance that samples from a given generator or noise.
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ class FullNormal(MultivariateNormal):
 
 @register_kl(FullNormal, DiagonalNormal)
 def _kl_full_diagonal(q: FullNormal, p: DiagonalNormal) -> Tensor:
-    # Sum over components of E_q[-log p], less the entropy; (*batch,).
+    # Sum over components of E_q[-log p], minus the entropy; (*batch,).
     spread = (p.scale**2).log() + (q.variance + (q.mean - p.loc) ** 2) / p.scale**2
     log_det = q._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return 0.5 * (spread - 1).sum(-1) - log_det
 
 
 class FullNormalFamily(Family):
-    """A normal with a covariance of its own for each row, through its Cholesky factor.
+    """A normal with a full covariance per row, given by its Cholesky factor.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class FullNormalFamily(Family):
         self.n_outputs = 1 + n_components
 
     def build(self, *outputs: Tensor) -> FullNormal:
-        """Return the normals of a mean and the rows of a raw factor."""
+        """Return the normals for a mean and the rows of a raw factor."""
         mean, *raw = outputs
         factor = torch.stack(raw, -2)  # (*batch, n_components, n_components)
         diagonal = (0.5 * soft_limit(factor.diagonal(dim1=-2, dim2=-1), LOG_VARIANCE_LIMIT)).exp()
@@ -82,14 +82,14 @@ class FullNormalFamily(Family):
 
 
 class FlowNormal(Distribution):
-    """A diagonal normal seen through an invertible function.
+    """A diagonal normal transformed by an invertible function.
 
     Parameters
     ----------
     base : DiagonalNormal
         Over (*batch, n_components).
     transform : torch.distributions.Transform
-        With event dimension one; calling it is the cheap direction.
+        With event dimension 1; the forward direction is the fast one.
     """
 
     arg_constraints = {}  # noqa: RUF012 - torch's own convention
@@ -117,17 +117,17 @@ class FlowNormal(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The mean, over a fixed set of noise vectors in opposite pairs."""
+        """The mean over a fixed set of antithetic noise vectors."""
         return self._draws().mean(0)
 
     @property
     def variance(self) -> Tensor:
-        """The variance, over the same set."""
+        """The variance over the same set."""
         return self._draws().var(0)
 
     @property
     def stddev(self) -> Tensor:
-        """The standard deviation, over the same set."""
+        """The standard deviation over the same set."""
         return self._draws().std(0)
 
     def _draws(self) -> Tensor:
@@ -140,7 +140,7 @@ class FlowNormal(Distribution):
 
 
 class FlowFamily(Family):
-    """A diagonal normal through an inverse autoregressive flow that sees the row.
+    """A diagonal normal transformed by an inverse autoregressive flow that depends on the row.
 
     Source: Improved variational inference with inverse autoregressive flow (Kingma, Salimans,
     Jozefowicz, Chen, Sutskever, Welling, 2016). The flow is zuko's.
@@ -151,7 +151,7 @@ class FlowFamily(Family):
     transforms : int
         Autoregressive layers.
     hidden : tuple of int
-        Widths of the networks within each.
+        Widths of the hidden layers in each.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class FlowFamily(Family):
         super().__init__(shape)
         zuko = require_zuko()
         (n_components,) = shape
-        self.n_outputs = 3  # mean, log-variance, and what the flow is told of the row
+        self.n_outputs = 3  # mean, log-variance and the context of the flow
         self.start = NormalFamily(shape)
         self.flow = nn.ModuleList(
             zuko.flows.MaskedAutoregressiveTransform(
@@ -173,15 +173,15 @@ class FlowFamily(Family):
         )
 
     def build(self, *outputs: Tensor) -> FlowNormal:
-        """Return the flow of a mean, a raw log-variance and a context."""
+        """Return the flow for a mean, a raw log-variance and a context."""
         mean, raw, context = outputs
         zuko = require_zuko()
-        # What goes into the flow's own networks is kept where their products stay finite.
+        # Limit the inputs of the flow's networks so that their products stay finite.
         layers = [layer(soft_limit(context, FLOW_LIMIT)) for layer in self.flow]
         start = self.start.build(mean, soft_limit(raw, FLOW_LIMIT))
         return FlowNormal(start, zuko.transforms.ComposedTransform(*layers))
 
 
 def require_zuko() -> Any:
-    """Return the module zuko, or say how to get it."""
+    """Import zuko, or raise an error that says how to install it."""
     return import_optional("zuko", extra="flows", what="a flow")

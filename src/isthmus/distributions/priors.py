@@ -1,4 +1,4 @@
-"""Priors p(z), possibly given a condition."""
+"""Priors p(z) and p(z | condition)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ Encode = Callable[..., Distribution]
 
 
 class Prior(nn.Module):
-    """A prior: called with a condition and the model's `encode`, it returns p(z).
+    """Map an optional condition to p(z).
 
-    The encoder is at hand so that a prior may be made of posteriors without owning weights
-    twice. To add a prior, subclass this and return a distribution over (n_components,) with
-    ``log_prob`` and ``sample``; with a condition, of shape (n, n_components).
+    To add a prior, subclass this class and return from `forward` a distribution with ``log_prob``
+    and ``sample``: over (n_components,), or over (n, n_components) given a condition
+    (n, n_condition). `forward` also receives the model's `encode`, so that a prior can be a
+    mixture of posteriors without owning the encoder.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class Prior(nn.Module):
 
 
 class StandardNormal(Prior):
-    """N(0, I), whatever the condition.
+    """N(0, I), for every condition.
 
     Examples
     --------
@@ -61,8 +62,8 @@ class StandardNormal(Prior):
         return StandardNormalCode(self.loc, self.scale)  # type: ignore[arg-type]
 
 
-class GivenMixture(DiagonalMixture):
-    """Mixtures of the same normals, each with weights of its own: logits (n, n_modes)."""
+class ConditionalMixture(DiagonalMixture):
+    """Mixtures of the same normals with different weights: logits (n, n_modes)."""
 
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor) -> None:
         super().__init__(logits, loc, scale)
@@ -70,19 +71,19 @@ class GivenMixture(DiagonalMixture):
 
 
 class MixtureOfNormals(Prior):
-    """A learned mixture of diagonal normals, whose weights depend on the condition.
+    """A learned mixture of diagonal normals whose weights depend on the condition.
 
     Source: Learning structured output representation using deep conditional generative models
-    (Sohn, Lee, Yan, 2015), for a prior that is told the condition.
+    (Sohn, Lee, Yan, 2015), for the conditional prior.
 
     Parameters
     ----------
     n_components : int
-        Numbers in a code.
+        Dimensions of the code.
     n_modes : int
         Normals in the mixture.
     n_condition : int
-        Numbers of condition, 0 for none; they shift the logarithms of the weights.
+        Numbers in a condition, 0 for none; they shift the log-weights.
 
     Examples
     --------
@@ -92,7 +93,7 @@ class MixtureOfNormals(Prior):
 
     def __init__(self, n_components: int, n_modes: int = 50, n_condition: int = 0) -> None:
         super().__init__(n_components)
-        # Modes that begin in one place have one gradient and never part.
+        # Modes with equal initial values would have equal gradients and never separate.
         self.loc = nn.Parameter(torch.randn(n_modes, n_components))
         self.log_scale = nn.Parameter(torch.zeros(n_modes, n_components))
         self.logits = nn.Parameter(torch.zeros(n_modes))
@@ -101,38 +102,38 @@ class MixtureOfNormals(Prior):
     def forward(
         self, condition: Tensor | None = None, encode: Encode | None = None
     ) -> DiagonalMixture:
-        """Return the mixture, or one for each row of condition."""
+        """Return the mixture, or one mixture per row of the condition."""
         scale = soft_limit(self.log_scale, LOG_SCALE_LIMIT).exp()
         if self.shift is None or condition is None:
             return DiagonalMixture(self.logits, self.loc, scale)
-        return GivenMixture(self.logits + condition @ self.shift, self.loc, scale)
+        return ConditionalMixture(self.logits + condition @ self.shift, self.loc, scale)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Let models saved before the condition counted be what they were: without a shift."""
+        """Load models saved before the mixture depended on the condition: their shift is 0."""
         if self.shift is not None:
             state.setdefault(prefix + "shift", torch.zeros_like(self.shift))
         super()._load_from_state_dict(state, prefix, *rest)
 
 
 class VampPrior(Prior):
-    """The mean of the posteriors of learned pseudo-inputs.
+    """The mixture of the posteriors of learned pseudo-inputs.
 
-    It owns the pseudo-inputs alone; the encoder is the model's.
+    It owns the pseudo-inputs; the encoder belongs to the model.
 
     Source: VAE with a VampPrior (Tomczak, Welling, 2018).
 
     Parameters
     ----------
     n_components : int
-        Numbers in a code.
+        Dimensions of the code.
     n_modes : int
-        Pseudo-inputs.
+        Number of pseudo-inputs.
     features : tuple of int
         Shape of one example.
     n_condition : int
-        Numbers of condition; pseudo-inputs are of "unknown" condition.
+        Numbers in a condition; pseudo-inputs are encoded with the "unknown" condition.
     low, high : float, optional
-        Bounds of the data, in which pseudo-inputs are kept.
+        Bounds of the data, to which pseudo-inputs are clamped.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class VampPrior(Prior):
         self.n_condition, self.low, self.high = n_condition, low, high
 
     def start_from(self, x: Tensor) -> None:
-        """Set the pseudo-inputs to rows of data (m, *features), repeated where they are few."""
+        """Set the pseudo-inputs to rows of data (m, *features), repeated if there are too few."""
         n_modes = len(self.pseudo_inputs)
         with torch.no_grad():
             self.pseudo_inputs.copy_(x[torch.arange(n_modes) % len(x)])
@@ -157,9 +158,9 @@ class VampPrior(Prior):
     def forward(
         self, condition: Tensor | None = None, encode: Encode | None = None
     ) -> Distribution:
-        """Return the mixture of the pseudo-inputs' posteriors."""
+        """Return the mixture of the posteriors of the pseudo-inputs."""
         if encode is None:
-            raise ValueError("a VampPrior needs the model's encode.")
+            raise ValueError("VampPrior needs the encode method of the model.")
         u: Tensor = self.pseudo_inputs
         if self.low is not None:
             u = u.clamp(self.low, self.high)
@@ -179,7 +180,7 @@ class VampPrior(Prior):
 
 
 class FlowPrior(Prior):
-    """A neural spline flow, zuko's, given the condition where there is one.
+    """A neural spline flow (zuko), conditional if the model is.
 
     Source: Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019).
 

@@ -1,4 +1,4 @@
-"""The model: what an autoencoder *is*, apart from how it was trained."""
+"""The model: networks, posterior, likelihood and prior, independent of how they were trained."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = ["LatentVariableModel"]
 class LatentVariableModel(nn.Module):
     """Encoder, decoder, posterior, likelihood and prior.
 
-    A plain autoencoder has a point mass for a posterior and no prior; a variational one has a
-    normal and a prior. Nothing else tells them apart, and no subclass is needed.
+    The posterior of a plain autoencoder is a point mass, and it has no prior; a variational
+    autoencoder has, for example, a normal posterior and a prior. One class serves both.
 
     Parameters
     ----------
     encoder : nn.Module
-        x (n, *features) to (n, posterior.n_outputs * n_components).
+        Maps x (n, *features) to (n, posterior.n_outputs * n_components).
     decoder : nn.Module
-        z (n, n_components) to likelihood.n_outputs * features numbers a row.
+        Maps z (n, n_components) to likelihood.total_outputs numbers per row.
     posterior : Family
-        q(z|x) from the encoder's numbers.
+        q(z|x), given the outputs of the encoder.
     likelihood : Family
-        p(x|z) from the decoder's numbers.
+        p(x|z), given the outputs of the decoder.
     prior : Prior, optional
-        p(z); without one there is no KL term and nothing to sample from.
+        p(z); without a prior the KL term is 0 and the model cannot sample.
     log_unit : Tensor, optional
-        Logarithm of the scale by which the data were divided before they came here, for all
-        features or each: log-likelihoods then are densities of the data as they were.
+        Logarithm of the scale (of all features, or of each) by which the data were divided.
+        Log-likelihoods are then densities of the original data.
     missing : bool
-        Whether NaN in x are missing values: the encoder sees 0 there, and log-likelihoods are
-        of the observed features.
+        Whether NaN in x marks missing values: the encoder sees 0 in their place, and
+        log-likelihoods sum over the observed features.
 
     Examples
     --------
@@ -89,13 +89,13 @@ class LatentVariableModel(nn.Module):
         return self.likelihood(_full(self.decoder(flat, condition)), batch)
 
     def reconstruct(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the value that stands for p(x | z, condition), its mean as a rule."""
+        """Return the centre of p(x | z, condition), for most likelihoods the mean."""
         return self.likelihood.center(self.decode(z, condition))
 
     def log_likelihood(self, p: Distribution, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return log p(x | z) in nats, summed over the (observed) features.
 
-        p is what `decode` returned for z (*batch, n_components); the result is (*batch,).
+        `p` is the result of `decode` for z (*batch, n_components); the result is (*batch,).
         """
         if self.missing and observed is None:
             observed, x = ~x.isnan(), x.nan_to_num(0.0)
@@ -111,25 +111,25 @@ class LatentVariableModel(nn.Module):
     def prior_given(self, condition: Tensor | None = None) -> Distribution:
         """Return p(z | condition)."""
         if self.prior is None:
-            raise ValueError("this model has no prior: it is a plain autoencoder.")
+            raise ValueError("this model is a plain autoencoder without a prior.")
         return self.prior(condition, self.encode)
 
     def kl(self, q: Distribution, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return KL(q || p(z|condition)) in nats, (*batch,).
+        """Return KL(q(z|x) || p(z|condition)) in nats, (*batch,).
 
-        In closed form where `torch.distributions` knows one, else log q(z) - log p(z) at the
-        given sample; zero without a prior.
+        In closed form if `torch.distributions` knows one, else log q(z) - log p(z) at the sample
+        z; zero without a prior.
         """
         batch = z.ndim - 1
         if self.prior is None:
             return z.new_zeros(z.shape[:-1])
         p = self.prior_given(condition)
         try:
-            return per_example(kl_divergence(q, p), 1)  # q is of one batch axis, whatever z has
+            return per_example(kl_divergence(q, p), 1)  # q has one batch axis even if z has more
         except NotImplementedError:
             return per_example(q.log_prob(z), batch) - per_example(p.log_prob(z), batch)
 
 
 def _full(outputs: Tensor) -> Tensor:
-    """Return what networks made in half precision for a while as float32: sums need it."""
+    """Return network outputs computed under autocast as float32, which sums need."""
     return outputs.float() if torch.is_autocast_enabled(outputs.device.type) else outputs

@@ -1,9 +1,8 @@
-"""One declaration for each setting, read by every face of the product.
+"""Declare settings once: default, help text and bounds.
 
-A setting is a dataclass field made by `param`: its default, its help text and its bounds
-stand in one place. scikit-learn reads the signature, the command line its flags, and
-`config.json` its values from here. This module imports nothing heavy, so that
-``isthmus --help`` answers at once.
+A setting is a dataclass field created by `param`. The signatures of the estimators, the flags of
+the command line and the values in `config.json` are all read from it. This module imports nothing
+heavy, so that ``isthmus --help`` is fast.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ __all__ = ["Param", "check_fields", "describe", "param", "params_of"]
 
 @dataclass(frozen=True)
 class Param:
-    """What is known of one setting beside its default: help, bounds and type."""
+    """A setting: help text, bounds, default and type."""
 
     help: str
-    minimum: float | None = None  # the least value allowed
-    above: float | None = None  # values must be greater than this
-    below: float | None = None  # values must be less than this
+    minimum: float | None = None  # inclusive
+    above: float | None = None  # exclusive
+    below: float | None = None  # exclusive
     choices: tuple[str, ...] = ()
     name: str = ""
     default: Any = None
@@ -37,7 +36,7 @@ class Param:
 
     @property
     def optional(self) -> bool:
-        """Whether None is a value."""
+        """Whether None is allowed."""
         return type(None) in _members(self.hint)
 
     @property
@@ -47,26 +46,19 @@ class Param:
 
     @property
     def is_callable(self) -> bool:
-        """Whether an object of the user's own may stand here."""
-        return any(
-            typing.get_origin(m) is Callable or m is Callable for m in _members(self.hint)
-        ) or (
-            any(
-                typing.get_origin(m) is typing.get_origin(Callable[..., Any])
-                for m in _members(self.hint)
-            )
-        )
+        """Whether a function of the user's own is allowed."""
+        return any(typing.get_origin(m) is Callable for m in _members(self.hint))
 
     @property
     def scalar(self) -> type:
-        """The type of one value: of the setting, or of each member of a sequence."""
+        """The type of the value, or of each element of a sequence."""
         if self.is_tuple:
             return int
         return next(t for t in (bool, int, float, str) if t in _members(self.hint))
 
     @property
     def expected(self) -> str:
-        """The bounds as words, for messages and help texts."""
+        """The allowed values in words, for error messages and help texts."""
         if self.choices:
             return "one of " + ", ".join(map(repr, self.choices))
         words = {int: "an integer", float: "a number", bool: "True or False", str: "a string"}
@@ -84,7 +76,7 @@ class Param:
         return f"{text} or None" if self.optional else text
 
     def accepts(self, value: Any) -> bool:
-        """Whether `value` is of the right type and within bounds."""
+        """Whether `value` has the right type and lies within the bounds."""
         if value is None:
             return self.optional
         if self.is_callable and callable(value):
@@ -124,7 +116,7 @@ def param(default: Any, help: str, **bounds: Any) -> Any:
     Parameters
     ----------
     default : object
-        The value where the user says nothing; immutable.
+        Immutable.
     help : str
         One sentence for the documentation and the command line.
     **bounds : object
@@ -133,17 +125,17 @@ def param(default: Any, help: str, **bounds: Any) -> Any:
     Returns
     -------
     dataclasses.Field
-        To be assigned in the body of a keyword-only dataclass.
+        For the body of a keyword-only dataclass.
     """
     return dataclasses.field(default=default, metadata={"param": Param(help, **bounds)})
 
 
 def params_of(cls: type) -> dict[str, Param]:
-    """Return every setting of a class by name, in order of declaration."""
+    """Return the settings of a class by name, in order of declaration."""
     return dict(_params_of(cls))
 
 
-@functools.cache  # hints are evaluated, 15 ms of a class, and every fit asks
+@functools.cache  # evaluating type hints takes 15 ms per class
 def _params_of(cls: type) -> dict[str, Param]:
     hints = typing.get_type_hints(cls)
     return {
@@ -156,7 +148,7 @@ def _params_of(cls: type) -> dict[str, Param]:
 
 
 def check_fields(obj: Any) -> None:
-    """Raise a ValueError that names the first setting out of its bounds.
+    """Raise a ValueError that names the first invalid setting.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Bounds on log p(x), and what may stand for the KL term in them.
+"""Bounds on log p(x), and alternatives to their KL term.
 
-A bound is a callable ``(step, beta) -> scalar``: the mean over the batch of what training
-minimises, in nats, read off a `Pass`.
+A bound is a callable ``(step, beta) -> scalar`` that computes the batch mean of the loss in nats
+from a `Pass`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Bound = Callable[[Pass, float | Tensor], Tensor]
 
 
 def mean_kl(step: Pass) -> Tensor:
-    """Return the batch's mean of KL(q(z|x) || p(z)), a scalar."""
+    """Return the batch mean of KL(q(z|x) || p(z)), a scalar."""
     return step.kl.mean()
 
 
 @dataclass(frozen=True)
 class Elbo:
-    """The evidence lower bound: E_q[-log p(x|z)] + β KL.
+    """The negative evidence lower bound: E_q[-log p(x|z)] + β KL(q(z|x) || p(z)).
 
     Parameters
     ----------
     divergence : callable
-        Pass to scalar: the KL, or what stands in its place.
+        Maps a `Pass` to a scalar: the KL, or a replacement.
     """
 
     divergence: Divergence = mean_kl
@@ -56,8 +56,8 @@ class ImportanceWeighted:
     Parameters
     ----------
     doubly : bool
-        Use the doubly reparameterised gradient, whose noise, beside the signal, does not grow
-        with the samples.
+        Use the doubly reparameterised gradient, whose signal-to-noise ratio does not fall with
+        the number of samples.
     """
 
     doubly: bool = False
@@ -68,10 +68,10 @@ class ImportanceWeighted:
         if self.doubly:
             share = log_weight.detach().softmax(0)
             if step.z.requires_grad:
-                # Through z, the encoder is to get the square of each sample's share.
+                # The encoder's gradient, through z, has the square of each sample's share.
                 weight = share.reshape(*step.z.shape[:-1], 1)
                 step.z.register_hook(lambda gradient: weight * gradient)
-            # Its value is not the bound; the difference, without gradient, makes it so.
+            # The surrogate has the right gradient; the detached difference gives the value.
             surrogate = -(share * log_weight).sum(0)
             bound = -_log_mean_exp(log_weight)
             return (surrogate + (bound - surrogate).detach()).mean()
@@ -98,7 +98,7 @@ class FreeBits:
     Parameters
     ----------
     floor : float
-        Nats a dimension that cost nothing.
+        Nats per dimension that are not penalised.
     """
 
     floor: float
@@ -111,7 +111,7 @@ class FreeBits:
 
 @dataclass(frozen=True)
 class Capacity:
-    """|KL - C|, C rising from 0 to `nats` over the first `steps`.
+    """|KL - C|, where C rises from 0 to `nats` over the first `steps`.
 
     Source: Understanding disentangling in β-VAE (Burgess, Higgins, Pal, Matthey, Watters,
     Desjardins, Lerchner, 2018).
@@ -130,10 +130,10 @@ class Capacity:
 class Decomposed:
     """The KL in three weighted parts: mutual information, total correlation, dimensions.
 
-    With all weights 1 their sum is the KL in expectation. q(z) is estimated from the batch by
-    stratified sampling: a code's own row counts 1/N, the others of the batch stand for all others.
-    (The usual weights 1/(N M) for all of them shift each part by a constant: of ten dimensions
-    in batches of 128 of 30,000 rows, the total correlation by 136 nats.)
+    With all weights 1 the sum is the KL in expectation. q(z) is estimated from the batch by
+    stratified sampling: a code's own row has the weight 1/N, and the other rows of the batch
+    represent all others. (The usual weights 1/(N M) for all rows shift each part by a constant: for
+    ten dimensions in batches of 128 of 30,000 rows, the total correlation by 136 nats.)
 
     Source: Isolating sources of disentanglement in variational autoencoders (Chen, Li, Grosse,
     Duvenaud, 2018), appendix C.
@@ -162,7 +162,7 @@ class Decomposed:
 
     def parts(self, step: Pass) -> tuple[Tensor, Tensor, Tensor]:
         """Return the three parts, scalars in nats."""
-        z = step.z.reshape(-1, *step.z.shape[-2:])[0]  # one sample a row, (n, n_components)
+        z = step.z.reshape(-1, *step.z.shape[-2:])[0]  # one sample per row, (n, n_components)
         log_q_zx = step.q.log_prob(z).sum(-1)
         pairs = _broadcast(step.q).log_prob(z[:, None])  # (n codes, n posteriors, n_components)
         log_shares = self._log_shares(z)  # (n codes, n posteriors)
@@ -176,7 +176,7 @@ class Decomposed:
         )
 
     def _log_shares(self, z: Tensor) -> Tensor:
-        """Return the logarithm of each row's share in q(z), for each code."""
+        """Return the log-weight of each row in q(z), for each code."""
         n, batch = max(self.n_rows, len(z)), len(z)
         if batch == 1:
             return z.new_zeros(1, 1)
@@ -187,5 +187,5 @@ class Decomposed:
 
 
 def _broadcast(q: torch.distributions.Distribution) -> torch.distributions.Distribution:
-    """Return q with an axis before its rows, so that every code meets every posterior."""
+    """Return q with an axis before its rows, to evaluate every code under every posterior."""
     return q.expand(torch.Size((1, *q.batch_shape)))

@@ -1,6 +1,6 @@
-"""What may be done to the input while training: x~ ~ M(x~ | x).
+"""Corruptions of the input during training: x~ ~ M(x~ | x).
 
-A corruption is a callable ``(x, generator) -> x~`` of the same shape. Source: Extracting and
+A corruption is a callable ``(x, generator) -> x~`` that keeps the shape. Source: Extracting and
 composing robust features with denoising autoencoders (Vincent, Larochelle, Bengio, Manzagol,
 2008).
 """
@@ -23,7 +23,7 @@ def _uniform(x: Tensor, generator: Generator | None) -> Tensor:
 
 
 def _chosen(x: Tensor, share: float, generator: Generator | None) -> Tensor:
-    """Mark the same number of features, drawn at random, in every row."""
+    """Mark the same number of random features in every row."""
     noise = _uniform(x, generator).flatten(1)  # (n, features)
     count = round(share * noise.shape[1])
     if count == 0:
@@ -34,9 +34,9 @@ def _chosen(x: Tensor, share: float, generator: Generator | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Masking:
-    """Set a fixed share of each row's features, drawn anew each time, to 0.
+    """Set a random share of each row's features to `value`.
 
-    Or to another value: NaN hides them as missing ones, which of categories 0 would not.
+    NaN marks them as missing; 0 would be a category for categorical data.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class Masking:
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Add normal noise of standard deviation `scale` to every feature."""
+    """Add normal noise with standard deviation `scale` to every feature."""
 
     scale: float
 
@@ -69,7 +69,7 @@ class GaussianNoise:
 
 @dataclass(frozen=True)
 class SaltAndPepper:
-    """Set a fixed share of each row's features to the lowest or highest value of the batch."""
+    """Set a random share of each row's features to the lowest or highest value of the batch."""
 
     share: float
 
@@ -86,7 +86,7 @@ class SaltAndPepper:
 
 @dataclass(frozen=True)
 class Binarize:
-    """Draw each value of [0, 1] as 0 or 1; NaN stay."""
+    """Draw each value in [0, 1] as 0 or 1; NaN is kept."""
 
     def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Return the drawn copy of x (n, *features)."""
@@ -97,8 +97,8 @@ class Binarize:
 def _check_share(name: str, share: float) -> None:
     if not 0 <= share <= 1:
         raise ValueError(
-            f"corruption_level is the share of features hit by {name}: expected a number "
-            f"between 0 and 1, got {share!r}."
+            f"corruption_level must be between 0 and 1 for {name}, the share of corrupted "
+            f"features; got {share!r}."
         )
 
 

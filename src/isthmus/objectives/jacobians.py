@@ -1,9 +1,9 @@
 """The squared Frobenius norm of a dense encoder's Jacobian, by the chain rule on small matrices.
 
-Reverse-mode differentiation of a code of k numbers walks k times back to the input. Of dense
-layers the walk can stop at the first hidden layer: the norm of v W is that of v in the metric
-K = W Wᵀ, a matrix as wide as the layer. With one hidden layer and a linear code not even k
-walks are needed: with s the slopes of the hidden units, ‖V diag(s) W‖² = sᵀ (VᵀV ∘ W Wᵀ) s.
+Reverse-mode differentiation of k components needs k backward passes to the input. For dense layers
+they can stop at the first hidden layer: the norm of v W is that of v in the metric K = W Wᵀ, a
+matrix as wide as the layer. One hidden layer and a linear code need no pass at all: with s the
+derivatives of the hidden units, ‖V diag(s) W‖² = sᵀ (VᵀV ∘ W Wᵀ) s.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from isthmus.nn.dense import Dense
 
 __all__ = ["Chain", "chain_of", "squared_norm"]
 
-PIECEWISE = (nn.ReLU, nn.LeakyReLU)  # their slopes are steps, without a slope of their own
+PIECEWISE = (nn.ReLU, nn.LeakyReLU)  # their second derivative is 0
 
 
 class Chain(NamedTuple):
-    """Dense layers: of all but the last, what stands between them."""
+    """Dense layers, and the functions between them."""
 
     linears: list[nn.Linear]
     functions: list[nn.Module]
 
 
 def chain_of(network: nn.Module) -> Chain | None:
-    """Return the layers of a plain `Dense` network; None of any other.
+    """Return the layers of a plain `Dense` network, or None for other networks.
 
     Examples
     --------
@@ -57,19 +57,19 @@ def squared_norm(
     steady: bool = False,
     directions: Tensor | None = None,
 ) -> Tensor:
-    """Return ‖∂z/∂x‖²_F of each row, (n,), differentiable in the layers' weights.
+    """Return ‖∂z/∂x‖²_F of each row, (n,), differentiable in the weights.
 
     Parameters
     ----------
     chain : Chain
     head : callable
-        The last layer's numbers (n, outputs) to z, each z_j from numbers of its own.
+        Maps the outputs of the last layer (n, outputs) to z; each z_j has its own outputs.
     x : Tensor (n, features)
     steady : bool
-        Whether the head is linear, so that its slopes are those of any row.
+        Whether the head is linear, so that its derivatives are the same for all rows.
     directions : Tensor (n, m, outputs), optional
-        Random signs r: the mean of ‖rᵀ ∂z/∂x‖² over them, which is right in expectation
-        (Hutchinson); without them, exact.
+        Random signs r: the mean of ‖rᵀ ∂z/∂x‖² is an unbiased estimate (Hutchinson). Without
+        them the norm is exact.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def squared_norm(
     """
     flat = steady and all(isinstance(f, PIECEWISE) for f in chain.functions)
     with torch.set_grad_enabled(not flat):
-        *slopes, last = _slopes(chain, head, x.detach())
+        *derivatives, last = _derivatives(chain, head, x.detach())
     first, *others = (linear.weight for linear in chain.linears)
     if not others:
         if directions is None:
@@ -91,36 +91,36 @@ def squared_norm(
         return ((directions * last[:, None]) @ first).square().sum(2).mean(1)
     if directions is None and steady and len(others) == 1:
         v = others[0] * last[0][:, None]
-        return ((slopes[0] @ ((v.T @ v) * _gram(first))) * slopes[0]).sum(1)
+        return ((derivatives[0] @ ((v.T @ v) * _gram(first))) * derivatives[0]).sum(1)
     exact = directions is None
     starts = torch.eye(last.shape[1]).to(last) if directions is None else directions
     v = starts * last[:, None]
-    for weight, slope in zip(reversed(others), reversed(slopes), strict=True):
-        v = (v @ weight) * slope[:, None]
+    for weight, derivative in zip(reversed(others), reversed(derivatives), strict=True):
+        v = (v @ weight) * derivative[:, None]
     narrow = first.shape[0] < first.shape[1]
     norms = ((v @ _gram(first)) * v if narrow else (v @ first).square()).sum(2)  # (n, m)
     return norms.sum(1) if exact else norms.mean(1)
 
 
-def _slopes(chain: Chain, head: Callable[[Tensor], Tensor], h: Tensor) -> Iterator[Tensor]:
-    """Yield the slopes of each layer's function, the head's last, each (n, width)."""
+def _derivatives(chain: Chain, head: Callable[[Tensor], Tensor], h: Tensor) -> Iterator[Tensor]:
+    """Yield the derivatives of each layer's function, last those of the head, each (n, width)."""
     functions: list[Callable[[Tensor], Tensor]] = [*chain.functions, head]
     for linear, function in zip(chain.linears, functions, strict=True):
-        h, slope = _slope(function, linear(h))
-        yield slope
+        h, derivative = _derivative(function, linear(h))
+        yield derivative
 
 
-def _slope(f: Callable[[Tensor], Tensor], a: Tensor) -> tuple[Tensor, Tensor]:
-    """Return f(a), and the slope of each number of it."""
+def _derivative(f: Callable[[Tensor], Tensor], a: Tensor) -> tuple[Tensor, Tensor]:
+    """Return f(a) and its elementwise derivative."""
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         a = a if a.requires_grad else a.detach().requires_grad_()
         z = f(a)
-        (slope,) = torch.autograd.grad(z.sum(), a, create_graph=differentiable)
-    return (z, slope) if differentiable else (z.detach(), slope)
+        (derivative,) = torch.autograd.grad(z.sum(), a, create_graph=differentiable)
+    return (z, derivative) if differentiable else (z.detach(), derivative)
 
 
 def _gram(weight: Tensor) -> Tensor:
-    """Return W Wᵀ for what is symmetric in it: its gradient then is one product, not two."""
+    """Return W Wᵀ for symmetric use, whose gradient takes one product instead of two."""
     half = weight @ weight.detach().T
     return 2 * half - half.detach()

@@ -1,4 +1,4 @@
-"""The objective: what training *minimises*. A trained model can forget it."""
+"""The objective: what training minimises. A trained model does not need it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Terms(NamedTuple):
 
 
 class StepInputs(NamedTuple):
-    """A batch as one step has it: what is to be rebuilt, what the encoder sees, and the context."""
+    """The inputs of one step: the target x, the `seen` input of the encoder, the condition."""
 
     x: Tensor
     seen: Tensor
@@ -36,27 +36,27 @@ class StepInputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """A bound on -log p(x), with β before its KL, and penalties.
+    """A bound on -log p(x) with a weighted KL term, and penalties.
 
-    As it stands: E_q[-log p(x|z)] + β KL(q(z|x~) || p(z)).
+    By default the negative ELBO: E_q[-log p(x|z)] + β KL(q(z|x~) || p(z)).
 
     Parameters
     ----------
     beta : float or callable
-        Weight of the KL term, or a schedule: a function of the step's number.
+        Weight of the KL term, or a schedule: a function of the step number.
     bound : callable
         Takes a `Pass` and β, returns a scalar: `Elbo`, or `ImportanceWeighted`.
     penalties : tuple of callable
         Each takes a `Pass` and returns a scalar.
     corruption : callable, optional
-        (x, generator) to the x~ that the encoder sees; the target stays x.
+        Maps (x, generator) to the x~ that the encoder sees; the target stays x.
     observe : callable, optional
-        (x, generator) to what is seen and rebuilt in this step: for data that stand for
+        Maps (x, generator) to the input and target of one step, for data that represent
         distributions, such as grey pixels drawn as 0 or 1.
     condition_dropout : float
-        Share of rows whose context is replaced by the one for "unknown" (the last column).
+        Share of rows whose condition is replaced by "unknown" (the last column).
     n_samples : int
-        Samples of z a row.
+        Samples of z per row.
 
     Examples
     --------
@@ -81,17 +81,17 @@ class Objective:
         step: int = 0,
         generator: Generator | None = None,
     ) -> Terms:
-        """Return the loss of a batch x (n, *features), and its parts.
+        """Return the loss of a batch x (n, *features) and its parts.
 
-        All randomness comes from `generator`; no number is read back from the device.
+        All randomness comes from `generator`; no value is read back from the device.
         """
-        shown = self.draw_inputs(x, condition, generator)
-        return self.terms(model, shown, step=step, generator=generator)
+        inputs = self.draw_inputs(x, condition, generator)
+        return self.terms(model, inputs, step=step, generator=generator)
 
     def draw_inputs(
         self, x: Tensor, condition: Tensor | None = None, generator: Generator | None = None
     ) -> StepInputs:
-        """Return what is drawn of a batch before the model sees it; no weight plays a part."""
+        """Draw the inputs of a step: observed values, corruption, hidden conditions."""
         x = x if self.observe is None else self.observe(x, generator)
         seen = x if self.corruption is None else self.corruption(x, generator)
         return StepInputs(x, seen, self._hide(condition, generator))
@@ -99,32 +99,32 @@ class Objective:
     def terms(
         self,
         model: LatentVariableModel,
-        shown: StepInputs,
+        inputs: StepInputs,
         *,
         step: int = 0,
         generator: Generator | None = None,
         noise: Tensor | None = None,
     ) -> Terms:
-        """Return the loss of a batch that was shown, and its parts.
+        """Return the loss of the inputs of a step and its parts.
 
         The posterior draws from `generator`, or takes the standard normal `noise`
         (*samples, n, n_components).
         """
-        x, seen, condition = shown
+        x, seen, condition = inputs
         q = model.encode(seen, condition)
         shape = self._sample_shape
         z = q.rsample(shape, generator=generator, noise=noise)  # type: ignore[call-arg]
         p = model.decode(z, condition)
         reconstruction = -model.log_likelihood(p, x)  # (*samples, n)
         kl = model.kl(q, z, condition)
-        this = Pass(model, seen, condition, q, z, p, reconstruction, kl, step, generator)
-        bound = self.bound(this, self.kl_weight(step))
-        penalty = sum((term(this) for term in self.penalties), bound.new_zeros(()))
+        forward = Pass(model, seen, condition, q, z, p, reconstruction, kl, step, generator)
+        bound = self.bound(forward, self.kl_weight(step))
+        penalty = sum((term(forward) for term in self.penalties), bound.new_zeros(()))
         loss = bound + penalty if self.penalties else bound
         return Terms(loss, reconstruction.detach().mean(), kl.detach().mean(), penalty)
 
     def noise(self, model: LatentVariableModel, n: int, generator: Generator) -> Tensor | None:
-        """Return what the posterior of n rows draws, (*samples, n, n_components)."""
+        """Return standard normal noise for the posterior of n rows, (*samples, n, n_components)."""
         if not model.posterior.draws:
             return None
         shape = (*self._sample_shape, n, *model.posterior.shape)

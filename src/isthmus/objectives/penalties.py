@@ -1,7 +1,7 @@
-"""Penalties: terms that training adds to the loss, read off one pass through the model.
+"""Penalties: terms that training adds to the loss, computed from one pass through the model.
 
-To add one, write a callable that takes a `Pass` and returns a scalar tensor, the mean over
-the batch of a term in the loss.
+To add a penalty, write a callable that takes a `Pass` and returns a scalar tensor, the batch mean
+of a term in the loss.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["L1", "Contractive", "KLSparsity", "Pass", "Penalty", "bernoulli_kl"]
 
 
 class Pass(NamedTuple):
-    """One pass through a model: all that a penalty may look at.
+    """One pass through a model: the inputs of bounds and penalties.
 
-    `x` (n, *features) is what the encoder saw, after corruption; `z` (*samples, n, n_components)
-    is what the decoder saw; `reconstruction` (*samples, n) is -log p(x|z) of the clean row, in
-    nats; `kl` is KL(q(z|x) || p(z)), (n,) or, by samples, (*samples, n); `step` is the optimiser
-    step's number, `generator` the source of what a penalty may draw.
+    `x` (n, *features) is the input of the encoder, after corruption; `z`
+    (*samples, n, n_components) the input of the decoder; `reconstruction` (*samples, n) is
+    -log p(x|z) of the clean row in nats; `kl` is KL(q(z|x) || p(z)), (n,) or (*samples, n); `step`
+    is the number of the optimiser step, `generator` the source of random numbers.
     """
 
     model: LatentVariableModel
@@ -48,7 +48,7 @@ Penalty = Callable[[Pass], Tensor]
 
 @dataclass(frozen=True)
 class L1:
-    """The weight times the mean over rows of Σ_j |z_j|."""
+    """`weight` times the mean over rows of Σ_j |z_j|."""
 
     weight: float
 
@@ -59,9 +59,9 @@ class L1:
 
 @dataclass(frozen=True)
 class KLSparsity:
-    """The weight times Σ_j KL(ρ || ρ̂_j), ρ̂_j the batch mean of unit j's activation.
+    """`weight` times Σ_j KL(ρ || ρ̂_j), where ρ̂_j is the batch mean of unit j.
 
-    The activations are the code that the decoder reads; they must lie between 0 and 1.
+    The code must lie between 0 and 1.
     Source: Sparse autoencoder, lecture notes (Ng, 2011).
     """
 
@@ -75,7 +75,7 @@ class KLSparsity:
 
 
 def bernoulli_kl(target: float, activity: Tensor) -> Tensor:
-    """Return KL(Bernoulli(target) || Bernoulli(activity)) in nats, for each activity.
+    """Return KL(Bernoulli(target) || Bernoulli(activity)) in nats, elementwise.
 
     Examples
     --------
@@ -90,11 +90,11 @@ def bernoulli_kl(target: float, activity: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Contractive:
-    """The weight times the mean over rows of ‖∂z/∂x‖²_F, for the whole encoder.
+    """`weight` times the mean over rows of ‖∂z/∂x‖²_F, where z is the mean of q(z|x).
 
-    z is the mean of q(z|x). Exact, by small matrices where the encoder is dense (see
-    `isthmus.objectives.jacobians`), else by one backward pass a component; or estimated without
-    bias from random directions, one backward pass each.
+    The norm is exact, computed from small matrices for dense encoders (see
+    `isthmus.objectives.jacobians`) and by one backward pass per component otherwise. With `samples`
+    it is an unbiased estimate from random directions, one backward pass each.
 
     Sources: Contractive auto-encoders: explicit invariance during feature extraction (Rifai,
     Vincent, Muller, Glorot, Bengio, 2011); A stochastic estimator of the trace of the influence
@@ -104,7 +104,7 @@ class Contractive:
     ----------
     weight : float
     samples : int, optional
-        Random directions a row; None is exact.
+        Random directions per row; None is exact.
     """
 
     weight: float
@@ -112,13 +112,13 @@ class Contractive:
 
     @property
     def draws(self) -> bool:
-        """Whether it is random."""
+        """Whether the penalty uses random numbers."""
         return self.samples is not None
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty, a scalar."""
         chain = chain_of(step.model.encoder)
-        if chain is not None and step.condition is None and _each_by_itself(step):
+        if chain is not None and step.condition is None and _is_elementwise(step):
             return self.weight * self._of_chain(step, chain).mean()
         x = step.x.detach().requires_grad_()
         with torch.enable_grad(), _running_statistics(step.model.encoder):
@@ -152,27 +152,26 @@ class Contractive:
         return 2.0 * signs - 1
 
 
-def _each_by_itself(step: Pass) -> bool:
-    """Whether each z_j comes of numbers of its own, and the network sees x as it is."""
+def _is_elementwise(step: Pass) -> bool:
+    """Whether each z_j depends on its own outputs, and the network sees x unchanged."""
     model = step.model
-    as_it_is = type(model.likelihood).embed is Family.embed
-    as_it_is = as_it_is and not model.missing
-    return as_it_is and isinstance(model.posterior, PointMass | NormalFamily)
+    unchanged = type(model.likelihood).embed is Family.embed and not model.missing
+    return unchanged and isinstance(model.posterior, PointMass | NormalFamily)
 
 
 @contextlib.contextmanager
 def _running_statistics(network: nn.Module) -> Iterator[None]:
-    """Use batch norm's running statistics for a while.
+    """Use the running statistics of batch norms temporarily.
 
-    With those of the batch every row's code would depend on every other row, and the
-    Jacobian of one row would not be defined.
+    With batch statistics every code would depend on all rows, and the Jacobian of one row would
+    not be defined.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    modes = [m.training for m in norms]
+    batch_norm = nn.modules.batchnorm._BatchNorm
+    norms = [m for m in network.modules() if isinstance(m, batch_norm) and m.training]
     try:
         for m in norms:
             m.training = False
         yield
     finally:
-        for m, mode in zip(norms, modes, strict=True):
-            m.training = mode
+        for m in norms:
+            m.training = True

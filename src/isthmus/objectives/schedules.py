@@ -1,4 +1,4 @@
-"""Weights that change while training: functions of the optimiser step's number."""
+"""Schedules: weights as functions of the number of the optimiser step."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["SCHEDULES", "SETTLED", "Cyclical", "Linear", "Schedule", "constant"]
 
 Schedule = Callable[[int], float]
 
-#: The step at which every schedule has come to its value: for losses that must be comparable.
+#: A step at which every schedule has reached its final value, for comparable losses.
 SETTLED = 2**62
 
 
 def constant(value: float) -> Schedule:
-    """Return the schedule that is always `value`.
+    """Return a schedule that is always `value`.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def constant(value: float) -> Schedule:
 
 @dataclass(frozen=True)
 class Linear:
-    """From 0 to `value` over the first `steps`, then constant.
+    """Rise from 0 to `value` over the first `steps`, then stay constant.
 
     Source: Ladder variational autoencoders (Sønderby, Raiko, Maaløe, Sønderby, Winther, 2016).
 
@@ -46,7 +46,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cyclical:
-    """Again and again from 0 to `value` over half a period, then constant for the other half.
+    """Repeatedly rise from 0 to `value` over half a period, then stay constant for the other half.
 
     Source: Cyclical annealing schedule: a simple approach to mitigating KL vanishing (Fu, Li,
     Liu, Gao, Celikyilmaz, Carin, 2019).
@@ -68,7 +68,7 @@ class Cyclical:
         return self.value * min(1.0, 2 * (step % period) / period)
 
 
-#: (value, steps of warm-up or of a period) to a schedule.
+#: Functions of (value, steps of the warm-up or the period) that return a schedule.
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
     "constant": lambda value, steps: constant(value),
     "linear": Linear,

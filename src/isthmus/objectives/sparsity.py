@@ -1,4 +1,4 @@
-"""Penalties on sparse codes: what keeps the number of active units low."""
+"""Penalties that keep the number of active units of sparse codes low."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from isthmus.objectives.schedules import Linear
 
 __all__ = ["GatePenalty", "GateReconstruction", "WarmUp", "sparsity_penalties"]
 
-WARM_UP = 500  # steps until a penalty on gates has its full weight
+WARM_UP = 500  # steps until a gate penalty has its full weight
 
 
 def sparsity_penalties(spec: Any, activation: str) -> tuple[Penalty, ...]:
-    """Return what presses the activations of a spec, by the name of its activation."""
+    """Return the sparsity penalties of a spec with a given activation."""
     if activation in ("topk", "batchtopk"):
         return (L1(spec.penalty_weight),) if spec.penalty_weight else ()
     weight = 0.05 if spec.penalty_weight is None else spec.penalty_weight
@@ -31,10 +31,10 @@ def sparsity_penalties(spec: Any, activation: str) -> tuple[Penalty, ...]:
 
 @dataclass(frozen=True)
 class GatePenalty:
-    """The weight times the mean over rows of the gate's sum.
+    """`weight` times the mean over rows of the sum of the gate.
 
-    For `JumpReLUPoint` that is L0, each active unit of a row costing `weight` nats; for
-    `GatedPoint` the L1 norm of the gate; for the other families that of the code.
+    For `JumpReLUPoint` the sum is L0, the number of active units; for `GatedPoint` the L1 norm of
+    the gate; for other families the L1 norm of the code.
     """
 
     weight: float
@@ -46,11 +46,11 @@ class GatePenalty:
 
 @dataclass(frozen=True)
 class GateReconstruction:
-    """The mean over rows of -log p(x | relu of the gate), decoder and likelihood held fixed.
+    """The mean over rows of -log p(x | relu of the gate), with fixed decoder and likelihood.
 
-    It teaches the gate of `GatedPoint` which units the reconstruction needs; through a decoder
-    that it could move, it would spoil the magnitudes' dictionary.
-    Source: that of `GatedPoint`, its equation 8.
+    It trains the gate of `GatedPoint` to open for the units that the reconstruction needs. The
+    decoder is fixed so that its dictionary fits the magnitudes alone.
+    Source: equation 8 of the reference of `GatedPoint`.
     """
 
     weight: float = 1.0
@@ -65,9 +65,9 @@ class GateReconstruction:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """A penalty that grows linearly from nothing to all of itself over the first steps.
+    """A penalty whose weight rises linearly from 0 to 1 over the first steps.
 
-    At once, a strong penalty closes units before they mean anything.
+    A strong penalty at the start would close units before they have learned anything.
 
     Examples
     --------
@@ -86,11 +86,11 @@ class WarmUp:
 
 def _gate(step: Pass) -> Tensor:
     if not isinstance(step.q, SparseCode):
-        raise ValueError("this penalty presses on a gate: it needs a sparse family's posterior.")
+        raise ValueError("this penalty acts on a gate: it needs a posterior of a sparse family.")
     return step.q.gate
 
 
 def _frozen(module: nn.Module, inputs: Any) -> Any:
-    """Return module(*inputs), no gradient reaching its parameters."""
+    """Return module(*inputs) without gradients for its parameters."""
     fixed = {name: p.detach() for name, p in module.named_parameters()}
     return functional_call(module, fixed, inputs)
