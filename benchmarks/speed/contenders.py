@@ -80,14 +80,12 @@ def size(model: nn.Module) -> int:
 def isthmus(job: Job, compiled: bool = False) -> Contender:
     """Train by isthmus: its objective and its trainer, bytes kept as bytes.
 
-    A run records its step after 200 of a kind, of 6,000 as a rule; here, where epochs are short, at
-    once. The warm-up records, or compiles.
+    If compiled, the warm-up compiles.
     """
     model = job.model()
     settings = clone(job.settings).set_params(compile=compiled)
     generator = torch.Generator(job.device).manual_seed(0)
     trainer = Trainer(model, build_objective(settings), settings, generator)
-    trainer.record_after = 0
     rows = Rows(torch.from_numpy(job.x)).to(torch.device(job.device))
     return Contender(lambda: trainer.epoch(rows)["loss"], size(model))
 

@@ -21,12 +21,10 @@ from isthmus import (
     Sweep,
 )
 from isthmus.cli import main
-from isthmus.search import stacked
 from isthmus.search.candidates import Candidate, group_candidates, make_candidates
 from isthmus.search.ranking import rungs
 from isthmus.search.stacked import StackedRun
 from isthmus.search.stacked_adam import StackedAdam, lay_out
-from isthmus.training.graph_replay import Recorded
 
 DIGITS = load_digits()
 X, Y = DIGITS.data[:500] / 16, DIGITS.target[:500]
@@ -132,19 +130,14 @@ def test_without_validation_rows_the_last_weights_are_kept():
         assert_same(model, by_itself(sweep, row, X), X)
 
 
-def test_a_recorded_step_does_the_same(monkeypatch):
-    recorders = []
-
-    def soon(f, compiled):
-        recorders.append(Recorded(f, after=2))
-        return recorders[-1]
-
-    monkeypatch.setattr(stacked, "Recorded", soon)
+def test_a_traced_step_gives_the_same_results(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda graph, **options: graph)
     grid = {"beta": [0.5, 4.0], "patience": [1, 50]}
     settings = {**SMALL, "epochs": 12, "learning_rate": 0.03, "beta_schedule": "linear"}
-    sweep = Sweep(BetaVAE(**settings), grid, random_state=0).fit(X)
-    assert len(recorders[0].graphs) == 2  # whole batches, and the rest
+    sweep = Sweep(BetaVAE(**settings, compile=True), grid, random_state=0).fit(X)
+    sweep.estimator.compile = False
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
+        model.fitted_params_["compile"] = False
         assert_same(model, by_itself(sweep, row, X), X, codes=1e-4)
 
 

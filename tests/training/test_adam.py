@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.training.adam import LeanAdamW
+from isthmus.training.adam import FusedAdamW
 from isthmus.training.devices import WORTH_A_THREAD, enough_threads
 
 
@@ -20,13 +20,13 @@ def trained(make, steps, seed=0):
     for batch in x:
         optimizer.zero_grad()
         network(batch).square().mean().backward()
-        optimizer.update() if isinstance(optimizer, LeanAdamW) else optimizer.step()
+        optimizer.step()
     return network, optimizer
 
 
 @pytest.mark.parametrize("options", [{"lr": 1e-2}, {"lr": 1e-3, "weight_decay": 0.1}])
 def test_it_is_torchs_own_to_the_last_bit(options):
-    ours, _ = trained(lambda p: LeanAdamW(p, **{"weight_decay": 0.0} | options), 20)
+    ours, _ = trained(lambda p: FusedAdamW(p, **{"weight_decay": 0.0} | options), 20)
     options = {"weight_decay": 0.0} | options
     theirs, _ = trained(lambda p: torch.optim.AdamW(p, fused=True, **options), 20)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -34,30 +34,30 @@ def test_it_is_torchs_own_to_the_last_bit(options):
 
 
 def test_a_loaded_state_goes_on_as_if_never_stopped():
-    whole, _ = trained(lambda p: LeanAdamW(p, lr=1e-2), 12)
+    whole, _ = trained(lambda p: FusedAdamW(p, lr=1e-2), 12)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
     x = torch.randn(12, 11, 5)
-    first = LeanAdamW(network.parameters(), lr=1e-2)
+    first = FusedAdamW(network.parameters(), lr=1e-2)
     for i, batch in enumerate(x):
         if i == 6:
-            second = LeanAdamW(network.parameters(), lr=5.0)
+            second = FusedAdamW(network.parameters(), lr=5.0)
             second.load_state_dict(first.state_dict())
             first = second
         first.zero_grad()
         network(batch).square().mean().backward()
-        first.update()
+        first.step()
     for a, b in zip(whole.parameters(), network.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_a_parameter_without_gradient_stays():
     used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    optimizer = LeanAdamW([used, unused], lr=0.1)
+    optimizer = FusedAdamW([used, unused], lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
         used.sum().backward()
-        optimizer.update()
+        optimizer.step()
     assert (used < 1).all()
     assert (unused == 1).all()
 

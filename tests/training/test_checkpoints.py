@@ -19,7 +19,7 @@ from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.run_fingerprint import FREE
 from isthmus.nn.dense import mlp
 from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints
-from isthmus.training import Callback, Checkpoint, checkpoints, graph_replay
+from isthmus.training import Callback, Checkpoint, checkpoints
 from isthmus.training.checkpoints import read_checkpoint
 
 DIGITS = load_digits()
@@ -80,8 +80,7 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=ids)
-def test_a_resumed_run_ends_with_the_same_bits(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 3)
+def test_a_resumed_run_ends_with_the_same_bits(kind, tmp_path):
     whole = make(kind).fit(X, y)
     fit_until(1, kind, tmp_path)  # in the first epoch
     fit_until(9, kind, tmp_path, resume_from=tmp_path)

@@ -65,7 +65,7 @@ class Three(ProcessGroup):
 
 def test_batches_are_the_loaders():
     batches = dealt(streamed([X[:7], X[7:20]]))
-    assert [(batch.n, batch.start, batch.own) for batch in batches] == [(7, 0, 7), (13, 0, 13)]
+    assert [(batch.n, batch.start, batch.n_local) for batch in batches] == [(7, 0, 7), (13, 0, 13)]
     assert torch.cat([batch.x for batch in batches]).numpy().tolist() == X[:20].tolist()
 
 
@@ -86,7 +86,7 @@ def test_processes_with_loaders_of_their_own_take_every_step():
         dealt(streamed(loader, sharded=True), Three(rank, counts))
         for rank, loader in enumerate(loaders)
     ]
-    assert [[batch.own for batch in batches] for batches in own] == [[7, 0], [4, 4], [5, 3]]
+    assert [[batch.n_local for batch in batches] for batches in own] == [[7, 0], [4, 4], [5, 3]]
     assert [[batch.n for batch in batches] for batches in own] == [[16, 7]] * 3
     assert len(own[0][1].x) == 2  # batch statistics need two
 

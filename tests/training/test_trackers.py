@@ -1,12 +1,9 @@
-import contextlib
 import io
-import os
 import socket
 import subprocess
 import sys
 import time
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +15,9 @@ import isthmus
 from isthmus.cli import main
 from isthmus.cli._parser import make_parser
 from isthmus.training import Checkpoint
-from isthmus.training.tracker import FAILED, FINISHED, KILLED, Tracker, named
+from isthmus.training.tracker import FAILED, FINISHED, KILLED, Tracker, as_metrics
 from isthmus.training.tracker_images import as_sheet
-from isthmus.training.trackers import MLflow, TensorBoard, Trackio, _database, make_trackers
+from isthmus.training.trackers import MLflow, TensorBoard, _database, make_trackers
 
 X = load_digits().images[:300] / 16
 SMALL = {"n_components": 2, "hidden": (8,), "epochs": 5, "random_state": 0}
@@ -35,22 +32,22 @@ class Told(Tracker):
         self.store = {"runs": 0} if store is None else store
         self.points, self.sheets, self.status = [], [], None
 
-    def begin(self):
+    def start_run(self):
         if not self.run:
             self.store["runs"] += 1
             self.run = str(self.store["runs"])
         return max(self.store.setdefault(self.run, {}), default=0)
 
-    def numbers(self, values, epoch):
+    def log_metrics(self, values, epoch):
         assert epoch not in self.store[self.run]
         self.store[self.run][epoch] = values
 
-    def picture(self, name, pixels, epoch):
+    def log_image(self, name, pixels, epoch):
         assert pixels.dtype == np.uint8
         assert pixels.shape[2] == 3
         self.sheets.append((name, epoch, pixels))
 
-    def end(self, status):
+    def end_run(self, status):
         self.status = status
 
 
@@ -89,7 +86,7 @@ def test_it_is_told_settings_numbers_and_pictures_and_changes_nothing():
     model = fit(told)
     plain = fit()
     assert (model.transform(X) == plain.transform(X)).all()
-    assert told.store["1"] == {r["epoch"]: named(r) for r in model.history_}
+    assert told.store["1"] == {r["epoch"]: as_metrics(r) for r in model.history_}
     assert told.settings["model"] == "VAE"
     assert told.settings["hidden"] == "8"
     assert told.settings["rows"] == 270
@@ -125,7 +122,7 @@ def test_tables_and_models_without_a_prior_have_fewer_pictures():
     told = Told()
     fit(told, data=X.reshape(len(X), -1))
     assert not told.sheets
-    told = Told(pictures=False)
+    told = Told(images=False)
     fit(told)
     assert not told.sheets
     told = Told()
@@ -167,7 +164,7 @@ def test_a_run_that_goes_on_goes_on_in_its_tracker(tmp_path):
     second = Told(first.store)
     model = fit(second, resume_from=tmp_path)
     assert first.store["runs"] == 1
-    assert learned(first.store["1"]) == learned({r["epoch"]: named(r) for r in model.history_})
+    assert learned(first.store["1"]) == learned({r["epoch"]: as_metrics(r) for r in model.history_})
     assert [epoch for _, epoch, _ in second.sheets] == [4, 4, 5, 5]
 
 
@@ -189,7 +186,7 @@ def test_tracking_that_begins_late_has_all_epochs(tmp_path):
     assert list(told.store["1"]) == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("what", ["begin", "numbers", "picture", "end"])
+@pytest.mark.parametrize("what", ["start_run", "log_metrics", "log_image", "end_run"])
 def test_what_fails_is_said_once_and_training_goes_on(monkeypatch, what):
     def gone(*given):
         raise OSError(28, "No space left on device")
@@ -200,7 +197,7 @@ def test_what_fails_is_said_once_and_training_goes_on(monkeypatch, what):
         warnings.simplefilter("always")
         model = fit(told)
     assert [str(w.message) for w in caught] == [
-        "could not write to Told (No space left on device); training goes on without it."
+        "could not write to Told (No space left on device); training continues without it."
     ]
     assert model.n_iter_ == 5
 
@@ -215,7 +212,7 @@ def test_one_object_serves_two_runs():
 
 @pytest.mark.parametrize(
     ("make", "library"),
-    [(lambda: TensorBoard("x"), "tensorboard"), (MLflow, "mlflow"), (Trackio, "trackio")],
+    [(lambda: TensorBoard("x"), "tensorboard"), (MLflow, "mlflow")],
 )
 def test_a_missing_extra_is_said_before_training(monkeypatch, make, library):
     monkeypatch.setitem(sys.modules, library, None)
@@ -256,9 +253,9 @@ def without_pace(series):
 
 
 def wanted(model):
-    names = named(model.history_[0])
+    names = as_metrics(model.history_[0])
     return {
-        name: {r["epoch"]: pytest.approx(named(r)[name], rel=1e-6) for r in model.history_}
+        name: {r["epoch"]: pytest.approx(as_metrics(r)[name], rel=1e-6) for r in model.history_}
         for name in names
     }
 
@@ -427,10 +424,10 @@ def test_an_experiment_that_another_process_makes_meanwhile_is_taken(monkeypatch
 
     tracker = MLflow()
     tracker.client = Store()
-    assert tracker._experiment("shared", None) == "7"
+    assert tracker._experiment_id("shared", None) == "7"
     tracker.client = Store()
     with pytest.raises(exceptions.MlflowException, match="may not be"):
-        tracker._experiment("refused", None)
+        tracker._experiment_id("refused", None)
 
 
 @pytest.mark.parametrize(
@@ -476,91 +473,6 @@ def test_a_folder_holds_a_database_and_the_pictures(tmp_path):
     assert list((tmp_path / "here" / "artifacts").rglob("*.png"))
 
 
-# ------------------------------------------------------------------------ trackio
-
-
-def modern_trackio():
-    try:
-        return int(version("trackio").split(".")[1]) >= 30
-    except PackageNotFoundError:
-        return False
-
-
-needs_trackio = pytest.mark.skipif(not modern_trackio(), reason="needs trackio of 0.30 or newer")
-
-
-@pytest.fixture
-def offline(tmp_path, monkeypatch):
-    """Let trackio write to a folder, and nothing reach the network."""
-    os.environ.setdefault("TRACKIO_DIR", str(tmp_path))
-
-    def refuse(*given):
-        raise AssertionError("the network was asked for")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    import trackio.sqlite_storage as storage
-
-    for module in [m for name, m in sys.modules.items() if name.startswith("trackio")]:
-        for name in ("TRACKIO_DIR", "MEDIA_DIR"):
-            if hasattr(module, name):
-                place = tmp_path if name == "TRACKIO_DIR" else tmp_path / "media"
-                monkeypatch.setattr(module, name, place)
-    return storage.SQLiteStorage
-
-
-def trackio_points(storage, project):
-    import trackio
-
-    (run,) = trackio.Api().runs(project)
-    rows = storage.get_logs(project, run.name, run_id=run.id)
-    steps = {}
-    for row in rows:
-        numbers = {k: v for k, v in row.items() if k.split("/")[0] in ("train", "valid", "speed")}
-        if numbers:
-            assert row["step"] not in steps
-            steps[row["step"]] = numbers
-    return run, steps, rows
-
-
-@needs_trackio
-def test_trackio_has_settings_numbers_and_pictures(offline, tmp_path, capsys):
-    model = fit(Trackio("whole", "first"))
-    run, steps, rows = trackio_points(offline, "whole")
-    assert steps == {r["epoch"]: pytest.approx(named(r)) for r in model.history_}
-    assert run.name == "first"
-    assert run.config["n_components"] == 2
-    pictures = [row["samples"] for row in rows if "samples" in row]
-    assert len(pictures) == 3
-    assert len(list(tmp_path.rglob("*.png"))) == 8
-    assert not capsys.readouterr().out
-
-
-@needs_trackio
-def test_trackio_goes_on_in_the_same_run(offline, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        fit(Checkpoint(tmp_path / "run"), Trackio("broken"), After(3, interrupt))
-    model = fit(Trackio("broken"), resume_from=tmp_path / "run")
-    _, steps, _ = trackio_points(offline, "broken")
-    assert learned(steps) == learned({r["epoch"]: named(r) for r in model.history_})
-
-
-@needs_trackio
-def test_other_runs_of_trackio_are_left_alone(offline):
-    import trackio
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        mine = trackio.init("mine", "mine", embed=False)
-        model = fit(Trackio("one"), Trackio("two"))
-        assert trackio.context_vars.current_run.get() is mine
-        trackio.log({"still": 1})
-        trackio.finish()
-    for project in ("one", "two"):
-        _, steps, _ = trackio_points(offline, project)
-        assert list(steps) == [r["epoch"] for r in model.history_]
-    assert [row["still"] for row in trackio_points(offline, "mine")[2]] == [1]
-
-
 # --------------------------------------------------------------- by name, of `isthmus fit`
 
 
@@ -575,16 +487,6 @@ def test_trackers_are_made_by_name():
     assert mlflow.run_name == "first"
     assert make_trackers(["tensorboard"], "logs", RUN)[0].log_dir == Path("logs")
     assert make_trackers(["mlflow"], "sqlite:///x.db", RUN)[0].tracking_uri == "sqlite:///x.db"
-
-
-@needs_trackio
-def test_trackio_by_name_has_a_folder_or_a_server(monkeypatch):
-    monkeypatch.setenv("TRACKIO_DIR", "before")
-    (made,) = make_trackers(["trackio"], "logs", RUN)
-    assert made.name == "first"
-    assert os.environ["TRACKIO_DIR"] == "logs"
-    (made,) = make_trackers(["trackio"], "http://127.0.0.1:1", RUN)
-    assert made.options["server_url"] == "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize("names", [[], ["tensorboard", "mlflow"]])
@@ -632,7 +534,7 @@ def test_the_command_line_tracks_a_run_and_goes_on_with_it(tmp_path, monkeypatch
     assert main([*flags, "--resume"]) == 0
     found = events(out / "tensorboard")
     assert [point.step for point in found.Scalars("train/loss")] == [1, 2, 3, 4]
-    assert main([*flags, "--track", "mlflow,trackio", "--track-to", "x", "--force"]) == 2
+    assert main([*flags, "--track", "mlflow,tensorboard", "--track-to", "x", "--force"]) == 2
     assert "--track names 2" in capsys.readouterr().err
 
 
@@ -649,5 +551,5 @@ def test_reconstructions_are_told_the_labels_of_their_rows(kind, tmp_path, monke
     else:
         mapped = np.load(tmp_path / "x.npy", mmap_mode="r" if kind == "disk" else None)
         model.fit(mapped, labels, callbacks=[told])
-    values = model.scaler_.inverse_transform(told.pictures.x.numpy()).mean((1, 2))
-    assert (2 * values).round().tolist() == told.pictures.c.argmax(1).tolist()
+    values = model.scaler_.inverse_transform(told.images.x.numpy()).mean((1, 2))
+    assert (2 * values).round().tolist() == told.images.c.argmax(1).tolist()

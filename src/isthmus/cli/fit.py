@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-TRACKERS = ("tensorboard", "mlflow", "trackio")
+TRACKERS = ("tensorboard", "mlflow")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -77,7 +77,7 @@ def add_parser(subparsers: Any) -> None:
         "--track-to",
         metavar="DIR|URI",
         help="where the tracker writes: a folder, or a server's address (default: tensorboard in "
-        "--out, mlflow and trackio where they do by themselves)",
+        "--out; mlflow chooses its own place)",
     )
     fit.add_argument("--quiet", action="store_true", help="print nothing but errors")
     add_fields(fit)

@@ -35,7 +35,7 @@ class RunOptions:
         watch training (`validation_fraction` of the model) are drawn from the others.
     checkpoint_every : float, optional
         Seconds between two checkpoints; None for no checkpoints, unless a run is resumed.
-    trackers : sequence of {"tensorboard", "mlflow", "trackio"}
+    trackers : sequence of {"tensorboard", "mlflow"}
         Experiment trackers that also receive numbers and pictures.
     track_to : str, optional
         Folder or address of the only tracker.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,9 +28,9 @@ from isthmus.registry import build_objective
 from isthmus.search.candidates import Candidate, CandidateRun
 from isthmus.search.stacked_adam import StackedAdam, lay_out
 from isthmus.training import Rows
+from isthmus.training.compiled_step import CompiledStep
 from isthmus.training.devices import flush_denormals
-from isthmus.training.functional_step import Program, compute_gradients
-from isthmus.training.graph_replay import Recorded
+from isthmus.training.functional_step import Gradients, Program, compute_gradients
 from isthmus.training.trainer import ENOUGH_STEPS, warn_diverged
 
 __all__ = ["StackedRun"]
@@ -109,12 +109,12 @@ class StackedRun(CandidateRun):
             [[p.weight for p in o.penalties] for o in objectives],  # type: ignore[attr-defined]
             device=self.rows.x.device,
         )
-        full = self.members[0].kept.sizes(self.settings.batch_size)[0]
-        compiled = self.settings.compile
-        self.compute_gradients = Recorded(
-            self._compute_gradients,
-            compiled=lambda w, beta, x, *others: compiled and x.shape[1] == full,
-        )
+        self.compute_gradients: Callable[..., Gradients] = self._compute_gradients
+        if self.settings.compile:
+            full = self.members[0].kept.sizes(self.settings.batch_size)[0]
+            self.compute_gradients = CompiledStep(
+                self._compute_gradients, wanted=lambda weights, beta, x, *others: x.shape[1] == full
+            )
         if self.held:
             self.held_out = torch.stack([m.held.x for m in self.members if m.held])
 
@@ -176,7 +176,7 @@ class StackedRun(CandidateRun):
         seen: Tensor,
         c: Any,
         noise: Any,
-    ) -> tuple[Sequence[Tensor | None], Tensor]:
+    ) -> Gradients:
         """Return the gradients of each model's loss, and its terms (terms, models)."""
         named = dict(zip(self.weights, weights, strict=True))
         terms = self._terms(named, beta, StepInputs(x, seen, c), noise, step)

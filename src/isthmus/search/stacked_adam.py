@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isthmus.models.specs import Training
+from isthmus.training.adam import FusedAdamW
 
 __all__ = ["StackedAdam", "lay_out"]
 
@@ -58,8 +59,8 @@ class StackedAdam:
             own = [w[part] for w in lines]
             self.slices.append((part, own))
             groups.append({"params": own, "lr": rate, "weight_decay": decay})
-        fused = weights[0].device.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.AdamW(groups, fused=fused)
+        self.optimizer = FusedAdamW(groups)
+        fused = self.optimizer.defaults["fused"]
         for part, own in self.slices:
             for w, (first, second) in zip(own, self.moments, strict=True):
                 self.optimizer.state[w] = {

@@ -1,11 +1,11 @@
-"""The trainer, its batches on the device and what may watch it."""
+"""Training: the trainer, its batches, callbacks, checkpoints and trackers."""
 
 from isthmus.training.batches import Rows, to_unit
 from isthmus.training.callbacks import Callback
 from isthmus.training.checkpoints import Checkpoint
 from isthmus.training.devices import pick_device
 from isthmus.training.state import Outcome
-from isthmus.training.trackers import MLflow, TensorBoard, Trackio
+from isthmus.training.trackers import MLflow, TensorBoard
 from isthmus.training.trainer import Trainer
 from isthmus.training.trainer_view import TrainerView
 
@@ -16,7 +16,6 @@ __all__ = [
     "Outcome",
     "Rows",
     "TensorBoard",
-    "Trackio",
     "Trainer",
     "TrainerView",
     "pick_device",

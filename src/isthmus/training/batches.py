@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     start: int
 
     @property
-    def own(self) -> int:
+    def n_local(self) -> int:
         """How many of the rows are this process' own."""
         return min(len(self.x), self.n - self.start)
 

@@ -1,4 +1,4 @@
-"""One training step as a function of weights and draws: what recording and stacking start from."""
+"""The training step as a function of weights and random draws, for compiling and stacking."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Generator, Tensor, nn
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.objectives.objective import Objective, StepInputs, Terms
 
-__all__ = ["Gradients", "Program", "compute_gradients", "repeats"]
+__all__ = ["Gradients", "Program", "compute_gradients", "is_traceable"]
 
-Gradients = tuple[Sequence[Tensor | None], Tensor]  # gradients by weight, and the terms stacked
-OWN = ("isthmus", "torch")  # packages whose modules do the same at every call
+Gradients = tuple[Sequence[Tensor | None], Tensor]  # one per weight, and the stacked loss terms
+TRACEABLE = ("isthmus", "torch")  # packages whose modules do the same at every call
 
 
 class Program(nn.Module):
-    """The terms of an objective as the forward pass of a module, for `functional_call`."""
+    """The loss terms of a model as the forward pass of a module, for `functional_call`."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -32,23 +32,23 @@ class Program(nn.Module):
         noise: Any,
         generator: Generator | None = None,
     ) -> Terms:
-        """Return the terms of the model on a batch that was shown."""
+        """Return the loss terms of a batch."""
         model: Any = self.model
         return objective.terms(model, shown, step=step, generator=generator, noise=noise)
 
 
 def compute_gradients(terms: Terms, weights: Sequence[Tensor]) -> Gradients:
-    """Return the gradients of the loss (summed, of several models), and the terms stacked."""
-    taken = [w for w in weights if w.requires_grad]  # others are frozen
-    found = iter(torch.autograd.grad(terms.loss.sum(), taken, allow_unused=True))
+    """Return the gradients of the loss, summed over models, and the stacked loss terms."""
+    trainable = [w for w in weights if w.requires_grad]
+    found = iter(torch.autograd.grad(terms.loss.sum(), trainable, allow_unused=True))
     gradients = [next(found) if w.requires_grad else None for w in weights]
     return gradients, torch.stack([t.detach() for t in terms])
 
 
-def repeats(model: LatentVariableModel, objective: Objective) -> bool:
-    """Whether nothing but tensors can make a step differ from the last one.
+def is_traceable(model: LatentVariableModel, objective: Objective) -> bool:
+    """Whether a step depends on nothing but tensors, so that a traced graph can replace it.
 
-    Modules and terms of somebody's own may count, draw or print; hooks want to be called.
+    Modules and terms from other packages may count, draw or print, and hooks must be called.
     """
     parts = (objective, objective.bound, *objective.penalties)
     modules = list(model.modules())
@@ -58,5 +58,5 @@ def repeats(model: LatentVariableModel, objective: Objective) -> bool:
     ) or any(p._backward_hooks or p._post_accumulate_grad_hooks for p in model.parameters())
     drawing = any(getattr(p, "draws", False) for p in parts)
     return not (hooked or drawing) and all(
-        type(p).__module__.split(".")[0] in OWN for p in (*parts, *modules)
+        type(p).__module__.split(".")[0] in TRACEABLE for p in (*parts, *modules)
     )

@@ -1,4 +1,4 @@
-"""What every tracker of experiments is told, and when; `trackers.py` has TensorBoard and others."""
+"""Base class of experiment trackers: what is logged, and when."""
 
 from __future__ import annotations
 
@@ -14,43 +14,47 @@ from isthmus.models.params import params_of
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.state import Outcome
-from isthmus.training.tracker_images import Pictures
+from isthmus.training.tracker_images import TrackerImages
 from isthmus.training.trainer_view import TrainerView
 
-__all__ = ["FAILED", "FINISHED", "KILLED", "Tracker", "named", "settings_of"]
+__all__ = ["FAILED", "FINISHED", "KILLED", "Tracker", "as_metrics", "settings_of"]
 
 Record = dict[str, Any]
 
 FINISHED, KILLED, FAILED = "FINISHED", "KILLED", "FAILED"
-PACE = ("seconds", "examples_per_second")
+SPEED = ("seconds", "examples_per_second")
 
 
 class Tracker(Callback):
-    """Tell a tracker of experiments what happens: the one place where all that is decided.
+    """Log a run to an experiment tracker.
 
-    A subclass says how to `begin` and `end` a run, and to write `numbers` and a `picture`. Where
-    one of these fails, that is said once, and training goes on. A run that goes on from a
-    checkpoint goes on in its tracker, without a point written twice.
+    A subclass implements `start_run`, `log_metrics`, `log_image` and `end_run`. If one of them
+    fails, a warning is issued once and training continues without the tracker. A run that
+    resumes from a checkpoint continues in its tracker, and no point is written twice.
 
     Parameters
     ----------
-    pictures : bool
-        Also send samples and reconstructions after epochs 1, 2, 4, 8, … and of the weights that
-        are kept, where the data are pictures.
+    images : bool
+        If the data are images, also log samples and reconstructions after epochs 1, 2, 4, 8, …
+        and of the final weights.
 
     Attributes
     ----------
     run : str
-        What the tracker calls the run; empty before it is begun.
+        The tracker's name of the run; empty before it starts.
     settings : dict
-        Of the run, plain values.
+        Settings of the run, plain values.
     last : int
-        The last epoch that was written.
+        The last epoch that was logged.
+
+    See Also
+    --------
+    isthmus.training.trackers.TensorBoard, isthmus.training.trackers.MLflow
 
     Examples
     --------
     >>> class Printed(Tracker):
-    ...     def numbers(self, values, epoch):
+    ...     def log_metrics(self, values, epoch):
     ...         print(epoch, *values)
     >>> from sklearn.datasets import load_digits
     >>> import isthmus
@@ -58,130 +62,129 @@ class Tracker(Callback):
     1 train/loss train/reconstruction train/kl train/penalty ... speed/examples_per_second
     """
 
-    def __init__(self, *, pictures: bool = True) -> None:
-        self.wants_pictures = pictures
+    def __init__(self, *, images: bool = True) -> None:
+        self.wants_images = images
         self.run = ""
         self.last = 0
         self.settings: dict[str, Any] = {}
 
-    # ------------------------------------------------------- what a subclass says
+    # --------------------------------------------------- implemented by subclasses
 
-    def begin(self) -> int:
-        """Begin a run, or go on with that of the name `run`; return its last epoch, or 0."""
+    def start_run(self) -> int:
+        """Start a run, or continue the one named `run`; return its last epoch, or 0."""
         return self.last
 
-    def numbers(self, values: Mapping[str, float], epoch: int) -> None:
-        """Write the numbers of an epoch, by name; losses in nats per example."""
+    def log_metrics(self, values: Mapping[str, float], epoch: int) -> None:
+        """Log the metrics of an epoch by name; losses in nats per example."""
 
-    def picture(self, name: str, pixels: NDArray[Any], epoch: int) -> None:
-        """Write a picture, bytes (height, width, 3)."""
+    def log_image(self, name: str, pixels: NDArray[Any], epoch: int) -> None:
+        """Log an image, bytes (height, width, 3)."""
 
-    def end(self, status: str) -> None:
-        """End the run: "FINISHED", "KILLED" (asked to stop) or "FAILED" (diverged, an error)."""
+    def end_run(self, status: str) -> None:
+        """End the run: "FINISHED", "KILLED" (stop requested) or "FAILED" (diverged, an error)."""
 
-    # ---------------------------------------------------- when it is told of what
+    # ------------------------------------------------------------------ callbacks
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
-        """Note what run it is. It begins with the first step, when it is known if it goes on."""
-        self.run, self.last, self.begun, self.failed = "", 0, False, False
+        """Collect settings; the run starts at the first step, once it is known if it resumes."""
+        self.run, self.last, self.started, self.failed = "", 0, False, False
         self.settings = settings_of(trainer) | {"rows": rows.n_rows}
-        wanted = self.wants_pictures and is_image(tuple(trainer.model.likelihood.shape))
-        self.pictures = Pictures(trainer, rows) if wanted else None
+        wanted = self.wants_images and is_image(tuple(trainer.model.likelihood.shape))
+        self.images = TrackerImages(trainer, rows) if wanted else None
 
     def state(self) -> dict[str, Any]:
-        """Return which run it is, and how far."""
+        """Return the run and its last epoch."""
         return {"run": self.run, "epoch": self.last}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on with that run."""
+        """Continue the run of a `state`."""
         self.run, self.last = state["run"], state["epoch"]
 
     def on_step(self, trainer: TrainerView, n_rows: int) -> None:
-        """Begin, once."""
-        if not self.begun:
-            self._safely(lambda: None)
+        """Start the run."""
+        if not self.started:
+            self._call(lambda: None)
 
     def on_epoch(self, trainer: TrainerView, record: Record) -> None:
-        """Write what is new."""
-        self._safely(self._write, trainer, record)
+        """Log the epochs that have not been logged, and images."""
+        self._call(self._log_epoch, trainer, record)
 
     def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
-        """End the run, by how training ended."""
-        if self.begun:
-            self._safely(self._end, trainer, outcome)
+        """Log the final images and end the run."""
+        if self.started:
+            self._call(self._end, trainer, outcome)
 
-    def _safely(self, action: Callable[..., None], *given: Any) -> None:
-        """Do something, the run begun before; whatever fails is said once, and no more is done."""
+    def _call(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Call an action of a started run; after the first failure warn and do nothing more."""
         if self.failed:
             return
         try:
-            if not self.begun:
-                self.last = self.begin()
-                self.begun = True
-            action(*given)
-        except Exception as error:  # of any library or server, and none is worth a run
+            if not self.started:
+                self.last = self.start_run()
+                self.started = True
+            action(*arguments)
+        except Exception as error:  # any error of a library or server
             self.failed = True
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             warnings.warn(
                 f"could not write to {type(self).__name__} ({reason or type(error).__name__}); "
-                "training goes on without it.",
+                "training continues without it.",
                 RuntimeWarning,
                 stacklevel=3,
             )
 
-    def _write(self, trainer: TrainerView, record: Record) -> None:
+    def _log_epoch(self, trainer: TrainerView, record: Record) -> None:
         is_new = record["epoch"] > self.last
-        for each in trainer.outcome.history[self.last :]:  # all of it, where tracking begins late
-            self.numbers(named(each), each["epoch"])
+        for each in trainer.outcome.history[self.last :]:  # all epochs, if tracking starts late
+            self.log_metrics(as_metrics(each), each["epoch"])
             self.last = each["epoch"]
-        if is_new and self.pictures is not None:
-            self._send(self.pictures.after_epoch(trainer, record), self.last)
+        if is_new and self.images is not None:
+            self._log_images(self.images.after_epoch(trainer, record), self.last)
 
     def _end(self, trainer: TrainerView, outcome: Outcome) -> None:
-        status = self._status(outcome)
-        # A run that was broken off may go on, and would send them again.
-        if self.pictures is not None and outcome.best_epoch and status == FINISHED:
-            self._send(self.pictures.at_end(trainer, outcome), outcome.best_epoch)
-        self.end(status)
-
-    def _status(self, outcome: Outcome) -> str:
+        status = FINISHED
         if outcome.stopped in ("interrupted", "terminated"):
-            return KILLED
-        return FAILED if outcome.stopped in ("diverged", "failed") else FINISHED
+            status = KILLED
+        elif outcome.stopped in ("diverged", "failed"):
+            status = FAILED
+        # An interrupted run may resume, and would log the images again.
+        if self.images is not None and outcome.best_epoch and status == FINISHED:
+            self._log_images(self.images.at_end(trainer, outcome), outcome.best_epoch)
+        self.end_run(status)
 
-    def _send(self, sheets: dict[str, NDArray[Any]], epoch: int) -> None:
+    def _log_images(self, sheets: dict[str, NDArray[Any]], epoch: int) -> None:
         for name, pixels in sheets.items():
-            self.picture(name, pixels, epoch)
+            self.log_image(name, pixels, epoch)
 
 
 def settings_of(trainer: TrainerView) -> dict[str, Any]:
-    """Return the settings of a run by name, plain values; with the seed that was drawn."""
-    chosen = trainer.settings
-    values = {name: getattr(chosen, name) for name in params_of(type(chosen))}
+    """Return the settings of a run as plain values, with the seed that was drawn."""
+    settings = trainer.settings
+    values = {name: getattr(settings, name) for name in params_of(type(settings))}
     values["random_state"] = trainer.generator.initial_seed()
-    return {"model": type(chosen).__name__} | {k: _plain(v) for k, v in values.items()}
+    return {"model": type(settings).__name__} | {k: _plain(v) for k, v in values.items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return " ".join(map(str, value))
-    if isinstance(value, np.generic):  # as of np.arange, which few libraries know
+    if isinstance(value, np.generic):
         return value.item()
     return getattr(value, "__qualname__", "custom") if callable(value) else value
 
 
-def named(record: Mapping[str, float]) -> dict[str, float]:
-    """Return the numbers of a record by names that viewers put in groups.
+def as_metrics(record: Mapping[str, float]) -> dict[str, float]:
+    """Return the numbers of a record under names that trackers show in groups.
 
     Examples
     --------
-    >>> named({"epoch": 1, "loss": 3.0, "valid_loss": 4.0, "seconds": 0.5})
+    >>> as_metrics({"epoch": 1, "loss": 3.0, "valid_loss": 4.0, "seconds": 0.5})
     {'train/loss': 3.0, 'valid/loss': 4.0, 'speed/seconds': 0.5}
     """
-    return {_name(k): float(v) for k, v in record.items() if k != "epoch"}
+    return {_metric_name(k): float(v) for k, v in record.items() if k != "epoch"}
 
 
-def _name(key: str) -> str:
-    if key in PACE:
+def _metric_name(key: str) -> str:
+    if key in SPEED:
         return f"speed/{key}"
     return f"valid/{key.removeprefix('valid_')}" if key.startswith("valid_") else f"train/{key}"

@@ -1,4 +1,4 @@
-"""What a model makes, as pictures, while it trains: for trackers."""
+"""Samples and reconstructions as images, for experiment trackers."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from isthmus.training.sample_history import SampleRecorder
 from isthmus.training.state import Outcome
 from isthmus.training.trainer_view import TrainerView
 
-__all__ = ["Pictures", "as_sheet"]
+__all__ = ["TrackerImages", "as_sheet"]
 
 Array = NDArray[Any]
 
 COLUMNS = 8
 SAMPLES = 4 * COLUMNS
-GAP = 0.1  # white between pictures, in their widths
-WIDTH = 480  # pixels that a sheet has at least: viewers show small ones small
+GAP = 0.1  # white space between images, in image widths
+MIN_WIDTH = 480  # pixels; trackers show small sheets small
 
 
-class Pictures:
-    """Samples of the prior, and a few rows above their reconstructions, as sheets.
+class TrackerImages:
+    """Make sheets of samples from the prior, and of rows above their reconstructions.
 
     Parameters
     ----------
-    trainer : Trainer
+    trainer : TrainerView
     rows : Source
-        Of pictures; the first few are reconstructed.
+        Images; the first eight are reconstructed.
     """
 
     def __init__(self, trainer: TrainerView, rows: Source) -> None:
@@ -42,7 +42,7 @@ class Pictures:
         self.scaler = getattr(trainer.settings, "scaler_", None)  # of an estimator
 
     def after_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> dict[str, Array]:
-        """Return sheets by name after epochs 1, 2, 4, 8, …; after others none."""
+        """Return sheets by name after epochs 1, 2, 4, 8, …; an empty dict after others."""
         epoch = record["epoch"]
         if epoch & (epoch - 1):
             return {}
@@ -50,46 +50,48 @@ class Pictures:
         return self._sheets(trainer)
 
     def at_end(self, trainer: TrainerView, outcome: Outcome) -> dict[str, Array]:
-        """Return sheets by name of the weights that are kept."""
+        """Return sheets by name for the final weights."""
         self.recorder.on_end(trainer, outcome)
         return {f"best/{name}": sheet for name, sheet in self._sheets(trainer).items()}
 
     def _sheets(self, trainer: TrainerView) -> dict[str, Array]:
-        pairs = torch.cat([self.x, self._reconstructed(trainer)]).cpu().numpy()
-        sheets = {"reconstructions": as_sheet(self._in_units(pairs), len(self.x))}
-        while self.recorder.taken:  # a model without a prior has none
-            sheets["samples"] = as_sheet(self._in_units(self.recorder.taken.pop()[1]), COLUMNS)
+        pairs = torch.cat([self.x, self._reconstruct(trainer)]).cpu().numpy()
+        sheets = {"reconstructions": as_sheet(self._in_data_units(pairs), len(self.x))}
+        while self.recorder.taken:  # empty for a model without a prior
+            samples = self._in_data_units(self.recorder.taken.pop()[1])
+            sheets["samples"] = as_sheet(samples, COLUMNS)
         return sheets
 
     @torch.no_grad()
-    def _reconstructed(self, trainer: TrainerView) -> Tensor:
+    def _reconstruct(self, trainer: TrainerView) -> Tensor:
         model = trainer.model
         was_training = model.training
         model.eval()
-        made = model.reconstruct(model.encode(self.x, self.c).mean, self.c)
+        x = model.reconstruct(model.encode(self.x, self.c).mean, self.c)
         model.train(was_training)
-        return made
+        return x
 
-    def _in_units(self, x: Array) -> Array:
+    def _in_data_units(self, x: Array) -> Array:
         return x if self.scaler is None else np.asarray(self.scaler.inverse_transform(x))
 
 
-def as_sheet(pictures: Array, columns: int) -> Array:
-    """Return pictures side by side, as bytes (height, width, 3).
+def as_sheet(images: Array, columns: int) -> Array:
+    """Return images side by side, as bytes (height, width, 3).
 
     Parameters
     ----------
-    pictures : ndarray (n, height, width) or (n, channels, height, width)
-        In [0, 1], or of any values: then black is the least and white the greatest.
+    images : ndarray (n, height, width) or (n, channels, height, width)
+        Values in [0, 1]; other values are scaled so that the least is black and the greatest
+        white.
     columns : int
-        Pictures in a row.
+        Images per row of the sheet.
 
     Examples
     --------
     >>> as_sheet(np.zeros((16, 8, 8)), columns=8).shape
     (126, 504, 3)
     """
-    pixels = to_rgba(rescale(pictures, value_range(pictures)))
+    pixels = to_rgba(rescale(images, value_range(images)))
     sheet = tile(pixels, -(-len(pixels) // columns), columns, GAP)[..., :3]
-    times = -(-WIDTH // sheet.shape[1])
-    return sheet.repeat(times, 0).repeat(times, 1)
+    factor = -(-MIN_WIDTH // sheet.shape[1])
+    return sheet.repeat(factor, 0).repeat(factor, 1)

@@ -189,7 +189,7 @@ class Trainer(BatchTrainer):
         ):
             self._continue_draws()
             # Summed on the device: nothing waits for a number inside an epoch.
-            at.sums += self.take(batch)
+            at.sums += self.train_on(batch)
             at.batch += 1
             at.rows += batch.n
             for callback in callbacks:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import torch
 from torch import Generator, nn
 
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
 from isthmus.objectives.objective import Objective
-from isthmus.training.adam import LeanAdamW
 from isthmus.training.batches import Source
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.state import BestWeights, Outcome, Position
@@ -33,7 +33,7 @@ class TrainerView(Protocol):
         Source of all randomness.
     process_group : ProcessGroup
         The processes that train together.
-    optimizer : LeanAdamW
+    optimizer : torch.optim.Optimizer
     weights : list of Parameter
         The parameters that the optimizer updates.
     step : int
@@ -56,7 +56,7 @@ class TrainerView(Protocol):
     settings: Training
     generator: Generator
     process_group: ProcessGroup
-    optimizer: LeanAdamW
+    optimizer: torch.optim.Optimizer
     weights: list[nn.Parameter]
     step: int
     max_rows: int | None

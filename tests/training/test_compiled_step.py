@@ -8,13 +8,13 @@ import torch
 from isthmus.estimators import ESTIMATORS
 from isthmus.nn.dense import mlp
 from isthmus.registry import build_model, build_objective
-from isthmus.training import Callback, Rows, Trainer, graph_replay
-from isthmus.training.graph_replay import Recorded
+from isthmus.training import Callback, Rows, Trainer
+from isthmus.training.compiled_step import CompiledStep
 
 SMALL = {"n_components": 3, "hidden": (8,), "batch_size": 16}
 X = torch.from_numpy(np.random.default_rng(0).random((36, 8, 8))).float()
 
-REPEATING = [
+TRACEABLE = [
     ("vae", {}),
     ("vae", {"dropout": 0.3}),
     ("vae", {"n_samples": 5, "bound": "iwae"}),
@@ -36,6 +36,12 @@ REPEATING = [
 ]
 
 
+@pytest.fixture
+def traced(monkeypatch):
+    """Replace the compiler, so that traced graphs run as they are."""
+    monkeypatch.setattr(torch, "compile", lambda graph, **options: graph)
+
+
 def trainer(name, settings, **more):
     row = ESTIMATORS[name](**SMALL | settings | more)
     torch.manual_seed(0)
@@ -47,43 +53,35 @@ def trainer(name, settings, **more):
     return Trainer(model, objective, row, torch.Generator().manual_seed(1)), rows
 
 
-@pytest.mark.parametrize(("name", "settings"), REPEATING)
-def test_recorded_steps_are_the_same_to_the_last_bit(name, settings, monkeypatch):
+@pytest.mark.parametrize(("name", "settings"), TRACEABLE)
+def test_a_traced_step_equals_the_step_bit_for_bit(name, settings, traced):
     plain, rows = trainer(name, settings)
-    played, _ = trainer(name, settings)
-    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 1)
-    monkeypatch.setattr(plain, "choose_gradients", lambda rows: None)
-    for number in range(1, 5):
-        ours, theirs = (t.epoch(rows, number=number) for t in (played, plain))
+    compiled, _ = trainer(name, settings, compile=True)
+    for number in range(1, 3):
+        ours, theirs = (t.epoch(rows, number=number) for t in (compiled, plain))
         assert ours["loss"] == theirs["loss"]
-    assert len(played.recorded.graphs) == 2  # whole batches and the rest
-    assert all(played.recorded.graphs.values())
-    assert plain.compute_gradients == plain._compute_gradients
-    states = played.model.state_dict(), plain.model.state_dict()
+    assert plain.compiled is None
+    (graph,) = compiled.compiled.graphs.values()  # of full batches
+    assert graph is not None
+    states = compiled.model.state_dict(), plain.model.state_dict()
     assert all(torch.equal(a, states[1][k]) for k, a in states[0].items())
-    buffers = zip(played.model.buffers(), plain.model.buffers(), strict=True)
-    assert all(torch.equal(a, b) for a, b in buffers)
 
 
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("beta-vae", {"capacity": 3.0}),  # grows by the step's number
+        ("beta-vae", {"capacity": 3.0}),  # its target depends on the step
         ("sparse", {"activation": "jumprelu"}),  # its penalty warms up
     ],
 )
-def test_what_depends_on_the_step_is_not_recorded(name, settings, monkeypatch):
-    t, rows = trainer(name, settings)
-    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 1)
-    for number in range(1, 4):
-        assert np.isfinite(t.epoch(rows, number=number)["loss"])
-    assert t.recorded.graphs
-    assert not any(t.recorded.graphs.values())
+def test_a_step_that_depends_on_its_number_is_not_compiled(name, settings, traced):
+    t, rows = trainer(name, settings, compile=True)
+    assert np.isfinite(t.epoch(rows)["loss"])
+    assert list(t.compiled.graphs.values()) == [None]
 
 
-def test_networks_of_the_users_own_and_hooks_are_called_at_every_step(monkeypatch):
+def test_custom_networks_and_hooks_are_called_at_every_step(traced):
     calls = []
-    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 0)
 
     class Counting(torch.nn.Linear):
         def forward(self, x):
@@ -95,39 +93,38 @@ def test_networks_of_the_users_own_and_hooks_are_called_at_every_step(monkeypatc
         encoder.layers[0] = Counting(64, 400)
         return encoder, decoder
 
-    own, rows = trainer("vae", {"backbone": counting})
-    hooked, _ = trainer("vae", {})
+    own, rows = trainer("vae", {"backbone": counting}, compile=True)
+    hooked, _ = trainer("vae", {}, compile=True)
     hooked.weights[0].register_hook(lambda gradient: calls.append(1))
     for t in (own, hooked):
         calls.clear()
-        for number in range(1, 4):
-            t.epoch(rows, number=number)
-        assert len(calls) == 9
-        assert not t.recorded.graphs
+        t.epoch(rows)
+        assert len(calls) == 3
+        assert not t.compiled.graphs
 
 
-def test_a_function_that_gives_something_else_when_played_is_not_played():
+def test_a_graph_with_other_results_is_not_used(traced):
     numbers = iter(range(100))
-    f = Recorded(lambda time, x: x + next(numbers), after=1)
-    assert [f(t, torch.zeros(())).item() for t in range(2)] == [0, 3]  # 1 and 2 went in the trial
+    f = CompiledStep(lambda step, x: x + next(numbers), wanted=lambda x: True)
+    with pytest.warns(RuntimeWarning, match="its results differ"):
+        assert f(0, torch.zeros(())).item() == 2  # 0 and 1 are used by the trials
     assert list(f.graphs.values()) == [None]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
-def test_compiled_steps_agree_but_for_the_last_bits():
+def test_compiled_steps_agree_up_to_rounding():
     plain, rows = trainer("vae", {})
     fast, _ = trainer("vae", {}, compile=True)
     for number in range(1, 4):
         ours, theirs = (t.epoch(rows, number=number) for t in (fast, plain))
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
-    assert len(fast.recorded.graphs) == 1
+    assert len(fast.compiled.graphs) == 1
     for a, b in zip(fast.weights, plain.weights, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.slow
-def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
+def test_without_a_compiler_training_continues_with_a_warning(monkeypatch):
     def none(*arguments, **options):
         raise RuntimeError("no C++ compiler here")
 
@@ -137,12 +134,16 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
         assert np.isfinite(t.epoch(rows)["loss"])
 
 
-def test_recording_in_several_threads_changes_nothing_in_others(monkeypatch):
-    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 1)
+def test_tracing_in_one_thread_does_not_affect_others(traced):
     call = torch.nn.Module.__call__
 
     def fit(seed):
-        settings = SMALL | {"dropout": 0.5 * (seed % 2), "epochs": 3, "random_state": seed}
+        settings = SMALL | {
+            "dropout": 0.5 * (seed % 2),
+            "epochs": 3,
+            "random_state": seed,
+            "compile": True,
+        }
         return ESTIMATORS["vae"](**settings).fit(X.numpy()).history_[-1]["loss"]
 
     alone = [fit(seed) for seed in range(4)]
@@ -151,8 +152,7 @@ def test_recording_in_several_threads_changes_nothing_in_others(monkeypatch):
     assert torch.nn.Module.__call__ is call
 
 
-def test_what_a_callback_changes_counts_from_the_next_epoch_on(monkeypatch):
-    monkeypatch.setattr(graph_replay, "PAYS_AFTER", 1)
+def test_changes_by_a_callback_take_effect_in_the_next_epoch(traced):
 
     class Change(Callback):
         def on_epoch(self, trainer, record):
@@ -163,18 +163,19 @@ def test_what_a_callback_changes_counts_from_the_next_epoch_on(monkeypatch):
                 trainer.weights[0].requires_grad_(False)
                 self.frozen = trainer.weights[0].clone()
 
-    def fit(after):
-        monkeypatch.setattr(graph_replay, "PAYS_AFTER", after)
+    def fit(compile):
         change = Change()
-        model = ESTIMATORS["vae"](**SMALL | {"dropout": 0.5, "epochs": 6, "random_state": 0})
+        model = ESTIMATORS["vae"](
+            **SMALL | {"dropout": 0.5, "epochs": 6, "random_state": 0, "compile": compile}
+        )
         model.set_params(validation_fraction=0.0).fit(X.numpy(), callbacks=[change])
         assert torch.equal(next(model.model_.parameters()), change.frozen)
         return [r["loss"] for r in model.history_]
 
-    assert fit(after=1) == fit(after=10**9)
+    assert fit(compile=True) == fit(compile=False)
 
 
-def test_frozen_layers_of_the_users_own_stay_as_they_are():
+def test_frozen_layers_of_custom_networks_stay_frozen():
     frozen = []
 
     def half_frozen(shapes):
