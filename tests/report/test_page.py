@@ -16,7 +16,7 @@ from isthmus.data.columns import Columns
 from isthmus.plots import style
 from isthmus.report import link_live, write_report
 from isthmus.report.pictures import as_picture
-from isthmus.report.tables import given_back
+from isthmus.report.tables import reconstructed_rows
 from isthmus.training.sample_history import SampleRecorder
 
 DIGITS = load_digits()
@@ -81,11 +81,11 @@ def headings(page):
 def test_a_page_of_a_vae_has_all_its_parts(tmp_path, vae):
     page = written(tmp_path, vae, notes=["a note"])
     assert headings(page) == [
-        "Held-out numbers",
-        "Originals beside reconstructions",
+        "Held-out metrics",
+        "Reconstructions",
         "Samples by epoch",
-        "Loss over the epochs",
-        "Map of the latent space",
+        "Loss curves",
+        "Latent map",
         "Decoded latent plane",
         "Settings",
     ]
@@ -211,7 +211,7 @@ def test_a_page_tells_the_command_or_has_a_button_now_or_afterwards(tmp_path, va
     kwargs = {"title": evil, "notes": [evil], "y": np.array([evil, "a"])[Y % 2]}
     linked = written(tmp_path, vae, live="my studio.html", **kwargs)
     (button,) = live_line(linked)
-    assert '<a class="button" href="my%20studio.html">Open the live page</a>' in button
+    assert '<a class="button" href="my%20studio.html">Open the studio</a>' in button
     assert linked.index(button) < linked.index("<main>")
     told = written(tmp_path, vae, command="isthmus studio 'a & <b>'", **kwargs)
     assert "isthmus studio &#39;a &amp; &lt;b&gt;&#39;</code>" in live_line(told)[0]
@@ -261,15 +261,15 @@ def test_markup_in_names_is_text(tmp_path, vae):
 def test_a_conditional_model_is_told_its_labels(tmp_path):
     labels = np.array(["<b>zero</b>", "one"])[(Y > 4).astype(int)]
     page = written(tmp_path, fitted(isthmus.ConditionalVAE, y=labels, n_components=2), y=labels)
-    assert "decoded as label &lt;b&gt;zero&lt;/b&gt;" in page
-    assert "which the model is told" in page
+    assert "decoded with label &lt;b&gt;zero&lt;/b&gt;" in page
+    assert "an input of the model" in page
     written(tmp_path, fitted(isthmus.ConditionalVAE, y=labels, n_components=2), y=None)
 
 
 def test_a_condition_of_numbers(tmp_path):
     y = np.stack([Y / 3, Y**2], axis=1)
     page = written(tmp_path, fitted(isthmus.ConditionalVAE, y=y, n_components=3), y=y)
-    assert "One latent at a time" in page
+    assert "Latent traversals" in page
 
 
 def test_without_a_prior_there_are_no_samples(tmp_path):
@@ -287,7 +287,7 @@ def test_a_table_from_a_data_frame(tmp_path):
     assert "standard deviations of each feature" in page
     words = {t.text for picture in pictures(page) for t in picture.iter("text")}
     assert "mean radius" in words
-    assert {"Rows made up", "One latent at a time"} <= set(headings(page))
+    assert {"Generated rows", "Latent traversals"} <= set(headings(page))
 
 
 def mixed():
@@ -334,17 +334,17 @@ def test_how_well_columns_come_back_is_told_in_units_of_guessing():
     frame = mixed()
     columns = Columns.learn(frame)
     X = columns.to_numbers(frame)
-    same = given_back(columns, X, X)
+    same = reconstructed_rows(columns, X, X)
     share = np.unique(X[:, 2], return_counts=True)[1].max() / len(X)
     told = [line[1] for line in same.lines]
     assert told[0] == "error 0.00 sd"
-    assert told[2] == f"100% right, guess {share:.0%}"
+    assert told[2] == f"100% correct, guess {share:.0%}"
     assert not any("→" in cell for line in same.lines for cell in line)
     R = X.copy()
     R[:, 0] += X[:, 0].std()
     R[0] = X[0] + [1, 1 - 2 * X[0, 1], 0]
     X[1, 2] = np.nan
-    other = given_back(columns, X, R)
+    other = reconstructed_rows(columns, X, R)
     assert re.match(r"error (1.00|0.99) sd", other.lines[0][1])
     assert "→" in other.lines[1][2]
     assert "missing" in other.lines[2][3]
@@ -354,7 +354,7 @@ def test_of_many_columns_the_first_are_shown(tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({f"x{i}": X.reshape(len(X), -1)[:, i] for i in range(50)})
     page = written(tmp_path, fitted(isthmus.VAE, frame, None, n_components=3), frame, None)
-    assert page.count("and 10 columns more") == 2
+    assert page.count("and 10 more columns") == 2
     assert all(len(table) == 41 for table in rows_of(page))
 
 
@@ -363,7 +363,7 @@ def test_bytes_in_colour_few_of_them_and_a_history_of_none(tmp_path):
     fit = fitted(isthmus.VAE, pictures, None, n_components=2)
     fit[0].history_ = []
     page = written(tmp_path, fit, pictures[:3], None, summary=[], settings=None)
-    assert "Loss over the epochs" not in headings(page)
+    assert "Loss curves" not in headings(page)
     assert "Settings" not in headings(page)
     assert len(page) < 5e6
 

@@ -322,7 +322,7 @@ def test_markup_in_names_and_values_shows_as_text(browser, table):
 def test_the_report_has_a_button_that_opens_the_live_page(browser, table):
     page = browser.new_page()
     page.goto((table / "run" / "report.html").as_uri())
-    page.get_by_role("link", name="Open the live page").click()
+    page.get_by_role("link", name="Open the studio").click()
     page.get_by_role("link", name="Sliders").wait_for()
     page.close()
 

@@ -90,7 +90,7 @@ def _given(estimator: Any, X: Any, y: Any) -> Iterator[View]:
     x, r = (as_array(estimator, rows).reshape(-1, *estimator.feature_shape_) for rows in (X, back))
     words, columns = captions.reconstructions(estimator), estimator.columns_
     if columns is not None and columns.mixed:
-        yield View(words, table=tables.given_back(columns, x, r))
+        yield View(words, table=tables.reconstructed_rows(columns, x, r))
     else:
         names = getattr(estimator, "feature_names_in_", None)
         few = slice(PAIRS if x.ndim > 2 else None)
@@ -141,7 +141,7 @@ def _words(estimator: Any) -> Words:
 
 
 def _rows(estimator: Any) -> tables.Sheet:
-    return tables.made_up(estimator.columns_, _numbers(estimator, tables.MADE))
+    return tables.generated_rows(estimator.columns_, _numbers(estimator, tables.GENERATED))
 
 
 def _drawn(name: str, words: Words, figure: Figure) -> View:

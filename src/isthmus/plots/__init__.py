@@ -1,6 +1,6 @@
-"""Figures: each function takes arrays or a fitted model, and returns a matplotlib Figure.
+"""Figures: each function takes arrays or a fitted model and returns a matplotlib Figure.
 
-Nothing is shown or saved: ``figure.savefig("name.png")`` does, and notebooks draw the value.
+Nothing is shown or saved; call ``figure.savefig("name.png")``. Notebooks display the figure.
 """
 
 from isthmus.plots.curves import loss_curves

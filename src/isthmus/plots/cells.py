@@ -1,8 +1,7 @@
-"""Examples of any shape, drawn side by side in the cells of one sheet.
+"""A grid of examples of any shape: images are tiled, everything else is drawn as lines.
 
-Pictures are pasted into one image; anything else is drawn as lines. Cell i lies at column
-``i % columns`` and row ``i // columns`` and is one unit wide and high, rows counted downwards,
-so that ticks and texts know where to stand.
+Cell i is in column ``i % columns`` and row ``i // columns``, counted downwards, and is one unit
+wide and high in axes coordinates.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ __all__ = ["GAP", "as_units", "cell_height", "draw_cells", "is_image", "value_ra
 Array = NDArray[Any]
 
 LINE_CELL = 0.6  # height of a cell of lines, in widths
-GAP = 0.06  # white between pictures, in their widths
-POINTS = 5_000  # of lines; more are pixels even where figures are drawn as shapes
-MARGIN = 0.08  # kept free around the lines of a cell
+GAP = 0.06  # space between images, in image widths
+POINTS = 5_000  # of lines; more are rasterised in vector graphics
+MARGIN = 0.08  # around the lines of a cell
 
 
 def as_units(examples: ArrayLike, name: str = "images") -> Array:
-    """Return floats (n, *shape); bytes stand for [0, 1].
+    """Return floats (n, *shape); bytes count as values in [0, 1].
 
     Raises
     ------
@@ -37,9 +36,9 @@ def as_units(examples: ArrayLike, name: str = "images") -> Array:
     """
     array = np.asarray(examples)
     if array.dtype.kind not in "buif":
-        raise ValueError(f"{name} must hold numbers, got an array of {array.dtype}.")
+        raise ValueError(f"{name} must contain numbers, got an array of {array.dtype}.")
     if array.ndim < 2 or array.size == 0:
-        raise ValueError(f"{name} must be of shape (n, *features), got {array.shape}.")
+        raise ValueError(f"{name} must have shape (n, *features), got {array.shape}.")
     return array.astype(np.float64) / (255 if array.dtype == np.uint8 else 1)
 
 
@@ -54,18 +53,18 @@ def cell_height(shape: tuple[int, ...]) -> float:
 def draw_cells(
     axes: Axes, examples: Array, columns: int, limits: ValueRange | None = None, gap: float = GAP
 ) -> None:
-    """Draw examples (n, *shape), row after row; NaN leaves a place empty.
+    """Draw examples (n, *shape) row by row; NaN leaves a pixel empty.
 
     Parameters
     ----------
     axes : Axes
     examples : ndarray (n, *shape)
     columns : int
-        Cells in a row.
+        Cells per row.
     limits : pair, optional
-        What `value_range` returned, for several sheets of one scale.
+        Result of `value_range`, to use the same scale in several figures.
     gap : float
-        White between pictures, in their widths.
+        Space between images, in image widths.
     """
     shape, rows = examples.shape[1:], -(-len(examples) // columns)
     values = rescale(examples, value_range(examples) if limits is None else limits)

@@ -1,4 +1,4 @@
-"""The loss and its parts over the epochs."""
+"""Loss curves."""
 
 from __future__ import annotations
 
@@ -21,24 +21,22 @@ NAMES = {
     "penalty": "penalty",
 }
 TRAIN, HELD_OUT = PALETTE[0], PALETTE[6]
-STEEP = 20.0  # greatest over last value from which a logarithmic axis shows more
+STEEP = 20.0  # largest over last value above which the axis is logarithmic
 
 
 def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the total loss and, apart, each of its terms that is not zero throughout.
+    """Draw the total loss and each of its non-zero terms over the epochs.
 
     Parameters
     ----------
     history : sequence of dict
-        An estimator's `history_`: one record an epoch with `epoch`, `loss`, `reconstruction`,
-        `kl` and `penalty`, nats per example, and the same with `valid_` in front for rows held
-        out.
+        An estimator's `history_`: one record per epoch with `epoch`, `loss`, `reconstruction`,
+        `kl` and `penalty` in nats per example, and optionally the same with prefix `valid_`.
 
     Returns
     -------
     Figure
-        The epoch of the least held-out loss is marked; without held-out rows, of the least
-        loss.
+        The epoch with the lowest held-out loss (or training loss) is marked.
 
     Examples
     --------
@@ -47,10 +45,10 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     3
     """
     if not history:
-        raise ValueError("the history is empty: there are no epochs to draw.")
+        raise ValueError("history is empty: expected at least one epoch.")
     panels: list[Any]
     parts = [k for k in ("reconstruction", "kl", "penalty") if any(r.get(k) for r in history)]
-    if len(parts) < 2:  # then the total says the same
+    if len(parts) < 2:  # the total is the same curve
         sheet, panels = figure(3.2), [["".join(parts) or "loss"]]
     else:
         sheet, panels = figure(5.2), [["loss"] * len(parts), parts]
@@ -96,4 +94,4 @@ def _headline(history: Sequence[Mapping[str, Any]]) -> str:
     best = _best(history)
     which, key = ("held-out", "valid_loss") if "valid_loss" in best else ("training", "loss")
     value = signed(best[key], ",.2f")
-    return f"Least {which} loss: {value} nats per example, in epoch {best['epoch']}"
+    return f"Lowest {which} loss: {value} nats per example, in epoch {best['epoch']}"

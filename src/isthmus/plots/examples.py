@@ -1,4 +1,4 @@
-"""Figures of examples: what goes in, what comes out, what is made up."""
+"""Figures of examples: images, reconstructions and samples."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from numpy.typing import ArrayLike, NDArray
 
 from isthmus.plots.cells import GAP, as_units, cell_height, draw_cells, value_range
 from isthmus.plots.groups import shortened
-from isthmus.plots.style import INK, MUTED, WIDTH, colour_bar, figure, said, tidy, title
+from isthmus.plots.style import INK, MUTED, WIDTH, colour_bar, figure, set_text, tidy, title
 
 __all__ = ["pictures", "reconstructions", "samples_by_epoch"]
 
 Array = NDArray[Any]
 
-PAIRS = 6  # pairs in one row of reconstructions
+PAIRS = 6  # pairs per row of reconstructions
 TABLE_ROWS = 24
-NAMES = 40  # columns that there is room to name
-SLANTED = 12  # more names stand upright, side by side
-GRIDS = 6  # epochs of which samples are shown
-SAMPLES = (3, 6)  # rows and columns of samples of one epoch
+NAMES = 40  # columns that can be labelled
+SLANTED = 12  # more names are drawn vertically
+GRIDS = 6  # epochs with samples
+SAMPLES = (3, 6)  # rows and columns of the samples of one epoch
 
 
 def pictures(
     images: ArrayLike, columns: int | None = None, labels: Sequence[Any] | None = None
 ) -> Figure:
-    """Draw a contact sheet.
+    """Draw a grid of images (a contact sheet).
 
     Parameters
     ----------
     images : array-like (n, height, width), (n, channels, height, width), or any (n, *shape)
-        Pixels in [0, 1], or bytes; other values are scaled, black the least and white the
-        greatest. Rows (n, features) and signals (n, channels, time) are drawn as lines.
+        Pixels in [0, 1], or bytes; other values are scaled from black (lowest) to white (highest).
+        Rows (n, features) and signals (n, channels, time) are drawn as lines.
     columns : int, optional
-        Pictures in a row; by default as many as make the sheet about square.
+        Images per row; by default the grid is about square.
     labels : sequence (n,), optional
-        What to write above each.
+        Text above each image.
 
     Returns
     -------
@@ -52,12 +52,12 @@ def pictures(
     """
     images = as_units(images)
     if labels is not None and len(labels) != len(images):
-        raise ValueError(f"there are {len(images)} images, but {len(labels)} labels.")
+        raise ValueError(f"expected {len(images)} labels, one per image, got {len(labels)}.")
     columns = columns or int(np.ceil(np.sqrt(len(images) * cell_height(images.shape[1:]))))
     rows = -(-len(images) // columns)
     sheet = figure(0.3 + WIDTH * rows / columns * cell_height(images.shape[1:]))
     axes = sheet.subplots()
-    gap = GAP if labels is None else max(GAP, 0.22 * columns / WIDTH)  # room for a line of text
+    gap = GAP if labels is None else max(GAP, 0.22 * columns / WIDTH)  # space for a line of text
     draw_cells(axes, images, columns, gap=gap)
     for i, label in enumerate([] if labels is None else labels):
         _note(axes, i % columns, i // columns, label, va="center")
@@ -67,18 +67,18 @@ def pictures(
 def reconstructions(
     originals: ArrayLike, reconstructed: ArrayLike, names: Sequence[Any] | None = None
 ) -> Figure:
-    """Draw originals above their reconstructions, with the error of each.
+    """Draw originals above their reconstructions, with the error of each pair.
 
-    Rows of a table (n, features) become a heat map: the originals, the reconstructions and the
-    difference of the first 24, in standard deviations of each column over all originals given;
-    missing values (NaN) stay blank.
+    Rows of a table (n, features) are drawn as heat maps: originals, reconstructions and
+    differences of the first 24 rows, in standard deviations of each column over all originals.
+    Missing values (NaN) stay blank.
 
     Parameters
     ----------
     originals, reconstructed : array-like (n, *shape)
-        In the units of the data; bytes stand for [0, 1].
+        In the units of the data; bytes count as values in [0, 1].
     names : sequence (n_features,), optional
-        What the features of rows are called; up to 40 are written.
+        Names of the features; drawn if there are at most 40.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def reconstructions(
     Raises
     ------
     ValueError
-        Where the two differ in shape, or there are more names than features, or fewer.
+        If the shapes differ, or there is not one name per feature.
     """
     x, r = as_units(originals, "originals"), as_units(reconstructed, "reconstructed")
     if x.shape != r.shape:
@@ -95,7 +95,7 @@ def reconstructions(
     if x.ndim != 2:
         return _pairs(x, r)
     if names is not None and len(names) != x.shape[1]:
-        raise ValueError(f"there are {x.shape[1]} features, but {len(names)} names.")
+        raise ValueError(f"expected {x.shape[1]} names, one per feature, got {len(names)}.")
     return _table(x, r, names)
 
 
@@ -121,15 +121,15 @@ def _short(error: float) -> str:
 
 
 def _note(axes: Axes, column: float, row: float, text: Any, va: str) -> None:
-    """Write in the middle of a column of cells."""
+    """Write text centred on a column of cells."""
     place = column + 0.5, row
-    said(axes.text(*place, "", ha="center", va=va, fontsize=9, color=MUTED), text)
+    set_text(axes.text(*place, "", ha="center", va=va, fontsize=9, color=MUTED), text)
 
 
 def _table(x: Array, r: Array, names: Sequence[Any] | None) -> Figure:
-    known = np.ma.masked_invalid(x)  # what is missing stays blank
+    known = np.ma.masked_invalid(x)  # missing values stay blank
     mean, scale = known.mean(0).filled(0.0), known.std(0).filled(1.0)
-    scale[scale <= 1e-12 * np.abs(known).max(0).filled(1.0)] = 1  # a constant has no unit
+    scale[scale <= 1e-12 * np.abs(known).max(0).filled(1.0)] = 1  # constant columns are not scaled
     x, r = (x - mean) / scale, (r - mean) / scale
     error = np.sqrt(np.nanmean((x - r) ** 2))
     shown = min(TABLE_ROWS, len(x))
@@ -149,7 +149,7 @@ def _table(x: Array, r: Array, names: Sequence[Any] | None) -> Figure:
 
 
 def _name_columns(axes: Axes, names: Sequence[Any]) -> None:
-    """Write a name below each column; tick labels would forget in which letters."""
+    """Write a name below each column (tick labels cannot have a font each)."""
     axes.set_xticks(range(len(names)))
     axes.tick_params(labelbottom=False)
     few = len(names) <= SLANTED
@@ -157,7 +157,7 @@ def _name_columns(axes: Axes, names: Sequence[Any]) -> None:
     below: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "color": MUTED, **turned}
     below |= {"ha": "right", "rotation_mode": "anchor", "fontsize": min(9, 280 / len(names))}
     for i, name in enumerate(names):
-        said(axes.text(i + 0.2 * few, -0.08, "", **below), shortened(name))
+        set_text(axes.text(i + 0.2 * few, -0.08, "", **below), shortened(name))
 
 
 def samples_by_epoch(samples: Sequence[tuple[int, ArrayLike]]) -> Figure:

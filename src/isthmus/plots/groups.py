@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from isthmus.plots.style import INK, MUTED, PALE, PALETTE, colour_bar, said
+from isthmus.plots.style import INK, MUTED, PALE, PALETTE, colour_bar, set_text
 
 __all__ = ["Colours", "shortened"]
 
@@ -101,7 +101,7 @@ class Colours:
         halo = [patheffects.withStroke(linewidth=3, foreground="white")]
         style: dict[str, Any] = {"ha": "center", "va": "center", "path_effects": halo}
         x, y = place
-        said(axes.text(x, y, "", weight="bold", color=INK, fontsize=10, **style), name)
+        set_text(axes.text(x, y, "", weight="bold", color=INK, fontsize=10, **style), name)
 
     def histogram(self, axes: Axes, values: Array) -> None:
         """Draw how many of the values (n,) lie where, one class upon the other."""
@@ -134,7 +134,7 @@ class Colours:
         )
         # Set afterwards: matplotlib would skip names that begin with "_" and read "$" as TeX.
         for text, name in zip(legend.get_texts(), self.names, strict=True):
-            said(text, name)
+            set_text(text, name)
 
 
 def shortened(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Figures of the latent space: where examples lie in it, and what its places decode to."""
+"""Figures of the latent space: maps of codes, decoded grids and traversals."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ __all__ = ["has_standard_prior", "latent_grid", "latent_map", "traversal_steps",
 
 Array = NDArray[Any]
 
-POINTS = 10_000  # more hide each other
-EDGE = 0.01  # share of the codes beyond either end of a range taken from codes
-PRIOR_EDGE = 0.025  # mass of the prior beyond either end of the grid
-REACH = 3.0  # how far traversals go from the prior's centre, in its standard deviations
+POINTS = 10_000  # more would overlap
+EDGE = 0.01  # share of the codes outside either end of a range derived from codes
+PRIOR_EDGE = 0.025  # prior mass outside either end of the grid
+REACH = 3.0  # of traversals from the centre of the prior, in its standard deviations
 
 
 def latent_map(codes: ArrayLike, labels: ArrayLike | None = None) -> Figure:
-    """Draw where examples lie in the latent space, coloured by label.
+    """Draw a map of codes, coloured by label.
 
     Parameters
     ----------
     codes : array-like (n, n_components)
-        Of more than two columns the first two principal components are drawn, of one a
-        histogram; of more than 10,000 rows a random part, the same each time.
+        With more than two columns, the first two principal components are drawn; with one, a
+        histogram; of more than 10,000 rows, a fixed random sample.
     labels : array-like (n,), optional
-        Up to 20 different ones have colours, a legend and their names at their medians; more
-        numbers a colour bar; of more names the nine most frequent have colours.
+        Up to 20 distinct labels get colours, a legend and their name at their median. More
+        numbers get a colour bar; of more names, the nine most frequent get colours.
 
     Returns
     -------
     Figure
     """
     codes = _checked(codes)
-    if labels is not None and len(np.asarray(labels)) != len(codes):
-        raise ValueError(f"there are {len(codes)} codes, but {len(np.asarray(labels))} labels.")
-    # Shuffled, so that no label lies on top of the others.
+    labels = None if labels is None else np.asarray(labels)
+    if labels is not None and len(labels) != len(codes):
+        raise ValueError(f"expected {len(codes)} labels, one per code, got {len(labels)}.")
+    # Shuffled, so that no label covers the others.
     kept = np.random.default_rng(0).permutation(len(codes))[:POINTS]
-    colours = Colours.of(None if labels is None else np.asarray(labels)[kept])
+    colours = Colours.of(None if labels is None else labels[kept])
     points, names = _plane(codes[kept])
     sheet = figure(5.2)
     axes = tidy(sheet.subplots(), xlabel=names[0], ylabel=names[1])
@@ -55,18 +56,18 @@ def latent_map(codes: ArrayLike, labels: ArrayLike | None = None) -> Figure:
         colours.scatter(axes, points)
         axes.set_aspect("equal", adjustable="datalim")
     colouring = "" if labels is None else ", coloured by label"
-    title(sheet, f"Where the codes of {len(kept):,} examples lie{colouring}")
+    title(sheet, f"Codes of {len(kept):,} examples{colouring}")
     return sheet
 
 
 def _plane(codes: Array) -> tuple[Array, list[str]]:
-    """Return points of at most two columns, and the names of the axes."""
+    """Return points with at most two columns, and the axis labels."""
     if codes.shape[1] == 1:
         return codes, ["z1", "examples"]
     if codes.shape[1] == 2:
         return codes, ["z1", "z2"]
     pca = PCA(min(2, len(codes)), random_state=0)
-    with np.errstate(all="ignore"):  # codes that are all the same have no variance to share
+    with np.errstate(all="ignore"):  # identical codes have no variance
         points = pca.fit_transform(codes)
     shares = np.nan_to_num(pca.explained_variance_ratio_)
     names = [f"principal component {i} ({s:.0%} of variance)" for i, s in enumerate(shares, 1)]
@@ -76,17 +77,17 @@ def _plane(codes: Array) -> tuple[Array, list[str]]:
 def latent_grid(
     estimator: Any, n: int = 15, codes: ArrayLike | None = None, *, condition: Any = None
 ) -> Figure:
-    """Draw what a grid over the plane of a two-dimensional latent space decodes to.
+    """Draw a decoded grid over a two-dimensional latent space.
 
     Parameters
     ----------
     estimator : LatentEstimator
         Fitted, with two components.
     n : int
-        Places along each axis: at even quantiles of the standard normal prior, from 2.5 to
-        97.5 %, or evenly over the middle 98 % of the codes.
+        Points along each axis: even quantiles of the standard normal prior from 2.5 to 97.5 %,
+        or even steps over the middle 98 % of the codes.
     codes : array-like (m, 2), optional
-        Codes to set the range; models without a standard normal prior need them.
+        Codes that set the range; required for models without a standard normal prior.
     condition : label, optional
         For conditional models.
 
@@ -96,8 +97,8 @@ def latent_grid(
     """
     if estimator.n_components_ != 2:
         raise ValueError(
-            f"a grid needs a latent space of two dimensions, this one has "
-            f"{estimator.n_components_}; traversals() draws any."
+            f"latent_grid needs n_components=2, got a model with {estimator.n_components_}; use "
+            "traversals instead."
         )
     across, down = _ranges(estimator, n, codes)
     z = np.stack(np.meshgrid(across, down[::-1]), axis=-1).reshape(-1, 2)  # z2 upwards
@@ -110,12 +111,12 @@ def latent_grid(
     axes.set_yticks(n - ticks - 0.5, [signed(down[i], ".2g") for i in ticks])
     axes.set_xlabel("z1", color=MUTED)
     axes.set_ylabel("z2", color=MUTED)
-    title(sheet, "What places of the latent plane decode to")
+    title(sheet, "Decoded latent plane")
     return sheet
 
 
 def has_standard_prior(estimator: Any) -> bool:
-    """Whether codes are to be expected about 0, with variance 1."""
+    """Return whether the prior is a standard normal."""
     return estimator.prior == "standard"
 
 
@@ -125,7 +126,7 @@ def _ranges(estimator: Any, n: int, codes: ArrayLike | None) -> list[Array]:
         return [np.linspace(low, high, n) for low, high in ends]
     if not has_standard_prior(estimator):
         name = type(estimator).__name__
-        raise ValueError(f"this {name} has no standard normal prior to set a range; pass codes.")
+        raise ValueError(f"{name} has no standard normal prior to set the range; pass codes.")
     return [ndtri(np.linspace(PRIOR_EDGE, 1 - PRIOR_EDGE, n))] * 2
 
 
@@ -137,19 +138,19 @@ def traversals(
     *,
     condition: Any = None,
 ) -> Figure:
-    """Draw what becomes of an example as one latent at a time changes.
+    """Draw how decoded examples change as one latent at a time varies.
 
     Parameters
     ----------
     estimator : LatentEstimator
         Fitted.
     codes : array-like (n, n_components)
-        Codes of data, which say how active each latent is: the most active come first.
+        Codes of data. The latents with the largest variance come first.
     n_dims : int
-        Latents to show, at most.
+        Maximum number of latents to show.
     n_steps : int
-        Places along each: from -3 to 3 about the centre of a standard normal prior; for
-        models with another or none over the middle 98 % of the codes, the rest at their medians.
+        Steps along each latent: from -3 to 3 with the others at 0 for a standard normal prior,
+        else over the middle 98 % of the codes with the others at their medians.
     condition : label, optional
         For conditional models.
 
@@ -163,7 +164,7 @@ def traversals(
     activity = codes.var(0)
     ticks = [signed(v) for v in steps[0]]
     if not has_standard_prior(estimator):
-        ticks = ["least", *[""] * (n_steps - 2), "greatest"]
+        ticks = ["lowest", *[""] * (n_steps - 2), "highest"]
     rows = [f"z{d + 1}  ({activity[d]:.2f})" for d in dims]
     return _traversal_sheet(as_units(decoded, "decoded examples"), rows, ticks)
 
@@ -176,7 +177,7 @@ def traversal_steps(
     Returns
     -------
     dims : ndarray of int (m,)
-        The latents, the most active first.
+        The latents, most active first.
     z : ndarray (m, n_steps, n_components)
         The codes.
     steps : ndarray (n_components, n_steps)
@@ -185,7 +186,7 @@ def traversal_steps(
     codes = _checked(codes)
     if codes.shape[1] != estimator.n_components_:
         raise ValueError(
-            f"codes have {codes.shape[1]} columns, the model has {estimator.n_components_} latents."
+            f"expected codes with {estimator.n_components_} columns, got {codes.shape[1]}."
         )
     dims = np.argsort(-codes.var(0), kind="stable")[:n_dims]
     centre, steps = _paths(estimator, codes, n_steps)
@@ -195,7 +196,7 @@ def traversal_steps(
 
 
 def _paths(estimator: Any, codes: Array, n_steps: int) -> tuple[Array, Array]:
-    """Return the code to start from, and the values (n_components, n_steps) of each latent."""
+    """Return the central code, and the values (n_components, n_steps) of each latent."""
     if not has_standard_prior(estimator):
         low, high = np.quantile(codes, [EDGE, 1 - EDGE], axis=0)
         return np.median(codes, axis=0), np.linspace(low, high, n_steps).T
@@ -213,14 +214,14 @@ def _traversal_sheet(decoded: Array, rows: list[str], ticks: list[str]) -> Figur
     axes.set_xticks(np.arange(columns) + 0.5, ticks)
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.tick_params(axis="y", labelcolor=INK)
-    title(sheet, "One latent a row (variance of its mean over the data), from low to high")
+    title(sheet, "One latent per row (variance of its mean over the data), from low to high")
     return sheet
 
 
 def _checked(codes: ArrayLike) -> Array:
     codes = np.asarray(codes, dtype=np.float64)
     if codes.ndim != 2 or codes.size == 0:
-        raise ValueError(f"codes must be of shape (n, n_components), got {codes.shape}.")
+        raise ValueError(f"codes must have shape (n, n_components), got {codes.shape}.")
     if not np.isfinite(codes).all():
-        raise ValueError("codes hold NaN or infinity.")
+        raise ValueError("codes contain NaN or infinity; drop those rows first.")
     return codes

@@ -1,4 +1,4 @@
-"""The look that all figures share."""
+"""Style shared by all figures."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = [
     "bare",
     "colour_bar",
     "figure",
-    "said",
+    "set_text",
     "signed",
     "tidy",
     "title",
 ]
 
-WIDTH = 6.6  # inches: text of 10 points stays readable where the figure shrinks to a phone
+WIDTH = 6.6  # inches; 10-point text stays readable on a phone
 INK, MUTED, PALE = "#1f2933", "#5c6670", "#d5dae0"
 FONT = "DejaVu Sans"  # comes with matplotlib
 
-#: Ten colours that stay apart for colour-blind eyes (Petroff, 2021).
+#: Ten colours that remain distinct with colour vision deficiency (Petroff, 2021).
 PALETTE = (
     "#3f90da",
     "#ffa90e",
@@ -47,7 +47,7 @@ PALETTE = (
 
 
 class Sheet(Figure):
-    """A figure that notebooks draw, whatever back end is on."""
+    """A figure that notebooks display with any backend."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -56,36 +56,36 @@ class Sheet(Figure):
 
 
 def figure(height: float, width: float = WIDTH) -> Figure:
-    """Return an empty white figure, of inches."""
+    """Return an empty white figure; sizes in inches."""
     layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
     return Sheet(figsize=(width, height), layout=layout, facecolor="white")
 
 
 def title(on: Figure, text: str) -> None:
-    """Write the title of a figure, at the left."""
+    """Write a left-aligned figure title."""
     on.suptitle(text, x=0.012, ha="left", fontsize=10.5, color=INK, parse_math=False)
 
 
-def said(text: Text, words: Any) -> Text:
-    r"""Let a text show words from outside: never as TeX, on one line, in fonts that have them.
+def set_text(text: Text, words: Any) -> Text:
+    r"""Set untrusted text: on one line, without TeX, in fonts that contain its characters.
 
-    A letter that no installed font has is shown by its number, as in "U+732B". The words in
-    their own letters stay in the text's label, for whoever draws it with other fonts.
+    A character that no installed font contains is shown by its code point, such as "U+732B". The
+    original text is kept as the artist's label, for renderers with other fonts.
 
     Parameters
     ----------
     text : Text
     words : object
-        Anything with a name: a label, a column.
+        A label or column name.
 
     Returns
     -------
     Text
-        The same.
+        The same artist.
 
     Examples
     --------
-    >>> said(Text(), "$a\nb").get_text()
+    >>> set_text(Text(), "$a\nb").get_text()
     '$a b'
     """
     plain = "".join(c if c.isprintable() else " " for c in str(words)).strip()
@@ -98,19 +98,19 @@ def said(text: Text, words: Any) -> Text:
 
 @cache
 def _font_with(letter: str) -> str | None:
-    """Return the family of an installed font that has a letter."""
+    """Return the family of an installed font that contains a character."""
     for entry in sorted(font_manager.fontManager.ttflist, key=lambda e: e.name != FONT):
         try:
             has = font_manager.get_font(entry.fname).get_char_index(ord(letter))
-        except (OSError, RuntimeError):  # a file that is gone, or no font
+        except (OSError, RuntimeError):  # missing or invalid font file
             continue
-        if has and "lastresort" not in entry.name.lower().replace(" ", ""):  # boxes for all
+        if has and "lastresort" not in entry.name.lower().replace(" ", ""):  # boxes
             return entry.name
     return None
 
 
 def signed(value: float, form: str = ".3g") -> str:
-    """Return a number with a true minus sign.
+    """Format a number with a typographic minus sign.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def signed(value: float, form: str = ".3g") -> str:
 
 
 def tidy(axes: Axes, **labels: Any) -> Axes:
-    """Leave of a plot's frame what is read."""
+    """Apply labels and a reduced frame to axes."""
     axes.set(**labels)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(PALE)
@@ -132,15 +132,15 @@ def tidy(axes: Axes, **labels: Any) -> Axes:
 
 
 def colour_bar(of: Any, beside: Any, label: str, **style: Any) -> None:
-    """Draw what the colours of an artist mean, beside axes or a list of them."""
+    """Add a colour bar for an artist next to one or more axes."""
     bar = of.figure.colorbar(of, ax=beside, aspect=40, pad=0.02, **style)
     bar.outline.set_visible(False)
-    bar.solids.set_rasterized(True)  # as shapes, its steps would show seams
+    bar.solids.set_rasterized(True)  # vector steps would show seams
     tidy(bar.ax, ylabel=label)
 
 
 def bare(axes: Axes) -> Axes:
-    """Take frame and ticks away."""
+    """Remove frame and ticks."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.tick_params(colors=MUTED, labelsize=9, length=0)

@@ -1,4 +1,4 @@
-"""The page of a run: one file that a person opens."""
+"""The report of a run: a self-contained HTML page."""
 
 from isthmus.report.page import REPORT, link_live, write_report
 

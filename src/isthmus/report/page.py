@@ -1,4 +1,4 @@
-"""One HTML file of a run: figures, numbers and settings, and nothing loaded from elsewhere."""
+"""Write the report of a run: one HTML file with figures, metrics and settings."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ REPORT = "report.html"  # its name in the folder of a run
 
 Array = NDArray[Any]
 
-MAP_ROWS = 2000  # rows behind the map, and behind what is said of the latents
-NOTES = 8  # remarks that are read at once
+MAP_ROWS = 2000  # rows for the map and for the variance of the latents
+NOTES = 8  # notes shown without unfolding
 EXAMPLES = 12  # pairs of original and reconstruction
-LIVE = re.compile(rb'<p id="live".*?</p>', re.DOTALL)  # no text of a page can look like that
+LIVE = re.compile(rb'<p id="live".*?</p>', re.DOTALL)  # escaped text cannot match this
 
 
 def write_report(
@@ -54,40 +54,43 @@ def write_report(
     live: str | None = None,
     command: str | None = None,
 ) -> Path:
-    """Write what a person wants to see of a trained model, as one HTML file.
+    """Write the report of a trained model as one self-contained HTML file.
 
     The same arguments give the same file.
 
     Parameters
     ----------
     path : path-like
-        The file; folders on the way are made.
+        The file; missing parent folders are created.
     estimator : LatentEstimator
         Fitted.
     X : array-like (n, *shape)
-        Rows to show, best such that the model has not seen; at most 2000 of them, drawn at
-        random, are looked at.
+        Rows to show, preferably held out; a random sample of at most 2000 is used.
     y : array-like (n,), optional
-        Their labels: they colour the map, and conditional models are told them.
+        Their labels, which colour the map and are the condition of conditional models.
     samples : sequence of (epoch, array (18, *shape))
-        As `isthmus.training.sample_history.SampleRecorder` collects them; none for models without
+        As collected by `isthmus.training.sample_history.SampleRecorder`; empty for models without
         a prior.
     summary : sequence of (name, value)
-        The held-out numbers, for the table at the top.
+        Held-out metrics, for the table at the top.
     settings : mapping, optional
         The run's settings by name.
     title : str
     notes : sequence of str
-        Remarks of one line, under the title.
+        One-line notes below the title.
     live : str, optional
-        Where the live page of the model lies, as seen from the file: the page links to it.
+        Relative path of the interactive page, to link to.
     command : str, optional
-        The command that opens the live page, for where there is none yet.
+        Command that opens the interactive page, shown if there is no such page yet.
 
     Returns
     -------
     Path
         The file.
+
+    See Also
+    --------
+    link_live : Add a link to the interactive page later.
     """
     check_is_fitted(estimator)
     view = _View.of(estimator, X, y)
@@ -104,26 +107,26 @@ def write_report(
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, page.encode(errors="replace"))  # names of files may be no text
+    write_atomic(path, page.encode(errors="replace"))  # file names may not be valid text
     return path
 
 
 def link_live(report: Path, live: str) -> None:
-    """Let the page of a run link to the live page of its model.
+    """Add a link to the interactive page of the model to a report.
 
-    A file without a place for the link, as older versions wrote, is left alone.
+    Reports without a placeholder for the link, from older versions, are not changed.
 
     Parameters
     ----------
     report : Path
-        What `write_report` wrote.
+        File written by `write_report`.
     live : str
-        Where the live page lies, as seen from the report: a path, with slashes.
+        Path of the interactive page relative to the report, with forward slashes.
 
     Raises
     ------
     OSError
-        Where there is no such file, or it cannot be written; it is then as it was.
+        If the file does not exist or cannot be written; it is then unchanged.
 
     Examples
     --------
@@ -133,7 +136,7 @@ def link_live(report: Path, live: str) -> None:
     ...     _ = page.write_text('<p id="live" hidden></p>')
     ...     link_live(page, "my studio.html")
     ...     page.read_text()
-    '<p id="live"><a class="button" href="my%20studio.html">Open the live page</a></p>'
+    '<p id="live"><a class="button" href="my%20studio.html">Open the studio</a></p>'
     """
     page = report.read_bytes()
     linked = LIVE.sub(lambda _: _live(live).encode(), page, count=1)
@@ -142,19 +145,19 @@ def link_live(report: Path, live: str) -> None:
 
 
 def _live(live: str | None, command: str | None = None) -> Markup:
-    """Return the element that leads to the live page, or says how to come to it."""
+    """Return the element that links to the interactive page, or shows the command for it."""
     if live is not None:
-        # Quoted, no path can be taken for a script.
-        link = '<p id="live"><a class="button" href="{}">Open the live page</a></p>'
+        # Quoting prevents a path from being read as a script URL.
+        link = '<p id="live"><a class="button" href="{}">Open the studio</a></p>'
         return Markup(link).format(quote(live))
     if command is not None:
-        return Markup('<p id="live">Live in the browser: <code>{}</code></p>').format(command)
+        return Markup('<p id="live">Explore interactively: <code>{}</code></p>').format(command)
     return Markup('<p id="live" hidden></p>')
 
 
 @dataclass(frozen=True)
 class _View:
-    """A fitted model and the rows it is shown with."""
+    """A fitted model and the rows to show."""
 
     estimator: Any
     X: Any
@@ -162,24 +165,24 @@ class _View:
 
     @classmethod
     def of(cls, estimator: Any, X: Any, y: Any) -> _View:
-        """Choose rows, the same each time."""
+        """Sample rows, deterministically."""
         n = X.shape[0] if hasattr(X, "shape") else len(X)
         rows = np.random.default_rng(0).permutation(n)[:MAP_ROWS]
         return cls(estimator, _safe_indexing(X, rows), None if y is None else np.asarray(y)[rows])
 
     @property
     def condition(self) -> Array | None:
-        """What a conditional model is told of the rows."""
+        """The condition of the rows, for conditional models."""
         return self.y if self.estimator.conditional else None
 
     @property
     def labels(self) -> Array | None:
-        """What colours the map: of several columns the first."""
+        """The labels that colour the map: the first column of several."""
         return self.y if self.y is None or self.y.ndim == 1 else self.y[:, 0]
 
     @property
     def one_condition(self) -> Any:
-        """The label for which a conditional model decodes places of the latent space."""
+        """The label with which a conditional model decodes points of the latent space."""
         classes = getattr(self.estimator, "classes_", None)
         return None if classes is None else classes[0]
 
@@ -195,9 +198,9 @@ class _View:
 
     @cached_property
     def pairs(self) -> tuple[Array, Array]:
-        """Rows (n, *shape) and what comes back, as numbers."""
+        """Rows and their reconstructions as numbers, each (n, *shape)."""
         shape = self.estimator.feature_shape_
-        n = MAP_ROWS if len(shape) == 1 else EXAMPLES  # a table's columns need all their rows
+        n = MAP_ROWS if len(shape) == 1 else EXAMPLES  # column statistics need all rows
         X = _safe_indexing(self.X, slice(n))
         c = None if self.condition is None else self.condition[:n]
         both = X, self.estimator.reconstruct(X, condition=c)
@@ -205,7 +208,7 @@ class _View:
         return given, made
 
     def decoded(self) -> Figure:
-        """Draw the latent plane, or one latent at a time."""
+        """Draw the decoded latent plane, or traversals."""
         if self.estimator.n_components_ != 2:
             return plots.traversals(self.estimator, self.codes, condition=self.one_condition)
         codes = None if has_standard_prior(self.estimator) else self.codes
@@ -234,7 +237,7 @@ def _sections(view: _View, samples: Sequence[tuple[int, ArrayLike]]) -> Iterator
     if view.columns is None:
         yield _drawn(words, view.decoded)
     else:
-        moved = tables.moved(model, view.codes, view.one_condition)
+        moved = tables.traversed_rows(model, view.codes, view.one_condition)
         yield _Section(words, table=moved)
 
 
@@ -242,7 +245,7 @@ def _reconstructions(view: _View) -> _Section:
     """Show a few pictures or signals and what comes back; of a table each column."""
     words, columns = captions.reconstructions(view.estimator), view.columns
     if columns is not None and columns.mixed:
-        return _Section(words, table=tables.given_back(columns, *view.pairs))
+        return _Section(words, table=tables.reconstructed_rows(columns, *view.pairs))
     names = getattr(view.estimator, "feature_names_in_", None)
     return _drawn(words, lambda: plots.reconstructions(*view.pairs, names=names))
 
@@ -251,7 +254,7 @@ def _samples(view: _View, samples: Sequence[tuple[int, ArrayLike]]) -> _Section:
     words = captions.samples(view.estimator)
     if view.columns is None:
         return _drawn(words, lambda: plots.samples_by_epoch(samples))
-    return _Section(words, table=tables.made_up(view.columns, np.asarray(samples[-1][1])))
+    return _Section(words, table=tables.generated_rows(view.columns, np.asarray(samples[-1][1])))
 
 
 def _drawn(words: captions.Words, draw: Callable[[], Figure]) -> _Section:

@@ -1,7 +1,7 @@
-"""Figures as pictures within a page: their colours are the page's, their texts are text.
+"""Convert figures to inline SVG that takes its colours and fonts from the page.
 
-The browser draws the letters, so that labels of any script are read where the machine that
-trained the model had no font for them, and one picture serves light, dark and paper.
+Text stays text, so the browser can draw labels in scripts for which this machine has no font, and
+one drawing serves light mode, dark mode and print.
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ from isthmus.plots.style import INK, MUTED, PALE, PALETTE
 
 __all__ = ["Picture", "as_picture"]
 
-DPI = 144  # of pictures within: sharp at the width of the page
-LARGE, COARSE = 1_000_000, 96  # bytes beyond which that is too fine: a page is under 5 MB
-DIGITS = 2  # of places, in points
-HALO = "halo"  # the class of texts that stand on points
-# Texts as text; the same names each time.
-LOOK: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "isthmus"}
+DPI = 144  # of embedded images: sharp at the width of the page
+LARGE, COARSE = 1_000_000, 96  # larger drawings use this DPI, to keep a page below 5 MB
+DIGITS = 2  # of coordinates in points
+HALO = "halo"  # class of text drawn over points
+# Keep text as text, and make ids reproducible.
+SVG_OPTIONS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "isthmus"}
 LINKS = "href", "clip-path"
-NAME = r"(?<=#)[\w-]+"  # of a shape, in a link: "#name" or "url(#name)"
+NAME = r"(?<=#)[\w-]+"  # of a shape in a link such as "#name" or "url(#name)"
 COLOURS = {INK: "var(--ink)", MUTED: "var(--soft)", PALE: "var(--line)"}
 COLOURS |= {colour: f"var(--c{k})" for k, colour in enumerate(PALETTE)}
 
 
 class Picture(NamedTuple):
-    """A figure's headline, and its drawing as the text of one ``<svg>`` element."""
+    """A figure's title, and its drawing as one ``<svg>`` element."""
 
     headline: str
     svg: str
 
 
 def as_picture(figure: Figure, alt: str, key: str) -> Picture:
-    """Return a figure as it stands in a page.
+    """Convert a figure to inline SVG.
 
     Parameters
     ----------
     figure : Figure
-        It is changed on the way.
+        It is modified.
     alt : str
-        What stands for it unseen.
+        Alternative text.
     key : str
-        Begins all names within, which are to differ from those of other pictures of a page.
+        Prefix of the ids, unique within the page.
 
     Examples
     --------
     >>> from isthmus.plots import latent_map
     >>> picture = as_picture(latent_map([[0, 1], [1, 0]], ["猫", "<b>"]), "two points", "a")
     >>> picture.headline
-    'Where the codes of 2 examples lie, coloured by label'
+    'Codes of 2 examples, coloured by label'
     >>> "猫" in picture.svg, "<b>" in picture.svg, 'aria-label="two points"' in picture.svg
     (True, False, True)
     """
     headline = figure.get_suptitle()
     figure.suptitle("")
-    _as_said(figure)
+    _restore_text(figure)
     drawn = _drawn(figure, DPI)
     root = Xml.fromstring(drawn if len(drawn) <= LARGE else _drawn(figure, COARSE))
     _strip(root)
@@ -73,25 +73,25 @@ def as_picture(figure: Figure, alt: str, key: str) -> Picture:
     return Picture(headline, Xml.tostring(root, encoding="unicode"))
 
 
-def _as_said(figure: Figure) -> None:
-    """Write words in their own letters, though no font here has them; halos are the page's."""
+def _restore_text(figure: Figure) -> None:
+    """Restore the original text behind code points, and mark text with a halo by a class."""
     for text in figure.findobj(Text):
         if text.get_label():
             text.set_text(text.get_label())
-        if text.get_path_effects():  # with these, letters would be drawn as shapes
+        if text.get_path_effects():  # path effects would turn text into shapes
             text.set(path_effects=[], gid=HALO)
 
 
 def _drawn(figure: Figure, dpi: int) -> bytes:
     file = io.BytesIO()
-    with mpl.rc_context(LOOK), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "(?s)Glyph .* missing")  # the browser has it
+    with mpl.rc_context(SVG_OPTIONS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s)Glyph .* missing")  # browsers have more fonts
         figure.savefig(file, format="svg", dpi=dpi, transparent=True, metadata={"Date": None})
     return file.getvalue()
 
 
 def _strip(root: Xml.Element) -> None:
-    """Leave what is drawn, in the colours and letters of the page."""
+    """Drop metadata and styles, and use the colours and fonts of the page."""
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {k.rpartition("}")[2]: v for k, v in element.attrib.items()}
@@ -99,7 +99,9 @@ def _strip(root: Xml.Element) -> None:
             if name in element.attrib:
                 element.set(name, short(element.attrib[name]))
         for child in [*element]:
-            if child.tag.endswith(("}metadata", "}style")):  # a style would be the whole page's
+            if child.tag.endswith(
+                ("}metadata", "}style")
+            ):  # a style element applies to the whole page
                 element.remove(child)
         if element.tag != "text":
             element.text = None
@@ -121,7 +123,7 @@ SHORTER = {"style": _style, "d": _places, "x": _places, "y": _places}
 
 
 def _rename(root: Xml.Element, key: str) -> None:
-    """Give short names, of this picture alone, to the shapes that are used; others need none."""
+    """Give short, unique ids to the shapes that are referenced, and drop other ids."""
     linked = " ".join(e.get(name, "") for e in root.iter() for name in LINKS)
     names = {old: f"{key}-{i}" for i, old in enumerate(dict.fromkeys(re.findall(NAME, linked)))}
     for element in root.iter():
@@ -136,7 +138,7 @@ def _rename(root: Xml.Element, key: str) -> None:
 
 
 def _join(parent: Xml.Element) -> None:
-    """Join neighbouring groups that say the same: each of many points has one of its own."""
+    """Merge adjacent groups with equal attributes: matplotlib writes one per point."""
     before: Xml.Element | None = None
     for child in [*parent]:
         if before is not None and child.tag == before.tag == "g" and child.attrib == before.attrib:

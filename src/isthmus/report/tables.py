@@ -1,4 +1,4 @@
-"""What a model makes of a table's rows, in the table's own words."""
+"""Tables of reconstructed, generated and traversed rows, with the values of the data."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ from numpy.typing import NDArray
 from isthmus.data.columns import Column, Columns
 from isthmus.plots.latent import traversal_steps
 
-__all__ = ["Sheet", "given_back", "made_up", "moved", "number"]
+__all__ = ["Sheet", "generated_rows", "number", "reconstructed_rows", "traversed_rows"]
 
 Array = NDArray[Any]
 
-COLUMNS = 40  # of the data, one a line
-ARROW = " →\N{NO-BREAK SPACE}"  # lines break before it
-APART = "\N{FIRST STRONG ISOLATE}{}\N{POP DIRECTIONAL ISOLATE}"  # arrows point on in any script
-LONGEST = 60  # letters of a value
-GIVEN, MADE, LATENTS = 3, 5, 5  # rows of data, rows made, latents: one a column
+COLUMNS = 40  # of the data, one per line
+ARROW = " →\N{NO-BREAK SPACE}"  # allows a line break before it
+APART = "\N{FIRST STRONG ISOLATE}{}\N{POP DIRECTIONAL ISOLATE}"  # for right-to-left scripts
+LONGEST = 60  # characters of a value
+GIVEN, GENERATED, LATENTS = 3, 5, 5  # columns of the three tables
 
 
 class Sheet(NamedTuple):
-    """Headings, lines of cells beginning with a column's name, and how many are left out."""
+    """Headings, lines that begin with a column name, and the number of omitted columns."""
 
     head: tuple[str, ...]
     lines: list[tuple[str, ...]]
     left_out: int
 
 
-def made_up(columns: Columns, X: Array) -> Sheet:
-    """Return generated rows (n, columns), one beside the other."""
-    X = X[:MADE]
+def generated_rows(columns: Columns, X: Array) -> Sheet:
+    """Return a table of generated rows (n, columns)."""
+    X = X[:GENERATED]
     head = [f"row {i + 1}" for i in range(len(X))]
-    return _sheet(columns, head, [_spelled(c, x) for c, x in _each(columns, X)])
+    return _sheet(columns, head, [_as_text(c, x) for c, x in _each(columns, X)])
 
 
-def given_back(columns: Columns, X: Array, R: Array) -> Sheet:
-    """Return how well each column comes back, and a few rows beside what came back."""
+def reconstructed_rows(columns: Columns, X: Array, R: Array) -> Sheet:
+    """Return the reconstruction quality of each column, and a few reconstructed rows."""
     n = min(GIVEN, len(X))
-    head = ["how well", *(f"row {i + 1}" for i in range(n))]
+    head = ["quality", *(f"row {i + 1}" for i in range(n))]
     cells = [
-        [_how_well(c, x, r), *map(_path, zip(_spelled(c, x[:n]), _spelled(c, r[:n]), strict=True))]
+        [_quality(c, x, r), *map(_path, zip(_as_text(c, x[:n]), _as_text(c, r[:n]), strict=True))]
         for (c, x), (_, r) in zip(_each(columns, X), _each(columns, R), strict=True)
     ]
     return _sheet(columns, head, cells)
 
 
-def moved(estimator: Any, codes: Array, condition: Any = None) -> Sheet:
-    """Return what becomes of each column as one latent goes from low over the middle to high."""
+def traversed_rows(estimator: Any, codes: Array, condition: Any = None) -> Sheet:
+    """Return how each column changes as one latent goes from low over the middle to high."""
     dims, z, _ = traversal_steps(estimator, codes, LATENTS, 3)
     decoded = estimator.decode(z.reshape(-1, z.shape[-1]), condition=condition)
     cells = [
-        [_path(_spelled(c, x)) for x in values.reshape(len(dims), 3)]
+        [_path(_as_text(c, x)) for x in values.reshape(len(dims), 3)]
         for c, values in _each(estimator.columns_, decoded)
     ]
     activity = codes.var(0)
@@ -70,8 +70,8 @@ def _sheet(columns: Columns, head: list[str], cells: list[list[str]]) -> Sheet:
     return Sheet(("column", *head), lines, len(columns.names) - len(lines))
 
 
-def _spelled(column: Column, numbers: Array) -> list[str]:
-    """Return numbers as the values that the column had."""
+def _as_text(column: Column, numbers: Array) -> list[str]:
+    """Return numbers as text, with the column's original values."""
     if column.kind != "number":
         return ["missing" if v is None else _cut(str(v)) for v in column.from_numbers(numbers)]
     values = column.from_numbers(numbers)
@@ -86,7 +86,7 @@ def _cut(text: str) -> str:
 
 
 def _path(values: Any) -> str:
-    """Return values with an arrow wherever they change.
+    """Return values joined by arrows, without repetitions.
 
     Examples
     --------
@@ -98,8 +98,8 @@ def _path(values: Any) -> str:
     return changed[0] if len(changed) == 1 else ARROW.join(map(APART.format, changed))
 
 
-def _how_well(column: Column, x: Array, r: Array) -> str:
-    """Return the error in standard deviations, or the share that is right beside the commonest."""
+def _quality(column: Column, x: Array, r: Array) -> str:
+    """Return the error in standard deviations, or the accuracy next to that of the mode."""
     known = ~np.isnan(x)
     x, r = x[known], r[known]
     if not len(x):
@@ -107,14 +107,14 @@ def _how_well(column: Column, x: Array, r: Array) -> str:
     if column.kind != "number":
         r = np.clip(np.round(r), 0, len(column.categories) - 1)
         (_, commonest), *_ = Counter(x.tolist()).most_common(1)
-        return f"{np.mean(x == r):.0%} right, guess {commonest / len(x):.0%}"
+        return f"{np.mean(x == r):.0%} correct, guess {commonest / len(x):.0%}"
     spread = float(np.std(x))
     error = float(np.sqrt(np.mean((x - r) ** 2)))
     return f"error {error / spread:.2f} sd" if spread > 0 else "constant"
 
 
 def number(value: Any) -> str:
-    """Return a number as a person reads it, other things as they are.
+    """Return a number rounded for display, and other values as text.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Pages of HTML from templates that lie in the package."""
+"""Jinja templates that ship with the package."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ __all__ = ["template"]
 
 
 def template(package: str, name: str) -> Any:
-    """Return a template of a package, to `render`.
+    """Return a Jinja template of a package.
 
-    Everything is escaped: names of files and labels come from outside. A name that is not given
-    is an error.
+    All values are escaped, since file names and labels are untrusted. Missing variables raise.
     """
     source = resources.files(package).joinpath(name).read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

@@ -115,7 +115,7 @@ def test_labels_are_written_as_they_are():
 
 def test_letters_that_no_font_has_are_shown_by_their_numbers(monkeypatch):
     monkeypatch.setattr(style, "_font_with", lambda c: style.FONT if c.isascii() else None)
-    text = style.said(Text(), "a猫 b")
+    text = style.set_text(Text(), "a猫 b")
     assert text.get_text() == "aU+732B  b"
     assert text.get_label() == "a猫 b", "the words are kept"
     assert text.get_fontfamily() == [style.FONT]
@@ -125,7 +125,7 @@ def test_letters_that_no_font_has_are_shown_by_their_numbers(monkeypatch):
 
 def test_a_font_that_has_the_letter_comes_after_the_usual_one(monkeypatch):
     monkeypatch.setattr(style, "_font_with", lambda c: style.FONT if c.isascii() else "Other")
-    text = style.said(Text(), "a猫犬")
+    text = style.set_text(Text(), "a猫犬")
     assert text.get_text() == "a猫犬"
     assert text.get_fontfamily() == [style.FONT, "Other"]
 
@@ -137,25 +137,28 @@ def test_fonts_are_found_by_what_they_have():
 
 @pytest.mark.parametrize("words", ["a\nb", "a\x00b", "a\x1bb", "a\ud800b", "a\u202eb"])
 def test_what_cannot_be_printed_is_a_space(words):
-    assert style.said(Text(), words).get_text() == "a b"
+    assert style.set_text(Text(), words).get_text() == "a b"
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plots.pictures(np.zeros((2, 5, 5)), labels=["a"]), "2 images, but 1 labels"),
-        (lambda: plots.pictures(np.zeros((0, 5, 5))), "must be of shape"),
-        (lambda: plots.pictures([["a", "b"]]), "must hold numbers"),
+        (lambda: plots.pictures(np.zeros((2, 5, 5)), labels=["a"]), "expected 2 labels"),
+        (lambda: plots.pictures(np.zeros((0, 5, 5))), "must have shape"),
+        (lambda: plots.pictures([["a", "b"]]), "must contain numbers"),
         (lambda: plots.reconstructions(np.zeros((2, 5)), np.zeros((2, 4))), "originals have shape"),
-        (lambda: plots.reconstructions(*np.zeros((2, 3, 4)), names="abc"), "4 features, but 3"),
+        (
+            lambda: plots.reconstructions(*np.zeros((2, 3, 4)), names="abc"),
+            "expected 4 names.*got 3",
+        ),
         (lambda: plots.samples_by_epoch([]), "no samples"),
         (lambda: plots.loss_curves([]), "history is empty"),
-        (lambda: plots.latent_map(np.zeros(5)), "codes must be of shape"),
+        (lambda: plots.latent_map(np.zeros(5)), "codes must have shape"),
         (lambda: plots.latent_map(np.full((5, 2), np.nan)), "NaN"),
-        (lambda: plots.latent_map(np.zeros((5, 2)), [1]), "5 codes, but 1 labels"),
-        (lambda: plots.latent_grid(model(n_components=3)), "two dimensions"),
+        (lambda: plots.latent_map(np.zeros((5, 2)), [1]), "expected 5 labels"),
+        (lambda: plots.latent_grid(model(n_components=3)), "n_components=2"),
         (lambda: plots.latent_grid(model(prior=None)), "pass codes"),
-        (lambda: plots.traversals(model(), np.zeros((5, 3))), "codes have 3 columns"),
+        (lambda: plots.traversals(model(), np.zeros((5, 3))), "codes with 2 columns, got 3"),
     ],
 )
 def test_errors_say_what_is_wrong(call, message):
