@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,17 +12,8 @@ from isthmus.cli._options import field_groups
 from isthmus.models.params import params_of
 from isthmus.models.specs import SPECS
 
-FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--random-state", "3"]
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "digits"
-    assert main(["fit", "digits", "--out", str(folder), "--quiet", *FAST]) == 0
-    return folder
-
-
-def test_fit_leaves_model_history_configuration_and_page(run):
+def test_fit_writes_model_history_configuration_and_report(run):
     assert sorted(p.name for p in run.iterdir()) == [
         "config.json",
         "history.jsonl",
@@ -42,11 +34,18 @@ def test_the_run_loads_as_a_model(run):
     assert model.sample(2, random_state=0).shape == (2, 8, 8)
 
 
-def test_the_same_seed_gives_the_same_model(run, tmp_path):
-    assert main(["fit", "digits", "--out", str(tmp_path / "b"), "--quiet", *FAST]) == 0
-    assert (tmp_path / "b" / "model.safetensors").read_bytes() == (
-        run / "model.safetensors"
-    ).read_bytes()
+def test_a_second_fit_with_the_same_seed_writes_the_same_model_and_prints_nothing(
+    run, fast, tmp_path, capsys
+):
+    out, home = str(tmp_path / "b"), ["--data-home", str(tmp_path)]
+    assert main(["fit", "digits", "--out", out, "--quiet", *fast, *home]) == 0
+    assert capsys.readouterr() == ("", "")
+    for folder in (run, tmp_path / "b"):
+        assert (folder / "model.safetensors").read_bytes() == (
+            run / "model.safetensors"
+        ).read_bytes()
+        data = json.loads((folder / "config.json").read_text())["data"]
+        assert set(data) == {"name", "shape", "dtype", "sha256"}  # no path of a known data set
 
 
 def test_info_describes_the_run(run, capsys):
@@ -56,13 +55,8 @@ def test_info_describes_the_run(run, capsys):
         assert words in out
 
 
-def test_quiet_prints_nothing(tmp_path, capsys):
-    assert main(["fit", "digits", "--out", str(tmp_path / "q"), "--quiet", *FAST]) == 0
-    assert capsys.readouterr() == ("", "")
-
-
-def test_the_summary_and_the_next_commands_are_shown(tmp_path, capsys):
-    assert main(["fit", "digits", "--out", str(tmp_path / "r"), *FAST]) == 0
+def test_the_summary_and_the_next_commands_are_shown(fast, tmp_path, capsys):
+    assert main(["fit", "digits", "--out", str(tmp_path / "r"), *fast]) == 0
     out, err = capsys.readouterr()
     assert "ELBO (nats per example)" in out
     assert "report.html" in out
@@ -70,66 +64,44 @@ def test_the_summary_and_the_next_commands_are_shown(tmp_path, capsys):
     assert "epoch 2/2" in err
 
 
-@pytest.mark.parametrize("model", SPECS)
-def test_every_model_fits_from_the_command_line(model, tmp_path):
-    assert main(["fit", "digits", "--model", model, "--out", str(tmp_path), "--quiet", *FAST]) == 0
+@pytest.mark.parametrize("model", sorted({*SPECS} - {"vae", "conditional-vae"}))  # fitted above
+def test_every_model_fits_from_the_command_line(model, fast, tmp_path):
+    assert main(["fit", "digits", "--model", model, "--out", str(tmp_path), "--quiet", *fast]) == 0
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
 def test_every_field_of_every_model_is_a_flag(capsys):
     assert main(["fit", "--help"]) == 0
     text = capsys.readouterr().out
-    for row in SPECS.values():
-        for name in params_of(row):
+    for spec in SPECS.values():
+        for name in params_of(spec):
             assert f"--{name.replace('_', '-')}" in text
 
 
-def test_each_flag_says_whose_it_is():
+def test_flags_are_grouped_by_the_models_that_have_them():
     groups = field_groups()
     names = [p.name for group in groups.values() for p in group]
     assert len(names) == len(set(names))
     assert [p.name for p in groups["only beta-vae"]] == ["beta", "capacity", "decomposed"]
 
 
-def test_data_by_path_with_labels(tmp_path):
-    rng = np.random.default_rng(0)
-    table = "a,b,kind\n" + "\n".join(
-        f"{x:.3f},{2 * x:.3f},{'uv'[int(x > 0)]}" for x in rng.normal(size=60)
-    )
-    (tmp_path / "t.csv").write_text(table)
-    command = ["fit", str(tmp_path / "t.csv"), "--label", "kind", "--model", "conditional-vae"]
-    assert main([*command, "--out", str(tmp_path / "r"), "--quiet", *FAST]) == 0
-    assert list(isthmus.load(tmp_path / "r").classes_) == ["u", "v"]
-
-
-def test_the_run_records_where_its_data_came_from_and_nothing_else_does(tmp_path, monkeypatch):
+def test_fit_on_a_path_with_labels_records_the_path_in_the_configuration_only(
+    fast, tmp_path, monkeypatch
+):
     home = tmp_path / "a home"
     home.mkdir()
     rows = [f"{i},{i * 7 % 5},{'uv'[i % 2]}" for i in range(60)]
     (home / "t.csv").write_text("\n".join(["a,b,kind", *rows]))
     monkeypatch.chdir(home)
-    assert main(["fit", "t.csv", "--label", "kind", "--out", "../r", "--quiet", *FAST]) == 0
+    command = ["fit", "t.csv", "--label", "kind", "--model", "conditional-vae"]
+    assert main([*command, "--out", "../r", "--quiet", *fast]) == 0
+    assert list(isthmus.load(tmp_path / "r").classes_) == ["u", "v"]
     data = json.loads((tmp_path / "r" / "config.json").read_text())["data"]
     assert data["source"] == str(home / "t.csv")
     assert data["label"] == "kind"
     assert "size" not in data
     others = [p for p in (tmp_path / "r").iterdir() if p.name != "config.json"]
     assert not any(b"a home" in p.read_bytes() for p in others)
-
-
-def test_of_data_known_by_name_no_place_is_recorded(run, tmp_path):
-    flags = ["--data-home", str(tmp_path)]
-    assert main(["fit", "digits", "--out", str(tmp_path / "r"), "--quiet", *FAST, *flags]) == 0
-    for folder in (run, tmp_path / "r"):
-        data = json.loads((folder / "config.json").read_text())["data"]
-        assert set(data) == {"name", "shape", "dtype", "sha256"}
-
-
-def test_a_linear_model_is_hidden_with_nothing_behind_it(tmp_path):
-    assert (
-        main(["fit", "digits", "--out", str(tmp_path), "--quiet", "--epochs", "1", "--hidden"]) == 0
-    )
-    assert isthmus.load(tmp_path).hidden == ()
 
 
 def complaint(arguments, capsys):
@@ -177,7 +149,7 @@ def test_a_mistyped_run_folder_is_suggested(run, capsys):
     assert f"there is no folder '{run.parent}/digts'. Did you mean '{run}'?" in message
 
 
-def test_bad_data_is_one_line_and_leaves_no_folder(tmp_path, capsys):
+def test_invalid_data_are_reported_in_one_line_and_create_no_folder(tmp_path, capsys):
     bad = np.ones((20, 3))
     bad[4, 1] = np.nan
     np.save(tmp_path / "bad.npy", bad)
@@ -187,14 +159,16 @@ def test_bad_data_is_one_line_and_leaves_no_folder(tmp_path, capsys):
     assert not out.exists()
 
 
-def test_an_existing_run_is_replaced_only_by_force(run, tmp_path, capsys):
-    folder = str(tmp_path / "r")
-    assert main(["fit", "digits", "--out", folder, "--quiet", *FAST]) == 0
-    assert "--force" in complaint(["fit", "digits", "--out", folder, *FAST], capsys)
-    assert main(["fit", "digits", "--out", folder, "--quiet", "--force", *FAST]) == 0
+def test_an_existing_run_is_replaced_only_with_force(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "r")
+    command = ["fit", "digits", "--out", str(tmp_path / "r"), "--epochs", "1", "--hidden"]
+    assert "--force" in complaint(command, capsys)
+    assert isthmus.load(tmp_path / "r").hidden == (16,)
+    assert main([*command, "--force", "--quiet"]) == 0
+    assert isthmus.load(tmp_path / "r").hidden == ()  # --hidden without a number: a linear model
 
 
-def test_force_never_clears_what_is_no_run(tmp_path, capsys):
+def test_force_does_not_replace_a_folder_that_is_not_a_run(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("dear")
     assert "does not hold a run" in complaint(
         ["fit", "digits", "--out", str(tmp_path), "--force"], capsys
@@ -202,7 +176,7 @@ def test_force_never_clears_what_is_no_run(tmp_path, capsys):
     assert (tmp_path / "thesis.txt").read_text() == "dear"
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path, capsys):
+def test_an_output_folder_that_cannot_be_created_is_reported(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert "cannot" in complaint(["fit", "digits", "--out", str(tmp_path / "file" / "r")], capsys)
     assert "is a file" in complaint(["fit", "digits", "--out", str(tmp_path / "file")], capsys)
@@ -222,7 +196,7 @@ def test_ctrl_c_saves_the_best_model_so_far(tmp_path, monkeypatch, capsys):
     assert isthmus.load(tmp_path / "r").n_iter_ == 3
 
 
-def test_help_loads_neither_torch_nor_scikit_learn():
+def test_help_does_not_import_torch_numpy_or_scikit_learn():
     code = (
         "import sys; from isthmus.cli import main; main(['fit', '--help']); "
         "sys.exit(bool({'torch', 'sklearn', 'numpy'} & set(sys.modules)))"
@@ -252,16 +226,16 @@ def test_evaluate_prints_a_table_and_writes_json(run, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_evaluate_measures_disentanglement_where_factors_are_known(tmp_path, capsys):
+def test_evaluate_measures_disentanglement_if_factors_are_known(fast, tmp_path, capsys):
     folder = str(tmp_path / "s")
     assert (
-        main(["fit", "sprites", "--out", folder, "--quiet", "--model", "autoencoder", *FAST]) == 0
+        main(["fit", "sprites", "--out", folder, "--quiet", "--model", "autoencoder", *fast]) == 0
     )
     assert main(["evaluate", folder, "sprites", "--rows", "500"]) == 0
     assert "MIG" in capsys.readouterr().out
 
 
-def test_evaluate_says_what_does_not_fit(run, tmp_path, capsys):
+def test_evaluate_reports_mistakes(run, tmp_path, capsys):
     np.save(tmp_path / "f.npy", np.zeros((3, 2), int))
     factors = ["--factors", str(tmp_path / "f.npy")]
     assert "3 rows" in complaint(["evaluate", str(run), "digits", *factors], capsys)

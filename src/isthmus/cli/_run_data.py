@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from isthmus.cli._sheets import short
 from isthmus.data import Columns, Dataset, load, read_image_folder
 from isthmus.data.images import IMAGE_SUFFIXES
+from isthmus.persistence.run_folder import read_config
 from isthmus.plots.cells import as_units
 from isthmus.runs.data import CHANGED, load_for_run
 
@@ -24,6 +25,7 @@ __all__ = [
     "as_class",
     "load_rows",
     "read_queries",
+    "rows_to_show",
     "unseen_rows",
 ]
 
@@ -34,17 +36,35 @@ GREY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue (BT.601
 
 def load_rows(arguments: argparse.Namespace) -> Dataset:
     """Load the data given on the command line, or else the run's own; warn if these changed."""
-    options = {name: getattr(arguments, name) for name in ("data_home", "size", "label")}
-    data = load_for_run(arguments.run, arguments.data, **options)
+    data = load_for_run(arguments.run, arguments.data, **_reading_options(arguments))
     if CHANGED in data.notes:
         print(f"note: {CHANGED}", file=sys.stderr)
     return data
 
 
-def load_data(arguments: argparse.Namespace, columns: Columns | None) -> Dataset:
-    """Load the data given on the command line."""
-    options = {name: getattr(arguments, name) for name in ("data_home", "size", "label")}
-    return load(arguments.data, columns=columns, **options)
+def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | None]:
+    """Return the data to show, or why there are none: a run can be shown without its own data.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no run, or the data given on the command line cannot be read.
+    """
+    if getattr(arguments, "no_data", False):
+        return None, "omitted by --no-data"
+    run = Path(arguments.run)
+    options = _reading_options(arguments)
+    if arguments.data is not None:
+        return load_for_run(run, arguments.data, **options), None
+    read_config(run)
+    try:
+        return load_for_run(run, **options), None
+    except (ValueError, OSError) as error:
+        return None, str(error)
+
+
+def _reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in ("data_home", "size", "label")}
 
 
 def unseen_rows(data: Dataset) -> tuple[Any, Any]:

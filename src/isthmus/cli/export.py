@@ -60,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the networks and the page; return the exit code."""
     from isthmus import export
-    from isthmus.cli._live import rows_to_show
+    from isthmus.cli._run_data import rows_to_show
     from isthmus.runs.studio_page import write_studio_page
 
     if arguments.page is None and arguments.onnx is None and arguments.torch is None:

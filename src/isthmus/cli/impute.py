@@ -68,11 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from isthmus.applications.imputation import LatentImputer, missing_mask
     from isthmus.cli._console import print_table
-    from isthmus.cli._run_data import load_data, unseen_rows
+    from isthmus.cli._run_data import load_rows, unseen_rows
     from isthmus.estimators import model_io
 
     estimator = model_io.load(arguments.run)
-    data = load_data(arguments, columns=estimator.columns_)
+    data = load_rows(arguments)
     X = unseen_rows(data)[0][: arguments.rows]
     out = _output(arguments, data)
     imputer = LatentImputer(

@@ -120,7 +120,7 @@ def _is_run(folder: Path) -> bool:
 
 def _bundle(runs: list[Path], arguments: argparse.Namespace) -> Any:
     """Return the first run's model with data, or without if the run's own are not available."""
-    from isthmus.cli._live import rows_to_show
+    from isthmus.cli._run_data import rows_to_show
     from isthmus.persistence.run_folder import CONFIG
     from isthmus.studio.bundle import Bundle
 

@@ -1,4 +1,4 @@
-"""The verbs of the uses: run them on tiny models of the digits, and look at what they leave."""
+"""The commands that use a run: call them on tiny models of the digits, and check their files."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE
+from isthmus import VAE
 from isthmus.cli import main
 from isthmus.cli._parser import COMMANDS, make_parser
 from isthmus.data import load
@@ -19,36 +19,20 @@ DATA = load("digits")
 
 
 def do(*words):
-    """Run a verb as the command line does."""
+    """Run a command; errors are raised."""
     arguments = make_parser().parse_args([str(word) for word in words])
     return COMMANDS[arguments.command].run(arguments)
 
 
 def picture(path):
-    """Return the picture's pixels, that must not all be the same."""
+    """Return the pixels of an image, and check that they differ."""
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("L"))
     assert pixels.std() > 1
     return pixels
 
 
-def saved(model, folder):
-    model_io.save(model.fit(DATA.X[:400], DATA.y[:400]), folder, DATA.fingerprint)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    return {
-        "vae": saved(VAE(n_components=3, **FAST), folder / "vae"),
-        "plain": saved(Autoencoder(n_components=3, **FAST), folder / "plain"),
-        "conditional": saved(ConditionalVAE(n_components=2, **FAST), folder / "conditional"),
-        "kl": saved(BetaVAE(n_components=2, beta=1e4, **FAST), folder / "kl"),
-    }
-
-
-def test_search_prints_draws_and_keeps_the_index(runs, tmp_path, capsys):
+def test_search_prints_and_draws_neighbours_and_stores_the_index(runs, tmp_path, capsys):
     run, out = runs["vae"], tmp_path / "found.png"
     assert do("search", run, "17", "3", "-k", 4, "--out", out) == 0
     picture(out)
@@ -63,7 +47,7 @@ def test_search_prints_draws_and_keeps_the_index(runs, tmp_path, capsys):
     assert "indexed" not in capsys.readouterr().out
 
 
-def test_search_of_other_data_makes_a_new_index_and_remembers_it(runs, tmp_path, capsys):
+def test_search_indexes_other_data_and_uses_them_again(runs, tmp_path, capsys):
     np.savez(tmp_path / "part.npz", X=DATA.X[:50], y=DATA.y[:50])
     run, out = runs["plain"], tmp_path / "found.pdf"
     assert do("search", run, "1", "-k", 2, "--data", tmp_path / "part.npz", "--out", out) == 0
@@ -75,7 +59,7 @@ def test_search_of_other_data_makes_a_new_index_and_remembers_it(runs, tmp_path,
         do("search", run, "50", "--out", out)
 
 
-def test_a_damaged_index_is_made_anew(runs, tmp_path, capsys):
+def test_a_corrupt_index_is_rebuilt(runs, tmp_path, capsys):
     run, out = runs["conditional"], tmp_path / "found.png"
     do("search", run, "0", "--out", out)
     (run / "index" / "index.json").write_text("{")
@@ -117,7 +101,7 @@ def test_sample_from_the_prior_and_save(runs, tmp_path):
         ("conditional", ["--around", 17]),
     ],
 )
-def test_sample_in_every_way(runs, name, flags, tmp_path):
+def test_sample_options(runs, name, flags, tmp_path):
     assert do("sample", runs[name], *flags, "--out", tmp_path / "sheet.png") == 0
     picture(tmp_path / "sheet.png")
 
@@ -136,7 +120,7 @@ def test_sample_in_every_way(runs, name, flags, tmp_path):
         ("conditional", ["--grid", 4]),
     ],
 )
-def test_traverse_in_every_way(runs, name, flags, tmp_path):
+def test_traverse_options(runs, name, flags, tmp_path):
     assert do("traverse", runs[name], *flags, "--out", tmp_path / "sheet.png") == 0
     picture(tmp_path / "sheet.png")
 
@@ -148,7 +132,7 @@ def test_interpolate(runs, flags, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [[], ["--method", "pca"], ["--spread"], ["--rows", 0, 1]])
-def test_map_in_every_way(runs, flags, tmp_path):
+def test_map_options(runs, flags, tmp_path):
     assert do("map", runs["vae"], "digits", *flags, "--out", tmp_path / "map.svg") == 0
     assert b"<svg" in (tmp_path / "map.svg").read_bytes()
 
@@ -178,7 +162,7 @@ def test_compress_and_back(runs, tmp_path, capsys):
     assert np.abs(rows - plain).mean() < 0.05
 
 
-def test_tables_have_pictures_too(tmp_path):
+def test_tables_are_drawn_too(tmp_path):
     X = np.random.default_rng(0).normal(size=(60, 5))
     np.savez(tmp_path / "t.npz", X=X, y=np.repeat(["low", "high"], 30))
     run, at = saved_table(X, tmp_path / "run"), ["--data", tmp_path / "t.npz"]
@@ -229,7 +213,7 @@ def test_a_run_finds_its_own_data_again(table, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_said_goes_before_what_is_recorded(table, tmp_path):
+def test_given_data_take_precedence_over_recorded_data(table, tmp_path):
     run = recorded(table, tmp_path / "run", label="kind")
     np.save(tmp_path / "other.npy", np.ones((2, 3)))
     assert load_for_run(run, tmp_path / "other.npy").y is None
@@ -239,7 +223,7 @@ def test_what_is_said_goes_before_what_is_recorded(table, tmp_path):
 
 
 @pytest.mark.parametrize("size", [6, (5, 7)])
-def test_pictures_are_found_again_in_their_size(tmp_path, size):
+def test_images_are_loaded_again_in_their_size(tmp_path, size):
     photos = tmp_path / "photos"
     photos.mkdir()
     for i in range(12):
@@ -250,7 +234,7 @@ def test_pictures_are_found_again_in_their_size(tmp_path, size):
     assert CHANGED not in found.notes
 
 
-def test_data_that_went_away_are_said_in_one_line(table, tmp_path):
+def test_missing_data_are_reported_in_one_line(table, tmp_path):
     run = recorded(table, tmp_path / "run", label="kind")
     table.rename(tmp_path / "moved.csv")
     with pytest.raises(ValueError, match="no longer at") as caught:
@@ -307,7 +291,7 @@ def test_what_a_run_says_of_its_data_is_checked(runs, tmp_path, entries):
 
 
 @pytest.mark.parametrize("source", ["/no\nwhere\0", "/dev/zero", "\udcff" * 4096])
-def test_no_source_of_a_stranger_ends_in_a_traceback(runs, tmp_path, source):
+def test_an_invalid_recorded_source_is_reported_in_one_line(runs, tmp_path, source):
     config = json.loads((runs["vae"] / "config.json").read_text())
     del config["sha256"]
     config["data"] |= {"source": source, "size": 3}
@@ -380,7 +364,7 @@ def test_a_folder_of_pictures_is_searched_by_a_picture_and_sampled_by_class(tmp_
     picture(out)
 
 
-def test_a_run_of_a_mixed_table_makes_rows_of_the_same_columns(tmp_path, capsys):
+def test_a_run_of_a_mixed_table_generates_rows_with_the_same_columns(tmp_path, capsys):
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     kind = rng.integers(0, 3, 120)
