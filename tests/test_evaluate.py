@@ -286,7 +286,7 @@ def test_what_does_not_fit_is_one_line(runs, folder, tmp_path, capsys):
     np.save(tmp_path / "bare.npy", GREY)
     np.save(tmp_path / "large.npy", 9 * GREY)
     assert "no saved model" in complaint([str(tmp_path), grey], capsys)
-    assert "neither a known data set" in complaint([runs("vae"), "digts.npy"], capsys)
+    assert "neither a known dataset" in complaint([runs("vae"), "digts.npy"], capsys)
     assert "3 features" in complaint([runs("vae"), str(tmp_path / "other.npy")], capsys)
     assert "between 0 and 1" in complaint([runs("vae"), str(tmp_path / "large.npy")], capsys)
     bare = [runs("conditional-vae"), str(tmp_path / "bare.npy")]

@@ -418,7 +418,7 @@ def test_compressed_sound_is_cleaned_into_wav(suffix, runs, tmp_path, command):
     np.testing.assert_allclose(clean.samples, expected, atol=2**-15)
     assert source.read_bytes() == before
     source.write_text("x")
-    with pytest.raises(ValueError, match="expected a sound that can be read"):
+    with pytest.raises(ValueError, match="expected a valid audio file"):
         command(runs / "sound", source, "--force")
 
 
@@ -450,7 +450,7 @@ def test_results_are_replaced_only_by_force(runs, tmp_path, command):
         ("sound", ["a.mp3"], ["--out", "b.mp3"], "is written as .wav"),
         ("sound", ["a.wav", "a.mp3"], [], "two files"),
         ("grey", ["a.png"], ["--overlap", "1"], "overlap"),
-        ("grey", ["bad.png"], [], "expected an image that can be read"),
+        ("grey", ["bad.png"], [], "expected a valid image"),
     ],
 )
 def test_bad_input_is_one_clear_line(

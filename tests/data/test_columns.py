@@ -51,7 +51,7 @@ def polars_frame():
 
 
 @pytest.mark.parametrize("frame", [pandas_frame(), polars_frame()], ids=["pandas", "polars"])
-def test_to_numbers_and_back_is_the_same_frame(frame):
+def test_decoding_the_encoded_frame_restores_it(frame):
     columns = Columns.learn(frame)
     again = columns.to_frame(columns.to_numbers(frame), frame)
     assert again.equals(frame)
@@ -61,7 +61,7 @@ def test_to_numbers_and_back_is_the_same_frame(frame):
         assert again.schema == frame.schema
 
 
-def test_how_each_column_is_taken():
+def test_kinds_of_columns():
     taken = {c.name: (c.kind, c.likelihood) for c in Columns.learn(pandas_frame()).columns}
     assert taken == {
         "age": ("number", "gaussian-per-feature"),
@@ -84,7 +84,7 @@ def test_columns_survive_json():
 
 
 @pytest.mark.parametrize("library", [pd, pl])
-def test_missing_values_are_nan_whatever_they_are_written_as(library):
+def test_missing_values_of_all_types_are_nan(library):
     frame = library.DataFrame(
         {"x": [1.0, None, 3.0], "c": ["a", None, "b"], "b": [True, None, False]}
     )
@@ -93,7 +93,7 @@ def test_missing_values_are_nan_whatever_they_are_written_as(library):
 
 
 @pytest.mark.parametrize("library", [pd, pl])
-def test_gaps_are_filled_and_all_else_is_untouched(library):
+def test_fill_changes_only_gaps(library):
     frame = library.DataFrame(
         {"x": [0.1, None, 3.0], "c": ["a", None, "b"], "b": [True, None, False], "n": [1, 2, 3]}
     )
@@ -106,7 +106,7 @@ def test_gaps_are_filled_and_all_else_is_untouched(library):
     assert [str(t) for t in full.dtypes] == [str(t) for t in frame.dtypes]
 
 
-def test_numbers_made_stay_in_the_range_seen_and_whole():
+def test_decoded_numbers_are_clipped_and_rounded():
     column = Column("n", "number", "float64", low=0.0, high=5.0, whole=True)
     np.testing.assert_array_equal(column.from_numbers(np.array([-3.0, 2.6, 9.0])), [0, 3, 5])
 
@@ -114,11 +114,11 @@ def test_numbers_made_stay_in_the_range_seen_and_whole():
 @pytest.mark.parametrize(
     ("frame", "words"),
     [
-        (pd.DataFrame({"name": [f"n{i}" for i in range(20)]}), "'name' holds text with 20 diff"),
+        (pd.DataFrame({"name": [f"n{i}" for i in range(20)]}), "'name' has 20 different texts"),
         (pd.DataFrame({"day": pd.date_range("2020-01-01", periods=3)}), "'day' holds Timestamp"),
     ],
 )
-def test_columns_that_are_no_kind_are_said(frame, words):
+def test_columns_without_categories_are_refused(frame, words):
     with pytest.raises(ValueError, match=words):
         isthmus.VAE(epochs=1).fit(frame)
 
@@ -130,7 +130,7 @@ def fitted():
     return frame, model.fit(frame)
 
 
-def test_a_model_of_a_frame_makes_rows_of_the_same_columns_and_types(fitted):
+def test_samples_have_the_columns_and_types_of_the_frame(fitted):
     frame, model = fitted
     made = model.sample(300, random_state=0)
     assert list(made.columns) == list(frame.columns)
@@ -143,7 +143,7 @@ def test_a_model_of_a_frame_makes_rows_of_the_same_columns_and_types(fitted):
     assert means["cat"] < means["dog"] < means["eel"]
 
 
-def test_frame_in_frame_out_array_in_array_out(fitted):
+def test_output_type_follows_input_type(fitted):
     frame, model = fitted
     rebuilt = model.reconstruct(frame)
     assert (rebuilt.index == frame.index).all()
@@ -160,15 +160,15 @@ def test_frame_in_frame_out_array_in_array_out(fitted):
     )
 
 
-def test_a_frame_whose_columns_differ_is_told_which(fitted):
+def test_differing_columns_are_named(fitted):
     frame, model = fitted
-    with pytest.raises(ValueError, match=r"missing: pet; not known: fish\."):
+    with pytest.raises(ValueError, match=r"missing: pet; unknown: fish\."):
         model.transform(frame.rename(columns={"pet": "fish"}))
     shuffled = frame[["pet", *[c for c in frame.columns if c != "pet"]]]
     np.testing.assert_array_equal(model.transform(shuffled), model.transform(frame))
 
 
-def test_a_saved_model_knows_its_columns(fitted, tmp_path):
+def test_saving_keeps_the_columns(fitted, tmp_path):
     _, model = fitted
     model.save(tmp_path)
     again = isthmus.load(tmp_path)
@@ -176,7 +176,7 @@ def test_a_saved_model_knows_its_columns(fitted, tmp_path):
     assert again.sample(5, random_state=0).equals(model.sample(5, random_state=0))
 
 
-def test_a_model_of_arrays_after_one_of_frames(fitted):
+def test_refit_on_an_array_forgets_the_columns(fitted):
     frame, _ = fitted
     model = isthmus.VAE(n_components=2, epochs=1, random_state=0).fit(frame)
     model.fit(np.random.default_rng(0).normal(size=(20, 3)))
@@ -206,7 +206,7 @@ def test_an_imputer_fills_a_real_table():
     assert drawn[0].shape == (5, 5)
 
 
-def test_rows_from_a_mixture_vary_about_their_means(fitted):
+def test_sampled_rows_vary_about_their_means(fitted):
     from isthmus.applications.generation import LatentSampler
 
     frame, model = fitted
@@ -217,7 +217,7 @@ def test_rows_from_a_mixture_vary_about_their_means(fitted):
     assert made["income"].std() == pytest.approx(frame["income"].std(), rel=0.25)
 
 
-def test_numbers_under_one_name_are_an_array(tmp_path):
+def test_repeated_names_of_numbers_are_allowed(tmp_path):
     numbers = np.random.default_rng(0).normal(size=(30, 3))
     lines = ["a,a,b", *(",".join(map(repr, row)) for row in numbers.tolist())]
     (tmp_path / "twice.csv").write_text("\n".join(lines))

@@ -32,7 +32,7 @@ def test_sprites():
     assert first.fingerprint == second.fingerprint
 
 
-def test_every_known_name_is_listed():
+def test_known_datasets_are_sorted():
     assert known_datasets() == ("digits", "fashion-mnist", "mnist", "sprites")
 
 
@@ -56,7 +56,7 @@ def data_home(tmp_path):
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 @pytest.mark.parametrize("by_variable", [False, True])
-def test_idx_sets(data_home, monkeypatch, name, by_variable):
+def test_idx_datasets(data_home, monkeypatch, name, by_variable):
     monkeypatch.setenv("ISTHMUS_DATA", str(data_home if by_variable else data_home / "nowhere"))
     dataset = load(name, data_home=None if by_variable else data_home)
     assert dataset.name == name
@@ -74,7 +74,7 @@ def message_of(error, *args, **kwargs):
     return str(caught.value)
 
 
-def test_no_data_folder(monkeypatch):
+def test_missing_data_home(monkeypatch):
     monkeypatch.delenv("ISTHMUS_DATA", raising=False)
     message = message_of(FileNotFoundError, "mnist")
     assert "set data_home, or the environment variable ISTHMUS_DATA" in message
@@ -84,16 +84,16 @@ def test_no_data_folder(monkeypatch):
 def test_a_missing_idx_file(data_home):
     (data_home / "mnist" / "t10k-images-idx3-ubyte").unlink()
     message = message_of(FileNotFoundError, "mnist", data_home=data_home)
-    assert f"{data_home / 'mnist'} lacks t10k-images-idx3-ubyte; put" in message
+    assert f"t10k-images-idx3-ubyte missing in {data_home / 'mnist'}; put" in message
 
 
-def test_labels_that_do_not_match(data_home):
+def test_idx_labels_of_another_length_are_refused(data_home):
     write_idx(data_home / "mnist" / "train-labels-idx1-ubyte", np.arange(4))
     message = message_of(ValueError, "mnist", data_home=data_home)
     assert "labels of shape (4,) for samples of shape (5, 28, 28)" in message
 
 
-def test_npy_is_mapped_and_read_only(tmp_path):
+def test_npy_is_memory_mapped_read_only(tmp_path):
     X = np.random.default_rng(0).normal(size=(10, 3))
     np.save(tmp_path / "rows.npy", X)
     dataset = load(tmp_path / "rows.npy")
@@ -114,7 +114,7 @@ def test_npz(tmp_path, key, label_key):
     assert dataset.y is None if label_key is None else dataset.y.tolist() == list("abcd")
 
 
-def test_npz_prefers_the_customary_name(tmp_path):
+def test_npz_prefers_the_usual_name(tmp_path):
     np.savez_compressed(tmp_path / "set.npz", other=np.zeros(9), X=np.eye(3))
     np.testing.assert_array_equal(load(tmp_path / "set.npz").X, np.eye(3))
 
@@ -139,22 +139,22 @@ def test_image_folder(tmp_path):
     assert dataset.notes == ("resized 2 of 2 images to 4x4 (height x width)",)
 
 
-def test_unknown_names_get_a_suggestion():
+def test_unknown_names_raise_with_a_suggestion():
     message = message_of(ValueError, "mnits")
-    assert "'mnits' is neither a known data set (digits, fashion-mnist, mnist, sprites)" in message
+    assert "'mnits' is neither a known dataset (digits, fashion-mnist, mnist, sprites)" in message
     assert message.endswith("Did you mean 'mnist'?")
     assert "neither" in message_of(ValueError, "no/such/file.npy")
 
 
-def test_size_and_label_are_not_ignored(tmp_path):
-    assert "size is for a folder of images" in message_of(ValueError, "digits", size=8)
-    assert "label is for a table" in message_of(ValueError, "digits", label="y")
-    assert "label is for a table" in message_of(ValueError, tmp_path, label=0)
+def test_inapplicable_size_and_label_raise(tmp_path):
+    assert "size is for folders of images" in message_of(ValueError, "digits", size=8)
+    assert "label is for tables" in message_of(ValueError, "digits", label="y")
+    assert "label is for tables" in message_of(ValueError, tmp_path, label=0)
 
 
-def test_an_unknown_kind_of_file(tmp_path):
+def test_an_unknown_suffix(tmp_path):
     (tmp_path / "notes.txt").write_text("1,2")
-    assert "expected .npy, .npz, .csv, .tsv, .parquet or" in message_of(
+    assert "expected .npy, .npz, .csv, .tsv, .parquet, or" in message_of(
         ValueError, tmp_path / "notes.txt"
     )
 
@@ -167,11 +167,11 @@ def test_an_unknown_kind_of_file(tmp_path):
         (np.float64(3), "at least one sample, got an array of shape ()"),
         (np.array([["a"]]), "expected numbers, got <U1"),
         (np.array([1j]), "expected numbers, got complex128"),
-        (np.array([[None]]), "or one of Python objects"),
+        (np.array([[None]]), "or Python objects"),
     ],
 )
 @pytest.mark.parametrize("save", [np.save, np.savez])
-def test_arrays_that_are_no_samples(tmp_path, save, array, words):
+def test_arrays_without_samples_are_refused(tmp_path, save, array, words):
     path = tmp_path / ("a.npy" if save is np.save else "a.npz")
     save(path, array)
     message = message_of(ValueError, path)
@@ -184,31 +184,31 @@ def test_arrays_that_are_no_samples(tmp_path, save, array, words):
     "content",
     [b"", b"nonsense", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x00\x04\x00{'a("],
 )
-def test_damaged_arrays(tmp_path, name, content):
+def test_damaged_arrays_are_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     assert "got a damaged file" in message_of(ValueError, tmp_path / name)
 
 
 @pytest.mark.parametrize("save", [np.save, np.savez_compressed])
-def test_arrays_cut_short(tmp_path, save):
+def test_truncated_arrays_are_refused(tmp_path, save):
     path = tmp_path / ("a.npy" if save is np.save else "a.npz")
     save(path, np.random.default_rng(0).normal(size=(100, 3)))
     path.write_bytes(path.read_bytes()[:-50])
     assert "got a damaged file" in message_of(ValueError, path)
 
 
-def test_an_ambiguous_npz(tmp_path):
+def test_an_ambiguous_npz_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", first=np.eye(2), second=np.eye(2))
     message = message_of(ValueError, tmp_path / "a.npz")
     assert "expected an array named X, got first, second" in message
 
 
-def test_npz_labels_that_do_not_match(tmp_path):
+def test_npz_labels_of_another_length_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", X=np.eye(3), y=np.arange(2))
     assert "labels of shape (2,)" in message_of(ValueError, tmp_path / "a.npz")
 
 
-def test_fingerprint_is_the_hash_of_the_bytes(monkeypatch):
+def test_fingerprint_hashes_the_bytes(monkeypatch):
     monkeypatch.setattr(datasets, "_CHUNK_BYTES", 64)  # several pieces
     X = np.random.default_rng(0).normal(size=(50, 3, 2)).astype(">f4")
     print_ = Dataset("some", X).fingerprint
@@ -221,12 +221,12 @@ def test_fingerprint_is_the_hash_of_the_bytes(monkeypatch):
     assert Dataset("some", X[::-1]).fingerprint != print_
 
 
-def test_a_dataset_cannot_be_changed():
+def test_datasets_are_frozen():
     with pytest.raises(AttributeError):
         Dataset("a", np.eye(2)).name = "b"
 
 
-def test_no_heavy_import():
+def test_data_imports_no_heavy_library():
     code = "import isthmus.data, sys; print({'torch', 'sklearn', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -13,23 +13,23 @@ X = np.arange(1000 * 4, dtype=np.float32).reshape(1000, 4)
 
 @pytest.fixture
 def all_large(monkeypatch):
-    """Let any array on the disk count as too large for memory."""
+    """Treat every array on disk as too large for memory."""
     monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
 
 
 @pytest.fixture
 def path(tmp_path):
-    """Return a file of the rows."""
+    """Return a file with the rows."""
     np.save(tmp_path / "x.npy", X)
     return tmp_path / "x.npy"
 
 
 def blocks_of(n=1000, rows=64):
-    """Return rows in memory by blocks of so many."""
+    """Return rows in memory, in blocks."""
     return DiskArray.of(X[:n], block_bytes=16 * rows)
 
 
-def test_blocks_and_their_numbers():
+def test_blocks_have_row_indices():
     rows = blocks_of()
     assert rows.lengths.tolist() == [64] * 15 + [40]
     assert len(rows) == rows.n_total == 1000
@@ -40,7 +40,7 @@ def test_blocks_and_their_numbers():
 
 
 @pytest.mark.parametrize("n_bytes", [1, 16 * 64, 16 * 100, 16 * 640, 10**9])
-def test_pieces_have_every_block_once_and_no_more_than_fits(n_bytes):
+def test_block_groups_partition_the_blocks(n_bytes):
     rows = blocks_of()
     pieces = list(rows.block_groups(n_bytes))
     assert np.concatenate(pieces).tolist() == rows.blocks.tolist()
@@ -50,7 +50,7 @@ def test_pieces_have_every_block_once_and_no_more_than_fits(n_bytes):
 
 @pytest.mark.parametrize("fraction", [0.001, 0.1, 0.37, 0.999])
 @pytest.mark.parametrize("bounds", [[0, 990, 1000], [0, 1000], list(range(0, 1001, 50))])
-def test_held_out_rows_are_a_share_and_no_row_is_in_both(fraction, bounds):
+def test_split_is_a_partition(fraction, bounds):
     rows = DiskArray(X, np.array(bounds), np.arange(len(bounds) - 1))
     kept, held = rows.split(fraction, np.random.default_rng(0))
     assert len(held) == max(1, int(fraction * 1000))
@@ -59,7 +59,7 @@ def test_held_out_rows_are_a_share_and_no_row_is_in_both(fraction, bounds):
     assert (held.read() == X[held.indices()]).all()
 
 
-def test_rows_of_a_part_are_taken_as_numpy_takes_them():
+def test_indexing_follows_numpy():
     kept, held = blocks_of().split(0.3, np.random.default_rng(0))
     for part in (kept, held):
         whole = X[part.indices()]
@@ -69,7 +69,7 @@ def test_rows_of_a_part_are_taken_as_numpy_takes_them():
         assert (part.size, part.nbytes) == (whole.size, whole.nbytes)
 
 
-def test_what_is_held_out_twice_is_held_out_of_what_was_kept():
+def test_repeated_splits_are_disjoint():
     rows = blocks_of()
     order = np.random.default_rng(3)
     kept, first = rows.split(0.3, order)
@@ -83,7 +83,7 @@ def test_held_out_rows_fit_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [10, 64, 700, 1000])
-def test_a_look_is_spread_over_all_rows(monkeypatch, rows):
+def test_preview_is_evenly_spaced(monkeypatch, rows):
     monkeypatch.setattr(disk_array, "PREVIEW_BYTES", 16 * 100)
     seen = blocks_of(rows=rows).preview()[:, 0] / 4
     assert 2 <= len(seen) <= 100
@@ -92,7 +92,7 @@ def test_a_look_is_spread_over_all_rows(monkeypatch, rows):
     assert len(np.unique(seen)) == len(seen)
 
 
-def test_small_chunks_are_read_together_and_large_ones_whole():
+def test_blocks_are_multiples_of_chunks():
     class Chunked:
         dtype, shape = X.dtype, X.shape
 
@@ -104,7 +104,7 @@ def test_small_chunks_are_read_together_and_large_ones_whole():
     assert DiskArray.of(Chunked(9999), block_bytes=16 * 64).lengths.tolist() == [1000]
 
 
-def test_maps_are_left_on_the_disk_where_they_are_large(path, monkeypatch):
+def test_large_memory_maps_stay_on_disk(path, monkeypatch):
     mapped = np.load(path, mmap_mode="r")
     assert as_disk_array(mapped) is None
     monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", X.nbytes)
@@ -118,7 +118,7 @@ def test_maps_are_left_on_the_disk_where_they_are_large(path, monkeypatch):
 
 
 @pytest.mark.usefixtures("all_large")
-def test_what_is_no_rows_is_read_as_it_is(tmp_path):
+def test_arrays_without_rows_are_read_whole(tmp_path):
     for shape in ((7,), (1, 7), (0, 7), (7, 0)):
         np.save(tmp_path / "x.npy", np.zeros(shape))
         assert as_disk_array(np.load(tmp_path / "x.npy", mmap_mode="r")) is None
@@ -130,7 +130,7 @@ def test_what_is_no_rows_is_read_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["r+", "c"])
-def test_what_was_written_to_a_map_is_not_forgotten(path, mode):
+def test_writes_to_a_map_are_kept(path, mode):
     mapped = np.load(path, mmap_mode=mode)
     mapped[:] = -1
     view = mapped[5:]
@@ -141,7 +141,7 @@ def test_what_was_written_to_a_map_is_not_forgotten(path, mode):
     assert (mapped == -1).all()
 
 
-def test_a_map_that_is_only_read_is_forgotten(path, monkeypatch):
+def test_pages_of_a_read_only_map_are_released(path, monkeypatch):
     told = []
 
     class Told(mmap.mmap):
@@ -156,7 +156,7 @@ def test_a_map_that_is_only_read_is_forgotten(path, monkeypatch):
     assert (mapped == X).all()
 
 
-def test_rows_that_cannot_be_read_are_named():
+def test_errors_name_the_rows():
     class Broken:
         dtype, shape = X.dtype, X.shape
 
@@ -167,7 +167,7 @@ def test_rows_that_cannot_be_read_are_named():
 
     rows = DiskArray.of(Broken(), block_bytes=16 * 100)
     assert (rows.read(np.arange(5)) == X[:500]).all()
-    with pytest.raises(ValueError, match=r"^rows 500 to 599 of X cannot be read: the chunk is dam"):
+    with pytest.raises(ValueError, match=r"^cannot read rows 500 to 599 of X: the chunk is dam"):
         rows.read()
 
 
@@ -192,7 +192,7 @@ def _sha256(tmp_path):
     return load(tmp_path / "same.npy").sha256
 
 
-def test_zarr_of_a_group_and_what_is_none(tmp_path):
+def test_zarr_groups_and_other_folders_are_refused(tmp_path):
     zarr = pytest.importorskip("zarr")
     group = zarr.open_group(tmp_path / "g.zarr", mode="w")
     group.create_array("x", shape=(5, 2), dtype="f4")[:] = 1
@@ -200,7 +200,7 @@ def test_zarr_of_a_group_and_what_is_none(tmp_path):
     assert as_disk_array(group) is None
     (tmp_path / "none.zarr").mkdir()
     for name in ("g.zarr", "none.zarr"):
-        with pytest.raises(ValueError, match="expected a zarr array; one of a group is named"):
+        with pytest.raises(ValueError, match="expected a zarr array; for a group"):
             load(tmp_path / name)
     for shape in ((), (0, 3)):
         zarr.create_array(tmp_path / "e.zarr", shape=shape, dtype="f4", overwrite=True)
@@ -208,7 +208,7 @@ def test_zarr_of_a_group_and_what_is_none(tmp_path):
             load(tmp_path / "e.zarr")
 
 
-def test_zarr_that_promises_more_than_it_has_or_is_damaged(tmp_path):
+def test_oversized_or_damaged_zarr_is_refused(tmp_path):
     zarr = pytest.importorskip("zarr")
     zarr.create_array(tmp_path / "x.zarr", shape=(10**9, 10**5), chunks=(100, 2), dtype="f4")
     with pytest.raises(ValueError, match="would become 400,000,000,000,000 in memory"):
@@ -218,7 +218,7 @@ def test_zarr_that_promises_more_than_it_has_or_is_damaged(tmp_path):
     for path in (tmp_path / "y.zarr" / "c").rglob("*"):
         if path.is_file():
             path.write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="rows 0 to 6 of X cannot be read"):
+    with pytest.raises(ValueError, match="cannot read rows 0 to 6 of X"):
         load(tmp_path / "y.zarr")
 
 

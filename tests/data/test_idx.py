@@ -30,7 +30,7 @@ def test_every_type_is_read_in_native_order(tmp_path, code, dtype, compress):
     np.testing.assert_array_equal(got, expected)
 
 
-def test_a_set_of_no_samples_is_an_empty_array(tmp_path):
+def test_a_file_without_samples_is_an_empty_array(tmp_path):
     (tmp_path / "none").write_bytes(header(0x08, 0, 28, 28))
     assert read_idx(tmp_path / "none").shape == (0, 28, 28)
 
@@ -50,16 +50,16 @@ BAD = {
     "empty but immense": (header(0x08, 0, *[2**32 - 1] * 3), "at most 4,294,967,296 bytes"),
     "gzip of bytes to spare": (gzip.compress(GOOD + b"\0"), "holds more"),
     "gzip of data cut short": (gzip.compress(GOOD[:-1]), "ends after 3"),
-    "gzip cut short": (gzip.compress(GOOD)[:-9], "gzip file that decompresses"),
-    "gzip of wrong checksum": (gzip.compress(GOOD)[:-8] + bytes(8), "gzip file that decompresses"),
-    "gzip of nonsense": (b"\x1f\x8b" + bytes(20), "gzip file that decompresses"),
-    "gzip with a tail": (gzip.compress(GOOD) + b"tail", "gzip file that decompresses"),
-    "gzip of damaged blocks": (gzip.compress(GOOD)[:10] + b"\xff" * 20, "gzip file that"),
+    "gzip cut short": (gzip.compress(GOOD)[:-9], "valid gzip file, but"),
+    "gzip of wrong checksum": (gzip.compress(GOOD)[:-8] + bytes(8), "valid gzip file, but"),
+    "gzip of nonsense": (b"\x1f\x8b" + bytes(20), "valid gzip file, but"),
+    "gzip with a tail": (gzip.compress(GOOD) + b"tail", "valid gzip file, but"),
+    "gzip of damaged blocks": (gzip.compress(GOOD)[:10] + b"\xff" * 20, "valid gzip file, but"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_named_in_one_line(tmp_path, name):
+def test_errors_name_the_file(tmp_path, name):
     content, words = BAD[name]
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(content)
@@ -76,7 +76,7 @@ def test_a_bad_file_is_named_in_one_line(tmp_path, name):
         gzip.compress(header(0x08, 10) + bytes(100 * 2**20)),  # promises little and holds much
     ],
 )
-def test_a_lying_header_costs_no_memory(tmp_path, content):
+def test_a_false_header_allocates_no_memory(tmp_path, content):
     path = tmp_path / "liar"
     path.write_bytes(content)
     tracemalloc.start()
@@ -88,7 +88,7 @@ def test_a_lying_header_costs_no_memory(tmp_path, content):
         tracemalloc.stop()
 
 
-def test_a_missing_file_or_a_folder(tmp_path):
+def test_missing_files_and_folders_are_refused(tmp_path):
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(FileNotFoundError, match="expected an IDX file"):
             read_idx(path)

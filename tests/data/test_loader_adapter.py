@@ -14,7 +14,7 @@ Y = np.arange(20)
 
 
 def rows_of(loader, **options):
-    """Return X of all batches of a pass."""
+    """Return X of all batches of an epoch."""
     return [part.X.tolist() for part in LoaderAdapter(loader).batches(**options)]
 
 
@@ -30,17 +30,17 @@ def rows_of(loader, **options):
         [torch.from_numpy(X[:12]).requires_grad_(), X[12:]],
     ],
 )
-def test_batches_of_many_kinds(loader):
+def test_batches_of_many_types(loader):
     for epoch in (1, 2):
         assert rows_of(loader, epoch=epoch) == [X[:12].tolist(), X[12:].tolist()]
     assert (LoaderAdapter(loader).preview()[0] == X).all()
 
 
-def test_half_precision_is_read():
+def test_bfloat16_is_read():
     assert as_pair(torch.ones(2, 3, dtype=torch.bfloat16))[0].tolist() == [[1.0] * 3] * 2
 
 
-def test_labels_stay_beside_their_rows():
+def test_labels_stay_with_their_rows():
     loader = DataLoader(TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)), 7)
     parts = list(LoaderAdapter(loader).batches())
     assert [part.y.tolist() for part in parts] == [[*range(7)], [*range(7, 14)], [*range(14, 20)]]
@@ -71,12 +71,12 @@ def test_no_batch_has_a_single_row(sizes, expected):
 
 
 @pytest.mark.parametrize("skip", range(4))
-def test_what_is_skipped_is_counted_as_it_is_yielded(skip):
+def test_skip_counts_yielded_batches(skip):
     loader = [X[:0], X[:4], X[4:5], X[5:8], X[:0], X[8:12]]
     assert rows_of(loader, skip=skip) == rows_of(loader)[skip:]
 
 
-def test_a_state_is_where_the_batch_ended():
+def test_states_are_taken_after_their_batch():
     class Counting:
         at = 0
 
@@ -102,7 +102,7 @@ def test_a_state_is_where_the_batch_ended():
     assert list(stream.batches(resumed=True)) == []
 
 
-def test_a_state_that_is_no_json_is_none():
+def test_a_state_that_is_not_json_is_ignored():
     class Odd(list):
         def state_dict(self):
             return {"at": object()}
@@ -114,7 +114,7 @@ def test_a_state_that_is_no_json_is_none():
     assert LoaderAdapter([X]).state() is None
 
 
-def test_epochs_are_said_to_a_loader_and_to_its_sampler():
+def test_set_epoch_is_called_on_loader_and_sampler():
     class Told(torch.utils.data.SequentialSampler):
         def __init__(self, rows):
             super().__init__(rows)
@@ -130,7 +130,7 @@ def test_epochs_are_said_to_a_loader_and_to_its_sampler():
     assert sampler.epochs == [3]
 
 
-def test_a_loader_is_begun_once_a_pass():
+def test_the_loader_is_iterated_once_per_epoch():
     class Begun(list):
         times = 0
 
@@ -143,7 +143,7 @@ def test_a_loader_is_begun_once_a_pass():
     assert loader.times == 1
 
 
-def test_a_look_reads_no_more_than_it_needs(monkeypatch):
+def test_preview_reads_no_more_than_needed(monkeypatch):
     monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", X.nbytes)
     read = []
 
@@ -156,13 +156,13 @@ def test_a_look_reads_no_more_than_it_needs(monkeypatch):
     assert len(read) < 5
 
 
-def test_lengths():
+def test_n_batches_is_the_length_of_the_loader():
     assert LoaderAdapter([X, X]).n_batches == 2
     assert LoaderAdapter(lambda: iter([X])).n_batches is None
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_frames(library):
+def test_data_frames(library):
     frames = pytest.importorskip(library)
     parts = [frames.DataFrame({"a": X[p, 0], "b": X[p, 1]}) for p in (slice(9), slice(9, 20))]
     found, y = LoaderAdapter([(part, Y[: len(part)]) for part in parts]).preview()
@@ -177,23 +177,23 @@ once = iter([X])
 @pytest.mark.parametrize(
     ("loader", "message"),
     [
-        ([], "gives no batch in pass 1"),
-        ([X[:0], X[:0]], "gives no batch in pass 1"),
-        (iter([X]), "can be read once only"),
-        (lambda: once, "gives no batch in pass 1"),
-        (7, "one after the other, got int"),
-        ([{"x": X}], "got dict: let the loader pick"),
-        ([(X, Y, Y)], "got 3 parts of other shapes"),
-        (X, r"X must be rows; got an array of shape \(4,\)"),
-        ((X, Y), r"X must be rows; got an array of shape \(20,\)"),
-        ([X, X[:, :3]], r"rows of unlike shapes \(\(3,\), \(4,\)\)"),
+        ([], "gives no batches in epoch 1"),
+        ([X[:0], X[:0]], "gives no batches in epoch 1"),
+        (iter([X]), "can be read only once"),
+        (lambda: once, "gives no batches in epoch 1"),
+        (7, "must be iterable, got int"),
+        ([{"x": X}], "got dict: collate"),
+        ([(X, Y, Y)], "got 3 parts of different shapes"),
+        (X, r"X must have rows; got an array of shape \(4,\)"),
+        ((X, Y), r"X must have rows; got an array of shape \(20,\)"),
+        ([X, X[:, :3]], r"rows of different shapes \(\(3,\), \(4,\)\)"),
         (["text"], "got str"),
     ],
 )
-def test_what_is_no_loader_is_told_in_one_line(loader, message):
-    with pytest.raises(ValueError, match=message) as said:
+def test_invalid_loaders_are_refused(loader, message):
+    with pytest.raises(ValueError, match=message) as error:
         [LoaderAdapter(loader).preview() for _ in range(2)]
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def shards(tmp_path):
 
 
 def stream_of(shards, tmp_path):
-    """Return files as a streamed data set."""
+    """Return files as a streamed dataset."""
     import datasets
 
     return datasets.load_dataset(
@@ -216,7 +216,7 @@ def stream_of(shards, tmp_path):
     )
 
 
-def test_data_sets_of_datasets(shards, tmp_path):
+def test_hugging_face_datasets_are_streamed(shards, tmp_path):
     data = stream_of(shards, tmp_path)
     loader = DatasetLoader(data["train"], 5, label="kind")
     for epoch in (1, 2):
@@ -232,7 +232,7 @@ def test_data_sets_of_datasets(shards, tmp_path):
     assert len(list(stream.batches(3))) == len(parts)
 
 
-def test_data_sets_in_memory(shards):
+def test_hugging_face_datasets_in_memory(shards):
     import datasets
 
     data = datasets.Dataset.from_dict({"x": X.tolist(), "y": Y.tolist()})
@@ -241,14 +241,14 @@ def test_data_sets_in_memory(shards):
     assert np.allclose(np.concatenate([p.X for p in parts]), X)
 
 
-def test_what_is_no_data_set_of_datasets(shards, tmp_path):
+def test_invalid_hugging_face_datasets_are_refused(shards, tmp_path):
     data = stream_of(shards, tmp_path)
-    with pytest.raises(ValueError, match=r"such as load_dataset.*got those of the splits train"):
+    with pytest.raises(ValueError, match=r"such as load_dataset.*got the splits train"):
         DatasetLoader(data)
     with pytest.raises(ValueError, match="got list"):
         DatasetLoader([X])
     for name in ("column", "label"):
         with pytest.raises(ValueError, match="there is no column 'z'; columns: a, b, kind"):
             LoaderAdapter(DatasetLoader(data["train"], **{name: "z"})).preview()
-    with pytest.raises(ValueError, match="column 'kind' holds no numbers"):
+    with pytest.raises(ValueError, match="column 'kind' does not hold numbers"):
         LoaderAdapter(DatasetLoader(data["train"])).preview()

@@ -18,7 +18,7 @@ Y = np.array(["red", "green", "blue"])[np.arange(100) % 3]
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder of three files with row groups of unlike lengths."""
+    """Return a folder of three files with row groups of different lengths."""
     for name, part, size in (
         ("b", slice(10, 75), 20),
         ("a", slice(10), 3),
@@ -42,7 +42,7 @@ def write(folder, name, content, **options):
 
 @pytest.fixture
 def rows(folder, monkeypatch):
-    """Return the rows as they stay on the disk."""
+    """Return the rows as a `DiskArray`."""
     monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
     return load(folder, label="kind").X
 
@@ -55,7 +55,7 @@ def test_small_folders_are_read(folder):
     assert dataset.source.to_record() == {"source": str(folder), "label": "kind"}
 
 
-def test_large_ones_stay_on_the_disk(folder, rows):
+def test_large_folders_stay_on_disk(folder, rows):
     dataset = load(folder, label=-1)
     assert isinstance(dataset.X, DiskArray)
     assert dataset.y.dtype.kind == "U"
@@ -84,19 +84,19 @@ def test_large_ones_stay_on_the_disk(folder, rows):
     ],
     ids=str,
 )
-def test_rows_are_taken_as_numpy_takes_them(rows, index):
+def test_indexing_follows_numpy(rows, index):
     expected = X[index]
     assert rows[index].shape == expected.shape
     assert (rows[index] == expected).all()
 
 
-def test_large_row_groups_are_worth_a_word(folder, monkeypatch):
+def test_large_row_groups_are_noted(folder, monkeypatch):
     assert load(folder, label="kind").notes == ()
-    monkeypatch.setattr(parquet_rows, "LARGE", 25 * 3 * 4 - 1)
+    monkeypatch.setattr(parquet_rows, "LARGE_GROUP", 25 * 3 * 4 - 1)
     assert "write smaller ones (row_group_size)" in load(folder, label="kind").notes[0]
 
 
-def test_numbers_outside_are_an_error(rows):
+def test_indices_out_of_range_raise(rows):
     for index in (100, [5, -101]):
         with pytest.raises(IndexError):
             rows[index]
@@ -116,7 +116,7 @@ def test_each_row_group_is_read_once_for_the_hash(rows, folder, monkeypatch):
     assert groups == [*range(9)]
 
 
-def test_lists_are_whole_rows(tmp_path):
+def test_a_column_of_lists_holds_rows(tmp_path):
     images = np.arange(5 * 4, dtype=np.uint8).reshape(5, 2, 2)
     flat = images.reshape(5, 4)
     for number, kind in enumerate((pa.list_(pa.uint8()), pa.list_(pa.uint8(), 4))):
@@ -128,12 +128,12 @@ def test_lists_are_whole_rows(tmp_path):
     assert (images == load(write(tmp_path / "nested", "0", nested)).X).all()
 
 
-def test_bytes_in_columns_are_numbers_not_pictures(tmp_path):
+def test_bytes_in_columns_are_not_pixels(tmp_path):
     ages = pa.table({"age": pa.array([1, 200], pa.uint8()), "size": pa.array([3, 4], pa.uint8())})
     assert load(write(tmp_path / "rows", "0", ages)).X.dtype.kind == "f"
 
 
-def test_empty_files_and_groups_are_passed_over(tmp_path):
+def test_empty_files_and_groups_are_skipped(tmp_path):
     folder = write(tmp_path / "rows", "0", table(X[:0]))
     for name, part in (("1", X[:5]), ("2", X[:0]), ("3", X[5:7])):
         write(folder, name, table(part))
@@ -142,16 +142,16 @@ def test_empty_files_and_groups_are_passed_over(tmp_path):
         load(write(tmp_path / "none", "0", table(X[:0])))
 
 
-def test_missing_numbers_are_nan_wherever_they_are(tmp_path, monkeypatch):
+def test_missing_numbers_are_nan(tmp_path, monkeypatch):
     monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
     folder = write(tmp_path / "rows", "0", pa.table({"x": [1, 2]}))
     write(folder, "1", pa.table({"x": [None, 4]}))
     found = load(folder).X
-    assert found.dtype.kind == "i"  # as the first rows say
+    assert found.dtype.kind == "i"  # the type of the first row group
     assert found[[2, 0]].ravel().tolist() == pytest.approx([np.nan, 1], nan_ok=True)
 
 
-def test_labels_of_any_kind(tmp_path):
+def test_labels_of_all_types(tmp_path):
     for number, (values, kind) in enumerate(
         (
             ([3, 1, 2], "i"),
@@ -168,19 +168,19 @@ def test_labels_of_any_kind(tmp_path):
     assert load(folder, label="y").y.tolist() == ["a", "b", "a"]
 
 
-def test_columns_may_stand_in_another_order(tmp_path):
+def test_columns_may_have_another_order(tmp_path):
     folder = write(tmp_path / "rows", "0", table(X[:5]))
     write(folder, "1", table(X[5:7]).select(["p2", "p0", "p1"]))
     assert (X[:7] == load(folder).X).all()
 
 
 def damaged_end(path):
-    """Cut the end off."""
+    """Truncate a file."""
     path.write_bytes(path.read_bytes()[:-3])
 
 
 def damaged_page(path):
-    """Write over the head of a page."""
+    """Overwrite the header of a page."""
     content = bytearray(path.read_bytes())
     content[4:64] = bytes(range(60))
     path.write_bytes(content)
@@ -189,21 +189,21 @@ def damaged_page(path):
 @pytest.mark.parametrize("damage", [damaged_end, damaged_page])
 def test_a_damaged_file_is_named(folder, damage):
     damage(folder / "c.parquet")
-    with pytest.raises(ValueError, match=r"c\.parquet") as said:
+    with pytest.raises(ValueError, match=r"c\.parquet") as error:
         load(folder, label="kind").X[:]
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"q": [1.0]}, r"1\.parquet: expected the columns of 0\.parquet"),
+        ({"q": [1.0]}, r"1\.parquet: the columns differ from those of 0\.parquet"),
         ({"p0": [[1.0, 2.0]]}, r"1\.parquet: expected rows of shape \(1,\), got \(2,\)"),
-        ({"p0": ["text"]}, r"1\.parquet: column 'p0' holds no numbers"),
+        ({"p0": ["text"]}, r"1\.parquet: column 'p0' does not hold numbers"),
         ({"p0": [{"a": 1}]}, r"1\.parquet: "),
     ],
 )
-def test_other_files_in_the_folder(tmp_path, content, message):
+def test_files_with_other_columns_are_refused(tmp_path, content, message):
     folder = write(tmp_path / "rows", "0", table(X[:, :1]))
     write(folder, "1", pa.table(content))
     with pytest.raises(ValueError, match=message):
@@ -214,35 +214,35 @@ def test_other_files_in_the_folder(tmp_path, content, message):
     ("content", "message"),
     [
         ({"x": [[1.0, 2.0], [3.0]]}, "lists of different lengths"),
-        ({"x": [[1.0, 2.0], None]}, "lists of different lengths, or none"),
-        ({"x": [[1.0], [2.0]], "z": [1.0, 2.0]}, "got lists beside others"),
-        ({"x": pa.nulls(2)}, "holds no numbers"),
+        ({"x": [[1.0, 2.0], None]}, "lists of different lengths or missing ones"),
+        ({"x": [[1.0], [2.0]], "z": [1.0, 2.0]}, "got both"),
+        ({"x": pa.nulls(2)}, "does not hold numbers"),
     ],
 )
-def test_columns_that_make_no_rows(tmp_path, content, message):
+def test_invalid_columns_are_refused(tmp_path, content, message):
     with pytest.raises(ValueError, match=rf"0\.parquet: .*{message}"):
         load(write(tmp_path / "rows", "0", pa.table(content)))
 
 
-def test_labels_that_are_not_there(folder, tmp_path):
+def test_invalid_labels_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="got 'z'; columns: p0, p1, p2, kind"):
         load(folder, label="z")
     with pytest.raises(ValueError, match="expected features beside the label"):
         load(write(tmp_path / "y", "0", pa.table({"y": [1]})), label="y")
     two = pa.table([pa.array([1.0]), pa.array([2.0])], names=["x", "x"])
-    with pytest.raises(ValueError, match="expected columns of different names"):
+    with pytest.raises(ValueError, match="two columns have the same name"):
         load(write(tmp_path / "two", "0", two))
 
 
-def test_files_of_programs_are_passed_over_and_deeper_ones_are_said(folder, tmp_path):
+def test_private_files_are_skipped_and_subfolders_refused(folder, tmp_path):
     (folder / "._a.parquet").write_bytes(b"of a Mac")
     (folder / "_metadata.parquet").write_bytes(b"of Spark")
     (folder / "d.parquet").mkdir()
     assert load(folder, label="kind").X.shape == (100, 3)
     write(folder / "d.parquet", "0", table(X))
-    with pytest.raises(ValueError, match=r"beside each other, found d\.parquet/0\.parquet"):
+    with pytest.raises(ValueError, match=r"directly in the folder, found d\.parquet/0\.parquet"):
         load(folder, label="kind")
     (tmp_path / "parts").mkdir()
     write(tmp_path / "parts" / "kind=red", "0", table(X))
-    with pytest.raises(ValueError, match=r"found kind=red/0\.parquet; name a folder"):
+    with pytest.raises(ValueError, match=r"found kind=red/0\.parquet; move it"):
         load(tmp_path / "parts")

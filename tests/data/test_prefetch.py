@@ -1,4 +1,4 @@
-"""What is read ahead: all of it, no more than said, and no thread stays."""
+"""Prefetching yields all items, respects its depth and leaves no thread behind."""
 
 import threading
 import time
@@ -8,12 +8,12 @@ import pytest
 from isthmus.data.prefetch import prefetch
 
 
-def test_what_is_ahead_is_what_there_is():
+def test_all_items_are_yielded():
     assert list(prefetch(iter(range(100)), depth=3)) == [*range(100)]
     assert list(prefetch(iter(()))) == []
 
 
-def test_no_more_is_read_ahead_than_said():
+def test_depth_limits_prefetching():
     read = []
     items = prefetch((read.append(i) or i for i in range(100)), depth=2)
     assert next(items) == 0
@@ -22,22 +22,22 @@ def test_no_more_is_read_ahead_than_said():
     items.close()
 
 
-def test_the_thread_ends_with_whoever_reads(new_threads):
+def test_the_thread_ends_with_the_consumer(new_threads):
     items = prefetch(iter(range(10**9)))
     next(items)
-    assert new_threads() == ["isthmus-ahead"]
+    assert new_threads() == ["isthmus-prefetch"]
     items.close()
     assert not new_threads()
 
 
-def test_what_hangs_holds_nobody():
+def test_a_blocked_iterator_does_not_block_the_consumer():
     going = threading.Event()
 
     def hangs():
         yield 1
         going.wait(30)
 
-    items = prefetch(hangs(), grace=0.1)
+    items = prefetch(hangs(), join_timeout=0.1)
     next(items)
     start = time.perf_counter()
     items.close()
@@ -45,7 +45,7 @@ def test_what_hangs_holds_nobody():
     going.set()
 
 
-def test_an_error_comes_after_what_was_made_before_it():
+def test_errors_come_after_earlier_items():
     def breaks():
         yield 1
         yield 2
@@ -58,7 +58,7 @@ def test_an_error_comes_after_what_was_made_before_it():
     assert [next(items), next(items)] == [1, 2]
 
 
-def test_a_generator_is_closed_with_whoever_reads(new_threads):
+def test_the_generator_is_closed_with_the_consumer(new_threads):
     closed = threading.Event()
 
     def holds():

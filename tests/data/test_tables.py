@@ -22,7 +22,7 @@ def table(tmp_path):
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_every_delimiter_is_found(table, delimiter, newline, mark):
+def test_delimiters_are_detected(table, delimiter, newline, mark):
     rows = ["a|b|c", "1|2|3", "", "4|-5e-1|6"]
     X, y, columns = read_table(table(mark + newline.join(rows).replace("|", delimiter)))
     np.testing.assert_array_equal(X, [[1, 2, 3], [4, -0.5, 6]])
@@ -31,7 +31,7 @@ def test_every_delimiter_is_found(table, delimiter, newline, mark):
     assert columns.names == ("a", "b", "c")
 
 
-def test_tabs_divide_a_tsv_file(table):
+def test_tsv_files_are_tab_separated(table):
     X, _, columns = read_table(table("a,b\tc\n1\t2\n", "table.tsv"))
     assert columns.names == ("a,b", "c")
     np.testing.assert_array_equal(X, [[1, 2]])
@@ -61,7 +61,7 @@ def test_missing_values_are_nan(table, cell):
 
 
 @pytest.mark.parametrize("label", ["kind", 1, -2, "1"])
-def test_the_label_is_kept_apart(table, label):
+def test_label_is_returned_as_y(table, label):
     X, y, columns = read_table(table("a,kind,b\n1,cat,2\n3, dog,4\n"), label)
     np.testing.assert_array_equal(X, [[1, 2], [3, 4]])
     assert y.tolist() == ["cat", "dog"]
@@ -79,14 +79,14 @@ def test_the_label_is_kept_apart(table, label):
         ("0,1,2\n", ("x0", "x1", "x2"), 1),
     ],
 )
-def test_a_row_that_numbers_the_columns_is_a_header(table, text, names, n):
+def test_a_row_counting_the_columns_is_a_header(table, text, names, n):
     X, _, columns = read_table(table(text))
     assert columns.names == names
     assert len(X) == n
 
 
 @pytest.mark.parametrize("label", [2, -1, "2", "-1"])
-def test_a_text_label_is_no_header(table, label):
+def test_a_text_label_is_not_a_header(table, label):
     X, y, columns = read_table(table("5.1,3.5,setosa\n7.0,3.2,versicolor\n"), label)
     assert X.shape == (2, 2)
     assert y.tolist() == ["setosa", "versicolor"]
@@ -109,7 +109,7 @@ def test_the_type_of_the_label(table, cells, dtype, expected):
     np.testing.assert_array_equal(y, expected)
 
 
-def test_a_name_goes_before_a_number_but_not_for_an_integer(table):
+def test_a_label_string_matches_names_before_indices(table):
     path = table("1,a,b\n5,6,7\n")
     assert read_table(path, "1")[1].tolist() == [5]
     assert read_table(path, 1)[1].tolist() == [6]
@@ -119,16 +119,16 @@ BAD = {
     "names": (
         "a,city\n" + "".join(f"{i},city{i}\n" for i in range(11)),
         None,
-        "column 'city' holds text with 11 different values in 11 rows, such as 'city0'",
+        "column 'city' has 11 different texts in 11 rows, such as 'city0'",
     ),
-    "two of a name": ("a,a\n1,x\n", None, "two columns are called 'a'"),
-    "short row": ("a,b,c\n1,2,3\n4,5\n", None, "expected 3 cells in each row"),
+    "two of a name": ("a,a\n1,x\n", None, "two columns are named 'a'"),
+    "short row": ("a,b,c\n1,2,3\n4,5\n", None, "expected 3 cells per row"),
     "row named": ("a,b\n1,2\n3,4,5\n", None, "row 3 has 3"),
     "empty": ("", None, "found none"),
     "only blank lines": ("\n\n", None, "found none"),
     "only names": ("a,b\n", None, "found none"),
     "not text": (b"\xff\xfe\x00\x81", None, "expected text in UTF-8"),
-    "immense cell": ("a\n" + "1" * 200_000, None, "expected a table as text"),
+    "immense cell": ("a\n" + "1" * 200_000, None, "expected a text table"),
     "unknown label": ("width,height\n1,2\n", "hieght", "got 'hieght'; columns: width, height."),
     "suggestion": ("width,height\n1,2\n", "hieght", "Did you mean 'height'?"),
     "label too far": ("a,b\n1,2\n", 2, "its number from 0 to 1, got 2"),
@@ -138,7 +138,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_table_is_named_in_one_line(table, name):
+def test_errors_name_the_file(table, name):
     content, label, words = BAD[name]
     with pytest.raises(ValueError, match=r"table\.csv: ") as caught:
         read_table(table(content), label)
@@ -146,12 +146,12 @@ def test_a_bad_table_is_named_in_one_line(table, name):
     assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_parquet_file(table):
+def test_a_damaged_parquet_file_is_refused(table):
     with pytest.raises(ValueError, match=r"table\.parquet: expected a Parquet file"):
         read_table(table(b"PAR1", "table.parquet"))
 
 
-def test_parquet_is_read_as_the_same_table_of_text(table, tmp_path):
+def test_parquet_and_text_give_the_same_table(table, tmp_path):
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     text = table("a,city,kind\n1,Rome,x\n2.5,,y\n,Oslo,x\n")
@@ -163,7 +163,7 @@ def test_parquet_is_read_as_the_same_table_of_text(table, tmp_path):
     assert taken.summary == columns.summary
 
 
-def test_text_is_categories_and_two_of_them_yes_and_no(table):
+def test_texts_are_categories_or_booleans(table):
     X, _, columns = read_table(table("size,pet,member\n1,eel,Yes\n2,cat,no\n3,,\n4,dog,Yes\n"))
     np.testing.assert_array_equal(X, [[1, 2, 1], [2, 0, 0], [3, np.nan, np.nan], [4, 1, 1]])
     assert columns.columns[1].categories == ("cat", "dog", "eel")
@@ -171,17 +171,19 @@ def test_text_is_categories_and_two_of_them_yes_and_no(table):
     assert columns.likelihood == "gaussian-per-feature,categorical:3,bernoulli"
 
 
-def test_another_table_is_read_by_the_columns_of_the_first(table):
+def test_columns_of_one_table_encode_another(table):
     _, _, columns = read_table(table("a,pet\n1,cat\n2,dog\n3,eel\n"))
     X, _, _ = read_table(table("pet,a\neel,5\n", "other.csv"), columns=columns)
     np.testing.assert_array_equal(X, [[5, 2]])
-    with pytest.raises(ValueError, match=r"other\.csv: .*missing: a; not known: b"):
+    with pytest.raises(ValueError, match=r"other\.csv: .*missing: a; unknown: b"):
         read_table(table("pet,b\neel,5\n", "other.csv"), columns=columns)
-    with pytest.raises(ValueError, match=r"column 'pet' holds 'cow' in row 1.*cat, dog, eel"):
+    with pytest.raises(
+        ValueError, match=r"column 'pet' holds the unknown value 'cow' in row 1.*cat, dog, eel"
+    ):
         read_table(table("pet,a\neel,5\ncow,1\n", "other.csv"), columns=columns)
 
 
-def test_filled_cells_are_spelled_as_their_column_and_others_stay(table):
+def test_fill_table_keeps_the_spelling_of_other_cells(table):
     path = table("n,pet,x\n01,cat,1.50\n,,\n3,dog,2.5\n4,eel,3\n")
     X, _, columns = read_table(path)
     gaps, X[1] = np.isnan(X), [2.2, 1, 2.25]

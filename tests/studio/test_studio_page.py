@@ -140,7 +140,7 @@ def test_the_verb(run, tmp_path, capsys):
         (["RUN"], "say what to export"),
         (["nowhere", "--page"], "holds no saved model"),
         (["RUN", "--page", "--rows", "1"], "--rows must be at least 2"),
-        (["RUN", "--page", "--data", "nothing.csv"], "neither a known data set"),
+        (["RUN", "--page", "--data", "nothing.csv"], "neither a known dataset"),
     ],
 )
 def test_mistakes_are_one_line(run, arguments, said, capsys, tmp_path, monkeypatch):

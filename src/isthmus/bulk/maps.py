@@ -1,4 +1,4 @@
-"""Batches in, answers out, as the batch maps of Ray Data and Spark call them."""
+"""Apply a model to batches, as functions for the batch maps of Ray Data and Spark."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Array = NDArray[Any]
 
 
 class BatchMap:
-    """A function of batches that can be sent to other processes.
+    """A picklable function of batches.
 
-    Batches are mappings of arrays, data frames of pandas or tables of Arrow, and the answer is of
-    the same kind. Subclasses say which model, and what it answers.
+    A batch is a mapping of arrays, a pandas data frame or an Arrow table; the output is of the same
+    type. Subclasses define the model and the output columns.
     """
 
     def __init__(self, column: str | None = None, keep: Sequence[str] = ()) -> None:
@@ -33,31 +33,31 @@ class BatchMap:
 
     @property
     def estimator(self) -> Any:
-        """The fitted model that takes the rows."""
+        """The fitted model."""
         raise NotImplementedError
 
-    def answer(self, X: Array) -> dict[str, Array]:
-        """Return columns by name, each (n,), for rows (n, n_features)."""
+    def compute(self, X: Array) -> dict[str, Array]:
+        """Return output columns by name, each (n,), for rows (n, n_features)."""
         raise NotImplementedError
 
     def __call__(self, batch: Any) -> Any:
-        """Return the answer for a batch: the columns kept, and those of the answer.
+        """Return the columns kept and the output columns of a batch.
 
         Raises
         ------
         ValueError
-            Where the batch has not the columns of the model.
+            If columns of the model are missing.
         """
         features = FeatureColumns.for_model(self.estimator, self.column, self.keep)
-        answer = self.answer(features.rows(batch))
-        return _like(batch, {**features.kept(batch), **answer})
+        output = self.compute(features.rows(batch))
+        return _like(batch, {**features.kept(batch), **output})
 
     def frames(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """Yield the answers for batches, as Spark's ``mapInPandas`` wants its function."""
+        """Yield the outputs of batches, for Spark's ``mapInPandas``."""
         yield from map(self, batches)
 
     def schema(self, frame: Any) -> Any:
-        """Return the schema of what `frames` makes of a data frame of Spark: numbers are doubles.
+        """Return the schema of the output of `frames` for a Spark data frame; numbers are doubles.
 
         Parameters
         ----------
@@ -66,28 +66,32 @@ class BatchMap:
         Raises
         ------
         ValueError
-            Where a column to keep is not there.
+            If a column to keep is missing.
         """
         from pyspark.sql.types import DoubleType, StructField, StructType
 
         FeatureColumns.for_model(self.estimator, self.column, self.keep).names(frame.columns)
-        names = self.answer(np.zeros((1, self.estimator.n_features_in_)))
+        names = self.compute(np.zeros((1, self.estimator.n_features_in_)))
         kept = [frame.schema[name] for name in self.keep]
         return StructType([*kept, *(StructField(name, DoubleType()) for name in names)])
 
 
 class Encode(BatchMap):
-    """The codes of rows, a column for each number: named as by `get_feature_names_out`.
+    """Compute the codes of rows, one column per component, named by `get_feature_names_out`.
 
     Parameters
     ----------
     model : path-like or LatentEstimator
-        A folder that ``isthmus fit`` or `save` wrote, which is read once in each process; or a
-        fitted model, which is sent along.
+        A folder written by ``isthmus fit`` or `save`, read once in each process; or a fitted
+        model, which is pickled.
     column : str, optional
-        The one column that holds whole rows: lists, or arrays of any shape.
+        The column that holds whole rows: lists, or arrays of any shape.
     keep : sequence of str
-        Columns that go with the answer as they are.
+        Columns to copy to the output.
+
+    See Also
+    --------
+    Score : Anomaly scores of rows.
 
     Examples
     --------
@@ -96,10 +100,10 @@ class Encode(BatchMap):
     >>> X = load_digits().data / 16
     >>> model = isthmus.VAE(n_components=2, epochs=1, random_state=0).fit(X)
     >>> encode = Encode(model, column="pixels", keep=["id"])
-    >>> answer = encode({"id": np.arange(5), "pixels": X[:5]})
-    >>> [*answer]
+    >>> output = encode({"id": np.arange(5), "pixels": X[:5]})
+    >>> [*output]
     ['id', 'vae0', 'vae1']
-    >>> bool((answer["vae1"] == model.transform(X)[:5, 1]).all())
+    >>> bool((output["vae1"] == model.transform(X)[:5, 1]).all())
     True
     """
 
@@ -121,8 +125,8 @@ class Encode(BatchMap):
         """The fitted model."""
         return self._loaded if isinstance(self.model, str | PathLike) else self.model
 
-    def answer(self, X: Array) -> dict[str, Array]:
-        """Return the codes of rows."""
+    def compute(self, X: Array) -> dict[str, Array]:
+        """Return the codes of rows, one column per component."""
         return code_columns(self.estimator, X)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,14 +134,18 @@ class Encode(BatchMap):
 
 
 class Score(BatchMap):
-    """How strange each row is: anomaly_score, pvalue and prediction, by one calibration.
+    """Compute anomaly_score, pvalue and prediction of rows, by one calibration.
 
     Parameters
     ----------
     detector : AnomalyDetector
-        Fitted; it is sent along, so that every process has the same cut.
+        Fitted; it is pickled, so that all processes have the same threshold.
     column, keep
         As for `Encode`.
+
+    See Also
+    --------
+    Encode : Codes of rows.
 
     Examples
     --------
@@ -161,19 +169,19 @@ class Score(BatchMap):
         """The model of the detector."""
         return self.detector.estimator_
 
-    def answer(self, X: Array) -> dict[str, Array]:
-        """Return the scores of rows."""
+    def compute(self, X: Array) -> dict[str, Array]:
+        """Return the scores of rows as columns."""
         return score_columns(self.detector, X)
 
 
 def code_columns(model: Any, X: Array) -> dict[str, Array]:
-    """Return the code of each row by columns, each (n,), under the names scikit-learn gives."""
+    """Return codes as columns (n,), named by `get_feature_names_out`."""
     codes = np.ascontiguousarray(model.transform(X).T)
     return dict(zip(model.get_feature_names_out(), codes, strict=True))
 
 
 def score_columns(detector: AnomalyDetector, X: Array) -> dict[str, Array]:
-    """Return how strange each row is by columns, each (n,)."""
+    """Return anomaly score, p-value and prediction (1 or -1) of each row as columns (n,)."""
     scores = detector.score_samples(X)
     return {
         "anomaly_score": -scores,
@@ -183,7 +191,7 @@ def score_columns(detector: AnomalyDetector, X: Array) -> dict[str, Array]:
 
 
 def _like(batch: Any, columns: dict[str, Any]) -> Any:
-    """Return columns as a batch of the same kind."""
+    """Return columns as a batch of the same type."""
     if isinstance(batch, Mapping):
         return columns
     if is_frame(batch):

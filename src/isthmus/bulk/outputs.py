@@ -1,8 +1,8 @@
-"""What is written for one file of input: whole or not at all, with a record of what made it.
+"""Write one output file per input atomically, with a record of what produced it.
 
-Beside the outputs lies a folder of records, drafts and locks. A record says by what and of what an
-output was made, and the size and time of the output itself: one that was changed since, or that
-took its name just before a crash, does not pass for finished.
+Records, partial files and locks lie in a hidden folder beside the outputs. A record holds what
+produced an output and from which input, and the size and time of the output itself, so a file that
+was changed since, or a name taken just before a crash, does not count as finished.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from isthmus.persistence.run_folder import to_json
 
 __all__ = ["Writer", "atomic_output", "file_stamp", "has_record", "is_finished"]
 
-RECORDS = ".isthmus"  # the folder of records, which those who read all of a folder pass over
-LARGEST = 2**53  # whole numbers up to here have a float64 of their own
-GROUP = 2**22  # numbers in a group of rows of Parquet, about
+RECORDS = ".isthmus"  # hidden: programs that read all files of a folder skip it
+MAX_EXACT = 2**53  # largest whole number up to which float64 is exact
+GROUP_SIZE = 2**22  # approximate numbers per row group of Parquet
 
 
 class Writer(Protocol):
-    """What takes columns of rows, as dictionaries of arrays, and writes them."""
+    """Writes columns of rows, given as dictionaries of arrays."""
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append rows."""
@@ -40,9 +40,12 @@ class Writer(Protocol):
 
 
 class ParquetWriter:
-    """A table in Parquet, in groups of rows whose size depends on nothing but the columns."""
+    """Writes Parquet, in row groups whose size depends on the columns only."""
 
     def __init__(self, path: Path) -> None:
+        import_optional(
+            "pyarrow", extra="tables", what="writing .parquet", instead="use --format npy"
+        )
         self.path = path
         self.writer: Any = None
         self.pending: list[Any] = []
@@ -52,7 +55,7 @@ class ParquetWriter:
         import pyarrow as pa  # type: ignore[import-untyped]
 
         self.pending.append(pa.table(dict(columns)))
-        if sum(map(len, self.pending)) * len(columns) >= GROUP:
+        if sum(map(len, self.pending)) * len(columns) >= GROUP_SIZE:
             self._flush()
 
     def _flush(self) -> None:
@@ -73,94 +76,90 @@ class ParquetWriter:
 
 
 class ArrayWriter:
-    """One array (n, columns) in NumPy's format, of whatever number of rows comes."""
+    """Writes one .npy array (n, columns) whose number of rows is known at the end only."""
 
     def __init__(self, path: Path) -> None:
         self.file, self.rows = path.open("wb"), 0
 
     def write(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Append rows."""
-        block = np.stack([_exact(*column) for column in columns.items()], 1)
+        block = np.stack([_check_exact(*column) for column in columns.items()], 1)
         if not self.rows:
             self.dtype, self.width = block.dtype, block.shape[1]
-            self._header()
-        # Missing values make wider floats of whole numbers; the header has said which are meant.
+            self._write_header()
+        # Missing values turn whole numbers into wider floats; the type in the header is final.
         self.file.write(block.astype(self.dtype, copy=False).data)
         self.rows += len(block)
 
     def close(self) -> None:
-        """Write how many rows there are."""
+        """Write the number of rows."""
         with self.file:
             if self.rows:
-                self.file.seek(0)  # NumPy leaves room for a longer number of rows
-                self._header()
+                self.file.seek(0)  # NumPy pads the header for a longer number of rows
+                self._write_header()
 
-    def _header(self) -> None:
-        about = {"descr": self.dtype.str, "fortran_order": False}
-        shape = (self.rows, self.width)
-        np.lib.format.write_array_header_1_0(self.file, about | {"shape": shape})
+    def _write_header(self) -> None:
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, self.width)}
+        np.lib.format.write_array_header_1_0(self.file, header)
 
 
-def _exact(name: str, column: Any) -> NDArray[Any]:
-    """Return a column as numbers that an array of floats holds to the last digit."""
+def _check_exact(name: str, column: Any) -> NDArray[Any]:
+    """Return a column of numbers that an array of floats can hold exactly."""
     values = np.asarray(column)
     if values.dtype.kind not in "biuf":
-        raise ValueError(f"column {name!r} holds no numbers, as .npy has to; use --format parquet.")
-    if values.dtype.kind in "iu" and np.any(np.abs(values) > LARGEST):
         raise ValueError(
-            f"column {name!r} has whole numbers beyond 2^53, which .npy would round beside codes; "
-            "use --format parquet."
+            f"column {name!r} does not hold numbers, as .npy requires; use --format parquet."
+        )
+    if values.dtype.kind in "iu" and np.any(np.abs(values) > MAX_EXACT):
+        raise ValueError(
+            f"column {name!r} has whole numbers above 2^53, which .npy would round; use --format "
+            "parquet."
         )
     return values
 
 
-def open_writer(path: Path, form: str) -> Writer:
-    """Return what writes one of the formats; one line where a library lacks."""
-    if form != "parquet":
-        return ArrayWriter(path)
-    import_optional("pyarrow", extra="tables", what="writing .parquet", instead="use --format npy")
-    return ParquetWriter(path)
-
-
 @contextlib.contextmanager
-def atomic_output(target: Path, about: Mapping[str, Any]) -> Iterator[Writer]:
-    """Open an output that takes its name when it is whole and on the disk; for one process alone.
+def atomic_output(target: Path, record: Mapping[str, Any]) -> Iterator[Writer]:
+    """Open an output that gets its name once it is complete and synced, under a lock.
 
     Parameters
     ----------
     target : Path
         A ``.parquet`` or ``.npy`` file.
-    about : mapping
-        What the record is to say.
+    record : mapping
+        What produced the output.
     """
-    draft = _beside(target, PARTIAL)
-    draft.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(target, PARTIAL)
+    partial.parent.mkdir(parents=True, exist_ok=True)
     busy = f"another process is writing {target}: wait for it."
     with exclusive(_beside(target, ".lock"), busy):
         try:
-            writer = open_writer(draft, target.suffix[1:])
+            writer: Writer = (
+                ParquetWriter(partial) if target.suffix == ".parquet" else ArrayWriter(partial)
+            )
             try:
                 yield writer
             finally:
                 writer.close()
-            with draft.open("rb+") as file:
+            with partial.open("rb+") as file:
                 os.fsync(file.fileno())
-            write_atomic(_beside(target), to_json({**about, "output": file_stamp(draft)}).encode())
-            os.replace(draft, target)
+            content = to_json({**record, "output": file_stamp(partial)}).encode()
+            write_atomic(_beside(target), content)
+            os.replace(partial, target)
         finally:
-            draft.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
 
-def is_finished(target: Path, about: Mapping[str, Any]) -> bool:
-    """Whether an output is there, whole, and made by the same of the same."""
-    if not target.is_file() or (record := _record(target)) is None:
+def is_finished(target: Path, record: Mapping[str, Any]) -> bool:
+    """Return whether an output is complete and was produced by the same input and model."""
+    if not target.is_file() or (found := _read_record(target)) is None:
         return False
-    return record == {**about, "output": file_stamp(target)}
+    return found == {**record, "output": file_stamp(target)}
 
 
 def has_record(target: Path) -> bool:
-    """Whether there is a record of an output."""
-    return _record(target) is not None
+    """Return whether isthmus wrote an output."""
+    return _read_record(target) is not None
 
 
 def file_stamp(path: Path) -> list[int]:
@@ -169,7 +168,7 @@ def file_stamp(path: Path) -> list[int]:
     return [state.st_size, state.st_mtime_ns]
 
 
-def _record(target: Path) -> Any:
+def _read_record(target: Path) -> Any:
     try:
         return read_json(_beside(target))
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as torchrun tells each in its environment."""
+"""The rank of this process among several, from the environment variables that torchrun sets."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import torch
 
 __all__ = ["WorkerRank"]
 
-DONE = "isthmus/done"  # the key under which processes count themselves when they are through
-LOOK = 0.2  # seconds between two looks at it
+DONE = "isthmus/done"  # key of the store under which finished processes are counted
+POLL_SECONDS = 0.2
 
 
 class WorkerRank(NamedTuple):
-    """One of several processes that divide files among themselves, without a word.
+    """One of several processes that divide files among themselves without communication.
 
     Parameters
     ----------
     number : int
         From 0.
     world_size : int
-        How many there are.
+        Number of processes.
 
     Examples
     --------
@@ -39,25 +39,24 @@ class WorkerRank(NamedTuple):
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Return the rank of this process by RANK and WORLD_SIZE; else the only one.
+        """Return the rank given by RANK and WORLD_SIZE, by default that of a single process.
 
         Raises
         ------
         ValueError
-            Where they are no whole numbers, or the rank is none of so many.
+            If they are not whole numbers with RANK below WORLD_SIZE.
         """
-        names = {"RANK": 0, "WORLD_SIZE": 1}
-        texts = {name: os.environ.get(name, str(value)) for name, value in names.items()}
-        good = all(text.isdecimal() for text in texts.values())
-        if not good or int(texts["RANK"]) >= int(texts["WORLD_SIZE"]):
-            said = ", ".join(f"{name}={text}" for name, text in texts.items())
+        rank, world_size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+        valid = rank.isdecimal() and world_size.isdecimal()
+        if not valid or int(rank) >= int(world_size):
             raise ValueError(
-                f"expected whole numbers with RANK below WORLD_SIZE in the environment, got {said}."
+                "expected whole numbers with RANK below WORLD_SIZE in the environment, got "
+                f"RANK={rank}, WORLD_SIZE={world_size}."
             )
-        return cls(*map(int, texts.values()))
+        return cls(int(rank), int(world_size))
 
     def assign(self, files: Sequence[Path]) -> list[Path]:
-        """Return this rank's files: the largest first, each to who has least so far.
+        """Return the files of this rank: the largest first, each to the least loaded process.
 
         Examples
         --------
@@ -74,19 +73,19 @@ class WorkerRank(NamedTuple):
         mine = []
         for file in sorted(files, key=lambda file: (-sizes[file], str(file))):
             least = loads.index(min(loads))
-            loads[least] += sizes[file] + 1  # empty files are divided too
+            loads[least] += sizes[file] + 1  # so that empty files are divided too
             if least == self.number:
                 mine.append(file)
         return mine
 
     def wait_for_others(self, failed: bool) -> None:
-        """Let the others finish before a failure is reported: torchrun ends them all at one."""
+        """Wait for the other processes if this one failed: torchrun stops all at one failure."""
         if self.world_size == 1 or not torch.distributed.is_torchelastic_launched():
             return
-        with contextlib.suppress(RuntimeError, OSError):  # who launched them may be gone
+        with contextlib.suppress(RuntimeError, OSError):  # torchrun may be gone
             store, *_ = next(torch.distributed.rendezvous("env://"))
             store.set_timeout(timedelta(seconds=60))
             done = store.add(DONE, 1)
             while failed and done < self.world_size:
-                time.sleep(LOOK)
+                time.sleep(POLL_SECONDS)
                 done = store.add(DONE, 0)

@@ -1,4 +1,4 @@
-"""Reading data: known sets by name; arrays, tables, IDX files and folders of images by path."""
+"""Load known datasets by name, and arrays, tables, images and audio by path."""
 
 from isthmus.data.columns import Column, Columns, Table
 from isthmus.data.datasets import Dataset, known_datasets, load

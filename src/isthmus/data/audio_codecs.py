@@ -1,4 +1,4 @@
-"""Sounds that are compressed, FLAC, Ogg and MP3, read by libsndfile; an extra, `audio`."""
+"""Read compressed audio (FLAC, Ogg and MP3) by libsndfile, which the extra `audio` installs."""
 
 from __future__ import annotations
 
@@ -12,36 +12,38 @@ from isthmus.data.wav import AudioClip, check_samples, read_wav
 
 __all__ = ["AUDIO_SUFFIXES", "COMPRESSED_SUFFIXES", "read_audio"]
 
-WAV = frozenset({".wav", ".wave"})
 COMPRESSED_SUFFIXES = frozenset({".flac", ".ogg", ".mp3"})
-AUDIO_SUFFIXES = WAV | COMPRESSED_SUFFIXES
-CONTAINERS = ("FLAC", "OGG", "MP3")  # as libsndfile calls them; it knows twenty more
-UNKNOWN = 2**63 - 1  # the length of a stream, as libsndfile calls it
-SAMPLE_FORMATS = {"PCM_S8": "u8", "PCM_24": "i24"}  # what else is held in 16 bits
+AUDIO_SUFFIXES = frozenset({".wav", ".wave"}) | COMPRESSED_SUFFIXES
+CONTAINERS = ("FLAC", "OGG", "MP3")  # of the more than twenty that libsndfile knows
+UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's length of a stream
+SAMPLE_FORMATS = {"PCM_S8": "u8", "PCM_24": "i24"}  # all others are written as 16 bits
 
 
 def read_audio(path: str | os.PathLike[str]) -> AudioClip:
-    """Read a sound: WAV as `isthmus.data.wav.read_wav` does, or FLAC, Ogg or MP3.
+    """Read a WAV, FLAC, Ogg or MP3 file, chosen by the suffix.
 
     Parameters
     ----------
     path : path-like
-        Its ending says how it is read.
 
     Returns
     -------
     AudioClip
-        Of lossy files samples may pass 1 by a little. They have no bits a sample: their kind, as
-        which they would be written, is i16. An Ogg file that was cut is read as far as it goes.
+        Samples of lossy files may exceed 1 slightly; their `kind` is i16. A truncated Ogg file is
+        read as far as it goes.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ImportError
-        Where the library lacks: ``pip install 'isthmus[audio]'`` brings it. WAV needs none.
+        If the file is not WAV and soundfile is not installed (``pip install 'isthmus[audio]'``).
     ValueError
-        If it cannot be read, has no samples, or would become too large (`isthmus.data.limits`).
+        If the file is damaged, has no samples, or is too large (see `isthmus.data.limits`).
+
+    See Also
+    --------
+    isthmus.data.wav.read_wav : Reads WAV without the extra.
 
     Examples
     --------
@@ -65,26 +67,25 @@ def read_audio(path: str | os.PathLike[str]) -> AudioClip:
     try:
         return _read(soundfile, path)
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path}: {_refused('it is damaged')}") from error
+        raise _invalid(path, "it is damaged") from error
 
 
 def _read(soundfile: Any, path: Path) -> AudioClip:
-    """Read a file that promises no more than its size allows, and holds what it promises."""
     with soundfile.SoundFile(path) as file:
         if file.format not in CONTAINERS:
             raise ValueError(
                 f"{path}: expected {', '.join(CONTAINERS)}, got {file.format}; convert it."
             )
-        if file.frames == UNKNOWN:
-            raise ValueError(f"{path}: {_refused('it does not say how long it is')}")
+        if file.frames == UNKNOWN_LENGTH:
+            raise _invalid(path, "it does not announce its length")
         check_memory(path, 8 * file.frames * file.channels, path.stat().st_size)
         samples = file.read(dtype="float64", always_2d=True).T
         if samples.shape[1] < file.frames:
-            said = f"it says {file.frames:,} samples and holds {samples.shape[1]:,}"
-            raise ValueError(f"{path}: {_refused(said)}")
+            found = f"it announces {file.frames:,} samples, but has {samples.shape[1]:,}"
+            raise _invalid(path, found)
         check_samples(path, samples)
         return AudioClip(samples, file.samplerate, SAMPLE_FORMATS.get(file.subtype, "i16"))
 
 
-def _refused(reason: str) -> str:
-    return f"expected a sound that can be read ({reason}); convert or remove it."
+def _invalid(path: Path, reason: str) -> ValueError:
+    return ValueError(f"{path}: expected a valid audio file ({reason}); convert or remove it.")

@@ -1,4 +1,4 @@
-"""Tables of mixed columns: data frames in, numbers for a model, data frames out."""
+"""Convert tables of mixed columns to numbers for a model, and numbers back to data frames."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from isthmus.data.limits import MAX_COLUMNS
 __all__ = ["Column", "Columns", "RawColumn", "Table", "is_frame", "raw_columns"]
 
 Array = NDArray[Any]
-MOST_CATEGORIES = 256  # more different texts than that are names, not kinds
-FEW = 10  # rows of which each may hold a text of its own
-LIBRARIES = ("pandas", "polars")  # nothing else is imported by a name that was read
-DTYPE = r"[\w\[\], /:<>|=()+.-]{1,100}"  # names of types, as of "datetime64[ns, Europe/Berlin]"
+MAX_CATEGORIES = 256  # a column with more distinct texts holds names or free text
+MAX_UNIQUE_ROWS = 10  # a column of more rows, all distinct, holds names or free text
+LIBRARIES = ("pandas", "polars")  # a saved model must not name any other module to import
+DTYPE = r"[\w\[\], /:<>|=()+.-]{1,100}"  # such as "datetime64[ns, Europe/Berlin]"
 SPELLED_BOOLEANS = (("false", "true"), ("no", "yes"))
 
 
 @dataclass(frozen=True)
 class RawColumn:
-    """One column as it was read: numbers (n,) with NaN, or values (n,) with None, and its type."""
+    """A column before encoding: numbers (n,) with NaN or values (n,) with None, and its dtype."""
 
     name: Any
     dtype: str
@@ -41,21 +41,21 @@ class RawColumn:
 
 @dataclass(frozen=True)
 class Column:
-    """How one column of a table is taken.
+    """How one column of a table is encoded.
 
     Parameters
     ----------
     name : str or int
     kind : {"number", "boolean", "category"}
-        Booleans are whatever has two values.
+        A column of at most two distinct values is boolean.
     dtype : str
-        Type in the table it came from.
+        Type in the original table.
     categories : tuple
-        The values that 0, 1, 2, … stand for.
+        The values encoded as 0, 1, 2, …
     ordered : bool
-        Whether the categories have an order, which is kept but not learned from.
+        Whether the categories are ordered; data frames keep this, but models ignore it.
     low, high : float, optional
-        The least and the greatest number seen.
+        Smallest and largest number seen.
     whole : bool
         Whether all numbers seen were whole.
     """
@@ -71,17 +71,17 @@ class Column:
 
     @property
     def likelihood(self) -> str:
-        """Name of the likelihood that suits the column."""
+        """The likelihood of a column of this kind."""
         kinds = {"number": "gaussian-per-feature", "boolean": "bernoulli"}
         return kinds.get(self.kind, f"categorical:{len(self.categories)}")
 
     def to_numbers(self, cells: RawColumn) -> Array:
-        """Return the numbers of cells, NaN where they are missing; a ValueError for new values."""
+        """Encode a column, with NaN for missing values; a ValueError for unknown categories."""
         if self.kind == "number":
             if cells.numbers is None:
                 raise ValueError(
-                    f"column {self.name!r} held numbers when the model was fitted, but holds "
-                    f"{_first(cells.values)!r} now."
+                    f"column {self.name!r} held numbers when the model was fitted, but now holds "
+                    f"{next((v for v in _objects(cells) if v is not None), None)!r}."
                 )
             return cells.numbers
         values = _objects(cells)
@@ -94,14 +94,13 @@ class Column:
             known = ", ".join(map(str, self.categories[:20]))
             more = ", …" if len(self.categories) > 20 else ""
             raise ValueError(
-                f"column {self.name!r} holds {values[row]!r} in row {row}, which was not there "
-                f"when the model was fitted; known are: {known}{more}. Correct it, or leave it "
-                "out as missing."
+                f"column {self.name!r} holds the unknown value {values[row]!r} in row {row}; "
+                f"values seen during fit: {known}{more}. Correct it or mark it as missing."
             )
         return out
 
     def from_numbers(self, numbers: Array) -> Array:
-        """Return numbers (n,) as the values that the column had: whole, in range, categories."""
+        """Decode numbers (n,): clipped to the range seen, rounded if whole, or categories."""
         if self.kind == "number":
             low, high = self.low, self.high
             out = numbers if low is None else np.clip(numbers.astype(np.float64), low, high)
@@ -112,7 +111,7 @@ class Column:
         return values[index.astype(int)]
 
     def describe(self) -> str:
-        """Return one line: how the column is taken."""
+        """Return one line about the encoding."""
         if self.kind == "number":
             low, high = self.low or 0.0, self.high or 0.0
             return f"number, {low:g} to {high:g}"
@@ -126,17 +125,17 @@ ENTRIES = frozenset(field.name for field in fields(Column))
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table, and the way to numbers and back.
+    """The columns of a table, which convert data frames to numbers and back.
 
-    A model sees rows of numbers: categories as 0, 1, 2, …, missing values as NaN. What it makes
-    goes back to a frame of the same columns and types, numbers within the range seen, those of
-    whole-number columns rounded.
+    Models take rows of numbers: categories as 0, 1, 2, …, missing values as NaN. Their output
+    becomes a data frame of the same columns and types, with numbers clipped to the range seen, and
+    rounded if the column held whole numbers.
 
     Parameters
     ----------
     columns : sequence of Column
     library : {"pandas", "polars"}
-        What makes the frames.
+        The library of the data frames.
 
     Examples
     --------
@@ -157,23 +156,23 @@ class Columns:
 
     @classmethod
     def learn(cls, frame: Any) -> Columns:
-        """Learn from a data frame of pandas or polars.
+        """Infer the columns of a pandas or polars data frame.
 
         Raises
         ------
         ValueError
-            For a column of text in which every row differs, or of too many categories.
+            If a column of text has too many categories or differs in every row.
         """
         return cls.from_raw(raw_columns(frame), _library(frame))
 
     @classmethod
     def from_raw(cls, cells: Sequence[RawColumn], library: str = "pandas") -> Columns:
-        """Learn from columns that were read already; see `learn`."""
+        """Infer the columns from raw ones; see `learn`."""
         names = [c.name for c in cells]
         twice = next((name for name, n in Counter(names).items() if n > 1), None)
         if twice is not None and any(c.numbers is None for c in cells):
-            raise ValueError(f"two columns are called {twice!r}; rename one of them.")
-        # Zeros and ones are yes and no beside other such columns; alone, a table of numbers.
+            raise ValueError(f"two columns are named {twice!r}; rename one of them.")
+        # 0 and 1 are booleans in a mixed table, but numbers in a table of numbers.
         mixed = any(c.numbers is None for c in cells)
         return cls(tuple(_learn(c, mixed) for c in cells), library)
 
@@ -184,32 +183,32 @@ class Columns:
 
     @property
     def mixed(self) -> bool:
-        """Whether there is any column but numbers."""
+        """Whether any column does not hold numbers."""
         return any(column.kind != "number" for column in self.columns)
 
     @property
     def likelihood(self) -> str:
-        """One likelihood a column, as the field `likelihood` takes it."""
+        """One likelihood per column, for the parameter `likelihood`."""
         return ",".join(column.likelihood for column in self.columns)
 
     @property
     def summary(self) -> tuple[str, ...]:
-        """One line a column: how it was taken."""
+        """One line per column about its encoding."""
         width = max((len(str(name)) for name in self.names), default=0)
         return tuple(f"{c.name!s:{width}}  {c.describe()}" for c in self.columns)
 
     def to_numbers(self, frame: Any) -> Array:
-        """Return a frame with these columns as numbers (n, columns), in this order.
+        """Encode a data frame as numbers (n, columns), in the order of these columns.
 
         Raises
         ------
         ValueError
-            That names the columns that are missing or too many, or a value never seen.
+            If columns are missing or unknown, or a value was not seen during fit.
         """
         return self.encode_raw(raw_columns(frame))
 
     def encode_raw(self, cells: Sequence[RawColumn]) -> Array:
-        """Return columns that were read already as numbers (n, columns); see `to_numbers`."""
+        """Encode raw columns as numbers (n, columns); see `to_numbers`."""
         self.check_names([c.name for c in cells])
         if [c.name for c in cells] != [*self.names]:  # names are unique, then
             found = {c.name: c for c in cells}
@@ -218,25 +217,25 @@ class Columns:
         return np.stack([column.to_numbers(c) for column, c in both], 1)
 
     def check_names(self, names: Sequence[Any]) -> None:
-        """Raise a ValueError that names the columns that are missing and those too many."""
+        """Raise a ValueError if columns are missing or unknown."""
         known, found = {*self.names}, {*names}
-        lacking = [str(n) for n in self.names if n not in found]
+        missing = [str(n) for n in self.names if n not in found]
         extra = [str(n) for n in names if n not in known]
-        if lacking or extra or len(names) != len(self.names):
-            said = [f"missing: {', '.join(lacking)}"] if lacking else []
-            said += [f"not known: {', '.join(extra)}"] if extra else []
+        if missing or extra or len(names) != len(self.names):
+            said = [f"missing: {', '.join(missing)}"] if missing else []
+            said += [f"unknown: {', '.join(extra)}"] if extra else []
             said = said or [f"{len(names)} columns instead of {len(self.names)}"]
             raise ValueError(
                 f"the columns differ from those the model was fitted on; {'; '.join(said)}."
             )
 
     def to_frame(self, X: Array, like: Any = None) -> Any:
-        """Return rows of numbers (n, columns) as a frame; its index is that of a frame alike.
+        """Decode numbers (n, columns) to a data frame, with the index of the frame `like`.
 
         Raises
         ------
         ImportError
-            Where the library of the frame is not installed.
+            If the library of the data frame is not installed.
         """
         library = _import(self.library)
         series = {
@@ -246,9 +245,9 @@ class Columns:
         return library.DataFrame(series)
 
     def fill(self, frame: Any, X: Array, gaps: Array) -> Any:
-        """Return a copy of a frame with the numbers X (n, columns) put where its gaps are.
+        """Return a copy of a data frame whose gaps are filled with the numbers X (n, columns).
 
-        Columns of the frame that are none of these stay as they are.
+        Other columns of the data frame stay as they are.
         """
         patch = _patched if _library(frame) == "pandas" else _patched_polars
         new = {}
@@ -261,7 +260,7 @@ class Columns:
         return frame.with_columns(**new)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain lists and dictionaries, from which `from_json` makes the same columns."""
+        """Return lists and dictionaries for `from_json`."""
         return {"library": self.library, "columns": [asdict(c) for c in self.columns]}
 
     @classmethod
@@ -271,8 +270,8 @@ class Columns:
         Raises
         ------
         ValueError
-            For anything that it cannot have written: the library of the frames is imported by
-            its name, and types are made by theirs.
+            For anything that `to_json` cannot have written, since the names of the library and
+            of the types are used to import and to construct them.
         """
         if not isinstance(saved, dict) or saved.get("library") not in LIBRARIES:
             raise ValueError(f"columns: expected frames of {' or '.join(LIBRARIES)}.")
@@ -284,9 +283,9 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows of numbers that know their columns: what a file of text was read to.
+    """Rows of numbers with their columns, as read from a text file.
 
-    Estimators take one wherever they take a data frame.
+    Estimators accept a Table in place of a data frame.
 
     Parameters
     ----------
@@ -310,9 +309,9 @@ class Table:
 
 
 def _column_of(saved: Any) -> Column:
-    """Return a column that was read, its entries checked."""
+    """Return a saved column after checks of its entries."""
     if not isinstance(saved, dict) or not {"name", "kind", "dtype"} <= set(saved) <= ENTRIES:
-        raise ValueError("columns: expected name, kind, dtype and what is known of a column.")
+        raise ValueError("columns: expected the entries name, kind, dtype and those of `Column`.")
     categories = saved.get("categories", [])
     name = tuple(saved["name"]) if isinstance(saved["name"], list) else saved["name"]
     values = [*(name if isinstance(name, tuple) else [name])]
@@ -327,13 +326,13 @@ def _column_of(saved: Any) -> Column:
         and (saved["kind"] == "number") == (not categories)
         and isinstance(saved["dtype"], str)
         and re.fullmatch(DTYPE, saved["dtype"])
-        and not re.search(r"\d{4}", saved["dtype"])  # "U100000000" would take that for each cell
+        and not re.search(r"\d{4}", saved["dtype"])  # "U100000000" takes that per cell
         and all(b is None or _is_finite(b) for b in bounds)
         and (bounds[0] is None) == (bounds[1] is None)
         and all(isinstance(flag, bool) for flag in flags)
     )
     if not good:
-        raise ValueError(f"columns: the entry of column {one_line(repr(name))} makes no sense.")
+        raise ValueError(f"columns: the entry of column {one_line(repr(name))} is invalid.")
     return Column(**saved | {"name": name, "categories": tuple(categories)})
 
 
@@ -344,7 +343,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def is_frame(X: Any) -> bool:
-    """Return whether X is a data frame of pandas or polars."""
+    """Return whether X is a pandas or polars data frame."""
     return type(X).__name__ == "DataFrame" and _library(X) in ("pandas", "polars")
 
 
@@ -354,12 +353,12 @@ def _library(frame: Any) -> str:
 
 def _import(library: str) -> Any:
     extra = "tables" if library == "pandas" else None
-    instead = "use decode, which gives numbers"
-    return import_optional(library, extra=extra, what=f"a table of {library}", instead=instead)
+    instead = "use decode, which returns numbers"
+    return import_optional(library, extra=extra, what=f"a {library} data frame", instead=instead)
 
 
 def raw_columns(frame: Any) -> list[RawColumn]:
-    """Return the columns of a data frame of pandas or polars."""
+    """Return the columns of a pandas or polars data frame before encoding."""
     read = _pandas_cells if _library(frame) == "pandas" else _polars_cells
     positions = range(frame.shape[1])
     return [read(name, _at(frame, j)) for j, name in zip(positions, frame.columns, strict=True)]
@@ -392,7 +391,7 @@ def _polars_cells(name: Any, series: Any) -> RawColumn:
 
 
 def _object_cells(name: Any, dtype: str, values: Array) -> RawColumn:
-    """Return a column of Python's objects: numbers where all are, else values as they are."""
+    """Return a column of Python objects: numbers if all are numbers."""
     values = np.array([*map(_plain, values), None], object)[:-1]
     present = [v for v in values if v is not None]
     if all(isinstance(v, Real) and not isinstance(v, bool) for v in present):
@@ -402,7 +401,7 @@ def _object_cells(name: Any, dtype: str, values: Array) -> RawColumn:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number, text or boolean of Python, None for what is missing."""
+    """Return a Python number, string or boolean; None if the value is missing."""
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and np.isnan(value) else value
 
@@ -431,8 +430,8 @@ def _categories(cells: RawColumn) -> tuple[Any, ...]:
     odd = next((v for v in present if not isinstance(v, str | bool | int | float)), None)
     if odd is not None:
         raise ValueError(
-            f"column {cells.name!r} holds {odd!r} ({type(odd).__name__}): turn it into numbers, "
-            "text or booleans, or leave it out."
+            f"column {cells.name!r} holds {odd!r} ({type(odd).__name__}); convert it to numbers, "
+            "text or booleans, or drop it."
         )
     if {*present} <= {True, False}:
         return (False, True)
@@ -441,29 +440,25 @@ def _categories(cells: RawColumn) -> tuple[Any, ...]:
         if tuple(sorted(str(v).lower() for v in categories)) == tuple(sorted(spelled)):
             return tuple(sorted(categories, key=lambda v: spelled.index(str(v).lower())))
     n = len(categories)
-    if n > MOST_CATEGORIES or n == len(present) > FEW:
+    if n > MAX_CATEGORIES or n == len(present) > MAX_UNIQUE_ROWS:
         raise ValueError(
-            f"column {cells.name!r} holds text with {n:,} different values in {len(present):,} "
-            f"rows, such as {present[0]!r}: that is a name, a date or free text, not a kind. Leave "
-            "it out, turn it into numbers, or keep it apart as the label."
+            f"column {cells.name!r} has {n:,} different texts in {len(present):,} rows, such as "
+            f"{present[0]!r}: names, dates or free text rather than categories. Drop the column, "
+            "convert it to numbers, or use it as the label."
         )
     return categories
 
 
 def _objects(cells: RawColumn) -> Array:
-    """Return the values of cells, None where they are missing."""
+    """Return values, with None for missing ones."""
     if cells.values is not None:
         return cells.values
     assert cells.numbers is not None
     return np.array([None if np.isnan(v) else v for v in cells.numbers], object)
 
 
-def _first(values: Array | None) -> Any:
-    return None if values is None else next((v for v in values if v is not None), None)
-
-
 def _series(library: Any, column: Column, values: Array, like: Any) -> Any:
-    """Return a series of the type the column had."""
+    """Return a series of the column's type."""
     if library.__name__ == "polars":
         if column.dtype == "Enum":
             return library.Series(
@@ -471,7 +466,7 @@ def _series(library: Any, column: Column, values: Array, like: Any) -> Any:
             )
         dtype = getattr(library, column.dtype, None)
         if not (isinstance(dtype, type) and issubclass(dtype, library.DataType)):
-            raise ValueError(f"polars has no type {column.dtype!r} for column {column.name!r}.")
+            raise ValueError(f"column {column.name!r}: polars has no type {column.dtype!r}.")
         return library.Series(column.name, values.tolist(), strict=False).cast(dtype)
     index = like.index if is_frame(like) else None
     if column.dtype == "category":
@@ -483,14 +478,14 @@ def _series(library: Any, column: Column, values: Array, like: Any) -> Any:
 
 
 def _patched(old: Any, made: Array, gap: Array) -> Any:
-    """Return a series of pandas with values put where the gap is, its type kept."""
+    """Return a pandas series of the same type with the gaps filled."""
     new = old.copy()
     new.iloc[np.flatnonzero(gap)] = made[gap]
     return new
 
 
 def _patched_polars(old: Any, made: Array, gap: Array) -> Any:
-    """Return a series of polars with values put where the gap is, its type kept."""
+    """Return a polars series of the same type with the gaps filled."""
     series = type(old)
     put = series(made.tolist(), strict=False).cast(old.dtype)
     return put.zip_with(series(gap), old).alias(old.name)

@@ -1,4 +1,4 @@
-"""Data sets by name or path, all behind one function: `load`."""
+"""Load datasets by name or path, with the single function `load`."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ _TABLES = (".csv", ".tsv", ".parquet")
 _DATA_KEYS = ("X", "x", "data")
 _LABEL_KEYS = ("y", "labels", "label")
 _N_SPRITES = 10_000
-SOUND_WINDOW = 4096  # samples
+AUDIO_WINDOW = 4096  # audio samples
 _CHUNK_BYTES = 2**24
-MAX_PATH_LENGTH = 4096  # characters; a longer one is not recorded
+MAX_PATH_LENGTH = 4096  # characters; longer paths are not recorded
 
 
 class DataSource(NamedTuple):
-    """Where data were read from, and how: what `load` must be told to read them again.
+    """The path and the options with which `load` reads a dataset again.
 
     Parameters
     ----------
     path : str
         Absolute.
     size, label
-        As they were given to `load`; None where they were not.
+        As passed to `load`.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class DataSource(NamedTuple):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> DataSource | None:
-        """Return what `entries` said in a record; None where it says nothing of a path."""
+        """Return the source in a record that `to_record` wrote; None if there is none."""
         if (path := record.get("source")) is None:
             return None
         size = record.get("size")
@@ -75,36 +75,36 @@ class DataSource(NamedTuple):
     def to_record(self) -> dict[str, object]:
         """Return the entries of a fingerprint that describe the source, fit for JSON."""
         size = list(self.size) if isinstance(self.size, tuple) else self.size
-        said = {"source": self.path, "size": size, "label": self.label}
-        return {name: value for name, value in said.items() if value is not None}
+        record = {"source": self.path, "size": size, "label": self.label}
+        return {name: value for name, value in record.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set in memory, or mapped from a file.
+    """A dataset in memory, or mapped from a file.
 
     Parameters
     ----------
     name : str
         The known name, or that of the file or folder.
-    X : numpy.ndarray, or an array on the disk, shape (n_samples, ...)
+    X : numpy.ndarray, or an array on disk, shape (n_samples, ...)
         The samples: rows of numbers, or images (n, height, width) or (n, 3, height, width).
     y : numpy.ndarray, shape (n_samples,), or None
         Their labels, integers or strings.
     columns : Columns or None
-        How a table's columns were taken.
+        The encoding of a table's columns.
     factors : numpy.ndarray, shape (n_samples, n_factors), or None
-        The true factors of made data, whole numbers.
+        The true factors of generated data, whole numbers.
     X_test, y_test : numpy.ndarray or None
-        The samples and labels of the set's own test split.
+        The samples and labels of the dataset's own test split.
     notes : tuple of str
-        Remarks of one line to tell the user.
+        Remarks for the user, one line each.
     groups : numpy.ndarray of int, shape (n_samples,), or None
-        Samples of one group overlap, such as windows of one sound: they are held out together.
+        Samples of one group overlap, such as windows of one audio file, and are held out together.
     rate : int or None
-        Samples a second of sounds, in hertz.
+        Sampling rate of audio, in hertz.
     source : DataSource or None
-        Where they were read from; None of data known by name, or made.
+        Where the data were read from; None for known datasets.
 
     Examples
     --------
@@ -127,20 +127,17 @@ class Dataset:
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """The names of a table's columns."""
+        """Names of a table's columns."""
         return None if self.columns is None else tuple(map(str, self.columns.names))
 
     @property
     def rows(self) -> np.ndarray | Table:
-        """What a model is to be fitted to: `X`, of a table with its columns."""
+        """The input of a model's `fit`: `X`, together with the columns of a table."""
         return self.X if self.columns is None else Table(self.X, self.columns)
 
     @property
     def fingerprint(self) -> dict[str, object]:
-        """Name, shape, dtype, the SHA-256 of the bytes of `X`, and where they were read from.
-
-        Fit to be written as JSON.
-        """
+        """Name, shape, dtype, SHA-256 of the bytes of `X`, and source, as JSON data."""
         rate = {"rate": self.rate} if self.rate else {}
         return {
             "name": self.name,
@@ -153,7 +150,7 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """The SHA-256 of the bytes of `X`, which are read once."""
+        """SHA-256 of the bytes of `X`; computed once."""
         digest = hashlib.sha256()
         for part in _chunks(self.X):
             digest.update(part.data)
@@ -161,9 +158,9 @@ class Dataset:
 
 
 def _chunks(X: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the samples some at a time: one laid out otherwise is never copied whole."""
-    if (stored := as_disk_array(X)) is not None:
-        yield from map(np.ascontiguousarray, map(stored.read, stored.block_groups(_CHUNK_BYTES)))
+    """Yield contiguous parts of the samples, so that X is never copied whole."""
+    if (rows := as_disk_array(X)) is not None:
+        yield from map(np.ascontiguousarray, map(rows.read, rows.block_groups(_CHUNK_BYTES)))
         return
     step = max(1, _CHUNK_BYTES * len(X) // max(1, X.nbytes))
     for start in range(0, len(X), step):
@@ -172,12 +169,7 @@ def _chunks(X: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def known_datasets() -> tuple[str, ...]:
-    """Return the names that `load` knows.
-
-    Returns
-    -------
-    tuple of str
-        The names, sorted.
+    """Return the names of the known datasets, sorted.
 
     Examples
     --------
@@ -195,43 +187,44 @@ def load(
     label: str | int | None = None,
     columns: Columns | None = None,
 ) -> Dataset:
-    """Load a data set by its name or from a path.
+    """Load a dataset by its name or from a path.
 
     Parameters
     ----------
     source : str or path-like
-        A name: 'digits' (bundled with scikit-learn, float32 in [0, 1]), 'mnist' or
-        'fashion-mnist' (uint8, from files under `data_home`), 'sprites' (10,000 rendered
-        pictures, always the same, labelled by shape). Or a path: ``.npy``; ``.npz`` with an
-        array X, x, data or only one, and labels y, labels or label; ``.csv``, ``.tsv`` or
-        ``.parquet``; a
-        folder of images, or of sounds, which are cut into windows, or of
-        ``.parquet`` files of one kind; a ``.zarr`` array. A path that bears a known
-        name is written "./digits".
+        A name: 'digits' (part of scikit-learn, float32 in [0, 1]), 'mnist' or 'fashion-mnist'
+        (uint8, from files in `data_home`), 'sprites' (10,000 rendered images, always the same,
+        labelled by shape). Or a path: ``.npy``; ``.npz`` with an array X, x, data or a single
+        one, and labels y, labels or label; ``.csv``, ``.tsv`` or ``.parquet``; a folder of
+        images, of audio files, which are cut into windows, or of ``.parquet`` files with equal
+        columns; a ``.zarr`` array. Write "./digits" for a path that equals a known name.
     data_home : str or path-like, default=None
-        The folder that holds ``mnist/`` and ``fashion-mnist/``; None stands for the
-        environment variable ISTHMUS_DATA.
+        The folder with ``mnist/`` and ``fashion-mnist/``; by default the environment variable
+        ISTHMUS_DATA.
     size : int or (int, int), default=None
-        Side, or height and width, in pixels, of the images of a folder; or samples in a window
-        of sound, 4096 by default.
+        For a folder of images, side, or height and width, in pixels; for one of audio, samples
+        per window (default 4096).
     label : str or int, default=None
-        The column of a table to keep apart as `y`.
+        The column of a table to return as `y`.
     columns : Columns, default=None
-        How the columns of a table are to be taken: those of a fitted model, its `columns_`.
+        How to read the columns of a table: `columns_` of a fitted model.
 
     Returns
     -------
     Dataset
-        Numbers with at least one sample. An ``.npy`` file is mapped into memory, read-only.
+        Numbers, with at least one sample. An ``.npy`` file is memory-mapped, read-only.
 
     Raises
     ------
     FileNotFoundError
-        If the files of 'mnist' or 'fashion-mnist' are not there; the message says what to put
-        where.
+        If the files of 'mnist' or 'fashion-mnist' are missing; the message says where to put them.
     ValueError
-        If `source` is neither a name nor a path, its file cannot be read or holds no numbers,
-        or `size` or `label` is given where it means nothing.
+        If `source` is neither a name nor a path, the file is damaged or does not hold numbers, or
+        `size` or `label` does not apply.
+
+    See Also
+    --------
+    read_table, read_image_folder, read_idx : Read one kind of file.
 
     Examples
     --------
@@ -241,10 +234,10 @@ def load(
     """
     path = Path(source)
     if size is not None and (not path.is_dir() or is_parquet_folder(path)):
-        raise ValueError(f"size is for a folder of images, but {str(source)!r} is none; omit it.")
+        raise ValueError(f"size is for folders of images or audio, not {str(source)!r}; omit it.")
     if label is not None and not (path.suffix.lower() in _TABLES or is_parquet_folder(path)):
         raise ValueError(
-            f"label is for a table (.csv, .tsv, .parquet), not {str(source)!r}; omit it."
+            f"label is for tables (.csv, .tsv, .parquet), not {str(source)!r}; omit it."
         )
     if source in _NAMES:
         return _load_known(str(source), data_home)
@@ -256,9 +249,9 @@ def load(
 def _source(
     path: Path, size: int | tuple[int, int] | None, label: str | int | None
 ) -> DataSource | None:
-    # Links are not followed: what they lead to may have a name that tells no kind of file.
-    whole = str(path.absolute())
-    return DataSource(whole, size, label) if len(whole) <= MAX_PATH_LENGTH else None
+    # Links are not resolved: the suffix of the target may be missing.
+    absolute = str(path.absolute())
+    return DataSource(absolute, size, label) if len(absolute) <= MAX_PATH_LENGTH else None
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
@@ -281,16 +274,16 @@ def _load_idx(name: str, data_home: str | PathLike[str] | None) -> Dataset:
     wanted = ", ".join(f"{file}.gz" for file in _IDX_FILES)
     if not data_home:
         raise FileNotFoundError(
-            f"{name}: no data folder is given; set data_home, or the environment variable "
-            f"ISTHMUS_DATA, to a folder that holds {name}/ with {wanted}."
+            f"{name}: set data_home, or the environment variable ISTHMUS_DATA, to a folder that "
+            f"holds {name}/ with {wanted}."
         )
     folder = Path(data_home) / name
     paths = [_plain_or_gz(folder / file) for file in _IDX_FILES]
     missing = [file for file, path in zip(_IDX_FILES, paths, strict=True) if path is None]
     if missing:
         raise FileNotFoundError(
-            f"{name}: {folder} lacks {', '.join(missing)}; put {wanted} there "
-            "(with or without .gz)."
+            f"{name}: {', '.join(missing)} missing in {folder}; put {wanted} there (with "
+            "or without .gz)."
         )
     X, y, X_test, y_test = (read_idx(path) for path in paths if path)
     _check_lengths(folder / _IDX_FILES[0], X, y)
@@ -313,17 +306,17 @@ def _load_path(
         return Dataset(path.stem, _load_zarr(path))
     if is_parquet_folder(path):
         rows = ParquetRows(parquet_files(path), label)
-        X = _kept_on_disk(path, rows)
+        X = _read_if_small(path, rows)
         return Dataset(path.resolve().name, X, rows.labels(), notes=rows.notes)
     if path.is_dir() and is_audio_folder(path):
-        return _load_sounds(path, size)
+        return _load_audio(path, size)
     if path.is_dir():
-        X, labels, _, notes = read_image_folder(path, size)
+        X, labels, notes = read_image_folder(path, size)
         return Dataset(path.resolve().name, X, labels, notes=notes)
     suffix = path.suffix.lower()
     if not path.exists():
         raise ValueError(
-            f"{str(path)!r} is neither a known data set ({', '.join(_NAMES)}) nor a file or "
+            f"{str(path)!r} is neither a known dataset ({', '.join(_NAMES)}) nor a file or "
             f"folder; check the name.{did_you_mean(path, _NAMES)}"
         )
     if not is_regular_file(path):
@@ -335,50 +328,50 @@ def _load_path(
     if suffix in (".npy", ".npz"):
         X, y = _load_numpy(path)
         return Dataset(path.stem, X, y)
-    raise ValueError(
-        f"{path}: expected .npy, .npz, .csv, .tsv, .parquet or a folder of images; convert it."
-    )
+    raise ValueError(f"{path}: expected .npy, .npz, .csv, .tsv, .parquet, or a folder; convert it.")
 
 
 def _is_zarr(path: Path) -> bool:
-    """Whether a folder is an array of zarr, or of that name."""
-    kept = ("zarr.json", ".zarray")  # what describes it, of its versions 3 and 2
+    """Return whether a folder is a zarr array, by its name or its content."""
+    metadata = ("zarr.json", ".zarray")  # of versions 3 and 2
     return path.is_dir() and (
-        path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in kept)
+        path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in metadata)
     )
 
 
 def _load_zarr(path: Path) -> Any:
-    """Return a zarr array: as it is on the disk where it is large, else read."""
-    zarr = import_optional("zarr", extra="scale", what=f"{path}: a zarr array")
+    """Return a zarr array, read unless it is large."""
+    zarr = import_optional("zarr", extra="scale", what=f"{path}: reading a zarr array")
     try:
         array = zarr.open_array(path, mode="r")
-    except Exception as error:  # zarr fails in many ways on what is none
+    except Exception as error:  # zarr raises errors of many types for other files
         raise ValueError(
-            f"{path}: expected a zarr array; one of a group is named by its own path."
+            f"{path}: expected a zarr array; for a group, pass the path of one of its arrays."
         ) from error
     check_memory(path, array.nbytes, sum(p.stat().st_size for p in path.rglob("*") if p.is_file()))
-    return _kept_on_disk(path, array)
+    return _read_if_small(path, array)
 
 
-def _kept_on_disk(path: Path, array: Any) -> Any:
-    """Return an array whose rows stay on the disk where it is large, else read as a whole."""
-    stored = DiskArray.of(array) if array.shape else array
-    _check_numbers(path, stored)
-    return as_disk_array(array) or stored.read()
+def _read_if_small(path: Path, array: Any) -> Any:
+    """Return an array on disk, read whole unless it is large."""
+    rows = DiskArray.of(array) if array.shape else array
+    _check_numbers(path, rows)
+    return as_disk_array(array) or rows.read()
 
 
-def _load_sounds(path: Path, size: int | tuple[int, int] | None) -> Dataset:
+def _load_audio(path: Path, size: int | tuple[int, int] | None) -> Dataset:
     if isinstance(size, tuple):
-        raise ValueError(f"size of a folder of sounds is samples a window, one number; got {size}.")
-    sounds = read_audio_folder(path, size or SOUND_WINDOW)
+        raise ValueError(
+            f"size of a folder of audio is one number, samples per window; got {size}."
+        )
+    audio = read_audio_folder(path, size or AUDIO_WINDOW)
     return Dataset(
         path.resolve().name,
-        sounds.X,
-        sounds.labels,
-        notes=sounds.notes,
-        groups=sounds.files,
-        rate=sounds.rate,
+        audio.X,
+        audio.labels,
+        notes=audio.notes,
+        groups=audio.files,
+        rate=audio.rate,
     )
 
 
@@ -394,26 +387,26 @@ def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             label_key = next((k for k in _LABEL_KEYS if k in content.files and k != key), None)
             X, y = content[key] if key else None, content[label_key] if label_key else None
             names = one_line(", ".join(content.files[:20])) or "none"
-    except Exception as error:  # NumPy fails in many ways on a damaged file
+    except Exception as error:  # NumPy raises errors of many types for a damaged file
         if ENV_VARIABLE in str(error):
             raise
         raise ValueError(
-            f"{path}: expected NumPy arrays of numbers, got a damaged file or one of Python "
-            "objects; save plain numbers with numpy.save or numpy.savez."
+            f"{path}: expected NumPy arrays of numbers, got a damaged file or Python objects; save "
+            "numbers with numpy.save or numpy.savez."
         ) from error
     if y is not None and not (isinstance(y, np.ndarray) and y.dtype.kind in "biufUS"):
-        raise ValueError(f"{path}: expected labels that are numbers or texts; save them so.")
+        raise ValueError(f"{path}: the labels must be numbers or strings; save them as such.")
     if X is None:
         raise ValueError(f"{path}: expected an array named X, got {names}; rename the samples X.")
-    if not isinstance(X, np.ndarray):  # NumPy gives what is no array in an archive as bytes
-        raise ValueError(f"{path}: expected an array, but {one_line(str(key))} in it is none.")
+    if not isinstance(X, np.ndarray):  # NumPy returns other members of an archive as bytes
+        raise ValueError(f"{path}: its member {one_line(str(key))} is not an array.")
     if y is not None:
         _check_lengths(path, X, y)
     return X, y
 
 
 def _data_key(keys: list[str]) -> str | None:
-    """Return the name of the array of samples: one of the customary, or the only one."""
+    """Return the name of the array of samples: a usual name, or that of the only array."""
     others = [key for key in keys if key not in _LABEL_KEYS] or keys
     known = [key for key in _DATA_KEYS if key in keys]
     return known[0] if known else others[0] if len(others) == 1 else None
@@ -422,8 +415,8 @@ def _data_key(keys: list[str]) -> str | None:
 def _check_lengths(path: Path, X: np.ndarray, y: np.ndarray) -> None:
     if y.ndim != 1 or y.shape != X.shape[:1]:
         raise ValueError(
-            f"{path}: expected one label for each sample, got labels of shape {y.shape} for "
-            f"samples of shape {X.shape}; check that they belong together."
+            f"{path}: expected one label per sample, got labels of shape {y.shape} for samples of "
+            f"shape {X.shape}; check that they belong together."
         )
 
 

@@ -1,4 +1,4 @@
-"""Arrays too large for memory: rows that stay on the disk until they are needed."""
+"""Arrays too large for memory, whose rows stay on disk until they are read."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from isthmus.data.parquet_rows import ParquetRows
 
 __all__ = ["DiskArray", "as_disk_array", "release_pages"]
 
-BLOCK_BYTES = 2**18  # read in one go
-MAX_IN_MEMORY = 2**29  # bytes, as float32, up to which an array is read as a whole
-PREVIEW_BYTES = 2**26  # of rows that stand for all, where something is learned of the data
-MAX_HELD_OUT_BYTES = 2**25  # of rows held out, at most
+BLOCK_BYTES = 2**18  # read at once
+MAX_IN_MEMORY = 2**29  # bytes, as float32, up to which an array is read whole
+PREVIEW_BYTES = 2**26  # of the sample of rows from which scaling and the like are learned
+MAX_HELD_OUT_BYTES = 2**25
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class DiskArray:
-    """Rows of an array on the disk, by blocks of neighbours.
+    """Rows of an array on disk, in blocks of consecutive rows.
 
     Parameters
     ----------
     array : array-like (n, *features)
-        Whose slices are rows: a memory map, a zarr array, an h5py data set, Parquet files.
+        Sliced by rows: a memory map, a zarr array, an h5py dataset or `ParquetRows`.
     bounds : ndarray of int, (k + 1,)
-        Where each of its blocks begins, and where the last one ends.
+        First row of each block of the array, and its number of rows.
     blocks : ndarray of int
-        Which of them belong to it, in order.
+        The blocks that belong to this selection, in order.
 
     Examples
     --------
-    >>> stored = DiskArray.of(np.arange(10).reshape(5, 2), block_bytes=64)
-    >>> len(stored), stored.shape, stored.bounds
+    >>> rows = DiskArray.of(np.arange(10).reshape(5, 2), block_bytes=64)
+    >>> len(rows), rows.shape, rows.bounds
     (5, (5, 2), array([0, 4, 5]))
-    >>> stored.read(stored.blocks[1:])
+    >>> rows.read(rows.blocks[1:])
     array([[8, 9]])
-    >>> stored[::-3]
+    >>> rows[::-3]
     array([[8, 9],
            [2, 3]])
     """
@@ -54,7 +54,7 @@ class DiskArray:
 
     @classmethod
     def of(cls, array: Any, block_bytes: int | None = None) -> DiskArray:
-        """Return all rows of an array, by blocks of its own where it has some, or of its chunks."""
+        """Return all rows of an array, in its own blocks or chunks if it has some."""
         n, *features = array.shape
         bounds = getattr(array, "bounds", None)
         if bounds is None:
@@ -84,7 +84,7 @@ class DiskArray:
 
     @property
     def dtype(self) -> Any:
-        """Type of the numbers."""
+        """Type of the numbers on disk."""
         return self.array.dtype
 
     @property
@@ -94,7 +94,7 @@ class DiskArray:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row as a model takes it, float32."""
+        """Bytes of one row as float32, as models take it."""
         return 4 * int(np.prod(self.array.shape[1:]))
 
     @property
@@ -104,13 +104,13 @@ class DiskArray:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows."""
+        """Bytes of all rows on disk, uncompressed."""
         return self.size * int(self.dtype.itemsize)
 
     def __getitem__(self, index: Any) -> Array:
-        """Return rows by what NumPy takes for one axis; each block is read once."""
-        n, of_slice = len(self), isinstance(index, slice)
-        numbers = np.arange(*index.indices(n)) if of_slice else np.arange(n)[index]
+        """Return rows by any NumPy index of one axis; each block is read once."""
+        n, is_slice = len(self), isinstance(index, slice)
+        numbers = np.arange(*index.indices(n)) if is_slice else np.arange(n)[index]
         wanted, starts = np.atleast_1d(numbers), np.cumsum([0, *self.lengths])
         places = np.searchsorted(starts, wanted, "right") - 1
         parts = [
@@ -125,16 +125,16 @@ class DiskArray:
         return np.asarray(self.read(), dtype)
 
     def indices(self, blocks: Array | None = None) -> Array:
-        """Return the numbers in the array of the rows of blocks, of all by default."""
+        """Return the row numbers of blocks (by default all) in the whole array."""
         return np.concatenate([np.arange(*ends) for ends in self._ends(blocks)])
 
     def read(self, blocks: Array | None = None) -> Array:
-        """Return the rows of blocks, copied from the disk; nothing else of it stays in memory.
+        """Return a copy of the rows of blocks (by default all), and release their pages.
 
         Raises
         ------
         ValueError
-            That says which rows cannot be read.
+            If rows cannot be read; the message has their numbers.
         """
         rows = np.concatenate([self._slice(*ends) for ends in self._ends(blocks)])
         release_pages(self.array)
@@ -147,47 +147,47 @@ class DiskArray:
     def _slice(self, start: int, end: int) -> Array:
         try:
             return np.asarray(self.array[start:end])
-        except Exception as error:  # each kind of file fails in ways of its own
-            said = one_line(error) or type(error).__name__
-            raise ValueError(f"rows {start} to {end - 1} of X cannot be read: {said}") from error
+        except Exception as error:  # each library raises errors of its own
+            reason = one_line(error) or type(error).__name__
+            raise ValueError(f"cannot read rows {start} to {end - 1} of X: {reason}") from error
 
     def first_blocks(self, n: int, blocks: Array | None = None) -> Array:
-        """Return as many of the blocks, of all by default, as have n rows together."""
+        """Return the first blocks (of all, by default) that have n rows together."""
         blocks = self.blocks if blocks is None else blocks
         enough = np.searchsorted(np.cumsum(np.diff(self.bounds)[blocks]), n) + 1
         return blocks[:enough]
 
     @property
-    def _n_looked(self) -> int:
+    def _n_preview(self) -> int:
         return max(2, PREVIEW_BYTES // self.row_bytes)
 
     @property
     def preview_blocks(self) -> Array:
-        """Blocks that stand for all, spread evenly over them."""
+        """A sample of blocks, evenly spaced."""
         k = len(self.blocks)
-        return self.blocks[_spread(k, max(2, self._n_looked * k // max(1, len(self))))]
+        return self.blocks[_spread(k, max(2, self._n_preview * k // max(1, len(self))))]
 
     def preview(self) -> Array:
-        """Return rows that stand for all, spread evenly over them."""
-        rows, n = self.read(self.preview_blocks), self._n_looked
+        """Return a sample of rows that fits memory, evenly spaced."""
+        rows, n = self.read(self.preview_blocks), self._n_preview
         return rows if len(rows) <= n else rows[_spread(len(rows), n)]
 
     def split(self, fraction: float, order: np.random.Generator) -> tuple[DiskArray, DiskArray]:
-        """Return the rows without those of blocks drawn at random, and these: a share of all.
+        """Hold out a fraction of the rows, in random blocks; return (kept, held out).
 
-        Of large data it is a smaller share, which fits memory; it is one row at least.
+        At least one row is held out, and at most what fits in `MAX_HELD_OUT_BYTES`.
         """
         n = max(1, int(min(fraction * len(self), MAX_HELD_OUT_BYTES / self.row_bytes)))
         held = self.first_blocks(n, order.permutation(self.blocks))
         last, rest = held[-1], int(np.diff(self.bounds)[held].sum()) - n
-        # The rest of the last one is a block of its own.
+        # Split the last block: its remaining rows become a block that is kept.
         bounds = np.insert(self.bounds, last + 1, self.bounds[last + 1] - rest)
         kept, held = (b + (b > last) for b in (np.setdiff1d(self.blocks, held), np.sort(held)))
         kept = np.union1d(kept, np.full(int(rest > 0), last + 1))
         return replace(self, bounds=bounds, blocks=kept), replace(self, bounds=bounds, blocks=held)
 
     def block_groups(self, n_bytes: int) -> Iterator[Array]:
-        """Yield the blocks in order, as many at a time as have so many bytes as float32."""
+        """Yield the blocks in order, grouped up to a number of bytes (as float32)."""
         ends = np.cumsum(self.lengths) * self.row_bytes
         start = 0
         while start < len(self.blocks):
@@ -198,12 +198,7 @@ class DiskArray:
 
 
 def as_disk_array(X: Any) -> DiskArray | None:
-    """Return an array on the disk that is too large to be read as a whole; else None.
-
-    Parameters
-    ----------
-    X : object
-        Whatever was given to a model to learn from.
+    """Return an array on disk that is too large for memory as a `DiskArray`; else None.
 
     Examples
     --------
@@ -212,15 +207,22 @@ def as_disk_array(X: Any) -> DiskArray | None:
     """
     if isinstance(X, DiskArray):
         return X
-    if not is_on_disk(X) or len(X.shape) < 2 or X.shape[0] < 2:
+    if not _is_on_disk(X) or len(X.shape) < 2 or X.shape[0] < 2:
         return None
-    stored = DiskArray.of(X)
-    large = stored.n_total * stored.row_bytes > MAX_IN_MEMORY and len(stored.blocks) > 1
-    return stored if large else None
+    rows = DiskArray.of(X)
+    large = rows.n_total * rows.row_bytes > MAX_IN_MEMORY and len(rows.blocks) > 1
+    return rows if large else None
 
 
-def is_on_disk(X: Any) -> bool:
-    """Whether an array is read from files as its parts are asked for."""
+def release_pages(X: Any) -> None:
+    """Let the system reclaim the memory of a mapped file; its content stays on disk."""
+    mapped = _map_of(X)
+    # Not of a writable map: changes, even through other views, could be lost.
+    if mapped is not None and memoryview(mapped).readonly and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _is_on_disk(X: Any) -> bool:
     if isinstance(X, np.ndarray):
         return _map_of(X) is not None
     libraries = ("zarr", "h5py")
@@ -229,16 +231,8 @@ def is_on_disk(X: Any) -> bool:
     )
 
 
-def release_pages(X: Any) -> None:
-    """Let the system take back the memory of a mapped file that was read; it is still there."""
-    mapped = _map_of(X)
-    # Of a map that may be written to, be it by other views, what was written could be lost.
-    if mapped is not None and memoryview(mapped).readonly and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
 def _spread(n: int, wanted: int) -> Array:
-    """Return so many of n places, or all, evenly over them."""
+    """Return up to `wanted` of the indices below n, evenly spaced."""
     return np.linspace(0, n - 1, min(n, wanted)).round().astype(int)
 
 

@@ -1,4 +1,4 @@
-"""Which columns of a batch make the rows of a model: of Arrow, of pandas, or arrays by name."""
+"""Extract a model's features from batches of columns: Arrow, pandas or mappings of arrays."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class FeatureColumns:
-    """What is taken of each batch of columns.
+    """The columns of a batch that are features of a model, and those to keep beside the output.
 
     Parameters
     ----------
     n_features : int
-        Numbers in one row of the model.
+        Features per row of the model.
     columns : Columns, optional
-        Those of a model that was fitted on a table: they are found by name, others are not read.
-        Of other models all columns but those kept are features, in their order.
+        The columns of a model fitted on a table; they are found by name and others are ignored. For
+        other models, all columns that are not kept are features, in their order.
     column : str, optional
-        The one column that holds whole rows: lists, or arrays of any shape.
+        The column that holds whole rows: lists, or arrays of any shape.
     keep : sequence of str
-        Columns that go with the answer as they are.
+        Columns to copy to the output.
 
     Examples
     --------
@@ -52,22 +52,16 @@ class FeatureColumns:
 
     @classmethod
     def for_model(cls, model: Any, column: str | None = None, keep: Sequence[str] = ()) -> Self:
-        """Return what a fitted model of isthmus takes."""
+        """Return the feature columns of a fitted isthmus model."""
         return cls(model.n_features_in_, model.columns_, column, tuple(keep))
 
     @property
     def by_name(self) -> bool:
-        """Whether the features are the columns of the table that the model was fitted on."""
+        """Whether features are found by the column names of the table used in fit."""
         return self.columns is not None and self.column is None
 
     def names(self, found: Sequence[Any]) -> list[Any]:
-        """Return the names of the features among the columns there are.
-
-        Raises
-        ------
-        ValueError
-            That names a column which is asked for and not there.
-        """
+        """Return the feature names among the columns found; a ValueError if one is missing."""
         one = [] if self.column is None else [self.column]
         for name in (*self.keep, *one):
             if name not in found:
@@ -77,13 +71,13 @@ class FeatureColumns:
                 )
         if self.columns is not None and self.by_name:
             known = [*self.columns.names]
-            if lacking := [str(name) for name in known if name not in found]:
-                raise ValueError(f"columns the model was fitted on are missing: {_listed(lacking)}")
+            if missing := [str(name) for name in known if name not in found]:
+                raise ValueError(f"columns the model was fitted on are missing: {_listed(missing)}")
             return known
         return one or [name for name in found if name not in self.keep]
 
     def rows(self, batch: Any) -> Array:
-        """Return the rows of a batch as an array (n, n_features).
+        """Return the features of a batch as an array (n, n_features).
 
         Parameters
         ----------
@@ -92,7 +86,7 @@ class FeatureColumns:
         Raises
         ------
         ValueError
-            Columns that are missing, of other lengths, or no numbers.
+            If columns are missing, differ in length, or do not hold numbers.
         """
         names = self.names(_names(batch))
         if self.by_name:
@@ -103,7 +97,8 @@ class FeatureColumns:
         if not whole and any(part.ndim > 1 for part in parts):
             lists = next(n for n, part in zip(names, parts, strict=True) if part.ndim > 1)
             raise ValueError(
-                f"of the columns {_listed(names)} one holds lists; name it: --column {lists}."
+                f"column {lists!r} holds lists, but the features are the columns {_listed(names)}; "
+                f"select one column with --column {lists}."
             )
         if parts and not len(parts[0]):
             return np.zeros((0, self.n_features), np.result_type(*parts))
@@ -113,18 +108,17 @@ class FeatureColumns:
     def _check_width(self, width: int, names: Sequence[Any]) -> None:
         if width != self.n_features:
             raise ValueError(
-                f"expected rows of {self.n_features} numbers, as the model was fitted on, got "
-                f"{width} in the columns {_listed(names)}; --keep sets columns apart, --column "
-                "names one of lists."
+                f"expected rows of {self.n_features} numbers, as in fit, got {width} in the "
+                f"columns {_listed(names)}; --keep excludes columns, --column selects one of lists."
             )
 
     def kept(self, batch: Any) -> dict[str, Any]:
-        """Return the columns that go with the answer, by name."""
+        """Return the columns to keep, by name."""
         return {name: _column(batch, name) for name in self.keep}
 
 
 def table_rows(table: Any, names: Sequence[str]) -> Array:
-    """Return columns of numbers as an array (n, columns), or the rows that one of lists holds."""
+    """Return columns of numbers as an array (n, columns), or one column of lists as rows."""
     parts = [_values(name, table.column(name)) for name in names]
     return parts[0] if len(parts) == 1 and parts[0].ndim > 1 else np.stack(parts, 1)
 
@@ -144,7 +138,7 @@ def _column(batch: Any, name: Any) -> Any:
 
 
 def _frame(batch: Any, names: Sequence[Any]) -> Any:
-    """Return columns as a data frame of pandas."""
+    """Return columns as a pandas data frame."""
     if is_frame(batch):
         return batch[names]
     if isinstance(batch, Mapping):
@@ -155,7 +149,7 @@ def _frame(batch: Any, names: Sequence[Any]) -> Any:
 def _values(name: Any, column: Any) -> Array:
     """Return a column as an array of numbers (n, ...)."""
     values = _unpacked(name, column) if hasattr(column, "null_count") else np.asarray(column)
-    if values.dtype == object and len(values) and np.ndim(values[0]):  # as frames hold lists
+    if values.dtype == object and len(values) and np.ndim(values[0]):  # lists in a data frame
         try:
             values = np.stack([*map(np.asarray, values)])
         except ValueError:
@@ -163,14 +157,14 @@ def _values(name: Any, column: Any) -> Array:
     if values.dtype.kind not in "biuf":
         first = f", such as {values[0]!r}" if len(values) else ""
         raise ValueError(
-            f"column {name!r} holds no numbers{first}: set it apart (--keep, for fit --label), or "
-            "drop it."
+            f"column {name!r} does not hold numbers{first}; exclude it with --keep (--label "
+            "in fit) or drop it."
         )
     return values
 
 
 def _unpacked(name: Any, column: Any) -> Array:
-    """Return a column of Arrow as an array: lists of one length, nested or not, as rows."""
+    """Return an Arrow column as an array; lists of one length, nested or not, become rows."""
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.compute as pc  # type: ignore[import-untyped]
 
@@ -183,6 +177,6 @@ def _unpacked(name: Any, column: Any) -> Array:
             continue
         lengths = pc.unique(pc.list_value_length(array)).to_pylist() if len(array) else [0]
         if len(lengths) != 1 or lengths[0] is None:
-            raise ValueError(f"column {name!r} holds lists of different lengths, or none at all.")
+            raise ValueError(f"column {name!r} holds lists of different lengths or missing ones.")
         array, shape = array.flatten(), [*shape, lengths[0]]
     return array.to_numpy(zero_copy_only=False).reshape(shape)

@@ -1,4 +1,4 @@
-"""Data sets of the library `datasets` as batches: streamed, shuffled, divided among processes."""
+"""Batches of a Hugging Face dataset: streamed, shuffled and divided among processes."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from isthmus.data.parquet_rows import number_rows
 
 __all__ = ["DatasetLoader"]
 
-_WRONG = "expected a data set of `datasets`, such as load_dataset(...)['train'], got {}."
+_EXPECTED = "expected a dataset of `datasets`, such as load_dataset(...)['train'], got {}."
 
 
 class DatasetLoader:
-    """Batches of a data set of Hugging Face `datasets`, for `fit_loader`.
+    """Load batches of a Hugging Face dataset, for `fit_loader`.
 
-    Under torchrun each process reads its own part of the files. Where a run that is resumed
-    stood among them is kept in its checkpoints; rows that waited in a shuffle buffer are then
-    left out of that epoch, so only a data set without one goes on exactly. A folder of Parquet
-    that `isthmus.data.load` reads is shuffled faster, and goes on exactly.
+    Under torchrun each process reads its own part of the files. Checkpoints record the position in
+    the dataset. A resumed run skips the rows that waited in a shuffle buffer, so it continues
+    exactly only without one. A folder of Parquet files read by `isthmus.data.load` is shuffled
+    faster and always continues exactly.
 
     Parameters
     ----------
-    dataset : datasets.IterableDataset, or datasets.Dataset
+    dataset : datasets.IterableDataset or datasets.Dataset
         Such as ``datasets.load_dataset("parquet", data_files=..., streaming=True)["train"]``,
-        shuffled by its own ``shuffle``: the order of its files and, within a buffer, of its rows.
+        shuffled by its own ``shuffle``: files, and rows within a buffer.
     batch_size : int
-        Rows of a step, in all processes.
+        Rows per step, over all processes.
     column : str, optional
-        The column that holds whole rows, as lists; else each column is a feature.
+        The column of lists that holds whole rows; by default each column is a feature.
     label : str, optional
         The column of labels.
 
     Raises
     ------
     ValueError
-        Where it is not one data set, such as all splits of one, or a column is not there.
+        If `dataset` is not a single dataset (but a dict of splits, say) or a column is missing.
     ImportError
-        Without `datasets`.
+        If `datasets` is not installed.
 
     Examples
     --------
@@ -60,23 +60,22 @@ class DatasetLoader:
         label: str | None = None,
     ) -> None:
         if not hasattr(dataset, "with_format") or not hasattr(dataset, "column_names"):
-            raise ValueError(_WRONG.format(type(dataset).__name__))
+            raise ValueError(_EXPECTED.format(type(dataset).__name__))
         if isinstance(dataset, dict):
-            raise ValueError(_WRONG.format(f"those of the splits {', '.join(dataset)}"))
+            raise ValueError(_EXPECTED.format(f"the splits {', '.join(dataset)}"))
         if hasattr(dataset, "to_iterable_dataset"):
             dataset = dataset.to_iterable_dataset()
         rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if size > 1:
-            node = import_optional(
-                "datasets.distributed", extra="scale", what="a data set in parts"
-            )
-            dataset = node.split_dataset_by_node(dataset, rank=rank, world_size=size)
+            name = "datasets.distributed"
+            module = import_optional(name, extra="scale", what="a dataset in several processes")
+            dataset = module.split_dataset_by_node(dataset, rank=rank, world_size=size)
         self.sharded = size > 1
         self.rows = max(1, batch_size // size)
         self.dataset, self.column, self.label = dataset.with_format("arrow"), column, label
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        """Yield X and y, arrays; y is None without a label."""
+        """Yield X and y as arrays; y is None without a label."""
         for table in self.dataset.iter(self.rows):
             found = table.column_names
             for name in (self.column, self.label):
@@ -88,13 +87,13 @@ class DatasetLoader:
             yield X, None if self.label is None else table.column(self.label).to_numpy()
 
     def set_epoch(self, epoch: int) -> None:
-        """Shuffle anew."""
+        """Reshuffle for an epoch."""
         self.dataset.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the data set is being read."""
+        """Return the position in the dataset."""
         return self.dataset.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from a position."""
         self.dataset.load_state_dict(state)

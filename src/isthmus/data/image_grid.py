@@ -1,4 +1,4 @@
-"""Pictures side by side as one array of bytes; numpy alone, for figures and for trackers."""
+"""Arrange images on a grid as one byte array, for figures and trackers (NumPy only)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["is_image", "rescale", "tile", "to_rgba", "value_range"]
 Array = NDArray[Any]
 ValueRange = tuple[Any, Any]
 
-SLACK = 0.25  # a picture may leave [0, 1] by this much, and is still one of [0, 1]
+TOLERANCE = 0.25  # by which the values of an image in [0, 1] may leave that range
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether one example of that shape is a picture: else it is drawn as lines.
+    """Return whether an example of this shape is drawn as an image rather than as lines.
 
     Two axes may be (height, width) or (channels, time): a few very long rows are signals.
 
@@ -31,10 +31,10 @@ def is_image(shape: tuple[int, ...]) -> bool:
 
 
 def value_range(examples: Array) -> ValueRange:
-    """Return the values drawn as black and white, or as the bottom and the top of a cell.
+    """Return the values drawn as black and white, or at the bottom and the top of a cell.
 
-    Pictures keep [0, 1] where their values are about that; columns of a table, which may be of
-    any units, have limits of their own.
+    Images whose values lie in or near [0, 1] are drawn in that range. Columns of a table, which
+    may have different units, each have a range of their own.
 
     Examples
     --------
@@ -42,8 +42,8 @@ def value_range(examples: Array) -> ValueRange:
     (0.0, 1.0)
     """
     finite = np.where(np.isfinite(examples), examples, np.nan)
-    low, high = np.fmin.reduce(finite, None), np.fmax.reduce(finite, None)  # silent where all miss
-    if low >= -SLACK and high <= 1 + SLACK and is_image(examples.shape[1:]):
+    low, high = np.fmin.reduce(finite, None), np.fmax.reduce(finite, None)  # no warning if all NaN
+    if low >= -TOLERANCE and high <= 1 + TOLERANCE and is_image(examples.shape[1:]):
         return 0.0, 1.0
     if examples.ndim == 2 and not (low >= 0 and high <= 1):
         low, high = np.fmin.reduce(finite), np.fmax.reduce(finite)
@@ -52,7 +52,7 @@ def value_range(examples: Array) -> ValueRange:
 
 
 def rescale(examples: Array, limits: ValueRange) -> Array:
-    """Return examples with the limits at 0 and 1, and nothing beyond.
+    """Map the range `limits` to [0, 1] and clip values outside it.
 
     Examples
     --------
@@ -63,46 +63,46 @@ def rescale(examples: Array, limits: ValueRange) -> Array:
     return np.clip((examples - low) / (high - low), 0, 1)
 
 
-def to_rgba(pictures: Array) -> Array:
-    """Return bytes (n, height, width, 4) of pictures in [0, 1]; NaN is clear.
+def to_rgba(images: Array) -> Array:
+    """Convert images in [0, 1] to bytes (n, height, width, 4); NaN becomes transparent.
 
     Examples
     --------
     >>> to_rgba(np.array([[[0.0, 1.0]]])).tolist()
     [[[[0, 0, 0, 255], [255, 255, 255, 255]]]]
     """
-    if pictures.ndim == 3:
-        pictures = pictures[:, None]
-    if pictures.shape[1] == 3:
-        colours = pictures.transpose(0, 2, 3, 1)
-    else:  # channels that are no colours stand side by side, in grey
-        colours = np.concatenate(list(pictures.swapaxes(0, 1)), axis=-1)[..., None]
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.shape[1] == 3:
+        colours = images.transpose(0, 2, 3, 1)
+    else:  # channels that are not colours: side by side, in grey
+        colours = np.concatenate(list(images.swapaxes(0, 1)), axis=-1)[..., None]
     known = np.isfinite(colours).all(-1, keepdims=True)
     bytes_ = np.uint8(np.round(255 * np.nan_to_num(colours, nan=1.0)))
     rgb = np.broadcast_to(bytes_, (*bytes_.shape[:3], 3))
     return np.concatenate([rgb, 255 * known.astype(np.uint8)], -1)
 
 
-def tile(pictures: Array, rows: int, columns: int, gap: float) -> Array:
-    """Return one picture of all, bytes (height, width, 4), between and after them clear white.
+def tile(images: Array, rows: int, columns: int, gap: float) -> Array:
+    """Arrange images on a grid, with transparent white gaps between and after them.
 
     Parameters
     ----------
-    pictures : ndarray of bytes (n, height, width, 4)
+    images : ndarray of uint8 (n, height, width, 4)
     rows, columns : int
     gap : float
-        White between pictures, in their widths.
+        Width of a gap, as a fraction of the width of an image.
 
     Examples
     --------
     >>> tile(np.zeros((3, 8, 8, 4), np.uint8), rows=2, columns=2, gap=0.06).shape
     (18, 18, 4)
     """
-    n, h, w, _ = pictures.shape
+    n, h, w, _ = images.shape
     space = int(np.ceil(gap * w))
     sheet = np.full((rows * columns, h + space, w + space, 4), 255, np.uint8)
     sheet[..., 3] = 0
     before = space // 2
-    sheet[:n, before : before + h, before : before + w] = pictures
+    sheet[:n, before : before + h, before : before + w] = images
     grid = sheet.reshape(rows, columns, h + space, w + space, 4).swapaxes(1, 2)
     return grid.reshape(rows * (h + space), columns * (w + space), 4)

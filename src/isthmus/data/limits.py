@@ -1,11 +1,10 @@
-"""How much a file from a stranger may cost: one place for the limits, and the way to raise them.
+"""Bound the memory that reading an untrusted file may take.
 
-What is read plainly costs what lies on the disk. What is compressed, or what a header promises,
-may cost a thousand times that: it is checked before anything is made room for. The measure is
-the file itself: 64 MiB are always allowed, beyond them a hundred bytes for each on the disk
-(deflate reaches a thousand; photographs, sounds and digits stay below fifty). Whoever trusts a
-file that asks for more sets the environment variable ``ISTHMUS_MAX_BYTES``, which takes the
-place of that rule.
+Uncompressed data take as much memory as they take on disk. Compressed data, or a size announced
+in a header, may take a thousand times more, so the size is checked before memory is allocated:
+64 MiB are always allowed, and beyond that 100 bytes per byte of the file (deflate reaches 1,000;
+photographs, audio and digits stay below 50). The environment variable ``ISTHMUS_MAX_BYTES``
+replaces this rule for users who trust a larger file.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ __all__ = [
 ]
 
 ENV_VARIABLE = "ISTHMUS_MAX_BYTES"
-FREE_BYTES = 64 * 2**20  # bytes that any file may become
-MAX_EXPANSION = 100  # bytes for each on the disk, beyond that
-MAX_COLUMNS = 100_000  # of a table; each costs about a kilobyte, whatever its rows
+FREE_BYTES = 64 * 2**20  # always allowed
+MAX_EXPANSION = 100  # bytes of memory per byte on disk
+MAX_COLUMNS = 100_000  # of a table; each costs about a kilobyte, however few rows there are
 MAX_MEMBERS = 10_000  # of an archive
-# What NumPy writes. The others name the size of their own memory in the file.
+# The methods that NumPy writes; the decoders of others allocate what the file tells them to.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def configured_limit() -> int | None:
-    """Return the bytes that ISTHMUS_MAX_BYTES allows; None where it is not set.
+    """Return the bytes that ISTHMUS_MAX_BYTES allows, or None if it is not set.
 
     Raises
     ------
     ValueError
-        Where it is no whole number above 0.
+        If it is not a positive whole number.
     """
     text = os.environ.get(ENV_VARIABLE, "").strip()
     if not text:
@@ -56,65 +55,50 @@ def configured_limit() -> int | None:
 
 
 def allowed_memory(on_disk: int) -> int:
-    """Return how many bytes of memory the content of a file may take.
-
-    Parameters
-    ----------
-    on_disk : int
-        Bytes of the file.
+    """Return how many bytes of memory the content of a file of `on_disk` bytes may take.
 
     Examples
     --------
     >>> allowed_memory(10) == FREE_BYTES, allowed_memory(10**9) == 10**11
     (True, True)
     """
-    given = configured_limit()
-    return max(FREE_BYTES, MAX_EXPANSION * on_disk) if given is None else given
+    limit = configured_limit()
+    return max(FREE_BYTES, MAX_EXPANSION * on_disk) if limit is None else limit
 
 
-def check_memory(path: object, n_bytes: int, on_disk: int) -> None:
-    """Raise a ValueError where a file would take more memory than is allowed.
-
-    Parameters
-    ----------
-    path : object
-        What the message names.
-    n_bytes : int
-        What the content would take.
-    on_disk : int
-        Bytes of the file.
-    """
-    most = allowed_memory(on_disk)
-    if n_bytes > most:
+def check_memory(name: object, n_bytes: int, on_disk: int) -> None:
+    """Raise a ValueError if a file of `on_disk` bytes would take too much memory (`n_bytes`)."""
+    allowed = allowed_memory(on_disk)
+    if n_bytes > allowed:
         raise ValueError(
-            f"{path}: its {on_disk:,} bytes would become {n_bytes:,} in memory, at most {most:,} "
-            f"are allowed; if you trust the file, set {ENV_VARIABLE}={n_bytes}."
+            f"{name}: its {on_disk:,} bytes would become {n_bytes:,} in memory; at most "
+            f"{allowed:,} are allowed. If you trust the file, set {ENV_VARIABLE}={n_bytes}."
         )
 
 
 def check_zip(path: str | os.PathLike[str]) -> None:
-    """Raise a ValueError where the members of a zip archive, as .npz is one, would be too much.
+    """Raise an error if a zip archive, such as .npz, would unpack to too much; unpack nothing.
 
-    Nothing is unpacked. Python's zipfile never gives more of a member than the directory says.
+    Python's zipfile never returns more of a member than the directory of the archive announces.
 
     Raises
     ------
     ValueError
-        Also where there are too many members, or one is compressed in another way than NumPy's.
+        Also if there are too many members or one is compressed by a method that NumPy never uses.
     zipfile.BadZipFile
-        Where it is no archive.
+        If the file is not an archive.
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if len(members) > MAX_MEMBERS:
         raise ValueError(f"{path}: expected at most {MAX_MEMBERS:,} arrays, got {len(members):,}.")
     if any(member.compress_type not in _METHODS for member in members):
-        raise ValueError(f"{path}: expected an archive compressed by deflate, or not at all.")
+        raise ValueError(f"{path}: expected an uncompressed archive or one compressed by deflate.")
     check_memory(path, sum(member.file_size for member in members), Path(path).stat().st_size)
 
 
 def is_regular_file(file: str | os.PathLike[str]) -> bool:
-    """Return whether a path leads to a plain file: a pipe would be waited for without end."""
+    """Return whether a path leads to a regular file; reading a pipe could block forever."""
     try:
         return stat.S_ISREG(os.stat(file).st_mode)
     except (OSError, ValueError):
@@ -122,7 +106,7 @@ def is_regular_file(file: str | os.PathLike[str]) -> bool:
 
 
 def is_inside(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> bool:
-    """Return whether a path under a folder is no link that leads out of it."""
+    """Return whether a path below `root` is not a link that leads out of `root`."""
     if not os.path.islink(file):
         return True
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root))

@@ -1,4 +1,4 @@
-"""Folders of Parquet files as one array, whose parts are read when they are asked for."""
+"""Read a folder of Parquet files as one array whose rows stay on disk until they are used."""
 
 from __future__ import annotations
 
@@ -20,32 +20,31 @@ from isthmus.data.tables import find_label
 __all__ = ["ParquetRows", "is_parquet_folder", "number_rows", "parquet_files"]
 
 Array = NDArray[Any]
-LARGE = 2**28  # bytes of a row group, as float32, that are worth a word
+LARGE_GROUP = 2**28  # bytes of a row group, as float32, above which `notes` warn
 
 
 class ParquetRows:
-    """The rows of Parquet files of the same columns: numbers, or one column of lists of them.
+    """The rows of Parquet files with equal columns: of numbers, or one of lists of numbers.
 
     Parameters
     ----------
     paths : sequence of Path
         In order.
     label : str or int, optional
-        A column that is set apart, by its name or by its number.
+        The column of labels, by name or number.
 
     Attributes
     ----------
     shape : tuple of int
-        Rows of all files, numbers of a row.
     dtype : numpy.dtype
-        Of the numbers of the first rows.
+        Of the first row group.
     bounds : ndarray of int
-        Where each row group begins, which is read as a whole, and where the last one ends.
+        First row of each row group, which is always read whole, and the number of rows.
 
     Raises
     ------
     ValueError
-        In one line where a file is damaged, or has other columns than the first.
+        One line, if a file is damaged or its columns differ from those of the first.
     """
 
     def __init__(self, paths: Sequence[Path], label: str | int | None = None) -> None:
@@ -54,8 +53,8 @@ class ParquetRows:
         )
         self.paths = list(paths)
         self._footers = [self._footer(path) for path in self.paths]
-        self._learn_columns(label)
-        self.groups = [  # number of the file, and that of the row group in it
+        self._check_columns(label)
+        self.groups = [  # (file, row group in the file)
             (number, group)
             for number, footer in enumerate(self._footers)
             for group in range(footer.num_row_groups)
@@ -70,22 +69,22 @@ class ParquetRows:
         self.shape, self.dtype = (int(self.bounds[-1]), *first.shape[1:]), first.dtype
 
     def _footer(self, path: Path) -> Any:
-        with _said_of(path):
-            # What is damaged is found here: Arrow would end the process, or make room without end.
+        with _named_errors(path):
+            # First: a damaged footer could end the process or exhaust the memory (parquet_limits).
             check_memory(path, uncompressed_size(path), path.stat().st_size)
             return self._parquet.read_metadata(path)
 
-    def _learn_columns(self, label: str | int | None) -> None:
-        """Learn the names of the columns, which must be the same in all files."""
+    def _check_columns(self, label: str | int | None) -> None:
+        """Check that all files have the same columns, and store their names."""
         path = self.paths[0]
         names, *others = [footer.schema.to_arrow_schema().names for footer in self._footers]
         if len({*names}) < len(names):
-            raise ValueError(f"{path}: expected columns of different names; rename those alike.")
+            raise ValueError(f"{path}: two columns have the same name; rename one of them.")
         for other, its in zip(self.paths[1:], others, strict=True):
             if sorted(its) != sorted(names):
                 raise ValueError(
-                    f"{other}: expected the columns of {path.name}; keep files of one kind in a "
-                    "folder."
+                    f"{other}: the columns differ from those of {path.name}; keep files with other "
+                    "columns in another folder."
                 )
         at = None if label is None else find_label(path, tuple(names), label)
         self.label = None if at is None else names[at]
@@ -94,13 +93,13 @@ class ParquetRows:
     def _group(self, number: int, names: list[str]) -> Any:
         place, group = self.groups[number]
         path, footer = self.paths[place], self._footers[place]
-        with _said_of(path), self._parquet.ParquetFile(path, metadata=footer) as file:
+        with _named_errors(path), self._parquet.ParquetFile(path, metadata=footer) as file:
             return file.read_row_group(group, columns=names)
 
     def _read(self, number: int) -> Array:
-        """Return the rows of a row group."""
+        """Return the features of a row group."""
         table = self._group(number, self.names)
-        with _said_of(self.paths[self.groups[number][0]]):
+        with _named_errors(self.paths[self.groups[number][0]]):
             rows = number_rows(table, self.names)
             expected = (int(np.diff(self.bounds)[number]), *(self.shape or rows.shape)[1:])
             if rows.shape != expected:
@@ -109,17 +108,17 @@ class ParquetRows:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What there is to say of them, in lines."""
+        """Remarks for the user, one line each."""
         largest = int(np.diff(self.bounds).max()) * int(np.prod(self.shape[1:])) * 4
-        if largest <= LARGE:
+        if largest <= LARGE_GROUP:
             return ()
         return (
-            f"row groups of up to {largest / 2**20:,.0f} MB are read whole, several at a time: "
-            "where memory is short, write smaller ones (row_group_size).",
+            f"row groups of up to {largest / 2**20:,.0f} MB are read whole, several at a time; "
+            "if memory is short, write smaller ones (row_group_size).",
         )
 
     def __getitem__(self, rows: slice) -> Array:
-        """Return neighbouring rows."""
+        """Return consecutive rows."""
         start, stop, _ = rows.indices(self.shape[0])
         first = int(np.searchsorted(self.bounds, start, "right")) - 1
         last = int(np.searchsorted(self.bounds, stop, "left"))
@@ -128,7 +127,7 @@ class ParquetRows:
         return np.concatenate(parts)[start - offset : stop - offset]
 
     def labels(self) -> Array | None:
-        """Return the column that is set apart, of all rows: numbers, or texts."""
+        """Return the labels of all rows, numbers or strings, or None without a label."""
         if self.label is None:
             return None
         parts = [self._group(i, [self.label]).column(0) for i in range(len(self.groups))]
@@ -137,36 +136,37 @@ class ParquetRows:
 
 
 def number_rows(table: Any, names: Sequence[str]) -> Array:
-    """Return the rows that columns of numbers make, or those that one column of lists holds.
+    """Return columns of numbers as rows, or the rows in one column of lists.
 
-    Bytes stand for [0, 1] in whole rows, as pictures; in columns they are whole numbers.
+    Bytes in lists are pixels, which stand for [0, 1] and stay bytes; bytes in columns of their own
+    are whole numbers.
     """
     if not names:
-        raise ValueError("expected columns of numbers beside the label, found none.")
+        raise ValueError("expected columns of numbers besides the label, found none.")
     if len(names) > 1 and any(table.schema.field(name).type.num_fields for name in names):
-        raise ValueError("expected columns of numbers, or one of lists; got lists beside others.")
+        raise ValueError("expected columns of numbers or one column of lists, got both.")
     rows = table_rows(table, names)
     whole = rows[:1].size > 1 and len(names) == 1
     return rows.astype(np.float32) if rows.dtype == np.uint8 and not whole else rows
 
 
 def is_parquet_folder(path: Path) -> bool:
-    """Whether a folder, or one in it, holds Parquet files."""
+    """Return whether a folder or one of its subfolders holds Parquet files."""
     return path.is_dir() and any(_visible(path, "*.parquet", "*/*.parquet"))
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Return the Parquet files of a folder in order; a ValueError where others are further down."""
+    """Return the sorted Parquet files of a folder; a ValueError if subfolders hold some."""
     for deeper in _visible(folder, "*/*.parquet"):
         raise ValueError(
-            f"{folder}: expected Parquet files beside each other, found "
-            f"{deeper.relative_to(folder)}; name a folder that holds them all itself."
+            f"{folder}: expected all Parquet files directly in the folder, found "
+            f"{deeper.relative_to(folder)}; move it or pass its folder."
         )
     return sorted(_visible(folder, "*.parquet"))
 
 
 def _visible(folder: Path, *patterns: str) -> Iterator[Path]:
-    """Yield files but those that programs keep for themselves."""
+    """Yield files that are not hidden or private (._x, _metadata)."""
     for pattern in patterns:
         for path in folder.glob(pattern):
             if path.name[0] not in "._" and path.is_file():
@@ -174,10 +174,11 @@ def _visible(folder: Path, *patterns: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _said_of(path: Path) -> Iterator[None]:
-    """Say in one line which file an error is about; Arrow's are of many kinds."""
+def _named_errors(path: Path) -> Iterator[None]:
+    """Turn errors, of which Arrow raises many types, into one line that names the file."""
     try:
         yield
     except (ValueError, OSError, LookupError, TypeError, NotImplementedError) as error:
-        said = one_line(error)
-        raise ValueError(said if str(path) in said else f"{path}: {said}") from error
+        message = one_line(error)
+        message = message if str(path) in message else f"{path}: {message}"
+        raise ValueError(message) from error

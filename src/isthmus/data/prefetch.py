@@ -1,4 +1,4 @@
-"""Reading ahead: what is read next is read while the last is used."""
+"""Read the next items in a background thread while the current one is used."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from typing import Any, TypeVar
 __all__ = ["prefetch"]
 
 T = TypeVar("T")
-PATIENCE = 0.2  # seconds between two looks at whether anybody still waits
-GRACE = 2.0  # seconds for the thread to end what it is at
+POLL_SECONDS = 0.2  # between two checks whether the consumer still waits
+JOIN_SECONDS = 2.0  # wait for the thread to finish its current item
 
 
-def prefetch(items: Iterator[T], depth: int = 1, grace: float | None = GRACE) -> Iterator[T]:
-    """Yield items that a thread of its own makes, so many before they are asked for.
+def prefetch(
+    items: Iterator[T], depth: int = 1, join_timeout: float | None = JOIN_SECONDS
+) -> Iterator[T]:
+    """Yield the items of an iterator that a background thread advances.
 
-    An error in the thread is raised here, and the thread ends with whoever reads. Beside the
-    items that wait, it has one more in hand. What it is at has so many seconds of grace to end, or
-    with None as long as it takes.
+    Up to `depth` items wait in a queue, and the thread holds one more. An error in the thread is
+    raised here. When the consumer stops, the thread has `join_timeout` seconds (None: any time) to
+    finish its current item.
 
     Examples
     --------
     >>> list(prefetch(iter([1, 2, 3])))
     [1, 2, 3]
     """
-    made: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
-    over = threading.Event()
+    ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    stopped = threading.Event()
 
     def put(kind: str, item: Any) -> bool:
-        while not over.is_set():
+        while not stopped.is_set():
             try:
-                made.put((kind, item), timeout=PATIENCE)
+                ready.put((kind, item), timeout=POLL_SECONDS)
                 return True
             except queue.Full:
                 continue
         return False
 
-    def make() -> None:
+    def produce() -> None:
         try:
             for item in items:
                 if not put("item", item):
@@ -47,20 +49,20 @@ def prefetch(items: Iterator[T], depth: int = 1, grace: float | None = GRACE) ->
         except BaseException as error:
             put("error", error)
         finally:
-            close = getattr(items, "close", None)  # of a generator, which may hold files
+            close = getattr(items, "close", None)  # of a generator, which may hold open files
             if close is not None:
                 close()
 
-    thread = threading.Thread(target=make, name="isthmus-ahead", daemon=True)
+    thread = threading.Thread(target=produce, name="isthmus-prefetch", daemon=True)
     thread.start()
     try:
         while True:
-            kind, item = made.get()
+            kind, item = ready.get()
             if kind == "end":
                 return
             if kind == "error":
                 raise item
             yield item
     finally:
-        over.set()
-        thread.join(grace)  # it is a daemon: what it waits for may never come
+        stopped.set()
+        thread.join(join_timeout)  # a daemon thread: its iterator may block forever

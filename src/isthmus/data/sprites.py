@@ -1,10 +1,9 @@
-"""Sprites: a set of pictures whose factors of variation are known.
+"""Sprites: images with known factors of variation.
 
-This is a rendering after the design of dSprites (Matthey, Higgins, Hassabis, Lerchner, 2017),
-not the published file: the same five factors in the same order and number, drawn by the
-formulas here. Every combination of the factors occurs once, 737,280 in all; the index of a
-picture runs through the last factor fastest. As in the original, the first and the last
-orientation, 0 and 2π, give the same picture.
+The design follows dSprites (Matthey, Higgins, Hassabis, Lerchner, 2017), with the same five
+factors in the same order and number, but the images are drawn by the formulas here. Each of the
+737,280 combinations of factors occurs once; the last factor varies fastest with the index. As in
+the original, the first and the last orientation, 0 and 2π, give the same image.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ __all__ = [
     "FACTOR_SIZES",
     "N_SPRITES",
     "SHAPES",
-    "factor_values",
     "factors",
     "render",
     "sample",
@@ -30,8 +28,8 @@ SHAPES = ("square", "ellipse", "heart")
 FACTOR_NAMES = ("shape", "scale", "orientation", "posX", "posY")
 FACTOR_SIZES = (3, 6, 40, 32, 32)
 N_SPRITES = 737_280  # the product of the sizes
-_SIDE = 64  # of a picture, in pixels
-_RADIUS = 16  # a shape fits in 33 × 33 pixels, so that its 32 places just fill the picture
+_SIDE = 64  # of an image, in pixels
+_RADIUS = 16  # a shape fits in 33 × 33 pixels, so its 32 positions just fill the image
 _WINDOW = 2 * _RADIUS + 1
 _VALUES = (
     np.arange(1.0, 4.0),
@@ -43,22 +41,22 @@ _VALUES = (
 
 
 def factors(indices: ArrayLike) -> np.ndarray:
-    """Return the factors of sprites as whole numbers from zero.
+    """Return the factors of sprites.
 
     Parameters
     ----------
     indices : array-like of int, shape (n,)
-        Numbers of sprites, each from 0 to 737,279.
+        From 0 to 737,279.
 
     Returns
     -------
     numpy.ndarray of int64, shape (n, 5)
-        Shape, scale, orientation, horizontal and vertical position, as in `FACTOR_NAMES`.
+        Index of shape, scale, orientation, horizontal and vertical position (`FACTOR_NAMES`).
 
     Raises
     ------
     ValueError
-        If the indices are not a sequence of whole numbers within range.
+        If the indices are not a one-dimensional sequence of whole numbers in that range.
 
     Examples
     --------
@@ -71,51 +69,23 @@ def factors(indices: ArrayLike) -> np.ndarray:
     return np.stack(codes, axis=1).astype(np.int64, copy=False)
 
 
-def factor_values(indices: ArrayLike) -> np.ndarray:
-    """Return the factors of sprites as the quantities they stand for.
-
-    Parameters
-    ----------
-    indices : array-like of int, shape (n,)
-        Numbers of sprites, each from 0 to 737,279.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n, 5)
-        Shape (1 square, 2 ellipse, 3 heart), scale (0.5 to 1), orientation (radians, 0 to
-        2π, counter-clockwise), and the positions (0 left or top, to 1 right or bottom).
-
-    Raises
-    ------
-    ValueError
-        If the indices are not a sequence of whole numbers within range.
-
-    Examples
-    --------
-    >>> factor_values([737279]).round(2)
-    array([[3.  , 1.  , 6.28, 1.  , 1.  ]])
-    """
-    codes = factors(indices)
-    return np.stack([v[c] for v, c in zip(_VALUES, codes.T, strict=True)], axis=1)
-
-
 def render(indices: ArrayLike) -> np.ndarray:
     """Draw sprites, white on black.
 
     Parameters
     ----------
     indices : array-like of int, shape (n,)
-        Numbers of sprites, each from 0 to 737,279. A picture takes 4 KiB: all of them, 3 GB.
+        From 0 to 737,279. An image takes 4 KiB, all of them 3 GB.
 
     Returns
     -------
     numpy.ndarray of uint8, shape (n, 64, 64)
-        Pictures of 0 and 255.
+        Images of 0 and 255.
 
     Raises
     ------
     ValueError
-        If the indices are not a sequence of whole numbers within range.
+        If the indices are not a one-dimensional sequence of whole numbers in that range.
 
     Examples
     --------
@@ -133,21 +103,21 @@ def render(indices: ArrayLike) -> np.ndarray:
 def sample(
     n: int, random_state: int | np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a random sample of different sprites.
+    """Draw a random sample of distinct sprites.
 
     Parameters
     ----------
     n : int
-        How many, from 1 to 737,280.
+        Sample size, from 1 to 737,280.
     random_state : int, numpy.random.Generator or None, default=None
-        A whole number gives the same sample each time.
+        Seed.
 
     Returns
     -------
     images : numpy.ndarray of uint8, shape (n, 64, 64)
-        Pictures of 0 and 255.
+        Images of 0 and 255.
     factors : numpy.ndarray of int64, shape (n, 5)
-        Their factors, as `factors` gives them.
+        Their factors, as by `factors`.
 
     Raises
     ------
@@ -161,7 +131,7 @@ def sample(
     ((10, 64, 64), (10, 5))
     """
     if not 1 <= n <= N_SPRITES:
-        raise ValueError(f"sample: n must be from 1 to {N_SPRITES:,} different sprites, got {n}.")
+        raise ValueError(f"n must be from 1 to {N_SPRITES:,}, got {n}.")
     indices = np.random.default_rng(random_state).choice(N_SPRITES, size=n, replace=False)
     return render(indices), factors(indices)
 
@@ -172,32 +142,31 @@ def _checked(indices: ArrayLike) -> np.ndarray:
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            "sprites: indices must be a sequence of whole numbers, "
+            "indices must be a sequence of whole numbers, "
             f"got {array.dtype} of shape {array.shape}."
         )
     if array.size and not (array.min() >= 0 and array.max() < N_SPRITES):
         raise ValueError(
-            f"sprites: indices must be from 0 to {N_SPRITES - 1}, "
-            f"got {array.min()} to {array.max()}."
+            f"indices must be from 0 to {N_SPRITES - 1}, got {array.min()} to {array.max()}."
         )
     return array
 
 
 @cache
 def _masks() -> np.ndarray:
-    """Draw every shape, scale and orientation once: uint8 (3, 6, 40, 33, 33)."""
+    """Return images of each shape, scale and orientation: uint8 (3, 6, 40, 33, 33)."""
     masks = np.where(_outlines(_RADIUS), np.uint8(255), np.uint8(0))
     masks.flags.writeable = False
     return masks
 
 
 def _outlines(radius: int) -> np.ndarray:
-    """Say which pixels lie inside each shape: bool (3, 6, 40, 2 radius + 1, 2 radius + 1)."""
+    """Return the pixels inside each shape: bool (3, 6, 40, 2 radius + 1, 2 radius + 1)."""
     grid = np.arange(-radius, radius + 1) / _RADIUS
     x, y = grid[None, :], -grid[:, None]  # rows run downwards, y upwards
     scale = _VALUES[1][:, None, None, None]
     angle = _VALUES[2][:, None, None]
-    # The pixel, turned back and enlarged, is looked up in the shape as it stands upright.
+    # Rotate and scale the coordinates of the pixels back to those of the upright shape.
     u = (x * np.cos(angle) + y * np.sin(angle)) / scale
     v = (y * np.cos(angle) - x * np.sin(angle)) / scale
     square = np.maximum(abs(u), abs(v)) < 0.71
@@ -206,6 +175,6 @@ def _outlines(radius: int) -> np.ndarray:
 
 
 def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Fit the curve (a² + b² - 1)³ = a² b³ into the unit circle, its middle at the origin."""
+    """Return the inside of (a² + b² - 1)³ = a² b³, scaled and centred in the unit circle."""
     a, b = 1.33 * u, 1.33 * v + 0.12
     return (a**2 + b**2 - 1) ** 3 < a**2 * b**3

@@ -1,4 +1,4 @@
-"""Split arrays into overlapping windows and blend processed windows back together."""
+"""Split arrays into overlapping windows, process these and blend them back together."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ BLOCK = 2**22  # numbers processed at once
 
 @dataclass(frozen=True)
 class Windows:
-    """Overlapping windows over the last axes of arrays, done one by one and blended again.
+    """Overlapping windows over the last axes of arrays.
 
     Parameters
     ----------
     size : tuple of int
         Of a window, along the last axes.
     overlap : float, default=0.5
-        Share of a window that the next one also covers, in [0, 1).
+        Fraction of a window that the next one also covers, in [0, 1).
 
     Notes
     -----
-    Windows are weighed by a squared sine that is nowhere 0, and the sum is divided by the sum
-    of the weights: where the function changes nothing, neither does `apply`, for any length.
-    Arrays shorter than a window are mirrored at their end.
+    Windows are weighted by a squared sine that is nowhere 0, and the sum is divided by the sum of
+    the weights: `apply` with the identity returns its input, whatever its length. Arrays shorter
+    than a window are padded by reflection at their end.
 
     References
     ----------
@@ -52,7 +52,7 @@ class Windows:
 
     def __post_init__(self) -> None:
         if not self.size or any(s < 1 for s in self.size):
-            raise ValueError(f"expected windows of positive sizes, got {self.size!r}.")
+            raise ValueError(f"the sizes of windows must be positive, got {self.size!r}.")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, got {self.overlap!r}.")
 
@@ -62,12 +62,12 @@ class Windows:
         return self._views(X)[tuple(self._index(X))]
 
     def apply(self, function: Callable[[Array], Array], X: Array) -> Array:
-        """Return X with the function done to its windows.
+        """Apply a function to all windows and blend the results.
 
         Parameters
         ----------
         function : callable
-            From windows (m, ..., *size) to as many of that shape.
+            Maps windows (m, ..., *size) to an array of the same shape.
         X : ndarray (n, ..., *sides)
 
         Returns
@@ -78,9 +78,9 @@ class Windows:
         views, index = self._views(padded), self._index(padded)
         total = np.zeros(padded.shape)
         weights, weight = np.zeros(padded.shape[-len(self.size) :]), self.weight
-        rows = max(1, BLOCK // math.prod(views.shape[1 + len(self.size) :]))
-        for start in range(0, len(index[0]), rows):
-            block = tuple(i[start : start + rows] for i in index)
+        step = max(1, BLOCK // math.prod(views.shape[1 + len(self.size) :]))
+        for start in range(0, len(index[0]), step):
+            block = tuple(i[start : start + step] for i in index)
             done = np.asarray(function(views[block]), dtype=np.float64) * weight
             for window, row, *corner in zip(done, *block, strict=True):
                 place = self._place(corner)
@@ -92,7 +92,7 @@ class Windows:
 
     @property
     def weight(self) -> Array:
-        """How much each place of a window counts where windows overlap, of shape `size`."""
+        """Weight of each position of a window when windows are blended, of shape `size`."""
         weight = np.ones(self.size if self.overlap else (1,) * len(self.size))
         for axis, length in enumerate(self.size if self.overlap else ()):
             sine = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
@@ -107,20 +107,22 @@ class Windows:
 
     def _padded(self, X: Array) -> Array:
         sides = X.shape[-len(self.size) :]
-        lack = [max(0, size - side) for size, side in zip(self.size, sides, strict=True)]
         if X.ndim <= len(self.size) or 0 in sides:
-            raise ValueError(f"expected rows with sides to be cut, got the shape {X.shape}.")
-        if not any(lack):
+            raise ValueError(
+                f"expected rows of at least {len(self.size)} non-empty axes, got the shape "
+                f"{X.shape}."
+            )
+        missing = [max(0, size - side) for size, side in zip(self.size, sides, strict=True)]
+        if not any(missing):
             return X
-        return np.pad(X, [(0, 0)] * (X.ndim - len(lack)) + [(0, k) for k in lack], "symmetric")
+        widths = [(0, 0)] * (X.ndim - len(missing)) + [(0, k) for k in missing]
+        return np.pad(X, widths, "symmetric")
 
     def _views(self, X: Array) -> Array:
-        """Return every window there is as views, (n, *places, ..., *size)."""
-        axes = tuple(range(-len(self.size), 0))
-        views = sliding_window_view(X, self.size, axes)  # (n, ..., *places, *size)
+        """Return views of the windows at all places, (n, *places, ..., *size)."""
         k = len(self.size)
-        places = tuple(range(-2 * k, -k))
-        return np.moveaxis(views, places, tuple(range(1, 1 + k)))
+        views = sliding_window_view(X, self.size, tuple(range(-k, 0)))  # (n, ..., *places, *size)
+        return np.moveaxis(views, tuple(range(-2 * k, -k)), tuple(range(1, 1 + k)))
 
     def _index(self, X: Array) -> list[Array]:
         """Return the row and the corner of each window."""

@@ -80,7 +80,7 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
-def test_processes_and_groups_of_rows_change_no_byte(run, model, folder, world, monkeypatch):
+def test_outputs_do_not_depend_on_processes_or_row_groups(run, model, folder, world, monkeypatch):
     again = folder / "again"
     again.mkdir()
     for n in SIZES:
@@ -96,7 +96,7 @@ def test_processes_and_groups_of_rows_change_no_byte(run, model, folder, world, 
     np.testing.assert_array_equal(table["id"], np.arange(301))
 
 
-def test_every_kind_of_file_gives_the_same_codes(run, model, tmp_path):
+def test_all_file_types_give_the_same_codes(run, model, tmp_path):
     kinds, rows = tmp_path / "in", X[:130]
     kinds.mkdir()
     np.save(kinds / "npy.npy", rows.reshape(-1, 8, 8).reshape(-1, 64))
@@ -115,7 +115,7 @@ def test_every_kind_of_file_gives_the_same_codes(run, model, tmp_path):
         )
 
 
-def test_a_model_of_a_mixed_table_finds_its_columns_in_every_part(tmp_path):
+def test_mixed_tables_are_encoded_by_column_names(tmp_path):
     rng = np.random.default_rng(0)
     kind = np.array(["1", "2", "a"])[np.r_[rng.integers(0, 2, 90), rng.integers(0, 3, 60)]]
     sure = np.array(["yes", "no"])[rng.integers(0, 2, 150)]
@@ -134,7 +134,7 @@ def test_a_model_of_a_mixed_table_finds_its_columns_in_every_part(tmp_path):
 
 
 @pytest.mark.parametrize("score", ["reconstruction", "likelihood", "nap", "paths", "whitened"])
-def test_scores_of_many_files_are_by_one_calibration(run, model, folder, score, monkeypatch):
+def test_all_files_share_one_calibration(run, model, folder, score, monkeypatch):
     write_lists(folder / "normal.parquet", X[800:1100])
     words = ["detect", run, folder / "in", "--score", score, "--normal", folder / "normal.parquet"]
     words += ["--keep", "id", "--column", "pixels", "--out"]
@@ -154,7 +154,7 @@ def test_scores_of_many_files_are_by_one_calibration(run, model, folder, score, 
     np.testing.assert_array_equal(table["prediction"], detector.predict(X[:700]))
 
 
-def test_a_file_without_rows_gives_one_without_rows(run, folder):
+def test_empty_files_give_empty_outputs(run, folder):
     write_lists(folder / "in" / "none.parquet", X[:0])
     assert transform(run, folder / "in", folder / "out", *LISTS) == 0
     none = pq.read_table(folder / "out" / "none.parquet")
@@ -165,7 +165,7 @@ def test_a_file_without_rows_gives_one_without_rows(run, folder):
 # -------------------------------------------------------------------------- breaks
 
 
-def test_finished_files_are_passed_over_until_something_changed(run, model, folder, capsys):
+def test_finished_files_are_skipped_until_something_changes(run, model, folder, capsys):
     words = (run, folder / "in", folder / "out", *LISTS)
     assert transform(*words) == 0
     before = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("*.parquet")}
@@ -184,7 +184,7 @@ def test_finished_files_are_passed_over_until_something_changed(run, model, fold
     assert "of 3 files 3 done" in capsys.readouterr().out
 
 
-def test_a_damaged_file_does_not_keep_others_from_being_done(run, folder, capsys):
+def test_failures_do_not_stop_other_files(run, folder, capsys):
     whole = (folder / "in" / "f700.parquet").read_bytes()
     (folder / "in" / "cut.parquet").write_bytes(whole[:-50])
     (folder / "in" / "flipped.parquet").write_bytes(whole[:100] + b"\xff" * 400 + whole[500:])
@@ -195,10 +195,10 @@ def test_a_damaged_file_does_not_keep_others_from_being_done(run, folder, capsys
     write_lists(folder / "in" / "holed.parquet", holed)
     assert transform(run, folder / "in", folder / "out", *LISTS) == 1
     assert sorted(contents(folder / "out")) == [f"f{n}.parquet" for n in sorted(SIZES, key=str)]
-    said = capsys.readouterr()
-    failures = said.err.splitlines()
+    output = capsys.readouterr()
+    failures = output.err.splitlines()
     assert len(failures) == 5
-    assert "of 8 files 3 done" in said.out
+    assert "of 8 files 3 done" in output.out
     assert any("grey.parquet: X goes from 0 to 255, but the model" in line for line in failures)
     assert any("64 numbers" in line and "60" in line for line in failures)
     assert any("holed.parquet: Input X contains NaN: the first at row 150" in f for f in failures)
@@ -206,10 +206,10 @@ def test_a_damaged_file_does_not_keep_others_from_being_done(run, folder, capsys
     assert sorted(left) == sorted(f"f{n}.parquet.json" for n in SIZES)
 
 
-def test_killed_while_it_writes_it_leaves_no_half_and_goes_on(run, folder, monkeypatch):
+def test_a_killed_process_leaves_no_partial_output(run, folder, monkeypatch):
     monkeypatch.undo()
     source, out = folder / "in.npy", folder / "out"
-    np.save(source, np.tile(X, (60, 1)))
+    np.save(source, np.tile(X, (20, 1)))
     words = ["transform", run, str(source), str(out)]
     process = subprocess.Popen([sys.executable, "-m", "isthmus", *words])
     draft, target = out / ".isthmus" / "in.npy.part", out / "in.npy"
@@ -220,11 +220,11 @@ def test_killed_while_it_writes_it_leaves_no_half_and_goes_on(run, folder, monke
     assert not target.exists()
     assert draft.exists()
     assert main(words) == 0
-    assert len(np.load(target)) == 60 * len(X)
+    assert len(np.load(target)) == 20 * len(X)
     assert not draft.exists()
 
 
-def test_two_writers_of_one_output_do_not_meet(tmp_path):
+def test_outputs_are_locked(tmp_path):
     with outputs.atomic_output(tmp_path / "a.npy", {}) as writer:
         second = outputs.atomic_output(tmp_path / "a.npy", {})
         with pytest.raises(ValueError, match="another process is writing"), second:
@@ -247,7 +247,7 @@ def test_under_torchrun_a_failure_waits_for_the_others(run, folder):
 # ------------------------------------------------------------------------- mistakes
 
 
-def test_a_process_without_files_says_so_and_is_fine(run, folder, monkeypatch, capsys):
+def test_a_process_without_files_succeeds(run, folder, monkeypatch, capsys):
     words = (run, folder / "in", folder / "out", *LISTS)
     assert transform(*words, rank=3, world=4, monkeypatch=monkeypatch) == 0
     assert capsys.readouterr().out == (
@@ -259,20 +259,18 @@ def test_a_process_without_files_says_so_and_is_fine(run, folder, monkeypatch, c
     ("words", "message"),
     [
         (("nowhere/*.parquet", "out"), "no file matches 'nowhere/*.parquet'"),
-        (("in/f96.parquet", "twin", "out"), "would both go to out/f96.parquet"),
-        (("in", "in"), "in holds f301.parquet, which is read"),
-        (("in", "in/codes"), "lies in in, which is read"),
+        (("in/f96.parquet", "twin", "out"), "have the same output out/f96.parquet"),
+        (("in", "in"), "in holds the input f301.parquet"),
+        (("in", "in/codes"), "lies in the input in"),
         (("in", "notes.txt"), "notes.txt is a file; name a folder"),
         (("in", "codes.npy"), "codes.npy is the name of a file; name a folder for the results"),
-        (("x.npy", "out"), "--column is for tables, and all of these are arrays; omit it."),
+        (("x.npy", "out"), "--column is for tables, but all inputs are arrays; omit it."),
         (("notes.txt", "out"), "expected .parquet, .npy, .npz, .csv, .tsv"),
         (("empty", "out"), "empty holds no file of"),
         (("in", "out", "--device", "cuda:99"), "device must be"),
     ],
 )
-def test_a_mistake_is_one_line_and_nothing_is_written(
-    run, folder, words, message, monkeypatch, capsys
-):
+def test_mistakes_are_one_line_and_write_nothing(run, folder, words, message, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (folder / "empty").mkdir()
     (folder / "twin").mkdir()
@@ -281,9 +279,9 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     write_lists(folder / "twin" / "f96.parquet", X[:3])
     before = sorted(folder.rglob("*"))
     assert transform(run, *words, *LISTS) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
     assert sorted(folder.rglob("*")) == before
 
 
@@ -292,21 +290,21 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     [
         (("--column", "pixel"), "no column 'pixel'; columns: id, pixels. Did you mean 'pixels'?"),
         (("--keep", "pixels"), "expected rows of 64 numbers"),
-        ((), "holds lists; name it: --column pixels."),
+        ((), "select one column with --column pixels."),
     ],
 )
-def test_columns_that_do_not_suit_are_named(run, folder, words, message, capsys):
+def test_unsuitable_columns_are_named(run, folder, words, message, capsys):
     assert transform(run, folder / "in" / "f96.parquet", folder / "out", *words) == 1
     assert message in capsys.readouterr().err
 
 
-def test_what_something_else_made_is_not_replaced_unless_asked(run, folder, capsys):
+def test_foreign_files_are_replaced_only_with_force(run, folder, capsys):
     (folder / "out").mkdir()
     mine = folder / "out" / "f96.parquet"
     mine.write_text("mine")
     words = (run, folder / "in", folder / "out", *LISTS)
     assert transform(*words) == 1
-    assert "made by something else" in capsys.readouterr().err
+    assert "isthmus did not write it" in capsys.readouterr().err
     assert mine.read_text() == "mine"
     assert transform(*words, "--force") == 0
     assert len(pd.read_parquet(mine)) == 96
@@ -315,13 +313,11 @@ def test_what_something_else_made_is_not_replaced_unless_asked(run, folder, caps
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (["a", "b"], "column 'id' holds no numbers, as .npy has to"),
-        ([2**53 + 1, 2], "column 'id' has whole numbers beyond 2^53"),
+        (["a", "b"], "column 'id' does not hold numbers, as .npy requires"),
+        ([2**53 + 1, 2], "column 'id' has whole numbers above 2^53"),
     ],
 )
-def test_an_array_of_codes_takes_no_column_that_it_would_spoil(
-    run, folder, column, message, capsys
-):
+def test_npy_refuses_columns_it_cannot_hold(run, folder, column, message, capsys):
     table = pa.table({"id": column, "pixels": lists(X[:2])})
     pq.write_table(table, folder / "x.parquet")
     words = (run, folder / "x.parquet", folder / "out", *LISTS, "--format", "npy")
@@ -330,7 +326,7 @@ def test_an_array_of_codes_takes_no_column_that_it_would_spoil(
     assert not contents(folder / "out")
 
 
-def test_numbers_with_gaps_go_into_an_array_of_codes(run, model, folder):
+def test_npy_keeps_missing_numbers_as_nan(run, model, folder):
     gaps = pa.array([None if i > 100 else i for i in range(130)], pa.int8())  # in later parts
     pq.write_table(pa.table({"id": gaps, "pixels": lists(X[:130])}), folder / "x.parquet")
     words = (run, folder / "x.parquet", folder / "out", *LISTS, "--format", "npy")
@@ -347,7 +343,7 @@ def test_arrays_beside_tables_of_lists_need_no_column(run, model, folder):
     np.testing.assert_array_equal(np.load(folder / "out" / "array.npy"), model.transform(X[:9]))
 
 
-def test_the_column_may_be_that_of_the_normal_rows_alone(run, folder):
+def test_column_may_apply_to_normal_only(run, folder):
     for name in ("a", "b"):
         np.save(folder / f"{name}.npy", X[:9])
     words = [f"{folder}/{name}" for name in ("a.npy", "b.npy")]
@@ -356,7 +352,7 @@ def test_the_column_may_be_that_of_the_normal_rows_alone(run, folder):
     assert main(["detect", run, *words, "--normal", words[0], *normal[2:], "--out", "x/"]) == 2
 
 
-def test_a_folder_of_arrays_goes_to_a_folder_that_needs_no_slash(run, folder, capsys):
+def test_out_without_suffix_is_a_folder(run, folder, capsys):
     (folder / "arrays").mkdir()
     for name in ("a", "b"):
         np.save(folder / "arrays" / f"{name}.npy", X[:9])
@@ -369,17 +365,17 @@ def test_a_folder_of_arrays_goes_to_a_folder_that_needs_no_slash(run, folder, ca
     assert sorted(contents(folder / "scores")) == ["a.parquet", "b.parquet"]
 
 
-def test_many_files_that_fail_alike_make_one_line(run, folder, capsys):
+def test_equal_failures_share_one_line(run, folder, capsys):
     for i in range(5):
         write_lists(folder / "in" / f"grey{i}.parquet", (255 - i) * X[:9])
     assert transform(run, folder / "in", folder / "out", *LISTS) == 1
-    said = capsys.readouterr()
-    assert "5 failed" in said.out
-    (line,) = said.err.splitlines()
+    output = capsys.readouterr()
+    assert "5 failed" in output.out
+    (line,) = output.err.splitlines()
     assert "grey2.parquet and 2 more: X goes from 0 to 255" in line
 
 
-def test_what_is_wrong_is_told_of_the_file_and_its_row(run, folder, capsys):
+def test_errors_name_file_and_row(run, folder, capsys):
     text = np.full((200, 64), "0.5", dtype=object)
     text[150, 3] = "half"
     frame = pd.DataFrame(text, columns=[f"p{j}" for j in range(64)])
@@ -390,26 +386,26 @@ def test_what_is_wrong_is_told_of_the_file_and_its_row(run, folder, capsys):
     assert transform(run, folder / "text.csv", folder / "twice.csv", out) == 1
     assert transform(run, folder / "vae0.parquet", out, "--column", "x", "--keep", "vae0") == 1
     text, twice, vae0 = capsys.readouterr().err.splitlines()
-    assert "text.csv: column 'p3' holds 'half' in row 150, which is no number" in text
+    assert "text.csv: column 'p3' holds 'half' in row 150, which is not a number" in text
     assert "twice.csv: two columns are named 'p0'" in twice
-    assert "vae0.parquet: column 'vae0' to keep has the name of one of the answer" in vae0
+    assert "vae0.parquet: column 'vae0' is kept and also an output" in vae0
 
 
-def test_a_folder_that_cannot_be_made_is_a_mistake_in_the_command(run, folder, capsys):
+def test_an_output_folder_that_cannot_be_created_is_a_usage_error(run, folder, capsys):
     (folder / "file").write_text("")
     assert transform(run, folder / "in", folder / "file" / "out", *LISTS) == 2
     assert capsys.readouterr().err.endswith("; name another folder.\n")
 
 
 @pytest.mark.parametrize("environment", [("x", "2"), ("2", "2"), ("0", "")])
-def test_an_environment_that_makes_no_sense_is_said(environment, monkeypatch):
+def test_an_invalid_environment_raises(environment, monkeypatch):
     monkeypatch.setenv("RANK", environment[0])
     monkeypatch.setenv("WORLD_SIZE", environment[1])
     with pytest.raises(ValueError, match="RANK below WORLD_SIZE"):
         WorkerRank.from_environment()
 
 
-def test_many_files_need_normal_rows_of_their_own(run, folder, capsys):
+def test_many_files_need_normal(run, folder, capsys):
     assert main(["detect", run, f"{folder}/in", "--out", f"{folder}/out/"]) == 2
     assert "--normal" in capsys.readouterr().err
     words = ["detect", run, f"{folder}/in", f"{folder}/in", "--label", "id", "--out", "x"]
@@ -425,7 +421,7 @@ def test_many_files_need_normal_rows_of_their_own(run, folder, capsys):
     assert "holed.npy: Input X contains NaN" in capsys.readouterr().err
 
 
-def test_a_missing_library_is_named(run, folder, monkeypatch, capsys):
+def test_a_missing_library_names_the_extra(run, folder, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     np.save(folder / "x.npy", X[:9])
     assert transform(run, folder / "x.npy", folder / "out", "--format", "parquet") == 1
@@ -435,7 +431,7 @@ def test_a_missing_library_is_named(run, folder, monkeypatch, capsys):
 # --------------------------------------------------------------------------- parts
 
 
-def test_files_are_divided_evenly_and_none_is_left_out(tmp_path):
+def test_files_are_divided_evenly(tmp_path):
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{i}" for i in range(40)]
     for path in paths:
@@ -446,13 +442,13 @@ def test_files_are_divided_evenly_and_none_is_left_out(tmp_path):
     assert max(loads) - min(loads) <= max(path.stat().st_size for path in paths)
 
 
-def test_parts_have_the_rows_asked_for_whatever_the_groups(tmp_path):
+def test_chunks_do_not_depend_on_row_groups(tmp_path):
     write_lists(tmp_path / "x.parquet", X[:100], group=13)
     features = FeatureColumns(64, column="pixels", keep=("id",))
-    parts = [*read_chunks(tmp_path / "x.parquet", features, 32)]
-    assert [len(part.X) for part in parts] == [32, 32, 32, 4]
-    np.testing.assert_array_equal(np.concatenate([part.X for part in parts]), X[:100])
-    kept = np.concatenate([part.kept["id"].to_numpy() for part in parts])
+    chunks = [*read_chunks(tmp_path / "x.parquet", features, 32)]
+    assert [len(chunk.X) for chunk in chunks] == [32, 32, 32, 4]
+    np.testing.assert_array_equal(np.concatenate([chunk.X for chunk in chunks]), X[:100])
+    kept = np.concatenate([chunk.kept["id"].to_numpy() for chunk in chunks])
     np.testing.assert_array_equal(kept, np.arange(100))
 
 
@@ -466,7 +462,7 @@ def test_parts_have_the_rows_asked_for_whatever_the_groups(tmp_path):
     ],
     ids=["nested", "large", "chunks", "tensors"],
 )
-def test_lists_of_every_kind_are_rows(column):
+def test_all_types_of_lists_are_rows(column):
     table = pa.table({"x": column})
     np.testing.assert_array_equal(FeatureColumns(64).rows(table), X[:6])
     np.testing.assert_array_equal(FeatureColumns(64).rows(table[2:5]), X[2:5])
@@ -484,7 +480,7 @@ def test_lists_of_different_lengths_are_refused():
 
 
 @pytest.mark.parametrize("kind", ["arrays", "pandas", "arrow", "lists"])
-def test_a_batch_of_every_kind_is_answered_in_kind(run, model, kind):
+def test_output_batches_have_the_type_of_the_input(run, model, kind):
     encode: BatchMap = pickle.loads(pickle.dumps(Encode(run, column="x", keep=["id"])))
     batch = {
         "arrays": lambda: {"id": np.arange(9), "x": X[:9].reshape(9, 8, 8)},
@@ -492,19 +488,19 @@ def test_a_batch_of_every_kind_is_answered_in_kind(run, model, kind):
         "arrow": lambda: pa.table({"id": np.arange(9), "x": lists(X[:9])}),
         "lists": lambda: {"id": np.arange(9), "x": X[:9].tolist()},
     }[kind]()
-    (answer,) = encode.frames(iter([batch]))
-    assert type(answer) is type(batch)
-    np.testing.assert_array_equal(np.asarray(answer["id"]), np.arange(9))
+    (output,) = encode.frames(iter([batch]))
+    assert type(output) is type(batch)
+    np.testing.assert_array_equal(np.asarray(output["id"]), np.arange(9))
     expected = model.transform(X[:9])
     for j, name in enumerate(model.get_feature_names_out()):
-        np.testing.assert_array_equal(np.asarray(answer[name]), expected[:, j])
+        np.testing.assert_array_equal(np.asarray(output[name]), expected[:, j])
     again = pickle.loads(pickle.dumps(encode))
     assert "_loaded" not in again.__dict__
 
 
-def test_scores_are_sent_with_their_calibration(model):
+def test_score_is_pickled_with_its_calibration(model):
     detector = AnomalyDetector(FrozenEstimator(model), random_state=0).fit(X[:300])
     score = pickle.loads(pickle.dumps(Score(detector)))
     frame = pd.DataFrame(X[300:350], columns=[f"p{j}" for j in range(64)])
-    answer = score(frame)
-    np.testing.assert_array_equal(answer["pvalue"], detector.anomaly_pvalue(X[300:350]))
+    output = score(frame)
+    np.testing.assert_array_equal(output["pvalue"], detector.anomaly_pvalue(X[300:350]))

@@ -1,0 +1,59 @@
+"""Find the images or audio files of a folder; its subfolders are their classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.data.limits import is_inside, is_regular_file
+
+__all__ = ["class_labels", "find_media", "visible_files"]
+
+
+def visible_files(root: Path) -> Iterator[Path]:
+    """Yield all files below a folder that are not hidden, nor in a hidden folder."""
+    for folder, _, names in _walk(root):
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        yield folder, subfolders, names
+
+
+def find_media(root: Path, suffixes: Collection[str], kind: str) -> tuple[list[Path], list[str]]:
+    """Return the files of some suffixes, sorted, and a note on each kind of file left out.
+
+    Links that lead out of the folder are left out, as os.walk leaves out linked folders.
+    """
+    found = list(visible_files(root))
+    media = [f for f in found if f.suffix.lower() in suffixes and is_regular_file(f)]
+    files = sorted(file for file in media if is_inside(file, root))
+    if not files:
+        known = ", ".join(sorted(suffix[1:] for suffix in suffixes))
+        raise ValueError(f"{root}: expected {kind} ({known}), found none; check the folder.")
+    linked = sum(
+        os.path.islink(os.path.join(folder, name))
+        for folder, subfolders, _ in _walk(root)
+        for name in subfolders
+    )
+    skipped = {
+        "links to other folders": len(media) - len(files) + linked,
+        f"files that are not {kind}": len(found) - len(media),
+    }
+    return files, [f"skipped {what}: {n}" for what, n in skipped.items() if n]
+
+
+def class_labels(files: list[Path], root: Path, kind: str, notes: list[str]) -> np.ndarray | None:
+    """Return the top subfolder of each file, "" for none; None if no file is in a subfolder."""
+    parts = [file.relative_to(root).parts for file in files]
+    labels = [p[0] if len(p) > 1 else "" for p in parts]
+    if not any(labels):
+        return None
+    if "" in labels:
+        notes.append(f"{kind} in no subfolder, with an empty label: {labels.count('')}")
+    return np.array(labels)
