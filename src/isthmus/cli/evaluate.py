@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from isthmus._version import __version__
 from isthmus.cli._options import add_data_options, add_run
-
-if TYPE_CHECKING:
-    from isthmus.data import Dataset
-    from isthmus.estimators import LatentEstimator
 
 __all__ = ["add_parser", "run"]
 
-SEEN = "the model was trained on most of these rows; on rows it never saw it does worse."
+SEEN = "the model was trained on most of these rows; --test-rows measures those it never saw."
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,6 +30,11 @@ def add_parser(subparsers: Any) -> None:
     )
     evaluate.add_argument(
         "--rows", type=int, metavar="N", help="measure on N rows drawn at random, not on all"
+    )
+    evaluate.add_argument(
+        "--test-rows",
+        action="store_true",
+        help="measure only the test rows recorded in the run, which its model has not seen",
     )
     evaluate.add_argument(
         "--annealed",
@@ -58,126 +57,49 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print, write; return the exit code."""
+    """Measure the run, print and write the numbers; return the exit code."""
     from isthmus.cli._console import print_table
-    from isthmus.data import load as load_data
-    from isthmus.estimators import model_io
-    from isthmus.evaluation.model_evaluation import evaluate_model
     from isthmus.persistence.atomic import write_atomic
     from isthmus.persistence.run_folder import to_json
+    from isthmus.runs import DataArguments, evaluate_run
 
     out = Path(arguments.json or Path(arguments.run) / "evaluation.json")
     _check(arguments)
-    estimator = model_io.load(arguments.run)
-    _check_place(out)
-    data = load_data(
-        arguments.data,
-        data_home=arguments.data_home,
-        size=arguments.size,
-        label=arguments.label,
-        columns=estimator.columns_,
-    )
-    X, y, factors = _rows(data, arguments)
-    _check_fit(estimator, y, data, arguments)
-    numbers = evaluate_model(
-        estimator,
-        X,
-        y,
+    if out.is_dir() or not out.parent.is_dir():
+        raise ValueError(f"cannot write {out}: --json names a file in a folder that exists.")
+    evaluation = evaluate_run(
+        arguments.run,
+        DataArguments(arguments.data, arguments.data_home, arguments.size, arguments.label),
+        test_rows_only=arguments.test_rows,
+        n_rows=arguments.rows,
         n_samples=arguments.samples,
-        factors=factors,
-        features=arguments.quality,
         annealed=arguments.annealed,
+        quality=arguments.quality,
+        factors=_factors(arguments),
         random_state=arguments.random_state,
     )
-    which = "test rows" if data.X_test is not None else "rows"
-    print_table(f"{type(estimator).__name__} on {which} of {data.name}", numbers)
-    write_atomic(out, to_json(_record(estimator, data, arguments, numbers)).encode())
-    if _trained_on(arguments.run, data):
+    print_table(evaluation.title, evaluation.numbers)
+    write_atomic(out, to_json(evaluation.record).encode())
+    if evaluation.trained_on_these_rows:
         print(f"note: {SEEN}")
     print(f"written to {out}")
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Say what is wrong with the flags before any work."""
+    """Check the numbers among the flags."""
     for name, least in (("samples", 1), ("rows", 2), ("random_state", 0)):
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")
 
 
-def _check_place(out: Path) -> None:
-    if out.is_dir() or not out.parent.is_dir():
-        raise ValueError(f"cannot write {out}: --json names a file in a folder that exists.")
-
-
-def _check_fit(
-    estimator: LatentEstimator, y: Any, data: Dataset, arguments: argparse.Namespace
-) -> None:
-    """Say what was asked for that the model or the data cannot give."""
-    if estimator.conditional and y is None:
-        raise ValueError(
-            f"{arguments.run} is conditional, but {data.name} has no labels (in a table, --label "
-            "names their column)."
-        )
-    asked = {"--annealed": arguments.annealed, "--quality": arguments.quality}
-    for flag, value in asked.items():
-        if value and estimator.prior is None:
-            raise ValueError(
-                f"{flag} is for models with a prior; {type(estimator).__name__} has none."
-            )
-
-
-def _record(
-    estimator: LatentEstimator,
-    data: Dataset,
-    arguments: argparse.Namespace,
-    numbers: dict[str, float],
-) -> dict[str, Any]:
-    """Return what is written: JSON has no infinity and no NaN, they become null."""
-    return {
-        "isthmus": __version__,
-        "model": type(estimator).__name__,
-        "data": data.name,
-        "samples": arguments.samples,
-        "random_state": arguments.random_state,
-        "trained_on_these_rows": _trained_on(arguments.run, data),
-        "numbers": {k: v if math.isfinite(v) else None for k, v in numbers.items()},
-    }
-
-
-def _trained_on(folder: str, data: Dataset) -> bool:
-    """Whether the rows measured are those of training: the same bytes, and no test set."""
-    from isthmus.persistence.run_folder import read_config
-
-    config = read_config(Path(folder))
-    same: bool = config["data"].get("sha256") == data.fingerprint["sha256"]
-    return same and data.X_test is None
-
-
-def _rows(data: Dataset, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
-    """Return the rows to measure on: a test set where there is one."""
-    import numpy as np
-
-    factors = _factors(data, arguments)
-    X, y = (data.X, data.y) if data.X_test is None else (data.X_test, data.y_test)
-    if factors is not None and len(factors) != len(X):
-        raise ValueError(f"--factors has {len(factors)} rows, the data have {len(X)}.")
-    if arguments.rows is None or arguments.rows >= len(X):
-        return X, y, factors
-    chosen = np.random.default_rng(arguments.random_state).choice(
-        len(X), arguments.rows, replace=False
-    )
-    chosen.sort()
-    return X[chosen], *(None if a is None else a[chosen] for a in (y, factors))
-
-
-def _factors(data: Dataset, arguments: argparse.Namespace) -> Any:
-    """Return the factors of a file, or those that data bring."""
+def _factors(arguments: argparse.Namespace) -> Any:
+    """Return the factors in the file of --factors, or None."""
     import numpy as np
 
     if arguments.factors is None:
-        return data.factors
+        return None
     path = Path(arguments.factors)
     try:
         factors = np.load(path, mmap_mode="r", allow_pickle=False)

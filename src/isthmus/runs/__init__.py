@@ -1,6 +1,7 @@
 """Runs: fit, tune and evaluate models from data to report, as the command line does."""
 
 from isthmus.runs.data import DataArguments, load_for_run
+from isthmus.runs.evaluate import Evaluation, evaluate_run
 from isthmus.runs.fit import fit_run
 from isthmus.runs.options import Run, RunOptions
 from isthmus.runs.settings import ModelSettings
@@ -9,11 +10,13 @@ from isthmus.runs.tune import Tuning, tune_run
 
 __all__ = [
     "DataArguments",
+    "Evaluation",
     "ModelSettings",
     "Run",
     "RunOptions",
     "Split",
     "Tuning",
+    "evaluate_run",
     "fit_run",
     "load_for_run",
     "recorded_split",

@@ -155,7 +155,7 @@ def test_rows_drawn_and_one_sample(runs, folder, tmp_path):
 
 
 def test_the_page_explains_every_number():
-    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
     for name in (*LIKELIHOOD, *REBUILDING, *SPARSITY, *SAMPLES, *FACTORS):
         words = name.split(" (")[0].split(": ")[-1].replace("5 importance", "500 importance")
         assert words in page or words.removeprefix("DCI ") in page, words
