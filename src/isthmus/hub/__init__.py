@@ -1,4 +1,4 @@
-"""Models to and from the Hugging Face Hub, by the names that its libraries have for it."""
+"""Publish models on the Hugging Face Hub and load them from it."""
 
 from isthmus.hub.folder import save_pretrained
 from isthmus.hub.remote import from_pretrained, push_to_hub

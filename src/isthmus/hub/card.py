@@ -1,4 +1,4 @@
-"""The model card: what a stranger wants to know of a model before using it."""
+"""The model card: what others need to know before they use a model."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from isthmus.report.tables import number
 
 __all__ = ["CARD", "card_text", "markdown"]
 
-CARD = "README.md"  # as the hub calls it
-COLUMNS = 100  # of a table, that are told
-LABELS = 20  # that a conditional model is told
-DATA = {"name": "name", "shape": "shape", "dtype": "type", "rate": "samples a second"}
-DATA |= {"label": "column of labels", "sha256": "SHA-256"}
-YARDSTICK = "PCA"  # in the names of numbers that are another model's
-#: Signs that Markdown, HTML or mathematics could be made of, and the beginning of an address.
-SIGNS = re.compile(r"[\\`*\[\]<>#|&~$@]|\b_|_\b|:(?=\S)|(?<=www)\.", re.IGNORECASE)
+CARD = "README.md"  # the name that the Hub expects
+COLUMNS = 100  # of a table, at most
+LABELS = 20  # of a conditional model, at most
+DATA = {"name": "name", "shape": "shape", "dtype": "type", "rate": "samples per second"}
+DATA |= {"label": "label column", "sha256": "SHA-256"}
+BASELINE = "PCA"  # in the names of metrics of another model
+#: Characters that could start Markdown, HTML, mathematics or a link.
+SPECIAL = re.compile(r"[\\`*\[\]<>#|&~$@]|\b_|_\b|:(?=\S)|(?<=www)\.", re.IGNORECASE)
 
 
 class Markdown(str):
-    """Text that is to stand in a card as it is."""
+    """Text that is already Markdown and must not be escaped."""
 
     __slots__ = ()
 
 
 def markdown(value: Any) -> str:
-    r"""Return what shows as the very text in Markdown, on one line; `Markdown` as it is.
+    r"""Escape text for Markdown, on one line; return `Markdown` unchanged.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def markdown(value: Any) -> str:
     if isinstance(value, Markdown):
         return value
     plain = "".join(c if c.isprintable() else " " for c in str(value))
-    return SIGNS.sub(r"\\\g<0>", " ".join(plain.split()))
+    return SPECIAL.sub(r"\\\g<0>", " ".join(plain.split()))
 
 
 def card_text(
@@ -56,38 +56,38 @@ def card_text(
     repo_id: str | None = None,
     license: str | None = None,
 ) -> str:
-    """Return the card of a model: Markdown, with a head of YAML that the hub reads.
+    """Return the model card: Markdown with a YAML header that the Hub reads.
 
     Parameters
     ----------
     estimator : LatentEstimator
         Fitted.
     config : dict
-        Its configuration, as `isthmus.persistence.schema.check_config` returns it.
+        Its configuration, as returned by `isthmus.persistence.schema.check_config`.
     views : list of View
-        What is shown.
+        Figures and tables to include.
     repo_id : str, optional
         OWNER/NAME.
     license : str, optional
-        As the hub has it.
+        License identifier of the Hub.
 
     Raises
     ------
     ImportError
-        Without huggingface_hub.
+        If huggingface_hub is not installed.
     """
     name = config["data"].get("name")
     title = f"{type(estimator).__name__} on {name}" if name else type(estimator).__name__
     source = resources.files("isthmus.hub").joinpath("card.md").read_text("utf-8")
     environment = Environment(finalize=markdown, undefined=StrictUndefined, trim_blocks=True)
     return environment.from_string(source).render(
-        head=Markdown(_head(estimator, config, repo_id or title, license)),
+        header=Markdown(_header(estimator, config, repo_id or title, license)),
         title=title,
         about=str(type(estimator).__doc__).partition("\n")[0],
         facts=list(_facts(estimator)),
         extras=Markdown(extras_of(estimator)),
         snippet=Markdown(snippet_of(estimator, repo_id)),
-        told=_told(estimator),
+        condition=_condition(estimator),
         data=list(_data(config["data"])),
         columns=_columns(estimator)[:COLUMNS],
         more_columns=max(0, len(_columns(estimator)) - COLUMNS),
@@ -100,8 +100,8 @@ def card_text(
     )
 
 
-def _head(estimator: Any, config: dict[str, Any], name: str, license: str | None) -> str:
-    """Return what the hub sorts and finds models by."""
+def _header(estimator: Any, config: dict[str, Any], name: str, license: str | None) -> str:
+    """Return the YAML metadata by which the Hub indexes models."""
     hub = import_optional("huggingface_hub", what="a model card", extra="hub")
     task = _task(estimator)
     results = [
@@ -115,7 +115,7 @@ def _head(estimator: Any, config: dict[str, Any], name: str, license: str | None
             metric_value=value,
         )
         for metric, value in config["held_out"].items()
-        if isinstance(value, float) and math.isfinite(value) and YARDSTICK not in metric
+        if isinstance(value, float) and math.isfinite(value) and BASELINE not in metric
     ]
     data = hub.ModelCardData(
         library_name="isthmus",
@@ -126,12 +126,12 @@ def _head(estimator: Any, config: dict[str, Any], name: str, license: str | None
         eval_results=results or None,
     )
     if not results:
-        data.pop("model_name")  # it stands in the results alone
+        data.pop("model_name")  # only used together with results
     return str(data.to_yaml())
 
 
 def _task(estimator: Any) -> str:
-    """Return which of the hub's tasks a model is for."""
+    """Return the Hub's task name for a model."""
     if not is_image(estimator.feature_shape_):
         return "feature-extraction"
     if estimator.prior is not None and not estimator.conditional:
@@ -140,33 +140,33 @@ def _task(estimator: Any) -> str:
 
 
 def _slug(text: str) -> str:
-    """Return a name as the hub writes names.
+    """Return a name in the style of the Hub's identifiers.
 
     Examples
     --------
     >>> _slug("ELBO (nats per example)"), _slug("東京")
-    ('elbo-nats-an-example', 'unknown')
+    ('elbo-nats-per-example', 'unknown')
     """
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unknown"
 
 
 def _facts(estimator: Any) -> Iterator[tuple[str, str]]:
-    """Return what the model is made of."""
+    """Return the parts of the model."""
     n = sum(p.numel() for p in estimator.model_.parameters())
     hidden = f", dense layers of {setting_text(estimator.hidden)}" if estimator.hidden else ""
-    own = callable(estimator.backbone)
-    yield "one example", " × ".join(map(str, estimator.feature_shape_))
-    yield "code", f"{estimator.n_components_} numbers"
-    networks = "of its maker's own" if own else f"{estimator.backbone}{hidden}"
-    yield "networks", f"{networks}; {n:,} weights"
+    custom = callable(estimator.backbone)
+    yield "shape of an example", " × ".join(map(str, estimator.feature_shape_))
+    yield "code", f"{estimator.n_components_} dimensions"
+    networks = "custom" if custom else f"{estimator.backbone}{hidden}"
+    yield "networks", f"{networks}; {n:,} parameters"
     yield "posterior q(z|x)", estimator.posterior_family
     yield "prior p(z)", estimator.prior or "none"
     yield "p(x|z)", estimator.model_.likelihood.label
-    yield "scaling, inside the model", estimator.scaling_
+    yield "scaling (included)", estimator.scaling_
 
 
-def _told(estimator: Any) -> str:
-    """Return what a conditional model is told."""
+def _condition(estimator: Any) -> str:
+    """Describe the condition of a conditional model."""
     context = estimator.condition_encoder_
     if context is None:
         return ""
@@ -190,8 +190,8 @@ def _columns(estimator: Any) -> list[tuple[str, str]]:
 
 
 def _training(estimator: Any, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "epochs", f"{estimator.n_iter_}, ended by: {estimator.stopped_}"
-    yield "epoch of the weights", str(estimator.best_epoch_)
+    yield "epochs", f"{estimator.n_iter_} (stopped by: {estimator.stopped_})"
+    yield "best epoch (of the weights)", str(estimator.best_epoch_)
     yield "seed", str(estimator.seed_)
     seconds = [record.get("seconds", 0.0) for record in estimator.history_]
     if any(seconds):
@@ -205,23 +205,23 @@ def _training(estimator: Any, config: dict[str, Any]) -> Iterator[tuple[str, str
 
 
 def _limits(estimator: Any) -> Iterator[str]:
-    """Say what the model is not, and what it tells of its data."""
-    yield "It knows examples like those it was trained on; what it makes of others means little."
+    """Return the limitations of the model, and what it reveals about its data."""
+    yield "Results for examples unlike the training data are not reliable."
     yield (
-        "Log-likelihoods compare models of the same data in the same units. They are no "
-        "probability that an example is a normal one."
+        "Log-likelihoods compare models of the same data in the same units. They are not "
+        "the probability that an example is normal."
     )
     if estimator.prior is not None:
-        yield "What it generates is made up, and may still resemble rows that it was trained on."
+        yield "Generated examples may resemble rows of the training data."
     kept = ["scaling", *_kept(estimator)]
     yield (
-        f"The model's files hold no rows, but what it knows of its data: {', '.join(kept)}, and "
-        "weights, from which rows can sometimes be guessed."
+        f"The files contain no rows, but they do contain {', '.join(kept)} and weights, from which "
+        "rows can sometimes be reconstructed."
     )
     if estimator.prior == "vamp":
-        yield "The pseudo-inputs of its prior, in the weights, began as rows of the data."
+        yield "The weights contain pseudo-inputs of the prior, which were initialised with rows."
     if callable(estimator.backbone):
-        yield "Its networks are code of its maker's own, which is needed to load it."
+        yield "The networks are custom code, which is required to load the model."
 
 
 def _kept(estimator: Any) -> Iterator[str]:

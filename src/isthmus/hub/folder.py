@@ -1,4 +1,4 @@
-"""What is published of a model: a folder that can be looked at before it goes anywhere."""
+"""Write a folder with everything that is published of a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from isthmus.persistence.schema import check_config
 from isthmus.report import REPORT
 from isthmus.report.page import LIVE
 
-__all__ = ["NAMES", "Model", "save_pretrained"]
+__all__ = ["OPTIONAL", "Model", "save_pretrained"]
 
 Model = LatentEstimator | str | os.PathLike[str]
 Record = dict[str, Any]
@@ -37,8 +37,8 @@ ENTRIES = (
     "held_out",
     "versions",
 )
-DATA = ("name", "shape", "dtype", "sha256", "rate", "size", "label")  # and not where it lies
-NAMES = (*PICTURES, REPORT)  # what may be there or not
+DATA = ("name", "shape", "dtype", "sha256", "rate", "size", "label")  # but not its path
+OPTIONAL = (*PICTURES, REPORT)  # files that a publication may or may not have
 
 
 def save_pretrained(
@@ -54,48 +54,51 @@ def save_pretrained(
     data: Mapping[str, Any] | None = None,
     held_out: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write a model as it is published: its files, a model card and pictures.
+    """Write a model for publication: its files, a model card and figures.
 
-    No row of the data is among them unless `examples` or `report` is given, and no path of this
-    machine. What the model itself knows of the data stays in it: names, ranges and categories of
-    columns, labels, the scaling.
+    The folder contains no rows of the data unless `examples` or `report` is given, and no local
+    paths. It does contain what the model stores about its data: names, ranges and categories of
+    columns, labels and the scaling.
 
     Parameters
     ----------
     model : LatentEstimator or path-like
-        A fitted model, or the folder of a run, whose data and numbers the card then tells.
+        A fitted model, or the folder of a run, whose data and metrics then appear in the card.
     folder : path-like
-        Made where it is not there; files of the same names are replaced.
+        Created if it does not exist; files of the same names are replaced.
     repo_id : str, optional
-        OWNER/NAME under which it will be published, for the card.
+        OWNER/NAME of the future repository, for the card.
     examples : array-like (n, *shape) or data frame, optional
-        Rows to show in public: beside what comes back, and their codes as a map.
+        Rows to publish, with their reconstructions and a map of their codes.
     labels : array-like (n,), optional
-        Theirs; conditional models are told them.
+        Their labels, the condition of conditional models.
     report : bool
-        Whether the run's report.html goes along; it shows held-out rows.
+        Whether to include the run's report.html, which shows held-out rows.
     card : path-like, optional
-        A Markdown file to take instead of the card that is written.
+        A Markdown file to use instead of the generated card.
     license : str, optional
-        As the hub has it, "mit" an example.
+        License identifier of the Hub, such as "mit".
     data : mapping, optional
-        What the card is to say of the data: `name`, `shape`, `sha256`. What a run recorded
-        need not be said again.
+        Information about the data, for the card: `name`, `shape`, `sha256`. It is added to what
+        the run recorded.
     held_out : mapping, optional
-        Numbers on held-out rows, the unit in their names: ``{"ELBO (nats per example)": -90.1}``.
+        Held-out metrics, with the unit in their names: ``{"ELBO (nats per example)": -90.1}``.
 
     Returns
     -------
     Path
-        The folder. Pictures and a report that were written here before, and not now, are gone.
+        The folder. Figures and reports from an earlier call that are not written again are removed.
 
     Raises
     ------
     ValueError, FileNotFoundError
-        Where there is no model, or a damaged one, or what was asked for does not go together.
-        Nothing is written then.
+        If there is no valid model, or arguments contradict each other. Nothing is written then.
     ImportError
-        Without huggingface_hub, which writes the card's head: ``pip install 'isthmus[hub]'``.
+        If huggingface_hub is not installed: ``pip install 'isthmus[hub]'``.
+
+    See Also
+    --------
+    push_to_hub, from_pretrained
 
     Examples
     --------
@@ -111,8 +114,8 @@ def save_pretrained(
     target = Path(folder)
     with _as_run(model) as (run, estimator):
         if target.resolve() == run.resolve():
-            raise ValueError(f"{folder} is the run itself; name another folder.")
-        files = {name: (run / name).read_bytes() for name in _there(run)}
+            raise ValueError(f"{folder} is the folder of the run itself; choose another folder.")
+        files = {name: (run / name).read_bytes() for name in _saved_files(run)}
         config = _config(read_config(run), data, held_out)
         files[CONFIG] = to_json(with_checksums(config, files)).encode()
         if report:
@@ -122,23 +125,23 @@ def save_pretrained(
     if card is None:
         files[CARD] = card_text(estimator, config, views, repo_id, license).encode()
     else:
-        files[CARD] = _own_card(Path(card))
+        files[CARD] = _custom_card(Path(card))
     target.mkdir(parents=True, exist_ok=True)
-    old = [target / name for name in NAMES if name not in files] if _is_published(target) else []
+    old = [target / name for name in OPTIONAL if name not in files] if _is_published(target) else []
     write_all_atomic({target / name: content for name, content in files.items()})
-    for path in old:  # they may show rows, and are no longer to
+    for path in old:  # they may show rows that are not published any more
         path.unlink(missing_ok=True)
     return target
 
 
 def _is_published(folder: Path) -> bool:
-    """Whether a folder is one that was written here; runs have no card."""
+    """Return whether a folder was written by this function; runs have no card."""
     return (folder / CARD).is_file() and (folder / CONFIG).is_file()
 
 
 @contextmanager
 def _as_run(model: Model) -> Iterator[tuple[Path, Any]]:
-    """Give the folder of a model, and the model; one in memory gets a folder for the while."""
+    """Yield the folder of a model and the model; save a model in memory to a temporary folder."""
     if not isinstance(model, LatentEstimator):
         yield Path(model), model_io.load(model, device="cpu")
         return
@@ -147,17 +150,18 @@ def _as_run(model: Model) -> Iterator[tuple[Path, Any]]:
         yield Path(folder), model
 
 
-def _there(run: Path) -> list[str]:
-    """Return the files beside the configuration; a history need not be there."""
+def _saved_files(run: Path) -> list[str]:
+    """Return the names of the files beside the configuration; the history is optional."""
     return [WEIGHTS, *([HISTORY] if is_regular_file(run / HISTORY) else [])]
 
 
 def _config(config: Record, data: Any, held_out: Any) -> Record:
-    """Return a configuration without what is only of this machine, and with what was added."""
+    """Return the configuration without local entries, and with the given additions."""
     for name in data or {}:
         if name not in DATA:
             raise ValueError(
-                f"data: {name!r} is none of {', '.join(DATA)}.{did_you_mean(name, DATA)}"
+                f"data: unknown entry {name!r}, expected {', '.join(DATA)}."
+                f"{did_you_mean(name, DATA)}"
             )
     about = config["data"] | dict(data or {})
     config = {name: config[name] for name in ENTRIES} | {
@@ -168,19 +172,19 @@ def _config(config: Record, data: Any, held_out: Any) -> Record:
 
 
 def _report(run: Path) -> bytes:
-    """Return a run's page without the command that names its folder and the link to a live page."""
+    """Return the report of a run without the command and link for the studio."""
     if not is_regular_file(run / REPORT):
-        raise ValueError(f"there is no {REPORT} to publish: only `isthmus fit` leaves one.")
+        raise ValueError(f"there is no {REPORT} to publish; only `isthmus fit` writes one.")
     return LIVE.sub(b'<p id="live" hidden></p>', read_bytes(run / REPORT), count=1)
 
 
-def _own_card(path: Path) -> bytes:
-    """Return a card that its user wrote."""
+def _custom_card(path: Path) -> bytes:
+    """Return a card written by the user."""
     if not is_regular_file(path):
-        raise FileNotFoundError(f"there is no card {path}; name a Markdown file.")
+        raise FileNotFoundError(f"card file {path} does not exist; expected a Markdown file.")
     content = path.read_bytes()
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: expected a card in Markdown, as UTF-8; save it so.") from None
+        raise ValueError(f"{path}: expected Markdown in UTF-8; re-encode the file.") from None
     return content

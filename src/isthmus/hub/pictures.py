@@ -1,4 +1,4 @@
-"""Pictures and tables of a model card. Without examples none of them shows a row of the data."""
+"""Figures and tables of a model card. They show rows of the data only if examples are given."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["PICTURES", "View", "show"]
 
 Array = NDArray[Any]
 
-SAMPLES, PLANE, GIVEN_BACK, MAP, LOSSES = PICTURES = (
+SAMPLES, PLANE, RECONSTRUCTIONS, MAP, LOSSES = PICTURES = (
     "samples.png",
     "latent-plane.png",
     "reconstructions.png",
@@ -30,14 +30,14 @@ SAMPLES, PLANE, GIVEN_BACK, MAP, LOSSES = PICTURES = (
     "losses.png",
 )
 DPI = 144
-MADE = 32  # examples made up
-CLASSES, OF_EACH = 10, 10  # labels that are shown, and examples of each
-PAIRS = 12  # rows beside what comes back
+GENERATED = 32  # samples
+CLASSES, PER_CLASS = 10, 10  # labels, and samples of each
+PAIRS = 12  # rows with their reconstructions
 MAPPED = 2000  # rows on the map
 
 
 class View(NamedTuple):
-    """A picture, by the name of its file, or a table; and the words beside it."""
+    """A figure (file name and content) or a table, with its caption."""
 
     words: Words
     name: str = ""
@@ -46,43 +46,43 @@ class View(NamedTuple):
 
 
 def show(estimator: Any, examples: Any = None, labels: Any = None) -> list[View]:
-    """Return what a card shows of a fitted model.
+    """Return the figures and tables of a model card.
 
     Parameters
     ----------
     estimator : LatentEstimator
     examples : array-like (n, *shape) or data frame, optional
-        Rows that may be seen by all.
+        Rows that may be published.
     labels : array-like (n,), optional
-        Theirs.
+        Their labels.
 
     Raises
     ------
     ValueError
-        Labels without examples, or examples that are not as the model's data were.
+        If labels are given without examples, or the examples do not match the model.
     """
     if labels is not None and examples is None:
-        raise ValueError("labels are those of examples: give examples, or no labels.")
-    views = [] if examples is None else list(_given(estimator, examples, labels))
-    return [*_made(estimator), *views, *_trained(estimator)]
+        raise ValueError("labels were given without examples; pass examples as well.")
+    views = [] if examples is None else list(_reconstructed(estimator, examples, labels))
+    return [*_generated(estimator), *views, *_trained(estimator)]
 
 
-def _made(estimator: Any) -> Iterator[View]:
-    """Show what comes from the prior alone."""
+def _generated(estimator: Any) -> Iterator[View]:
+    """Yield samples from the prior."""
     if estimator.prior is None:
         return
     if estimator.columns_ is not None:
-        yield View(_words(estimator), table=_rows(estimator))
+        yield View(_sample_caption(estimator), table=_rows(estimator))
         return
-    yield _drawn(SAMPLES, _words(estimator), _samples(estimator))
+    yield _drawn(SAMPLES, _sample_caption(estimator), _samples(estimator))
     if estimator.n_components_ == 2 and has_standard_prior(estimator):
         label = _classes(estimator)[0] if _classes(estimator) else None
         grid = plots.latent_grid(estimator, condition=label)
         yield _drawn(PLANE, captions.decoded(estimator, label), grid)
 
 
-def _given(estimator: Any, X: Any, y: Any) -> Iterator[View]:
-    """Show rows of data and their codes."""
+def _reconstructed(estimator: Any, X: Any, y: Any) -> Iterator[View]:
+    """Yield reconstructions and a map of examples."""
     X = _safe_indexing(X, slice(MAPPED))
     y = None if y is None else np.asarray(y)[:MAPPED]
     condition = y if estimator.conditional else None
@@ -94,7 +94,7 @@ def _given(estimator: Any, X: Any, y: Any) -> Iterator[View]:
     else:
         names = getattr(estimator, "feature_names_in_", None)
         few = slice(PAIRS if x.ndim > 2 else None)
-        yield _drawn(GIVEN_BACK, words, plots.reconstructions(x[few], r[few], names=names))
+        yield _drawn(RECONSTRUCTIONS, words, plots.reconstructions(x[few], r[few], names=names))
     colours = y if y is None or y.ndim == 1 else y[:, 0]
     codes = estimator.transform(X, condition=condition)
     words = captions.latent_map(estimator, colours is not None)
@@ -108,35 +108,35 @@ def _trained(estimator: Any) -> Iterator[View]:
 
 
 def _classes(estimator: Any) -> list[Any]:
-    """Return the labels that a conditional model is told, as plain values."""
+    """Return the labels of a conditional model, as plain values."""
     return np.asarray(getattr(estimator, "classes_", [])).tolist()
 
 
 def _numbers(estimator: Any, n: int, y: Any = None) -> Array:
-    """Return examples made up, always the same, as numbers though the model gives data frames."""
+    """Return reproducible samples as numbers, even if the model returns data frames."""
     plain = copy.copy(estimator)
     plain.columns_ = None
     return plain.sample(n, random_state=0, y=y, noise=estimator.columns_ is not None)
 
 
 def _samples(estimator: Any) -> Figure:
-    """Draw examples made up; those of one label in a row."""
+    """Draw samples, with one row per label."""
     labels = _classes(estimator)[:CLASSES]
     if not labels:
-        return plots.pictures(_numbers(estimator, MADE), columns=8)
-    told = np.repeat(labels, OF_EACH)
-    return plots.pictures(_numbers(estimator, len(told), told), OF_EACH, labels=list(told))
+        return plots.pictures(_numbers(estimator, GENERATED), columns=8)
+    y = np.repeat(labels, PER_CLASS)
+    return plots.pictures(_numbers(estimator, len(y), y), PER_CLASS, labels=list(y))
 
 
-def _words(estimator: Any) -> Words:
-    told = " Each is told the label above it." if _classes(estimator) else ""
+def _sample_caption(estimator: Any) -> Words:
+    label = " Each is generated for the label above it." if _classes(estimator) else ""
     noise = ", with the noise of each column" if estimator.columns_ is not None else ""
     return Words(
         "Samples",
-        f"Codes drawn from the prior and decoded{noise}: nobody's data, made up.{told}",
-        "They could be data, and differ from one another; sharp nonsense means that codes of "
-        "data lie elsewhere than the prior.",
-        "Generated examples side by side.",
+        f"Codes drawn from the prior and decoded{noise}; not rows of the data.{label}",
+        "Samples look plausible and differ from one another. If they are sharp but meaningless, "
+        "the codes of the data do not match the prior.",
+        "Generated examples.",
     )
 
 
@@ -145,6 +145,6 @@ def _rows(estimator: Any) -> tables.Sheet:
 
 
 def _drawn(name: str, words: Words, figure: Figure) -> View:
-    stream = io.BytesIO()  # without the name of the program, which changes with its version
+    stream = io.BytesIO()  # no Software entry, which would change with the version
     figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
     return View(words, name, stream.getvalue())

@@ -1,4 +1,4 @@
-"""The way to the hub and back; the network is huggingface_hub's."""
+"""Upload to and download from the Hugging Face Hub, through huggingface_hub."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.estimators import model_io
-from isthmus.hub.folder import NAMES, Model, save_pretrained
+from isthmus.hub.folder import OPTIONAL, Model, save_pretrained
 from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_config
 
 __all__ = ["from_pretrained", "push_to_hub"]
 
-READ = (CONFIG, WEIGHTS, HISTORY)  # nothing else of a repository is downloaded
-MESSAGE = "Upload a model of isthmus"
-#: What the hub's errors mean to a person, the most special first; all else is quoted.
+DOWNLOADED = (CONFIG, WEIGHTS, HISTORY)  # nothing else
+MESSAGE = "Upload isthmus model"
+#: Messages for the errors of huggingface_hub, most specific first; other errors are quoted.
 MEANINGS = {
-    "HFValidationError": "{!r} is no name of a repository: expected OWNER/NAME, of letters, "
-    "digits, '-', '_' and '.'.",
-    "GatedRepoError": "{} is gated: ask for access on its page, then log in by `hf auth login`.",
-    "RepositoryNotFoundError": "{} is not on the hub, or is private: check the name, or log in by "
-    "`hf auth login`.",
-    "LocalEntryNotFoundError": "{} cannot be had: the hub is out of reach (or HF_HUB_OFFLINE is "
-    "set), and it is not in the cache; try again with a network.",
-    "OfflineModeIsEnabled": "{}: the hub is switched off by HF_HUB_OFFLINE; unset it.",
-    "ConnectionError": "{}: the hub is out of reach; try again with a network.",
-    "TransportError": "{}: the hub is out of reach; try again with a network.",
-    "LocalTokenNotFoundError": "{} needs a token: log in by `hf auth login`, or set HF_TOKEN.",
+    "HFValidationError": "invalid repository name {!r}: expected OWNER/NAME with letters, digits, "
+    "'-', '_' and '.'.",
+    "GatedRepoError": "{} is gated: request access on its page, then log in with `hf auth login`.",
+    "RepositoryNotFoundError": "{} does not exist on the Hub or is private: check the name, or log "
+    "in with `hf auth login`.",
+    "LocalEntryNotFoundError": "{} is not in the cache, and the Hub cannot be reached (or "
+    "HF_HUB_OFFLINE is set); try again with a network connection.",
+    "OfflineModeIsEnabled": "{}: HF_HUB_OFFLINE disables access to the Hub; unset it.",
+    "ConnectionError": "{}: the Hub cannot be reached; try again with a network connection.",
+    "TransportError": "{}: the Hub cannot be reached; try again with a network connection.",
+    "LocalTokenNotFoundError": "{} needs a token: log in with `hf auth login`, or set HF_TOKEN.",
 }
 
 
@@ -45,41 +45,40 @@ def from_pretrained(
     backbone: Any = None,
     device: str = "auto",
 ) -> Any:
-    """Read a model from the Hugging Face Hub, or from a folder.
+    """Load a model from the Hugging Face Hub, or from a folder.
 
-    Only config.json, model.safetensors and history.jsonl are downloaded, into the hub's cache;
-    JSON and plain tensors, so loading runs no code.
+    Only config.json, model.safetensors and history.jsonl are downloaded, to the cache of
+    huggingface_hub. They are JSON and plain tensors, so loading runs no code.
 
     Parameters
     ----------
     repo_id : str or path-like
-        OWNER/NAME on the hub. A folder of that name comes first, and needs no network and no
-        huggingface_hub: as `isthmus.load`.
+        OWNER/NAME on the Hub. An existing folder of that name takes precedence and is loaded as
+        by `isthmus.load`, without network or huggingface_hub.
     revision : str, optional
         A branch, tag or commit.
     token : str or bool, optional
-        For private repositories; by default the one of ``hf auth login`` or HF_TOKEN, False for
-        none.
+        For private repositories; by default that of ``hf auth login`` or HF_TOKEN. False: none.
     cache_dir : path-like, optional
-        By default the hub's own cache.
+        By default that of huggingface_hub.
     local_files_only : bool
-        Take what is in the cache, and ask nobody.
+        Use only the cache, without network access.
     backbone, device
         As in `isthmus.load`.
 
     Returns
     -------
     LatentEstimator
-        Fitted; it answers as the one that was saved.
+        Fitted; its results equal those of the published model.
 
     Raises
     ------
     ValueError
-        A name that is none, or what is there is no model of isthmus, or a damaged one.
+        If the name is invalid, or the files are not a valid isthmus model.
     OSError
-        No such repository or revision, no access, no network.
+        If the repository or revision does not exist or cannot be accessed.
     ImportError
-        Without huggingface_hub: ``pip install 'isthmus[hub]'``.
+        If huggingface_hub is not installed: ``pip install 'isthmus[hub]'``.
 
     Examples
     --------
@@ -101,7 +100,7 @@ def from_pretrained(
         options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         folder = _downloaded(name, revision, options)
     elif revision is not None:
-        raise ValueError(f"{repo_id} is a folder here and has no revisions; leave revision out.")
+        raise ValueError(f"{repo_id} is a local folder, which has no revisions; omit revision.")
     return model_io.load(folder, backbone=backbone, device=device)
 
 
@@ -117,24 +116,24 @@ def push_to_hub(
 ) -> str:
     """Publish a model on the Hugging Face Hub, with a model card.
 
-    What goes up is what `save_pretrained` writes: no rows of the data and no path of this
-    machine, unless asked for. Pictures and a report that an earlier push left are removed where
-    this one has none; the repository's history still has them.
+    Uploads what `save_pretrained` writes: no local paths, and rows of the data only on request.
+    Figures and reports of an earlier push that are not written again are removed; the history of
+    the repository still contains them.
 
     Parameters
     ----------
     model : LatentEstimator or path-like
-        A fitted model, or the folder of a run, whose data and numbers the card then tells.
+        A fitted model, or the folder of a run, whose data and metrics then appear in the card.
     repo_id : str
-        OWNER/NAME; made where it is not there.
+        OWNER/NAME; created if it does not exist.
     private : bool, optional
-        Whether a new repository is; by default as its owner has it. One that is there stays as
-        it is; to one that is public nothing is sent that is to be private.
+        Whether a new repository is private; by default as configured by its owner. Existing
+        repositories do not change; with True, nothing is uploaded to a public one.
     token : str, optional
-        That may write; by default the one of ``hf auth login`` or HF_TOKEN.
+        With write access; by default that of ``hf auth login`` or HF_TOKEN.
     commit_message : str, optional
     revision : str, optional
-        The branch; by default "main".
+        Branch; by default "main".
     **contents
         As for `save_pretrained`: `examples`, `labels`, `report`, `card`, `license`, `data`,
         `held_out`.
@@ -142,17 +141,17 @@ def push_to_hub(
     Returns
     -------
     str
-        The address of the repository.
+        URL of the repository.
 
     Raises
     ------
     ValueError
-        What `save_pretrained` raises; also a name that is none, or a public repository where a
-        private one is asked for.
+        As `save_pretrained`; also if the name is invalid, or the repository is public and
+        ``private=True``.
     OSError
-        No token, no right to write, no network.
+        If there is no token, write access or network.
     ImportError
-        Without huggingface_hub: ``pip install 'isthmus[hub]'``.
+        If huggingface_hub is not installed: ``pip install 'isthmus[hub]'``.
 
     Examples
     --------
@@ -161,86 +160,87 @@ def push_to_hub(
     """
     hub = import_optional("huggingface_hub", what="the Hugging Face Hub", extra="hub")
     if str(repo_id).count("/") != 1:
-        raise ValueError(f"{str(repo_id)!r} does not say whose it is: expected OWNER/NAME.")
-    with _plainly(repo_id):
+        raise ValueError(f"invalid repo_id {str(repo_id)!r}: expected OWNER/NAME.")
+    with _hub_errors(repo_id):
         import_optional("huggingface_hub.utils", what="").validate_repo_id(repo_id)
     api = hub.HfApi(token=token)
     if not (token or hub.get_token()):
         raise OSError(MEANINGS["LocalTokenNotFoundError"].format(f"pushing to {repo_id}"))
     with TemporaryDirectory() as folder:
         save_pretrained(model, folder, repo_id=repo_id, **contents)
-        with _plainly(repo_id, revision):
+        with _hub_errors(repo_id, revision):
             url = api.create_repo(repo_id, private=private, exist_ok=True)
             public = bool(private) and not api.repo_info(repo_id).private
         if public:
             raise ValueError(
-                f"{repo_id} is there already, and is public: make it private on its page, or name "
-                "another."
+                f"{repo_id} already exists and is public: make it private on its page, or choose "
+                "another name."
             )
-        with _plainly(repo_id, revision):
+        with _hub_errors(repo_id, revision):
             api.upload_folder(
                 repo_id=repo_id,
                 folder_path=folder,
                 commit_message=commit_message or MESSAGE,
                 revision=revision,
-                delete_patterns=list(NAMES),  # those that are not uploaded anew
+                delete_patterns=list(OPTIONAL),  # those that are not uploaded again
             )
     return str(url)
 
 
 def _as_name(repo_id: str | os.PathLike[str]) -> str:
-    """Return a name to look for on the hub; a ValueError for what can only be a path."""
+    """Return a repository name; raise a ValueError for anything that can only be a path."""
     name = str(repo_id)
     if not name:
         raise ValueError("expected a folder or OWNER/NAME on the Hugging Face Hub, got ''.")
     if Path(name).exists():
-        raise ValueError(f"{name} is a file; name the folder of a model, or OWNER/NAME.")
+        raise ValueError(f"{name} is a file; expected the folder of a model, or OWNER/NAME.")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
         raise ValueError(
-            f"there is no folder {one_line(name)}; name one, or OWNER/NAME on the Hugging Face Hub."
+            f"folder {one_line(name)} does not exist; expected a folder, or OWNER/NAME on the Hub."
         )
     return name
 
 
 def _downloaded(repo_id: str, revision: str | None, options: dict[str, Any]) -> Path:
-    """Return the folder in the cache that holds a model, once its configuration is seen to be one.
+    """Download a model and return its folder in the cache.
 
-    Other libraries' repositories have files of the same names, and these may be large.
+    The configuration is downloaded and checked first: repositories of other libraries contain
+    files with the same names, which may be large.
     """
-    what = f"there is no folder {repo_id}, and reading it from the Hugging Face Hub"
+    what = f"folder {repo_id} does not exist, and loading from the Hugging Face Hub"
     hub = import_optional("huggingface_hub", what=what, extra="hub")
-    with _plainly(repo_id, revision, f"there is no folder {repo_id} here; on the hub: "):
+    with _hub_errors(repo_id, revision, f"folder {repo_id} does not exist; on the Hub: "):
         first = hub.snapshot_download(
             repo_id, revision=revision, allow_patterns=[CONFIG], **options
         )
     if not (Path(first) / CONFIG).is_file():
-        raise ValueError(f"{repo_id} is no model of isthmus: there is no {CONFIG} in it.")
+        raise ValueError(f"{repo_id} is not an isthmus model: it contains no {CONFIG}.")
     try:
         read_config(Path(first))
     except ValueError as error:
-        raise ValueError(f"{repo_id} cannot be read as a model of isthmus: {error}") from None
-    with _plainly(repo_id, revision):  # of the same commit, by which its folder is called
+        raise ValueError(f"{repo_id} is not a valid isthmus model: {error}") from None
+    with _hub_errors(repo_id, revision):  # the folder is named after the commit
         return Path(
             hub.snapshot_download(
-                repo_id, revision=Path(first).name, allow_patterns=list(READ), **options
+                repo_id, revision=Path(first).name, allow_patterns=list(DOWNLOADED), **options
             )
         )
 
 
 @contextmanager
-def _plainly(repo_id: str, revision: str | None = None, before: str = "") -> Iterator[None]:
-    """Say in one line what went wrong with the hub, which fails in many ways."""
+def _hub_errors(repo_id: str, revision: str | None = None, before: str = "") -> Iterator[None]:
+    """Turn errors of huggingface_hub into one-line messages."""
     try:
         yield
     except Exception as error:
         kinds = {cls.__name__ for cls in type(error).__mro__}
         if "RevisionNotFoundError" in kinds:
             raise OSError(
-                f"{repo_id} has no revision {revision!r}; name a branch, tag or commit of it."
+                f"{repo_id} has no revision {revision!r}; expected a branch, tag or commit."
             ) from error
         for kind, meaning in MEANINGS.items():
             if kind in kinds:
                 wrong = ValueError if isinstance(error, ValueError) else OSError
                 raise wrong(before + meaning.format(one_line(repo_id))) from error
-        said = getattr(error, "server_message", None) or error
-        raise OSError(f"{repo_id}: the hub did not do it: {one_line(said)}") from error
+        reason = getattr(error, "server_message", None) or error
+        raise OSError(f"{repo_id}: the Hub refused the request: {one_line(reason)}") from error

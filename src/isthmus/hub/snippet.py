@@ -1,4 +1,4 @@
-"""A few lines of Python that load a model and use it: they run as they stand."""
+"""The code example of a model card, which loads and uses the model."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ import numpy as np
 
 __all__ = ["extras_of", "snippet_of"]
 
-N = 8  # examples in the lines
-SOMEWHERE = "path/to/this/folder"  # of a card without a repository
+N = 8  # examples in the code
+FOLDER = "path/to/this/folder"  # if there is no repository
 
 
 def extras_of(estimator: Any) -> str:
-    """Return the extras of isthmus that a model needs, with commas between."""
+    """Return the extras of isthmus that a model needs, separated by commas."""
     flows = "flow" in (estimator.prior, estimator.posterior_family)
     frames = estimator.columns_ is not None and estimator.columns_.library == "pandas"
     return ",".join(["hub", *["flows"] * flows, *["tables"] * frames])
 
 
 def snippet_of(estimator: Any, repo_id: str | None = None) -> str:
-    """Return the lines of a model.
+    """Return the code example for a model.
 
     Parameters
     ----------
     estimator : LatentEstimator
         Fitted.
     repo_id : str, optional
-        OWNER/NAME; without one a folder stands for it.
+        OWNER/NAME; by default a placeholder folder.
     """
-    own = ", backbone=make_networks" if callable(estimator.backbone) else ""
-    label, told = _label(estimator)
+    custom = ", backbone=make_networks" if callable(estimator.backbone) else ""
+    y, condition = _label(estimator)
     lines = [
         "import isthmus",
         "",
-        f"model = isthmus.from_pretrained({repo_id or SOMEWHERE!r}{own})",
-        f"X = {_rows(estimator, label)}  # stand for rows of your own: {_shape(estimator)}",
-        f"codes = model.transform(X{told})  # ({N}, {estimator.n_components_})",
-        f"again = model.inverse_transform(codes{told})",
-        f"model.score_samples(X{told})  # nats per example, higher is likelier",
+        f"model = isthmus.from_pretrained({repo_id or FOLDER!r}{custom})",
+        f"X = {_rows(estimator, y)}  # replace by your own rows: {_shape(estimator)}",
+        f"codes = model.transform(X{condition})  # ({N}, {estimator.n_components_})",
+        f"decoded = model.inverse_transform(codes{condition})",
+        f"model.score_samples(X{condition})  # nats per example, higher is likelier",
     ]
     return "\n".join(lines if estimator.prior is not None else ["import numpy as np", *lines])
 
 
 def _label(estimator: Any) -> tuple[str, str]:
-    """Return how a conditional model is told a label, to `sample` and elsewhere."""
+    """Return the label argument of a conditional model, for `sample` and for other methods."""
     labels = np.asarray(getattr(estimator, "classes_", [])).tolist()
     if not labels:
         return "", ""
