@@ -15,7 +15,7 @@ from torch.distributions import (
     MultivariateNormal,
 )
 
-from isthmus.inference import Fit, fit_gaussian, plot_fits
+from isthmus.inference import GaussianFit, fit_gaussian, plot_fits
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -30,7 +30,7 @@ def two_modes() -> MixtureSameFamily:
     return MixtureSameFamily(halves, MultivariateNormal(means, covariances))
 
 
-def fit_all(target: MixtureSameFamily) -> dict[str, Fit]:
+def fit_all(target: MixtureSameFamily) -> dict[str, GaussianFit]:
     """Fit all four Gaussians, by name."""
     wide = MultivariateNormal(torch.zeros(2), 9 * torch.eye(2))
     return {
@@ -42,7 +42,7 @@ def fit_all(target: MixtureSameFamily) -> dict[str, Fit]:
     }
 
 
-def row(name: str, fit: Fit) -> str:
+def row(name: str, fit: GaussianFit) -> str:
     """Return one line of the table."""
     evidence = f"{fit.log_evidence:.3f} ± {fit.standard_error:.3f}"
     cells = [name, *moments(fit.distribution), f"{fit.elbo:.3f}", evidence, f"{fit.kl:.2f}"]

@@ -127,7 +127,7 @@ def test_a_file_that_is_none_or_damaged_is_said_in_one_line(model, tmp_path):
     }.items():
         (tmp_path / name).write_bytes(content)
     for name in ("other", "pickle", "cut", "text", "wrong", "coding"):
-        with pytest.raises(ValueError, match="no compressed codes"):
+        with pytest.raises(ValueError, match="valid compressed codes"):
             CompressedCodes.load(tmp_path / f"{name}.npz")
 
 

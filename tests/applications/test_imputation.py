@@ -217,7 +217,7 @@ def test_mistakes_about_the_models_are_said():
         with pytest.raises(ValueError, match="n_models must be between 1 and n_draws=100"):
             LatentImputer(model, n_models=n).fit(TABLE)
     frozen = FrozenEstimator(model.fit(TABLE))
-    with pytest.raises(ValueError, match="a frozen estimator is one model"):
+    with pytest.raises(ValueError, match="a frozen estimator is not trained"):
         LatentImputer(frozen, n_models=2).fit(TABLE)
 
 

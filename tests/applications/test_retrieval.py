@@ -108,18 +108,18 @@ def test_an_index_saved_answers_as_before(index, model, tmp_path):
 
 def test_an_index_of_another_model_or_a_damaged_one_is_refused(index, model, tmp_path):
     other = Autoencoder(n_components=4, hidden=(8,), epochs=1).fit(X)
-    with pytest.raises(FileNotFoundError, match="holds no index"):
+    with pytest.raises(FileNotFoundError, match="contains no index"):
         LatentIndex.load(tmp_path, model)
     index.save(tmp_path)
     with pytest.raises(ValueError, match="another model"):
         LatentIndex.load(tmp_path, other)
     (tmp_path / "codes.safetensors").write_bytes(b"no")
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="corrupt"):
         LatentIndex.load(tmp_path, model)
     record = json.loads((tmp_path / "index.json").read_text())
     for broken in ("{", "[]", json.dumps(record | {"settings": {"estimator": "os.system"}})):
         (tmp_path / "index.json").write_text(broken)
-        with pytest.raises(ValueError, match="damaged"):
+        with pytest.raises(ValueError, match="corrupt"):
             LatentIndex.load(tmp_path, model)
 
 
@@ -139,7 +139,7 @@ def test_a_number_of_neighbours_that_cannot_be_is_said(index, k):
 
 
 def test_codes_of_another_width_are_said(index):
-    with pytest.raises(ValueError, match="holds codes of 4"):
+    with pytest.raises(ValueError, match="indexed codes have 4"):
         index.query(np.zeros((1, 3)))
 
 

@@ -1,4 +1,4 @@
-"""Compression: rows as quantised codes, with the bytes they take and the error they make."""
+"""Compress rows to quantised codes and decompress them."""
 
 from __future__ import annotations
 
@@ -31,30 +31,34 @@ Array = NDArray[Any]
 CODINGS = ("packed", "zlib", "lzma")
 MOST_BITS = 16
 FORMAT = 1
-CHUNK = 8192  # rows decoded in one go
-BLOCK = 2**22  # bits unpacked in one go
-ZLIB_ROWS = 5000  # of the raw data, at most, that zlib is tried on
-# Raw LZMA: without the container, whose check sums would cost as much as a row of codes.
+CHUNK = 8192  # rows decoded at once
+BLOCK = 2**22  # bits unpacked at once
+ZLIB_ROWS = 5000  # maximum number of raw rows compressed with zlib for comparison
+# Raw LZMA omits the container, whose checksums would take as many bytes as a row of codes.
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 2**20}]
 
 
 @dataclass(frozen=True, eq=False)
 class CompressedCodes:
-    """Quantised codes in as few bytes as the coding gives.
+    """Quantised and compressed codes.
 
     Parameters
     ----------
     payload : bytes
-        The whole numbers of all rows.
+        The quantised integers of all rows.
     n_rows : int
     bits : int
-        Of one component.
+        Bits per component.
     low, high : ndarray of float64 (n_components,)
-        Values that the least and the greatest number stand for.
+        Code values of the smallest and the largest integer.
     coding : {"packed", "zlib", "lzma"}
-        Bits one after the other, or bytes, component by component, that a coder has shortened.
+        Packed bits, or bytes ordered by component and compressed.
     model : str
         Digest of the model that decodes them.
+
+    See Also
+    --------
+    LatentCodec : Creates compressed codes.
     """
 
     payload: bytes
@@ -67,20 +71,20 @@ class CompressedCodes:
 
     @property
     def bytes_per_row(self) -> float:
-        """Bytes of the payload for each row."""
+        """Bytes of the payload per row."""
         return len(self.payload) / self.n_rows
 
     def numbers(self) -> Array:
-        """Return the whole numbers, (n_rows, n_components) of uint16: exactly those put in."""
+        """Return the quantised integers, (n_rows, n_components) of uint16."""
         return _unpack(self.payload, self.n_rows, len(self.low), self.bits, self.coding)
 
     def codes(self) -> Array:
-        """Return the codes that the numbers stand for, (n_rows, n_components) of float32."""
+        """Return the dequantised codes, (n_rows, n_components) of float32."""
         step = (self.high - self.low) / (2**self.bits - 1)
         return (self.low + self.numbers() * step).astype(np.float32)
 
     def save(self, path: str | PathLike[str]) -> int:
-        """Write to an .npz file, without pickle; return the bytes on disk."""
+        """Write an .npz file (without pickle) and return its size in bytes."""
         meta = {k: getattr(self, k) for k in ("n_rows", "bits", "coding", "model")}
         buffer = streams.BytesIO()
         np.savez(
@@ -95,15 +99,15 @@ class CompressedCodes:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
-        """Read what `save` wrote.
+        """Load a file written by `save`.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            No such file, or not one of codes.
+            If the file is missing or does not contain valid compressed codes.
         """
         if not is_regular_file(path):
-            raise FileNotFoundError(f"{path}: there is no such file of compressed codes.")
+            raise FileNotFoundError(f"{path} does not exist or is not a regular file.")
         try:
             check_zip(path)
             with np.load(path, allow_pickle=False) as file:
@@ -111,22 +115,22 @@ class CompressedCodes:
             read = cls(**_checked(arrays))
             check_memory(path, 2 * read.n_rows * len(read.low), len(read.payload))
             read.numbers()
-        except Exception as error:  # NumPy fails in many ways on a damaged file
+        except Exception as error:  # NumPy raises many errors for a corrupt file
             reason = one_line(error).rstrip(".") or type(error).__name__
             raise ValueError(
-                f"{path} holds no compressed codes, or damaged ones ({reason}): expected a file "
-                "that `isthmus compress` wrote."
+                f"{path} does not contain valid compressed codes ({reason}): expected a file "
+                "written by `isthmus compress`."
             ) from error
         return read
 
 
 def _checked(arrays: dict[str, Array]) -> dict[str, Any]:
-    """Return the fields of compressed codes; a ValueError where they make no sense."""
+    """Return the fields of compressed codes; raise a ValueError if they are invalid."""
     plain = arrays["payload"].dtype == arrays["meta"].dtype == np.uint8
     low, high = arrays["low"], arrays["high"]
     meta = parse_json(arrays["meta"].tobytes(), "meta") if plain else None
     if not isinstance(meta, dict) or meta.pop("format", None) != FORMAT:
-        raise ValueError("another format")
+        raise ValueError("unknown format")
     whole: list[Any] = [meta.get("n_rows"), meta.get("bits")]
     good = (
         all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n < 2**40 for n in whole)
@@ -140,7 +144,7 @@ def _checked(arrays: dict[str, Array]) -> dict[str, Any]:
         and bool((np.isfinite(low) & np.isfinite(high)).all())
     )
     if not good:
-        raise ValueError("numbers out of range")
+        raise ValueError("values out of range")
     fields = {name: meta[name] for name in ("n_rows", "bits", "coding", "model")}
     return fields | {
         "payload": arrays["payload"].tobytes(),
@@ -150,34 +154,31 @@ def _checked(arrays: dict[str, Array]) -> dict[str, Any]:
 
 
 class LatentCodec(LatentMetaEstimator):
-    """Compress rows to quantised codes by any estimator, and decode them again.
+    """Compress rows to quantised codes with any estimator.
 
-    Each component is rounded to 2**bits levels, evenly spaced over the range that it had on the
-    training rows; values outside become the nearest end. The whole numbers come back exactly;
-    what is lost is the rounding, and what the model itself loses. The model is needed to decode
-    and is not counted.
-
-    `fit` trains a copy of the estimator; one that is fitted already goes in by `from_fitted`
-    (or as ``sklearn.frozen.FrozenEstimator``) and is not trained again.
+    Each component is quantised to 2**bits levels, evenly spaced over its range on the training
+    rows; values outside are clipped. The error consists of the quantisation and of the model's
+    reconstruction error. Decompression needs the model, whose size is not counted.
 
     Parameters
     ----------
     estimator : LatentEstimator
+        `fit` trains a clone. Pass a fitted model through `from_fitted`.
     bits : int
-        For each component, 1 to 16.
+        Bits per component, 1 to 16.
     coding : {"auto", "packed", "zlib", "lzma"}
-        "auto" tries all and keeps the shortest.
+        "auto" tries all of them and keeps the shortest result.
 
     Attributes
     ----------
     estimator_ : LatentEstimator
         The fitted model.
     low_, high_ : ndarray of float64 (n_components,)
-        The range of each component on the training rows.
+        Range of each component on the training rows.
 
     References
     ----------
-    Vector quantization and signal compression (Gersho, Gray, 1992), for uniform quantisers.
+    Vector quantization and signal compression (Gersho, Gray, 1992), for uniform quantisation.
 
     Examples
     --------
@@ -190,7 +191,6 @@ class LatentCodec(LatentMetaEstimator):
     (True, (1797, 8, 8))
     """
 
-    estimator_: Any
     low_: Array
     high_: Array
 
@@ -200,29 +200,29 @@ class LatentCodec(LatentMetaEstimator):
         self.coding = coding
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train the estimator (unless frozen) and learn the range of each component.
+        """Train the estimator (unless frozen) and compute the range of each component.
 
         Parameters
         ----------
         X : array-like (n, *features)
         y : array-like (n,), optional
-            Labels, for estimators that learn from them; codes are those of unknown label.
+            Labels for training a conditional estimator. Codes are computed without labels.
 
         Returns
         -------
         self
-            Unchanged where an error is raised.
+            Unchanged if an error is raised.
         """
-        self._check()
+        self._check_parameters()
         estimator = clone(self.estimator).fit(X, y)
         codes = encode_in_chunks(estimator, X).astype(np.float64)
         self.estimator_, self.low_, self.high_ = estimator, codes.min(0), codes.max(0)
         return self
 
     def compress(self, X: Any) -> CompressedCodes:
-        """Return rows of X, array-like (n, *features), as quantised codes."""
+        """Compress the rows of X, array-like (n, *features), to quantised codes."""
         check_is_fitted(self)
-        self._check()
+        self._check_parameters()
         numbers = self._quantise(encode_in_chunks(self.estimator_, X).astype(np.float64))
         tried = CODINGS if self.coding == "auto" else (self.coding,)
         payloads = {name: _pack(numbers, self.bits, name) for name in tried}
@@ -238,19 +238,19 @@ class LatentCodec(LatentMetaEstimator):
         )
 
     def decompress(self, compressed: CompressedCodes) -> Any:
-        """Return the rows, (n, *feature_shape_), in the units of the data."""
+        """Decompress to rows (n, *feature_shape_) in the units of the data."""
         check_is_fitted(self)
         return decompress(self.estimator_, compressed)
 
     def report(self, X: Any, compressed: CompressedCodes | None = None) -> dict[str, Any]:
-        """Return what compression of X costs and loses.
+        """Report the size and the error of the compressed rows of X.
 
         Returns
         -------
         dict
-            Bytes a row raw, raw by zlib and as codes; the root-mean-square error, in the units
-            of the data (bytes as [0, 1]), of decompressed rows and of reconstructions from
-            codes that were not rounded; the share of values outside the trained range.
+            Bytes per row (raw, raw with zlib, and compressed codes), the compression ratio, the
+            RMS error in the units of the data (bytes as [0, 1]) with and without quantisation,
+            and the fraction of code values outside the training range.
         """
         packed = self.compress(X) if compressed is None else compressed
         X = as_array(self.estimator_, X)
@@ -275,38 +275,36 @@ class LatentCodec(LatentMetaEstimator):
         unit = (codes - self.low_) / np.where(width > 0, width, 1)
         return np.rint(np.clip(unit, 0, 1) * (2**self.bits - 1)).astype(np.uint16)
 
-    def _check(self) -> None:
+    def _check_parameters(self) -> None:
         bits = self.bits
         whole = isinstance(bits, int | np.integer) and not isinstance(bits, bool)
         if not (whole and 1 <= bits <= MOST_BITS):
-            raise ValueError(f"bits must be a whole number from 1 to {MOST_BITS}, got {bits!r}.")
+            raise ValueError(f"bits must be an integer from 1 to {MOST_BITS}, got {bits!r}.")
         if self.coding not in ("auto", *CODINGS):
             raise ValueError(
                 f"coding must be one of auto, {', '.join(CODINGS)}, got {self.coding!r}."
             )
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "low_")
-
 
 def decompress(estimator: Any, compressed: CompressedCodes) -> Any:
-    """Return the rows that compressed codes stand for, (n, *feature_shape_).
+    """Decompress codes to rows (n, *feature_shape_).
 
-    Of a model that was fitted on a data frame they are a frame of the same columns and types.
+    If the model was fitted on a data frame, the result is a data frame with the same columns and
+    types.
 
     Parameters
     ----------
     estimator : LatentEstimator
-        The fitted model that made the codes.
+        The fitted model that computed the codes.
     compressed : CompressedCodes
 
     Raises
     ------
     ValueError
-        If another model made them.
+        If another model computed them.
     """
     if compressed.model != model_digest(estimator):
-        raise ValueError("another model made these codes; decompress them with that one.")
+        raise ValueError("another model computed the codes: decompress them with that model.")
     return estimator.as_input_type(_decode(estimator, compressed.codes()))
 
 
@@ -320,17 +318,17 @@ def _error(X: Array, estimator: Any, codes: Array) -> float:
     for i in range(0, len(X), CHUNK):
         part = as_units(X[i : i + CHUNK]).reshape(len(X[i : i + CHUNK]), -1)
         again = estimator.decode(codes[i : i + CHUNK]).reshape(part.shape)
-        total += float(np.nansum((part - again) ** 2))  # what is missing cannot be wrong
+        total += float(np.nansum((part - again) ** 2))  # ignore missing values
     known = X.size - (np.isnan(X).sum() if X.dtype.kind == "f" else 0)
     return float(np.sqrt(total / known))
 
 
 def _pack(numbers: Array, bits: int, coding: str) -> bytes:
-    """Return whole numbers (n, d) as bytes."""
+    """Return integers (n, d) as bytes."""
     if coding == "packed":
         shifts = np.arange(bits - 1, -1, -1, dtype=np.uint16)
         return np.packbits(((numbers[..., None] >> shifts) & 1).astype(np.uint8)).tobytes()
-    # Component by component, and the high bytes before the low: like stands beside like.
+    # Ordering by component, high bytes first, puts similar bytes next to each other.
     columns = numbers.T
     planes = [columns.astype(np.uint8)] if bits <= 8 else [columns >> 8, columns & 255]
     plain = np.stack(planes).astype(np.uint8).tobytes()
@@ -340,13 +338,13 @@ def _pack(numbers: Array, bits: int, coding: str) -> bytes:
 
 
 def _unpack(payload: bytes, n: int, d: int, bits: int, coding: str) -> Array:
-    """Return the whole numbers (n, d); a ValueError where bytes are missing or too many."""
+    """Return the integers (n, d); raise a ValueError if the length is wrong."""
     if coding == "packed":
         _check_length(len(payload), -(-n * d * bits // 8))
         content = np.frombuffer(payload, np.uint8)
         weights = 1 << np.arange(bits - 1, -1, -1, dtype=np.uint16)
         numbers = np.empty((n, d), np.uint16)
-        rows = max(8, BLOCK // (d * bits) // 8 * 8)  # eight rows begin and end with a byte
+        rows = max(8, BLOCK // (d * bits) // 8 * 8)  # eight rows fill whole bytes
         for i in range(0, n, rows):
             k = min(rows, n - i)
             flags = np.unpackbits(content[i * d * bits // 8 :][: -(-k * d * bits // 8)])
@@ -355,7 +353,7 @@ def _unpack(payload: bytes, n: int, d: int, bits: int, coding: str) -> Array:
         return numbers
     n_planes = 1 if bits <= 8 else 2
     wanted = n_planes * n * d
-    plain = _inflate(payload, coding, wanted + 1)  # never more than there should be
+    plain = _inflate(payload, coding, wanted + 1)  # a decompression bomb stops here
     _check_length(len(plain), wanted)
     high_first = np.frombuffer(plain, np.uint8).reshape(n_planes, d, n).astype(np.uint16)
     columns = high_first[0] if n_planes == 1 else (high_first[0] << 8) | high_first[1]
@@ -369,8 +367,8 @@ def _inflate(payload: bytes, coding: str, most: int) -> bytes:
         if coding == "lzma":
             return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS).decompress(payload, most)
     except (zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"the payload is damaged: {error}.") from error
-    raise ValueError(f"unknown coding {coding!r}; known are {', '.join(CODINGS)}.")
+        raise ValueError(f"the payload is corrupt: {error}.") from error
+    raise ValueError(f"unknown coding {coding!r}; expected one of {', '.join(CODINGS)}.")
 
 
 def _check_length(got: int, wanted: int) -> None:

@@ -1,4 +1,4 @@
-"""Cleaning noisy rows, pictures and sound by an autoencoder that was trained on clean ones."""
+"""Denoise rows, images and audio with an autoencoder trained on clean examples."""
 
 from __future__ import annotations
 
@@ -28,60 +28,60 @@ __all__ = ["Denoiser", "denoise_audio"]
 Array = NDArray[Any]
 
 
-class _Corrupt(Callback):
-    """Put a corruption in the place of the objective's own."""
+class _ReplaceCorruption(Callback):
+    """Replace the corruption of the objective."""
 
     def __init__(self, corruption: Corruption) -> None:
         self.corruption = corruption
 
     def on_start(self, trainer: TrainerView, rows: Any) -> None:
-        """Exchange it before the first step."""
-        scaler = trainer.settings.scaler_  # type: ignore[attr-defined]  # it is the estimator
+        """Replace it before the first step."""
+        scaler = trainer.settings.scaler_  # type: ignore[attr-defined]  # settings is the estimator
         corruption = InDataUnits(self.corruption, scaler)
         trainer.objective = replace(trainer.objective, corruption=corruption)
 
 
 class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Learn from clean rows, pictures or sounds to clean noisy ones.
+    """Denoise rows, images or signals with an autoencoder trained on clean ones.
 
-    `fit` trains a copy of an autoencoder to rebuild clean examples from corrupted ones;
-    `transform` returns what it makes of noisy examples, in their own shape and units. It does
-    best where the corruption is like the noise to come.
+    `fit` trains an autoencoder to reconstruct clean examples from corrupted ones; `transform`
+    returns the reconstructions of noisy examples. The closer the corruption is to the actual
+    noise, the better the result.
 
     Parameters
     ----------
-    estimator : estimator of isthmus, default=None
-        Copied and trained; None is ``DenoisingAutoencoder()``. One that is trained already is
-        taken as it is inside ``sklearn.frozen.FrozenEstimator``, and needs no `fit` here.
+    estimator : LatentEstimator or FrozenEstimator, default=None
+        `fit` trains a clone; None means ``DenoisingAutoencoder()``. A fitted model in
+        ``sklearn.frozen.FrozenEstimator`` is used as it is and needs no `fit`.
     corruption : str, callable, sequence of these, or None, default=None
-        "gaussian", "masking", "salt-and-pepper", or (x, generator) to the corrupted x; of
-        several each row gets one, drawn anew each time. None leaves the estimator its own.
+        "gaussian", "masking", "salt-and-pepper", or a callable that maps (x, generator) to the
+        corrupted x. With several, one is drawn for each row in each step. None keeps the
+        corruption of the estimator.
     level : float or sequence of float, default=None
-        For each corruption by name: the standard deviation in units of the data (bytes count
-        as [0, 1]), or the share of features hit. None is 0.3.
+        Level of each named corruption: the standard deviation in units of the data (bytes count
+        as [0, 1]), or the fraction of corrupted features. None means 0.3.
     patch_size : int or tuple of int, default=None
-        Work by overlapping patches: sizes along the last axes, an int along the last alone.
-        Then `transform` takes pictures or signals of any size.
+        Process overlapping patches of this size along the last axes; an int applies to the last
+        axis. `transform` then accepts images or signals of any size.
     overlap : float, default=0.5
-        Share of a patch that the next one also covers. More is smoother and slower.
+        Fraction by which neighbouring patches overlap. More overlap is smoother and slower.
     n_patches : int, default=20000
-        Patches to train on, drawn at random from the pictures or signals.
+        Number of random patches to train on.
     random_state : int, default=None
-        Seed of that draw. Training has its own, in the estimator.
+        Seed for drawing patches. Training uses the seed of the estimator.
 
     Attributes
     ----------
-    estimator_ : estimator of isthmus
+    estimator_ : LatentEstimator
         The trained autoencoder.
     feature_shape_ : tuple of int
         Shape of one example.
     n_features_in_ : int
-        Numbers in one example.
+        Number of values in one example.
 
-    Raises
-    ------
-    ValueError
-        From `fit` and `transform`: settings or data that do not fit; nothing is changed.
+    See Also
+    --------
+    denoise_audio : Denoise a recording of any length.
 
     References
     ----------
@@ -135,13 +135,19 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ----------
         X : array-like (n, features), or array (n, height, width), (n, channels, height, width), \
 (n, time) or (n, channels, time)
-            Real numbers, or bytes that stand for [0, 1].
+            Floats, or bytes that represent [0, 1].
         y : array-like (n,), optional
-            Labels, where the estimator is conditional.
+            Labels for training a conditional estimator.
 
         Returns
         -------
         self
+            Unchanged if an error is raised.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is invalid or does not match X.
         """
         new = copy.copy(self)
         corruption = make_corruption(self.corruption, self.level)
@@ -154,16 +160,16 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             new.estimator_ = _checked(
                 DenoisingAutoencoder() if self.estimator is None else clone(self.estimator)
             )
-            callbacks = [] if corruption is None else [_Corrupt(corruption)]
+            callbacks = [] if corruption is None else [_ReplaceCorruption(corruption)]
             if windows is not None:
                 X, y = self._patches(X, windows), None
-            _fit_code(new.estimator_, X.shape[1:])
+            _set_code_size(new.estimator_, X.shape[1:])
             new.estimator_.fit(X, y, callbacks=callbacks)
         self.__dict__ = new.__dict__
         return self
 
     def transform(self, X: Any) -> Array:
-        """Return the cleaned examples.
+        """Denoise examples.
 
         Parameters
         ----------
@@ -173,7 +179,7 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of the shape of X
-            Floats as X has them; bytes for bytes, rounded.
+            The float type of X; uint8 for bytes.
         """
         check_is_fitted(self)
         windows = self._windows()
@@ -187,10 +193,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             return np.rint(np.clip(cleaned, 0, 1) * 255).astype(np.uint8)
         return cleaned.astype(float_type(X) if X.dtype.kind == "f" else np.float64, copy=False)
 
-    # ------------------------------------------------------------------ inside
-
     def _read(self, X: Any, *, reset: bool, size_matters: bool = True) -> Array:
-        """Return X as an array; its numbers are checked by the estimator."""
+        """Return X as an array, whose values the estimator checks later."""
         if getattr(X, "ndim", 2) > 2:
             X = np.asarray(X)
             if reset:
@@ -213,12 +217,12 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         size = np.atleast_1d(np.asarray(self.patch_size))
         if size.ndim != 1 or size.dtype.kind not in "iu":
             raise ValueError(
-                f"patch_size must be whole numbers along the last axes, got {self.patch_size!r}."
+                f"patch_size must be an integer or a tuple of integers, got {self.patch_size!r}."
             )
         return Windows(tuple(size.tolist()), self.overlap)
 
     def _patches(self, X: Array, windows: Windows) -> Array:
-        """Draw patches from anywhere in the rows."""
+        """Draw random patches from random rows."""
         k = len(windows.size)
         if not isinstance(self.n_patches, int) or self.n_patches < 2:
             raise ValueError(f"n_patches must be at least 2, got {self.n_patches!r}.")
@@ -228,47 +232,45 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         generator = np.random.default_rng(self.random_state)
         rows = generator.integers(len(X), size=self.n_patches)
-        room = [x - s + 1 for s, x in zip(windows.size, X.shape[-k:], strict=True)]
-        corners = generator.integers(room, size=(self.n_patches, k))
+        high = [x - s + 1 for s, x in zip(windows.size, X.shape[-k:], strict=True)]
+        corners = generator.integers(high, size=(self.n_patches, k))
+        ends = corners + windows.size
         return np.stack(
             [
-                X[(row, ..., *(slice(c, c + s) for c, s in zip(corner, windows.size, strict=True)))]
-                for row, corner in zip(rows, corners, strict=True)
+                X[(row, ..., *map(slice, start, end))]
+                for row, start, end in zip(rows, corners, ends, strict=True)
             ]
         )
 
     def _check_frozen(self, shape: tuple[int, ...], windows: Windows | None) -> None:
         if self.corruption is not None:
             raise ValueError(
-                "a frozen estimator is not trained, so that corruption would have no effect: "
-                "leave it out, or give the estimator without FrozenEstimator."
+                "corruption has no effect because a frozen estimator is not trained: leave it out, "
+                "or pass the estimator without FrozenEstimator."
             )
-        known = self._frozen_shape()
+        known = self.estimator.estimator.feature_shape_
         k = 0 if windows is None else len(windows.size)
-        if windows is not None and windows.size != known[len(known) - k :]:
-            raise ValueError(
-                f"patch_size is {windows.size}, but the frozen estimator was fitted on examples "
-                f"of shape {known}."
-            )
+        self._check_patch_size(windows)
         if shape[: len(shape) - k] != known[: len(known) - k]:
             raise ValueError(
                 f"one example of X has shape {shape}, but the frozen estimator was fitted on "
                 f"examples of shape {known}."
             )
 
-    def _frozen_shape(self) -> tuple[int, ...]:
-        return self.estimator.estimator.feature_shape_
-
-    def _read_any_size(self, X: Any, windows: Windows) -> Array:
-        X = self._read(X, reset=False, size_matters=False)
-        known, k = self._model.feature_shape_, len(windows.size)
-        if windows.size != known[len(known) - k :]:
+    def _check_patch_size(self, windows: Windows | None) -> None:
+        known = self._model.feature_shape_
+        if windows is not None and windows.size != known[len(known) - len(windows.size) :]:
             raise ValueError(
                 f"patch_size is {windows.size}, but the estimator was fitted on examples of shape "
                 f"{known}."
             )
+
+    def _read_any_size(self, X: Any, windows: Windows) -> Array:
+        X = self._read(X, reset=False, size_matters=False)
+        known, k = self._model.feature_shape_, len(windows.size)
+        self._check_patch_size(windows)
         if X.dtype.kind not in "biuf" or X.size == 0:
-            raise ValueError(f"X must hold numbers, got {X.dtype} of shape {X.shape}.")
+            raise ValueError(f"X must be numeric and not empty, got {X.dtype} of shape {X.shape}.")
         if X.ndim != len(known) + 1 or X.shape[1:-k] != known[:-k]:
             wanted = ", ".join(["n", *map(str, known[:-k]), *["any"] * k])
             raise ValueError(f"expected X of shape ({wanted}), got {X.shape}.")
@@ -287,8 +289,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _fit_code(estimator: Any, shape: tuple[int, ...]) -> None:
-    """Give the code the size that the backbone has for it, where it has one of its own."""
+def _set_code_size(estimator: Any, shape: tuple[int, ...]) -> None:
+    """Set `n_components` if the backbone prescribes it."""
     n_components = getattr(estimator.backbone, "n_components", None)
     if n_components is not None:
         estimator.set_params(n_components=n_components(shape))
@@ -298,8 +300,8 @@ def _checked(estimator: Any) -> Any:
     inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
     if not hasattr(inner, "reconstruct"):
         raise ValueError(
-            f"expected an autoencoder of isthmus, got {type(inner).__name__}: it has no "
-            "`reconstruct`."
+            f"estimator must be an isthmus autoencoder with the method reconstruct, got "
+            f"{type(inner).__name__}."
         )
     if isinstance(estimator, FrozenEstimator):
         check_is_fitted(inner)
@@ -314,20 +316,21 @@ def denoise_audio(
     *,
     overlap: float = 0.5,
 ) -> Array:
-    """Clean a recording of any length by a model of windows of sound.
+    """Denoise a recording of any length with a model of windows.
 
     Parameters
     ----------
-    model : estimator of isthmus
-        Fitted on windows (n, time), or (n, channels, time).
+    model : LatentEstimator
+        Fitted on windows (n, time) or (n, channels, time).
     samples : ndarray (channels, time)
-        A model of one channel does each by itself.
+        A single-channel model processes each channel separately.
     rate : int
-        Of the samples, in hertz.
+        Sample rate of the recording in hertz.
     model_rate : int, optional
-        That of the windows which the model learned; the samples are brought to it and back.
+        Sample rate of the training windows. If it differs, the recording is resampled to it and
+        the result back.
     overlap : float, default=0.5
-        Share of a window that the next one also covers.
+        Fraction by which neighbouring windows overlap.
 
     Returns
     -------
@@ -336,7 +339,7 @@ def denoise_audio(
     Raises
     ------
     ValueError
-        Where the model is not one of sound with so many channels.
+        If the model was not fitted on windows with one channel or as many as the recording.
 
     Examples
     --------
@@ -351,12 +354,12 @@ def denoise_audio(
     channels = shape[0] if len(shape) == 2 else 1
     if len(shape) > 2 or channels not in (1, len(samples)):
         raise ValueError(
-            f"the model was fitted on examples of shape {shape}, but sound of {len(samples)} "
-            f"channel(s) needs one of windows (time,), (1, time) or ({len(samples)}, time)."
+            f"the model was fitted on examples of shape {shape}, but audio of {len(samples)} "
+            f"channel(s) needs windows of shape (time,), (1, time) or ({len(samples)}, time)."
         )
     frozen = Denoiser(FrozenEstimator(model), patch_size=shape[-1:], overlap=overlap)
     rows = samples.reshape(-1, *([channels] * (len(shape) == 2)), samples.shape[-1])
-    there = resample(rows, rate, model_rate or rate)
-    back = resample(frozen.transform(there), model_rate or rate, rate)
-    length = samples.shape[-1]  # there and back may round up: never fewer
-    return np.asarray(back[..., :length], dtype=np.float64).reshape(samples.shape)
+    resampled = resample(rows, rate, model_rate or rate)
+    cleaned = resample(frozen.transform(resampled), model_rate or rate, rate)
+    length = samples.shape[-1]  # resampling may round up
+    return np.asarray(cleaned[..., :length], dtype=np.float64).reshape(samples.shape)

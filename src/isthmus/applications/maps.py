@@ -1,4 +1,4 @@
-"""Maps: where examples lie in the latent space, and how sure the model is of it."""
+"""Two-dimensional maps of the latent space, with the posterior distributions of the codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._optional import import_optional
-from isthmus.applications.meta_estimator import LatentMetaEstimator, encode_in_chunks
+from isthmus.applications.meta_estimator import (
+    LatentMetaEstimator,
+    condition_kwargs,
+    encode_in_chunks,
+    estimator_name,
+    has_distribution,
+)
 from isthmus.estimators.validation import as_array
 from isthmus.plots import latent_map
 from isthmus.plots.groups import Colours
@@ -25,26 +31,24 @@ __all__ = ["LatentMap", "compare_latent_maps", "fit_loss_ablation", "latent_dist
 Array = NDArray[Any]
 
 METHODS = ("auto", "codes", "pca", "umap")
-KL_ONLY = 1e4  # weight of the KL term beside which the reconstruction counts for nothing
-ELLIPSES = 400  # more hide each other
-POINTS = 5_000  # of one panel
+KL_ONLY = 1e4  # beta at which the reconstruction term is negligible
+MAX_ELLIPSES = 400
+MAX_POINTS = 5_000  # per panel
 PANEL = 3.4  # inches
-CROWDED = 0.2  # spread of the labels' medians, in that of the points, below which they collide
+CROWDED = 0.2  # spread of the labels, relative to that of the points, below which they overlap
 
 
 class LatentMap(TransformerMixin, LatentMetaEstimator):
-    """A map in two dimensions of the codes of any estimator.
-
-    `fit` trains a copy of the estimator; one that is fitted already goes in by `from_fitted`
-    (or as ``sklearn.frozen.FrozenEstimator``) and is not trained again.
+    """Map the codes of any estimator to two dimensions.
 
     Parameters
     ----------
     estimator : LatentEstimator
+        `fit` trains a clone. Pass a fitted model through `from_fitted`.
     method : {"auto", "codes", "pca", "umap"}
-        "auto" takes codes as they are where they have one or two numbers, else their first two
-        principal components. UMAP keeps neighbours together, but neither distances nor the
-        spread of q(z|x); it is an extra: ``pip install 'isthmus[maps]'``.
+        "auto" uses codes with one or two components directly and otherwise their first two
+        principal components. "umap" preserves neighbourhoods but not distances and requires
+        ``pip install 'isthmus[maps]'``.
     random_state : int, optional
         Seed of UMAP.
 
@@ -55,7 +59,7 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
     method_ : str
         "codes", "pca" or "umap".
     axes_ : list of str
-        What to write at the axes.
+        Axis labels.
 
     References
     ----------
@@ -73,7 +77,6 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
     >>> figure = latent.figure(X, digits.target)
     """
 
-    estimator_: Any
     method_: str
     axes_: list[str]
 
@@ -85,18 +88,18 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train the estimator (unless frozen) and learn the projection of its codes.
+        """Train the estimator (unless frozen) and fit the projection of its codes.
 
         Parameters
         ----------
         X : array-like (n, *features)
         y : array-like (n,), optional
-            Labels, for estimators that learn from them; the map does not.
+            Labels for training a conditional estimator; the projection does not use them.
 
         Returns
         -------
         self
-            Unchanged where an error is raised.
+            Unchanged if an error is raised.
         """
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}.")
@@ -108,7 +111,7 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
             method = "codes" if codes.shape[1] <= 2 else "pca"
         if method == "codes" and codes.shape[1] > 2:
             raise ValueError(
-                f"codes of {codes.shape[1]} numbers are no map by themselves; use method='pca'."
+                f"method='codes' needs at most 2 components, got {codes.shape[1]}: use 'pca'."
             )
         projection, axes = None, ["z1", "z2"]
         if method == "pca":
@@ -123,18 +126,18 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
         return self
 
     def transform(self, X: Any) -> Array:
-        """Return the place of each row, (n, 2); of models of one latent (n, 1)."""
+        """Return the map coordinates of each row, (n, 2); (n, 1) for one-component models."""
         check_is_fitted(self)
         return self.project(encode_in_chunks(self.estimator_, X))
 
     def project(self, codes: ArrayLike) -> Array:
-        """Return the places of codes (n, n_components)."""
+        """Return the map coordinates of codes (n, n_components)."""
         check_is_fitted(self)
         codes = np.asarray(codes)
         return codes if self._projection is None else self._projection.transform(codes)
 
     def figure(self, X: Any, y: ArrayLike | None = None) -> Figure:
-        """Draw where rows lie, coloured by label; of one latent a histogram."""
+        """Plot the map of X, coloured by label; a histogram for one-component models."""
         points = self.transform(X)
         sheet = latent_map(points, y)
         if points.shape[1] == 2:
@@ -142,21 +145,21 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
         return sheet
 
     def posterior_figure(self, X: Any, y: ArrayLike | None = None) -> Figure:
-        """Draw q(z|x) of each row as an ellipse of one standard deviation.
+        """Plot q(z|x) of each row as an ellipse of one standard deviation.
 
-        A projection to principal components is linear, so the ellipse is that of the projected
-        normal with the marginal variances of q. Of more than 400 rows a random part is drawn.
+        The ellipse is that of a normal distribution with the marginal variances of q, after the
+        linear projection. At most 400 rows, chosen at random, are drawn.
 
         Raises
         ------
         ValueError
-            For models whose codes are points, models of one latent, and maps by UMAP.
+            If the codes are points or have one component, or the map is not linear (UMAP).
         """
         check_is_fitted(self)
-        _check_spread(self.estimator_)
+        _require_distribution(self.estimator_)
         if self.method_ == "umap" or self.estimator_.n_components_ < 2:
-            raise ValueError("ellipses need a linear map of two latents or more: method='pca'.")
-        kept = np.random.default_rng(0).permutation(len(X))[:ELLIPSES]
+            raise ValueError("ellipses need a linear map of two or more components: use 'pca'.")
+        kept = np.random.default_rng(0).permutation(len(X))[:MAX_ELLIPSES]
         q = self.estimator_.posterior(as_array(self.estimator_, X)[kept])
         sheet = figure(5.2)
         axes = tidy(sheet.subplots(), xlabel=self.axes_[0], ylabel=self.axes_[1])
@@ -169,30 +172,26 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
         return sheet
 
     def _directions(self) -> Array:
-        """Return the linear map (2, n_components) of the projection."""
+        """Return the matrix (2, n_components) of the projection."""
         return np.eye(2) if self._projection is None else self._projection.components_
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "method_")
 
 
 def latent_distributions(
     estimator: Any, X: Any, names: Sequence[str] | None = None, *, condition: Any = None
 ) -> Figure:
-    """Draw q(z|x) of a few rows latent by latent: mean and two standard deviations each way.
+    """Plot q(z|x) of a few rows, per latent: the mean and two standard deviations each way.
 
-    Latents stand in the order of how far their means vary over these rows; behind them the
-    standard normal prior, where the model has that. A latent that carries nothing has the
-    prior's mean and width in every row.
+    Latents are ordered by the variance of their means over these rows. The grey band is the
+    standard normal prior, if the model has one; an unused latent matches it in every row.
 
     Parameters
     ----------
     estimator : LatentEstimator
-        Fitted, with a posterior that is no point.
+        Fitted; its codes must be distributions, as those of a VAE.
     X : array-like (n, *features)
         At most 12 rows.
     names : sequence of str (n,), optional
-        What to call each.
+        Name of each row.
     condition : label or array-like (n,), optional
         For conditional models.
 
@@ -203,7 +202,7 @@ def latent_distributions(
     Raises
     ------
     ValueError
-        For models whose codes are points, or too many rows.
+        If the codes are points, there are more than 12 rows, or the names do not match.
 
     Examples
     --------
@@ -212,11 +211,11 @@ def latent_distributions(
     >>> X = load_digits().images / 16
     >>> figure = latent_distributions(VAE(n_components=4, epochs=2).fit(X), X[:3])
     """
-    _check_spread(estimator)
-    q = estimator.posterior(X, **({} if condition is None else {"condition": condition}))
+    _require_distribution(estimator)
+    q = estimator.posterior(X, **condition_kwargs(condition))
     n, d = q.mean.shape
     if n > 12 or (names is not None and len(names) != n):
-        raise ValueError(f"expected at most 12 rows and a name for each, got {n} rows.")
+        raise ValueError(f"X must have at most 12 rows, and names one entry per row; got {n} rows.")
     order = np.argsort(-q.mean.var(0), kind="stable")
     sheet = figure(0.8 + 0.8 * n)
     panels = sheet.subplots(n, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
@@ -229,24 +228,28 @@ def latent_distributions(
         axes.errorbar(np.arange(d), q.mean[i, order], 2 * q.std[i, order], **style)
     panels[-1].set_xticks(np.arange(d), [f"z{k + 1}" for k in order], fontsize=8)
     panels[-1].tick_params(axis="x", rotation=90 if d > 16 else 0)
-    title(sheet, "q(z|x) by latent: mean ± 2 standard deviations; grey, the prior's")
+    title(sheet, "q(z|x) per latent: mean ± 2 standard deviations; grey: prior")
     return sheet
 
 
 def fit_loss_ablation(X: Any, **settings: Any) -> dict[str, Any]:
-    """Fit one shape of network by the reconstruction alone, by the KL alone, and by both.
+    """Fit the same network with the reconstruction term only, the KL term only, and both.
 
     Parameters
     ----------
     X : array-like (n, *features)
     settings
-        Of all three: n_components, hidden, epochs, random_state, ...
+        Parameters of all three models: n_components, hidden, epochs, random_state, ...
 
     Returns
     -------
     dict of str to LatentEstimator
-        An Autoencoder, a BetaVAE whose β of 10,000 leaves nothing but the KL, and a VAE; for
-        `compare_latent_maps`.
+        An Autoencoder, a BetaVAE with β = 10,000, at which the reconstruction term is negligible,
+        and a VAE.
+
+    See Also
+    --------
+    compare_latent_maps : Plot the result.
     """
     from isthmus.estimators import VAE, Autoencoder, BetaVAE
 
@@ -261,18 +264,18 @@ def fit_loss_ablation(X: Any, **settings: Any) -> dict[str, Any]:
 def compare_latent_maps(
     models: Mapping[str, Any], X: Any, y: ArrayLike | None = None, random_state: int | None = 0
 ) -> Figure:
-    """Draw the maps of several models of the same rows, coloured by label.
+    """Plot the maps of several models of the same rows side by side, coloured by label.
 
-    A point is one draw from q(z|x), which of a plain autoencoder is the code: so the KL alone
-    shows as the prior, in which nothing tells the labels apart; the reconstruction alone as
-    islands with gaps between them; both as a whole in which labels have their places.
+    A point is one draw from q(z|x), which for a plain autoencoder is the code. With the KL term
+    only, the points follow the prior and labels do not separate; with the reconstruction term
+    only, they form clusters with gaps; with both, they fill the space and labels separate.
 
     Parameters
     ----------
     models : mapping of str to LatentEstimator
-        Fitted, by name, at most four; of two latents or more.
+        At most four fitted models by name, each with at least two components.
     X : array-like (n, *features)
-        Of more than 5,000 rows a random part is drawn.
+        At most 5,000 rows, chosen at random, are drawn.
     y : array-like (n,), optional
     random_state : int, optional
         Seed of the draws.
@@ -290,26 +293,26 @@ def compare_latent_maps(
     >>> figure = compare_latent_maps(models, X, digits.target)
     """
     if not 1 <= len(models) <= 4:
-        raise ValueError(f"expected one to four models side by side, got {len(models)}.")
+        raise ValueError(f"models must hold one to four models, got {len(models)}.")
     rng = np.random.default_rng(random_state)
-    kept = rng.permutation(len(X))[:POINTS]
+    kept = rng.permutation(len(X))[:MAX_POINTS]
     rows = as_array(next(iter(models.values())), X)[kept]
     labels = None if y is None else np.asarray(y)[kept]
     sheet = figure(PANEL, PANEL * len(models) + 0.6)
     panels = sheet.subplots(1, len(models), squeeze=False)[0]
     for axes, (name, model) in zip(panels, models.items(), strict=True):
-        points, names = _drawn(name, model, rows, rng)
+        points, names = _sampled_points(name, model, rows, rng)
         tidy(axes, xlabel=names[0], ylabel=names[1])
         Colours.of(labels).scatter(axes, points)
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_title(name, loc="left", fontsize=9.5, color=INK)
         _tidy_labels(axes, points, axes is panels[-1])
-    title(sheet, f"One draw from q(z|x) of each of {len(rows):,} examples")
+    title(sheet, f"One draw from q(z|x) for each of {len(rows):,} examples")
     return sheet
 
 
 def _tidy_labels(axes: Any, points: Array, is_last: bool) -> None:
-    """Keep one legend for all panels, and names only where they do not lie on each other."""
+    """Keep the legend of the last panel only, and remove labels that overlap."""
     if axes.get_legend() and not is_last:
         axes.get_legend().remove()
     places = np.array([text.get_position() for text in axes.texts])
@@ -318,10 +321,10 @@ def _tidy_labels(axes: Any, points: Array, is_last: bool) -> None:
             text.remove()
 
 
-def _drawn(name: str, model: Any, rows: Array, rng: Any) -> tuple[Array, list[str]]:
-    """Return places (n, 2) of draws from q(z|x), and the names of the axes."""
+def _sampled_points(name: str, model: Any, rows: Array, rng: Any) -> tuple[Array, list[str]]:
+    """Return map coordinates (n, 2) of draws from q(z|x), and the axis labels."""
     if model.n_components_ < 2:
-        raise ValueError(f"{name} has one latent; a map needs two.")
+        raise ValueError(f"{name} has one component; a map needs at least two.")
     q = model.posterior(rows)
     draws = q.mean + q.std * rng.standard_normal(q.mean.shape)
     if draws.shape[1] == 2:
@@ -333,10 +336,10 @@ def _drawn(name: str, model: Any, rows: Array, rng: Any) -> tuple[Array, list[st
 
 
 def _ellipses(axes: Any, points: Array, std: Array, directions: Array, colours: Colours) -> None:
-    """Draw the standard-deviation ellipses of normals with variances std² after a linear map."""
+    """Draw the one-standard-deviation ellipses of projected normals with variances std²."""
     covariance = np.einsum("ad,nd,bd->nab", directions, std.astype(np.float64) ** 2, directions)
     values, vectors = np.linalg.eigh(covariance)
-    axis = 2 * np.sqrt(values.clip(min=0))  # whole axes of one standard deviation each way
+    axis = 2 * np.sqrt(values.clip(min=0))  # full lengths of the axes
     angle = np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1]))
     which = np.zeros(len(points), int) if colours.index is None else colours.index
     edges = [PALETTE[k % len(PALETTE)] for k in which] if colours.numbers is None else MUTED
@@ -351,19 +354,17 @@ def _ellipses(axes: Any, points: Array, std: Array, directions: Array, colours: 
         **style,
     )
     axes.add_collection(ellipses)
-    reach = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))  # of each ellipse along x and y
+    reach = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))  # half extents along x and y
     axes.update_datalim(np.concatenate([points - reach, points + reach]))
     axes.autoscale_view()
 
 
-def _check_spread(estimator: Any) -> None:
-    if estimator.model_.prior is None:
-        inner = getattr(estimator, "estimator", estimator)
+def _require_distribution(estimator: Any) -> None:
+    if not has_distribution(estimator):
         raise ValueError(
-            f"the codes of {type(inner).__name__} are points, without a distribution; those of a "
-            "VAE have one."
+            f"the codes of {estimator_name(estimator)} are points, not distributions: use a VAE."
         )
 
 
 def _umap() -> Any:
-    return import_optional("umap", extra="maps", what="a map by UMAP", instead="use method='pca'")
+    return import_optional("umap", extra="maps", what="a UMAP map", instead="use method='pca'")

@@ -1,72 +1,55 @@
-"""Search: the rows of a collection whose codes are nearest to those of a query."""
+"""Nearest-neighbour search: find the rows whose codes are nearest to those of a query."""
 
 from __future__ import annotations
 
-import json
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
 from sklearn.base import clone
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus._optional import import_optional
-from isthmus.applications.meta_estimator import (
-    LatentMetaEstimator,
-    encode_in_chunks,
-    model_digest,
-)
-from isthmus.persistence.atomic import write_all_atomic
-from isthmus.persistence.integrity import (
-    check_content,
-    check_record,
-    read_bytes,
-    read_json,
-    read_tensors,
-    with_checksums,
-)
-from isthmus.persistence.run_folder import to_json
+from isthmus.applications import saved_arrays
+from isthmus.applications.meta_estimator import LatentMetaEstimator, encode_in_chunks
 from isthmus.persistence.schema import check_settings
 
 __all__ = ["INDEX", "LatentIndex", "read_record"]
 
 Array = NDArray[Any]
 
-INDEX = "index"  # the folder of a run's index
-CODES, SETTINGS = "codes.safetensors", "index.json"
-FORMAT = 1
+INDEX = "index"  # folder of the index within a run
+CODES, RECORD = "codes.safetensors", "index.json"
+HINT = "index the data again"
 METRICS = ("euclidean", "cosine", "scaled")
 BACKENDS = ("auto", "exact", "approximate")
-LINKS = 32  # neighbours that each point of the approximate graph knows
-BREADTH = 64  # candidates kept while the approximate graph is built or searched, at least
+LINKS = 32  # neighbours per node of the approximate graph
+BREADTH = 64  # minimum number of candidates when the graph is built or searched
 
 
 class LatentIndex(LatentMetaEstimator):
-    """Nearest neighbours in the latent space of any estimator.
+    """Find nearest neighbours in the latent space of any estimator.
 
-    `fit` trains a copy of the estimator and encodes the rows; one that is fitted already goes in
-    by `from_fitted` (or as ``sklearn.frozen.FrozenEstimator``) and is not trained again. Only
-    codes are kept, never the rows.
+    The index stores codes, not rows.
 
     Parameters
     ----------
     estimator : LatentEstimator
+        `fit` trains a clone. Pass a fitted model through `from_fitted`.
     metric : {"euclidean", "cosine", "scaled"}
-        Distance of codes; "scaled" divides each latent by its standard deviation over the
+        Distance between codes; "scaled" divides each latent by its standard deviation over the
         indexed rows.
     n_neighbors : int
-        Neighbours to return where a call does not say.
+        Default number of neighbours to return.
     backend : {"auto", "exact", "approximate"}
-        Exact search by scikit-learn, or approximate by faiss (a graph of small worlds), an
-        extra: ``pip install 'isthmus[search]'``. "auto" is approximate for more rows than
-        `exact_up_to`, where faiss is installed.
+        "exact" uses scikit-learn; "approximate" uses faiss (a small-world graph), from
+        ``pip install 'isthmus[search]'``. "auto" is approximate if faiss is installed and there
+        are more rows than `exact_up_to`.
     exact_up_to : int
-        Rows up to which "auto" searches exactly.
+        Maximum number of rows for which "auto" searches exactly.
 
     Attributes
     ----------
@@ -94,7 +77,6 @@ class LatentIndex(LatentMetaEstimator):
     ((2, 3), [0, 1])
     """
 
-    estimator_: Any
     codes_: Array
     scale_: Array
     backend_: str
@@ -121,55 +103,55 @@ class LatentIndex(LatentMetaEstimator):
         ----------
         X : array-like (n, *features)
         y : array-like (n,), optional
-            Labels, for estimators that learn from them; the codes are those of rows whose
-            label is not known.
+            Labels for training a conditional estimator. Codes are computed without labels.
 
         Returns
         -------
         self
-            Unchanged where an error is raised.
+            Unchanged if an error is raised.
 
         Raises
         ------
         ValueError
-            A setting that is none, or data that the estimator does not take.
+            If a parameter is invalid or the estimator rejects X.
         ImportError
-            backend="approximate" without faiss.
+            If backend="approximate" and faiss is not installed.
         """
         backend = self._choose_backend(len(X))
         estimator = clone(self.estimator).fit(X, y)
-        return self._adopt(estimator, encode_in_chunks(estimator, X), backend)
+        return self._set_fitted(estimator, encode_in_chunks(estimator, X), backend)
 
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any:
-        """Return the indexed rows nearest to rows of X, nearest first.
+        """Return the nearest indexed rows of each row of X, nearest first.
 
         Parameters
         ----------
         X : array-like (n, *features), optional
-            Without it the indexed rows themselves are asked for, each without itself.
+            By default the indexed rows, of which none is its own neighbour.
         n_neighbors : int, optional
         return_distance : bool
 
         Returns
         -------
         distances : ndarray (n, n_neighbors)
-            In the metric, of codes; only with `return_distance`.
+            Distances between codes; only if `return_distance`.
         rows : ndarray of int, (n, n_neighbors)
-            Numbers of indexed rows.
+            Indices of the indexed rows.
         """
         check_is_fitted(self)
         if X is not None:
             return self.query(encode_in_chunks(self.estimator_, X), n_neighbors, return_distance)
         k = self._check_k(n_neighbors, len(self.codes_) - 1)
         distances, rows = self._search(self._points, k + 1)
-        return _answer(*_without_self(distances, rows), return_distance)
+        distances, rows = _without_self(distances, rows)
+        return (distances, rows) if return_distance else rows
 
     def query(
         self, codes: ArrayLike, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any:
-        """Return the indexed rows nearest to codes: of rows, or made by moves in the space.
+        """Return the nearest indexed rows of each code, nearest first.
 
         Parameters
         ----------
@@ -180,82 +162,66 @@ class LatentIndex(LatentMetaEstimator):
         Returns
         -------
         distances, rows
-            As from `kneighbors`.
+            As returned by `kneighbors`.
+
+        See Also
+        --------
+        kneighbors : Query by rows of data.
         """
         check_is_fitted(self)
         Z: Array = check_array(codes, dtype=[np.float32, np.float64], input_name="codes")
         if Z.shape[1] != self.codes_.shape[1]:
             raise ValueError(
-                f"codes have {Z.shape[1]} columns, but this index holds codes of "
-                f"{self.codes_.shape[1]}; kneighbors takes rows of data."
+                f"codes has {Z.shape[1]} columns, but the indexed codes have "
+                f"{self.codes_.shape[1]}; to query by rows of data, use kneighbors."
             )
         k = self._check_k(n_neighbors, len(self.codes_))
-        return _answer(*self._search(self._prepare(Z), k), return_distance)
-
-    # ----------------------------------------------------------------- on disk
+        distances, rows = self._search(self._prepare(Z), k)
+        return (distances, rows) if return_distance else rows
 
     def save(self, path: str | PathLike[str], data: dict[str, Any] | None = None) -> None:
-        """Write codes and settings to a folder: codes.safetensors and index.json.
-
-        The model is not written again: an index lies in the folder `INDEX` of its run.
+        """Write codes and settings, without the model, to a folder.
 
         Parameters
         ----------
         path : path-like
+            The folder, which is created if needed.
         data : dict, optional
-            What to record of the data: name, fingerprint.
+            Description of the data to record: name, fingerprint.
         """
         check_is_fitted(self)
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = {k: v for k, v in self.get_params(deep=False).items() if k != "estimator"}
-        record = {
-            "format": FORMAT,
-            "settings": settings,
-            "rows": len(self.codes_),
-            "model": model_digest(self.estimator_),
-            "data": data or {},
-        }
-        (folder / SETTINGS).unlink(missing_ok=True)  # an old one must not speak for new codes
-        files = {CODES: save_arrays({"codes": np.ascontiguousarray(self.codes_)})}
-        files[SETTINGS] = to_json(with_checksums(json.loads(to_json(record)), files)).encode()
-        write_all_atomic({folder / name: content for name, content in files.items()})
+        fields = {"rows": len(self.codes_), "data": data or {}}
+        saved_arrays.save_arrays(
+            folder / CODES, folder / RECORD, self, {"codes": self.codes_}, fields
+        )
 
     @classmethod
     def load(cls, path: str | PathLike[str], estimator: Any, **settings: Any) -> Self:
-        """Read an index back, for the fitted estimator whose codes it holds.
+        """Load an index for the fitted estimator whose codes it contains.
 
         Parameters
         ----------
         path : path-like
         estimator : LatentEstimator
         settings
-            Parameters to have instead of the saved ones, such as the metric.
+            Parameters that replace the saved ones, such as the metric.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            No index there, a damaged one, or one of another model.
+            If the folder contains no index, a corrupt one, or one of another model.
         """
         folder = Path(path)
         record = read_record(folder)
-        if record["model"] != model_digest(estimator):
-            raise ValueError(
-                f"{folder} was made by another model than this one; index the data again."
-            )
-        content = read_bytes(folder / CODES)
-        try:
-            check_content(record, CODES, content)
-            codes = read_tensors(content, CODES, load_arrays)["codes"]
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"{folder / CODES} is damaged; index the data again.") from error
-        good = codes.dtype in (np.float32, np.float64) and bool(np.isfinite(codes).all())
-        if codes.shape != (record["rows"], estimator.n_components_) or not good or not len(codes):
-            raise ValueError(f"{folder} holds codes of shape {codes.shape}; index the data again.")
+        arrays = saved_arrays.read_arrays(folder / CODES, record, estimator, HINT)
+        codes = arrays.get("codes", np.empty(0))
+        good = codes.shape == (record["rows"], estimator.n_components_) and len(codes) > 0
+        good = good and codes.dtype in (np.float32, np.float64)
+        if not good or not np.isfinite(codes).all():
+            raise ValueError(f"{folder / CODES} does not contain the codes of the index; {HINT}.")
         index = cls.from_fitted(estimator, **(record["settings"] | settings))
-        return index._adopt(index.estimator, codes, index._choose_backend(len(codes)))
-
-    # ------------------------------------------------------------------ inside
+        return index._set_fitted(index.estimator, codes, index._choose_backend(len(codes)))
 
     def _choose_backend(self, n: int) -> str:
         for name, known in (("metric", METRICS), ("backend", BACKENDS)):
@@ -269,7 +235,7 @@ class LatentIndex(LatentMetaEstimator):
             return self.backend
         return "approximate" if n > self.exact_up_to and _has_faiss() else "exact"
 
-    def _adopt(self, estimator: Any, codes: Array, backend: str) -> Self:
+    def _set_fitted(self, estimator: Any, codes: Array, backend: str) -> Self:
         self.estimator_, self.codes_, self.backend_ = estimator, codes, backend
         spread = codes.std(0)
         self.scale_ = np.where(spread > 0, spread, 1).astype(codes.dtype)
@@ -279,7 +245,7 @@ class LatentIndex(LatentMetaEstimator):
         return self
 
     def _prepare(self, codes: Array) -> Array:
-        """Return points whose Euclidean distance is, or gives, the metric."""
+        """Return points whose Euclidean distance determines the metric."""
         if self.metric == "scaled":
             return codes / self.scale_
         if self.metric == "cosine":
@@ -294,12 +260,12 @@ class LatentIndex(LatentMetaEstimator):
     def _check_k(self, n_neighbors: int | None, most: int) -> int:
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= most:
-            raise ValueError(f"n_neighbors must be a whole number from 1 to {most}, got {k!r}.")
+            raise ValueError(f"n_neighbors must be an integer from 1 to {most}, got {k!r}.")
         return int(k)
 
 
 class _ExactSearch:
-    """Exact neighbours, by scikit-learn."""
+    """Exact search with scikit-learn."""
 
     def __init__(self, points: Array) -> None:
         self.tree = NearestNeighbors().fit(points)
@@ -309,7 +275,7 @@ class _ExactSearch:
 
 
 class _ApproximateSearch:
-    """Approximate neighbours, by a graph of faiss."""
+    """Approximate search with a faiss graph."""
 
     def __init__(self, points: Array) -> None:
         self.graph = _faiss().IndexHNSWFlat(points.shape[1], LINKS)
@@ -320,47 +286,35 @@ class _ApproximateSearch:
         self.graph.hnsw.efSearch = max(BREADTH, 2 * k)
         squares, rows = self.graph.search(np.ascontiguousarray(points, np.float32), k)
         if (rows < 0).any():
-            raise ValueError(f"the graph found fewer than {k} neighbours; use backend='exact'.")
+            raise ValueError(
+                f"the approximate search found fewer than {k} neighbours; use backend='exact'."
+            )
         return np.sqrt(np.maximum(squares, 0)), rows
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return what index.json says; a one-line error where it is missing or damaged."""
-    path = Path(folder) / SETTINGS
+    """Return the checked record of a saved index."""
+    path = Path(folder) / RECORD
     if not path.is_file():
         raise FileNotFoundError(
-            f"{folder} holds no index: there is no {SETTINGS} in it. `isthmus search RUN QUERY "
-            "--data DATA` or LatentIndex.save writes one."
+            f"{folder} contains no index: {RECORD} is missing. Create one with `isthmus search "
+            "RUN QUERY --data DATA` or LatentIndex.save."
         )
-    try:
-        record = read_json(path)
-        check_record(record, path)
-        whole = record["format"] == FORMAT and set(record["settings"]) <= _setting_names()
-        whole = whole and isinstance(record["rows"], int) and isinstance(record["data"], dict)
-        whole = whole and isinstance(record["model"], str)
-        numbers = {"n_neighbors": 1, "exact_up_to": 1}
-        check_settings(record["settings"], dict.fromkeys(_setting_names(), "") | numbers)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        whole = False
-    if not whole:
-        raise ValueError(f"{path} is damaged or of another version; index the data again.")
-    return record
+    return saved_arrays.read_record(path, _is_valid, HINT)
 
 
-def _setting_names() -> set[str]:
-    return set(LatentIndex._get_param_names()) - {"estimator"}
+def _is_valid(record: dict[str, Any]) -> bool:
+    settings = {"metric": "", "n_neighbors": 1, "backend": "", "exact_up_to": 1}
+    check_settings(record["settings"], settings)
+    return set(record["settings"]) <= set(settings) and isinstance(record["rows"], int)
 
 
 def _without_self(distances: Array, rows: Array) -> tuple[Array, Array]:
-    """Drop each row's own number, or, where equal rows crowd it out, the farthest neighbour."""
+    """Drop each row's own index or, if equal rows displaced it, the farthest neighbour."""
     own = rows == np.arange(len(rows))[:, None]
     own[~own.any(1), -1] = True
     shape = (len(rows), rows.shape[1] - 1)
     return distances[~own].reshape(shape), rows[~own].reshape(shape)
-
-
-def _answer(distances: Array, rows: Array, return_distance: bool) -> Any:
-    return (distances, rows) if return_distance else rows
 
 
 def _has_faiss() -> bool:

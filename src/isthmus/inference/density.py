@@ -1,4 +1,4 @@
-"""The user's log-density, evaluated and checked."""
+"""Evaluate and check the log-density that the user passes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["LogDensity", "evaluate", "evaluate_in_parts", "gradient"]
+__all__ = ["LogDensity", "evaluate", "evaluate_in_chunks", "gradient"]
 
-PART = 2000  # points evaluated at once
+CHUNK = 2000  # points evaluated at once, because a density of much data needs memory per point
 
 LogDensity = Callable[[Tensor], Tensor]
 
 
 def evaluate(log_density: LogDensity, z: Tensor, direction: str) -> Tensor:
-    """Return the log-density of rows (n, d), (n,); raise where it is not what it must be."""
+    """Return the log-density of points (n, d), (n,); raise an error if it is invalid."""
     log_p = log_density(z)
     if not isinstance(log_p, Tensor):
         raise TypeError(f"log_density must return a tensor, got {type(log_p).__name__}.")
@@ -27,21 +27,20 @@ def evaluate(log_density: LogDensity, z: Tensor, direction: str) -> Tensor:
     if (broken := log_p.isnan() | (log_p == torch.inf)).any():
         raise ValueError(
             f"log_density is {log_p[broken][0].item()} {_where(broken, z)}; it must be a number, "
-            "or -inf where the density is zero."
+            "or -inf if the density is zero."
         )
     if direction == "reverse" and (outside := log_p == -torch.inf).any():
         raise ValueError(
-            f"log_density is -inf {_where(outside, z)}, where any Gaussian has mass, so that the "
-            "reverse KL is infinite; change to variables without bounds, or use "
-            "direction='forward'."
+            f"log_density is -inf {_where(outside, z)}, where any Gaussian has mass: the reverse "
+            "KL is infinite. Transform to unbounded variables, or use direction='forward'."
         )
     return log_p.to(z.dtype)
 
 
-def evaluate_in_parts(log_density: LogDensity, z: Tensor) -> Tensor:
-    """Return the same for many rows, without gradient."""
-    with torch.no_grad():  # in parts, for a density of much data needs memory for every row
-        return torch.cat([evaluate(log_density, part, "forward") for part in z.split(PART)])
+def evaluate_in_chunks(log_density: LogDensity, z: Tensor) -> Tensor:
+    """Return the log-density of many points, without gradient."""
+    with torch.no_grad():
+        return torch.cat([evaluate(log_density, part, "forward") for part in z.split(CHUNK)])
 
 
 def _where(rows: Tensor, z: Tensor) -> str:
@@ -50,16 +49,16 @@ def _where(rows: Tensor, z: Tensor) -> str:
 
 
 def gradient(log_p: Tensor, z: Tensor) -> Tensor:
-    """Return the slope of each row's log-density, (n, d)."""
-    slope = torch.autograd.grad(log_p.sum(), z, allow_unused=True)[0] if log_p.grad_fn else None
-    if slope is None:
+    """Return the gradient of each point's log-density, (n, d)."""
+    grad = torch.autograd.grad(log_p.sum(), z, allow_unused=True)[0] if log_p.grad_fn else None
+    if grad is None:
         raise TypeError(
-            "log_density's value has no gradient with respect to its argument: write it in torch "
-            "operations, without numpy, detach or no_grad, or use direction='forward'."
+            "log_density is not differentiable with respect to its argument: use torch operations, "
+            "without numpy, detach or no_grad, or use direction='forward'."
         )
-    if not slope.isfinite().all():
+    if not grad.isfinite().all():
         raise ValueError(
-            f"log_density's gradient is not finite {_where(~slope.isfinite().all(-1), z)}; "
-            "write the function in a stabler form, or start nearer."
+            f"the gradient of log_density is not finite {_where(~grad.isfinite().all(-1), z)}; "
+            "write it in a numerically stable form, or pass a better start."
         )
-    return slope
+    return grad

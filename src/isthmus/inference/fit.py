@@ -1,4 +1,4 @@
-"""Fit a Gaussian to a density known but for a constant."""
+"""Fit a Gaussian to an unnormalised density."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ from torch import Generator, Tensor
 from torch.distributions import Distribution
 
 from isthmus.inference.density import LogDensity
-from isthmus.inference.gaussian import Noise, matched
-from isthmus.inference.importance import FINAL_DRAWS, evidence, explore
-from isthmus.inference.reverse_kl import average_elbo, climb
-from isthmus.inference.start import beginning, count, require
+from isthmus.inference.gaussian import SobolNoise, moment_matched
+from isthmus.inference.importance import (
+    FINAL_DRAWS,
+    estimate_evidence,
+    importance_sample,
+)
+from isthmus.inference.initialization import check_choice, initial_gaussian, positive_int
+from isthmus.inference.reverse_kl import average_elbo, maximize_elbo
 
-__all__ = ["Fit", "fit_gaussian"]
+__all__ = ["GaussianFit", "fit_gaussian"]
 
-ROUNDS, ROUND_DRAWS = 20, 2000  # forward's defaults
-CHECK_ROUNDS = 10  # of adapting, for the evidence of a Gaussian that is fitted already
+ROUNDS, ROUND_DRAWS = 20, 2000  # defaults of the forward direction
+CHECK = 10, 2000  # rounds and draws per round for the evidence of a fitted Gaussian
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A fitted Gaussian, and how near it is.
+class GaussianFit:
+    """A fitted Gaussian and the quality of the fit.
 
     Attributes
     ----------
     distribution : torch.distributions.Independent or MultivariateNormal
         q, with event shape (n_dims,).
     elbo : float
-        The bound at the end, in nats, over draws of q's own.
+        The final bound in nats, estimated from draws of q.
     elbo_trace : ndarray (n_steps,)
-        The bound at each step or round, in nats; noisier.
+        A noisier estimate of the bound in each step or round, in nats.
     log_evidence : float
-        Estimate of log Z, in nats, by importance sampling.
+        Estimate of log Z in nats by importance sampling.
     standard_error : float
-        Of `log_evidence`, in nats.
+        Standard error of `log_evidence` in nats.
     effective_sample_size : float
-        (Σ w)² / Σ w² of the importance weights behind it.
+        (Σ w)² / Σ w² of the importance weights.
     """
 
     distribution: Distribution
@@ -50,7 +54,7 @@ class Fit:
 
     @property
     def kl(self) -> float:
-        """Estimate of KL(q || p) in nats, for either direction: log evidence less ELBO."""
+        """Estimate of KL(q || p) in nats for either direction: log evidence minus ELBO."""
         return self.log_evidence - self.elbo
 
 
@@ -68,102 +72,108 @@ def fit_gaussian(
     random_state: int = 0,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
-) -> Fit:
-    """Fit a Gaussian q to a density p known but for a constant.
+) -> GaussianFit:
+    """Fit a Gaussian q to an unnormalised density p.
 
     Parameters
     ----------
     log_density : callable
-        Tensor (n, n_dims) to tensor (n,): log p(z) + log Z in nats, of each row by itself.
-        For "reverse" it must be differentiable and finite; a parameter with bounds goes through
-        its logarithm or logit, with the logarithm of the Jacobian added.
+        Maps a tensor (n, n_dims) to a tensor (n,): log p(z) + log Z in nats, row by row. For
+        "reverse" it must be differentiable and finite; transform bounded parameters by log or
+        logit and add the log-determinant of the Jacobian.
     n_dims : int, optional
-        May be left out where `start` or `samples` tells it.
+        Number of dimensions; inferred from `start` or `samples` if given.
     start : Tensor (n_dims,) or torch.distributions.Distribution, optional
-        Where to begin: a mean, with standard deviations 1, or any distribution with moments.
-        It also proposes points for the evidence, so make it wide enough to reach all of p.
-        Default: the standard normal.
+        Initial mean (with unit standard deviations) or distribution, by default standard normal.
+        It is also a proposal for the evidence, so it should be wide enough to cover p.
     covariance : {"diagonal", "full"}
-        "diagonal" is the mean field.
+        "diagonal" is the mean-field approximation.
     direction : {"reverse", "forward"}
-        "reverse" minimises KL(q || p), by gradients: q keeps to where p is, on one mode of many.
-        "forward" minimises KL(p || q), by matching p's moments: q covers all of p that it found.
+        "reverse" minimises KL(q || p) by gradient descent and fits one of several modes.
+        "forward" minimises KL(p || q) by matching the moments of p and covers all modes found.
     samples : Tensor (n, n_dims), optional
-        Draws of p, for "forward": then its moments are theirs. Otherwise they come from adaptive
+        Draws from p, whose moments "forward" matches. By default they are estimated by adaptive
         self-normalised importance sampling.
     n_steps : int, optional
-        Gradient steps, default 2000; or rounds of adapting the proposal, default 20.
+        Gradient steps (default 2000) or rounds of proposal adaptation (default 20).
     n_samples : int, optional
-        Draws in each of them, default 64 or 2000. "forward" ends with n_steps * n_samples more.
+        Draws per step (default 64) or round (default 2000). "forward" finally takes
+        n_steps * n_samples more.
     learning_rate : float
-        Length of the first moves, in present standard deviations; falls to zero.
+        Initial step size in units of the current standard deviations; decays to zero.
     random_state : int
-        Seed. torch's global random state is left alone.
+        Seed. The global random state of torch does not change.
     dtype, device : optional
-        Of all that is computed; the default is double precision, where `start` or the samples are.
+        By default double precision, on the device of `start` or `samples`.
 
     Returns
     -------
-    Fit
+    GaussianFit
 
     Raises
     ------
     TypeError
-        If `log_density` returns no tensor, or one without the gradient that "reverse" needs.
+        If `log_density` does not return a tensor, or is not differentiable and direction="reverse".
     ValueError
-        If settings or shapes do not fit, or `log_density` is not finite; minus infinity, outside
-        of p's support, is allowed for "forward".
+        If an argument is invalid or `log_density` is not finite. Minus infinity is allowed for
+        "forward".
 
     Warns
     -----
     UserWarning
-        If the gradient has not vanished at the end, or too few importance weights count.
+        If the gradient has not vanished at the end, or the effective sample size is too small.
 
     Notes
     -----
-    Gradients are of the path only, which have no noise at q = p, over randomised Sobol points, in
-    units of the present q, which makes each step blind to p's scale. Importance sampling draws
-    from Student-t distributions with deterministic mixture weights.
+    Uses path gradients, which are noise-free at q = p, over randomised Sobol points. They are
+    expressed in units of the current q, so that steps do not depend on the scale of p. Importance
+    sampling draws from Student-t distributions with deterministic mixture weights.
 
-    Sources: Sticking the landing: simple, lower-variance gradient estimators for variational
+    References
+    ----------
+    Sticking the landing: simple, lower-variance gradient estimators for variational
     inference (Roeder, Wu, Duvenaud, 2017); Quasi-Monte Carlo variational inference (Buchholz,
     Wenzel, Mandt, 2018); Adaptive importance sampling in general mixture classes (Cappé, Douc,
     Guillin, Marin, Robert, 2008); Safe and effective importance sampling (Owen, Zhou, 2000).
 
     Examples
     --------
-    >>> def log_density(z):  # a Gaussian of mean 3 and variance 4, without its constant
+    >>> def log_density(z):  # mean 3, variance 4, unnormalised
     ...     return -((z - 3) ** 2).sum(-1) / 8
     >>> fit = fit_gaussian(log_density, 1)
     >>> print(f"{fit.distribution.mean.item():.3f} {fit.distribution.stddev.item():.3f}")
     3.000 2.000
-    >>> print(f"{fit.elbo:.3f}")  # log Z, for q is p: log √(8π)
+    >>> print(f"{fit.elbo:.3f}")  # log Z = log √(8π), because q = p
     1.612
     """
-    require("covariance", covariance, ("diagonal", "full"))
-    require("direction", direction, ("reverse", "forward"))
+    check_choice("covariance", covariance, ("diagonal", "full"))
+    check_choice("direction", direction, ("reverse", "forward"))
     if samples is not None and direction == "reverse":
-        raise ValueError("samples are for direction='forward'; the reverse direction uses none.")
+        raise ValueError("samples can only be used with direction='forward'.")
     samples = None if samples is None else torch.as_tensor(samples)
     reverse, full = direction == "reverse", covariance == "full"
-    n_steps = count("n_steps", n_steps, 2000 if reverse else ROUNDS)
-    n_samples = count("n_samples", n_samples, 64 if reverse else ROUND_DRAWS)
+    n_steps = positive_int("n_steps", n_steps, 2000 if reverse else ROUNDS)
+    n_samples = positive_int("n_samples", n_samples, 64 if reverse else ROUND_DRAWS)
     if not learning_rate > 0:
-        raise ValueError(f"learning_rate must be above 0, got {learning_rate!r}.")
-    begin = beginning(n_dims, start, samples, full, dtype, device)
+        raise ValueError(f"learning_rate must be positive, got {learning_rate!r}.")
+    initial = initial_gaussian(n_dims, start, samples, full, dtype, device)
     generator = Generator().manual_seed(random_state)
-    noise = Noise(len(begin.mean), random_state, generator)
+    noise = SobolNoise(len(initial.mean), random_state, generator)
 
     if reverse:
-        q, trace = climb(log_density, begin, noise, n_steps, n_samples, learning_rate)
-        _, log_weights, _ = explore(log_density, [begin, q], CHECK_ROUNDS, ROUND_DRAWS, generator)
+        q, trace = maximize_elbo(log_density, initial, noise, n_steps, n_samples, learning_rate)
+        _, log_weights, _ = importance_sample(log_density, [initial, q], *CHECK, generator)
     elif samples is not None:
-        q, trace = matched(samples.to(begin.mean), full), []
-        guards = [q] if start is None else [begin, q]
-        _, log_weights, _ = explore(log_density, guards, CHECK_ROUNDS, ROUND_DRAWS, generator)
+        q, trace = moment_matched(samples.to(initial.mean), full), []
+        fixed = [q] if start is None else [initial, q]
+        _, log_weights, _ = importance_sample(log_density, fixed, *CHECK, generator)
     else:
-        z, log_weights, tried = explore(log_density, [begin], n_steps, n_samples, generator)
-        q = matched(z, full, log_weights.softmax(0))
-        trace = [average_elbo(log_density, each, noise(n_samples)) for each in tried]
+        z, log_weights, proposals = importance_sample(
+            log_density, [initial], n_steps, n_samples, generator
+        )
+        q = moment_matched(z, full, log_weights.softmax(0))
+        trace = [average_elbo(log_density, each, noise(n_samples)) for each in proposals]
     elbo = average_elbo(log_density, q, noise.balanced(FINAL_DRAWS))
-    return Fit(q.distribution(), elbo, np.array(trace or [elbo]), *evidence(log_weights))
+    return GaussianFit(
+        q.distribution(), elbo, np.array(trace or [elbo]), *estimate_evidence(log_weights)
+    )

@@ -1,4 +1,4 @@
-"""Gaussians by mean and scale, and the noise that is put through them."""
+"""Gaussians in mean-and-scale form, and standard normal noise from Sobol points."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-__all__ = ["Gaussian", "Noise", "matched"]
+__all__ = ["Gaussian", "SobolNoise", "moment_matched"]
 
 SOBOL_LIMIT = torch.quasirandom.SobolEngine.MAXDIM
-DEGREES = 5  # of freedom of the Student-t proposals, at least; as many as there are dimensions
+MIN_DEGREES = 5  # minimum degrees of freedom of Student-t proposals, otherwise n_dims
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Gaussian:
         return self.scale.ndim == 2
 
     def at(self, noise: Tensor) -> Tensor:
-        """Return the points that standard noise (n, d) stands for."""
+        """Transform standard normal noise (n, d) to points."""
         return self.mean + (noise @ self.scale.mT if self.full else noise * self.scale)
 
     def noise_of(self, z: Tensor) -> Tensor:
-        """Return the noise that points stand for: the inverse of `at`."""
-        away = z - self.mean
+        """Return the noise of points: the inverse of `at`."""
+        centred = z - self.mean
         if not self.full:
-            return away / self.scale
-        return torch.linalg.solve_triangular(self.scale, away.mT, upper=False).mT
+            return centred / self.scale
+        return torch.linalg.solve_triangular(self.scale, centred.mT, upper=False).mT
 
     def entropy(self) -> Tensor:
         """Return the entropy in nats."""
@@ -47,39 +47,39 @@ class Gaussian:
         return (self.scale.diagonal() if self.full else self.scale).log().sum()
 
     def student(self, n: int, generator: Generator) -> Tensor:
-        """Draw from the Student-t of this location and scale, (n, d)."""
+        """Draw (n, d) from the Student-t distribution with this location and scale."""
         normal = torch.randn(n, len(self.mean), dtype=torch.float64, generator=generator)
-        degrees = max(DEGREES, len(self.mean))
+        degrees = max(MIN_DEGREES, len(self.mean))
         chi = torch.randn(n, degrees, dtype=torch.float64, generator=generator)
         stretch = chi.square().mean(-1, keepdim=True).rsqrt()
         return self.at((normal * stretch).to(self.mean))
 
     def student_log_prob(self, z: Tensor) -> Tensor:
-        """Return the log-density of that Student-t, (n,)."""
+        """Return the log-density of this Student-t distribution, (n,)."""
         d = len(self.mean)
-        degrees = max(DEGREES, d)
+        degrees = max(MIN_DEGREES, d)
         constant = math.lgamma(0.5 * (degrees + d)) - math.lgamma(0.5 * degrees)
         constant -= 0.5 * d * math.log(degrees * math.pi)
         square = self.noise_of(z).square().sum(-1)
         return constant - self._log_det() - 0.5 * (degrees + d) * (square / degrees).log1p()
 
     def moved(self, mean: Tensor, scale: Tensor) -> Gaussian:
-        """Return the Gaussian after a move in units of its own."""
+        """Return the Gaussian after a step in units of its own scale."""
         if not self.full:
             return Gaussian(self.mean + self.scale * mean, self.scale * scale.exp())
-        # The entries of a row add up, so that many are to move less each.
+        # The entries of a row add up, so they are scaled down.
         factor = scale.tril(-1) / math.sqrt(len(mean)) + scale.diagonal().exp().diag()
         return Gaussian(self.mean + self.scale @ mean, self.scale @ factor)
 
     def distribution(self) -> Distribution:
-        """Return the same as torch.distributions has it."""
+        """Return the equivalent torch distribution."""
         if self.full:
             return MultivariateNormal(self.mean, scale_tril=self.scale)
         return Independent(Normal(self.mean, self.scale), 1)
 
 
-class Noise:
-    """Standard normal noise (n, d) from Sobol points, shifted anew at each call."""
+class SobolNoise:
+    """Standard normal noise (n, d) from Sobol points with a new random shift in each call."""
 
     def __init__(self, n_dims: int, seed: int, generator: Generator) -> None:
         self.n_dims, self.generator = n_dims, generator
@@ -87,40 +87,42 @@ class Noise:
         self.points: dict[int, Tensor] = {}
 
     def __call__(self, n: int) -> Tensor:
-        """Return noise (n, d); beyond Sobol's dimensions it is plain."""
+        """Return noise (n, d); pseudorandom if there are too many dimensions for Sobol points."""
         if self.n_dims > SOBOL_LIMIT:
             return torch.randn(n, self.n_dims, dtype=torch.float64, generator=self.generator)
         if n not in self.points:
             engine = torch.quasirandom.SobolEngine(self.n_dims, scramble=True, seed=self.seed)
             self.points[n] = engine.draw(n, dtype=torch.float64)
-        # The shift makes each call an unbiased draw, the points make it even.
+        # The shift makes estimates unbiased.
         shift = torch.rand(self.n_dims, dtype=torch.float64, generator=self.generator)
         even = (self.points[n] + shift).remainder(1).clamp(1e-12, 1 - 1e-12)
         return torch.special.ndtri(even)
 
     def balanced(self, n: int) -> Tensor:
-        """Return noise of mean zero and covariance one: then quadratics are averaged exactly."""
+        """Return noise with mean 0 and covariance 1, which averages quadratics exactly."""
         noise = self(n)
-        if n < 10 * self.n_dims:  # matching so many moments would distort the noise
+        if n < 10 * self.n_dims:  # too few draws to match the moments
             return noise
-        return matched(noise, full=True).noise_of(noise)
+        return moment_matched(noise, full=True).noise_of(noise)
 
 
-def matched(z: Tensor, full: bool, weights: Tensor | None = None, wary: bool = False) -> Gaussian:
+def moment_matched(
+    z: Tensor, full: bool, weights: Tensor | None = None, shrink: bool = False
+) -> Gaussian:
     """Return the Gaussian with the moments of weighted draws (n, d)."""
     weights = z.new_full((len(z),), 1 / len(z)) if weights is None else weights
     mean = weights @ z
-    away = z - mean
-    variance = weights @ away.square()
+    centred = z - mean
+    variance = weights @ centred.square()
     if not full:
         return Gaussian(mean, variance.sqrt().clamp(min=torch.finfo(z.dtype).tiny))
-    covariance = (away * weights[:, None]).mT @ away
-    if wary:  # a proposal had better be too wide than too narrow
+    covariance = (centred * weights[:, None]).mT @ centred
+    if shrink:  # too wide a proposal is better than too narrow a one
         covariance = 0.95 * covariance + 0.05 * variance.diag()
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed:
         raise ValueError(
-            f"the {len(z)} draws have a singular covariance; take more of them (n_samples), "
-            "start nearer, or choose covariance='diagonal'."
+            f"the {len(z)} draws have a singular covariance; increase n_samples, "
+            "pass a better start, or use covariance='diagonal'."
         )
     return Gaussian(mean, factor)

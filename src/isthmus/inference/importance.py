@@ -1,4 +1,4 @@
-"""Forward KL and the evidence: adaptive importance sampling."""
+"""Adaptive importance sampling, for the forward KL and the evidence."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from isthmus.inference.density import LogDensity, evaluate_in_parts
-from isthmus.inference.gaussian import Gaussian, matched
+from isthmus.inference.density import LogDensity, evaluate_in_chunks
+from isthmus.inference.gaussian import Gaussian, moment_matched
 
-__all__ = ["FINAL_DRAWS", "evidence", "explore"]
+__all__ = ["FINAL_DRAWS", "estimate_evidence", "importance_sample"]
 
-GUARD_SHARE = 0.2  # of the draws, to each proposal that is kept whatever the others learn
-FINAL_DRAWS = 10_000  # behind the ELBO, and at least behind the evidence
-FEW = 20  # draws a dimension below which a proposal has a diagonal covariance
-LEAST_SIZE = 10  # effective draws below which an importance estimate is not to be trusted
+FIXED_SHARE = 0.2  # fraction of the draws from each fixed proposal
+FINAL_DRAWS = 10_000  # draws for the ELBO; minimum number for the evidence
+FEW = 20  # draws per dimension below which a proposal has a diagonal covariance
+MIN_EFFECTIVE_SIZE = 10  # effective sample size below which estimates are unreliable
 
 
-def explore(
-    log_density: LogDensity, guards: Sequence[Gaussian], rounds: int, n: int, generator: Generator
+def importance_sample(
+    log_density: LogDensity, fixed: Sequence[Gaussian], rounds: int, n: int, generator: Generator
 ) -> tuple[Tensor, Tensor, list[Gaussian]]:
-    """Adapt a proposal, then draw from it; the guards go on proposing their share.
+    """Adapt a proposal, then draw from a mixture of it and the fixed proposals.
 
-    Returns the last draws (m, d), the logarithms of their weights (m,) and all proposals.
+    Returns the last draws (m, d), their log weights (m,) and all adapted proposals.
     """
-    tried = [guards[-1]]
-    d = len(guards[0].mean)
+    proposals = [fixed[-1]]
+    d = len(fixed[0].mean)
     for _ in range(rounds):
-        z, log_weights = _weighted(log_density, [tried[-1], *guards], n, generator)
-        tried.append(matched(z, n >= FEW * d, _tempered(log_weights), wary=True))
+        z, log_weights = _weighted(log_density, [proposals[-1], *fixed], n, generator)
+        proposals.append(moment_matched(z, n >= FEW * d, _tempered(log_weights), shrink=True))
     final = max(FINAL_DRAWS, rounds * n)
-    z, log_weights = _weighted(log_density, [tried[-1], *guards], final, generator)
+    z, log_weights = _weighted(log_density, [proposals[-1], *fixed], final, generator)
     _warn_few(_effective(log_weights))
-    return z, log_weights, tried[1:]
+    return z, log_weights, proposals[1:]
 
 
 def _weighted(
     log_density: LogDensity, proposals: Sequence[Gaussian], n: int, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw from a mixture of Student-t's, in fixed shares: (n, d), and log weights (n,)."""
-    rest = int(GUARD_SHARE * n)
+    """Draw (n, d) from a stratified mixture of Student-t proposals; return log weights (n,) too."""
+    rest = int(FIXED_SHARE * n)
     counts = [n - rest * (len(proposals) - 1)] + [rest] * (len(proposals) - 1)
     z = torch.cat([p.student(m, generator) for p, m in zip(proposals, counts, strict=True)])
-    shares = [  # of the mixture's density; with few draws a guard may have none
+    log_q = [  # with few draws a fixed proposal may get none
         p.student_log_prob(z) + math.log(m / n) for p, m in zip(proposals, counts, strict=True) if m
     ]
-    log_p = evaluate_in_parts(log_density, z)
+    log_p = evaluate_in_chunks(log_density, z)
     if not (log_p > -torch.inf).any():
         raise ValueError(
-            f"log_density is -inf at all {n} points proposed; give a start that overlaps with "
-            "where the density is positive."
+            f"log_density is -inf at all {n} proposed points: pass a start that overlaps with the "
+            "support of the density."
         )
-    return z, log_p - torch.stack(shares).logsumexp(0)
+    return z, log_p - torch.stack(log_q).logsumexp(0)
 
 
 def _tempered(log_weights: Tensor) -> Tensor:
-    """Return weights, flattened until a tenth of the draws count."""
-    # Far from the target one draw would have all the weight, and no covariance.
+    """Return weights, tempered so that the effective sample size is at least a tenth."""
+    # Far from the target one draw would have all the weight, and the covariance would be 0.
     low, high = 0.0, 1.0
     enough = 0.1 * len(log_weights)
     if _effective(log_weights) < enough:
@@ -77,18 +77,18 @@ def _effective(log_weights: Tensor) -> float:
     return float((2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp())
 
 
-def evidence(log_weights: Tensor) -> tuple[float, float, float]:
-    """Return the logarithm of the mean weight, its standard error and the effective size."""
+def estimate_evidence(log_weights: Tensor) -> tuple[float, float, float]:
+    """Return the log of the mean weight, its standard error and the effective sample size."""
     n, size = len(log_weights), _effective(log_weights)
     value = float(log_weights.logsumexp(0)) - math.log(n)
     return value, math.sqrt(max(0.0, 1 / size - 1 / n)), size
 
 
 def _warn_few(size: float) -> None:
-    if size < LEAST_SIZE:
+    if size < MIN_EFFECTIVE_SIZE:
         warnings.warn(
-            f"importance sampling has an effective sample size of {size:.1f} only: the evidence, "
-            "and a forward fit, are not to be trusted; give a start that covers the density, or "
-            "raise n_samples and n_steps.",
+            f"importance sampling has an effective sample size of only {size:.1f}: the evidence "
+            "and forward fits are unreliable. Pass a start that covers the density, or increase "
+            "n_samples and n_steps.",
             stacklevel=4,
         )

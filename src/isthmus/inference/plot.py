@@ -1,4 +1,4 @@
-"""Fits on the density they approximate, and the traces of their bounds."""
+"""Plot fitted Gaussians on the density and the traces of their ELBO."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch.distributions import Distribution, MultivariateNormal
 
-from isthmus.inference.density import LogDensity, evaluate_in_parts
-from isthmus.inference.fit import Fit
+from isthmus.inference.density import LogDensity, evaluate_in_chunks
+from isthmus.inference.fit import GaussianFit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,38 +19,43 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_fits"]
 
-LOOKS = (("#3f90da", "-"), ("#bd1f01", "--"), ("#832db6", "-."), ("#e76300", ":"), ("#717581", "-"))
+STYLES = (
+    ("#3f90da", "-"),
+    ("#bd1f01", "--"),
+    ("#832db6", "-."),
+    ("#e76300", ":"),
+    ("#717581", "-"),
+)
 
 
 def plot_fits(
     log_density: LogDensity,
-    fits: Mapping[str, Fit],
+    fits: Mapping[str, GaussianFit],
     limits: Sequence[float] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a density of two dimensions, Gaussians fitted to it, and how their ELBO rose.
+    """Plot a two-dimensional density, Gaussians fitted to it, and their ELBO traces.
 
     Parameters
     ----------
     log_density : callable
-        Tensor (n, 2) to tensor (n,), nats.
-    fits : mapping of str to Fit
-        By the name to show; at most five.
+        Maps a tensor (n, 2) to a tensor (n,), in nats.
+    fits : mapping of str to GaussianFit
+        At most five fits by name.
     limits : (left, right, bottom, top), optional
-        Of the map; default: three standard deviations of every fit.
+        Limits of the map, by default three standard deviations of every fit.
     title : str
 
     Returns
     -------
     Figure
-        The map has each Gaussian's ellipses of one and two standard deviations. Beside it are
-        the ELBO traces, each below a dashed line at the log evidence; where they do not meet,
-        the gap is KL(q || p).
+        The map shows the ellipses of one and two standard deviations of each Gaussian. Next to
+        it are the ELBO traces with a dashed line at the log evidence; the gap is KL(q || p).
 
     Raises
     ------
     ValueError
-        If there are no fits, more than five, or any not of two dimensions.
+        If there are no or more than five fits, or one does not have two dimensions.
 
     Examples
     --------
@@ -60,11 +65,11 @@ def plot_fits(
     2
     """
     if not 1 <= len(fits) <= 5:
-        raise ValueError(f"from one to five fits can be drawn, got {len(fits)}.")
+        raise ValueError(f"fits must hold one to five fits, got {len(fits)}.")
     for name, fit in fits.items():
         if fit.distribution.event_shape != (2,):
             raise ValueError(
-                f"only densities of two dimensions can be drawn; the fit {name!r} has "
+                f"fits must have two dimensions, but {name!r} has "
                 f"{fit.distribution.event_shape[0]}."
             )
     from isthmus.plots.style import figure
@@ -79,7 +84,7 @@ def plot_fits(
     return sheet
 
 
-def _limits(fits: Mapping[str, Fit]) -> Sequence[float]:
+def _limits(fits: Mapping[str, GaussianFit]) -> Sequence[float]:
     means = torch.stack([f.distribution.mean for f in fits.values()])
     reach = 3 * torch.stack([f.distribution.variance for f in fits.values()]).sqrt()
     low, high = (means - reach).amin(0).tolist(), (means + reach).amax(0).tolist()
@@ -87,7 +92,7 @@ def _limits(fits: Mapping[str, Fit]) -> Sequence[float]:
 
 
 def _draw_map(
-    axes: Axes, log_density: LogDensity, fits: Mapping[str, Fit], limits: Sequence[float]
+    axes: Axes, log_density: LogDensity, fits: Mapping[str, GaussianFit], limits: Sequence[float]
 ) -> None:
     from isthmus.plots.style import MUTED, tidy
 
@@ -95,10 +100,10 @@ def _draw_map(
     x, y = np.linspace(left, right, 200), np.linspace(bottom, top, 200)
     like = next(iter(fits.values())).distribution.mean
     plane = torch.as_tensor(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)).to(like)
-    height = evaluate_in_parts(log_density, plane).reshape(200, 200).cpu().numpy()
+    height = evaluate_in_chunks(log_density, plane).reshape(200, 200).cpu().numpy()
     density = np.exp(height - height.max())
     axes.contourf(x, y, density, levels=(0.02, 0.1, 0.25, 0.5, 0.75, 1.01), cmap="Greys", alpha=0.6)
-    for (name, fit), (color, dashes) in zip(fits.items(), LOOKS, strict=False):
+    for (name, fit), (color, dashes) in zip(fits.items(), STYLES, strict=False):
         mean = fit.distribution.mean.cpu().numpy()
         for radius in (1, 2):
             label = name if radius == 2 else None
@@ -117,14 +122,14 @@ def _ellipse(q: Distribution, radius: float) -> np.ndarray:
     return (q.mean[:, None] + radius * factor @ circle).cpu().numpy()
 
 
-def _draw_traces(panels: Sequence[Axes], fits: Mapping[str, Fit]) -> None:
+def _draw_traces(panels: Sequence[Axes], fits: Mapping[str, GaussianFit]) -> None:
     from isthmus.plots.style import INK, PALE, tidy
 
     known = [f.elbo_trace[np.isfinite(f.elbo_trace)] for f in fits.values()]
     top = max(f.log_evidence for f in fits.values())
-    # The first steps may be anywhere; they are not to flatten the rest.
+    # Outliers of the first steps must not compress the rest.
     low = min([np.quantile(t, 0.05) for t in known if len(t)] + [top - 0.5])
-    for axes, (name, fit), (color, dashes) in zip(panels, fits.items(), LOOKS, strict=False):
+    for axes, (name, fit), (color, dashes) in zip(panels, fits.items(), STYLES, strict=False):
         steps = np.arange(1, len(fit.elbo_trace) + 1)
         marker = "." if len(steps) < 50 else ""
         axes.plot(steps, fit.elbo_trace, color=color, linestyle=dashes, marker=marker, lw=1.4)
@@ -136,11 +141,11 @@ def _draw_traces(panels: Sequence[Axes], fits: Mapping[str, Fit]) -> None:
         _mark_gap(axes, fit)
 
 
-def _mark_gap(axes: Axes, fit: Fit) -> None:
-    """Name the dashed line, and the gap below it where there is one to see."""
+def _mark_gap(axes: Axes, fit: GaussianFit) -> None:
+    """Label the dashed line, and the gap below it if it is visible."""
     from isthmus.plots.style import INK, MUTED, signed
 
-    across = axes.get_yaxis_transform()  # x in shares of the panel, y in nats
+    across = axes.get_yaxis_transform()  # x in axes fractions, y in nats
     style: dict[str, Any] = {"fontsize": 9, "color": MUTED, "transform": across}
     axes.text(0.99, fit.log_evidence, "log evidence", ha="right", va="bottom", **style)
     bottom, top = axes.get_ylim()

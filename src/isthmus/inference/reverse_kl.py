@@ -1,4 +1,4 @@
-"""Reverse KL: the ELBO followed uphill."""
+"""Minimise the reverse KL: maximise the ELBO by gradient ascent."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ import warnings
 import torch
 from torch import Tensor
 
-from isthmus.inference.density import LogDensity, evaluate, evaluate_in_parts, gradient
-from isthmus.inference.gaussian import Gaussian, Noise
+from isthmus.inference.density import LogDensity, evaluate, evaluate_in_chunks, gradient
+from isthmus.inference.gaussian import Gaussian, SobolNoise
 
-__all__ = ["average_elbo", "climb"]
+__all__ = ["average_elbo", "maximize_elbo"]
 
-POLISH = 8  # times as many draws in the last fifth of the gradient steps
-UNSETTLED = 0.1  # gradient of the ELBO, in nats a standard deviation, that should have gone
-STRIDE = 10.0  # times the learning rate that the mean moves at most, far from the optimum
+FINAL_FACTOR = 8  # multiplies the number of draws in the last fifth of the steps
+TOLERANCE = 0.1  # largest final gradient of the ELBO, in nats per standard deviation
+MAX_STRIDE = 10.0  # largest step of the mean far from the optimum, in learning rates
 
 
-def climb(
-    log_density: LogDensity, q: Gaussian, noise: Noise, steps: int, n: int, rate: float
+def maximize_elbo(
+    log_density: LogDensity, q: Gaussian, noise: SobolNoise, steps: int, n: int, rate: float
 ) -> tuple[Gaussian, list[float]]:
-    """Follow the gradient of the ELBO, and return the last q and the ELBO of each step."""
+    """Maximise the ELBO; return the last q and the ELBO of each step."""
     adam = [_Adam(q.mean), _Adam(q.scale)]
-    polish = max(1, steps // 5)
-    late, trace = [torch.zeros_like(q.mean), torch.zeros_like(q.scale)], []
+    n_final = max(1, steps // 5)
+    final, trace = [torch.zeros_like(q.mean), torch.zeros_like(q.scale)], []
     for step in range(steps):
-        is_late = step >= steps - polish
-        epsilon = noise.balanced(POLISH * n) if is_late else noise(n)
-        elbo, *gradients = _slopes(log_density, q, epsilon.to(q.mean))
+        is_final = step >= steps - n_final
+        epsilon = noise.balanced(FINAL_FACTOR * n) if is_final else noise(n)
+        elbo, *gradients = _gradients(log_density, q, epsilon.to(q.mean))
         trace.append(elbo)
-        if is_late:
-            late = [a + g / polish for a, g in zip(late, gradients, strict=True)]
-        pace = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+        if is_final:
+            final = [a + g / n_final for a, g in zip(final, gradients, strict=True)]
+        step_size = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
         (mean, scale), stride = _preconditioned(*gradients)
-        q = q.moved(pace * stride * adam[0](mean), pace * adam[1](scale))
-    _warn_unsettled(max(g.abs().max().item() for g in late))
+        q = q.moved(step_size * stride * adam[0](mean), step_size * adam[1](scale))
+    _warn_unconverged(max(g.abs().max().item() for g in final))
     return q, trace
 
 
 def _preconditioned(mean: Tensor, scale: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Return the gradients tamed far from the optimum, and how far the mean may stride, (d,)."""
-    # By Stein's lemma the scale's gradient is one less the mean curvature, all in units of q.
-    # The curvature is one at the optimum, where nothing here has an effect.
+    """Return gradients damped far from the optimum, and step factors of the mean, (d,)."""
+    # By Stein's lemma the gradient of the scale is one minus the mean curvature, in units of q.
+    # At the optimum the curvature is one, and nothing here has an effect.
     curvature = 1 - (scale.diagonal() if scale.ndim == 2 else scale)
     excess = (0.5 * curvature).clamp(min=1)
-    newton = mean / excess  # about the distance to the optimum, in standard deviations
-    tamed = scale / (excess[:, None] if scale.ndim == 2 else excess)
-    return (newton.clamp(-1, 1), tamed), newton.abs().clamp(1, STRIDE)
+    newton = mean / excess  # approximate distance to the optimum, in standard deviations
+    damped = scale / (excess[:, None] if scale.ndim == 2 else excess)
+    return (newton.clamp(-1, 1), damped), newton.abs().clamp(1, MAX_STRIDE)
 
 
 class _Adam:
-    """Directions of length about one from gradients.
+    """Turn gradients into steps of about unit size.
 
     Source: Adam: a method for stochastic optimization (Kingma, Ba, 2015).
     """
@@ -69,31 +69,31 @@ class _Adam:
         return self.mean / (1 - first**self.steps) / size
 
 
-def _slopes(log_density: LogDensity, q: Gaussian, noise: Tensor) -> tuple[float, Tensor, Tensor]:
-    """Return the ELBO and its gradients by q's mean and scale, in units of q's own."""
+def _gradients(log_density: LogDensity, q: Gaussian, noise: Tensor) -> tuple[float, Tensor, Tensor]:
+    """Return the ELBO and its gradients for mean and scale, in units of q."""
     z = q.at(noise).requires_grad_()
     with torch.enable_grad():
         log_p = evaluate(log_density, z, "reverse")
-        slope = gradient(log_p, z)
-    # log q's own slope along the path is minus the noise; its parameters get no gradient.
-    ascent = (slope @ q.scale if q.full else slope * q.scale) + noise
-    pull = (ascent.mT @ noise).tril() / len(noise) if q.full else (ascent * noise).mean(0)
-    # E[log q] over these very draws, for then the noise of both terms cancels at q = p.
+        grad = gradient(log_p, z)
+    # Along the path the gradient of log q is minus the noise; its parameters get no gradient.
+    path = (grad @ q.scale if q.full else grad * q.scale) + noise
+    scale = (path.mT @ noise).tril() / len(noise) if q.full else (path * noise).mean(0)
+    # E[log q] over the same draws, so that the noise of both terms cancels at q = p.
     log_q = -q.entropy() - 0.5 * (noise.square().sum(-1) - noise.shape[-1])
-    return (log_p.detach() - log_q).mean().item(), ascent.mean(0), pull
+    return (log_p.detach() - log_q).mean().item(), path.mean(0), scale
 
 
 def average_elbo(log_density: LogDensity, q: Gaussian, noise: Tensor) -> float:
-    """Return the bound over draws of q made from noise (n, d), in nats."""
+    """Return the ELBO in nats, over draws of q from noise (n, d)."""
     noise = noise.to(q.mean)
     log_q = -q.entropy() - 0.5 * (noise.square().sum(-1) - noise.shape[-1])
-    return (evaluate_in_parts(log_density, q.at(noise)) - log_q).mean().item()
+    return (evaluate_in_chunks(log_density, q.at(noise)) - log_q).mean().item()
 
 
-def _warn_unsettled(gradient: float) -> None:
-    if gradient > UNSETTLED:
+def _warn_unconverged(gradient: float) -> None:
+    if gradient > TOLERANCE:
         warnings.warn(
-            f"the fit has not settled: the ELBO's gradient is still {gradient:.2g} nats a standard "
-            "deviation; raise n_steps or n_samples, or start nearer.",
+            f"the fit has not converged: the gradient of the ELBO is still {gradient:.2g} nats per "
+            "standard deviation. Increase n_steps or n_samples, or pass a better start.",
             stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""Where a fit begins, once what was given agrees."""
+"""Validate the arguments of `fit_gaussian` and build the initial Gaussian."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.distributions import Distribution, MultivariateNormal
 from isthmus._messages import did_you_mean
 from isthmus.inference.gaussian import Gaussian
 
-__all__ = ["beginning", "count", "require"]
+__all__ = ["check_choice", "initial_gaussian", "positive_int"]
 
 
-def beginning(
+def initial_gaussian(
     n_dims: int | None,
     start: Tensor | Distribution | None,
     samples: Tensor | None,
@@ -22,9 +22,9 @@ def beginning(
     dtype: torch.dtype,
     device: torch.device | str | None,
 ) -> Gaussian:
-    """Return the Gaussian to begin with, once the dimensions agree."""
+    """Return the initial Gaussian, after checking that all dimensions agree."""
     if samples is not None:
-        n_dims = _dimensions_of_samples(samples, n_dims, full)
+        n_dims = _n_dims_of_samples(samples, n_dims, full)
     mean = start.mean if isinstance(start, Distribution) else start
     if mean is not None:
         mean = torch.as_tensor(mean)
@@ -32,20 +32,20 @@ def beginning(
             wanted = "(n_dims,)" if n_dims is None else f"({n_dims},)"
             raise ValueError(f"start must have a mean of shape {wanted}, got {tuple(mean.shape)}.")
     elif n_dims is None:
-        raise ValueError("how many dimensions has the density? Pass n_dims, or a start.")
+        raise ValueError("cannot infer n_dims: pass n_dims, start or samples.")
     else:
-        n_dims = count("n_dims", n_dims, 1)
+        n_dims = positive_int("n_dims", n_dims, 1)
         mean = torch.zeros(n_dims, device=None if samples is None else samples.device)
     mean = mean.detach().to(device=device or mean.device, dtype=dtype)
-    begin = Gaussian(mean, _starting_scale(start, full).to(mean) * torch.ones_like(mean))
-    if full and not begin.full:
-        begin = Gaussian(mean, begin.scale.diag())
-    if not (begin.mean.isfinite().all() and begin.scale.isfinite().all()):
+    initial = Gaussian(mean, _initial_scale(start, full).to(mean) * torch.ones_like(mean))
+    if full and not initial.full:
+        initial = Gaussian(mean, initial.scale.diag())
+    if not (initial.mean.isfinite().all() and initial.scale.isfinite().all()):
         raise ValueError("start must have a finite mean and finite variances.")
-    return begin
+    return initial
 
 
-def _starting_scale(start: Tensor | Distribution | None, full: bool) -> Tensor:
+def _initial_scale(start: Tensor | Distribution | None, full: bool) -> Tensor:
     if not isinstance(start, Distribution):
         return torch.ones(())
     if full and isinstance(start, MultivariateNormal):
@@ -53,7 +53,7 @@ def _starting_scale(start: Tensor | Distribution | None, full: bool) -> Tensor:
     return start.variance.detach().sqrt()
 
 
-def _dimensions_of_samples(samples: Tensor, n_dims: int | None, full: bool) -> int:
+def _n_dims_of_samples(samples: Tensor, n_dims: int | None, full: bool) -> int:
     if samples.ndim != 2 or n_dims not in (None, samples.shape[1]):
         columns = "n_dims" if n_dims is None else n_dims
         raise ValueError(f"samples must have shape (n, {columns}), got {tuple(samples.shape)}.")
@@ -67,20 +67,20 @@ def _dimensions_of_samples(samples: Tensor, n_dims: int | None, full: bool) -> i
     if not samples.isfinite().all():
         raise ValueError("samples must be finite.")
     if (same := samples.amax(0) == samples.amin(0)).any():
-        raise ValueError(f"dimension {int(same.int().argmax())} of the samples does not vary.")
+        raise ValueError(f"dimension {int(same.int().argmax())} of the samples is constant.")
     return d
 
 
-def require(name: str, value: Any, known: tuple[str, ...]) -> None:
-    """Raise a ValueError for a name that is not known."""
-    if value not in known:
-        words = " or ".join(map(repr, known))
-        raise ValueError(f"{name} must be {words}, got {value!r}.{did_you_mean(value, known)}")
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError if the value is not one of the choices."""
+    if value not in choices:
+        words = " or ".join(map(repr, choices))
+        raise ValueError(f"{name} must be {words}, got {value!r}.{did_you_mean(value, choices)}")
 
 
-def count(name: str, value: int | None, default: int) -> int:
-    """Return a positive integer, or the default; a ValueError for anything else."""
+def positive_int(name: str, value: int | None, default: int) -> int:
+    """Return the value or the default; raise a ValueError unless it is a positive integer."""
     value = default if value is None else value
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
+        raise ValueError(f"{name} must be a positive integer, got {value!r}.")
     return value

@@ -1,0 +1,197 @@
+"""The methods of `LatentImputer`: fill the gaps of a batch of rows with a fitted model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from isthmus.applications.with_condition import with_condition
+from isthmus.distributions.base import draw, per_example
+from isthmus.distributions.families import Family
+from isthmus.estimators.base import CACHE_NUMBERS, LatentEstimator
+from isthmus.estimators.validation import fill_missing
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.training import to_unit
+
+__all__ = ["Completions", "GapFiller"]
+
+Array = NDArray[Any]
+PASSES = 20  # passes through encoder and decoder of "decode"
+STEPS, STEP_SIZE = 300, 0.05  # gradient steps of "optimize"
+FILLS, CODES_PER_FILL, PRIOR_CODES = 24, 32, 256  # proposals of "sample"
+GIBBS_STEPS = 5  # Metropolis-within-Gibbs steps after importance resampling
+
+
+@dataclass
+class Completions:
+    """Completions of rows, (n_draws, n, *features): E[x|z], Var[x|z] and draws of x."""
+
+    means: Array
+    variances: Array
+    draws: Array
+
+    @classmethod
+    def concatenate(cls, parts: list[Completions]) -> Completions:
+        """Concatenate the completions of several models."""
+        means, draws = (np.concatenate([getattr(p, k) for p in parts]) for k in ("means", "draws"))
+        variances = np.concatenate([np.broadcast_to(p.variances, p.means.shape) for p in parts])
+        return cls(means, variances, draws)
+
+    def summary(self, likelihood: Family) -> tuple[Array, Array]:
+        """Return the value and, by the law of total variance, the standard deviation."""
+        value = self.means.mean(0)
+        variance = self.means.var(0) + self.variances.mean(0)
+        if not np.all(likelihood.ordered):
+            value = np.where(likelihood.ordered, value, _mode(self.draws))
+        if np.ndim(likelihood.binary):  # only in tables, because grey pixels are not rounded
+            value = np.where(likelihood.binary, value.round(), value)
+        return value, np.sqrt(variance)
+
+
+def _mode(draws: Array) -> Array:
+    categories = np.arange(int(draws.max()) + 1).reshape(-1, *[1] * draws.ndim)
+    return (draws == categories).sum(1).argmax(0)
+
+
+@dataclass
+class GapFiller:
+    """A batch of scaled rows with gaps, of which x holds the current fill."""
+
+    model: LatentVariableModel
+    x: Tensor
+    gaps: Tensor
+    is_grey: bool
+
+    @classmethod
+    def create(cls, estimator: LatentEstimator, X: Array, gaps: Array) -> GapFiller:
+        """Read rows; gaps start as missing, or as 0 if the model accepts no missing values."""
+        x, _ = estimator.tensors(fill_missing(X) if X.dtype.kind == "f" else X)
+        x, missing = to_unit(x), torch.from_numpy(gaps).to(x.device)
+        model = with_condition(estimator).model_
+        start = x.masked_fill(missing, torch.nan if model.missing else 0.0)
+        return cls(model, start, missing, model.likelihood.binary is True)
+
+    def filled(self, values: Tensor) -> Tensor:
+        """Return x with values in its gaps."""
+        return torch.where(self.gaps, values, self.x)
+
+    def reconstruct(self) -> None:
+        """Fill the gaps with the reconstruction of x."""
+        self.x = self.filled(self.model.reconstruct(self.model.encode(self.x).mean))
+
+    @torch.no_grad()
+    def predict(self) -> Completions:
+        """Encode once with the gaps hidden, as a denoising autoencoder does in training."""
+        return self._completions([self.model.encode(self.x).mean])
+
+    @torch.no_grad()
+    def decode(self) -> Completions:
+        """Encode and decode repeatedly."""
+        for _ in range(1 + PASSES):
+            self.reconstruct()
+        return self._completions([self.model.encode(self.x).mean])
+
+    def optimize(self) -> Completions:
+        """Maximise p(observed | z) p(z) over z."""
+        with torch.no_grad():
+            self.reconstruct()
+            z = self.model.encode(self.x).mean
+        z = z.clone().requires_grad_()
+        adam = torch.optim.Adam([z], lr=STEP_SIZE)
+        with torch.enable_grad():
+            for _ in range(STEPS):
+                loss = -self._log_joint(z, ~self.gaps).sum()
+                (z.grad,) = torch.autograd.grad(loss, z)
+                adam.step()
+        with torch.no_grad():
+            return self._completions([z.detach()])
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: Generator) -> Completions:
+        """Draw n codes from p(z | observed) and complete the rows with each.
+
+        Importance resampling finds the region of high probability; a few steps of Metropolis
+        within Gibbs then separate identical draws.
+        """
+        z = self._resample(n, generator)  # (n, rows, n_components)
+        for _ in range(GIBBS_STEPS):
+            x = self._draw(z, generator)
+            q = self.model.encode(x.flatten(0, 1))
+            proposed = q.rsample(generator=generator).reshape(z.shape)  # type: ignore[call-arg]
+            log_ratio = self._log_weight(proposed, x, q) - self._log_weight(z, x, q)
+            u = torch.rand(log_ratio.shape, generator=generator, device=log_ratio.device)
+            z = torch.where((u.log() < log_ratio)[..., None], proposed, z)
+        made = self._completions(list(z))
+        # Grey values are expectations; draws of 0 or 1 would not look like the image.
+        x = self.filled(torch.from_numpy(made.means)) if self.is_grey else self._draw(z, generator)
+        return Completions(made.means, made.variances, x.cpu().numpy())
+
+    def _resample(self, n: int, generator: Generator) -> Tensor:
+        """Return n codes per row by importance resampling."""
+        proposals = self._proposals(generator)
+        drawn = [q.rsample((CODES_PER_FILL,), generator=generator) for q in proposals]
+        z = torch.cat([*drawn, self._prior_codes(generator)])  # (many, rows, n_components)
+        log_q = torch.stack([per_example(q.log_prob(z), z.ndim - 1) for q in proposals])
+        log_prior = self.model.log_prior(z)
+        log_mixture = torch.logaddexp(
+            log_q.logsumexp(0) + math.log(CODES_PER_FILL / len(z)),
+            log_prior + math.log(PRIOR_CODES / len(z)),
+        )
+        log_p = [
+            self.model.log_likelihood(self.model.decode(part), self.x, ~self.gaps)
+            for part in z.split(max(1, CACHE_NUMBERS // self.x.numel()))
+        ]
+        weights = (torch.cat(log_p) + log_prior - log_mixture).softmax(0)
+        chosen = torch.multinomial(weights.T, n, replacement=True, generator=generator).T
+        return z.gather(0, chosen[..., None].expand(*chosen.shape, z.shape[-1]))
+
+    def _proposals(self, generator: Generator) -> list[Any]:
+        """Return q(z | x) for successive fills of the gaps."""
+        self.reconstruct()
+        proposals = []
+        for _ in range(FILLS):
+            q = self.model.encode(self.x)
+            proposals.append(q)
+            z = q.rsample(generator=generator)  # type: ignore[call-arg]
+            self.x = self.filled(self.model.reconstruct(z))
+        return proposals
+
+    def _prior_codes(self, generator: Generator) -> Tensor:
+        z = draw(self.model.prior_given(), generator, (PRIOR_CODES * len(self.x),))
+        return z.reshape(PRIOR_CODES, len(self.x), -1)
+
+    def _draw(self, z: Tensor, generator: Generator) -> Tensor:
+        """Return rows with gaps drawn from p(x | z), (*batch of z, *features)."""
+        return self.filled(draw(self.model.decode(z), generator).to(self.x.dtype))
+
+    def _log_weight(self, z: Tensor, x: Tensor, q: Any) -> Tensor:
+        """Return log p(x, z) - log q(z), (*batch of z,)."""
+        log_p = self.model.log_likelihood(self.model.decode(z), x) + self.model.log_prior(z)
+        return log_p - per_example(q.log_prob(z.flatten(0, 1)), 1).reshape(log_p.shape)
+
+    def _log_joint(self, z: Tensor, observed: Tensor | None) -> Tensor:
+        log_p = self.model.log_likelihood(self.model.decode(z), self.x, observed)
+        return log_p if self.model.prior is None else log_p + self.model.log_prior(z)
+
+    def _completions(self, codes: list[Tensor]) -> Completions:
+        parts: list[tuple[Array, Array]] = []
+        for z in codes:
+            p = self.model.decode(z)
+            parts.append((self.model.likelihood.center(p).cpu().numpy(), self._variance(p)))
+        means, variances = (np.stack(each) for each in zip(*parts, strict=True))
+        return Completions(means, variances, means)
+
+    def _variance(self, p: Any) -> Array:
+        """Return the variance of x given z, or 0 if it is not defined."""
+        if self.is_grey:
+            return np.zeros(())
+        try:
+            return p.variance.cpu().numpy()
+        except NotImplementedError:  # mixed tables
+            return np.zeros(())
