@@ -460,7 +460,7 @@ BAD = [
     (lambda m: m.set_params(backbone="cnn").fit(X), "backbone must be one of .* Did you mean"),
     (lambda m: m.set_params(device="warp").fit(X), "device must be 'auto' or"),
     (lambda m: m.set_params(scaling="standard").fit(X), "scaling='standard' would move values"),
-    (lambda m: m.set_params(binarize=True).fit(16 * X), "binarize draws values of"),
+    (lambda m: m.set_params(binarize=True).fit(16 * X), "binarize=True draws 0 or 1"),
     (lambda m: m.set_params(backbone="conv1d").fit(X[:, None]), "convolutional backbone is for"),
 ]
 
@@ -478,7 +478,7 @@ def test_a_mistake_is_said_in_one_line_and_changes_nothing(mistake, words):
 
 
 def test_a_model_with_labels_asks_for_them():
-    with pytest.raises(ValueError, match=r"requires y to be passed.*Use VAE"):
+    with pytest.raises(ValueError, match=r"requires y to be passed.*use VAE"):
         isthmus.ConditionalVAE(**FAST).fit(X)
     with pytest.raises(ValueError, match="X has 300 rows, but y has 5"):
         isthmus.ConditionalVAE(**FAST).fit(X, Y[:5])

@@ -1,4 +1,4 @@
-"""scikit-learn's own suite, and what it leaves out."""
+"""The complete scikit-learn check suite, and conventions that it does not check."""
 
 import copy
 import pickle
@@ -18,12 +18,13 @@ from sklearn.utils import estimator_checks as checks
 from isthmus.estimators import ESTIMATORS
 
 NAMES = sorted(ESTIMATORS)
-FAST = {"epochs": 3, "hidden": (16,), "n_components": 3, "random_state": 0}
+FAST = {"epochs": 1, "hidden": (8,), "n_components": 3, "random_state": 0}
+TINY = {"epochs": 1, "hidden": (4,), "n_components": 2}
 DIGITS = load_digits()
 X, Y = DIGITS.data[:200] / 16, DIGITS.target[:200]
 
 
-@checks.parametrize_with_checks([ESTIMATORS[name](epochs=5) for name in NAMES])
+@checks.parametrize_with_checks([ESTIMATORS[name](**TINY) for name in NAMES])
 def test_check_estimator(estimator, check):
     check(estimator)
 
@@ -45,13 +46,13 @@ def test_check_estimator(estimator, check):
         checks.check_get_feature_names_out_error,
     ],
 )
-def test_checks_that_check_estimator_leaves_out(name, check):
-    check(name, ESTIMATORS[name](epochs=2))
+def test_checks_missing_from_check_estimator(name, check):
+    check(name, ESTIMATORS[name](**TINY))
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_data_frames_go_in_and_come_out(name, library):
+def test_transform_returns_data_frames_if_configured(name, library):
     frames = pytest.importorskip(library)
     frame = (
         frames.DataFrame(X[:, :5], [f"f{i}" for i in range(5)])
@@ -66,7 +67,7 @@ def test_data_frames_go_in_and_come_out(name, library):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_columns_of_other_names_or_in_another_order_are_refused(name):
+def test_unknown_or_reordered_column_names_raise(name):
     frames = pytest.importorskip("pandas")
     frame = frames.DataFrame(X[:, :5], columns=list("abcde"))
     model = ESTIMATORS[name](**FAST).fit(frame, Y)
@@ -76,7 +77,7 @@ def test_columns_of_other_names_or_in_another_order_are_refused(name):
         model.transform(frame[list("edcba")])
 
 
-def test_a_missing_value_is_said_by_the_name_of_its_column():
+def test_nan_error_names_the_column():
     frames = pytest.importorskip("pandas")
     frame = frames.DataFrame(X[:, :3].copy(), columns=["age", "height", "weight"])
     frame.loc[4, "height"] = np.nan
@@ -85,13 +86,13 @@ def test_a_missing_value_is_said_by_the_name_of_its_column():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_codes_are_named_after_their_model(name):
+def test_feature_names_out_start_with_the_class_name(name):
     model = ESTIMATORS[name](**FAST).fit(X, Y)
     prefix = type(model).__name__.lower()
     assert list(model.get_feature_names_out()) == [f"{prefix}{i}" for i in range(3)]
 
 
-def test_pictures_give_data_frames_of_codes():
+def test_set_output_works_for_images():
     frames = pytest.importorskip("pandas")
     model = ESTIMATORS["vae"](**FAST).set_output(transform="pandas").fit(DIGITS.images[:50] / 16)
     out = model.transform(DIGITS.images[:50] / 16)
@@ -100,10 +101,10 @@ def test_pictures_give_data_frames_of_codes():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pipelines_grids_and_cross_validation(name):
+def test_pipeline_grid_search_and_cross_validation(name):
     model = ESTIMATORS[name](**FAST)
     pipeline = Pipeline(
-        [("scale", MinMaxScaler()), ("code", model), ("read", LogisticRegression())]
+        [("scale", MinMaxScaler()), ("code", model), ("classify", LogisticRegression())]
     )
     grid = GridSearchCV(pipeline, {"code__n_components": [2, 3]}, cv=2).fit(X, Y)
     assert set(grid.cv_results_["param_code__n_components"]) == {2, 3}
@@ -111,7 +112,7 @@ def test_pipelines_grids_and_cross_validation(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_clone_is_unfitted_and_a_pickle_is_fitted(name):
+def test_clone_is_unfitted_and_pickle_is_fitted(name):
     model = ESTIMATORS[name](**FAST).fit(X, Y)
     assert not hasattr(clone(model), "model_")
     again = pickle.loads(pickle.dumps(model))
@@ -119,7 +120,7 @@ def test_a_clone_is_unfitted_and_a_pickle_is_fitted(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_deep_copy_goes_its_own_way(name):
+def test_training_a_deep_copy_leaves_the_original_unchanged(name):
     model = ESTIMATORS[name](**FAST).fit(X, Y)
     before = model.transform(X)
     other = copy.deepcopy(model)
@@ -129,7 +130,7 @@ def test_a_deep_copy_goes_its_own_way(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_fitting_a_shallow_copy_anew_leaves_the_first(name):
+def test_refitting_a_shallow_copy_leaves_the_original_unchanged(name):
     model = ESTIMATORS[name](**FAST).fit(X, Y)
     before = model.transform(X)
     copy.copy(model).set_params(random_state=1).fit(X, Y)
@@ -137,7 +138,7 @@ def test_fitting_a_shallow_copy_anew_leaves_the_first(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_that_is_not_fitted_says_so(name):
+def test_unfitted_model_raises_not_fitted_error(name):
     model = ESTIMATORS[name](**FAST)
     for use in (model.transform, model.reconstruct, model.score_samples, model.inverse_transform):
         with pytest.raises(NotFittedError):
@@ -146,21 +147,21 @@ def test_a_model_that_is_not_fitted_says_so(name):
         model.sample()
 
 
-def test_the_condition_is_routed_as_metadata():
+def test_condition_is_routed_as_metadata():
     with sklearn.config_context(enable_metadata_routing=True):
         model = ESTIMATORS["conditional-vae"](**FAST).set_transform_request(condition=True)
         pipeline = make_pipeline(MinMaxScaler(), model).fit(X, Y)
-        told = pipeline.transform(X, condition=Y)
+        with_condition = pipeline.transform(X, condition=Y)
         scaled = pipeline[0].transform(X)
-    np.testing.assert_array_equal(told, pipeline[1].transform(scaled, condition=Y))
-    assert not np.array_equal(told, pipeline[1].transform(scaled))
+    np.testing.assert_array_equal(with_condition, pipeline[1].transform(scaled, condition=Y))
+    assert not np.array_equal(with_condition, pipeline[1].transform(scaled))
 
 
-def test_the_condition_is_routed_to_the_score_of_a_search():
+def test_condition_is_routed_to_the_score():
     with sklearn.config_context(enable_metadata_routing=True):
         model = ESTIMATORS["conditional-vae"](**FAST).set_score_request(condition=True)
-        told = cross_val_score(model, X, Y, cv=2, params={"condition": Y})
+        with_condition = cross_val_score(model, X, Y, cv=2, params={"condition": Y})
         model.set_score_request(condition=False)
-        untold = cross_val_score(model, X, Y, cv=2)
-    assert np.isfinite(told).all()
-    assert not np.array_equal(told, untold)
+        without = cross_val_score(model, X, Y, cv=2)
+    assert np.isfinite(with_condition).all()
+    assert not np.array_equal(with_condition, without)

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.cli import main
 from isthmus.estimators import ESTIMATORS
-from isthmus.estimators.run_fingerprint import FREE
+from isthmus.estimators.run_fingerprint import MAY_CHANGE
 from isthmus.nn.dense import mlp
 from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints
 from isthmus.training import Callback, Checkpoint, checkpoints
@@ -220,7 +220,7 @@ def test_fewer_epochs_than_are_done_are_refused_and_nothing_is_lost(tmp_path):
     done = read_checkpoint(tmp_path).facts["epoch"] - 1
     assert done > 1
     model = make(KINDS[0], epochs=done - 1)
-    with pytest.raises(ValueError, match=f"has {done} epochs already: epochs={done - 1}"):
+    with pytest.raises(ValueError, match=f"has {done} epochs, more than epochs={done - 1}"):
         model.fit(X, y, resume_from=tmp_path)
     assert not hasattr(model, "model_")
     again = make(KINDS[0]).fit(X, y, resume_from=tmp_path)
@@ -319,18 +319,25 @@ def test_what_is_another_run_is_refused(tmp_path):
             make(KINDS[0], **more).fit(X, resume_from=tmp_path)
     with pytest.raises(ValueError, match="other data"):
         make(KINDS[0]).fit(X[::-1], resume_from=tmp_path)
-    with pytest.raises(ValueError, match="of a VAE, not of a Autoencoder"):
+    with pytest.raises(ValueError, match="belongs to a VAE, not a Autoencoder"):
         make(KINDS[7]).fit(X, resume_from=tmp_path)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         make(KINDS[0]).fit(X, resume_from=tmp_path / "elsewhere")
-    assert set(FREE) < {"epochs", "patience", "progress", "random_state", "device", "strategy"}
+    assert set(MAY_CHANGE) < {
+        "epochs",
+        "patience",
+        "progress",
+        "random_state",
+        "device",
+        "strategy",
+    }
 
 
 def test_another_version_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("isthmus.estimators.run_fingerprint.__version__", "0.0.1")
     fit_until(8, KINDS[0], tmp_path)
     monkeypatch.undo()
-    with pytest.warns(RuntimeWarning, match=r"began with isthmus 0\.0\.1"):
+    with pytest.warns(RuntimeWarning, match=r"started with isthmus 0\.0\.1"):
         make(KINDS[0]).fit(X, resume_from=tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What makes a run the same run: settings, seed, data, versions."""
+"""Fingerprint of a run: settings, seed, data and versions, compared when a run is resumed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from isthmus._version import __version__
 from isthmus.training import Rows
@@ -27,39 +26,39 @@ __all__ = [
 ]
 
 AnyRows = Rows | DiskRows | LoaderRows
-CUSTOM = {"custom": True}  # stands for a function of the user's own, which is code and not written
-ENOUGH_BYTES = 2**28  # by which data are known; of more, evenly spaced rows
-#: Settings that may differ in a run that goes on: they change when it ends, not what it does.
-FREE = ("epochs", "patience", "progress", "random_state", "strategy")
-#: Settings that may differ among the processes that train one model.
-OWN = ("device", "progress", "random_state")  # the seed itself may not
+CUSTOM = {"custom": True}  # replaces custom functions, which are code and not saved
+HASHED_BYTES = 2**28  # larger data are hashed at evenly spaced rows
+#: Settings that may differ when a run is resumed: they only decide when it ends and what it shows.
+MAY_CHANGE = ("epochs", "patience", "progress", "random_state", "strategy")
+#: Settings that may differ between the processes that train one model; the seed must not.
+PER_PROCESS = ("device", "progress", "random_state")
 
 
 def describe_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
-    """Return what a checkpoint says of the run, plain JSON.
+    """Return the fingerprint of a run as plain JSON, to be written to its checkpoints.
 
     Parameters
     ----------
     estimator : LatentEstimator
     rows : Rows, DiskRows or LoaderRows
-        As training sees them, those held out among them.
+        All rows, including those for validation.
     """
     return {
         "estimator": type(estimator).__name__,
         "params": params_to_json(estimator.fitted_params_),
         "seed": estimator.seed_,
-        "rows": _print_of(rows),
+        "rows": _fingerprint(rows),
         "versions": {"isthmus": __version__, "torch": torch.__version__},
     }
 
 
 def check_same_in_all_processes(about: dict[str, Any], process_group: ProcessGroup) -> None:
-    """Raise a ValueError, in all processes, where they are not to train one and the same model.
+    """Raise a ValueError in all processes if their settings, seeds or data differ.
 
-    Each takes its own part of every batch, so that all must be given all rows; of streams, which
-    may be divided beforehand, all know the rows that the first process looked at.
+    Each process takes its part of every batch, so all must have all rows; for loaders, which may be
+    divided beforehand, the rows are those that the first process previewed.
     """
-    params = {k: v for k, v in about["params"].items() if k not in OWN}
+    params = {k: v for k, v in about["params"].items() if k not in PER_PROCESS}
     settings = (about["estimator"], params, about["seed"])
     for what, value in (("settings", settings), ("X or y", about["rows"])):
         if not process_group.all_equal(value):
@@ -71,56 +70,53 @@ def check_same_in_all_processes(about: dict[str, Any], process_group: ProcessGro
 
 
 def params_to_json(params: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as JSON has them."""
+    """Return settings as plain JSON; custom functions become `CUSTOM`."""
     return {name: _plain(value) for name, value in params.items()}
 
 
 def seed_of(snapshot: Snapshot) -> int:
-    """Return the seed of the run."""
+    """Return the seed of an interrupted run."""
     return int(snapshot.facts["about"]["seed"])
 
 
 def check_same_run(snapshot: Snapshot, now: dict[str, Any], estimator: Any) -> None:
-    """Raise a ValueError where a checkpoint is of another run; warn where versions differ."""
+    """Raise a ValueError if a checkpoint belongs to another run; warn if versions differ."""
     then = snapshot.facts["about"]
     if then["estimator"] != now["estimator"]:
         raise ValueError(
-            f"the checkpoint is of a {then['estimator']}, not of a {now['estimator']}: fit that, "
-            "or begin a new run."
+            f"the checkpoint belongs to a {then['estimator']}, not a {now['estimator']}: resume it "
+            "with that class, or start a new run."
         )
     old, new = then["params"], now["params"]
-    other = [k for k in new if k not in FREE and old.get(k) != new[k]]
+    other = [k for k in new if k not in MAY_CHANGE and old.get(k) != new[k]]
     if estimator.random_state is not None and int(estimator.random_state) != then["seed"]:
         other.append("random_state")
     if other:
-        words = "; ".join(f"{k} was {_said(old, then, k)}, is {new[k]!r}" for k in other)
+        before = old | {"random_state": then["seed"]}
+        words = "; ".join(f"{k} was {before.get(k)!r}, is {new[k]!r}" for k in other)
         raise ValueError(
-            f"the checkpoint is of a run by other settings ({words}): give the same, or begin a "
-            "new run."
+            f"the checkpoint belongs to a run with other settings ({words}): use the same ones, or "
+            "start a new run."
         )
     done = snapshot.facts["epoch"] - 1
     if estimator.epochs is not None and estimator.epochs < done:
         raise ValueError(
-            f"the run has {done} epochs already: epochs={estimator.epochs} would end it and forget "
-            f"how to go on. Give {done} or more, or begin a new run."
+            f"the run already has {done} epochs, more than epochs={estimator.epochs}: set epochs "
+            f"to {done} or more, or start a new run."
         )
     if then["rows"] != now["rows"]:
         raise ValueError(
-            "the checkpoint is of a run on other data: X or y differ from those it began with. "
-            "Give the same, or begin a new run."
+            "the checkpoint belongs to a run on other data: pass the same X and y, or start a new "
+            "run."
         )
     if then["versions"] != now["versions"]:
         was, is_ = (", ".join(f"{k} {v}" for k, v in d["versions"].items()) for d in (then, now))
         warnings.warn(
-            f"the run began with {was} and goes on with {is_}: its numbers may differ in the last "
-            "bits from those of a run without a break.",
+            f"the run was started with {was} and is resumed with {is_}: its numbers may differ in "
+            "the last bits from those of an uninterrupted run.",
             RuntimeWarning,
             stacklevel=4,
         )
-
-
-def _said(params: dict[str, Any], about: dict[str, Any], name: str) -> str:
-    return repr(about["seed"] if name == "random_state" else params.get(name))
 
 
 def _plain(value: Any) -> Any:
@@ -131,20 +127,16 @@ def _plain(value: Any) -> Any:
     return CUSTOM if callable(value) else value
 
 
-def _print_of(rows: AnyRows) -> dict[str, Any]:
-    """Return what tells data from others: shape, type and a hash."""
+def _fingerprint(rows: AnyRows) -> dict[str, Any]:
+    """Return shape, type and hash of the data."""
     digest = hashlib.sha256()
-    shown = rows if isinstance(rows, Rows) else rows.preview
-    for tensor in (shown.x, shown.c):
+    known = rows if isinstance(rows, Rows) else rows.preview
+    for tensor in (known.x, known.c):
         if tensor is not None:
-            digest.update(_some(tensor).cpu().contiguous().numpy().tobytes())
+            step = max(1, -(-tensor.numel() * tensor.element_size() // HASHED_BYTES))
+            digest.update(tensor[::step].cpu().contiguous().numpy().tobytes())
     return {
-        "shape": [rows.n_rows or len(shown), *shown.x.shape[1:]],
-        "dtype": str(shown.x.dtype).removeprefix("torch."),
+        "shape": [rows.n_rows or len(known), *known.x.shape[1:]],
+        "dtype": str(known.x.dtype).removeprefix("torch."),
         "sha256": digest.hexdigest(),
     }
-
-
-def _some(tensor: Tensor) -> Tensor:
-    every = -(-tensor.numel() * tensor.element_size() // ENOUGH_BYTES)
-    return tensor[:: max(1, every)]

@@ -1,0 +1,206 @@
+"""Preparation of a fit: validate the data, resolve "auto" settings and build the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from isthmus.data.columns import Columns
+from isthmus.data.disk_array import DiskArray, as_disk_array
+from isthmus.data.loader_adapter import LoaderAdapter
+from isthmus.distributions.base import isolated_rng
+from isthmus.distributions.mixed import make_likelihood
+from isthmus.distributions.priors import VampPrior
+from isthmus.estimators.batched_inference import as_tensor
+from isthmus.estimators.condition import ConditionEncoder, check_labels
+from isthmus.estimators.defaults import fresh_seed, resolve_likelihood, resolve_scaling
+from isthmus.estimators.run_fingerprint import AnyRows
+from isthmus.estimators.scaling import Scaler
+from isthmus.estimators.validation import fill_missing, validate_input
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.params import check_fields
+from isthmus.models.specs import Spec
+from isthmus.registry import build_model, check_combination
+from isthmus.training import Rows, pick_device
+from isthmus.training.dictionary import is_dictionary, start_sparse
+from isthmus.training.disk_rows import DiskRows
+from isthmus.training.distributed import ProcessGroup, join_process_group
+from isthmus.training.loader_rows import LoaderRows
+
+__all__ = ["PreparationMixin"]
+
+Array = NDArray[Any]
+DICTIONARY_ROWS = 8192  # drawn to initialise a dictionary
+
+
+class PreparationMixin(BaseEstimator, Spec):
+    """Turns settings and data into an untrained model and the rows to train it on."""
+
+    model_: LatentVariableModel
+    scaler_: Scaler
+    condition_encoder_: ConditionEncoder | None
+    columns_: Columns | None
+    feature_shape_: tuple[int, ...]
+    likelihood_: str
+    scaling_: str
+    fitted_params_: dict[str, Any]
+    history_: list[dict[str, Any]]
+    best_epoch_: int
+    n_iter_: int
+    seed_: int | None
+    stopped_: str
+
+    def prepare(
+        self, X: Any, y: Any = None, seed: int | None = None
+    ) -> tuple[AnyRows, torch.Generator]:
+        """Set every fitted attribute but the training history, with untrained weights.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+        seed : int, optional
+            Replaces `random_state`, to resume a run whose seed was drawn at random.
+
+        Returns
+        -------
+        rows : Rows, DiskRows or LoaderRows
+            The training data as `isthmus.training.Trainer` reads them.
+        generator : torch.Generator
+            Source of all randomness of the training, on its device.
+        """
+        check_combination(self)
+        self.__dict__.pop("_training_state", None)
+        self.fitted_params_ = self.get_params(deep=False)
+        generator = self._generator(seed=seed)
+        self.seed_ = generator.initial_seed()
+        stored = as_disk_array(X)
+        stream = X if isinstance(X, LoaderAdapter) else None
+        if stream is not None:  # each process may have its own rows, but all must agree on these
+            process_group = self._process_group()
+            X, y = process_group.broadcast_object(
+                stream.preview() if process_group.is_main else None
+            )
+        elif stored is not None:
+            X = stored.preview()
+        missing = self.missing == "ignore"
+        X = validate_input(self, X, reset=True, missing=missing)
+        observed = fill_missing(X) if missing else X
+        self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
+        likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
+        if self.binarize and likelihood.binary is not True:
+            raise ValueError(
+                "binarize=True draws 0 or 1 from values in [0, 1] and needs likelihood "
+                f"'bernoulli', not {self.likelihood_!r}. Use binarize=False."
+            )
+        X = likelihood.convert_bytes(X)
+        likelihood.check(observed)
+        self.scaling_ = resolve_scaling(self.scaling, likelihood, X)
+        self.scaler_ = Scaler.fit(X, self.scaling_).only(likelihood.scalable)
+        self.condition_encoder_ = self._fit_condition_encoder(
+            y, len(X) if stored is None else stored.n_total
+        )
+        self.make_model(generator)
+        rows: AnyRows
+        if stored is not None:
+            rows = self._stored_rows(stored, y)
+        else:
+            rows = shown = self._as_rows(X, y)
+        if stream is not None:
+            rows = LoaderRows(stream, self._rows, shown, torch.device("cpu"))
+        self._initialise_from_rows(rows, generator)
+        return rows, generator
+
+    def _initialise_from_rows(self, rows: AnyRows, generator: torch.Generator) -> None:
+        """Initialise pseudo-inputs of a VampPrior, and dictionaries, with training rows."""
+
+        def draw_rows(n: int) -> Tensor:
+            return rows.sample(n, generator).nan_to_num(0.0).to(generator.device)
+
+        if isinstance(self.model_.prior, VampPrior):
+            self.model_.prior.start_from(draw_rows(self.prior_modes))
+        if is_dictionary(self, self.model_):
+            start_sparse(self.model_, draw_rows(DICTIONARY_ROWS))
+
+    def reset_weights(self, rows: Rows) -> torch.Generator:
+        """Build a new `model_` from the current settings, for data that were prepared before.
+
+        Returns the generator that `prepare` would have returned.
+        """
+        self.fitted_params_ = self.get_params(deep=False)
+        generator = self._generator()
+        self.seed_ = generator.initial_seed()
+        self.make_model(generator)
+        self._initialise_from_rows(rows, generator)
+        return generator
+
+    def make_model(self, generator: torch.Generator) -> None:
+        """Build `model_` with new weights, for the shape and likelihood that were learned."""
+        with isolated_rng(generator):
+            model = build_model(
+                self,
+                self.feature_shape_,
+                self.likelihood_,
+                self.condition_encoder_.width if self.condition_encoder_ else 0,
+                self.scaler_.log_unit,
+            )
+        # torch's default type may be another.
+        self.model_ = model.to(generator.device, torch.float32).eval()
+
+    def _process_group(self) -> ProcessGroup:
+        check_fields(self)
+        return join_process_group(self.strategy, pick_device(self.device))
+
+    def _rows(self, X: Any, y: Any, numbers: Array | None = None) -> Rows:
+        """Check, encode and scale training rows for a model that was prepared before."""
+        X = self._read(X, numbers)
+        self.model_.likelihood.check(fill_missing(X) if self.model_.missing else X)
+        return self._as_rows(X, y)
+
+    def _stored_rows(self, stored: DiskArray, y: Any) -> DiskRows:
+        """Return rows that are checked and scaled when they are read."""
+        labels = None if self.condition_encoder_ is None else check_labels(y, stored.n_total)
+
+        def prepare(X: Array, numbers: Array) -> tuple[Tensor, Tensor | None]:
+            rows = self._rows(X, None if labels is None else labels[numbers], numbers)
+            return rows.x, rows.c
+
+        return DiskRows(stored, prepare, torch.device("cpu"))
+
+    def _as_rows(self, X: Array, y: Any) -> Rows:
+        c = None
+        if self.condition_encoder_ is not None:
+            c = self.condition_encoder_.encode(check_labels(y, len(X)), len(X))
+        return Rows(
+            as_tensor(self.scaler_.transform(X)), None if c is None else torch.from_numpy(c)
+        )
+
+    def _generator(self, epochs_before: int = 0, seed: int | None = None) -> torch.Generator:
+        """Return the generator of a run, from a known seed if the run is resumed."""
+        if seed is None and self.random_state is None:
+            seed = self._process_group().broadcast_object(fresh_seed())
+        elif seed is None:
+            seed = int(self.random_state) + epochs_before  # type: ignore[arg-type]
+        return torch.Generator(pick_device(self.device)).manual_seed(seed)
+
+    def _fit_condition_encoder(self, y: Any, n: int) -> ConditionEncoder | None:
+        if not self.conditional:
+            return None
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: pass "
+                "labels, or use VAE."
+            )
+        encoder = ConditionEncoder.fit(y, n)
+        if encoder.classes is not None:
+            self.classes_ = encoder.classes
+        return encoder
+
+    def _read(self, X: Any, numbers: Array | None = None) -> Array:
+        """Validate X against the shape and columns that were learned."""
+        X = validate_input(self, X, reset=False, missing=self.model_.missing, numbers=numbers)
+        return self.model_.likelihood.convert_bytes(X)
