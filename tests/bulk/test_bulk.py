@@ -1,4 +1,4 @@
-"""Many files by many processes: the bits of transform, whatever is broken off, damaged or odd."""
+"""Bulk inference: the same bytes in any number of processes, after a crash, despite bad files."""
 
 import pickle
 import signal
@@ -40,7 +40,7 @@ def run(model, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
+def small_chunks(monkeypatch):
     monkeypatch.setattr(files, "inference_batch_size", lambda n_features: 8)
 
 
@@ -55,7 +55,7 @@ def write_lists(path, rows, group=1000):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder of files of lists, the first of the digits in each."""
+    """Return a folder of Parquet files with lists of pixels of the first digits."""
     (tmp_path / "in").mkdir()
     for n in SIZES:
         write_lists(tmp_path / "in" / f"f{n}.parquet", X[:n])
@@ -209,7 +209,7 @@ def test_failures_do_not_stop_other_files(run, folder, capsys):
 def test_a_killed_process_leaves_no_partial_output(run, folder, monkeypatch):
     monkeypatch.undo()
     source, out = folder / "in.npy", folder / "out"
-    np.save(source, np.tile(X, (20, 1)))
+    np.save(source, np.tile(X, (8, 1)))
     words = ["transform", run, str(source), str(out)]
     process = subprocess.Popen([sys.executable, "-m", "isthmus", *words])
     draft, target = out / ".isthmus" / "in.npy.part", out / "in.npy"
@@ -220,7 +220,7 @@ def test_a_killed_process_leaves_no_partial_output(run, folder, monkeypatch):
     assert not target.exists()
     assert draft.exists()
     assert main(words) == 0
-    assert len(np.load(target)) == 20 * len(X)
+    assert len(np.load(target)) == 8 * len(X)
     assert not draft.exists()
 
 
@@ -261,7 +261,7 @@ def test_a_process_without_files_succeeds(run, folder, monkeypatch, capsys):
         (("nowhere/*.parquet", "out"), "no file matches 'nowhere/*.parquet'"),
         (("in/f96.parquet", "twin", "out"), "have the same output out/f96.parquet"),
         (("in", "in"), "in holds the input f301.parquet"),
-        (("in", "in/codes"), "lies in the input in"),
+        (("in", "in/codes"), "is inside the input in"),
         (("in", "notes.txt"), "notes.txt is a file; name a folder"),
         (("in", "codes.npy"), "codes.npy is the name of a file; name a folder for the results"),
         (("x.npy", "out"), "--column is for tables, but all inputs are arrays; omit it."),

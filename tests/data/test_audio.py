@@ -115,8 +115,8 @@ def test_lossy_files_are_close_to_wav(tmp_path, suffix):
     compressed(tmp_path / f"a{suffix}", tones())
     sound = read_audio(tmp_path / f"a{suffix}")
     assert (sound.samples.shape, sound.rate, sound.kind) == ((2, 8000), 8000, "i16")
-    for heard, tone in zip(sound.samples, tones(), strict=True):
-        assert np.corrcoef(heard, tone)[0, 1] > 0.99
+    for channel, tone in zip(sound.samples, tones(), strict=True):
+        assert np.corrcoef(channel, tone)[0, 1] > 0.99
 
 
 def test_formats_in_a_folder_are_resampled_to_one_rate(tmp_path):

@@ -1,4 +1,4 @@
-"""Data frames: how columns are taken, and back to the same columns and types."""
+"""Data frames: the encoding of columns, and decoding to the same columns and types."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Loading by name and by path, and the messages where nothing can be loaded."""
+"""Datasets by name and by path, and the errors for those that cannot be loaded."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""Arrays on the disk: which are left there, and how their blocks are told, read and held out."""
+"""Arrays on disk: when they stay there, and how their blocks are read and held out."""
 
 import mmap
 
@@ -142,17 +142,17 @@ def test_writes_to_a_map_are_kept(path, mode):
 
 
 def test_pages_of_a_read_only_map_are_released(path, monkeypatch):
-    told = []
+    advice = []
 
     class Told(mmap.mmap):
         def madvise(self, *args):
-            told.append(args)
+            advice.append(args)
             return super().madvise(*args)
 
     monkeypatch.setattr(mmap, "mmap", Told)
     mapped = np.load(path, mmap_mode="r")
     assert (DiskArray.of(mapped[3:]).read() == X[3:]).all()
-    assert told == [(mmap.MADV_DONTNEED,)]
+    assert advice == [(mmap.MADV_DONTNEED,)]
     assert (mapped == X).all()
 
 

@@ -1,4 +1,4 @@
-"""IDX files: every type, compressed or not, and every way in which one can be wrong."""
+"""IDX files: all types, compressed or not, and all kinds of invalid files."""
 
 import gzip
 import struct

@@ -1,4 +1,4 @@
-"""Folders of images: modes, sizes, classes, and files that are not what they seem."""
+"""Folders of images: modes, sizes, classes and invalid files."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batches of loaders of many kinds."""
+"""Loaders of many types, as batches for training."""
 
 import numpy as np
 import pytest

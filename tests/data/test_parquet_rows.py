@@ -163,8 +163,8 @@ def test_labels_of_all_types(tmp_path):
         folder = write(tmp_path / f"{number}", "0", table(X[:3], y=values), row_group_size=2)
         assert load(folder, label="y").y.tolist() == values
         assert load(folder, label="y").y.dtype.kind == kind
-    told = pa.array(["a", "b", "a"]).dictionary_encode()
-    folder = write(tmp_path / "told", "0", table(X[:3], y=told))
+    labels = pa.array(["a", "b", "a"]).dictionary_encode()
+    folder = write(tmp_path / "labels", "0", table(X[:3], y=labels))
     assert load(folder, label="y").y.tolist() == ["a", "b", "a"]
 
 

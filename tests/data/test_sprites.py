@@ -1,4 +1,4 @@
-"""Sprites: the factors, the pictures they give, and the rate of drawing."""
+"""Sprites: factors, images and the speed of rendering."""
 
 import time
 

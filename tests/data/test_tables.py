@@ -1,4 +1,4 @@
-"""Tables of text: dialects, headers, labels, missing values, and what is no table."""
+"""Text tables: delimiters, headers, labels, missing values and invalid files."""
 
 import time
 

@@ -119,7 +119,7 @@ def output_paths(
         named = "is" if out.exists() else "is the name of"
         raise ValueError(f"{out} {named} a file; name a folder for the results, such as codes/.")
     if around := [name for name in names if Path(name).resolve() in out.resolve().parents]:
-        raise ValueError(f"{out} lies in the input {around[0]}; name another folder.")
+        raise ValueError(f"{out} is inside the input {around[0]}; name another folder.")
     if inputs := [file for file in files if file.resolve().parent == out.resolve()]:
         raise ValueError(f"{out} holds the input {inputs[0].name}; name another folder.")
     targets: dict[Path, Path] = {}
@@ -176,7 +176,7 @@ def _compute(source: Path, task: FileTask) -> Iterator[dict[str, Any]]:
     """Yield the output columns of each chunk of a file."""
     start = 0
     for chunk in prefetch(read_chunks(source, task.features, task.rows), join_timeout=None):
-        # An empty file still has output columns: those of one made-up row.
+        # An empty file still has output columns: those of a row of zeros.
         X = chunk.X if len(chunk.X) else np.zeros((1, *chunk.X.shape[1:]), chunk.X.dtype)
         try:
             output = task.function(X, start)

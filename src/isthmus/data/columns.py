@@ -178,7 +178,7 @@ class Columns:
 
     @property
     def names(self) -> tuple[Any, ...]:
-        """The names, in order."""
+        """Names of the columns, in order."""
         return tuple(column.name for column in self.columns)
 
     @property
@@ -222,11 +222,11 @@ class Columns:
         missing = [str(n) for n in self.names if n not in found]
         extra = [str(n) for n in names if n not in known]
         if missing or extra or len(names) != len(self.names):
-            said = [f"missing: {', '.join(missing)}"] if missing else []
-            said += [f"unknown: {', '.join(extra)}"] if extra else []
-            said = said or [f"{len(names)} columns instead of {len(self.names)}"]
+            problems = [f"missing: {', '.join(missing)}"] if missing else []
+            problems += [f"unknown: {', '.join(extra)}"] if extra else []
+            problems = problems or [f"{len(names)} columns instead of {len(self.names)}"]
             raise ValueError(
-                f"the columns differ from those the model was fitted on; {'; '.join(said)}."
+                f"the columns differ from those the model was fitted on; {'; '.join(problems)}."
             )
 
     def to_frame(self, X: Array, like: Any = None) -> Any:
@@ -253,8 +253,8 @@ class Columns:
         new = {}
         for j, column in enumerate(self.columns):
             if gaps[:, j].any():
-                made = column.from_numbers(X[:, j])
-                new[column.name] = patch(frame[column.name], made, gaps[:, j])
+                filled = column.from_numbers(X[:, j])
+                new[column.name] = patch(frame[column.name], filled, gaps[:, j])
         if _library(frame) == "pandas":
             return frame.assign(**new)
         return frame.with_columns(**new)
@@ -477,15 +477,15 @@ def _series(library: Any, column: Column, values: Array, like: Any) -> Any:
     return library.Series(values, index=index).astype(column.dtype)
 
 
-def _patched(old: Any, made: Array, gap: Array) -> Any:
+def _patched(old: Any, values: Array, gap: Array) -> Any:
     """Return a pandas series of the same type with the gaps filled."""
     new = old.copy()
-    new.iloc[np.flatnonzero(gap)] = made[gap]
+    new.iloc[np.flatnonzero(gap)] = values[gap]
     return new
 
 
-def _patched_polars(old: Any, made: Array, gap: Array) -> Any:
+def _patched_polars(old: Any, values: Array, gap: Array) -> Any:
     """Return a polars series of the same type with the gaps filled."""
     series = type(old)
-    put = series(made.tolist(), strict=False).cast(old.dtype)
+    put = series(values.tolist(), strict=False).cast(old.dtype)
     return put.zip_with(series(gap), old).alias(old.name)

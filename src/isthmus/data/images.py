@@ -1,4 +1,4 @@
-"""Read a folder of images into one array, whatever their modes and sizes."""
+"""Read a folder of images of any modes and sizes into one array."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from isthmus.data.media_folders import class_labels, find_media
 __all__ = ["IMAGE_SUFFIXES", "open_image", "read_image_folder", "to_rgb"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-# Pillow tries no other decoder, whatever the bytes of a file: the one for EPS runs a program.
+# Pillow must not try other decoders: the one for EPS runs an external program.
 _DECODERS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 _WHITE = (255, 255, 255)
 _PIXEL_BYTES = 4  # in Pillow

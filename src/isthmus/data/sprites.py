@@ -75,17 +75,12 @@ def render(indices: ArrayLike) -> np.ndarray:
     Parameters
     ----------
     indices : array-like of int, shape (n,)
-        From 0 to 737,279. An image takes 4 KiB, all of them 3 GB.
+        From 0 to 737,279, as for `factors`. An image takes 4 KiB, all of them 3 GB.
 
     Returns
     -------
     numpy.ndarray of uint8, shape (n, 64, 64)
         Images of 0 and 255.
-
-    Raises
-    ------
-    ValueError
-        If the indices are not a one-dimensional sequence of whole numbers in that range.
 
     Examples
     --------

@@ -31,8 +31,8 @@ class Windows:
     Notes
     -----
     Windows are weighted by a squared sine that is nowhere 0, and the sum is divided by the sum of
-    the weights: `apply` with the identity returns its input, whatever its length. Arrays shorter
-    than a window are padded by reflection at their end.
+    the weights: `apply` with the identity returns its input, for any length. Arrays shorter than
+    a window are padded by reflection at their end.
 
     References
     ----------
