@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: `make docs`. No page, font or script is fetched from a network."""
+"""Sphinx configuration, used by `make docs`. The site loads nothing from a network."""
 
 import importlib.util
 import os
@@ -9,10 +9,10 @@ import isthmus
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_ext"))
-# MathJax in one file, which draws formulae without fonts; its own extension copies all its files.
+# One file of MathJax that needs no fonts; the MathJax extension would copy all of its files.
 MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
 MATHJAX /= "static/mathjax/tex-svg.js"
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums in one order; notebooks inherit it
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # reproducible sums, also in the notebooks
 
 project = "isthmus"
 author = "The isthmus developers"
@@ -29,16 +29,16 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "site_pages",
 ]
-highlight_language = "none"  # blocks without a name are commands and their output
+highlight_language = "none"  # blocks without a language show commands and their output
 templates_path = ["_templates"]
 exclude_patterns = [
     "_*",
-    "gallery",  # the scenes; sphinx-gallery writes their pages into generated/gallery
-    "gallery.md",  # the same scenes, for who reads the files without the site
+    "gallery",  # scripts; sphinx-gallery writes their pages into generated/gallery
+    "gallery.md",  # the same gallery for readers of the repository
     "generated/gallery/*.ipynb",
     "generated/gallery/*.md5",
 ]
-default_role = "py:obj"  # `name` in docstrings: a link where there is such a page
+default_role = "py:obj"  # `name` in docstrings becomes a link if the object has a page
 
 # -- pages and notebooks
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
@@ -54,11 +54,11 @@ autosummary_ignore_module_all = False
 autosummary_imported_members = True
 autosummary_context = {"first_home": set(isthmus.__all__)}
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the docstrings say shapes and units, which types do not
-numpydoc_show_class_members = False  # the class's page has each method in full
+autodoc_typehints = "none"  # docstrings state shapes and units, which types cannot
+numpydoc_show_class_members = False  # the page of a class documents each method
 toc_object_entries_show_parents = "hide"
 
-# -- the gallery: what is bundled is run, what needs MNIST and the like shows a kept picture
+# -- the gallery: runs scripts with bundled data; others show their saved picture
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "generated/gallery",
@@ -73,7 +73,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
 }
 
-# -- how it looks
+# -- appearance
 html_theme = "pydata_sphinx_theme"
 html_title = "isthmus"
 html_static_path = ["_static", str(MATHJAX)]

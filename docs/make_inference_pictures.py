@@ -1,4 +1,4 @@
-"""Make the two-mode picture and print the table of docs/inference.md.
+"""Draw the two-mode picture and print the table of docs/inference.md.
 
 python docs/make_inference_pictures.py
 """
@@ -50,13 +50,13 @@ def row(name: str, fit: GaussianFit) -> str:
 
 
 def moments(q: Distribution) -> list[str]:
-    """Return mean and standard deviations as words, without a minus before zero."""
+    """Format mean and standard deviations, without a minus before zero."""
     pairs = (q.mean.tolist(), q.variance.sqrt().tolist())
     return [f"({round(a, 2) + 0.0:.2f}, {round(b, 2) + 0.0:.2f})" for a, b in pairs]
 
 
 def main() -> None:
-    """Fit, print, draw."""
+    """Fit the Gaussians, print the table and save the picture."""
     target = two_modes()
     fits = fit_all(target)
     print("| direction, covariance | mean | standard deviations | ELBO | log evidence | KL(q‖p) |")

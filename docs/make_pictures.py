@@ -1,4 +1,4 @@
-"""Make the README's picture: a two-dimensional VAE of MNIST, its map and its decoded plane.
+"""Draw the picture of the README: the map and the decoded plane of a two-dimensional VAE of MNIST.
 
 python docs/make_pictures.py --data-home DIR
 """
@@ -19,7 +19,7 @@ IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """Fit, draw, join, write."""
+    """Fit the model, draw two figures and save them side by side."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-home", required=True)
     mnist = load("mnist", data_home=parser.parse_args().data_home)
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def join(figures: list, height: int) -> Image.Image:
-    """Return figures side by side, equally high, on white."""
+    """Return the figures side by side with equal heights on a white background."""
     pictures = []
     for figure in figures:
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Writes the studio's pictures in docs/images, by looking at an exported page in Chromium.
+"""Write the screenshots of the studio in docs/images, from an exported page in Chromium.
 
 From the root of a checkout, with MNIST in $ISTHMUS_DATA:
 

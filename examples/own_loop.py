@@ -1,6 +1,6 @@
-"""A loop of your own: plain PyTorch around a bare model, which an estimator then takes over.
+"""Train an isthmus model in a plain PyTorch loop and load its weights into an estimator.
 
-Needs nothing but isthmus.
+Requires only isthmus.
 """
 
 import torch
@@ -14,9 +14,9 @@ EPOCHS = 30
 
 
 def train(model, objective, X):
-    """Minimise the objective over rows by Adam."""
+    """Minimise the objective over rows with Adam."""
 
-    def loss(x):  # what torch.compile can take: loss = torch.compile(loss)
+    def loss(x):  # to compile it: loss = torch.compile(loss)
         return objective(model, x).loss
 
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -28,7 +28,7 @@ def train(model, objective, X):
 
 
 def main():
-    """Train by both loops; print the ELBO of rows that neither has seen."""
+    """Train with both loops; print the ELBO on held-out rows."""
     X, X_test = train_test_split(load_digits().data / 16, random_state=0)
     settings = VAE(
         n_components=8, hidden=(128,), epochs=EPOCHS, validation_fraction=0, random_state=0
@@ -38,11 +38,11 @@ def main():
     model = build_model(settings, features=(64,), likelihood="bernoulli")
     train(model, build_objective(settings), torch.tensor(X, dtype=torch.float32))
 
-    # Into an estimator: one epoch lets it learn shape, likelihood and scaling.
+    # Load the weights into an estimator; one epoch determines shape, likelihood and scaling.
     estimator = VAE(**settings.get_params()).partial_fit(X)
     estimator.model_.load_state_dict(model.state_dict())
-    print(f"own loop: ELBO {estimator.score(X_test):.2f} nats an example")
-    print(f"fit: ELBO {settings.fit(X).score(X_test):.2f} nats an example")
+    print(f"own loop: ELBO {estimator.score(X_test):.2f} nats per example")
+    print(f"fit: ELBO {settings.fit(X).score(X_test):.2f} nats per example")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A detector of isthmus among those of pyod: the same names, the same signs.
+"""Use an isthmus detector like those of pyod, with the same names and signs.
 
-Needs pyod: pip install pyod.
+Requires `pip install pyod`.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from isthmus.applications import AnomalyDetector
 
 
 def zeros_and_some_fours():
-    """Return pictures of zeros with some fours among them, which are 1 in y."""
+    """Return images of zeros and ten fours, and y, which is 1 for the fours."""
     digits = load_digits()
     chosen = [np.flatnonzero(digits.target == 0), np.flatnonzero(digits.target == 4)[:10]]
     rows = np.concatenate(chosen)
@@ -23,7 +23,7 @@ def zeros_and_some_fours():
 
 
 def main():
-    """Print ROC and precision of three detectors, and of all together."""
+    """Print ROC and precision of three detectors and of their average."""
     X, y = zeros_and_some_fours()
     model = DenoisingAutoencoder(n_components=8, epochs=50)
     ours = AnomalyDetector(model, contamination=0.05, random_state=0).to_pyod()

@@ -1,9 +1,9 @@
-"""Encode a data set of Ray with a saved run: the model is loaded once in each worker.
+"""Encode a Ray data set with a saved run; each worker loads the model once.
 
     isthmus fit digits --out RUN
     python examples/ray_encode.py RUN [--rows 1000]
 
-Needs Ray: pip install 'ray[data]'. On a cluster ray.init finds it; here it runs on one machine.
+Requires `pip install 'ray[data]'`. It runs on one machine; on a cluster, ray.init finds the cluster.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from isthmus.bulk import Encode
 
 
 def encode(dataset: Any, run: str, workers: int = 1) -> Any:
-    """Return the codes of a data set that has columns id and pixels."""
+    """Return the codes of a data set with the columns id and pixels."""
     return dataset.map_batches(
         Encode,
         fn_constructor_args=(run,),
@@ -31,7 +31,7 @@ def encode(dataset: Any, run: str, workers: int = 1) -> Any:
 
 
 def main() -> None:
-    """Encode digits and show some of the codes."""
+    """Encode digits and print some of the codes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run")
     parser.add_argument("--rows", type=int, default=1000)

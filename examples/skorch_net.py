@@ -1,6 +1,6 @@
-"""A bare model and its objective as a net of skorch, in a pipeline and a grid search.
+"""Use an isthmus model with skorch, in a pipeline and a grid search.
 
-Needs skorch: pip install skorch.
+Requires `pip install skorch`.
 """
 
 import numpy as np
@@ -18,32 +18,32 @@ from isthmus.registry import build_model
 
 
 def make_vae(n_components=8, width=128, features=(64,)):
-    """Return a bare VAE of pixels in [0, 1]."""
+    """Return the model of a VAE for pixels in [0, 1]."""
     settings = specs.VAE(n_components=n_components, hidden=(width,))
     return build_model(settings, features, "bernoulli")
 
 
 class Bound(torch.nn.Module):
-    """An objective as skorch takes it: a module, whose settings a search can reach."""
+    """An objective as a module, so that skorch can search its settings."""
 
     def __init__(self, beta=1.0):
         super().__init__()
         self.objective = Objective(beta=beta)
 
     def forward(self, model, x):
-        """Return the terms of a batch, nats an example."""
+        """Return the terms of a batch, nats per example."""
         return self.objective(model, x)
 
 
 class VAENet(NeuralNet):
-    """A net whose module is a model, and whose criterion is a bound of it."""
+    """A net whose module is a model and whose criterion is its objective."""
 
     def infer(self, x, **fit_params):
-        """Return the terms of a batch: the objective has all that a step needs."""
+        """Return the terms of a batch; the objective computes everything that a step needs."""
         return self.criterion_(self.module_, to_tensor(x, device=self.device))
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Return the loss among the terms."""
+        """Return the loss, one of the terms."""
         return y_pred.loss
 
     @torch.no_grad()
@@ -54,7 +54,7 @@ class VAENet(NeuralNet):
 
     @torch.no_grad()
     def score(self, X, y=None):
-        """Return the ELBO, nats an example: whatever β the net was trained with."""
+        """Return the ELBO, nats per example: for any β used in training."""
         self.module_.eval()
         generator = torch.Generator(self.device).manual_seed(0)
         terms = Objective()(self.module_, to_tensor(X, device=self.device), generator=generator)
@@ -62,7 +62,7 @@ class VAENet(NeuralNet):
 
 
 def make_net():
-    """Return a net; `module__...` are settings of the model, `criterion__...` of the objective."""
+    """Return a net; `module__...` sets the model, `criterion__...` the objective."""
     options = {"lr": 3e-3, "max_epochs": 15, "batch_size": 64, "verbose": 0}
     return VAENet(make_vae, criterion=Bound, optimizer=torch.optim.Adam, **options)
 
@@ -74,10 +74,10 @@ def main():
     X, y = (digits.data / 16).astype(np.float32), digits.target
     grid = {"module__n_components": [1, 8], "criterion__beta": [1.0, 4.0]}
     search = GridSearchCV(make_net(), grid, cv=2).fit(X)
-    print(f"best: {search.best_params_}, ELBO {search.best_score_:.2f} nats an example")
+    print(f"best: {search.best_params_}, ELBO {search.best_score_:.2f} nats per example")
 
     classify = make_pipeline(make_net(), LogisticRegression(max_iter=1000)).fit(X[:1200], y[:1200])
-    print(f"accuracy by codes: {classify.score(X[1200:], y[1200:]):.2f}")
+    print(f"accuracy of a classifier of codes: {classify.score(X[1200:], y[1200:]):.2f}")
 
 
 if __name__ == "__main__":

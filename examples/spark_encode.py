@@ -1,9 +1,9 @@
-"""Encode a data frame of Spark with a saved run: the model is loaded once a part of the data.
+"""Encode a Spark data frame with a saved run; each partition loads the model once.
 
     isthmus fit digits --out RUN
     python examples/spark_encode.py RUN [--rows 1000]
 
-Needs Spark and Java: pip install pyspark. `local[1]` is this machine; name your cluster instead.
+Requires Java and `pip install pyspark`. `local[1]` is this machine; replace it by your cluster.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from isthmus.bulk import Encode
 
 
 def encode(frame: Any, run: str) -> Any:
-    """Return the codes of a data frame that has columns id and pixels."""
-    each = Encode(run, column="pixels", keep=["id"])
-    return frame.mapInPandas(each.frames, schema=each.schema(frame))
+    """Return the codes of a data frame with the columns id and pixels."""
+    encoder = Encode(run, column="pixels", keep=["id"])
+    return frame.mapInPandas(encoder.frames, schema=encoder.schema(frame))
 
 
 def main() -> None:
-    """Encode digits and show some of the codes."""
+    """Encode digits and print some of the codes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run")
     parser.add_argument("--rows", type=int, default=1000)
     arguments = parser.parse_args()
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # where isthmus is installed
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # the environment with isthmus
     spark = SparkSession.builder.master("local[1]").getOrCreate()
     X = (load_digits().data / 16).astype(np.float32)[: arguments.rows]
     frame = spark.createDataFrame(

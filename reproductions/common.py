@@ -1,4 +1,4 @@
-"""What the reproductions share: the command line, the data, the written result."""
+"""Shared code of the reproductions: command line, data, result file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def command(describe: str, run: Callable[[argparse.Namespace], dict[str, Any]], name: str) -> None:
-    """Parse --data-home and --epochs, run, and keep result, settings and time as JSON."""
+    """Parse --data-home and --epochs, run, and save result, settings and time as JSON."""
     parser = argparse.ArgumentParser(description=describe.splitlines()[0])
-    parser.add_argument("--data-home", help="folder that holds mnist/ and fashion-mnist/")
-    parser.add_argument("--epochs", type=int, help="train for another number of epochs")
+    parser.add_argument("--data-home", help="folder that contains mnist/ and fashion-mnist/")
+    parser.add_argument("--epochs", type=int, help="number of epochs, instead of the default")
     arguments = parser.parse_args()
     start = time.perf_counter()
     result = run(arguments)
@@ -38,7 +38,7 @@ def command(describe: str, run: Callable[[argparse.Namespace], dict[str, Any]], 
 
 
 def plain(value: Any) -> Any:
-    """Return NumPy's numbers as Python's."""
+    """Convert NumPy numbers to Python numbers."""
     return value.tolist()
 
 

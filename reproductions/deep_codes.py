@@ -1,10 +1,10 @@
-"""Codes of 30 numbers on MNIST, squared error an image: deep autoencoder 3.00, PCA 13.87 published.
+"""Codes of 30 numbers on MNIST, squared error per image: deep autoencoder 3.00, PCA 13.87 published.
 
     python reproductions/deep_codes.py --data-home DIR [--epochs 30]
 
 After "Reducing the dimensionality of data with neural networks" (Hinton, Salakhutdinov, 2006):
-784-1000-500-250-30. They trained layer by layer, then all with conjugate gradients; here all at
-once by Adam. Pixels in [0, 1], cross-entropy, test rows.
+784-1000-500-250-30. They pretrained layer by layer and then used conjugate gradients; here Adam
+trains all layers at once. Pixels in [0, 1], cross-entropy, test rows.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python reproductions/disentanglement.py [--epochs 40]
 
-The sprites are a rendering after dSprites, not that file: figures are not to be set beside
-published ones digit for digit. 30,000 random pictures at half size, 32 x 32, dense networks of
-400-400, 10 components; the table on 5,000 others. Published models had some 300,000 steps of 64
-to 256 pictures of the full size, these have 9,400 of 128.
+The sprites are rendered like dSprites but are not that file, so the numbers are not directly
+comparable with published ones. 30,000 random images at half size, 32 x 32, dense networks of
+400-400, 10 components; the table uses 5,000 others. Published models trained for some 300,000
+steps with 64 to 256 images of full size, these for 9,400 steps with 128.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def halved(n, random_state):
 
 
 def keep(done):
-    """Write the runs that are done, so that a stopped command goes on after them."""
+    """Save the finished runs, so that an interrupted command can continue."""
     RUNS.parent.mkdir(exist_ok=True)
     RUNS.write_text(json.dumps(done, indent=1, default=plain) + "\n")
 

@@ -5,13 +5,13 @@
 
 Protocol of the density-estimation table of "Exemplar VAE: linking generative models, nearest
 neighbor retrieval, and data augmentation" (Norouzi, Fleet, Norouzi, 2020): 50,000 / 10,000 /
-10,000 rows; training pixels drawn as 0 or 1 anew in every batch, validation and test pixels once
+10,000 rows; training pixels binarised anew in every batch, validation and test pixels once
 (seed 777, validation first); two gated dense layers of 300 each way, 40 components; Adam on
 gradients divided by their norm, step 5e-4, batch 100, KL warm-up of 100 epochs, patience 50, at
 most 2000 epochs; 5000 importance samples.
 
-The run can be stopped at any time and goes on where it was; the result is written as JSON with
-the number of epochs it had.
+You can stop the run at any time and continue it; the result is saved as JSON with the number of
+epochs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def settings(prior: str) -> VAE:
 
 
 def data(home: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return grey training rows, and validation and test rows drawn once as 0 or 1."""
+    """Return grey training rows, and validation and test rows binarised once."""
     fashion = load("fashion-mnist", data_home=home)
     train, valid = np.array(fashion.X[:50_000]), np.array(fashion.X[50_000:])
     draw = np.random.RandomState(777)
@@ -65,7 +65,7 @@ def data(home: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def make(prior: str, device: torch.device, train: Rows) -> Trainer:
-    """Return a trainer at its beginning."""
+    """Return a new trainer."""
     row, generator = settings(prior), torch.Generator(device).manual_seed(0)
     with isolated_rng(generator):
         model = build_model(row, (28, 28), "bernoulli")
@@ -77,7 +77,7 @@ def make(prior: str, device: torch.device, train: Rows) -> Trainer:
 
 
 def checkpoint(path: Path, trainer: Trainer, progress: dict) -> None:
-    """Write all that training needs to go on."""
+    """Save everything that is needed to continue training."""
     state = {
         "model": trainer.model.state_dict(),
         "trainer": trainer.state(),
@@ -89,7 +89,7 @@ def checkpoint(path: Path, trainer: Trainer, progress: dict) -> None:
 
 
 def train(prior: str, home: str, minutes: float, device: torch.device) -> Path:
-    """Train until patience, 2000 epochs or the time is spent; return the checkpoint of the best."""
+    """Train until patience, 2000 epochs or the time limit; return the best checkpoint."""
     folder = HERE / "runs" / f"fashion-{prior}"
     folder.mkdir(parents=True, exist_ok=True)
     grey, valid, _ = data(home)

@@ -3,9 +3,9 @@
     python reproductions/importance_weighted.py --data-home DIR [--epochs 20]
 
 Settings of "Importance weighted autoencoders" (Burda, Grosse, Salakhutdinov, 2016), one stochastic
-layer: 200-200 tanh, 50 components, batch 20, Adam, pixels drawn as 0 or 1 in every step. Published
-figures had 3280 epochs in stages of falling step size; here all k get the same, smaller number of
-epochs with the step size of 1e-3, so the order is what is reproduced. Test pixels are drawn once;
+layer: 200-200 tanh, 50 components, batch 20, Adam, pixels binarised in every step. Published
+results used 3280 epochs with a decreasing learning rate; here all k use the same, smaller number of
+epochs with the learning rate 1e-3, which reproduces the order. Test pixels are binarised once;
 5000 importance samples on the first 1000 test rows.
 """
 

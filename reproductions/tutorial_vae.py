@@ -2,8 +2,8 @@
 
     python reproductions/tutorial_vae.py --data-home DIR
 
-Test loss an image (cross-entropy on grey values + KL), one sample of z; two independent logs of
-the PyTorch examples' VAE show 105.56 and 105.59, training 106.3.
+Test loss per image (cross-entropy on grey values + KL), one sample of z; two independent logs of
+the PyTorch examples' VAE show 105.56 and 105.59, and 106.3 in training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gallery's scenes as sphinx-gallery shows them: each ends with a `figure`."""
+"""Let sphinx-gallery show the `figure` that each gallery script assigns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DPI = 110
 
 
 def scrape(block: Any, variables: dict[str, Any], settings: dict[str, Any]) -> str:
-    """Keep the figure of a scene that was run, once, and return the text that shows it."""
+    """Save the figure of a script once, and return the text that shows it."""
     figure = variables["example_globals"].pop("figure", None)
     if figure is None:
         return ""

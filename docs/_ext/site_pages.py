@@ -1,9 +1,8 @@
-"""What the pages say differently on the site than where their files lie.
+"""Adapt pages and docstrings to the site.
 
-Files of the root (the changelog, how to contribute) are pages of the site, and links to them
-lead there. Scenes of the gallery that are not run show the picture that was kept of them.
-Docstrings are plain text, read by `help` as often as here: their stars and bars are no markup.
-No page may fetch anything from a network.
+Links to files of the repository root (changelog, contributing) lead to their pages. Gallery scripts
+that do not run show their saved picture. Symbols in docstrings, which are plain text, are escaped.
+Pages that load something from a network cause a warning.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
-#: Files of the root, and the pages that include them.
+#: Files of the repository root, and the pages that include them.
 PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -26,19 +25,19 @@ PAGES = {
 }
 FETCHED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"(https?:[^\"]+)")
 CELL = ".. code-block:: Python"
-OUTSIDE = re.compile(r"\[([^\]]+)\]\(((?!docs/)[a-z]+/[^)]+)\)")  # links to files that are no pages
-#: In docstrings, what is code; and what rst takes for signs, though it is meant as it stands: the
-#: stars of (*batch, n), |z|, and model_ (numpydoc escapes the names that are declared itself).
+OUTSIDE = re.compile(r"\[([^\]]+)\]\(((?!docs/)[a-z]+/[^)]+)\)")  # links to files without a page
+#: Code in docstrings, or symbols with a meaning in rst that are meant literally: the star of
+#: (*batch, n), |z|, and model_ (numpydoc escapes declared names itself).
 CODE_OR_SIGN = re.compile(
     r"(?P<code>`[^`]+`+|^ *>>> .*(?:\n.*\S.*)*)"
     r"|(?<=[(, ])\*(?=[\w(])(?![\w ]+\*)|\||(?<=\w)_(?!\w| :)",
     re.MULTILINE,
 )
-OTHERS = ("sklearn.", "torch.")  # their inherited methods have documentation of their own
+OTHERS = ("sklearn.", "torch.")  # inherited methods are documented there
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect what follows."""
+    """Connect the functions of this module to Sphinx."""
     app.connect("source-read", on_read)
     app.connect("include-read", on_include)
     app.connect("autodoc-skip-member", skip_member)
@@ -48,14 +47,14 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def on_read(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Lead links to the root's files to their pages; put kept pictures under their headings."""
+    """Turn links to root files into links to pages; insert saved pictures."""
     source[0] = re.sub(r"\]\((?:\.\./)+([A-Z]+\.md)\)", to_page, source[0])
     if docname.startswith("generated/gallery/"):
         source[0] = with_picture(Path(app.srcdir), docname.rpartition("/")[2], source[0])
 
 
 def on_include(app: Sphinx, path: Path, parent: str, source: list[str]) -> None:
-    """Lead links in the root's files to pages; name the files that are none."""
+    """Turn links in root files into links to pages, or into file names."""
     text = re.sub(r"\]\(([A-Z]+\.md)\)", to_page, source[0])
     text = OUTSIDE.sub(r"\1 (`\2`)", text)
     source[0] = text.replace("](docs/", "](/")
@@ -66,7 +65,7 @@ def to_page(link: re.Match[str]) -> str:
 
 
 def with_picture(docs: Path, name: str, text: str) -> str:
-    """Put the kept picture before the code of a scene that was not run."""
+    """Insert the saved picture before the code of a script that did not run."""
     picture = docs / "images" / "gallery" / f"{name}.png"
     if not picture.exists() or ".. image-sg::" in text:
         return text
@@ -77,13 +76,13 @@ def with_picture(docs: Path, name: str, text: str) -> str:
 def skip_member(
     app: Sphinx, kind: str, name: str, member: Any, skip: bool, options: Any
 ) -> bool | None:
-    """Pass over what scikit-learn and torch gave to a class."""
+    """Skip members inherited from scikit-learn and torch."""
     home = getattr(getattr(member, "fget", member), "__module__", None) or ""
     return True if home.startswith(OTHERS) else None
 
 
 def escape(app: Sphinx, kind: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
-    """Escape what is no markup, except in code."""
+    """Escape symbols that rst would interpret, except in code."""
 
     def escaped(found: re.Match[str]) -> str:
         return found[0] if found["code"] else "\\" + found[0]
@@ -92,7 +91,7 @@ def escape(app: Sphinx, kind: str, name: str, member: Any, options: Any, lines: 
 
 
 def check_offline(app: Sphinx, error: Exception | None) -> None:
-    """Warn of pages that would fetch something."""
+    """Warn about pages that load something from a network."""
     for page in sorted(Path(app.outdir).rglob("*.html")):
         for address in FETCHED.findall(page.read_text(encoding="utf-8")):
-            logger.warning("%s fetches %s", page.relative_to(app.outdir), address)
+            logger.warning("%s loads %s", page.relative_to(app.outdir), address)
