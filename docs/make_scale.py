@@ -41,9 +41,8 @@ medians of rounds that alternate with the same rows in memory:
 | --- | ---: | ---: | ---: |
 {processes}
 
-A single process replays recorded steps, which several processes cannot, because
-DistributedDataParallel needs autograd. For small models and batches, two processes are therefore
-slower; see the first line.
+For small models and batches, two processes are slower than one; see the first line. When this was
+measured, a single process also replayed recorded steps, which isthmus has since given up.
 
 ## A billion rows
 

@@ -20,6 +20,10 @@ of `python benchmarks/speed --data-home DIR`: {threads} threads, torch {torch}, 
 isthmus's time: above 1 is slower than isthmus. *Floor* is the matrix products (or convolutions)
 alone, forward and backward.
 
+These results were measured with a version that recorded a step after 200 repetitions and replayed
+it. isthmus has since given this up except for `compile=True`, so that other models now train
+about as fast as the plain loop.
+
 - **plain loop**: careful hand-written PyTorch, with the data in a tensor in memory and fused
   Adam.
 - **torch.compile**: the model and loss of that loop, compiled.
@@ -48,7 +52,7 @@ Two of these targets are out of reach for any program here: even the matrix prod
 be only {tutorial:.1f} times as fast as the tutorial loop, and {pythae:.1f} times as fast as
 pythae's trainer (784-400-20, batch 100).
 
-`compile=True` (`isthmus fit --compile`) compiles the recorded step to machine code. The first
+`compile=True` (`isthmus fit --compile`) compiles the training step to machine code. The first
 epoch waits for a C++ compiler, for a few seconds to half a minute, less if the same step was
 compiled before. It pays off for small models that train for minutes. It is never the default: its
 numbers differ in the last bits, so a run would depend on whether a compiler is installed.

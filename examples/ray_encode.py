@@ -3,7 +3,7 @@
     isthmus fit digits --out RUN
     python examples/ray_encode.py RUN [--rows 1000]
 
-Requires `pip install 'ray[data]'`. It runs on one machine; on a cluster, ray.init finds the cluster.
+Requires `pip install 'ray[data]'`. It runs on one machine; on a cluster, ray.init connects to it.
 """
 
 from __future__ import annotations
