@@ -20,14 +20,7 @@ from isthmus.persistence.run_folder import read_config
 from isthmus.plots.cells import as_units
 from isthmus.runs.data import CHANGED, load_for_run
 
-__all__ = [
-    "Queries",
-    "as_class",
-    "load_rows",
-    "read_queries",
-    "rows_to_show",
-    "unseen_rows",
-]
+__all__ = ["Queries", "as_class", "load_rows", "read_queries", "rows_to_show", "unseen_rows"]
 
 Array = NDArray[Any]
 

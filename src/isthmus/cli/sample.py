@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.cli._options import add_data, add_run, add_seed
+from isthmus.cli._options import add_data, add_run, add_seed, whole_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "-n",
         "--n-samples",
-        type=int,
+        type=whole_number(1),
         metavar="N",
         help="number of examples (default: 64), or per class or input (default: 10)",
     )
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = check_out(arguments.out, Path(arguments.run) / "samples.png")
     _check_suffix(arguments.save, (".npy", *TABLES))
     groups = arguments.of or arguments.around
-    n = arguments.n_samples if arguments.n_samples is not None else FEW if groups else MANY
+    n = arguments.n_samples or (FEW if groups else MANY)
     _check_number(n * len(groups or [0]))
     if arguments.of and arguments.around:
         raise ValueError("--of and --around exclude each other.")
@@ -141,9 +141,7 @@ def _write_table(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--out {out.name} needs a model of a table; name an image instead.")
     if arguments.around:
         raise ValueError("--around draws an image: give --out an image, and --save the rows.")
-    n = arguments.n_samples if arguments.n_samples is not None else MANY
-    if n < 1:
-        raise ValueError(f"-n must be at least 1, got {n}.")
+    n = arguments.n_samples or MANY
     sampler = _sampler(arguments, estimator)
     y = np.repeat(_classes(arguments.of, sampler), n) if arguments.of else None
     save_frame(out, sampler.sample(n if y is None else len(y), arguments.random_state, y=y))
@@ -156,8 +154,8 @@ def _check_suffix(path: str | None, suffixes: tuple[str, ...]) -> None:
 
 
 def _check_number(n: int) -> None:
-    if not 1 <= n <= MAX_EXAMPLES:
-        raise ValueError(f"-n must give 1 to {MAX_EXAMPLES} examples in all, got {n}.")
+    if n > MAX_EXAMPLES:
+        raise ValueError(f"-n must give at most {MAX_EXAMPLES} examples in all, got {n}.")
 
 
 def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:

@@ -10,7 +10,6 @@ import secrets
 import socket
 import sys
 import threading
-import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -202,4 +201,6 @@ def _announce(address: str, arguments: argparse.Namespace) -> None:
         )
     print(f"studio at {address}\nCtrl-C to stop", flush=True)
     if not arguments.no_browser:  # in a thread, as some browsers block
+        import webbrowser  # takes long to import
+
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
