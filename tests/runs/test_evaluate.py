@@ -1,4 +1,4 @@
-"""`isthmus evaluate`: every number that applies, finite and true; mistakes in one line."""
+"""`isthmus evaluate`: every metric that applies, finite and correct; errors in one line."""
 
 import importlib
 import json
@@ -53,7 +53,7 @@ def few_annealed(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A few digits with labels and made-up factors, and masks, as files."""
+    """A few digits with labels and random factors, and binary masks, as files."""
     folder = tmp_path_factory.mktemp("data")
     np.savez(folder / "grey.npz", X=GREY, y=DIGITS.target[:200])
     np.savez(folder / "masks.npz", X=(GREY > 0.5).astype(float))
@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(folder):
-    """A run of each model, made when first asked for."""
+    """Return a function that fits a run of a model once."""
 
     def run(model, data="grey.npz"):
         out = folder / f"{data}-{model}"
@@ -77,18 +77,18 @@ def runs(folder):
 
 
 def evaluate(run, data, *flags):
-    """Return what was written, read by a reader that knows neither NaN nor Infinity."""
+    """Evaluate a run and return its JSON, which must not contain NaN or Infinity."""
 
-    def no_such_thing(name):
+    def refuse(name):
         raise AssertionError(f"{name} is not JSON")
 
     assert main(["evaluate", run, str(data), "--samples", "5", *flags]) == 0
     with open(f"{run}/evaluation.json") as file:
-        return json.load(file, parse_constant=no_such_thing)
+        return json.load(file, parse_constant=refuse)
 
 
 @pytest.mark.parametrize("model", SPECS)
-def test_every_model_has_all_numbers_that_apply(model, runs, folder, capsys):
+def test_every_model_has_all_metrics_that_apply(model, runs, folder, capsys):
     record = evaluate(runs(model), folder / "grey.npz", "--factors", str(folder / "factors.npy"))
     numbers, table = record["numbers"], capsys.readouterr().out
     generative = "vae" in model
@@ -104,7 +104,7 @@ def test_every_model_has_all_numbers_that_apply(model, runs, folder, capsys):
     assert "trained on most of these rows" in table
 
 
-def test_annealing_and_samples_on_request(runs, folder):
+def test_annealing_and_sample_quality_are_optional(runs, folder):
     run, data = runs("vae"), folder / "grey.npz"
     annealed = "annealed log-likelihood, 4 rows (nats)"
     for features in ("values", "codes"):
@@ -129,7 +129,7 @@ def test_a_conditional_model_is_measured_with_labels(runs, folder):
     assert numbers["log-likelihood, 5 importance samples (nats)"] == pytest.approx(told.mean())
 
 
-def test_numbers_repeat_and_are_those_of_the_functions(runs, folder):
+def test_metrics_repeat_and_equal_those_of_the_functions(runs, folder):
     run, data = runs("vae"), folder / "grey.npz"
     flags = ("--annealed", "--quality", "values", "--factors", str(folder / "factors.npy"))
     numbers = evaluate(run, data, *flags)["numbers"]
@@ -143,7 +143,7 @@ def test_numbers_repeat_and_are_those_of_the_functions(runs, folder):
     assert numbers["mean squared error"] == pytest.approx(error)
 
 
-def test_rows_drawn_and_one_sample(runs, folder, tmp_path):
+def test_metrics_of_a_random_subset_with_one_importance_sample(runs, folder, tmp_path):
     out = tmp_path / "numbers.json"
     run, data = runs("vae"), str(folder / "grey.npz")
     command = ["evaluate", run, data, "--samples", "1", "--rows", "50", "--json", str(out)]
@@ -154,7 +154,7 @@ def test_rows_drawn_and_one_sample(runs, folder, tmp_path):
     assert "standard error, from the samples" not in numbers  # one sample has none
 
 
-def test_the_page_explains_every_number():
+def test_the_documentation_explains_every_metric():
     page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
     for name in (*LIKELIHOOD, *REBUILDING, *SPARSITY, *SAMPLES, *FACTORS):
         words = name.split(" (")[0].split(": ")[-1].replace("5 importance", "500 importance")
@@ -184,7 +184,7 @@ def test_bytes_are_read_as_the_model_reads_them(likelihood):
         assert numbers["mean squared error"] == pytest.approx(error, rel=1e-4)
 
 
-def test_bits_of_a_density_know_the_unit_of_bytes():
+def test_bits_per_dimension_of_a_density_use_the_unit_of_bytes():
     X = (GREY * 255).astype(np.uint8)
     model = fitted(X, likelihood="gaussian")
     of_bytes, of_numbers = (
@@ -193,7 +193,7 @@ def test_bits_of_a_density_know_the_unit_of_bytes():
     assert of_bytes == pytest.approx(of_numbers + np.log2(255), abs=1e-3)
 
 
-def test_mixed_tables_measure_each_column_by_its_kind():
+def test_mixed_tables_measure_each_column_by_its_likelihood():
     rng = np.random.default_rng(0)
     X = np.stack([rng.normal(size=90), rng.integers(3, size=90), rng.integers(2, size=90)], 1)
     numbers = evaluate_model(
@@ -204,7 +204,7 @@ def test_mixed_tables_measure_each_column_by_its_kind():
     assert "PSNR (dB)" not in numbers
 
 
-def test_features_may_be_a_function():
+def test_features_can_be_a_function():
     model = fitted(GREY)
     numbers = evaluate_model(model, GREY, n_samples=5, features=lambda X: X.mean(axis=2))
     assert all(np.isfinite(numbers[f"samples, in features: {name}"]) for name in SAMPLES)
@@ -212,14 +212,14 @@ def test_features_may_be_a_function():
         evaluate_model(model, GREY, features="pixels")
 
 
-def test_a_unit_of_a_sigmoid_is_on_above_a_half():
+def test_a_sigmoid_unit_is_active_above_one_half():
     model = fitted(GREY, isthmus.SparseAutoencoder, penalty="kl")
     numbers = evaluate_model(model, GREY)
     name = "codes: active units per example (L0, above 0.5)"
     assert numbers[name] == l0(model.transform(GREY), 0.5)
 
 
-def test_flat_rows_and_signals():
+def test_flat_rows_equal_images_and_signals_have_no_ssim():
     flat = evaluate_model(fitted(GREY), GREY.reshape(200, 64), n_samples=5)
     whole = evaluate_model(fitted(GREY), GREY, n_samples=5)
     assert flat == whole
@@ -227,16 +227,16 @@ def test_flat_rows_and_signals():
     assert "SSIM" not in signals
 
 
-def test_global_random_state_is_left_alone():
+def test_the_global_random_state_is_unchanged():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     evaluate_model(fitted(GREY), GREY, n_samples=5, features="codes", annealed=True)
     np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
-# ------------------------------------------------------------------------ mistakes
+# -------------------------------------------------------------------------- errors
 
 
-def complaint(arguments, capsys):
+def error_of(arguments, capsys):
     capsys.readouterr()
     assert main(["evaluate", *arguments]) == 2
     out, err = capsys.readouterr()
@@ -257,8 +257,8 @@ def complaint(arguments, capsys):
         (["--quality", "pixels"], "unknown value 'pixels'"),
         (["--json", "nowhere/numbers.json"], "in a folder that exists"),
         (["--factors", "nowhere.npy"], "nowhere.npy"),
-        (["--factors", "words.npy"], "is no .npy file"),
-        (["--factors", "empty.npy"], "is no .npy file"),
+        (["--factors", "words.npy"], "is not an .npy file"),
+        (["--factors", "empty.npy"], "is not an .npy file"),
         (["--factors", "several.npz"], "must be a matrix of whole numbers"),
         (["--factors", "flat.npy"], "got int64 (200,)"),
         (["--factors", "real.npy"], "got float64 (200, 2)"),
@@ -266,7 +266,9 @@ def complaint(arguments, capsys):
         (["--factors", "fixed.npy"], "factor 1 has the same level in every row"),
     ],
 )
-def test_a_mistake_is_one_line(flags, words, runs, folder, tmp_path, monkeypatch, capsys):
+def test_an_invalid_flag_is_reported_in_one_line(
+    flags, words, runs, folder, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "words.npy").write_text("no array")
     (tmp_path / "empty.npy").write_bytes(b"")
@@ -277,21 +279,21 @@ def test_a_mistake_is_one_line(flags, words, runs, folder, tmp_path, monkeypatch
     np.save(tmp_path / "short.npy", whole[:3])
     np.save(tmp_path / "fixed.npy", whole * [1, 0])
     flags = ["--samples", "5", *flags]
-    assert words in complaint([runs("vae"), str(folder / "grey.npz"), *flags], capsys)
+    assert words in error_of([runs("vae"), str(folder / "grey.npz"), *flags], capsys)
 
 
-def test_what_does_not_fit_is_one_line(runs, folder, tmp_path, capsys):
+def test_data_that_do_not_fit_are_reported_in_one_line(runs, folder, tmp_path, capsys):
     grey = str(folder / "grey.npz")
     np.save(tmp_path / "other.npy", np.zeros((5, 3)))
     np.save(tmp_path / "bare.npy", GREY)
     np.save(tmp_path / "large.npy", 9 * GREY)
-    assert "no saved model" in complaint([str(tmp_path), grey], capsys)
-    assert "neither a known dataset" in complaint([runs("vae"), "digts.npy"], capsys)
-    assert "3 features" in complaint([runs("vae"), str(tmp_path / "other.npy")], capsys)
-    assert "between 0 and 1" in complaint([runs("vae"), str(tmp_path / "large.npy")], capsys)
+    assert "no saved model" in error_of([str(tmp_path), grey], capsys)
+    assert "neither a known dataset" in error_of([runs("vae"), "digts.npy"], capsys)
+    assert "3 features" in error_of([runs("vae"), str(tmp_path / "other.npy")], capsys)
+    assert "between 0 and 1" in error_of([runs("vae"), str(tmp_path / "large.npy")], capsys)
     bare = [runs("conditional-vae"), str(tmp_path / "bare.npy")]
-    assert "has no labels" in complaint(bare, capsys)
+    assert "has no labels" in error_of(bare, capsys)
     for flag in (["--annealed"], ["--quality", "codes"]):
-        assert f"{flag[0]} is for models with a prior" in complaint(
+        assert f"{flag[0]} is for models with a prior" in error_of(
             [runs("autoencoder"), grey, *flag], capsys
         )

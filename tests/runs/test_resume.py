@@ -1,4 +1,4 @@
-"""`isthmus fit --resume`, from the command line; what it rests on is tests/training."""
+"""`isthmus fit --resume` from the command line; tests/training tests its parts."""
 
 import json
 import multiprocessing
@@ -19,8 +19,8 @@ FAST = ["--epochs", "2", "--hidden", "8", "--n-components", "2", "--quiet"]
 
 
 @pytest.fixture
-def complaint(capsys):
-    """Return what says the one line that a command answers with."""
+def error_of(capsys):
+    """Return a function that runs a command and returns its one-line error."""
 
     def run(*arguments):
         capsys.readouterr()
@@ -33,8 +33,8 @@ def complaint(capsys):
     return run
 
 
-def broken_off(folder, monkeypatch):
-    """Leave a run that was interrupted in its second epoch; return its arguments."""
+def interrupted(folder, monkeypatch):
+    """Interrupt a run in its second epoch; return its arguments."""
 
     def on_step(self, trainer, n_rows):
         if trainer.step == 20:
@@ -47,10 +47,8 @@ def broken_off(folder, monkeypatch):
     return arguments
 
 
-def test_a_broken_off_run_is_a_model_and_goes_on_by_the_settings_it_began_with(
-    tmp_path, monkeypatch, capsys
-):
-    arguments = broken_off(tmp_path / "run", monkeypatch)
+def test_an_interrupted_run_is_a_model_and_resumes_with_its_settings(tmp_path, monkeypatch, capsys):
+    arguments = interrupted(tmp_path / "run", monkeypatch)
     assert isthmus.load(tmp_path / "run").n_iter_ == 1
     assert main(["fit", "digits", "--out", str(tmp_path / "run"), "--resume"]) == 0
     assert "resuming in epoch 2" in capsys.readouterr().err
@@ -66,22 +64,22 @@ def test_a_broken_off_run_is_a_model_and_goes_on_by_the_settings_it_began_with(
     assert configs[0]["held_out"] == configs[1]["held_out"]
 
 
-def test_what_cannot_go_on_is_one_line_and_changes_nothing(tmp_path, monkeypatch, complaint):
+def test_a_refused_resume_is_one_line_and_changes_nothing(tmp_path, monkeypatch, error_of):
     run, done = tmp_path / "run", tmp_path / "done"
-    broken_off(run, monkeypatch)
+    interrupted(run, monkeypatch)
     before = {p.name: p.read_bytes() for p in run.iterdir()}
-    assert "resume continues the run in a folder" in complaint("--resume")
-    assert "no checkpoint" in complaint("--out", tmp_path / "none", "--resume")
+    assert "resume continues the run in a folder" in error_of("--resume")
+    assert "no checkpoint" in error_of("--out", tmp_path / "none", "--resume")
     assert not (tmp_path / "none").exists()
     assert main(["fit", "digits", "--out", str(done), *FAST]) == 0
-    assert "is complete" in complaint("--out", done, "--resume")
-    assert "--resume to continue" in complaint("--out", run, *FAST)
-    assert "hidden was [8], is [9]" in complaint("--out", run, "--resume", "--hidden", 9)
-    assert "of a vae, not of a sparse" in complaint("--out", run, "--resume", "--model", "sparse")
-    assert "expected seconds" in complaint("--out", run, "--resume", "--checkpoint-every", "-1")
+    assert "is complete" in error_of("--out", done, "--resume")
+    assert "--resume to continue" in error_of("--out", run, *FAST)
+    assert "hidden was [8], is [9]" in error_of("--out", run, "--resume", "--hidden", 9)
+    assert "of a vae, not of a sparse" in error_of("--out", run, "--resume", "--model", "sparse")
+    assert "expected seconds" in error_of("--out", run, "--resume", "--checkpoint-every", "-1")
     for name in CHECKPOINTS:
         (run / name).write_bytes(b"x" * 100)
-    assert "is damaged" in complaint("--out", run, "--resume")
+    assert "is damaged" in error_of("--out", run, "--resume")
     for name in CHECKPOINTS:
         if name in before:
             (run / name).write_bytes(before[name])
@@ -109,29 +107,29 @@ def test_other_data_are_refused(tmp_path, monkeypatch, capsys):
     assert "other data" in capsys.readouterr().err
 
 
-def test_a_killed_run_is_no_model_yet_and_says_what_to_do(tmp_path, monkeypatch, capsys):
-    broken_off(tmp_path, monkeypatch)
+def test_the_error_for_a_killed_run_says_how_to_resume_it(tmp_path, monkeypatch, capsys):
+    interrupted(tmp_path, monkeypatch)
     (tmp_path / "config.json").unlink()
     assert main(["info", str(tmp_path)]) == 2
     assert "--resume" in capsys.readouterr().err
     assert main(["fit", "digits", "--out", str(tmp_path), "--resume", "--quiet"]) == 0
 
 
-def test_force_begins_a_broken_off_run_anew(tmp_path, monkeypatch):
-    arguments = broken_off(tmp_path, monkeypatch)
+def test_force_restarts_an_interrupted_run(tmp_path, monkeypatch):
+    arguments = interrupted(tmp_path, monkeypatch)
     assert main([*arguments, "--force"]) == 0
     assert isthmus.load(tmp_path).stopped_ == "epochs"
     assert not find_checkpoints(tmp_path)
 
 
-def test_a_run_killed_in_its_first_checkpoint_leaves_a_folder_to_begin_in(tmp_path):
+def test_a_run_killed_in_its_first_checkpoint_leaves_a_usable_folder(tmp_path):
     (tmp_path / "checkpoint-0.safetensors.part").write_bytes(b"cut")
     assert main(["fit", "digits", "--out", str(tmp_path), *FAST]) == 0
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_checkpoints_of_a_run_that_was_replaced_are_not_gone_on_with(tmp_path, monkeypatch):
-    broken_off(tmp_path, monkeypatch)
+def test_checkpoints_of_a_replaced_run_are_removed(tmp_path, monkeypatch):
+    interrupted(tmp_path, monkeypatch)
 
     def stop(self, trainer, record):
         trainer.stop_request.reason = "interrupted"
@@ -143,8 +141,8 @@ def test_checkpoints_of_a_run_that_was_replaced_are_not_gone_on_with(tmp_path, m
     assert not find_checkpoints(tmp_path)
 
 
-def test_a_resumed_run_that_asked_for_no_checkpoints_can_be_broken_off_again(tmp_path, monkeypatch):
-    arguments = broken_off(tmp_path / "run", monkeypatch)
+def test_a_resumed_run_without_checkpoints_can_be_interrupted_again(tmp_path, monkeypatch):
+    arguments = interrupted(tmp_path / "run", monkeypatch)
 
     def on_step(self, trainer, n_rows):
         if trainer.step == 22:
@@ -163,7 +161,7 @@ def test_a_resumed_run_that_asked_for_no_checkpoints_can_be_broken_off_again(tmp
     np.testing.assert_array_equal(again.transform(X), straight.transform(X))
 
 
-def test_a_run_can_do_without_checkpoints(tmp_path, monkeypatch):
+def test_checkpoints_can_be_turned_off(tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoint, "write", lambda *a: pytest.fail("wrote a checkpoint"))
     flags = ["--checkpoint-every", "none"]
     assert main(["fit", "digits", "--out", str(tmp_path / "run"), *FAST, *flags]) == 0
@@ -175,20 +173,20 @@ def _hold(folder, ready, done):
         done.wait(60)
 
 
-def test_a_run_that_is_being_written_is_not_written_by_another(tmp_path, complaint):
+def test_two_processes_cannot_write_to_the_same_run(tmp_path, error_of):
     context = multiprocessing.get_context("fork")
     ready, done = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(tmp_path / "run", ready, done))
     other.start()
     assert ready.wait(60)
-    assert "another process is writing" in complaint("--out", tmp_path / "run", "--force", *FAST)
+    assert "another process is writing" in error_of("--out", tmp_path / "run", "--force", *FAST)
     done.set()
     other.join()
     assert not (tmp_path / "run").exists()  # nothing came of it
     assert main(["fit", "digits", "--out", str(tmp_path / "run"), *FAST]) == 0
 
 
-def test_the_lock_of_a_process_that_was_killed_holds_nobody_up(tmp_path):
+def test_the_lock_of_a_killed_process_does_not_block(tmp_path):
     context = multiprocessing.get_context("fork")
     ready, done = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(tmp_path / "run", ready, done))

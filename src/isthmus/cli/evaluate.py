@@ -1,4 +1,4 @@
-"""``isthmus evaluate``: a run and data in, one table of numbers and JSON out."""
+"""``isthmus evaluate``: measure a run on data; print a table and write JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command."""
     evaluate = subparsers.add_parser(
         "evaluate",
-        help="measure a saved run on data: one table, and JSON",
+        help="measure a saved run on data; prints a table and writes JSON",
         description="Measure a saved run on data: bounds, importance-weighted likelihood, "
         "reconstruction, sparsity; on request annealed importance sampling, sample quality and "
         "disentanglement. Prints a table and writes evaluation.json into the run.",
@@ -105,8 +105,8 @@ def _factors(arguments: argparse.Namespace) -> Any:
         factors = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
-    except Exception as error:  # NumPy fails in many ways on what is no array
-        raise ValueError(f"--factors: {path} is no .npy file of whole numbers.") from error
+    except Exception as error:  # NumPy raises many types of errors for other files
+        raise ValueError(f"--factors: {path} is not an .npy file of whole numbers.") from error
     if not isinstance(factors, np.ndarray) or factors.ndim != 2 or factors.dtype.kind not in "iu":
         kind = getattr(factors, "dtype", "several arrays"), getattr(factors, "shape", "")
         raise ValueError(

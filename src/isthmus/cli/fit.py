@@ -1,4 +1,4 @@
-"""``isthmus fit``: data by name in, a run folder out."""
+"""``isthmus fit``: train a model on data and write a run folder."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the command."""
     fit = subparsers.add_parser(
         "fit",
-        help="train a model on data; leaves a model and a page of pictures",
-        description="Train a model on data. Leaves a folder with the model, its history and "
-        "report.html, a page of pictures.",
+        help="train a model on data; writes the model and a report with figures",
+        description="Train a model on data. Writes a folder with the model, its training history "
+        "and report.html, a page of figures.",
         epilog="Examples:  isthmus fit digits   isthmus fit digits --n-components 2   "
         "isthmus fit photos/ --size 64 --backbone conv   isthmus fit table.csv --label class "
         "--model conditional-vae",
@@ -33,8 +33,8 @@ def add_parser(subparsers: Any) -> None:
         "data",
         metavar="DATA",
         help="digits, mnist, fashion-mnist or sprites; or a path: .npy, .npz, .zarr, a table "
-        "(.csv, .tsv, .parquet: numbers, yes and no, categories), or a folder of pictures or "
-        "sounds (its sub-folders are classes) or of .parquet files",
+        "(.csv, .tsv, .parquet: numbers, yes and no, categories), or a folder of images or "
+        "sounds (its subfolders are classes) or of .parquet files",
     )
     add_model(fit)
     add_data_options(fit)
@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
     fit.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the run in --out, which was broken off, by the settings it began with",
+        help="continue the interrupted run in --out with the settings it was started with",
     )
     fit.add_argument(
         "--test-fraction",
@@ -57,21 +57,21 @@ def add_parser(subparsers: Any) -> None:
         type=seconds,
         default=30.0,
         metavar="SECONDS",
-        help="time between two checkpoints, from which --resume goes on; 'none' for no "
+        help="time between two checkpoints, from which --resume continues; 'none' for no "
         "checkpoints, unless a run is resumed (default: 30)",
     )
     fit.add_argument(
         "--page",
         action="store_true",
-        help="write studio.html besides, a page that runs the model in the browser, with up to "
-        "5000 rows of the data in it (needs isthmus[studio])",
+        help="also write studio.html, a page that runs the model in the browser and contains up "
+        "to 5000 rows of the data (needs isthmus[studio])",
     )
     fit.add_argument(
         "--track",
         type=tracker_names,
         default=[],
         metavar="NAME[,NAME]",
-        help=f"also write numbers and pictures to {', '.join(TRACKERS)} (needs isthmus[track])",
+        help=f"also write metrics and images to {', '.join(TRACKERS)} (needs isthmus[track])",
     )
     fit.add_argument(
         "--track-to",
@@ -84,7 +84,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def seconds(text: str) -> float | None:
-    """Return a time in seconds, or None; the parser's error for another."""
+    """Read a time in seconds, or 'none'."""
     if text.lower() == "none":
         return None
     if not (value := float(text)) >= 0:
@@ -93,7 +93,7 @@ def seconds(text: str) -> float | None:
 
 
 def tracker_names(text: str) -> list[str]:
-    """Return names that commas join, each once; the parser's error for one that is not known."""
+    """Read names of trackers, separated by commas."""
     names = [*dict.fromkeys(text.split(","))]
     for name in names:
         if name not in TRACKERS:

@@ -1,4 +1,4 @@
-"""``isthmus tune``: data and a grid in; a table, a plot and the best model out."""
+"""``isthmus tune``: train a grid of models; write a table, a plot and the best model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the command."""
     tune = subparsers.add_parser(
         "tune",
-        help="train a grid of models together; leaves a table, a plot and the best one",
-        description="Train one model at every point of a grid of settings, dense ones many at a "
-        "time, and judge all on the same held-out rows. Leaves a folder with results.csv, "
+        help="train a grid of models together; writes a table, a plot and the best model",
+        description="Train one model at every point of a grid of settings, dense models many at a "
+        "time, and evaluate all on the same held-out rows. Writes a folder with results.csv, "
         "rate-distortion.png and the best model as a run, which every other command takes.",
         epilog="Examples:  isthmus tune digits --model beta-vae --grid beta=1,2,4 "
         "--grid random-state=0,1   isthmus tune table.csv --grid learning-rate=0.001,0.003 "
@@ -37,14 +37,14 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         default=[],
         metavar="SETTING=A,B,...",
-        help="a setting and its values; once for each setting. Widths of several layers are "
-        "joined by x: hidden=64,128x64",
+        help="a setting and its values; repeat it for each setting. Join the widths of several "
+        "layers by x: hidden=64,128x64",
     )
     tune.add_argument(
         "--halving",
         type=float,
         metavar="X",
-        help="train all for a few epochs, let the best 1/X go on, and so forth",
+        help="successive halving: train all for a few epochs, continue the best 1/X, and so on",
     )
     tune.add_argument(
         "--max-stacked",
@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
         type=float,
         default=0.1,
         metavar="X",
-        help="share of the rows held out to judge the models by (default: 0.1)",
+        help="share of the rows held out to evaluate the models (default: 0.1)",
     )
     add_data_options(tune)
     tune.add_argument("--out", metavar="DIR", help="folder (default: runs/DATA-MODEL-tune)")
@@ -68,13 +68,13 @@ def add_parser(subparsers: Any) -> None:
 
 
 def read_grid(texts: list[str], spec: type[Spec]) -> dict[str, list[Any]]:
-    """Return the grid of a spec's settings that words such as ``beta=1,2,4`` describe.
+    """Parse a grid of settings such as ``beta=1,2,4``.
 
     Raises
     ------
     ValueError
-        No words at all, a setting that the spec does not have or that comes twice, or a value of
-        the wrong type.
+        If there is nothing to vary, a setting is unknown or given twice, or a value has the wrong
+        type.
 
     Examples
     --------
