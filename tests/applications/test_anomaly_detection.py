@@ -66,7 +66,7 @@ def test_check_estimator(estimator, check):
     "check",
     [checks.check_dataframe_column_names_consistency, checks.check_n_features_in_after_fitting],
 )
-def test_checks_that_check_estimator_leaves_out(check):
+def test_further_scikit_learn_checks(check):
     check("AnomalyDetector", AnomalyDetector(isthmus.Autoencoder(epochs=2)))
 
 
@@ -90,7 +90,7 @@ def test_signs_and_shapes_agree(score, X):
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_other_digits_are_stranger(score):
+def test_other_digits_have_higher_anomaly_scores(score):
     model = isthmus.VAE(n_components=8, epochs=60, random_state=0)
     detector = AnomalyDetector(model, score_method=score, random_state=0).fit(ZEROS)
     found = np.r_[detector.anomaly_score(ZEROS[:60]), detector.anomaly_score(FOURS)]
@@ -111,7 +111,7 @@ def test_errors_of_a_table_are_in_scaled_units():
     np.testing.assert_allclose(detector.explain(X), error, rtol=1e-3, atol=1e-5)
 
 
-def test_a_category_that_is_missed_counts_one():
+def test_a_wrong_category_counts_one():
     X = np.random.default_rng(0).integers(5, size=(60, 2)).astype(float)
     model = isthmus.Autoencoder(likelihood="categorical:5,gaussian", **FAST)
     detector = AnomalyDetector(model, random_state=0).fit(X)
@@ -131,14 +131,14 @@ def test_the_likelihood_is_that_of_the_estimator(name, likelihood):
     np.testing.assert_allclose(parts.sum((1, 2)), distortion, rtol=1e-4, atol=1e-4)
 
 
-def test_parts_sum_to_the_reconstruction_score():
+def test_contributions_sum_to_the_reconstruction_score():
     detector = fitted()
     parts = detector.explain(FOURS)
     np.testing.assert_allclose(parts.sum((1, 2)), detector.anomaly_score(FOURS), rtol=1e-12)
     np.testing.assert_array_equal(detector.anomaly_map(FOURS), parts)
 
 
-def test_maps_sum_over_channels_and_serve_every_score():
+def test_anomaly_maps_sum_over_channels():
     X = np.stack([ZEROS, ZEROS], 1)
     detector = fitted("nap", X)
     assert detector.anomaly_map(X).shape == ZEROS.shape
@@ -148,14 +148,14 @@ def test_maps_sum_over_channels_and_serve_every_score():
 
 
 @pytest.mark.parametrize("score", ["nap", "latent", "paths", "whitened"])
-def test_whitened_scores_are_no_sum_over_features(score):
+def test_explain_rejects_whitened_scores(score):
     with pytest.raises(
         ValueError, match=r"not a sum over the features.*reconstruction, likelihood"
     ):
         fitted(score).explain(FOURS)
 
 
-def test_maps_are_for_pictures():
+def test_anomaly_map_rejects_tables():
     with pytest.raises(ValueError, match="anomaly_map needs images"):
         fitted(X=ZEROS.reshape(-1, 64)).anomaly_map(ZEROS.reshape(-1, 64))
 
@@ -184,7 +184,7 @@ def distances(learned, rows, ridge):
     return ((((rows - learned.mean(0)) @ vt[kept].T) / scale) ** 2).sum(1)
 
 
-def test_nap_is_that_of_the_paper_without_the_input_layer():
+def test_nap_matches_the_paper_without_the_input_layer():
     detector = fitted("nap", calibration_fraction=0, contamination=0.1)
     model = detector.estimator_
 
@@ -195,7 +195,7 @@ def test_nap_is_that_of_the_paper_without_the_input_layer():
     np.testing.assert_allclose(detector.anomaly_score(FOURS), expected, rtol=1e-3)
 
 
-def test_paths_whiten_both_ways_and_the_coarse_errors_together():
+def test_paths_whiten_activations_differences_and_pooled_errors():
     X, new = (np.repeat(np.repeat(X, 7, 1), 7, 2)[:, ::4, ::4] for X in (ZEROS, FOURS))  # 14 x 14
     detector = fitted("paths", X, calibration_fraction=0, contamination=0.1)
     model = detector.estimator_
@@ -228,7 +228,7 @@ def test_whitened_is_the_mahalanobis_distance_of_the_errors():
     np.testing.assert_allclose(detector.anomaly_score(new), expected, rtol=1e-3)
 
 
-def test_whitened_finds_what_the_size_of_the_errors_hides():
+def test_whitened_detects_small_but_unusual_errors():
     """A rare small error beside a column that normal rows themselves miss by much."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(500, 6))
@@ -247,7 +247,7 @@ def test_whitened_finds_what_the_size_of_the_errors_hides():
 
 
 @pytest.mark.parametrize("score", ["paths", "whitened"])
-def test_a_missed_category_is_an_error_of_one(score):
+def test_activations_count_a_wrong_category_as_one(score):
     X = np.random.default_rng(0).integers(5, size=(60, 2)).astype(float)
     model = isthmus.Autoencoder(likelihood="categorical:5,gaussian", **FAST)
     detector = AnomalyDetector(model, score_method=score, random_state=0).fit(X)
@@ -260,7 +260,7 @@ def test_a_missed_category_is_an_error_of_one(score):
 @pytest.mark.parametrize(
     ("shape", "width"), [((5,), 5), ((4, 9), 28), ((3, 28, 28), 147), ((600,), 512)]
 )
-def test_coarse_errors_are_block_means_of_pictures(shape, width):
+def test_pooled_errors_are_block_means(shape, width):
     error = torch.randn(6, *shape, generator=torch.Generator().manual_seed(0))
     out = pool_errors(error, shape)
     assert out.shape == (6, width)
@@ -276,7 +276,7 @@ def test_coarse_errors_are_block_means_of_pictures(shape, width):
     + [("autoencoder", backbone) for backbone in ("gated", "conv", "resnet")],
 )
 @pytest.mark.parametrize("score", ["nap", "paths"])
-def test_the_layers_of_every_backbone_are_known(name, backbone, score):
+def test_hidden_layers_of_every_backbone_are_found(name, backbone, score):
     model = ESTIMATORS[name](**FAST | {"epochs": 1}, backbone=backbone)
     detector = AnomalyDetector(model, score_method=score, random_state=0).fit(IMAGES[:99], Y[:99])
     assert np.isfinite(detector.score_samples(FOURS)).all()
@@ -285,18 +285,18 @@ def test_the_layers_of_every_backbone_are_known(name, backbone, score):
     assert not any(m._forward_hooks for m in detector.estimator_.model_.modules())
 
 
-def test_layers_of_a_network_without_modules_for_its_nonlinearities():
+def test_hidden_layers_without_activation_modules():
     net = nn.Sequential(nn.Linear(4, 3), nn.Flatten(), nn.Linear(3, 2))
     assert hidden_layers(net) == [net[0]]
 
 
-def test_nap_of_a_linear_encoder_is_that_of_its_code():
+def test_nap_of_a_linear_encoder_uses_the_code():
     model = isthmus.Autoencoder(**FAST | {"hidden": ()})
     detector = AnomalyDetector(model, score_method="nap", random_state=0).fit(ZEROS)
     assert len(detector._scorer.scores[0].whitening.mean) == 3
 
 
-def test_narrowed_layers_keep_distances():
+def test_hashed_features_preserve_distances():
     x = torch.randn(20, 5000, generator=torch.Generator().manual_seed(0))
     assert hash_features(x[:, :512]) is not None
     short = hash_features(x)
@@ -306,7 +306,7 @@ def test_narrowed_layers_keep_distances():
     torch.testing.assert_close(hash_features(x[3:4]), short[3:4])
 
 
-def test_whitening_in_blocks_is_whitening_at_once():
+def test_whitening_does_not_depend_on_blocks():
     rows = np.random.default_rng(0).normal(1e3, [1, 5, 20], (300, 3))
     whole, blocks = Whitening.fit([rows]), Whitening.fit(np.split(rows, 3))
     x = torch.from_numpy(rows)
@@ -314,7 +314,7 @@ def test_whitening_in_blocks_is_whitening_at_once():
     assert float(whole(x).mean()) == pytest.approx(3, rel=0.1)
 
 
-def test_directions_that_do_not_vary_do_not_count():
+def test_constant_directions_are_dropped():
     rows = np.c_[np.random.default_rng(0).normal(size=(50, 1)), np.full((50, 1), 7.0)]
     whiten = Whitening.fit([rows])
     assert whiten.directions.shape == (2, 1)
@@ -326,14 +326,14 @@ def test_directions_that_do_not_vary_do_not_count():
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.25, 0.5])
 @pytest.mark.parametrize("score", SCORES)
-def test_a_share_flags_just_so_many_rows(score, share):
+def test_numeric_contamination_flags_that_fraction(score, share):
     detector = fitted(score, contamination=share)
     assert (detector.predict(ZEROS) == -1).sum() == round(share * len(ZEROS))
     np.testing.assert_array_equal(detector.fit_predict(ZEROS), detector.predict(ZEROS))
 
 
 @pytest.mark.parametrize("level", [0.05, 0.1, 0.3])
-def test_the_automatic_cut_is_a_p_value(level):
+def test_automatic_threshold_flags_small_p_values(level):
     detector = fitted(false_alarm_rate=level)
     assert len(detector.calibration_scores_) == round(0.2 * len(ZEROS))
     for X in (ZEROS, FOURS):
@@ -341,7 +341,7 @@ def test_the_automatic_cut_is_a_p_value(level):
         np.testing.assert_array_equal(flagged, detector.anomaly_pvalue(X) <= level)
 
 
-def test_too_few_held_out_rows_for_a_small_p_value():
+def test_conformal_threshold_with_few_rows():
     assert conformal_threshold(np.array([3.0, 4.0]), 0.05) == 3.0
     assert conformal_threshold(np.arange(19.0), 0.05) == 0.0
     assert conformal_threshold(np.arange(39.0), 0.05) == 1.0
@@ -354,7 +354,7 @@ def test_p_values_are_counts():
     np.testing.assert_array_equal(detector.anomaly_pvalue(FOURS), expected)
 
 
-def test_p_values_of_normal_rows_cover():
+def test_p_values_of_normal_rows_are_valid():
     """On average over held-out sets a share of at most p has a p-value of p or less."""
     rng = np.random.default_rng(0)
     model = isthmus.Autoencoder(**FAST).fit(rng.normal(size=(100, 5)))
@@ -369,7 +369,7 @@ def test_p_values_of_normal_rows_cover():
     assert kstest(np.array(drawn) - rng.random(300) / 40, "uniform").pvalue > 1e-3
 
 
-def test_calibrating_anew():
+def test_calibrate_replaces_threshold_and_p_values():
     detector = fitted()
     detector.calibrate(ZEROS[:39])
     assert len(detector.calibration_scores_) == 39
@@ -378,7 +378,7 @@ def test_calibrating_anew():
     assert (detector.predict(ZEROS[:50]) == -1).sum() == 10
 
 
-def test_without_held_out_rows_there_are_no_p_values_until_calibrated():
+def test_p_values_require_calibration_rows():
     detector = fitted(calibration_fraction=0, contamination=0.1)
     with pytest.raises(ValueError, match=r"call calibrate\(X\)"):
         detector.anomaly_pvalue(ZEROS)
@@ -387,7 +387,7 @@ def test_without_held_out_rows_there_are_no_p_values_until_calibrated():
     )  # itself too
 
 
-def test_the_threshold_of_labelled_rows_has_the_best_f1():
+def test_tune_threshold_maximises_f1():
     X = np.concatenate([ZEROS[:80], FOURS[:40]])
     y = np.repeat([1, -1], [80, 40])
     detector = fitted().tune_threshold(X, y)
@@ -399,7 +399,7 @@ def test_the_threshold_of_labelled_rows_has_the_best_f1():
     assert f1_score(y, detector.predict(X), pos_label=-1) == pytest.approx(best)
 
 
-def test_cuts_of_ties():
+def test_thresholds_with_ties():
     tied = np.array([0.0, 1.0, 1.0, 2.0])
     assert best_f1_threshold(tied, np.array([True, True, False, False])) == 1.5  # 4/5, not 2/3
     assert best_f1_threshold(tied, np.ones(4, bool)) > 2
@@ -454,13 +454,13 @@ def test_seeds_repeat_and_reach_the_estimator():
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_pickles_answer_alike(score):
+def test_pickled_detector_gives_the_same_p_values(score):
     detector = fitted(score)
     again = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(again.anomaly_pvalue(FOURS), detector.anomaly_pvalue(FOURS))
 
 
-def test_settings_are_searched():
+def test_grid_search_over_parameters():
     X, y = np.concatenate([ZEROS[:60], FOURS[:20]]), np.repeat([1, -1], [60, 20])
     detector = AnomalyDetector(isthmus.Autoencoder(**FAST), random_state=0)
     grid = {"score_method": ["nap", "latent"], "estimator__n_components": [2, 3]}
@@ -477,7 +477,7 @@ def test_score_is_the_mean_of_score_samples():
     assert detector.score(FOURS) == detector.score_samples(FOURS).mean()
 
 
-def test_values_the_estimator_never_saw_are_strange_not_wrong():
+def test_values_outside_the_training_range_are_anomalous():
     assert (fitted().predict(ZEROS * 3) == -1).all()  # beyond [0, 1]
 
 
@@ -498,7 +498,7 @@ def test_values_the_estimator_never_saw_are_strange_not_wrong():
         ({"estimator": FrozenEstimator(PCA())}, "estimator must be an isthmus estimator.*got PCA"),
     ],
 )
-def test_wrong_settings_are_said_and_change_nothing(settings, message):
+def test_invalid_parameters_raise_and_change_nothing(settings, message):
     detector = fitted()
     before = detector.score_samples(FOURS)
     with pytest.raises(ValueError, match=message):
@@ -514,18 +514,18 @@ def test_wrong_settings_are_said_and_change_nothing(settings, message):
         (np.ones(3), "one label for each of 10 rows"),
     ],
 )
-def test_wrong_labels(y, message):
+def test_invalid_labels_raise(y, message):
     with pytest.raises(ValueError, match=message):
         fitted().tune_threshold(ZEROS[:10], y)
 
 
-def test_two_rows_are_too_few():
+def test_two_rows_raise():
     with pytest.raises(ValueError, match="needs at least 3 rows"):
         fitted(X=ZEROS[:2])
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_missing_values_are_left_out(score):
+def test_missing_values_contribute_nothing(score):
     X = ZEROS.copy()
     X[::3, 3, 3:5] = np.nan
     model = isthmus.VAE(**FAST, missing="ignore")
@@ -555,7 +555,7 @@ def run(tmp_path):
     return tmp_path
 
 
-def test_the_verb_writes_a_table(run, capsys):
+def test_command_writes_a_table(run, capsys):
     frames = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     words = [run / "run", run / "new.npy", "--normal", run / "normal.npy", "--score", "nap"]
@@ -574,7 +574,7 @@ def test_the_verb_writes_a_table(run, capsys):
     assert "8 rows of" in " ".join(capsys.readouterr().out.split())
 
 
-def test_the_verb_without_normal_rows_calibrates_on_the_data(run, capsys):
+def test_command_calibrates_on_the_data_by_default(run, capsys):
     out = run / "s.csv"
     assert detect(run / "run", run / "new.npy", "--contamination", 0.25, "--out", out) == 0
     flagged = [line for line in out.read_text().splitlines() if line.endswith(",-1")]
@@ -590,18 +590,18 @@ def test_the_verb_without_normal_rows_calibrates_on_the_data(run, capsys):
         (["--contamination", "0"], ValueError, "contamination must be"),
     ],
 )
-def test_the_verb_says_what_is_wrong(run, words, error, message):
+def test_command_rejects_invalid_options(run, words, error, message):
     with pytest.raises(error, match=message):
         detect(run / "run", run / "new.npy", *words)
 
 
-def test_the_verb_says_that_parquet_needs_a_library(monkeypatch):
+def test_command_names_the_package_for_parquet(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"isthmus\[tables\]"):
         command.check_writable(Path("s.parquet"))
 
 
-def test_a_frame_of_mixed_columns_and_one_whose_categories_are_fewer():
+def test_data_frames_with_mixed_columns_and_missing_categories():
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     kind = rng.integers(0, 3, 200)
@@ -621,7 +621,7 @@ def test_a_frame_of_mixed_columns_and_one_whose_categories_are_fewer():
 
 
 @pytest.mark.parametrize("score", ["reconstruction", "likelihood"])
-def test_several_models_are_one_detector(score):
+def test_scores_of_several_models_are_averaged(score):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(120, 4))
     pair = [isthmus.Autoencoder(n_components=k, epochs=5, random_state=k) for k in (1, 2)]
@@ -637,6 +637,6 @@ def test_several_models_are_one_detector(score):
 
 
 @pytest.mark.parametrize("estimators", [[], [isthmus.VAE(), "VAE"], [PCA()]])
-def test_what_is_no_list_of_models_is_said(estimators):
+def test_invalid_lists_of_models_raise(estimators):
     with pytest.raises(ValueError, match="a non-empty list of them"):
         AnomalyDetector(estimators).fit(DIGITS.data)

@@ -26,7 +26,7 @@ def model():
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), bits=st.integers(1, 16), coding=st.sampled_from(CODINGS))
-def test_whole_numbers_come_back_exactly(data, bits, coding):
+def test_packing_round_trip(data, bits, coding):
     shape = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 5)))
     numbers = data.draw(arrays(np.uint16, shape, elements=st.integers(0, 2**bits - 1)))
     payload = _pack(numbers, bits, coding)
@@ -37,7 +37,7 @@ def test_whole_numbers_come_back_exactly(data, bits, coding):
 
 @pytest.mark.parametrize("bits", [1, 3, 8, 12, 16])
 @pytest.mark.parametrize("coding", CODINGS)
-def test_codes_come_back_to_half_a_step(model, bits, coding):
+def test_quantisation_error_is_at_most_half_a_step(model, bits, coding):
     codec = LatentCodec.from_fitted(model, bits=bits, coding=coding).fit(X)
     packed = codec.compress(X)
     codes = model.transform(X)
@@ -60,7 +60,7 @@ def test_the_shortest_coding_is_kept(model):
     assert best.bytes_per_row == min(lengths.values()) / 300
 
 
-def test_values_out_of_range_become_its_ends_and_are_counted(model):
+def test_values_out_of_range_are_clipped_and_counted(model):
     codec = LatentCodec.from_fitted(model).fit(X[:20])
     codes, packed = model.transform(X), codec.compress(X)
     clipped = np.clip(codes, codec.low_, codec.high_)
@@ -76,7 +76,7 @@ def test_a_constant_component_costs_no_accuracy(model):
     np.testing.assert_allclose(packed.codes(), model.transform(X[:1]), rtol=1e-6)
 
 
-def test_the_report_states_true_bytes_and_errors(model):
+def test_report_contains_sizes_and_errors(model):
     codec = LatentCodec.from_fitted(model, bits=4, coding="packed").fit(X)
     packed = codec.compress(X)
     report = codec.report(X, packed)
@@ -92,7 +92,7 @@ def test_the_report_states_true_bytes_and_errors(model):
     np.testing.assert_allclose(fine["RMS error of decompressed rows"], plain, rtol=1e-3)
 
 
-def test_bytes_stand_for_the_unit_interval():
+def test_report_of_bytes_uses_the_unit_interval():
     pixels = (X * 255).astype(np.uint8)
     model = Autoencoder(n_components=4, hidden=(8,), epochs=2, random_state=0).fit(pixels)
     report = LatentCodec.from_fitted(model).fit(pixels).report(pixels)
@@ -101,7 +101,7 @@ def test_bytes_stand_for_the_unit_interval():
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-def test_a_file_comes_back_whole(model, coding, tmp_path):
+def test_save_and_load_round_trip(model, coding, tmp_path):
     packed = LatentCodec.from_fitted(model, bits=10, coding=coding).fit(X).compress(X)
     path = tmp_path / "codes.npz"
     assert packed.save(path) == path.stat().st_size
@@ -110,7 +110,7 @@ def test_a_file_comes_back_whole(model, coding, tmp_path):
     np.testing.assert_array_equal(decompress(model, again), decompress(model, packed))
 
 
-def test_a_file_that_is_none_or_damaged_is_said_in_one_line(model, tmp_path):
+def test_missing_or_corrupt_files_raise(model, tmp_path):
     path = tmp_path / "codes.npz"
     with pytest.raises(FileNotFoundError):
         CompressedCodes.load(path)
@@ -131,7 +131,7 @@ def test_a_file_that_is_none_or_damaged_is_said_in_one_line(model, tmp_path):
             CompressedCodes.load(tmp_path / f"{name}.npz")
 
 
-def test_another_model_does_not_decode(model):
+def test_decompress_rejects_another_model(model):
     packed = LatentCodec.from_fitted(model).fit(X).compress(X)
     other = VAE(n_components=6, hidden=(8,), epochs=1).fit(X)
     with pytest.raises(ValueError, match="another model"):
@@ -142,6 +142,6 @@ def test_another_model_does_not_decode(model):
     ("setting", "words"),
     [({"bits": 0}, "1 to 16"), ({"bits": 2.0}, "1 to 16"), ({"coding": "rar"}, "coding must be")],
 )
-def test_settings_that_cannot_be_are_said(setting, words):
+def test_invalid_parameters_raise(setting, words):
     with pytest.raises(ValueError, match=words):
         LatentCodec(Autoencoder(), **setting).fit(X)

@@ -171,7 +171,7 @@ def test_a_tone_survives_another_rate_and_back():
 # -------------------------------------------------------------------- learning
 
 
-def test_added_sound_has_the_ratio_asked_for():
+def test_background_noise_has_the_requested_snr():
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.normal(size=(64, 1, 2000)).astype(np.float32))
     noise = [rng.normal(size=9000), 5 * rng.normal(size=5000)]
@@ -184,7 +184,7 @@ def test_added_sound_has_the_ratio_asked_for():
     assert 10 < ratio.max() < 16
 
 
-def test_added_sound_repeats_with_its_generator_and_refuses_what_is_no_noise():
+def test_background_noise_is_reproducible_and_rejects_silence():
     x = torch.zeros(4, 100)
     noise = BackgroundNoise(np.random.default_rng(0).normal(size=300), power=1.0)
     one, two = (noise(x, torch.Generator().manual_seed(1)) for _ in range(2))

@@ -87,11 +87,11 @@ def test_check_estimator(estimator, check):
     ],
 )
 @pytest.mark.filterwarnings("ignore:X (has|does not have)")
-def test_checks_that_check_estimator_leaves_out(check):
+def test_further_scikit_learn_checks(check):
     check("Denoiser", Denoiser(DenoisingAutoencoder(**FAST)))
 
 
-def test_it_works_in_a_pipeline_and_clones_unfitted():
+def test_pipeline_and_clone():
     X = DIGITS.reshape(-1, 64)[:200]
     pipeline = make_pipeline(MinMaxScaler(), Denoiser(DenoisingAutoencoder(**FAST))).fit(X)
     assert pipeline.transform(X).shape == X.shape
@@ -118,7 +118,7 @@ def noises():
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_held_out_pictures_come_nearer_to_clean_than_by_components(denoiser, number):
+def test_denoising_beats_principal_components(denoiser, number):
     clean, noisy = DIGITS[1500:], list(noises())[number]
     pca = PCA(16).fit(DIGITS[:1500].reshape(-1, 64))
     flat = pca.inverse_transform(pca.transform(noisy.reshape(-1, 64)))
@@ -127,7 +127,7 @@ def test_held_out_pictures_come_nearer_to_clean_than_by_components(denoiser, num
     assert squared(cleaned, clean) < squared(flat.reshape(clean.shape), clean)
 
 
-def test_bytes_come_back_as_bytes_and_floats_as_they_were(denoiser):
+def test_output_type_matches_input_type(denoiser):
     noisy = np.clip(next(noises()), 0, 1)
     cleaned = denoiser.transform(noisy)
     assert cleaned.dtype == np.float32
@@ -141,7 +141,7 @@ def test_bytes_come_back_as_bytes_and_floats_as_they_were(denoiser):
     np.testing.assert_array_equal(flat.reshape(noisy.shape), cleaned)
 
 
-def test_units_of_the_data_are_kept():
+def test_output_is_in_data_units():
     X = 1000 + 50 * DIGITS[:500].astype(np.float64)
     model = DenoisingAutoencoder(n_components=16, epochs=20, random_state=0)
     denoiser = Denoiser(model, corruption="gaussian", level=15.0).fit(X)
@@ -149,7 +149,7 @@ def test_units_of_the_data_are_kept():
     assert squared(denoiser.transform(noisy), X) < 0.6 * 15**2
 
 
-def test_a_corruption_is_done_in_the_units_of_the_data():
+def test_corruption_is_applied_in_data_units():
     x = torch.randn(50, 6)
     scaler = Scaler(np.full(6, 7.0), np.arange(1.0, 7.0))
     masked = InDataUnits(Masking(0.5), scaler)(x, torch.Generator().manual_seed(0))
@@ -159,7 +159,7 @@ def test_a_corruption_is_done_in_the_units_of_the_data():
     torch.testing.assert_close(masked[hit], zero.expand(50, 6)[hit])
 
 
-def test_of_several_corruptions_each_row_gets_one():
+def test_random_choice_applies_one_corruption_per_row():
     x = torch.ones(300, 4)
     kinds = RandomChoice((Masking(1.0), lambda x, g: x + 1, lambda x, g: -x))
     values = kinds(x, torch.Generator().manual_seed(0))
@@ -169,7 +169,7 @@ def test_of_several_corruptions_each_row_gets_one():
     assert min(counts) > 60
 
 
-def test_names_levels_and_functions_make_corruptions():
+def test_make_corruption_accepts_names_levels_and_callables():
     assert make_corruption(None) is None
     assert make_corruption("gaussian") == GaussianNoise(0.3)
     assert make_corruption(("masking", "gaussian"), (0.5, 1)) == RandomChoice(
@@ -193,7 +193,7 @@ def test_names_levels_and_functions_make_corruptions():
         ({"patch_size": (4, 4), "n_patches": 1}, "n_patches"),
     ],
 )
-def test_bad_settings_are_one_clear_line_and_change_nothing(settings, message):
+def test_invalid_parameters_raise_and_change_nothing(settings, message):
     denoiser = Denoiser(**{"estimator": DenoisingAutoencoder(**FAST), **settings})
     before = dict(vars(denoiser))
     with pytest.raises(ValueError, match=message):
@@ -211,7 +211,7 @@ def test_labels_reach_a_conditional_estimator():
 # ---------------------------------------------------------------------- frozen
 
 
-def test_a_trained_model_is_taken_as_it_is():
+def test_frozen_model_is_not_trained():
     model = DenoisingAutoencoder(**FAST).fit(DIGITS[:100])
     expected = model.reconstruct(DIGITS[:5])
     for denoiser in (
@@ -223,7 +223,7 @@ def test_a_trained_model_is_taken_as_it_is():
             denoiser.transform(np.zeros((2, 9, 9)))
 
 
-def test_a_frozen_model_cannot_be_given_another_task():
+def test_frozen_model_rejects_other_parameters_and_shapes():
     frozen = FrozenEstimator(DenoisingAutoencoder(**FAST).fit(DIGITS[:100]))
     for settings, X, message in (
         ({"corruption": "gaussian"}, DIGITS, "no effect"),
@@ -239,7 +239,7 @@ def test_a_frozen_model_cannot_be_given_another_task():
 # --------------------------------------------------------------------- patches
 
 
-def test_patches_clean_pictures_of_any_size():
+def test_patches_denoise_images_of_any_size():
     y, x = np.mgrid[:64, :64]
     waves = np.stack([0.5 + 0.4 * np.sin(x / (3 + k) + k) * np.cos(y / 4) for k in range(6)])
     model = DenoisingAutoencoder(n_components=12, hidden=(64,), epochs=8, random_state=0)
@@ -264,7 +264,7 @@ def test_patches_clean_pictures_of_any_size():
     ("shape", "patch", "other"),
     [((9, 12), (9,), (30,)), ((5, 2, 12), 12, (2, 7)), ((5, 3, 6, 6), (6, 6), (3, 13, 8))],
 )
-def test_a_model_that_changes_nothing_leaves_any_size_as_it_was(shape, patch, other):
+def test_identity_model_preserves_images_of_any_size(shape, patch, other):
     size = np.atleast_1d(patch)
     model = nothing_learned(RNG.normal(size=(*shape[: len(shape) - len(size)], *size)))
     X = RNG.normal(size=(3, *other))
@@ -287,13 +287,13 @@ def test_the_pyramid_codes_pictures_at_several_scales():
 
 @pytest.mark.parametrize("length", [1, 5, 63, 64, 65, 1000])
 @pytest.mark.parametrize("shape", [(64,), (1, 64), (2, 64)])
-def test_sound_of_any_length_is_joined_exactly(shape, length):
+def test_identity_model_preserves_audio_of_any_length(shape, length):
     model = nothing_learned(RNG.normal(size=(5, *shape)))
     samples = RNG.normal(size=(2, length))
     np.testing.assert_allclose(denoise_audio(model, samples, 8000), samples, atol=1e-6)
 
 
-def test_sound_of_another_rate_is_brought_to_that_of_the_model_and_back():
+def test_audio_is_resampled_to_the_rate_of_the_model():
     model = nothing_learned(RNG.normal(size=(5, 1, 64)))
     t = np.arange(22051) / 22050
     tone = np.stack([np.sin(2 * np.pi * 300 * t), np.cos(2 * np.pi * 200 * t)])
@@ -302,13 +302,13 @@ def test_sound_of_another_rate_is_brought_to_that_of_the_model_and_back():
     np.testing.assert_allclose(out[:, 500:-500], tone[:, 500:-500], atol=0.01)
 
 
-def test_sound_of_other_channels_than_the_model_is_refused():
+def test_audio_with_other_channels_raises():
     model = nothing_learned(RNG.normal(size=(5, 3, 16)))
     with pytest.raises(ValueError, match=r"fitted on examples of shape \(3, 16\)"):
         denoise_audio(model, np.zeros((2, 50)), 8000)
 
 
-def test_the_spectral_backbone_takes_noise_off_tones():
+def test_spectral_backbone_denoises_tones():
     rng, t = np.random.default_rng(0), np.arange(256) / 8000
     tones = np.stack([np.sin(2 * np.pi * f * t + p) for f, p in rng.uniform(200, 2000, (300, 2))])
     noise = BackgroundNoise(rng.normal(size=9000), snr=(0, 10), power=0.5)
@@ -359,7 +359,7 @@ def picture(path, mode="L", size=(8, 8)):
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "I;16"])
 @pytest.mark.parametrize("run", ["grey", "colour"])
-def test_pictures_of_every_mode_are_cleaned(run, mode, runs, tmp_path, command):
+def test_command_denoises_images_of_every_mode(run, mode, runs, tmp_path, command):
     source = picture(tmp_path / "a.png", mode)
     before = source.read_bytes()
     said = command(runs / run, source)
@@ -370,7 +370,7 @@ def test_pictures_of_every_mode_are_cleaned(run, mode, runs, tmp_path, command):
     assert source.read_bytes() == before
 
 
-def test_the_command_does_what_the_model_does(runs, tmp_path, command):
+def test_command_matches_the_model(runs, tmp_path, command):
     pixels = np.rint(DIGITS[0] * 255).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     command(runs / "grey", tmp_path / "a.png", "--out", tmp_path / "new" / "b.png")
@@ -389,7 +389,7 @@ def test_colours_of_jpegs_are_done_one_by_one_and_patches_take_any_size(runs, tm
 
 
 @pytest.mark.parametrize("kind", ["u8", "i16", "i24", "f32"])
-def test_rate_bits_channels_and_length_of_sound_are_kept(kind, runs, tmp_path, command):
+def test_command_keeps_rate_bits_channels_and_length(kind, runs, tmp_path, command):
     noisy = AudioClip(np.round(RNG.uniform(-0.5, 0.5, (2, 777)) * 64) / 128, 44100, kind)
     write_wav(tmp_path / "a.wav", noisy)
     said = command(runs / "sound", tmp_path / "a.wav", "--rate", 8000)
@@ -399,7 +399,7 @@ def test_rate_bits_channels_and_length_of_sound_are_kept(kind, runs, tmp_path, c
     assert "resampled to the run's 8000 Hz and back, what is above 4000 Hz is gone" in said
 
 
-def test_a_rate_that_is_not_on_record_is_said(runs, tmp_path, command):
+def test_command_reports_an_unknown_rate(runs, tmp_path, command):
     write_wav(tmp_path / "a.wav", AudioClip(np.zeros((1, 3)), 8000))
     assert "no sample rate on record" in command(runs / "sound", tmp_path / "a.wav")
 
@@ -422,7 +422,7 @@ def test_compressed_sound_is_cleaned_into_wav(suffix, runs, tmp_path, command):
         command(runs / "sound", source, "--force")
 
 
-def test_results_are_replaced_only_by_force(runs, tmp_path, command):
+def test_command_overwrites_only_with_force(runs, tmp_path, command):
     source = picture(tmp_path / "a.png")
     (tmp_path / "a-denoised.png").write_text("mine")
     with pytest.raises(ValueError, match="add --force"):
@@ -453,7 +453,7 @@ def test_results_are_replaced_only_by_force(runs, tmp_path, command):
         ("grey", ["bad.png"], [], "expected a valid image"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_command_rejects_invalid_input(
     run, files, options, message, runs, tmp_path, command, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)

@@ -66,14 +66,14 @@ def test_a_mixture_of_one_normal_has_the_moments_of_the_codes():
     np.testing.assert_allclose(np.cov((drawn / spread).T), np.cov((codes / spread).T), atol=0.03)
 
 
-def test_the_aggregate_posterior_has_the_width_of_q_besides():
+def test_mixture_includes_the_posterior_variance():
     rows = np.random.default_rng(1).normal(size=(5000, 1)) * 2
     sampler = LatentSampler(Identity(std=1.5), source="mixture", n_modes=1, random_state=0)
     drawn = sampler.fit(rows).sample_codes(50_000, random_state=1)
     np.testing.assert_allclose(drawn.var(), rows.var() + 1.5**2, rtol=0.05)
 
 
-def test_each_class_has_a_mixture_of_its_own():
+def test_each_class_has_its_own_mixture():
     rng = np.random.default_rng(0)
     y = np.repeat(["low", "high"], [100, 300])
     codes = rng.normal(size=(400, 2)) + np.where(y == "low", -10, 10)[:, None]
@@ -86,7 +86,7 @@ def test_each_class_has_a_mixture_of_its_own():
     assert abs(share - 0.75) < 0.03
 
 
-def test_constant_latents_stay_and_rectified_codes_stay_above_zero():
+def test_constant_and_nonnegative_codes_are_preserved():
     codes = np.maximum(np.random.default_rng(0).normal(size=(500, 3)), 0)
     codes[:, 2] = 0.25
     drawn = LatentSampler(Identity(), n_modes=3, random_state=0).fit(codes).sample_codes(2000, 0)
@@ -94,7 +94,7 @@ def test_constant_latents_stay_and_rectified_codes_stay_above_zero():
     assert (drawn[:, 2] == np.float32(0.25)).all()
 
 
-def test_from_the_prior_it_is_the_estimators_own_sample(vae):
+def test_prior_source_equals_estimator_sample(vae):
     sampler = LatentSampler.from_fitted(vae).fit(X)
     assert sampler.source_ == "prior"
     np.testing.assert_array_equal(sampler.sample(5, 3), vae.sample(5, 3))
@@ -137,7 +137,7 @@ def test_what_is_not_told_a_context_begins_as_ever():
 
 
 @pytest.mark.parametrize("source", ["prior", "mixture"])
-def test_a_conditional_model_generates_what_is_asked(conditional, source):
+def test_conditional_model_generates_the_requested_class(conditional, source):
     sampler = LatentSampler.from_fitted(conditional, source=source, n_modes=1, random_state=0)
     sampler.fit(X, Y)
     zeros, ones = (sampler.sample(30, random_state=0, y=k).mean(0) for k in (0, 1))
@@ -145,13 +145,13 @@ def test_a_conditional_model_generates_what_is_asked(conditional, source):
     assert ones[centre].mean() > zeros[centre].mean() + 0.3
 
 
-def test_sparse_codes_are_drawn_without_negative_ones():
+def test_sampled_sparse_codes_are_nonnegative():
     model = SparseAutoencoder(**FAST).fit(X)
     sampler = LatentSampler.from_fitted(model, n_modes=2, random_state=0).fit(X)
     assert sampler.sample_codes(200, 0).min() >= 0
 
 
-def test_what_cannot_be_generated_is_said_with_what_can(vae, plain):
+def test_invalid_requests_raise(vae, plain):
     with pytest.raises(ValueError, match="cannot generate a class"):
         LatentSampler.from_fitted(vae).fit(X).sample(2, y=1)
     with pytest.raises(ValueError, match="use a VAE"):
@@ -170,14 +170,14 @@ def test_what_cannot_be_generated_is_said_with_what_can(vae, plain):
         variations(vae, X[:1], spread=-1)
 
 
-def test_variations_of_no_spread_are_the_reconstruction(vae):
+def test_variations_with_zero_spread_are_reconstructions(vae):
     made = variations(vae, X[:3], 4, spread=0)
     assert made.shape == (3, 4, 8, 8)
     for k in range(4):
         np.testing.assert_allclose(made[:, k], vae.reconstruct(X[:3]), atol=1e-6)
 
 
-def test_variations_spread_as_the_posterior_does():
+def test_variations_have_the_posterior_spread():
     rows = np.array([[1.0, -2.0], [0.0, 5.0]])
     made = variations(Identity(std=0.5).fit(rows), rows, 20_000, spread=2.0, random_state=0)
     np.testing.assert_allclose(made.mean(1), rows, atol=0.03)
@@ -186,7 +186,7 @@ def test_variations_spread_as_the_posterior_does():
     np.testing.assert_allclose(made.std(1), [[1, 0], [1, 0]], atol=0.02)
 
 
-def test_variations_of_points_take_the_width_of_their_mode():
+def test_variations_of_points_have_the_spread_of_their_mode():
     rng = np.random.default_rng(0)
     rows = np.concatenate([rng.normal(-50, 1, (300, 1)), rng.normal(50, 5, (300, 1))])
     sampler = LatentSampler(Identity(), n_modes=2, random_state=0).fit(rows)
@@ -199,7 +199,7 @@ NAMES = np.array(["nought", "one", "two", "three", "four", "five", "six", "seven
 
 @pytest.mark.parametrize("labels", [None, Y, NAMES[Y]])
 @pytest.mark.parametrize("kind", [Autoencoder, SparseAutoencoder, VAE, ConditionalVAE])
-def test_a_mixture_read_back_draws_the_same_examples(kind, labels, tmp_path):
+def test_loaded_mixture_draws_the_same_examples(kind, labels, tmp_path):
     model = kind(**FAST).fit(X, Y if labels is None else labels)
     fitted = LatentSampler.from_fitted(model, source="mixture", n_modes=2, random_state=3)
     fitted.fit(X, Y if labels is None and model.conditional else labels)
@@ -261,7 +261,7 @@ def with_another_setting(folder):
         (with_another_setting, r"mixture\.json is corrupt or has another format version"),
     ],
 )
-def test_a_damaged_mixture_is_said_in_one_line(damage, words, kept, plain):
+def test_corrupt_mixtures_raise(damage, words, kept, plain):
     LatentSampler.load(kept, plain)
     damage(kept)
     with pytest.raises(ValueError, match=words) as raised:
@@ -269,7 +269,7 @@ def test_a_damaged_mixture_is_said_in_one_line(damage, words, kept, plain):
     assert "\n" not in str(raised.value)
 
 
-def test_no_mixture_or_that_of_another_model_is_said(kept, plain, vae, tmp_path):
+def test_missing_or_foreign_mixtures_raise(kept, plain, vae, tmp_path):
     with pytest.raises(FileNotFoundError, match="contains no mixture"):
         LatentSampler.load(tmp_path, plain)
     with pytest.raises(ValueError, match="another model"):

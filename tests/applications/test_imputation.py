@@ -40,7 +40,7 @@ def exact(model, row, gaps):
     return mean[gaps] + gain @ (row[k] - mean[k]), np.sqrt(np.diag(rest))
 
 
-def test_the_draws_have_the_exact_mean_and_deviation(linear):
+def test_draws_have_the_exact_mean_and_deviation(linear):
     rows, gaps = TABLE[:12], GAPS[:12]
     imputer = LatentImputer(FrozenEstimator(linear), n_draws=1500, random_state=0).fit(TABLE)
     found = imputer.impute(rows, mask=gaps)
@@ -60,7 +60,7 @@ def test_single_draws_are_as_wide_as_the_deviation(linear):
     np.testing.assert_allclose(each.std(0)[GAPS[:5]], found.std[GAPS[:5]], rtol=0.25)
 
 
-def test_the_best_code_of_a_linear_model_is_the_exact_mean(linear):
+def test_optimize_finds_the_exact_mean_of_a_linear_model(linear):
     imputer = LatentImputer(FrozenEstimator(linear), method="optimize").fit(TABLE)
     found = imputer.impute(TABLE[:12], mask=GAPS[:12]).values
     for i in range(12):
@@ -71,7 +71,7 @@ def test_the_best_code_of_a_linear_model_is_the_exact_mean(linear):
 
 @pytest.mark.parametrize("method", ["auto", "decode", "optimize", "sample"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_observed_values_come_back_bit_for_bit(method, dtype):
+def test_observed_values_do_not_change(method, dtype):
     holed = HOLED.astype(dtype)
     imputer = LatentImputer(isthmus.VAE(**FAST), method=method, n_draws=5, random_state=0)
     full = imputer.fit_transform(holed)
@@ -81,7 +81,7 @@ def test_observed_values_come_back_bit_for_bit(method, dtype):
 
 
 @pytest.mark.parametrize("method", ["decode", "optimize", "sample"])
-def test_it_is_better_than_the_mean(method):
+def test_imputation_beats_the_mean(method):
     settings = FAST | {"epochs": 150, "n_components": 2}
     imputer = LatentImputer(isthmus.VAE(**settings), method=method, n_draws=50, random_state=0)
     error = np.abs(imputer.fit_transform(HOLED) - TABLE)[GAPS].mean()
@@ -100,7 +100,7 @@ def test_pictures_and_bytes():
     assert full[:, 4:].std() > 1
 
 
-def test_a_mixed_table_gets_categories_and_yes_or_no():
+def test_mixed_table_gets_categories_and_binary_values():
     table = np.column_stack(
         [RNG.normal(size=300), RNG.random(300) < 0.4, RNG.integers(0, 3, 300)]
     ).astype(float)
@@ -111,19 +111,19 @@ def test_a_mixed_table_gets_categories_and_yes_or_no():
     assert set(full[:, 2]) <= {0.0, 1.0, 2.0}
 
 
-def test_nothing_missing_is_returned_as_it_is():
+def test_complete_rows_are_returned_unchanged():
     imputer = LatentImputer(isthmus.VAE(**FAST), random_state=0).fit(TABLE)
     completed = imputer.impute(TABLE)
     np.testing.assert_array_equal(completed.values, TABLE)
     assert not completed.std.any()
 
 
-def test_the_seed_repeats():
+def test_random_state_makes_draws_reproducible():
     imputer = LatentImputer(isthmus.VAE(**FAST), n_draws=5, random_state=3).fit(HOLED)
     np.testing.assert_array_equal(imputer.transform(HOLED), imputer.transform(HOLED))
 
 
-def test_mistakes_are_said():
+def test_invalid_arguments_raise():
     imputer = LatentImputer(isthmus.Autoencoder(**FAST)).fit(HOLED)
     with pytest.raises(ValueError, match="draws need a model with a prior"):
         imputer.sample_imputations(HOLED)
@@ -138,11 +138,11 @@ def test_mistakes_are_said():
 
 
 @parametrize_with_checks([LatentImputer(isthmus.VAE(**FAST), n_draws=2, random_state=0)])
-def test_it_is_a_scikit_learn_transformer(estimator, check):
+def test_imputer_is_a_scikit_learn_transformer(estimator, check):
     check(estimator)
 
 
-def test_one_pass_of_a_linear_denoiser_tells_the_regression():
+def test_predict_with_a_linear_denoiser_is_the_regression():
     """Always the same column hidden: least squares of it on the others is the best there is."""
     mask = np.zeros(6, bool)
     mask[2] = True
@@ -157,7 +157,7 @@ def test_one_pass_of_a_linear_denoiser_tells_the_regression():
     assert np.sqrt(np.mean(off**2)) < 0.05 * TABLE[:, 2].std()
 
 
-def test_a_hidden_value_is_never_seen():
+def test_masked_values_do_not_influence_the_result():
     """Whatever stands in the gap, the answer is the same."""
     model = isthmus.DenoisingAutoencoder(**FAST)
     imputer = LatentImputer(model, random_state=0).fit(TABLE)
@@ -167,7 +167,7 @@ def test_a_hidden_value_is_never_seen():
     np.testing.assert_array_equal(first, imputer.set_params(method="predict").transform(HOLED))
 
 
-def test_a_denoising_autoencoder_is_better_than_the_mean():
+def test_denoising_autoencoder_beats_the_mean():
     model = isthmus.DenoisingAutoencoder(**FAST | {"epochs": 60, "n_components": 6})
     error = np.abs(LatentImputer(model).fit_transform(HOLED) - TABLE)[GAPS].mean()
     assert error < 0.6 * np.abs(np.nanmean(HOLED, 0) - TABLE)[GAPS].mean()
@@ -176,7 +176,7 @@ def test_a_denoising_autoencoder_is_better_than_the_mean():
 @pytest.mark.parametrize(
     "model", [isthmus.DenoisingAutoencoder(**FAST), isthmus.Autoencoder(**FAST)]
 )
-def test_several_models_answer_by_their_mean(model):
+def test_predictions_of_several_models_are_averaged(model):
     several = LatentImputer(model, n_models=3, random_state=0).fit(HOLED)
     assert [each.random_state for each in several.estimators_] == [0, 1, 2]
     single = [
@@ -197,7 +197,7 @@ def test_the_draws_of_several_models_are_shared_among_them():
     assert imputer.sample_imputations(HOLED).shape == (5, *HOLED.shape)
 
 
-def test_pictures_learned_with_the_hole_to_come():
+def test_train_mask_improves_inpainting():
     digits = load_digits().images / 16
     mask = np.zeros((8, 8), bool)
     mask[4:] = True
@@ -208,7 +208,7 @@ def test_pictures_learned_with_the_hole_to_come():
     assert (ours[:, mask] ** 2).mean() < 0.7 * (mean[:, mask] ** 2).mean()
 
 
-def test_mistakes_about_the_models_are_said():
+def test_invalid_model_parameters_raise():
     model = isthmus.Autoencoder(**FAST)
     for mask in (np.zeros((3, 3), bool), np.zeros(6)):
         with pytest.raises(ValueError, match="train_mask must hold True and False in the shape"):
@@ -222,7 +222,7 @@ def test_mistakes_about_the_models_are_said():
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_draws_spread_as_the_posterior_given_what_is_observed(binary):
+def test_draws_have_the_spread_of_the_conditional_posterior(binary):
     digits = load_digits().images / 16
     rows = (digits > 0.5).astype(float) if binary else digits
     vae = isthmus.VAE(n_components=4, epochs=60, random_state=0).fit(rows[:1700])

@@ -42,7 +42,7 @@ def vae():
 
 @pytest.mark.parametrize("how", ["linear", "spherical"])
 @pytest.mark.parametrize("d", [1, 2, 30])
-def test_paths_begin_and_end_where_they_should(how, d):
+def test_paths_start_and_end_at_the_given_codes(how, d):
     a, b = RNG.normal(size=(2, 5, d))
     steps = latent_path(a, b, 7, how)
     assert steps.shape == (5, 7, d)
@@ -52,7 +52,7 @@ def test_paths_begin_and_end_where_they_should(how, d):
     np.testing.assert_allclose(steps, latent_path(b, a, 7, how)[:, ::-1], atol=1e-12)
 
 
-def test_a_spherical_path_turns_evenly_while_its_length_changes_evenly():
+def test_spherical_path_has_constant_angular_speed():
     a, b = RNG.normal(size=(2, 12)) * [[1.0], [4.0]]
     steps = latent_path(a, b, 9, "spherical")
     lengths = np.linalg.norm(steps, axis=1)
@@ -67,20 +67,20 @@ def test_a_spherical_path_turns_evenly_while_its_length_changes_evenly():
 
 
 @pytest.mark.parametrize("end", [[2.0, 0.0], [-3.0, 0.0], [0.0, 0.0], [1.0, 1e-12], [-1.0, 1e-12]])
-def test_along_one_line_a_spherical_path_is_straight(end):
+def test_spherical_path_between_parallel_codes_is_straight(end):
     np.testing.assert_allclose(
         latent_path([1.0, 0.0], end, 5, "spherical"), latent_path([1.0, 0.0], end, 5), atol=1e-9
     )
 
 
-def test_interpolation_begins_and_ends_at_the_reconstructions(vae):
+def test_interpolation_starts_and_ends_at_reconstructions(vae):
     made = interpolate(vae, X[:3], X[3:6], 5, "spherical")
     assert made.shape == (3, 5, 8, 8)
     np.testing.assert_allclose(made[:, 0], vae.reconstruct(X[:3]), atol=1e-5)
     np.testing.assert_allclose(made[:, -1], vae.reconstruct(X[3:6]), atol=1e-5)
 
 
-def test_a_traversal_changes_one_latent_and_no_other():
+def test_traversal_changes_only_one_latent():
     rows = RNG.normal(size=(4, 3))
     made = traverse(Identity().fit(rows), rows, 1, values=[-1.0, 0.0, 7.0])
     np.testing.assert_allclose(made[:, :, 1], np.tile([-1.0, 0.0, 7.0], (4, 1)))
@@ -115,7 +115,7 @@ def test_attributes_may_be_columns_with_names():
     np.testing.assert_allclose(moves.vector("hat"), rows[worn].mean(0) - rows[~worn].mean(0))
 
 
-def test_moves_along_a_class_by_a_fitted_model(vae):
+def test_apply_shifts_codes_along_an_attribute(vae):
     moves = AttributeVectors.from_fitted(vae).fit(X, Y)
     assert moves.estimator_.model_ is vae.model_
     np.testing.assert_allclose(
@@ -123,7 +123,7 @@ def test_moves_along_a_class_by_a_fitted_model(vae):
     )
 
 
-def test_arithmetic_of_codes():
+def test_latent_arithmetic():
     a, b, c = RNG.normal(size=(3, 4))
     np.testing.assert_allclose(
         latent_arithmetic(Identity(), plus=[b, c], minus=[a]), b + c - a, rtol=1e-5, atol=1e-5
@@ -131,7 +131,7 @@ def test_arithmetic_of_codes():
     np.testing.assert_allclose(latent_arithmetic(Identity(), plus=[b]), b, rtol=1e-5)
 
 
-def test_the_grid_decodes_its_places(vae):
+def test_decode_grid(vae):
     grid = decode_grid(vae, 5, (2, 0))
     corner = np.array([[-1.959964, 0.0, 1.959964]])  # z3 first: 2.5 %, z1: 97.5 %
     np.testing.assert_allclose(grid[0, 4], vae.inverse_transform(corner[:, ::-1])[0], atol=1e-5)
@@ -144,7 +144,7 @@ def test_the_grid_decodes_its_places(vae):
     np.testing.assert_allclose(by_codes[0, -1], vae.inverse_transform(z[None])[0], atol=1e-5)
 
 
-def test_conditional_models_are_told_the_label():
+def test_condition_is_passed_to_the_model():
     model = ConditionalVAE(**FAST).fit(X, Y)
     assert not np.allclose(
         interpolate(model, X[:1], X[1:2], condition=0), interpolate(model, X[:1], X[1:2])
@@ -171,6 +171,6 @@ def test_conditional_models_are_told_the_label():
         (lambda m: AttributeVectors.from_fitted(m).fit(X, Y).vector(), "pass an attribute"),
     ],
 )
-def test_mistakes_are_said(vae, make, words):
+def test_invalid_arguments_raise(vae, make, words):
     with pytest.raises(ValueError, match=words):
         make(vae)

@@ -37,13 +37,13 @@ def drawn(figure):
     return figure
 
 
-def test_codes_of_two_numbers_are_the_map(flat):
+def test_two_component_codes_are_the_map(flat):
     latent = LatentMap.from_fitted(flat).fit(X)
     assert latent.method_ == "codes"
     np.testing.assert_array_equal(latent.transform(X), flat.transform(X))
 
 
-def test_of_more_it_is_principal_components(vae):
+def test_more_components_are_projected_by_pca(vae):
     latent = LatentMap.from_fitted(vae).fit(X[:200])
     pca = PCA(2, random_state=0).fit(vae.transform(X[:200]))
     np.testing.assert_allclose(latent.transform(X), pca.transform(vae.transform(X)), atol=1e-5)
@@ -87,7 +87,7 @@ def test_distributions_latent_by_latent(vae):
     np.testing.assert_allclose(marks, q.mean[1, order])
 
 
-def test_three_kinds_side_by_side():
+def test_compare_latent_maps_of_a_loss_ablation():
     settings = {"n_components": 2, "hidden": (32,), "epochs": 30, "random_state": 0}
     models = fit_loss_ablation(X, **settings)
     assert list(models) == ["reconstruction only", "KL only", "both"]
@@ -102,12 +102,12 @@ def test_three_kinds_side_by_side():
     assert len(figure.axes[0].texts) == 10
 
 
-def test_side_by_side_projects_many_latents(vae, flat):
+def test_compare_latent_maps_projects_many_components(vae, flat):
     figure = drawn(compare_latent_maps({"four": vae, "two": flat}, X))
     assert "component 1" in figure.axes[0].get_xlabel()
 
 
-def test_what_cannot_be_drawn_is_said_with_what_can(vae):
+def test_invalid_plots_raise(vae):
     plain = Autoencoder(n_components=2, **FAST).fit(X)
     with pytest.raises(ValueError, match=r"of Autoencoder are points.*use a VAE"):
         LatentMap.from_fitted(plain).fit(X).posterior_figure(X)
@@ -123,7 +123,7 @@ def test_what_cannot_be_drawn_is_said_with_what_can(vae):
         compare_latent_maps({}, X)
 
 
-def test_without_umap_it_says_what_to_install(vae, monkeypatch):
+def test_missing_umap_names_the_extra(vae, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match=r"isthmus\[maps\]"):
         LatentMap(vae, method="umap").fit(X)

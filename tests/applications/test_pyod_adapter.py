@@ -28,7 +28,7 @@ def detector(**settings):
     return AnomalyDetector(model, random_state=0, **settings)
 
 
-def test_says_what_to_install(monkeypatch):
+def test_missing_pyod_names_the_package(monkeypatch):
     monkeypatch.delitem(sys.modules, "isthmus.applications.pyod_adapter", raising=False)
     monkeypatch.setitem(sys.modules, "pyod", None)
     monkeypatch.setitem(sys.modules, "pyod.models.base", None)
@@ -51,7 +51,7 @@ class TestPyod:
         assert fitted._mu == pytest.approx(fitted.decision_scores_.mean())
         assert fitted._sigma == pytest.approx(fitted.decision_scores_.std())
 
-    def test_higher_is_stranger_and_1_is_an_outlier(self, fitted):
+    def test_outliers_have_higher_scores_and_label_1(self, fitted):
         scores, labels = fitted.decision_function(NEW), fitted.predict(NEW)
         assert roc_auc_score(NEW_Y, scores) > 0.9
         assert roc_auc_score(Y, fitted.decision_scores_) > 0.9
@@ -59,7 +59,7 @@ class TestPyod:
         assert (labels == (scores > fitted.threshold_)).all()
         assert labels[NEW_Y == 1].mean() > 0.8 > 0.3 > labels[NEW_Y == 0].mean()
 
-    def test_flags_its_share_of_the_rows_given(self, fitted):
+    def test_contamination_fraction_is_flagged(self, fitted):
         assert fitted.decision_scores_.shape == fitted.labels_.shape == (len(X),)
         assert fitted.labels_.sum() == 12
         assert set(fitted.labels_) == {0, 1}
@@ -67,7 +67,7 @@ class TestPyod:
         assert (fitted.predict(X) == fitted.labels_).all()
 
     @pytest.mark.parametrize("method", ["linear", "unify"])
-    def test_probabilities_are_such(self, fitted, method):
+    def test_predict_proba_returns_probabilities(self, fitted, method):
         proba, confidence = fitted.predict_proba(NEW, method=method, return_confidence=True)
         assert proba.shape == (len(NEW), 2)
         assert proba.min() >= 0
@@ -86,13 +86,13 @@ class TestPyod:
         assert fitted._predict_rank(NEW, normalized=True).max() <= 1
 
     @pytest.mark.filterwarnings("ignore:Function fit_predict:FutureWarning")
-    def test_fits_and_answers_at_once(self, fitted):
+    def test_fit_predict(self, fitted):
         again = clone(fitted)
         assert (again.fit_predict(X) == fitted.labels_).all()
         assert again.fit_predict_score(X, Y) > 0.9
         assert again.fit_predict_score(X, Y, scoring="prc_n_score") > 0.3
 
-    def test_clone_has_the_settings_and_nothing_learned(self, fitted):
+    def test_clone_is_unfitted(self, fitted):
         new = clone(fitted).set_params(contamination=0.2, detector__estimator__n_components=3)
         assert not hasattr(new, "decision_scores_")
         assert fitted.detector.estimator.n_components == 6
@@ -115,7 +115,7 @@ class TestPyod:
 
     @pytest.mark.slow  # to import these takes ten seconds
     @pytest.mark.parametrize("name", ["auto_encoder.AutoEncoder", "vae.VAE"])
-    def test_answers_as_the_networks_of_pyod_do(self, fitted, name):
+    def test_outputs_match_those_of_pyod_networks(self, fitted, name):
         module, kind = name.split(".")
         rival = getattr(pytest.importorskip(f"pyod.models.{module}"), kind)
         rival = rival(epoch_num=1, verbose=0).fit(X)
@@ -127,7 +127,7 @@ class TestPyod:
             assert np.shape(getattr(fitted, name)) == np.shape(getattr(rival, name))
 
     @pytest.mark.parametrize("settings", [{}, {"contamination": 0.2}, {"score_method": "nap"}])
-    def test_a_fitted_detector_keeps_its_cut(self, settings):
+    def test_a_fitted_detector_keeps_its_threshold(self, settings):
         given = detector(**settings).fit(X)
         pyods = given.to_pyod()
         assert (pyods.predict(NEW) == (given.predict(NEW) == -1)).all()
@@ -144,19 +144,19 @@ class TestPyod:
         assert pyods.detector_.estimator_.model_ is model.model_
         assert pyods.labels_.sum() == 12
 
-    def test_pictures_may_be_pictures(self):
+    def test_images_keep_their_shape(self):
         pictures = X.reshape(-1, 8, 8)
         pyods = detector(contamination=0.1).to_pyod().fit(pictures)
         assert pyods.predict_proba(pictures).shape == (len(X), 2)
         assert pyods.detector_.anomaly_map(pictures).shape == (len(X), 8, 8)
 
-    def test_nothing_is_lost_by_an_error(self, fitted):
+    def test_failed_fit_keeps_the_fitted_state(self, fitted):
         before = fitted.decision_function(NEW)
         with pytest.raises(ValueError, match="NaN"):
             fitted.fit(np.full((9, 64), np.nan))
         assert (fitted.decision_function(NEW) == before).all()
 
-    def test_errors_say_what_to_do(self):
+    def test_invalid_conversions_raise(self):
         unheld = detector(contamination=0.1, calibration_fraction=0).fit(X)
         with pytest.raises(ValueError, match="calibrate"):
             unheld.to_pyod()

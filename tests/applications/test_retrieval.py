@@ -34,7 +34,7 @@ def distances(a, b, metric, stored):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "scaled"])
-def test_neighbours_are_those_of_all_distances(model, metric):
+def test_neighbours_match_brute_force(model, metric):
     index = LatentIndex.from_fitted(model, metric=metric).fit(X[:200])
     found, rows = index.kneighbors(X[200:], n_neighbors=7)
     stored, asked = (model.transform(a).astype(np.float64) for a in (X[:200], X[200:]))
@@ -44,7 +44,7 @@ def test_neighbours_are_those_of_all_distances(model, metric):
     assert (rows == order).mean() > 0.99  # ties within rounding
 
 
-def test_a_row_finds_itself_and_among_the_indexed_others_only(index):
+def test_indexed_rows_exclude_themselves(index):
     far, rows = index.kneighbors(X[:200], n_neighbors=1)
     assert (rows[:, 0] == np.arange(200)).all()
     assert np.abs(far).max() < 1e-5
@@ -55,7 +55,7 @@ def test_a_row_finds_itself_and_among_the_indexed_others_only(index):
     np.testing.assert_array_equal(others, both[:, 1:])
 
 
-def test_equal_rows_do_not_count_as_oneself(model):
+def test_duplicates_are_neighbours(model):
     rows = np.repeat(X[:3], 4, axis=0)
     found = (
         LatentIndex.from_fitted(model).fit(rows).kneighbors(n_neighbors=2, return_distance=False)
@@ -71,7 +71,7 @@ def test_query_takes_codes(index, model):
     assert rows[0].shape == (10, 10)
 
 
-def test_a_frozen_model_is_kept_and_another_is_trained_anew(model, index):
+def test_only_unfrozen_models_are_trained(model, index):
     assert index.estimator_.model_ is model.model_
     estimator = VAE(n_components=2, hidden=(8,), epochs=1, random_state=0)
     trained = LatentIndex(estimator, metric="cosine").fit(X)
@@ -89,12 +89,12 @@ def test_every_model_can_be_searched(name):
     assert index.kneighbors(X[:2], 3, return_distance=False).shape == (2, 3)
 
 
-def test_codes_in_parts_are_those_at_once(model, monkeypatch):
+def test_encoding_in_chunks_gives_the_same_codes(model, monkeypatch):
     monkeypatch.setattr("isthmus.applications.meta_estimator.CHUNK", 64)
     np.testing.assert_array_equal(encode_in_chunks(model, X), model.transform(X))
 
 
-def test_an_index_saved_answers_as_before(index, model, tmp_path):
+def test_loaded_index_returns_the_same_neighbours(index, model, tmp_path):
     index.save(tmp_path / "index", {"name": "digits"})
     assert sorted(p.name for p in (tmp_path / "index").iterdir()) == [
         "codes.safetensors",
@@ -106,7 +106,7 @@ def test_an_index_saved_answers_as_before(index, model, tmp_path):
     assert other.metric == "cosine"
 
 
-def test_an_index_of_another_model_or_a_damaged_one_is_refused(index, model, tmp_path):
+def test_foreign_or_corrupt_indexes_raise(index, model, tmp_path):
     other = Autoencoder(n_components=4, hidden=(8,), epochs=1).fit(X)
     with pytest.raises(FileNotFoundError, match="contains no index"):
         LatentIndex.load(tmp_path, model)
@@ -127,23 +127,23 @@ def test_an_index_of_another_model_or_a_damaged_one_is_refused(index, model, tmp
     ("settings", "words"),
     [({"metric": "taxi"}, "metric must be"), ({"backend": "quick"}, "backend must be")],
 )
-def test_unknown_settings_are_said_before_any_training(settings, words):
+def test_invalid_parameters_raise_before_training(settings, words):
     with pytest.raises(ValueError, match=words):
         LatentIndex(VAE(), **settings).fit(X)
 
 
 @pytest.mark.parametrize("k", [0, 201, 2.5, True])
-def test_a_number_of_neighbours_that_cannot_be_is_said(index, k):
+def test_invalid_n_neighbors_raises(index, k):
     with pytest.raises(ValueError, match="from 1 to 200"):
         index.kneighbors(X[:1], n_neighbors=k)
 
 
-def test_codes_of_another_width_are_said(index):
+def test_query_rejects_codes_of_another_width(index):
     with pytest.raises(ValueError, match="indexed codes have 4"):
         index.query(np.zeros((1, 3)))
 
 
-def test_without_faiss_the_search_is_exact_or_says_what_to_install(model, monkeypatch):
+def test_missing_faiss_falls_back_or_names_the_extra(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     assert LatentIndex.from_fitted(model, exact_up_to=10).fit(X).backend_ == "exact"
     with pytest.raises(ImportError, match=r"isthmus\[search\]"):

@@ -20,7 +20,7 @@ def model(request):
 
 @pytest.mark.parametrize("label", [None, 3])
 @torch.no_grad()
-def test_what_is_told_is_what_would_be_said_each_time(model, label):
+def test_fixed_condition_equals_passing_the_condition(model, label):
     plain, heard = model.model_, with_condition(model, label).model_
     c = torch.from_numpy(model.condition_encoder_.encode(label, 5))
     x, z = torch.from_numpy(X[:5]).float(), torch.randn(3, 5, 2)
@@ -31,7 +31,7 @@ def test_what_is_told_is_what_would_be_said_each_time(model, label):
     torch.testing.assert_close(heard.encode(x, other).mean, plain.encode(x, other).mean)
 
 
-def test_the_weights_are_shared_and_the_model_is_as_it_was(model):
+def test_with_condition_shares_weights(model):
     before = model.transform(X[:5], condition=3)
     heard = with_condition(model, 3)
     assert heard.model_.encoder is model.model_.encoder
@@ -40,19 +40,19 @@ def test_the_weights_are_shared_and_the_model_is_as_it_was(model):
     assert with_condition(heard) is heard
 
 
-def test_models_without_labels_come_back():
+def test_unconditional_models_are_returned_unchanged():
     model = VAE(**FAST).fit(X)
     assert with_condition(model) is model
     with pytest.raises(ValueError, match="not trained with labels"):
         with_condition(model, 3)
 
 
-def test_a_label_never_seen_is_refused(model):
+def test_unknown_labels_raise(model):
     with pytest.raises(ValueError, match="label '12'"):
         with_condition(model, 12)
 
 
-def test_gaps_are_filled_by_what_the_class_looks_like():
+def test_imputation_depends_on_the_condition():
     model = ConditionalVAE(**FAST | {"epochs": 25}).fit(DIGITS / 16, LABELS)
     nothing = np.full((1, 64), np.nan)
     for label in (0, 1):

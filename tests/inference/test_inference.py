@@ -139,7 +139,7 @@ WIDE = MultivariateNormal(torch.zeros(2), 9 * torch.eye(2))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_reverse_sits_on_one_of_two_modes(kind):
+def test_reverse_fits_one_of_two_modes(kind):
     fit = fit_gaussian(TWO.log_prob, start=WIDE, covariance=kind)
     away = (fit.distribution.mean - MODES).abs().amax(1)
     mode = int(away.argmin())
@@ -165,7 +165,7 @@ def test_forward_covers_both_modes(start):
     assert abs(fit.log_evidence) < 4 * fit.standard_error
 
 
-def test_the_evidence_errs_as_much_as_it_says():
+def test_standard_error_of_the_evidence_is_calibrated():
     fits = [
         fit_gaussian(TWO.log_prob, start=WIDE, direction="forward", n_samples=500, random_state=i)
         for i in range(30)
@@ -197,13 +197,13 @@ def test_the_elbo_rises_and_stays_below_the_evidence(kind):
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1e4), (1000.0, 1.0), (0.1, 1e-3)])
-def test_scale_does_not_matter(mean, deviation):
+def test_fit_does_not_depend_on_scale(mean, deviation):
     target = Normal(torch.tensor(mean).double(), deviation)
     fit = fit_gaussian(lambda z: target.log_prob(z).sum(-1), 2)
     assert fit.elbo == pytest.approx(0, abs=1e-6)
 
 
-def test_more_dimensions_than_draws_a_step():
+def test_more_dimensions_than_draws_per_step():
     target = normal(80)
     fit = fit_gaussian(target.log_prob, 80, covariance="full", n_steps=600)
     torch.testing.assert_close(fit.distribution.mean, target.mean, rtol=0, atol=1e-3)
@@ -243,7 +243,7 @@ def test_bayesian_logistic_regression_agrees_with_a_long_run():
     assert evidence - reverse.elbo < 0.1
 
 
-def test_forward_takes_densities_with_an_edge():
+def test_forward_accepts_densities_with_bounded_support():
     """A Gamma is zero below 0: no Gaussian can have a finite reverse KL to it."""
     gamma = Gamma(3.0, 2.0, validate_args=False)
 
@@ -262,7 +262,7 @@ def test_forward_takes_densities_with_an_edge():
 
 
 @pytest.mark.parametrize("direction", ["reverse", "forward"])
-def test_a_seed_repeats_and_the_global_state_is_left_alone(direction):
+def test_random_state_is_reproducible_and_local(direction):
     torch.manual_seed(1)
     state = torch.get_rng_state()
 
@@ -278,7 +278,7 @@ def test_a_seed_repeats_and_the_global_state_is_left_alone(direction):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_start_is_kept_to_where_it_leads():
+def test_start_selects_the_mode():
     for mode in MODES:
         fit = fit_gaussian(TWO.log_prob, start=mode, n_steps=300)
         torch.testing.assert_close(fit.distribution.mean, mode, rtol=0, atol=0.1)
@@ -319,7 +319,7 @@ WRONG_CALLS = [
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG_CALLS)
-def test_settings_that_do_not_fit(changes, message):
+def test_invalid_arguments_raise(changes, message):
     with pytest.raises(ValueError, match=message):
         fit_gaussian(TWO.log_prob, **{"n_dims": 2, **QUICK, **changes})
 
@@ -334,12 +334,12 @@ WRONG_SAMPLES = [
 
 
 @pytest.mark.parametrize(("samples", "message"), WRONG_SAMPLES)
-def test_samples_that_do_not_fit(samples, message):
+def test_invalid_samples_raise(samples, message):
     with pytest.raises(ValueError, match=message):
         fit_gaussian(TWO.log_prob, 2, covariance="full", direction="forward", samples=samples)
 
 
-def test_samples_without_spread():
+def test_constant_samples_raise():
     with pytest.raises(ValueError, match="dimension 1 of the samples"):
         fit_gaussian(
             TWO.log_prob, direction="forward", samples=torch.tensor([[0.0, 1], [1, 1], [2, 1]])
@@ -363,12 +363,12 @@ WRONG_DENSITIES = [
 
 
 @pytest.mark.parametrize(("density", "kind", "message"), WRONG_DENSITIES)
-def test_densities_that_are_none(density, kind, message):
+def test_invalid_densities_raise(density, kind, message):
     with pytest.raises(kind, match=message):
         fit_gaussian(density, 2, **QUICK)
 
 
-def test_a_density_that_is_zero_wherever_one_looks():
+def test_zero_density_at_all_points_raises():
     with pytest.raises(
         ValueError, match=r"is -inf at all 2000 proposed points.*start that overlaps"
     ):
@@ -376,7 +376,7 @@ def test_a_density_that_is_zero_wherever_one_looks():
 
 
 @pytest.mark.filterwarnings("ignore:importance sampling")  # pytest repeats what did not match
-def test_warnings_say_what_to_do():
+def test_unconverged_fits_warn():
     far = Normal(1e6, 1.0)
     with pytest.warns(UserWarning, match="has not converged") as seen:
         fit_gaussian(lambda z: far.log_prob(z).sum(-1), 2, **QUICK)
@@ -384,7 +384,7 @@ def test_warnings_say_what_to_do():
     assert all(w.filename == __file__ for w in seen)
 
 
-def test_the_picture_has_a_map_and_a_trace_for_each_fit():
+def test_plot_has_a_map_and_a_trace_per_fit():
     names = ("reverse", "forward")
     fits = {d: fit_gaussian(TWO.log_prob, start=WIDE, direction=d, n_steps=100) for d in names}
     sheet = plot_fits(TWO.log_prob, fits, limits=(-5, 5, -4, 4), title="Two modes")
@@ -403,7 +403,7 @@ def test_the_picture_has_a_map_and_a_trace_for_each_fit():
     sheet.canvas.draw()
 
 
-def test_pictures_that_cannot_be():
+def test_invalid_plots_raise():
     with pytest.raises(ValueError, match="one to five fits"):
         plot_fits(TWO.log_prob, {})
     fit = fit_gaussian(gaussian, 3, direction="forward", n_steps=2)

@@ -29,7 +29,7 @@ METHODS = ("auto", "decode", "optimize", "predict", "sample")
 
 
 class Imputation(NamedTuple):
-    """Imputation rows and the standard deviation of each filled value (0 if observed)."""
+    """Completed rows and the standard deviation of each filled value (0 if observed)."""
 
     values: Any
     std: Array
