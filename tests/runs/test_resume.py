@@ -79,7 +79,7 @@ def test_a_refused_resume_is_one_line_and_changes_nothing(tmp_path, monkeypatch,
     assert "expected seconds" in error_of("--out", run, "--resume", "--checkpoint-every", "-1")
     for name in CHECKPOINTS:
         (run / name).write_bytes(b"x" * 100)
-    assert "is damaged" in error_of("--out", run, "--resume")
+    assert "is corrupt" in error_of("--out", run, "--resume")
     for name in CHECKPOINTS:
         if name in before:
             (run / name).write_bytes(before[name])

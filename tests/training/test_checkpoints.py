@@ -136,7 +136,7 @@ def in_child(kind, folder, resume):
         return pid
     try:
         real = os.fsync
-        checkpoints.SHARE = 0
+        checkpoints.MIN_INTERVAL = 0
         os.fsync = lambda f: (time.sleep(0.003), real(f))  # so that many die while writing
         warnings.simplefilter("ignore")
         model = make(kind).fit(
@@ -304,7 +304,7 @@ def test_flipped_bits_and_cut_files_are_found_and_the_other_checkpoint_taken(tmp
     assert_same(make(KINDS[0]).fit(X, resume_from=tmp_path), whole)
     for name in CHECKPOINTS:
         (tmp_path / name).write_bytes(content[:-1])
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(ValueError, match="is corrupt"):
         make(KINDS[0]).fit(X, resume_from=tmp_path)
 
 

@@ -210,7 +210,7 @@ def test_divergence_puts_the_best_weights_back(held):
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
 def test_far_too_long_steps_are_a_warning_and_a_finite_model(name):
     model = ESTIMATORS[name](epochs=5, learning_rate=1e6, likelihood="gaussian", **FAST)
-    with pytest.warns(RuntimeWarning, match="try a smaller learning_rate") as warned:
+    with pytest.warns(RuntimeWarning, match="Try a smaller learning_rate") as warned:
         model.fit(16 * X, load_digits().target[:400])
     assert warned[0].filename == __file__  # it points to the user's own line
     assert model.stopped_ == "diverged"

@@ -193,7 +193,7 @@ def test_where_there_is_none_there_is_none(tmp_path):
         ([[]], "the facts: expected a dictionary"),
         (["x" * 10**6], "the facts"),
         ([{}], "format"),
-        ([WHOLE | {"format": 2}], "a newer isthmus wrote it"),
+        ([WHOLE | {"format": 2}], "written by a newer isthmus"),
         ([WHOLE | {"format": True}], "format"),
         ([WHOLE | {"estimator": ["vae"]}], "estimator"),
         ([WHOLE | {"params": None}], "params"),
@@ -214,7 +214,7 @@ def test_where_there_is_none_there_is_none(tmp_path):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_journal_is_said_in_one_line(tmp_path, lines, words):
-    with pytest.raises(ValueError, match="is no journal of training") as caught:
+    with pytest.raises(ValueError, match="is not a training log") as caught:
         read_training_log(written(tmp_path, *lines))
     said = str(caught.value)
     assert words in said
@@ -229,7 +229,7 @@ def test_what_is_no_journal_is_said_in_one_line(tmp_path, lines, words):
 )
 def test_nor_is_what_is_no_json(tmp_path, content):
     (tmp_path / TRAINING_LOG).write_bytes(content)
-    with pytest.raises(ValueError, match="is no journal of training"):
+    with pytest.raises(ValueError, match="is not a training log"):
         read_training_log(tmp_path)
 
 

@@ -28,7 +28,7 @@ from isthmus.training.checkpoints import in_order, read_checkpoint
 from isthmus.training.dictionary import training_callbacks
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.snapshot import restore_snapshot
-from isthmus.training.trainer import ENOUGH_STEPS, warn_diverged
+from isthmus.training.trainer import TARGET_STEPS, warn_diverged
 
 __all__ = ["SIGTERM_EXIT_CODE", "FittingMixin"]
 
@@ -272,6 +272,6 @@ or (n, channels, time)
         self, rows: AnyRows, generator: torch.Generator, process_group: ProcessGroup | None = None
     ) -> Trainer:
         # Unknown for a loader until it has been read once.
-        n_batches = rows.n_batches(self.batch_size) or ENOUGH_STEPS
+        n_batches = rows.n_batches(self.batch_size) or TARGET_STEPS
         objective = build_objective(self, rows.n_rows or n_batches * self.batch_size, n_batches)
         return Trainer(self.model_, objective, self, generator, process_group)

@@ -194,7 +194,7 @@ class _Fitting:
         finally:  # an error may have left checkpoints; without any there is nothing to resume
             if not find_checkpoints(folder):
                 remove_training_log(folder)
-        resumable = outcome != "finished" and any(c.goes_on for c in checkpoints)
+        resumable = outcome != "finished" and any(c.resumes for c in checkpoints)
         run = Run(folder, self.estimator, outcome, resumable=resumable)
         if saved is None or outcome == "terminated":  # whoever sent SIGTERM does not wait long
             return run
@@ -226,7 +226,7 @@ class _Fitting:
             return None
         fingerprint, rows = self.data.fingerprint, self.split.test_rows
         config = model_io.save(self.estimator, folder, fingerprint, rows)
-        if outcome == "finished" or not any(c.goes_on for c in checkpoints):
+        if outcome == "finished" or not any(c.resumes for c in checkpoints):
             remove_checkpoints(folder)  # of this run, or of one that it replaces
         return config
 

@@ -1,4 +1,4 @@
-"""Many models at once: a grid of settings, trained together where the shapes allow it."""
+"""Hyperparameter search: sweeps over a grid of settings, and Optuna."""
 
 from isthmus.search.sweep import Sweep
 

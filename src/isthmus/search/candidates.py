@@ -1,4 +1,4 @@
-"""The candidates of a sweep: read off a grid, checked, prepared, and told who goes with whom."""
+"""Candidates of a sweep: made from a grid, prepared and grouped."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from isthmus.training import Outcome, Rows, pick_device
 
 __all__ = ["Candidate", "CandidateRun", "group_candidates", "make_candidates", "prepare"]
 
-#: Settings in which models of one program may differ; their weights have the same shapes.
-FREE = (
+#: Settings in which the models of one stack may differ.
+STACKABLE = (
     "beta",
     "beta_epochs",
     "beta_schedule",
@@ -36,15 +36,15 @@ FREE = (
     "random_state",
     "weight_decay",
 )
-#: Settings that say how data are read: candidates alike in these share the rows.
+#: Settings that determine the training rows; candidates that agree in them share the rows.
 READING = ("likelihood", "scaling", "missing", "binarize", "device")
-#: Activations of a sparse code that keep no memory of the batches they saw.
-FORGETFUL = ("auto", "identity", "relu", "sigmoid", "topk")
+#: Activations of sparse codes without state between batches.
+STATELESS = ("auto", "identity", "relu", "sigmoid", "topk")
 
 
 @dataclass(eq=False)
 class Candidate:
-    """One point of the grid, and what has come of it so far."""
+    """One point of the grid, with its progress."""
 
     number: int
     params: dict[str, Any]
@@ -54,11 +54,11 @@ class Candidate:
     best_loss: float = math.inf
     best_epoch: int = 0
     seconds: float = 0.0
-    n_stacked: int = 1  # models trained in the same program, itself among them
+    n_stacked: int = 1  # number of models in its stack
     live: bool = True
 
     def offer(self, record: dict[str, Any], held: bool) -> bool:
-        """Take an epoch's record; return whether its weights are the best so far."""
+        """Add an epoch's record; return whether its weights are the best so far."""
         self.outcome.history.append(record)
         loss, epoch = record["valid_loss" if held else "loss"], record["epoch"]
         better = loss < self.best_loss
@@ -67,15 +67,15 @@ class Candidate:
         return better
 
     def end(self, why: str) -> None:
-        """Note that training is over."""
+        """Mark training as finished."""
         self.outcome.stopped, self.live = why, False
 
     def wants_best(self, held: bool) -> bool:
-        """Whether the best weights are those to keep, not the last ones."""
+        """Whether to keep the best weights rather than the last ones."""
         return held or self.outcome.stopped in ("diverged", "interrupted")
 
     def describe(self, held: bool) -> None:
-        """Write what is known of training into the estimator."""
+        """Set the estimator's attributes from the training history."""
         history = self.outcome.history
         self.outcome.best_epoch = self.best_epoch if self.wants_best(held) else len(history)
         new = self.estimator
@@ -84,20 +84,20 @@ class Candidate:
 
 
 class CandidateRun:
-    """Candidates that are trained by one piece of work."""
+    """Base class: candidates that are trained in one program."""
 
     candidates: list[Candidate]
 
     def advance(self, share: float) -> None:
-        """Train every live candidate for that share of its epochs in all, or to its own end."""
+        """Train live candidates up to a fraction of their epochs, or until they stop."""
         raise NotImplementedError
 
     def publish(self, candidate: Candidate) -> None:
-        """Give a live candidate's estimator the weights to keep if training ended now."""
+        """Store the weights that would be kept now in the candidate's estimator."""
         raise NotImplementedError
 
     def drop(self, candidate: Candidate, why: str) -> None:
-        """End a candidate that was trained for some time."""
+        """End the training of a candidate."""
         raise NotImplementedError
 
 
@@ -105,15 +105,16 @@ Grid = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Iterable[Any]]]
 
 
 def make_candidates(estimator: LatentEstimator, grid: Grid) -> list[Candidate]:
-    """Return the candidates of a grid, every setting checked.
+    """Return the candidates of a grid, with all settings checked.
 
     Raises
     ------
     ValueError
-        An empty grid, an unknown setting, a value out of bounds, choices that exclude each other.
+        If the grid is empty, a setting is unknown, a value is out of bounds, or settings exclude
+        each other.
     """
     if not isinstance(estimator, LatentEstimator):
-        raise ValueError(f"Sweep varies one of isthmus's models, got {estimator!r}.")
+        raise ValueError(f"estimator must be one of isthmus's models, got {estimator!r}.")
     candidates = []
     for number, params in enumerate(_points(estimator, grid)):
         each = clone(estimator).set_params(**params)
@@ -126,7 +127,7 @@ def make_candidates(estimator: LatentEstimator, grid: Grid) -> list[Candidate]:
 
 
 def _points(estimator: LatentEstimator, grid: Grid) -> list[dict[str, Any]]:
-    """Return the points of a grid, its names and lists checked."""
+    """Return the points of a grid, with names and lists checked."""
     known = estimator.get_params(deep=False)
     grids = [grid] if isinstance(grid, Mapping) else grid
     if not isinstance(grids, Sequence) or not all(isinstance(g, Mapping) for g in grids):
@@ -138,7 +139,7 @@ def _points(estimator: LatentEstimator, grid: Grid) -> list[dict[str, Any]]:
             near = did_you_mean(name, known) or f" It has: {', '.join(sorted(known))}."
             raise ValueError(f"{type(estimator).__name__} has no setting {name!r}.{near}")
         if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
-            raise ValueError(f"grid must have a list of values for {name!r}, got {values!r}.")
+            raise ValueError(f"grid[{name!r}] must be a list of values, got {values!r}.")
     try:
         return list(ParameterGrid([dict(g) for g in grids]))
     except TypeError as error:
@@ -146,9 +147,9 @@ def _points(estimator: LatentEstimator, grid: Grid) -> list[dict[str, Any]]:
 
 
 def prepare(candidates: Sequence[Candidate], X: Any, y: Any, held: Any, y_held: Any) -> list[Rows]:
-    """Give every candidate new weights and its generator; return each one's training rows.
+    """Initialize every candidate's weights and generator; return the training rows of each.
 
-    The data are read once for all candidates that read them alike.
+    Candidates whose settings for reading data agree share the rows.
     """
     leaders: dict[Any, tuple[LatentEstimator, Rows]] = {}
     out = []
@@ -158,7 +159,7 @@ def prepare(candidates: Sequence[Candidate], X: Any, y: Any, held: Any, y_held: 
             leader = copy.copy(c.estimator)
             rows, c.generator = leader.prepare(X, y)
             assert isinstance(rows, Rows)
-            # What cannot be judged is said before the work, not after it.
+            # Fail before training if the test rows do not fit.
             leader.tensors(held, y_held if leader.conditional else None)
             leaders[key] = leader, rows.to(c.generator.device)
             c.estimator = leader
@@ -171,14 +172,14 @@ def prepare(candidates: Sequence[Candidate], X: Any, y: Any, held: Any, y_held: 
 def _follow(
     leader: LatentEstimator, rows: Rows, own: LatentEstimator
 ) -> tuple[LatentEstimator, torch.Generator]:
-    """Return what `prepare` would have made of an estimator that reads as the leader does."""
+    """Return the result of `prepare` for an estimator that shares the leader's rows."""
     new = copy.copy(leader)
     new.set_params(**own.get_params(deep=False))
     return new, new.reset_weights(rows)
 
 
 def group_candidates(candidates: Sequence[Candidate], most: int) -> list[list[Candidate]]:
-    """Return the candidates in groups that one program can train, in the order of the grid."""
+    """Return groups of candidates that can be stacked, in the order of the grid."""
     groups: dict[Any, list[list[Candidate]]] = defaultdict(list)
     order: list[list[Candidate]] = []
     for c in candidates:
@@ -191,7 +192,7 @@ def group_candidates(candidates: Sequence[Candidate], most: int) -> list[list[Ca
 
 
 def _kind(c: Candidate) -> Any:
-    """Return what two candidates must share to be trained in one program."""
+    """Return a key that is equal for candidates that can be stacked."""
     e = c.estimator
     if not can_stack(e):
         return c.number
@@ -200,16 +201,16 @@ def _kind(c: Candidate) -> Any:
         bound.append("beta")
     if e.capacity is not None:
         bound.append("beta_epochs")
-    fixed = [n for n in e.get_params(deep=False) if n not in FREE or n in bound]
+    fixed = [n for n in e.get_params(deep=False) if n not in STACKABLE or n in bound]
     penalties = tuple(type(p) for p in build_objective(e).penalties)
     return penalties, tuple((name, repr(getattr(e, name))) for name in fixed)
 
 
 def can_stack(e: LatentEstimator) -> bool:
-    """Whether models of these settings can be trained side by side in one program.
+    """Whether models with these settings can be stacked.
 
-    Dense networks without dropout can, and all parts that neither keep a memory of their
-    batches, nor differentiate within the loss, nor look at the trainer.
+    This needs dense networks without dropout, and parts that keep no state between batches, do
+    not differentiate within the loss and do not use the trainer.
 
     Examples
     --------
@@ -228,6 +229,6 @@ def can_stack(e: LatentEstimator) -> bool:
 
 
 def _plain_code(e: Any) -> bool:
-    """Whether a sparse code is one that nothing watches or mends while it is trained."""
+    """Whether a sparse code trains without state and without callbacks."""
     mended = e.dictionary and not e.hidden
-    return e.activation in FORGETFUL and not mended
+    return e.activation in STATELESS and not mended

@@ -12,26 +12,25 @@ from isthmus.plots.style import INK, MUTED, PALE, PALETTE, figure, signed, tidy,
 
 __all__ = ["rate_distortion_figure"]
 
-NEAR = np.array([0.12, 0.05])  # shares of width and height within which words would overlap
+NEAR = np.array([0.12, 0.05])  # fractions of width and height within which labels would overlap
 
 
 def rate_distortion_figure(
     results: Sequence[Mapping[str, Any]], best: int, label: str | None = None
 ) -> Figure:
-    """Draw each candidate at its rate and distortion, on rows that none was trained on.
+    """Plot the rate and distortion of each candidate on the test rows.
 
-    Along the thin lines rate and distortion have one sum, minus the ELBO: nearer to the lower
-    left is better. The best candidate has a ring.
+    Thin lines connect points of equal ELBO, minus the sum of rate and distortion; closer to the
+    lower left is better. A ring marks the best candidate.
 
     Parameters
     ----------
     results : sequence of dict
         Rows with `params`, `rate` and `distortion`, nats per example.
     best : int
-        Which row to mark.
+        Index of the result to mark.
     label : str, optional
-        The setting to write beside each point; by default beta, where it was varied, else the
-        first that was.
+        Setting to show at each point; by default beta if it is varied, else the first that is.
 
     Returns
     -------
@@ -63,12 +62,12 @@ def rate_distortion_figure(
     _write_values(axes, name, [r["params"].get(name) for r in results], rate, distortion)
     _same_sums(axes)
     total = signed(-float(rate[best] + distortion[best]), ",.2f")
-    title(sheet, f"Rate and distortion on held-out rows; best: {total} nats per example")
+    title(sheet, f"Rate and distortion on test rows; best: {total} nats per example")
     return sheet
 
 
 def _write_values(axes: Any, name: str, values: list[Any], rate: Any, distortion: Any) -> None:
-    """Write each value once, at the middle of its points; neighbours share their words."""
+    """Label each value once, at the mean of its points; nearby values share a label."""
     spans = np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())
     written: list[tuple[Any, list[str]]] = []
     for value in dict.fromkeys(values):
@@ -89,7 +88,7 @@ def _write_values(axes: Any, name: str, values: list[Any], rate: Any, distortion
 
 
 def _same_sums(axes: Any) -> None:
-    """Draw thin lines of one sum of rate and distortion, the plot's limits as they are."""
+    """Draw thin lines of equal ELBO within the plot's limits."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     sums = np.linspace(left + low, right + high, 9)[1:-1]
     for total in sums:

@@ -1,4 +1,4 @@
-"""Search by Optuna: trials ended early, and suggestions by what each setting is declared to be."""
+"""Hyperparameter search with Optuna: pruning of trials, and suggestions for settings."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["OptunaPruning", "suggest"]
 
 Record = dict[str, Any]
-WIDE = 10  # times the lowest value: a range is searched by its logarithm
+WIDE = 10  # ratio of the ends from which a range is searched on a log scale
 
 
 class OptunaPruning(Callback):
-    """Tell a trial of Optuna each epoch's loss, and end training where its study prunes it.
+    """Report each epoch's loss to an Optuna trial, and end training if the study prunes it.
 
-    The `optuna.TrialPruned` goes through `fit`, which leaves the estimator as it was.
+    `optuna.TrialPruned` propagates through `fit`, which leaves the estimator unchanged.
 
     Parameters
     ----------
     trial : optuna.trial.Trial
-        In a run of several processes, in each a `TorchDistributedTrial` (optuna-integration) of
-        the one trial: all are pruned together.
+        With several processes, a `TorchDistributedTrial` (optuna-integration) of the same trial in
+        each process; all are pruned together.
     monitor : str or callable
         The number of a record to go by, less is better, nats per example; or a function of the
         record. Losses by different `beta` or penalties cannot be compared; the held-out ELBO,
@@ -42,7 +42,7 @@ class OptunaPruning(Callback):
     Raises
     ------
     ImportError
-        Without optuna: ``pip install 'isthmus[tune]'``.
+        If optuna is not installed: ``pip install 'isthmus[tune]'``.
     ValueError
         Without a trial; in training, where there is no such number in a record.
 
@@ -68,7 +68,7 @@ class OptunaPruning(Callback):
         self.pruned = import_optional("optuna", extra="tune", what="OptunaPruning").TrialPruned
         if trial is None:
             raise ValueError(
-                "OptunaPruning needs a trial: in processes that have none of their own, give "
+                "OptunaPruning needs a trial: in processes other than the main one, pass "
                 "optuna_integration's TorchDistributedTrial(None)."
             )
         self.trial, self.monitor = trial, monitor
@@ -77,7 +77,7 @@ class OptunaPruning(Callback):
         self.sign = -1 if study is not None and study.direction.name == "MAXIMIZE" else 1
 
     def on_epoch(self, trainer: TrainerView, record: Record) -> None:
-        """Report, and raise `optuna.TrialPruned` if the trial is not worth going on with."""
+        """Report the loss, and raise `optuna.TrialPruned` if the study prunes the trial."""
         self.trial.report(self.sign * self._value(record), record["epoch"])
         if trainer.process_group.broadcast_object(self.trial.should_prune()):
             raise self.pruned(f"pruned after epoch {record['epoch']}.")
@@ -95,7 +95,7 @@ class OptunaPruning(Callback):
 
 
 def suggest(trial: BaseTrial, estimator: type, **space: Sequence[Any]) -> dict[str, Any]:
-    """Let a trial choose settings, each as what it is declared to be.
+    """Let a trial choose settings of an estimator.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How candidates are judged, and which of them go on."""
+"""Evaluation of candidates, and successive halving."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Evaluator", "keep_best", "rank", "rungs", "stop"]
 
 
 class Evaluator:
-    """What is measured of a candidate on the held-out rows."""
+    """Measure candidates on the test rows."""
 
     def __init__(self, metric: str | Callable[[Any, Any], float], X: Any, y: Any) -> None:
         self.metric, self.X, self.y = metric, X, y
 
     def __call__(self, c: Candidate) -> dict[str, Any]:
-        """Return a candidate's row of results."""
+        """Return a candidate's results."""
         condition = self.y if c.estimator.conditional else None
         rate, distortion = (
             float(part.mean()) for part in c.estimator.rate_distortion(self.X, condition=condition)
@@ -42,13 +42,13 @@ class Evaluator:
         }
 
     def _measure(self, c: Candidate) -> float:
-        """Return the user's own metric; NaN, the worst, where it fails: the models are trained."""
+        """Return the user's metric; NaN, the worst, if it fails."""
         try:
             return float(self.metric(c.estimator, self.X))  # type: ignore[operator]
         except Exception as error:
             warnings.warn(
                 f"the metric failed on candidate {c.number}, {c.params} "
-                f"({type(error).__name__}: {error}); it counts as worst.",
+                f"({type(error).__name__}: {error}); it is ranked last.",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -56,7 +56,7 @@ class Evaluator:
 
 
 def rungs(n: int, factor: float | None) -> list[float]:
-    """Return the share of its epochs that a candidate has had after each rung.
+    """Return the fraction of the epochs that is complete after each rung.
 
     Examples
     --------
@@ -68,13 +68,13 @@ def rungs(n: int, factor: float | None) -> list[float]:
     below = 0
     while n > 1:
         n, below = math.ceil(n / factor), below + 1
-        if n == math.ceil(n / factor):  # factors near 1 round back to where they were
+        if n == math.ceil(n / factor):  # a factor near 1 that rounding undoes
             break
     return [float(factor) ** -i for i in range(below, -1, -1)]
 
 
 def keep_best(runs: list[CandidateRun], evaluator: Evaluator, keep: int) -> None:
-    """Let the best `keep` candidates of all runs go on, and end the others."""
+    """Continue with the best `keep` candidates of all runs, and end the others."""
     alive = [(run, c) for run in runs for c in run.candidates if c.outcome.stopped != "halving"]
     for run, c in alive:
         if c.live:
@@ -87,7 +87,7 @@ def keep_best(runs: list[CandidateRun], evaluator: Evaluator, keep: int) -> None
 
 
 def stop(runs: list[CandidateRun]) -> list[Candidate]:
-    """End what is in training; return the candidates of which something can be kept."""
+    """End all training; return the candidates with at least one epoch."""
     for run in runs:
         for c in run.candidates:
             if c.live and c.outcome.history:
@@ -97,5 +97,5 @@ def stop(runs: list[CandidateRun]) -> list[Candidate]:
 
 
 def rank(value: float) -> float:
-    """Return a number to sort by: what is not a number is worst."""
+    """Return a sort key in which NaN is worst."""
     return -math.inf if math.isnan(value) else value

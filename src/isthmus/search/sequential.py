@@ -1,4 +1,4 @@
-"""One candidate trained by itself, as its own `fit` does, but with pauses."""
+"""Training of one candidate as in its own `fit`, with pauses between rungs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SequentialRun(CandidateRun):
     candidate : Candidate
         Prepared.
     rows : Rows
-        Those of training, which it splits by its own generator.
+        Training rows, from which the candidate splits off its validation rows.
     """
 
     def __init__(self, candidate: Candidate, rows: Rows) -> None:
@@ -42,7 +42,7 @@ class SequentialRun(CandidateRun):
         return trainer
 
     def advance(self, share: float) -> None:
-        """Train for a share of the epochs, or to the candidate's own end."""
+        """Train up to a fraction of the epochs, or until the candidate stops."""
         c = self.candidate
         if not c.live:
             return
@@ -76,7 +76,7 @@ class SequentialRun(CandidateRun):
             self.drop(c, "patience")
 
     def publish(self, candidate: Candidate) -> None:
-        """Put the weights to keep into the model; training goes on from the last ones."""
+        """Load the weights to keep into the model; training continues from the last ones."""
         model = candidate.estimator.model_
         if candidate.live and self.last is None:
             self.last = copy.deepcopy(model.state_dict())

@@ -1,11 +1,11 @@
-"""Models of one architecture trained side by side, in one program over stacked weights.
+"""Training of models with the same architecture in one program over stacked weights.
 
-Every number a single run draws comes from its model's own generator, in an order of its own:
-new weights, the rows held out, and in each epoch the order of the rows, then step by step what
-is done to the input and the noise of the posterior. The same sequence is drawn here for each
-model before the program runs, so that each is trained as by its own `fit`.
+A single run draws its random numbers from one generator in a fixed order: initial weights,
+validation rows, and in each epoch the order of the rows, then for each step the corruption of the
+input and the noise of the posterior. The same sequence is drawn here for each model before the
+program runs, so that each model trains as in its own `fit`.
 
-Source for the transformation: functorch, JAX-like composable function transforms for PyTorch
+Reference: functorch, JAX-like composable function transforms for PyTorch
 (He, Zou, 2021), now `torch.func`.
 """
 
@@ -31,49 +31,49 @@ from isthmus.training import Rows
 from isthmus.training.compiled_step import CompiledStep
 from isthmus.training.devices import flush_denormals
 from isthmus.training.functional_step import Gradients, Program, compute_gradients
-from isthmus.training.trainer import ENOUGH_STEPS, warn_diverged
+from isthmus.training.trainer import TARGET_STEPS, warn_diverged
 
 __all__ = ["StackedRun"]
 
-LEAST_EVALUATION = 512  # rows in one batch of evaluation, as the Trainer has it
+LEAST_EVALUATION = 512  # rows per batch of evaluation, as in Trainer
 
 
 @dataclass(eq=False)
 class _Member:
-    """A candidate within the stack: its objective, and which rows it trains on and holds out."""
+    """A candidate within the stack, with its objective, training rows and validation rows."""
 
     candidate: Candidate
     objective: Objective
-    kept: Rows  # of row numbers
+    kept: Rows  # of row indices
     held: Rows | None
 
     @classmethod
     def of(cls, c: Candidate, rows: Rows, device: torch.device) -> _Member:
-        """Split the rows as the candidate's own fit would."""
+        """Split the rows as the candidate's own fit does."""
         numbers = Rows(torch.arange(len(rows), device=device))
         kept, held = numbers.split(c.estimator.validation_fraction, c.generator)
         n_batches = kept.n_batches(c.estimator.batch_size)
         return cls(c, build_objective(c.estimator, len(kept), n_batches), kept, held)
 
     def shuffled(self) -> Tensor:
-        """Return the row numbers of an epoch in their order, (n,)."""
+        """Return the row indices of an epoch in order, (n,)."""
         ((order, _),) = self.kept.batches(len(self.kept), self.candidate.generator)
         return order
 
 
 class StackedRun(CandidateRun):
-    """Train candidates of one architecture together.
+    """Train candidates with the same architecture together.
 
     Parameters
     ----------
     candidates : sequence of Candidate
-        Prepared; alike in all but the settings of `isthmus.search.candidates.FREE`.
+        Prepared; they differ only in the settings `isthmus.search.candidates.STACKABLE`.
     rows : Rows
-        Those of training, for all of them.
+        Training rows of all candidates.
     """
 
     def __init__(self, candidates: Sequence[Candidate], rows: Rows) -> None:
-        # Models of one learning rate stand side by side: the optimiser updates them as one.
+        # Adjacent models with one learning rate are updated together by the optimizer.
         self.candidates = sorted(
             candidates, key=lambda c: (c.estimator.learning_rate, c.estimator.weight_decay)
         )
@@ -88,16 +88,16 @@ class StackedRun(CandidateRun):
         models = [Program(c.estimator.model_) for c in live]
         weights, buffers = stack_module_state(models)
         self.weights = {k: lay_out(w.detach()).requires_grad_() for k, w in weights.items()}
-        # Buffers are constants made of the same data and settings: one copy serves all.
+        # Buffers are constants computed from the same data and settings.
         self.buffers = {k: b[0] for k, b in buffers.items()}
         self.program = Program(copy.deepcopy(live[0].estimator.model_)).eval()
         self.best = {k: w.detach().clone() for k, w in self.weights.items()}
         self.optimizer = StackedAdam(list(self.weights.values()), [c.estimator for c in live])
         self.row = {c: i for i, c in enumerate(live)}
-        self._note_members()
+        self._update_members()
 
-    def _note_members(self) -> None:
-        """Note what the members share, whenever who they are has changed."""
+    def _update_members(self) -> None:
+        """Update what the members share, after members have left."""
         first = self.members[0]
         self.settings, self.shared = first.candidate.estimator, first.objective
         self.held = first.held is not None
@@ -121,7 +121,7 @@ class StackedRun(CandidateRun):
     # ---------------------------------------------------------------- training
 
     def advance(self, share: float) -> None:
-        """Train for a share of the epochs; who comes to an end of its own leaves before."""
+        """Train up to a fraction of the epochs; members that stop early leave before."""
         if not self.members and any(c.live for c in self.candidates):
             self._begin()
         while self.members and self.epoch < math.ceil(share * self.n_epochs):
@@ -149,7 +149,7 @@ class StackedRun(CandidateRun):
                 m.candidate.end("diverged")
             elif m.candidate.offer(record, self.held):
                 better.append(i)
-        self._remember(better)
+        self._keep_best(better)
 
     def _train(self, n: int) -> Tensor:
         """Update on every batch; return the sums of the terms, (terms, models)."""
@@ -177,14 +177,14 @@ class StackedRun(CandidateRun):
         c: Any,
         noise: Any,
     ) -> Gradients:
-        """Return the gradients of each model's loss, and its terms (terms, models)."""
+        """Return the gradients of each model's loss, and the loss terms (terms, models)."""
         named = dict(zip(self.weights, weights, strict=True))
         terms = self._terms(named, beta, StepInputs(x, seen, c), noise, step)
         return compute_gradients(terms, weights)
 
     @torch.no_grad()
     def _evaluate(self) -> Tensor:
-        """Return the mean terms on the rows held out, the same noise at every call."""
+        """Return the mean loss terms on validation rows, with the same noise at every call."""
         n, device = self.held_out.shape[1], self.rows.x.device
         generators = [Generator(device).manual_seed(0) for _ in self.members]
         sums = torch.zeros(len(Terms._fields), len(self.members), device=device)
@@ -200,7 +200,7 @@ class StackedRun(CandidateRun):
     def _batch(
         self, index: Tensor, generators: list[Generator]
     ) -> tuple[StepInputs, Tensor | None]:
-        """Return what each model is shown, and its noise: the draws of one step."""
+        """Return the inputs and the noise of each model for one step."""
         models, n = index.shape
         x, c = self.rows[index.flatten()]
         x, c = x.unflatten(0, index.shape), None if c is None else c.unflatten(0, index.shape)
@@ -226,7 +226,7 @@ class StackedRun(CandidateRun):
         return StepInputs(x, seen, torch.stack(hidden) if hidden else None)
 
     def _beta(self, step: int) -> Tensor:
-        """Return the weight of each model's KL term at a step, (models,)."""
+        """Return the KL weight of each model at a step, (models,)."""
         weights = [m.objective.kl_weight(step) for m in self.members]
         return torch.tensor(weights, device=self.rows.x.device)
 
@@ -238,7 +238,7 @@ class StackedRun(CandidateRun):
         noise: Tensor | None,
         step: int,
     ) -> Terms:
-        """Return the terms of each model, (models,) each."""
+        """Return the loss terms of each model, (models,) each."""
 
         def one(
             weights: Any, beta: Any, own: Tensor, shown: StepInputs, noise: Tensor | None
@@ -253,7 +253,7 @@ class StackedRun(CandidateRun):
         axes = (0, 0, 0, where, None if noise is None else 0)
         return vmap(one, axes)(weights, beta, self.penalty_weights, shown, noise)
 
-    # --------------------------------------------------------- coming and going
+    # ----------------------------------------------------------------- members
 
     def _finite(self) -> list[bool]:
         """Return for each member whether all of its weights are finite."""
@@ -261,8 +261,8 @@ class StackedRun(CandidateRun):
         return torch.stack(each).all(0).tolist()
 
     @torch.no_grad()
-    def _remember(self, better: list[int]) -> None:
-        """Keep the weights of the members that have never been better."""
+    def _keep_best(self, better: list[int]) -> None:
+        """Keep the weights of the members that have improved."""
         for best, now in self._pairs():
             best[better] = now[better]
 
@@ -270,7 +270,7 @@ class StackedRun(CandidateRun):
         return zip(self.best.values(), (w.detach() for w in self.weights.values()), strict=True)
 
     def _leave(self) -> None:
-        """Let go of who has finished."""
+        """End members that have finished, and remove them."""
         for c in (m.candidate for m in self.members if m.candidate.live):
             patience = c.estimator.patience
             if self.held and patience is not None and self.epoch - c.best_epoch >= patience:
@@ -281,15 +281,15 @@ class StackedRun(CandidateRun):
 
     @property
     def n_epochs(self) -> int:
-        """How many epochs there are to be, as the Trainer counts them."""
+        """Maximum number of epochs, as in Trainer."""
         if self.settings.epochs is not None:
             return self.settings.epochs
         n_batches = self.members[0].kept.n_batches(self.settings.batch_size)
-        return min(max(ENOUGH_STEPS // n_batches, 20), 500)
+        return min(max(TARGET_STEPS // n_batches, 20), 500)
 
     @torch.no_grad()
     def _repack(self) -> None:
-        """Write down the members that have ended, and go on with the others alone."""
+        """Store the weights of ended members, and continue with the others."""
         stay = [i for i, m in enumerate(self.members) if m.candidate.live]
         if len(stay) == len(self.members):
             return
@@ -303,7 +303,7 @@ class StackedRun(CandidateRun):
         self.weights = {k: w.requires_grad_() for k, w in rest.items()}
         if self.members:
             self.optimizer = self.optimizer.of(list(self.weights.values()), stay)
-            self._note_members()
+            self._update_members()
 
     @torch.no_grad()
     def publish(self, candidate: Candidate) -> None:
@@ -315,7 +315,7 @@ class StackedRun(CandidateRun):
             own[name].copy_(weight[self.row[candidate]])
 
     def drop(self, candidate: Candidate, why: str) -> None:
-        """End a candidate."""
+        """End the training of a candidate."""
         candidate.end(why)
         self._repack()
 

@@ -1,4 +1,4 @@
-"""Adam over stacked weights: the very update of the Trainer, for many models in one call."""
+"""Adam over stacked weights: the update of the trainer for many models in one call."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ __all__ = ["StackedAdam", "lay_out"]
 
 
 def lay_out(w: Tensor) -> Tensor:
-    """Return stacked weights in the order in memory in which their gradients come.
+    """Return stacked weights in the memory layout of their gradients.
 
-    Gradients of stacked matrices come transposed, and the fused update goes through memory in one
-    line: weight, gradient and moments must be in the same order.
+    Gradients of stacked matrices are transposed in memory, and the fused update needs weights,
+    gradients and moments in the same order.
     """
     return _line(_line(w).contiguous())
 
 
 def _line(w: Tensor) -> Tensor:
-    """Return the view of a laid-out tensor in which it is contiguous; and back again."""
+    """Return the contiguous view of a laid-out tensor; applied twice, the tensor itself."""
     return w.mT if w.ndim == 3 else w
 
 
 class StackedAdam:
-    """`torch.optim.AdamW` on slices of stacked tensors, one group for models with equal settings.
+    """AdamW on slices of stacked tensors, with one group for models with equal settings.
 
     Parameters
     ----------
     weights : list of Tensor (models, ...)
         Updated in place; as `lay_out` returns them.
     settings : sequence of Training
-        Of each model; those with the same learning rate and weight decay stand side by side.
+        Of each model; models with the same learning rate and weight decay are adjacent.
     moments : list of (Tensor, Tensor), optional
-        First and second moments to go on from.
+        First and second moments to continue from.
     steps : float
-        Steps that were taken.
+        Steps so far.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class StackedAdam:
                 }
 
     def _runs(self) -> list[tuple[slice, tuple[float, float]]]:
-        """Return where the models of one learning rate and decay stand."""
+        """Return the slice of models with each learning rate and weight decay."""
         keys = [(s.learning_rate, s.weight_decay) for s in self.settings]
         lengths = [(key, len(list(run))) for key, run in itertools.groupby(keys)]
         ends = itertools.accumulate(n for _, n in lengths)
         return [(slice(end - n, end), key) for (key, n), end in zip(lengths, ends, strict=True)]
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
-        """Update by the gradients of the stacked weights; None where there is none."""
+        """Update from the gradients of the stacked weights; None skips a weight."""
         for part, own in self.slices:
             for w, gradient in zip(own, gradients, strict=True):
                 w.grad = None if gradient is None else _line(gradient)[part].contiguous()
@@ -85,6 +85,6 @@ class StackedAdam:
         self.steps += 1
 
     def of(self, weights: list[Tensor], stay: list[int]) -> StackedAdam:
-        """Return the optimiser of the models that stay, whose weights were stacked anew."""
+        """Return the optimizer of the remaining models, given their restacked weights."""
         moments = [(first[stay], second[stay]) for first, second in self.moments]
         return StackedAdam(weights, [self.settings[i] for i in stay], moments, self.steps)

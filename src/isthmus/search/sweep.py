@@ -1,4 +1,4 @@
-"""A grid of models, trained together and judged on the same rows."""
+"""Sweeps: models trained over a grid of settings and compared on the same test rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Sweep"]
 
 Grid = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Iterable[Any]]]
-MOST_LINES = 20  # of progress, in one piece of work
+MAX_LINES = 20  # of progress per rung
 
 
 def _has(name: str) -> Callable[[Any], bool]:
@@ -46,32 +46,32 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
     Dense models that differ only in numbers (`beta`, `random_state`, `learning_rate`,
     `weight_decay`, `penalty_weight`, `corruption_level`, `patience`, schedules of β) are trained
-    together, in one program over stacked weights; where shapes or parts differ, group after
-    group. Each equals what its own `fit` would make of the same rows, within the tolerance of
-    float32. All are judged on the same rows, which none of them saw.
+    together, in one program over stacked weights; models with other shapes or parts are trained
+    group by group. Each result equals that of its own `fit` on the same rows, up to float32
+    rounding. All are compared on the same test rows, which none of them is trained on.
 
     Parameters
     ----------
     estimator : LatentEstimator
-        The model and the settings that are not varied.
+        The model, with the settings that are not varied.
     grid : dict of lists, or list of such dicts
-        Settings and their values; every combination is tried, as by scikit-learn's
+        Settings and their values; every combination is tried, as in scikit-learn's
         `ParameterGrid`.
     metric : "score" or callable, default="score"
         What is best: "score" is the ELBO in nats per example, -(rate + distortion), which can be
-        compared whatever β a model was trained with. Or a function of (estimator, held-out rows)
-        that returns a number, higher is better.
+        compared whatever β a model was trained with. Or a function of (estimator, test rows)
+        that returns a number; higher is better.
     halving : number above 1, optional
-        Successive halving: train all for a few epochs, keep the best 1/halving of them, let
-        these go on from where they are, and so on until the last ones have all their epochs.
+        Successive halving: train all for a few epochs, continue with the best 1/halving of them,
+        and so on until the last ones have all their epochs.
     test_fraction : float, default=0.1
         Fraction of the rows held out to judge the candidates by.
     max_stacked : int, default=16
-        Models in one program, at most; 1 trains all in turn.
+        Maximum number of models in one program; 1 trains one after another.
     random_state : int, optional
         Seed of the choice of held-out rows; the models have their own.
     progress : {"none", "lines"}, default="none"
-        Whether to write to standard error how far training is.
+        "lines" prints progress to standard error.
 
     Attributes
     ----------
@@ -144,32 +144,32 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            In one line: an unknown setting, a value out of bounds, an empty grid.
+            If a setting is unknown, a value is out of bounds, or the grid is empty.
         """
         self._check()
         return len(make_candidates(self.estimator, self.grid))
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
-        """Train and judge every candidate.
+        """Train and evaluate every candidate.
 
         Parameters
         ----------
         X, y
             As the estimator's own `fit` takes them.
         groups : array-like (n,), optional
-            Rows of one group are held out together, such as windows of one sound.
+            Rows of one group, such as windows of one recording, stay together in the split.
 
         Returns
         -------
         self
-            Unchanged where an error is raised.
+            Unchanged if an error is raised.
 
         Raises
         ------
         ValueError
-            Before any training: a setting out of bounds, or data that cannot be learned from.
+            Before any training, if a setting is out of bounds or the data are unsuitable.
         KeyboardInterrupt
-            After Ctrl-C; what was trained so far is judged and kept.
+            After Ctrl-C; models trained so far are evaluated and kept.
         """
         self._check()
         candidates = make_candidates(self.estimator, self.grid)
@@ -191,7 +191,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         self._adopt(candidates, rows, train, held)
         if interrupted:
             raise KeyboardInterrupt(
-                f"interrupted; the {len(candidates)} models that were trained so far are kept."
+                f"interrupted; the {len(candidates)} models trained so far are kept."
             )
         return self
 
@@ -208,21 +208,23 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         return runs
 
     def _train(self, runs: list[CandidateRun], evaluator: Evaluator) -> None:
-        """Train all, rung by rung; after each but the last only the best go on."""
+        """Train all, rung by rung; after each rung but the last only the best continue."""
         n = sum(len(run.candidates) for run in runs)
         shares = rungs(n, self.halving)
         for rung, share in enumerate(shares):
             for number, run in enumerate(runs):
                 if not any(c.live for c in run.candidates):
                     continue
-                self._say(f"rung {rung + 1}/{len(shares)}", number, runs, share)
+                self._print_progress(f"rung {rung + 1}/{len(shares)}", number, runs, share)
                 run.advance(share)
             if rung + 1 < len(shares):
                 n = math.ceil(n / float(self.halving or 1))
                 keep_best(runs, evaluator, n)
 
-    def _say(self, rung: str, number: int, runs: list[CandidateRun], share: float) -> None:
-        if self.progress == "none" or number % max(1, len(runs) // MOST_LINES):
+    def _print_progress(
+        self, rung: str, number: int, runs: list[CandidateRun], share: float
+    ) -> None:
+        if self.progress == "none" or number % max(1, len(runs) // MAX_LINES):
             return
         live = sum(c.live for c in runs[number].candidates)
         models = f"{live} model" + "s" * (live != 1)
@@ -270,12 +272,12 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     # --------------------------------------------------------------------- use
 
     def transform(self, X: Any, **options: Any) -> Any:
-        """Return the codes of rows by the best model, (n, n_components)."""
+        """Return the best model's codes of rows, (n, n_components)."""
         check_is_fitted(self)
         return self.best_estimator_.transform(X, **options)
 
     def inverse_transform(self, Z: Any, **options: Any) -> Any:
-        """Return what the best model decodes codes to."""
+        """Return the best model's decoding of codes."""
         check_is_fitted(self)
         return self.best_estimator_.inverse_transform(Z, **options)
 
@@ -296,7 +298,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
     @available_if(_has("sample"))
     def sample(self, n_samples: int = 1, random_state: int | None = None, **options: Any) -> Any:
-        """Generate examples by the best model."""
+        """Generate examples from the best model."""
         check_is_fitted(self)
         return self.best_estimator_.sample(n_samples, random_state, **options)
 
@@ -334,7 +336,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
 
 def _indexable(X: Any) -> Any:
-    """Return X as something of which rows can be taken: a frame, a `Table`, else an array."""
+    """Return X as an indexable object: a data frame, a `Table` or an array."""
     if isinstance(X, Table) or is_frame(X):
         return X
     return check_array(X, dtype=None, allow_nd=True, ensure_all_finite=False, ensure_min_samples=2)

@@ -1,4 +1,4 @@
-"""Training rows, resident on the device, drawn in shuffled batches."""
+"""Sources of training batches, and rows held in memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["Batch", "Rows", "Source", "batch_sizes", "to_unit"]
 
 
 class Batch(NamedTuple):
-    """The rows of a step that are a process' own.
+    """The part of a step's rows that this process trains on.
 
     Parameters
     ----------
-    x : Tensor (own, *features)
-    c : Tensor (own, context), optional
+    x : Tensor (n_local, *features)
+    c : Tensor (n_local, condition), optional
     n : int
-        Rows of the step in all processes.
+        Rows of the step over all processes.
     start : int
-        Where among them the own ones begin; n where x stands for none of them.
+        Index of the first local row among them; n if x is a placeholder for no rows.
     """
 
     x: Tensor
@@ -35,26 +35,26 @@ class Batch(NamedTuple):
 
     @property
     def n_local(self) -> int:
-        """How many of the rows are this process' own."""
+        """Number of local rows."""
         return min(len(self.x), self.n - self.start)
 
 
 class Source:
-    """What a trainer draws batches from: `Rows` in memory, or what is read while it trains.
+    """Source of training batches: `Rows` in memory, or data that are read during training.
 
     Attributes
     ----------
     device : torch.device
-        Where batches come to lie.
+        Device of the batches.
     n_rows : int or None
-        Rows of an epoch; None where only reading them will tell.
+        Rows per epoch; None if the number is unknown before reading.
     """
 
     device: torch.device
     n_rows: int | None
 
     def n_batches(self, size: int) -> int | None:
-        """Return how many batches an epoch has; None where only reading them will tell."""
+        """Return the number of batches per epoch, or None if unknown."""
         raise NotImplementedError
 
     def local_batches(
@@ -65,33 +65,33 @@ class Source:
         skip: int = 0,
         epoch: int = 1,
     ) -> Iterator[Batch]:
-        """Yield the own part of each batch of an epoch, shuffled, but for the first `skip`."""
+        """Yield the local part of each shuffled batch of an epoch, without the first `skip`."""
         raise NotImplementedError
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
-        """Return n rows (or all) drawn at random, none twice unless a row may come again."""
+        """Return n random rows (at most all), with or without replacement."""
         raise NotImplementedError
 
     def first(self, n: int) -> tuple[Tensor, Tensor | None]:
-        """Return the first n rows and their contexts, if there are any."""
+        """Return the first n rows and their conditions, if any."""
         raise NotImplementedError
 
     def conditions(self, n: int) -> Tensor | None:
-        """Return the contexts of the first n rows, if there are any."""
+        """Return the conditions of the first n rows, if any."""
         return self.first(n)[1]
 
     def state(self) -> Any:
-        """Return where in an epoch a reader is, plain JSON; None where counting batches tells."""
+        """Return the reader's position in the epoch as JSON; None if counting batches suffices."""
 
     def go_on(self, state: Any) -> None:
-        """Go on in the middle of an epoch, by a `state`."""
+        """Continue in the middle of an epoch from a `state`."""
 
 
 def batch_sizes(n: int, size: int, least: int = 2) -> list[int]:
-    """Return the sizes of the batches of n rows: all of `size` but the last, which has the rest.
+    """Return the sizes of the batches of n rows: `size` each, and a last one with the rest.
 
-    Matrix products of uneven sizes can be twice as slow, so the rest is not spread; a rest of
-    fewer rows than `least` joins the batch before it.
+    The rest is not spread over the batches, since matrix products of uneven sizes can be twice as
+    slow. A rest of fewer than `least` rows is added to the batch before it.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def batch_sizes(n: int, size: int, least: int = 2) -> list[int]:
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """Return bytes as float32 in [0, 1], anything else untouched.
+    """Return bytes as float32 in [0, 1], and other tensors unchanged.
 
     Examples
     --------
@@ -117,15 +117,15 @@ def to_unit(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Rows(Source):
-    """Examples and their contexts, held on one device.
+    """Examples and their conditions, held on one device.
 
     Parameters
     ----------
     x : Tensor (n, *features)
-        float32, or uint8 that becomes [0, 1] batch by batch.
-    c : Tensor (n, context), optional
+        float32, or uint8 that is scaled to [0, 1] batch by batch.
+    c : Tensor (n, condition), optional
     shares : int
-        Processes that have a part of each batch.
+        Number of processes that share each batch.
     """
 
     x: Tensor
@@ -137,30 +137,30 @@ class Rows(Source):
 
     @property
     def n_rows(self) -> int:  # type: ignore[override]
-        """Rows of an epoch."""
+        """Rows per epoch."""
         return len(self.x)
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
-        """Where the rows are."""
+        """Device of the rows."""
         return self.x.device
 
     def to(self, device: torch.device) -> Rows:
-        """Return the rows on a device."""
+        """Return a copy on a device."""
         c = None if self.c is None else self.c.to(device)
         return replace(self, x=self.x.to(device), c=c)
 
     def shared_by(self, processes: int) -> Rows:
-        """Return rows of which so many processes have a part each, in every batch."""
+        """Return a copy whose batches are shared by several processes."""
         if len(self) < processes:
             raise ValueError(
-                f"{processes} processes cannot share {len(self)} rows: start no more than there "
-                "are rows."
+                f"{processes} processes cannot share {len(self)} rows: start at most one process "
+                "per row."
             )
         return replace(self, shares=processes)
 
     def split(self, fraction: float, generator: Generator) -> tuple[Rows, Rows | None]:
-        """Hold out a share of the rows, drawn at random; (kept, held out or None)."""
+        """Split off random validation rows; return (training rows, validation rows or None)."""
         n_held = int(fraction * len(self))
         if n_held == 0:
             return self, None
@@ -172,7 +172,7 @@ class Rows(Source):
         return replace(self, x=self.x[index], c=None if self.c is None else self.c[index])
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
-        """Return n rows (or all) drawn at random, none twice unless a row may come again."""
+        """Return n random rows (at most all), with or without replacement."""
         place, total = {"generator": generator, "device": generator.device}, len(self)
         if replace:
             order = torch.randint(total, (min(n, total),), **place)  # type: ignore[call-overload]
@@ -181,23 +181,20 @@ class Rows(Source):
         return self[order.to(self.device)][0]
 
     def first(self, n: int) -> tuple[Tensor, Tensor | None]:
-        """Return the first n rows and their contexts, if there are any."""
+        """Return the first n rows and their conditions, if any."""
         return self[:n]
 
     def sizes(self, size: int) -> list[int]:
-        """Return the sizes of the batches of an epoch: each process has a row of each, or more.
-
-        No batch is a single row, on which batch statistics would fail.
-        """
+        """Return the batch sizes of an epoch, each at least two and one row per process."""
         if size < self.shares:
             raise ValueError(
-                f"batch_size={size} is the rows of one step in all {self.shares} processes, and "
-                f"each needs one: set it to {self.shares} or more."
+                f"batch_size={size} counts the rows of all {self.shares} processes, and each needs "
+                f"at least one: set batch_size to at least {self.shares}."
             )
         return batch_sizes(len(self), size, max(2, self.shares))
 
     def n_batches(self, size: int) -> int:
-        """Return how many batches an epoch has."""
+        """Return the number of batches per epoch."""
         return len(self.sizes(size))
 
     def __getitem__(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
@@ -206,10 +203,7 @@ class Rows(Source):
     def batches(
         self, size: int, generator: Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield every row once, in batches of the given `sizes`, but for the first `skip`.
-
-        Given a generator they are shuffled.
-        """
+        """Yield every row once in batches, shuffled by a generator, without the first `skip`."""
         if generator is not None:
             yield from (self[index] for index in self._shuffled(size, generator, skip))
             return
@@ -226,7 +220,7 @@ class Rows(Source):
         skip: int = 0,
         epoch: int = 1,
     ) -> Iterator[Batch]:
-        """Yield the own part of each batch; all processes have the same rows and generator."""
+        """Yield the local part of each batch; all processes have the same rows and generator."""
         for index in self._shuffled(size, generator, skip):
             part = process_group.local_slice(len(index))
             yield Batch(*self[index[part]], len(index), part.start)

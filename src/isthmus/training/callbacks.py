@@ -1,4 +1,4 @@
-"""What may watch training: the interface, and the progress display."""
+"""Callbacks: the interface, and the progress display."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ REFRESH_SECONDS = 0.1
 
 
 class Callback:
-    """Watch training: override what you need.
+    """Base class of callbacks; each method does nothing by default.
 
-    Steps may be recorded: what a callback changes beside numbers in tensors (hooks, a rate of
-    dropout, the objective) counts from the next epoch on.
+    With ``compile=True``, changes to anything but tensors (hooks, a dropout rate, the objective)
+    take effect in the next epoch.
 
-    Of several processes that train together only the main one has callbacks, so that each thing
-    is written once; a callback that changes training must be `everywhere`, and be given in each.
-    Where each has a part of the weights ("fsdp"), the trainer's model has those of the last epoch.
+    If several processes train together, only the main process calls callbacks. A callback that
+    changes training must set `everywhere` and be passed in each process. With sharded weights
+    (strategy "fsdp"), the trainer's model has the weights of the end of the last epoch.
 
     Attributes
     ----------
     everywhere : bool
-        Whether each process of several is to call it; False.
+        Whether every process calls it; by default False.
+
+    See Also
+    --------
+    Checkpoint, isthmus.training.trackers.TensorBoard, isthmus.training.trackers.MLflow
 
     Examples
     --------
@@ -48,30 +52,30 @@ class Callback:
     everywhere = False
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
-        """Before the first epoch."""
+        """Run before the first epoch."""
 
     def on_step(self, trainer: TrainerView, n_rows: int) -> None:
-        """After each optimiser step; do not read numbers off the device here."""
+        """Run after each optimizer step; do not copy values from the device here."""
 
     def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
-        """After each epoch, with its record."""
+        """Run after each epoch with its record."""
 
     def on_stop(self, trainer: TrainerView) -> None:
-        """After the step in which somebody asked to stop, the last weights in place."""
+        """Run after the step during which a stop was requested, with the last weights."""
 
     def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
-        """After training, however it ended, the best weights in place."""
+        """Run after training, however it ended, with the best weights loaded."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint must hold for this to go on: tensors, and plain JSON."""
+        """Return the state to save in checkpoints: tensors and plain JSON."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`; called after `on_start`."""
+        """Continue from a `state`; called after `on_start`."""
 
 
 def progress_callbacks(how: str) -> list[Callback]:
-    """Return the display for a value of the `progress` setting."""
+    """Return the display for a `progress` setting."""
     if how == "auto":
         how = "bar" if sys.stderr.isatty() else "lines"
     displays: dict[str, list[Callback]] = {
@@ -83,7 +87,7 @@ def progress_callbacks(how: str) -> list[Callback]:
 
 
 def terms_text(record: dict[str, Any]) -> str:
-    """Return the terms of a record as words, held-out ones where there are any.
+    """Return the loss terms of a record as text, with the validation loss if there is one.
 
     Examples
     --------
@@ -96,12 +100,12 @@ def terms_text(record: dict[str, Any]) -> str:
         if k == "loss" or record[k]
     ]
     if "valid_loss" in record:
-        parts.append(f"held-out {record['valid_loss']:.2f}")
+        parts.append(f"validation {record['valid_loss']:.2f}")
     return "  ".join(parts)
 
 
 def compact_text(record: dict[str, Any]) -> str:
-    """Return the same in few letters, with the pace, for a terminal of 80 columns.
+    """Return a short form with the speed, for a terminal of 80 columns.
 
     Examples
     --------
@@ -114,20 +118,20 @@ def compact_text(record: dict[str, Any]) -> str:
 
 
 class ProgressLines(Callback):
-    """A plain line now and then, for logs: at most about twenty a run."""
+    """Print about twenty lines per run, for logs."""
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
-        """Note how often to write."""
+        """Choose how often to print."""
         self.epochs = trainer.n_epochs(rows)
         self.every = max(1, self.epochs // 20)
         self.start, self.last = time.perf_counter(), -1
 
     def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
-        """Write a line."""
+        """Print a line."""
         epoch, now = record["epoch"], time.perf_counter()
         self.last = epoch - 1 if self.last < 0 else self.last  # a resumed run begins later
         if epoch in (1, self.epochs) or epoch % self.every == 0:
-            # By the pace since the last line: the first epoch also warms everything up.
+            # Speed since the last line; the first epoch includes the warm-up.
             pace = (now - self.start) / (epoch - self.last)
             left = pace * (self.epochs - epoch)
             self.start, self.last = now, epoch
@@ -140,10 +144,10 @@ class ProgressLines(Callback):
 
 
 class ProgressBar(Callback):
-    """A live bar in the terminal."""
+    """Show a progress bar in the terminal."""
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
-        """Draw the empty bar."""
+        """Show the empty bar."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -163,13 +167,13 @@ class ProgressBar(Callback):
         self.bar.start()
 
     def on_step(self, trainer: TrainerView, n_rows: int) -> None:
-        """Move the bar, now and then."""
+        """Update the bar from time to time."""
         self.steps = trainer.step
         if time.perf_counter() - self.drawn > REFRESH_SECONDS:
             self._draw()
 
     def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
-        """Show the epoch's numbers."""
+        """Show the numbers of the epoch."""
         upcoming = min(record["epoch"] + 1, self.epochs)
         self.bar.update(
             self.task,
@@ -178,7 +182,7 @@ class ProgressBar(Callback):
         )
 
     def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
-        """Leave the last state on the screen."""
+        """Leave the final state on the screen."""
         last = len(outcome.history)
         self.bar.update(self.task, description=f"epoch {last}/{self.epochs}")
         self._draw()

@@ -1,4 +1,4 @@
-"""Checkpoints: what is on the disk when the power fails, and the way back from there."""
+"""Checkpoints: files from which an interrupted run resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -25,24 +25,28 @@ from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]
 
-SUM = 32  # bytes of SHA-256 behind the tensors
-SHARE = 50  # a checkpoint is written at most after so many times what one takes: below 2%
+DIGEST_BYTES = 32  # of SHA-256, after the tensors
+MIN_INTERVAL = 50  # in units of the time that writing takes: below 2% of the run
 FORMAT, FACTS = 2, "facts"
 
 
 class Checkpoint(Callback):
-    """Write a checkpoint every so many seconds, at the end of epochs, and when asked to stop.
+    """Write a checkpoint at regular intervals, after epochs, and when a stop is requested.
 
-    Two files take turns, so that the last whole one stays while the next is written; each carries
-    a checksum. Where writing takes long, checkpoints are so much rarer that they cost below 2% of
-    the run. One that cannot be written is said, and training goes on.
+    Two files alternate, so that the last complete one remains while the next is written; each has
+    a checksum. Slow writes make checkpoints rarer, so that they cost less than 2% of the run. If
+    a checkpoint cannot be written, a warning is issued and training continues.
 
     Parameters
     ----------
     folder : path-like
-        Of the run; made where it is not there.
+        Folder of the run; created if missing.
     every : float
         Seconds between two checkpoints within an epoch.
+
+    See Also
+    --------
+    Callback
 
     Examples
     --------
@@ -59,45 +63,45 @@ class Checkpoint(Callback):
     True
     """
 
-    everywhere = True  # to write is the main process' work, to say what the others'
+    everywhere = True  # the main process writes, the others contribute their part
 
     def __init__(self, folder: Any, every: float = 30.0) -> None:
         if every < 0:
             raise ValueError(f"every must be at least 0 seconds, got {every!r}.")
         self.folder, self.every = Path(folder), every
-        self.callbacks: Sequence[Callback] = ()  # whose states belong to a checkpoint
-        self.goes_on = False  # whether those in the folder are of the same run
+        self.callbacks: Sequence[Callback] = ()  # their states are saved as well
+        self.resumes = False  # whether the files in the folder belong to this run
         self.cost = 0.0
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
-        """Find the folder; begin to count."""
+        """Create the folder."""
         self.last = time.perf_counter()
         if not trainer.process_group.is_main:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.turn = _oldest(self.folder) if self.goes_on else 0
+        self.next_file = _oldest(self.folder) if self.resumes else 0
 
     def on_step(self, trainer: TrainerView, n_rows: int) -> None:
-        """Write, now and then."""
+        """Write if the interval has passed."""
         if trainer.process_group.syncs_at(trainer.step) and trainer.process_group.broadcast_object(
             self._is_due(self.every)
         ):
             self.write(trainer)
 
     def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
-        """Write, unless that would cost too much."""
+        """Write, unless the last write was too recent."""
         if trainer.process_group.broadcast_object(self._is_due()):
             self.write(trainer)
 
     def on_stop(self, trainer: TrainerView) -> None:
-        """Write: nothing of what was done is to be lost."""
+        """Write, so that no step is lost."""
         self.write(trainer)
 
     def _is_due(self, every: float = 0.0) -> bool:
-        return time.perf_counter() - self.last >= max(every, SHARE * self.cost)
+        return time.perf_counter() - self.last >= max(every, MIN_INTERVAL * self.cost)
 
     def write(self, trainer: TrainerView) -> None:
-        """Write a checkpoint now; of several processes each must call it."""
+        """Write a checkpoint now; every process must call this."""
         start = time.perf_counter()
         if not trainer.process_group.is_main:
             take_snapshot(trainer)
@@ -106,18 +110,18 @@ class Checkpoint(Callback):
             snapshot = take_snapshot(trainer, self.callbacks)
             if not all(w.isfinite().all() for w in trainer.model.parameters()):
                 self.last = start
-                return  # it diverged, as the end of the epoch will tell; the last good one stays
+                return  # training has diverged; the last good checkpoint remains
             content = _to_bytes(snapshot)
-            write_atomic(self.folder / CHECKPOINTS[self.turn], content)
-            self.turn = 1 - self.turn
-            if not self.goes_on:  # those of a run before, which this one replaces
-                (self.folder / CHECKPOINTS[self.turn]).unlink(missing_ok=True)
-            self.goes_on = True
+            write_atomic(self.folder / CHECKPOINTS[self.next_file], content)
+            self.next_file = 1 - self.next_file
+            if not self.resumes:  # files of an earlier run
+                (self.folder / CHECKPOINTS[self.next_file]).unlink(missing_ok=True)
+            self.resumes = True
         except (OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             warnings.warn(
                 f"could not write a checkpoint to {self.folder} ({reason}); "
-                "training goes on, and the last one stays.",
+                "training continues, and the last checkpoint remains.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -126,24 +130,24 @@ class Checkpoint(Callback):
 
 
 def in_order(callbacks: Sequence[Callback], resume_from: Any = None) -> list[Callback]:
-    """Return callbacks, checkpoints last and told of the others, whose work they are to hold."""
+    """Return the callbacks with checkpoints last, which save the state of the others."""
     others = [c for c in callbacks if not isinstance(c, Checkpoint)]
     last = [c for c in callbacks if isinstance(c, Checkpoint)]
     for checkpoint in last:
         checkpoint.callbacks = others
-        checkpoint.goes_on = resume_from is not None and checkpoint.folder == Path(resume_from)
+        checkpoint.resumes = resume_from is not None and checkpoint.folder == Path(resume_from)
     return others + last
 
 
 def read_checkpoint(folder: Any) -> Snapshot:
-    """Return the newest whole checkpoint of a folder.
+    """Return the newest intact checkpoint of a folder.
 
     Raises
     ------
     FileNotFoundError
-        Where there is none.
+        If there is none.
     ValueError
-        Where none is whole, or another version of isthmus wrote it.
+        If none is intact, or a different version of isthmus wrote it.
     """
     found, errors = [], []
     for path in find_checkpoints(folder):
@@ -156,13 +160,13 @@ def read_checkpoint(folder: Any) -> Snapshot:
     if errors:
         raise errors[0]
     raise FileNotFoundError(
-        f"there is no checkpoint in {folder}: expected {CHECKPOINTS[0]} or {CHECKPOINTS[1]}, "
-        "which an interrupted run leaves."
+        f"no checkpoint in {folder}: expected {CHECKPOINTS[0]} or {CHECKPOINTS[1]}, which an "
+        "interrupted run leaves."
     )
 
 
 def _oldest(folder: Path) -> int:
-    """Return the number of the file to write over: one that is missing, damaged or older."""
+    """Return the index of the file to overwrite: one that is missing, damaged or older."""
     steps = []
     for name in CHECKPOINTS:
         try:
@@ -187,16 +191,16 @@ def _to_bytes(snapshot: Snapshot) -> bytes:
 
 
 def _from_bytes(content: bytes, path: Path) -> Snapshot:
-    content, digest = content[:-SUM], content[-SUM:]
+    content, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
-        raise ValueError(f"{path} is damaged: its bytes are not those that were written.")
+        raise ValueError(f"{path} is corrupt: its checksum does not match.")
     tensors: dict[str, Tensor] = read_tensors(content, path, load_tensors)
     facts = parse_json(tensors.pop(FACTS).numpy().tobytes(), path)
     if facts["format"] > FORMAT:
         raise ValueError(f"{path} was written by a newer isthmus: update isthmus.")
     if facts["format"] < FORMAT:
         raise ValueError(
-            f"{path} was written by an older isthmus, with whose runs this one cannot go on: begin "
-            "a new one."
+            f"{path} was written by an older version of isthmus and cannot be resumed: start a new "
+            "run."
         )
     return Snapshot(tensors, facts)

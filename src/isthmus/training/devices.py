@@ -1,4 +1,4 @@
-"""Where to compute, and how the processor is set while it trains."""
+"""Devices, threads and floating-point modes for training."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import nn
 
 __all__ = ["enough_threads", "flush_denormals", "is_convolutional", "pick_device"]
 
-WORTH_A_THREAD = 1e7  # operations of a step for which waking another thread pays
+WORTH_A_THREAD = 1e7  # operations per step from which another thread pays
 
 
-class _Held:
-    """Who holds threads down just now: how many do, and what the first of them found."""
+class _ThreadLimit:
+    """Limits on torch's threads that are in effect: their number, and the original setting."""
 
     def __init__(self) -> None:
         self.lock, self.holders, self.before = threading.Lock(), 0, 1
-        self.here = threading.local()  # `known` where a thread's own number can be relied upon
+        self.here = threading.local()  # has `known` if the thread's own number is reliable
 
     def enter(self, work: float) -> int:
-        """Set the threads for so much work; return to how many to go back."""
+        """Limit the threads for some work; return the number to restore."""
         with self.lock:
             before = torch.get_num_threads()
-            # A thread that starts meanwhile was told the number to which others went down.
+            # A thread started meanwhile inherits the limit of others.
             if self.holders and not hasattr(self.here, "known"):
                 before = self.before
             self.here.known = True
@@ -37,29 +37,29 @@ class _Held:
             return before
 
     def leave(self, before: int) -> None:
-        """Go back to so many."""
+        """Restore the number of threads."""
         with self.lock:
             self.holders = max(0, self.holders - 1)
             _set_threads(before)
 
 
-_HELD = _Held()
+_LIMIT = _ThreadLimit()
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; "auto" is a GPU where there is one.
+    """Return the device of a name; "auto" is a GPU if there is one.
 
     Raises
     ------
     ValueError
-        If there is no such device here.
+        If torch cannot use the device.
 
     Examples
     --------
     >>> pick_device("cpu")
     device(type='cpu')
     """
-    mind_forks()
+    limit_threads_after_fork()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and "LOCAL_RANK" in os.environ:
@@ -76,12 +76,12 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def _own_gpu(number: int) -> str:
-    """Return the GPU of one of the processes that torchrun started here: each has one."""
+    """Return the GPU of a process that torchrun started: each process has one."""
     found = torch.cuda.device_count()
     if 0 < found <= number:
         raise ValueError(
-            f"each process trains on a GPU of its own, and for number {number + 1} there is none: "
-            f"start no more than there are GPUs here ({found}), or choose device 'cpu'."
+            f"process {number + 1} has no GPU: this machine has {found}. Start at most {found} "
+            "processes, or use device='cpu'."
         )
     return f"cuda:{number}"
 
@@ -92,10 +92,10 @@ def _flushing() -> bool:
 
 @contextlib.contextmanager
 def flush_denormals() -> Iterator[None]:
-    """Treat denormal numbers as zero for a while.
+    """Treat denormal numbers as zero within the block.
 
-    As a model converges, moments and gradients fall below 1e-38, where processors are many
-    times slower; nothing is lost by calling them zero.
+    As a model converges, moments and gradients fall below 1e-38, where processors are many times
+    slower, and where zero is as good.
     """
     before = _flushing()
     torch.set_flush_denormal(True)
@@ -107,19 +107,19 @@ def flush_denormals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def enough_threads(model: nn.Module, n_rows: int) -> Iterator[None]:
-    """Use no more threads for a while than a step on so many rows keeps busy.
+    """Use no more threads within the block than a training step keeps busy.
 
-    Threads that share a small product wait for each other longer than they compute, and where
-    other programs are running, many times longer. Models with convolutions keep all. Torch keeps
-    the number for each thread of Python apart; each goes back to its own.
+    Threads that share a small matrix product wait longer than they compute, much longer if other
+    programs are running. Models with convolutions use all threads. Torch has one setting per
+    Python thread; each is restored.
     """
-    mind_forks()
-    held = _HELD
-    before = held.enter(_work(model, n_rows))
+    limit_threads_after_fork()
+    limit = _LIMIT  # a fork replaces it
+    before = limit.enter(_work(model, n_rows))
     try:
         yield
     finally:
-        held.leave(before)
+        limit.leave(before)
 
 
 def _set_threads(number: int) -> None:
@@ -128,33 +128,32 @@ def _set_threads(number: int) -> None:
 
 
 @functools.cache
-def mind_forks() -> None:
-    """From now on, let processes that are forked from this one compute with one thread.
+def limit_threads_after_fork() -> None:
+    """Make processes that are forked from this one compute with one thread.
 
-    A fork copies the process without the threads that torch (OpenMP) keeps waiting for work, and
-    the copy would wait for them forever at its first shared product. With one thread nothing is
-    shared; it is what torch's own data loader does. Called before anything is computed, and not
-    at import, so that who only imports isthmus forks as ever.
+    A fork does not copy the threads of OpenMP, so that the child would deadlock at its first
+    parallel operation; torch's data loader sets one thread as well. Called before the first
+    computation rather than at import, so that importing isthmus has no side effects.
     """
-    if hasattr(os, "register_at_fork"):  # where processes fork at all
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_in_fork)
 
 
 def _in_fork() -> None:
-    global _HELD
-    _HELD = _Held()  # who held a lock stayed behind
+    global _LIMIT
+    _LIMIT = _ThreadLimit()  # a lock may be held by a thread that was not copied
     torch.set_num_threads(1)
 
 
 def is_convolutional(model: nn.Module) -> bool:
-    """Whether some layer uses its weights more than once in a row.
+    """Whether a layer uses its weights several times per example.
 
     Examples
     --------
     >>> is_convolutional(nn.Linear(2, 3)), is_convolutional(nn.Conv1d(2, 3, 1))
     (False, True)
     """
-    # What a prior or a likelihood has of the shape of a row is no layer.
+    # Parameters of priors and likelihoods may have the shape of an example.
     return any(
         parameter.ndim > 2 and not name.startswith(("prior.", "likelihood."))
         for name, parameter in model.named_parameters()
@@ -162,7 +161,7 @@ def is_convolutional(model: nn.Module) -> bool:
 
 
 def _work(model: nn.Module, n_rows: int) -> float:
-    """Return the operations of a training step of dense layers; without bound for others."""
+    """Return the operations of a training step of dense layers; infinity for other models."""
     if is_convolutional(model):
         return float("inf")
     return 6.0 * n_rows * sum(p.numel() for p in model.parameters())

@@ -1,4 +1,4 @@
-"""Training rows that stay on the disk: read by windows, shuffled, a window ahead of the steps."""
+"""Training rows on disk, read in shuffled windows ahead of the training steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isthmus.training.distributed import ProcessGroup
 
 __all__ = ["DiskRows"]
 
-WINDOW_BYTES = 2**24  # of rows, as float32, that are shuffled together
+WINDOW_BYTES = 2**24  # of float32 rows that are shuffled together
 
 Array = NDArray[Any]
 Pair = tuple[Tensor, Tensor | None]
@@ -26,22 +26,22 @@ Pair = tuple[Tensor, Tensor | None]
 
 @dataclass(frozen=True)
 class DiskRows(Source):
-    """Examples on the disk, and what makes them rows as a model takes them.
+    """Examples on disk that are read during training.
 
-    In an epoch the blocks come in an order drawn anew. As many as fill a window are read one
-    after the other, and the rows of the window are shuffled among each other.
+    In each epoch the blocks are read in a new random order. The rows of as many blocks as fill a
+    window are shuffled together.
 
     Parameters
     ----------
     stored : DiskArray
     prepare : callable
-        Rows (n, *features) of the array and their numbers in it (n,), to x and context.
+        Maps rows (n, *features) of the array and their indices (n,) to x and condition.
     device : torch.device
-        Where batches are brought.
+        Device of the batches.
     shares : int
-        Processes that have a part of each batch.
+        Number of processes that share each batch.
     window_bytes : int
-        See above.
+        Size of a window.
     """
 
     stored: DiskArray
@@ -52,22 +52,22 @@ class DiskRows(Source):
 
     @property
     def n_rows(self) -> int:  # type: ignore[override]
-        """Rows of an epoch."""
+        """Rows per epoch."""
         return len(self.stored)
 
     def __len__(self) -> int:
         return len(self.stored)
 
     def to(self, device: torch.device) -> DiskRows:
-        """Return the rows, whose batches are brought to a device."""
+        """Return a copy whose batches are on a device."""
         return replace(self, device=device)
 
     def shared_by(self, processes: int) -> DiskRows:
-        """Return rows of which so many processes have a part each, in every batch."""
+        """Return a copy whose batches are shared by several processes."""
         return replace(self, shares=self._counted.shared_by(processes).shares)
 
     def split(self, fraction: float, generator: Generator) -> tuple[DiskRows, Rows | None]:
-        """Hold out a share of the rows, at most what fits memory; (kept, held out or None)."""
+        """Split off random validation rows, at most what fits in memory."""
         if fraction * len(self) < 1:
             return self, None
         kept, held = self.stored.split(fraction, np.random.default_rng(_seed(generator)))
@@ -75,20 +75,20 @@ class DiskRows(Source):
         return replace(self, stored=kept), rows.to(self.device)
 
     def n_batches(self, size: int) -> int:
-        """Return how many batches an epoch has."""
+        """Return the number of batches per epoch."""
         return len(self.sizes(size))
 
     def sizes(self, size: int) -> list[int]:
-        """Return the sizes of the batches of an epoch."""
+        """Return the batch sizes of an epoch."""
         return self._counted.sizes(size)
 
     @property
     def _counted(self) -> Rows:
-        """As many rows of nothing: what can be said of a number of rows is said of them."""
+        """As many rows without features, for computations that need only their number."""
         return Rows(torch.empty(len(self), 0), shares=self.shares)
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
-        """Return n rows (or all) drawn at random, none twice, of a window of blocks drawn so."""
+        """Return n distinct random rows (at most all) from a random window of blocks."""
         order, stored = np.random.default_rng(_seed(generator)), self.stored
         enough = max(n, self.window_bytes // stored.row_bytes)
         blocks = np.sort(stored.first_blocks(enough, order.permutation(stored.blocks)))
@@ -98,7 +98,7 @@ class DiskRows(Source):
         return to_unit(x.to(self.device))
 
     def first(self, n: int) -> Pair:
-        """Return the first n rows and their contexts, if there are any."""
+        """Return the first n rows and their conditions, if any."""
         x, c = self._read(self.stored.first_blocks(n))
         return to_unit(x[:n].to(self.device)), None if c is None else c[:n].to(self.device)
 
@@ -110,7 +110,7 @@ class DiskRows(Source):
         skip: int = 0,
         epoch: int = 1,
     ) -> Iterator[Batch]:
-        """Yield the own part of each batch; all processes have the same rows and generator."""
+        """Yield the local part of each batch; all processes have the same rows and generator."""
         order = np.random.default_rng(_seed(generator))
         sizes = self.sizes(size)
         windows = prefetch(self._windows(order, _own(np.array(sizes), process_group)[skip:]))
@@ -125,7 +125,7 @@ class DiskRows(Source):
             yield Batch(to_unit(x), c, n, part.start)
 
     def _windows(self, order: np.random.Generator, own: Array) -> Iterator[Pair]:
-        """Yield of each window the rows, in a new order, whose places in the epoch are own."""
+        """Yield the shuffled local rows of each window."""
         blocks = replace(self.stored, blocks=order.permutation(self.stored.blocks))
         first = 0
         for piece in blocks.block_groups(self.window_bytes):
@@ -138,7 +138,7 @@ class DiskRows(Source):
 
     @property
     def preview(self) -> Rows:
-        """Rows that stand for all, with their labels: by them a run is known."""
+        """A sample of the rows with their labels, which identifies the data of a run."""
         return Rows(*self._read(self.stored.preview_blocks))
 
     def _read(self, blocks: Array) -> Pair:
@@ -146,7 +146,7 @@ class DiskRows(Source):
 
 
 def _own(sizes: Array, process_group: ProcessGroup) -> Array:
-    """Return where in an epoch the own part of each batch begins and ends, (n, 2)."""
+    """Return the start and end of the local part of each batch within the epoch, (n, 2)."""
     own = np.repeat((np.cumsum(sizes) - sizes)[:, None], 2, axis=1)
     for n in np.unique(sizes).tolist():  # two at the most
         part = process_group.local_slice(n)
@@ -155,9 +155,9 @@ def _own(sizes: Array, process_group: ProcessGroup) -> Array:
 
 
 def _within(intervals: Array, first: int, last: int) -> Array:
-    """Return which places from first to last lie in intervals (n, 2) in order, from first on."""
+    """Return the positions from first to last that lie in sorted intervals (n, 2), from first."""
     change = np.zeros(last - first + 1, int)
-    begun = np.searchsorted(intervals[:, 1], first, "right")  # of millions, not all are looked at
+    begun = np.searchsorted(intervals[:, 1], first, "right")
     met = intervals[begun : np.searchsorted(intervals[:, 0], last)]
     starts, ends = (np.clip(side, first, last) - first for side in met.T)
     np.add.at(change, starts, 1)

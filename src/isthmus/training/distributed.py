@@ -1,4 +1,4 @@
-"""The processes that train one model together: one, or as many as torchrun started."""
+"""Groups of processes that train one model together."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ __all__ = [
 ]
 
 SET_UP = (
-    "Accelerate was set up before, for something else than copies of one model ({}): start the "
-    "processes by torchrun, and let none make an Accelerator of its own before it trains; or use "
-    "strategy='fsdp', which does without."
+    "Accelerate is already configured in a way that does not copy the model ({}). Start the "
+    "processes with torchrun and create no Accelerator before training, or use strategy='fsdp', "
+    "which does not need Accelerate."
 )
-SYNC_EVERY = 16  # steps between two agreements: each costs a message to every process
+SYNC_EVERY = 16  # steps between two exchanges of messages
 
 
 class ProcessGroup:
-    """A process that trains alone; what others override is what takes more than one.
+    """A single process; subclasses override what needs several.
 
-    Every step takes a batch of `batch_size` rows in all. Each process has a part of it, and the
-    gradient is that of the whole batch, so that more processes change nothing but the time.
+    Every step trains on `batch_size` rows in total. Each process computes a part of them, and the
+    gradient is that of the whole batch, so that more processes change only the run time.
 
     Attributes
     ----------
     rank, size : int
-        The number of this process, and how many there are.
+        Index of this process, and number of processes.
     sharded : bool
-        Whether no process has all weights while it trains.
+        Whether the weights are divided among the processes during training.
 
     Examples
     --------
@@ -60,11 +60,11 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the process that writes files and messages."""
         return self.rank == 0
 
     def local_slice(self, n: int) -> slice:
-        """Return which of n rows are this process' own: as many as the others', or one more."""
+        """Return the slice of n rows that this process computes; sizes differ by at most one."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -72,11 +72,11 @@ class ProcessGroup:
         return tensor
 
     def any(self, flags: Tensor) -> Tensor:
-        """Return which flags are set in any process."""
+        """Return the element-wise logical or over the processes."""
         return flags
 
     def broadcast_object(self, value: Any) -> Any:
-        """Return what the main process says, in all of them."""
+        """Return the main process' value in all processes."""
         return value
 
     def gather_objects(self, value: Any) -> list[Any]:
@@ -88,19 +88,19 @@ class ProcessGroup:
         return all(other == value for other in self.gather_objects(value))
 
     def first_not_none(self, value: str | None) -> str | None:
-        """Return the value of the first process that has one."""
+        """Return the value of the first process whose value is not None."""
         return next((v for v in self.gather_objects(value) if v is not None), None)
 
     def syncs_at(self, step: int) -> bool:
-        """Whether the processes may ask each other anything after this step."""
+        """Whether the processes exchange messages after this step."""
         return True
 
     def generator(self, shared: Generator, step: int) -> Generator:
-        """Return the source of what a process draws for its own rows alone."""
+        """Return the generator of random numbers for local rows only."""
         return shared
 
     def wrap(self, model: LatentVariableModel) -> list[nn.Parameter]:
-        """Take a model to train; return the weights to be updated."""
+        """Prepare a model for training; return the weights to update."""
         self.program: nn.Module = Program(model)
         return list(model.parameters())
 
@@ -108,49 +108,42 @@ class ProcessGroup:
         """Let a model have the weights as they are now."""
 
     def compute_gradients(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Gradients:
-        """Return the gradients of a batch's loss, and the terms of the own share of its rows."""
+        """Return the gradients of a batch's loss, and the loss terms of the local rows."""
         return compute_gradients(terms, weights)
 
     def broadcast_weights(self, model: LatentVariableModel) -> None:
-        """Let all processes have the weights of the main process' model."""
+        """Copy the weights of the main process' model to all processes."""
 
     def full_tensor(self, tensor: Tensor) -> Tensor:
-        """Return all of a tensor of which this process may have a part."""
+        """Return the full tensor of a possibly sharded one."""
         return tensor
 
     def shard_like(self, tensor: Tensor, weight: Tensor) -> Tensor:
-        """Return of a moment what this process holds, as it does of its weight."""
+        """Return the part of a moment that belongs to this process' part of the weight."""
         return tensor
 
     def is_connection_error(self, error: RuntimeError) -> bool:
-        """Whether an error says no more than that another process is gone."""
+        """Whether an error means that another process has ended."""
         return False
 
     @contextlib.contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Say plainly where another process is gone, while this one needs it.
-
-        Raises
-        ------
-        ConnectionError
-            In place of what the library for messages says.
-        """
+        """Raise ConnectionError within the block if another process has ended."""
         try:
             yield
         except RuntimeError as error:
             if not self.is_connection_error(error):
                 raise
             raise ConnectionError(
-                "another process of this run has ended, or does not answer; what it said is the "
-                "reason."
+                "another process of this run has ended or does not answer; see its error message."
             ) from error
 
     def close(self) -> None:
-        """Wait until all processes are done, and end their connection."""
+        """Wait for all processes and close the connection."""
 
 
 class ReplicatedGroup(ProcessGroup):
-    """ReplicatedGroup with a copy of the model each: DistributedDataParallel, through Accelerate.
+    """Processes with one copy of the model each: DistributedDataParallel, through Accelerate.
 
     Parameters
     ----------
@@ -169,11 +162,11 @@ class ReplicatedGroup(ProcessGroup):
         return total
 
     def any(self, flags: Tensor) -> Tensor:
-        """Return which flags are set in any process."""
+        """Return the element-wise logical or over the processes."""
         return self.sum(flags.int()).bool()
 
     def broadcast_object(self, value: Any) -> Any:
-        """Return what the main process says, in all of them."""
+        """Return the main process' value in all processes."""
         said = [value]
         dist.broadcast_object_list(said, src=0)
         return said[0]
@@ -185,36 +178,30 @@ class ReplicatedGroup(ProcessGroup):
         return values
 
     def is_connection_error(self, error: RuntimeError) -> bool:
-        """Whether an error says no more than that another process is gone."""
+        """Whether an error means that another process has ended."""
         return isinstance(error, dist.DistError) or "gloo" in str(error)
 
     def close(self) -> None:
-        """Wait until all processes are done, and end their connection."""
+        """Wait for all processes and close the connection."""
         self.broadcast_object(None)
         dist.destroy_process_group()
 
     def syncs_at(self, step: int) -> bool:
-        """Whether the processes may ask each other anything after this step."""
+        """Whether the processes exchange messages after this step."""
         return step % SYNC_EVERY == 0
 
     def generator(self, shared: Generator, step: int) -> Generator:
-        """Return a source of its own for each process and step, the same in a run that goes on."""
+        """Return a generator for this process and step, the same in a resumed run."""
         words = np.random.SeedSequence([shared.initial_seed(), step, self.rank])
         seed = int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
         return Generator(shared.device).manual_seed(seed)
 
     def wrap(self, model: LatentVariableModel) -> list[nn.Parameter]:
-        """Wrap a model, which must be the same in all processes.
-
-        Raises
-        ------
-        ValueError
-            Where Accelerate was set up before, in another way.
-        """
+        """Wrap a model, which must be the same in all processes."""
         accelerator = _accelerator(self.device.type)
-        # Models before: `free_memory` would let go of them too, and look for garbage for long.
+        # Release earlier models; `free_memory` would also collect garbage, which is slow.
         getattr(accelerator, "_models", []).clear()
-        with warnings.catch_warnings():  # its new name is not known to Accelerate
+        with warnings.catch_warnings():  # Accelerate does not know its new name
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
             self.program = accelerator.prepare_model(Program(model), device_placement=False)
         if not isinstance(self.program, nn.parallel.DistributedDataParallel):
@@ -223,34 +210,34 @@ class ReplicatedGroup(ProcessGroup):
 
     @torch.no_grad()
     def gather_weights(self, model: LatentVariableModel) -> None:
-        """Let a model have the weights as they are now, and the mean of running statistics."""
+        """Copy the mean of running statistics into the model."""
         for buffer in model.buffers():
             if buffer.is_floating_point():
                 buffer.copy_(self.sum(buffer) / self.size)
 
     def broadcast_weights(self, model: LatentVariableModel) -> None:
-        """Let all processes have the weights of the main process' model."""
+        """Copy the weights of the main process' model to all processes."""
         for tensor in (*model.parameters(), *model.buffers()):
             dist.broadcast(tensor.detach(), src=0)
 
     def compute_gradients(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Gradients:
-        """Return the gradients of a batch's loss, and the terms of the own share of its rows."""
+        """Return the gradients of a batch's loss, and the loss terms of the local rows."""
         for weight in weights:
             weight.grad = None
-        (terms.loss * share * self.size).backward()  # the processes' average is taken
+        (terms.loss * share * self.size).backward()  # DDP averages over the processes
         return [w.grad for w in weights], torch.stack([t.detach() for t in terms])
 
 
 class ShardedGroup(ReplicatedGroup):
-    """ReplicatedGroup that hold a part of the weights, gradients and moments each: FSDP.
+    """Processes that share the weights, gradients and moments: FSDP.
 
-    The model given to `wrap` stays whole and apart; `gather_weights` brings it up to date.
+    `wrap` shards a copy of the model; `gather_weights` updates the original.
     """
 
     sharded = True
 
     def wrap(self, model: LatentVariableModel) -> list[nn.Parameter]:
-        """Divide a copy of a model among the processes."""
+        """Shard a copy of a model over the processes."""
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
@@ -268,19 +255,19 @@ class ShardedGroup(ReplicatedGroup):
 
     @torch.no_grad()
     def broadcast_weights(self, model: LatentVariableModel) -> None:
-        """Let all processes have the weights of the main process' model."""
+        """Copy the weights of the main process' model to all processes."""
         super().broadcast_weights(model)
         for own, part in zip(_tensors(model), _tensors(self.program), strict=True):
             part.copy_(self.shard_like(own, part))
 
     def full_tensor(self, tensor: Tensor) -> Tensor:
-        """Return all of a tensor of which this process may have a part."""
+        """Return the full tensor of a possibly sharded one."""
         from torch.distributed.tensor import DTensor
 
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     def shard_like(self, tensor: Tensor, weight: Tensor) -> Tensor:
-        """Return of a moment what this process holds, as it does of its weight."""
+        """Return the part of a moment that belongs to this process' part of the weight."""
         from torch.distributed.tensor import DTensor, distribute_tensor
 
         if not isinstance(weight, DTensor) or tensor.shape != weight.shape:
@@ -293,28 +280,28 @@ STRATEGIES = {"ddp": ReplicatedGroup, "fsdp": ShardedGroup}
 
 
 def join_process_group(strategy: str, device: torch.device) -> ProcessGroup:
-    """Return the processes that torchrun started, or one that trains alone.
+    """Return the group of the processes that torchrun started, or of this process alone.
 
     Parameters
     ----------
     strategy : str
-        "auto" and "ddp" copy the model, "fsdp" divides it; "none" is for processes that have
-        models of their own.
+        "auto" and "ddp" copy the model, "fsdp" shards it; "none" trains a separate model in
+        each process.
     device : torch.device
         Of this process.
 
     Raises
     ------
     ImportError
-        Where there are several processes and Accelerate is not installed.
+        If there are several processes and Accelerate is not installed.
     ValueError
-        Where there is one, and a strategy for several was asked for.
+        If the strategy needs several processes and there is one.
     """
     if strategy == "none" or not started_together():
         if strategy in STRATEGIES:
             raise ValueError(
-                f"strategy {strategy!r} is for several processes, but this is one: start it by "
-                "torchrun --nproc-per-node N ..., or leave the strategy at 'auto'."
+                f"strategy {strategy!r} needs several processes, but there is one: start them with "
+                "torchrun --nproc-per-node N ..., or use strategy='auto'."
             )
         return ProcessGroup()
     _join(device)
@@ -322,14 +309,14 @@ def join_process_group(strategy: str, device: torch.device) -> ProcessGroup:
 
 
 def started_together() -> bool:
-    """Whether this process is one of several that torchrun, or a program like it, started."""
+    """Whether this process is one of several that torchrun or a similar launcher started."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size() > 1
     return int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ
 
 
 def is_main() -> bool:
-    """Whether this process is to write and to speak.
+    """Whether this process writes files and messages.
 
     Examples
     --------
@@ -342,30 +329,30 @@ def is_main() -> bool:
 
 
 def _join(device: torch.device) -> None:
-    """Meet the other processes, once."""
+    """Connect to the other processes, once."""
     _accelerate()
     if not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        # Numbers on the processor are agreed on too, whatever the model is on.
+        # CPU tensors are exchanged as well, whatever the device of the model.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         store, rank, size = next(dist.rendezvous("env://"))
-        # torchrun keeps the store when it starts all anew, with the addresses of those that died.
+        # After a restart torchrun's store still has the addresses of the processes that ended.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = dist.PrefixStore(f"attempt-{attempt}", store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 
 def _accelerate() -> Any:
-    return import_optional("accelerate", extra="scale", what="training by several processes")
+    return import_optional("accelerate", extra="scale", what="training in several processes")
 
 
 @functools.cache
 def _accelerator(device_type: str) -> Any:
     accelerate = _accelerate()
-    # The graph is the same at every step, some weights may have no part in it.
+    # The graph is the same at every step; some weights may not be part of it.
     how = accelerate.DistributedDataParallelKwargs(static_graph=True, broadcast_buffers=False)
-    try:  # precision is a setting of ours, and not of the launcher's or of a program around
+    try:  # the precision is a setting of isthmus, not of the launcher
         return accelerate.Accelerator(
             cpu=device_type == "cpu", mixed_precision="no", kwargs_handlers=[how]
         )

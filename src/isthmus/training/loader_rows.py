@@ -1,4 +1,4 @@
-"""Training rows of somebody's own loader, read a batch ahead of the steps."""
+"""Training batches from a user's data loader, read ahead of the training steps."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from isthmus.training.distributed import ProcessGroup
 
 __all__ = ["LoaderRows"]
 
-AHEAD = 4  # batches
+PREFETCH = 4  # batches
 
 
 @dataclass(frozen=True)
 class LoaderRows(Source):
-    """Batches as a loader makes them, and what makes them rows as a model takes them.
+    """Batches of a data loader.
 
     Parameters
     ----------
     stream : LoaderAdapter
     prepare : callable
-        X and y of a batch to rows.
+        Maps X and y of a batch to `Rows`.
     shown : Rows
-        Those that were looked at before training began.
+        Rows that were read before training.
     device : torch.device
     here : dict
-        ``state``, where the loader was after the batch at hand, or is to go on.
+        ``state``: the loader's position after the current batch; ``from``: where to continue.
     """
 
     stream: LoaderAdapter
@@ -43,35 +43,35 @@ class LoaderRows(Source):
 
     @property
     def n_rows(self) -> int | None:  # type: ignore[override]
-        """Rows of an epoch; None, since only reading them tells."""
+        """Rows per epoch; always None, since the number is unknown."""
         return None
 
     def n_batches(self, size: int) -> int | None:
-        """Return how many batches an epoch has, where the loader says so."""
+        """Return the number of batches per epoch, or None if the loader has no length."""
         return self.stream.n_batches
 
     def to(self, device: torch.device) -> LoaderRows:
-        """Return the rows, whose batches are brought to a device."""
+        """Return a copy whose batches are on a device."""
         return replace(self, device=device)
 
     def shared_by(self, processes: int) -> LoaderRows:
-        """Return the rows: how they are shared is decided batch by batch."""
+        """Return the rows unchanged; each batch is divided when it is read."""
         return self
 
     def split(self, fraction: float, generator: Generator) -> tuple[LoaderRows, Rows | None]:
-        """Return the rows, and those that the stream holds out, whatever the fraction."""
+        """Return the rows, and the loader's own validation rows, whatever the fraction."""
         if self.stream.valid is None:
             return self, None
         return self, self.prepare(*as_pair(self.stream.valid)).to(self.device)
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
-        """Return n of the rows that were looked at."""
+        """Return n random rows of the preview."""
         drawn = torch.randint(2**62, (), generator=generator, device=generator.device)
         where = torch.Generator().manual_seed(int(drawn))
         return self.preview.sample(n, where, replace).to(self.device)
 
     def first(self, n: int) -> tuple[Tensor, Tensor | None]:
-        """Return the first n rows that were looked at and their contexts, if there are any."""
+        """Return the first n rows of the preview and their conditions, if any."""
         return self.preview.to(self.device).first(n)
 
     def local_batches(
@@ -82,18 +82,18 @@ class LoaderRows(Source):
         skip: int = 0,
         epoch: int = 1,
     ) -> Iterator[Batch]:
-        """Yield the own part of each batch, in the order and of the size the loader gives it."""
-        batches = self._here_after(prefetch(self._read(epoch, skip), AHEAD))
+        """Yield the local part of each batch, in the loader's order and sizes."""
+        batches = self._here_after(prefetch(self._read(epoch, skip), PREFETCH))
         if self.stream.sharded and process_group.size > 1:
             return self._own(batches, process_group)
         return self._parts(batches, process_group)
 
     def state(self) -> Any:
-        """Return where the loader was after the batch at hand, if it can say."""
+        """Return the loader's position after the current batch, if it has one."""
         return self.here.get("state")
 
     def go_on(self, state: Any) -> None:
-        """Let the next epoch be the rest of one, from a `state` on."""
+        """Make the next epoch the rest of one, from a `state`."""
         self.here["from"] = state
 
     def _read(self, epoch: int, skip: int) -> Iterator[tuple[Rows, Any]]:
@@ -113,7 +113,7 @@ class LoaderRows(Source):
             yield rows
 
     def _parts(self, batches: Iterator[Rows], process_group: ProcessGroup) -> Iterator[Batch]:
-        """Yield a part of each batch, which all processes read."""
+        """Yield the local part of each batch, which all processes read."""
         for rows in batches:
             n = len(rows)
             if n < process_group.size:
@@ -126,7 +126,7 @@ class LoaderRows(Source):
             yield Batch(*self._here(rows, part), n, part.start)
 
     def _own(self, batches: Iterator[Rows], process_group: ProcessGroup) -> Iterator[Batch]:
-        """Yield batches of this process' own, until no process has one left."""
+        """Yield the batches of this process, until no process has any left."""
         last: Rows = self.preview
         while True:
             rows = next(batches, None)
@@ -134,7 +134,7 @@ class LoaderRows(Source):
             n, start = sum(counts), sum(counts[: process_group.rank])
             if not n:
                 return
-            if rows is None:  # rows that count for nothing: all must take the step
+            if rows is None:  # a placeholder of weight zero, since all processes must take the step
                 yield Batch(*self._here(last, slice(min(2, n))), n, n)
             else:
                 last = rows

@@ -1,4 +1,4 @@
-"""Samples at chosen epochs, for the report."""
+"""Samples from several epochs, for the report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SampleRecorder(Callback):
     Parameters
     ----------
     n : int
-        How many samples; 18 make the grid of three by six.
+        Number of samples; 18 fill a grid of three by six.
     """
 
     def __init__(self, n: int = 18) -> None:
@@ -31,7 +31,7 @@ class SampleRecorder(Callback):
         self.taken: list[tuple[int, NDArray[Any]]] = []
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
-        """Note the contexts for which to generate."""
+        """Store the conditions to generate for."""
         self.taken = []
         self.c = rows.conditions(self.n)
 
@@ -42,17 +42,17 @@ class SampleRecorder(Callback):
             self._take(trainer, epoch)
 
     def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
-        """Decode with the weights that are kept."""
+        """Decode with the final weights."""
         self.taken = [(e, x) for e, x in self.taken if e < outcome.best_epoch]
         self._take(trainer, outcome.best_epoch)
 
     def state(self) -> dict[str, Any]:
-        """Return what was taken."""
+        """Return the samples."""
         samples = {str(epoch): torch.from_numpy(x) for epoch, x in self.taken}
         return {**samples, "epochs": [epoch for epoch, _ in self.taken]}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what was taken."""
+        """Continue from the samples of a `state`."""
         self.taken = [(epoch, state[str(epoch)].numpy()) for epoch in state["epochs"]]
 
     @torch.no_grad()
@@ -61,9 +61,9 @@ class SampleRecorder(Callback):
         if model.prior is None:
             return
         p = model.prior_given(self.c)
-        one_for_all = len(p.batch_shape + p.event_shape) == 1
+        unconditional = len(p.batch_shape + p.event_shape) == 1
         generator = torch.Generator(trainer.generator.device).manual_seed(0)
-        z = draw(p, generator, (self.n,) if one_for_all else ())
+        z = draw(p, generator, (self.n,) if unconditional else ())
         was_training = model.training
         self.taken.append((epoch, model.eval().reconstruct(z, self.c).cpu().numpy()))
         model.train(was_training)

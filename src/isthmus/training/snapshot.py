@@ -1,4 +1,4 @@
-"""All that training needs to go on as if it had never been broken off: taken and put back."""
+"""Snapshots: everything that training needs to resume bit for bit."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["Snapshot", "restore_snapshot", "take_snapshot"]
 
 
 class Snapshot(NamedTuple):
-    """A moment of training.
+    """State of training between two steps.
 
     Parameters
     ----------
     tensors : dict of str to Tensor
         Weights and buffers (``model.``), the best so far (``best.``), moments (``optimizer.``),
-        random states (``random.``), sums of the epoch, and what callbacks keep (``callback.``).
+        random states (``random.``), sums of the epoch, and states of callbacks (``callback.``).
     facts : dict
-        Plain JSON: where in which epoch, history, and what `Trainer.about` holds.
+        Plain JSON: position in the epoch, history, and `Trainer.about`.
     """
 
     tensors: dict[str, Tensor]
@@ -36,9 +36,9 @@ class Snapshot(NamedTuple):
 
 
 def take_snapshot(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> Snapshot:
-    """Return where a trainer and the callbacks are, between two steps; copies of nothing.
+    """Return the state of a trainer and its callbacks, without copying tensors.
 
-    Of several processes all must call it; what the main one returns is whole.
+    Every process must call this; the main process' snapshot is complete.
     """
     at, best, process_group = trainer.position, trainer.best, trainer.process_group
     process_group.gather_weights(trainer.model)
@@ -53,12 +53,12 @@ def take_snapshot(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> S
         assert at.sums is not None
         assert at.began is not None
         tensors |= {"sums": process_group.sum(at.sums), "random.began": at.began}
-    said: dict[str, Any] = {}
+    states: dict[str, Any] = {}
     for name, callback in _named(callbacks):
         state = callback.state()
-        own = {k: v for k, v in state.items() if isinstance(v, Tensor)}
-        tensors |= {f"callback.{name}.{k}": v for k, v in own.items()}
-        said[name] = {k: v for k, v in state.items() if k not in own}
+        arrays = {k: v for k, v in state.items() if isinstance(v, Tensor)}
+        tensors |= {f"callback.{name}.{k}": v for k, v in arrays.items()}
+        states[name] = {k: v for k, v in state.items() if k not in arrays}
     return Snapshot(
         tensors,
         {
@@ -74,7 +74,7 @@ def take_snapshot(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> S
             "best_epoch": best.epoch,
             "best_loss": best.loss if math.isfinite(best.loss) else None,
             "history": trainer.outcome.history,
-            "callbacks": said,
+            "callbacks": states,
             "about": trainer.about,
         },
     )
@@ -84,12 +84,12 @@ def take_snapshot(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> S
 def restore_snapshot(
     snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback] = ()
 ) -> None:
-    """Put a trainer and callbacks that have just started where others were.
+    """Restore the state of a trainer and callbacks that have just started.
 
     Raises
     ------
     ValueError
-        Where the snapshot is of another model.
+        If the snapshot is of a different model.
     """
     tensors, facts = snapshot
     _fill(_own(trainer), _below(tensors, "model"))
@@ -102,7 +102,7 @@ def restore_snapshot(
     trainer.outcome.history[:] = facts["history"]
     trainer.outcome.best_epoch = len(facts["history"])
     sums = None
-    if facts["batch"]:  # of all processes: one goes on with them, the others begin at 0
+    if facts["batch"]:  # summed over processes: the main one continues, the others start at 0
         sums = tensors["sums"].to(trainer.weights[0].device) * float(trainer.process_group.is_main)
     trainer.position = Position(
         facts["epoch"],
@@ -113,7 +113,7 @@ def restore_snapshot(
         facts["rows"],
     )
     readers, process_group = facts["readers"], trainer.process_group
-    # Of other processes each had a reader of its own: then the batches are counted.
+    # With a different number of processes, batches are counted instead.
     if (
         trainer.rows
         and len(readers) == process_group.size
@@ -127,7 +127,7 @@ def restore_snapshot(
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    """Yield callbacks by the name of their class and their number among its instances."""
+    """Yield callbacks with the names of their classes, numbered within each class."""
     seen: Counter[str] = Counter()
     for callback in callbacks:
         name = type(callback).__name__
@@ -141,7 +141,7 @@ def _own(trainer: TrainerView) -> dict[str, Tensor]:
 
 
 def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin so, by the rest of their names."""
+    """Return the tensors whose names start with `name.`, by the rest of their names."""
     start = name + "."
     return {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
 
@@ -149,7 +149,9 @@ def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 def _fill(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     shapes = {name: tuple(t.shape) for name, t in own.items()}
     if shapes != {name: tuple(t.shape) for name, t in given.items()}:
-        raise ValueError("the checkpoint is of a model of other parts than this one.")
+        raise ValueError(
+            "the checkpoint belongs to a different model: names or shapes of tensors differ."
+        )
     for name, tensor in own.items():
         tensor.copy_(given[name])
 

@@ -1,4 +1,4 @@
-"""The trainer: it sees an objective that returns terms, and knows no model."""
+"""The trainer: epochs, validation, early stopping and exact resume."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ from isthmus.training.stopping import StopRequest, StopTraining, catch_signals
 
 __all__ = ["Trainer", "warn_diverged"]
 
-ENOUGH_STEPS = 6000  # what `epochs=None` aims at
-BROKEN_OFF = ("diverged", "interrupted", "terminated")
+TARGET_STEPS = 6000  # of a run with epochs=None
+CUT_SHORT = ("diverged", "interrupted", "terminated")
 Record = dict[str, Any]
 
 
 class Trainer(BatchTrainer):
-    """Minimise an objective over rows, epoch by epoch; its parameters are a `BatchTrainer`'s."""
+    """Minimise an objective over rows, epoch by epoch.
+
+    It calls `Objective.terms` on batches; `BatchTrainer` documents its parameters.
+    """
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class Trainer(BatchTrainer):
     ) -> None:
         super().__init__(model, objective, settings, generator, process_group)
         self.outcome, self.best, self.position = Outcome(), BestWeights(model), Position()
-        self.about: dict[str, Any] = {}  # what a checkpoint says of the run
+        self.about: dict[str, Any] = {}  # stored in checkpoints
         self.rows: Source | None = None  # of training
         self.started = 0.0
         self.stop_request = StopRequest()
@@ -58,20 +61,20 @@ class Trainer(BatchTrainer):
         callbacks: Sequence[Callback] = (),
         resume: Callable[[Trainer, Sequence[Callback]], None] | None = None,
     ) -> Outcome:
-        """Train for the epochs of the settings, or until patience ends; keep the best weights.
+        """Train for the configured epochs or until patience ends; keep the best weights.
 
-        Ctrl-C and SIGTERM end training after the step at hand.
+        Ctrl-C and SIGTERM end training after the current step.
 
         Parameters
         ----------
         rows : Source
-            `Rows`, or what is read while it trains.
+            Training rows.
         valid : Rows, optional
-            Held-out rows; without them the loss on `rows` decides which weights are best only
-            if training diverges or is interrupted.
+            Validation rows. Without them, the best weights by the loss on `rows` are kept only if
+            training diverges or is interrupted, and the last weights otherwise.
         callbacks : sequence of Callback
         resume : callable, optional
-            Puts the trainer and the callbacks, which have started, where an earlier one was.
+            Restores the state of an earlier run, after the callbacks have started.
 
         Returns
         -------
@@ -88,17 +91,17 @@ class Trainer(BatchTrainer):
         try:
             with catch_signals() as self.stop_request:
                 self._epochs(rows, valid, callbacks)
-            # After the last step: nothing was broken off.
+            # A signal after the last step ends nothing.
             outcome.stop_signal = self.process_group.first_not_none(self.stop_request.reason)
         except KeyboardInterrupt:
             outcome.stopped = outcome.stop_signal = "interrupted"
         except StopTraining as stop:
             outcome.stopped = outcome.stop_signal = stop.reason
-        except BaseException:  # whatever a callback or a part raises goes on its way
+        except BaseException:  # of a callback or a custom part
             outcome.stopped = "failed"
             raise
         finally:
-            if valid is not None or outcome.stopped in BROKEN_OFF:
+            if valid is not None or outcome.stopped in CUT_SHORT:
                 self.best.restore()
                 outcome.best_epoch = self.best.epoch
             self.model.eval()
@@ -107,13 +110,13 @@ class Trainer(BatchTrainer):
         return outcome
 
     def _called_here(self, callbacks: Sequence[Callback]) -> Sequence[Callback]:
-        """Return the callbacks that this process is to call."""
+        """Return the callbacks that this process calls."""
         everywhere = [c for c in callbacks if c.everywhere]
         names = [type(c).__name__ for c in everywhere]
         if not self.process_group.all_equal(names):
             raise ValueError(
-                "callbacks that are `everywhere`, as Checkpoint is, must be given in each process; "
-                f"this one has {', '.join(names) or 'none'}, another one others."
+                "callbacks with `everywhere`, such as Checkpoint, must be passed in every process; "
+                f"this one has {', '.join(names) or 'none'}, another one differs."
             )
         return callbacks if self.process_group.is_main else everywhere
 
@@ -138,11 +141,11 @@ class Trainer(BatchTrainer):
                 callback.on_epoch(self, record)
 
     def n_epochs(self, rows: Source) -> int:
-        """Return how many epochs there will be, at most."""
+        """Return the maximum number of epochs."""
         if self.settings.epochs is not None:
             return self.settings.epochs
-        n_batches = rows.n_batches(self.settings.batch_size) or ENOUGH_STEPS
-        return min(max(ENOUGH_STEPS // n_batches, 20), 500)
+        n_batches = rows.n_batches(self.settings.batch_size) or TARGET_STEPS
+        return min(max(TARGET_STEPS // n_batches, 20), 500)
 
     def epoch(
         self,
@@ -151,7 +154,7 @@ class Trainer(BatchTrainer):
         callbacks: Sequence[Callback] = (),
         number: int = 1,
     ) -> Record:
-        """Pass once over the rows; return the epoch's record."""
+        """Train for one epoch; return its record."""
         if not self.position.batch:
             self.position = Position(number, began=self.generator.get_state())
         self.started = time.perf_counter() - self.position.seconds
@@ -168,7 +171,7 @@ class Trainer(BatchTrainer):
         return record | {"seconds": seconds, "examples_per_second": n / seconds}
 
     def one_epoch(self, rows: Source, callbacks: Sequence[Callback], number: int) -> Record:
-        """Pass once over the rows, the callbacks told of beginning and end."""
+        """Train for one epoch with the start and end of the callbacks; return its record."""
         for callback in callbacks:
             callback.on_start(self, rows)
         try:
@@ -178,8 +181,8 @@ class Trainer(BatchTrainer):
                 callback.on_end(self, Outcome())
 
     def _steps(self, rows: Source, callbacks: Sequence[Callback]) -> Tensor:
-        """Update on every batch that is left; return the sums of the terms over the own rows."""
-        self.process_group.program.train()  # of the model, or of what stands for it in training
+        """Update on the remaining batches; return the sums of the loss terms over local rows."""
+        self.process_group.program.train()  # the model, or its wrapper
         self.choose_gradients(rows)
         at, size = self.position, self.settings.batch_size
         if at.sums is None:
@@ -188,7 +191,7 @@ class Trainer(BatchTrainer):
             size, self.generator, self.process_group, at.batch, at.epoch
         ):
             self._continue_draws()
-            # Summed on the device: nothing waits for a number inside an epoch.
+            # Summed on the device, so that nothing waits for it within an epoch.
             at.sums += self.train_on(batch)
             at.batch += 1
             at.rows += batch.n
@@ -209,9 +212,9 @@ class Trainer(BatchTrainer):
         return self.process_group.first_not_none(self.stop_request.reason)
 
     def continue_from(self, generator: Tensor, layers: Tensor) -> None:
-        """Draw on from these states of the generator, and of torch's own where layers draw."""
+        """Continue from these states of the generator and of torch's global generator."""
         self._states = generator, layers
-        if self.position.began is not None:  # the rows are put in order first, by this state
+        if self.position.began is not None:  # determines the order of the rows
             self.generator.set_state(self.position.began)
         else:
             self._continue_draws()
@@ -225,33 +228,33 @@ class Trainer(BatchTrainer):
             self._states = None
 
     def diverged(self, record: Record) -> bool:
-        """Whether an epoch ended with a loss or weights that are not finite."""
+        """Whether the loss or the weights are not finite after an epoch."""
         finite = all(math.isfinite(v) for v in record.values())
         return not finite or not all(p.isfinite().all() for p in self.model.parameters())
 
     @property
     def layers_draw(self) -> bool:
-        """Whether layers draw for themselves, which they can from torch's global state alone."""
+        """Whether layers draw random numbers, which come from torch's global generator."""
         drawing = (nn.modules.dropout._DropoutNd, nn.RReLU)
         return any(isinstance(m, drawing) for m in self.model.modules())
 
     def _layers_rng(self) -> AbstractContextManager[None]:
-        """Let dropout repeat, for other rows otherwise; and put torch's global state back."""
+        """Seed dropout per process, and restore torch's global state afterwards."""
         if not self.layers_draw:
             return nullcontext()
         return isolated_rng(self.generator, self.process_group.rank)
 
     @torch.no_grad()
     def evaluate(self, rows: Rows) -> dict[str, float]:
-        """Return the objective's mean terms on rows, the same noise at every call.
+        """Return the mean loss terms on rows, with the same noise at every call.
 
-        Schedules count as settled, so that losses of different epochs can be compared.
+        Schedules have their final values, so that losses of different epochs are comparable.
         """
         self.model.eval()
         generator = Generator(rows.device).manual_seed(0)
         sums = torch.zeros(len(Terms._fields), device=rows.device)
         for number, (x, c) in enumerate(rows.batches(max(self.settings.batch_size, 512))):
-            # All processes draw for all batches, so that these are the same however many there are.
+            # All processes draw for all batches, so that results do not depend on their number.
             shown = self.objective.draw_inputs(x, c, generator)
             noise = self.objective.noise(self.model, len(x), generator)
             if number % self.process_group.size == self.process_group.rank:
@@ -267,11 +270,11 @@ def _means(sums: Tensor, n: int) -> dict[str, float]:
 
 
 def warn_diverged(record: Record, best_epoch: int, stacklevel: int) -> None:
-    """Warn, on the caller's own line, that an epoch was of no use."""
+    """Warn that an epoch diverged."""
     broken = [k for k, v in record.items() if not math.isfinite(v) and not k.endswith("loss")]
     warnings.warn(
         f"training diverged in epoch {record['epoch']}: {', '.join(broken) or 'a weight'} is not "
-        f"finite. The weights of epoch {best_epoch} are kept; try a smaller learning_rate.",
+        f"finite. The weights of epoch {best_epoch} are kept. Try a smaller learning_rate.",
         RuntimeWarning,
         stacklevel=stacklevel,
     )

@@ -1,4 +1,4 @@
-"""The journal of a run: what another process reads to follow it while it trains."""
+"""Training log: a file from which other processes follow a run."""
 
 from __future__ import annotations
 
@@ -28,20 +28,19 @@ Record = dict[str, Any]
 
 
 class TrainingLog(Callback):
-    """Write the record of each epoch to a file as soon as there is one: a JSON object a line.
+    """Write the record of each epoch to a file, one JSON object per line.
 
-    The first line says what run it is; `read_training_log` reads both. A run that goes on from a
-    checkpoint begins the file anew, with the records it has. What cannot be written is left
-    out, and all that follows: training goes on.
+    The first line describes the run. A run that resumes from a checkpoint starts the file anew,
+    with its earlier records. After a failed write nothing more is written, and training
+    continues.
 
     Parameters
     ----------
     folder : path-like
-        Of the run; made where it is not there.
+        Folder of the run; created if missing.
     facts : mapping
-        What run it is, plain JSON: `estimator`, `params`, and `data` with name and shape. The
-        journal adds `format`, `epochs` (how many there will be, at most) and `started` (seconds
-        since 1970).
+        Description of the run, plain JSON: `estimator`, `params`, and `data` with name and
+        shape. The log adds `format`, `epochs` (the maximum) and `started` (seconds since 1970).
 
     Examples
     --------
@@ -59,12 +58,12 @@ class TrainingLog(Callback):
 
     def __init__(self, folder: Any, facts: Mapping[str, Any]) -> None:
         self.path, self.facts = Path(folder) / TRAINING_LOG, dict(facts)
-        self.history: list[Record] = []  # the trainer's own, which grows
-        self.written = 0  # records of it
-        self.stream: BinaryIO | None = None  # None while there is nothing to write to
+        self.history: list[Record] = []  # the trainer's list, which grows
+        self.written = 0  # number of records
+        self.stream: BinaryIO | None = None  # None if the file cannot be written
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
-        """Say what run it is; there is never a journal without this line."""
+        """Write the first line, atomically."""
         self.history, self.written = trainer.outcome.history, 0
         more = {"epochs": trainer.n_epochs(rows), "started": time.time()}
         try:
@@ -75,7 +74,7 @@ class TrainingLog(Callback):
             self.stream = None
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Write the records of the run that goes on, which the trainer has back by now."""
+        """Write the earlier records of a resumed run."""
         self._catch_up()
 
     def on_epoch(self, trainer: TrainerView, record: Record) -> None:
@@ -87,7 +86,7 @@ class TrainingLog(Callback):
         self._close()
 
     def _catch_up(self) -> None:
-        """Write the records that are not in the file, for a reader to see at once."""
+        """Write new records and flush."""
         if self.stream is None:
             return
         new, self.written = self.history[self.written :], len(self.history)
@@ -105,25 +104,25 @@ class TrainingLog(Callback):
 
 
 def read_training_log(folder: Any) -> tuple[Record, list[Record]] | None:
-    """Return what the journal of a run says: of the run, and of each epoch so far.
+    """Return the description of a run and the records of its epochs so far.
 
-    A last line that is still being written is left out.
+    An incomplete last line is ignored.
 
     Parameters
     ----------
     folder : path-like
-        Of the run.
+        Folder of the run.
 
     Returns
     -------
     (dict, list of dict) or None
-        Facts and records as `TrainingLog` has them, losses in nats per example; None where there is
-        no journal: no run has begun, or it is done.
+        Facts and records as `TrainingLog` has them, losses in nats per example; None if
+        there is no log: the run has not started, or is finished.
 
     Raises
     ------
     ValueError
-        In one line where the file is no journal, is too large, or a newer isthmus wrote it.
+        If the file is not a training log, is too large, or a newer isthmus wrote it.
 
     Examples
     --------
@@ -134,7 +133,7 @@ def read_training_log(folder: Any) -> tuple[Record, list[Record]] | None:
     try:
         check_memory(path, path.stat().st_size, 0)
         content = read_bytes(path)
-    except (FileNotFoundError, NotADirectoryError):  # it may go away at any time
+    except (FileNotFoundError, NotADirectoryError):  # it may be removed at any time
         return None
     lines = io.BytesIO(content[: content.rfind(b"\n") + 1])
     first = lines.readline()
@@ -143,11 +142,11 @@ def read_training_log(folder: Any) -> tuple[Record, list[Record]] | None:
     try:
         return _facts(first), check_history(parse_json(line, "a line") for line in lines)
     except ValueError as error:
-        raise ValueError(f"{path} is no journal of training: {one_line(error)}") from None
+        raise ValueError(f"{path} is not a training log: {one_line(error)}") from None
 
 
 def remove_training_log(folder: Any) -> None:
-    """Remove the journal of a run that is saved, if there is one and the folder lets go of it."""
+    """Remove the log of a saved run, if there is one and it can be removed."""
     for name in (TRAINING_LOG, TRAINING_LOG + PARTIAL):
         with contextlib.suppress(OSError):
             (Path(folder) / name).unlink()
@@ -157,7 +156,7 @@ def _facts(line: bytes) -> Record:
     facts = parse_json(line, "the first line")
     number = facts.get("format") if isinstance(facts, dict) else None
     if isinstance(number, int) and number > FORMAT:
-        raise ValueError("a newer isthmus wrote it; update isthmus.")
+        raise ValueError("it was written by a newer isthmus; update isthmus.")
     return check_training_log(facts)
 
 
