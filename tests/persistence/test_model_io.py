@@ -21,7 +21,7 @@ def vae():
 
 @pytest.mark.parametrize("name", sorted(model_io.ESTIMATORS))
 @pytest.mark.parametrize("data", ["bernoulli", "gaussian"])
-def test_a_saved_model_answers_as_before(name, data, tmp_path):
+def test_a_loaded_model_gives_the_same_results(name, data, tmp_path):
     rows = X if data == "bernoulli" else 1e3 + 16 * X.reshape(300, -1)
     model = model_io.ESTIMATORS[name](n_components=3, hidden=(16,), epochs=2, random_state=0)
     model.fit(rows, Y)
@@ -42,7 +42,7 @@ def test_a_saved_model_answers_as_before(name, data, tmp_path):
         )
 
 
-def test_feature_names_and_string_labels_survive(tmp_path):
+def test_feature_names_and_string_labels_are_saved(tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X.reshape(300, -1)[:, 20:24], columns=list("abcd"))
     labels = np.where(Y > 4, "high", "low")
@@ -56,14 +56,14 @@ def test_feature_names_and_string_labels_survive(tmp_path):
     )
 
 
-def test_training_goes_on_after_loading(vae, tmp_path):
+def test_a_loaded_model_can_be_trained_further(vae, tmp_path):
     vae.save(tmp_path)
     again = isthmus.load(tmp_path).partial_fit(X)
     assert again.n_iter_ == vae.n_iter_ + 1
     assert len(again.history_) == len(vae.history_) + 1
 
 
-def test_the_folder_holds_json_and_tensors_and_no_pickle(vae, tmp_path):
+def test_the_folder_holds_only_json_and_tensors(vae, tmp_path):
     vae.save(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [CONFIG, HISTORY, WEIGHTS]
     config = json.loads((tmp_path / CONFIG).read_text())
@@ -72,7 +72,7 @@ def test_the_folder_holds_json_and_tensors_and_no_pickle(vae, tmp_path):
     assert set(config["versions"]) == {"python", "torch", "numpy"}
 
 
-def test_a_corruption_of_your_own_trains_and_is_not_saved(tmp_path):
+def test_a_custom_corruption_is_not_saved(tmp_path):
     def nothing_seen(x, generator=None):
         return torch.zeros_like(x)
 
@@ -93,7 +93,7 @@ def test_a_corruption_of_your_own_trains_and_is_not_saved(tmp_path):
     assert again.set_params(corruption="masking").fit(rows).n_iter_ == 3
 
 
-def test_a_backbone_of_your_own_is_asked_for(tmp_path):
+def test_loading_a_custom_backbone_requires_the_function(tmp_path):
     def mine(shapes: Shapes):
         return mlp(shapes, (5,))
 
@@ -125,9 +125,7 @@ def edit(folder, **changes):
         ({"fitted": {}}, "config.json is invalid: fitted.likelihood"),
     ],
 )
-def test_a_configuration_that_makes_no_sense_is_refused_in_one_line(
-    vae, tmp_path, changes, message
-):
+def test_an_invalid_configuration_raises_in_one_line(vae, tmp_path, changes, message):
     vae.save(tmp_path)
     edit(tmp_path, **changes)
     with pytest.raises(ValueError, match=message) as caught:
@@ -135,7 +133,7 @@ def test_a_configuration_that_makes_no_sense_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_files_are_refused(vae, tmp_path):
+def test_damaged_files_raise(vae, tmp_path):
     vae.save(tmp_path)
     weights = tmp_path / WEIGHTS
     content = weights.read_bytes()
@@ -147,12 +145,12 @@ def test_damaged_files_are_refused(vae, tmp_path):
         isthmus.load(tmp_path)
 
 
-def test_an_empty_folder_is_no_model(tmp_path):
+def test_loading_an_empty_folder_raises(tmp_path):
     with pytest.raises(FileNotFoundError, match="no saved model"):
         isthmus.load(tmp_path)
 
 
-def test_a_class_of_your_own_cannot_be_saved(tmp_path):
+def test_a_custom_class_cannot_be_saved(tmp_path):
     class Mine(isthmus.VAE):
         """A row of my own."""
 
@@ -161,7 +159,7 @@ def test_a_class_of_your_own_cannot_be_saved(tmp_path):
         model.save(tmp_path)
 
 
-def test_saving_again_replaces_the_model_whole(vae, tmp_path):
+def test_saving_again_replaces_all_files(vae, tmp_path):
     vae.save(tmp_path)
     other = isthmus.VAE(n_components=3, hidden=(16,), epochs=1, random_state=1).fit(X)
     other.save(tmp_path)
