@@ -1,4 +1,4 @@
-"""Every likelihood through the estimators, mixed tables included."""
+"""The `likelihood` setting of the estimators, mixed tables included."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_only_real_columns_are_scaled(mixed):
     assert mixed.scaler_.scale[0] == pytest.approx(TABLE[:, 0].std())
 
 
-def test_made_rows_are_rows_of_the_same_kinds(mixed):
+def test_samples_have_the_kinds_of_the_columns(mixed):
     made = mixed.sample(500, random_state=0, noise=True)
     assert set(np.unique(made[:, 1])) == {0, 1}
     assert set(np.unique(made[:, 2])) <= {0, 1, 2, 3}
@@ -47,7 +47,7 @@ def test_made_rows_are_rows_of_the_same_kinds(mixed):
     assert made[:, 0].mean() == pytest.approx(1e5, rel=0.02)
 
 
-def test_a_mixed_model_comes_back_from_disk(mixed, tmp_path):
+def test_a_mixed_model_is_saved_and_loaded(mixed, tmp_path):
     mixed.save(tmp_path)
     again = isthmus.load(tmp_path)
     np.testing.assert_array_equal(again.score_samples(TABLE), mixed.score_samples(TABLE))
@@ -69,20 +69,21 @@ def test_a_mixed_model_comes_back_from_disk(mixed, tmp_path):
 @pytest.mark.parametrize("prior", ["standard", "vamp"])
 def test_every_likelihood_learns_counts(name, prior):
     counts = RNG.poisson(np.exp(1 + 0.5 * CAUSE[:, None] * np.ones(6))).astype(float)
-    model = isthmus.VAE(likelihood=name, prior=prior, prior_modes=10, **FAST).fit(counts)
+    fast = FAST | {"epochs": 8, "hidden": (16,)}
+    model = isthmus.VAE(likelihood=name, prior=prior, prior_modes=10, **fast).fit(counts)
     assert model.history_[-1]["loss"] < model.history_[0]["loss"]
     assert np.isfinite(model.score_samples(counts)).all()
     assert model.sample(3, random_state=0).shape == (3, 6)
 
 
-def test_bytes_that_are_counts_stay_counts():
+def test_bytes_are_counts_for_a_count_likelihood():
     counts = RNG.poisson(5, (100, 4)).astype(np.uint8)
     model = isthmus.VAE(likelihood="poisson", **FAST | {"epochs": 300}).fit(counts)
     assert model.reconstruct(counts).mean() == pytest.approx(counts.mean(), rel=0.1)
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "X", "words"),
+    ("likelihood", "X", "message"),
     [
         ("poisson", -np.ones((5, 2)), "'poisson' takes the whole numbers"),
         ("poisson", np.full((5, 2), 0.5), "'poisson' takes the whole numbers"),
@@ -93,11 +94,11 @@ def test_bytes_that_are_counts_stay_counts():
         ("continuous-bernoulli", np.full((5, 2), 3.0), "continuous-bernoulli"),
     ],
 )
-def test_data_that_do_not_fit_are_said(likelihood, X, words):
-    with pytest.raises(ValueError, match=words):
+def test_unsuitable_data_are_refused(likelihood, X, message):
+    with pytest.raises(ValueError, match=message):
         isthmus.VAE(likelihood=likelihood, **FAST).fit(X)
 
 
-def test_mixed_columns_are_no_picture():
+def test_convolutions_refuse_mixed_columns():
     with pytest.raises(ValueError, match="backbone='mlp'"):
         isthmus.VAE(likelihood=NAMES, backbone="conv1d", **FAST).fit(TABLE)

@@ -67,9 +67,7 @@ class ContinuousBernoulli(Distribution):
     def icdf(self, value: Tensor) -> Tensor:
         """Return the quantile at the probability `value`."""
         falling = self.logits < 0
-        size = self.logits.abs().clamp(
-            min=1e-6
-        )  # for smaller |η|, x is `value` to float32 precision
+        size = self.logits.abs().clamp(min=1e-6)  # below, x is `value` to float32 precision
         share = torch.where(falling, value, 1 - value)
         x = (-(share * (-size).expm1()).log1p() / size).clamp(max=1)
         return torch.where(falling, x, 1 - x)

@@ -42,8 +42,8 @@ def test_a_mixture_samples_what_it_scores():
 
 def test_a_vamp_prior_is_the_mean_of_its_pseudo_inputs_posteriors():
     torch.manual_seed(0)
-    row = VAE(n_components=3, hidden=(8,), prior="vamp", prior_modes=5)
-    model = build_model(row, (8, 8), "bernoulli")
+    spec = VAE(n_components=3, hidden=(8,), prior="vamp", prior_modes=5)
+    model = build_model(spec, (8, 8), "bernoulli")
     q = model.encode(model.prior.pseudo_inputs.clamp(0, 1))
     z = torch.randn(11, 3)
     each = torch.stack([Normal(q.loc[i], q.scale[i]).log_prob(z).sum(-1) for i in range(5)])
@@ -54,13 +54,15 @@ def test_a_vamp_prior_is_the_mean_of_its_pseudo_inputs_posteriors():
 def test_a_vamp_prior_owns_nothing_but_its_pseudo_inputs():
     prior = VampPrior(3, 5, (8, 8))
     assert [name for name, _ in prior.named_parameters()] == ["pseudo_inputs"]
-    with pytest.raises(ValueError, match="needs the model's encode"):
+    with pytest.raises(ValueError, match="needs the encode method"):
         prior()
 
 
 def test_a_vamp_prior_starts_from_the_data():
-    row = isthmus.VAE(prior="vamp", prior_modes=20, epochs=1, learning_rate=1e-12, random_state=0)
-    pseudo = row.fit(X).model_.prior.pseudo_inputs.detach().numpy()
+    estimator = isthmus.VAE(
+        prior="vamp", prior_modes=20, epochs=1, learning_rate=1e-12, random_state=0
+    )
+    pseudo = estimator.fit(X).model_.prior.pseudo_inputs.detach().numpy()
     rows = X.astype(np.float32).reshape(len(X), -1)
     nearest = np.abs(pseudo.reshape(20, 1, -1) - rows[None]).max(-1).min(1)
     assert nearest.max() < 1e-6

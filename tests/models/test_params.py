@@ -8,12 +8,12 @@ from isthmus.models.specs import SPECS, VAE, Autoencoder, SparseAutoencoder
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_every_row_is_sound_as_it_stands(name):
+def test_the_defaults_of_every_spec_are_valid(name):
     check_fields(SPECS[name]())
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    ("spec", "message"),
     [
         (VAE(n_components=0), "n_components must be an integer of at least 1, got 0"),
         (VAE(n_components=2.5), "n_components must be an integer"),
@@ -30,9 +30,9 @@ def test_every_row_is_sound_as_it_stands(name):
         (SparseAutoencoder(penalty="l2"), "penalty must be one of 'l1', 'kl'"),
     ],
 )
-def test_a_setting_out_of_bounds_is_named_with_what_was_expected(row, message):
+def test_a_setting_out_of_bounds_is_named_with_what_was_expected(spec, message):
     with pytest.raises(ValueError, match=message):
-        check_fields(row)
+        check_fields(spec)
 
 
 def test_numpy_numbers_lists_and_callables_are_taken():

@@ -21,8 +21,8 @@ X = torch.rand(12, 6, generator=torch.Generator().manual_seed(0))
 
 def one_pass(samples=1, seed=0, size=3.0, **fields):
     torch.manual_seed(0)
-    row = VAE(n_components=3, hidden=(8,), n_samples=samples, **fields)
-    model = build_model(row, (6,), "bernoulli")
+    spec = VAE(n_components=3, hidden=(8,), n_samples=samples, **fields)
+    model = build_model(spec, (6,), "bernoulli")
     with torch.no_grad():  # posteriors apart from the prior, so that nothing is near zero
         for p in model.parameters():
             p.mul_(size)
@@ -180,7 +180,7 @@ def test_held_out_losses_of_a_warm_up_are_comparable():
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("spec", "message"),
     [
         (BetaVAE(capacity=3.0, free_bits=0.1), "capacity and free_bits each replace the KL"),
         (BetaVAE(decomposed=True, bound="iwae"), "choose one of them"),
@@ -189,6 +189,6 @@ def test_held_out_losses_of_a_warm_up_are_comparable():
         (VAE(bound="dreg", posterior_family="flow"), "use bound='iwae' with a flow"),
     ],
 )
-def test_choices_that_exclude_each_other_are_said(row, words):
-    with pytest.raises(ValueError, match=words):
-        build_objective(row)
+def test_choices_that_exclude_each_other_are_refused(spec, message):
+    with pytest.raises(ValueError, match=message):
+        build_objective(spec)
