@@ -320,7 +320,7 @@ def test_a_backbone_returns_the_declared_shapes(name, condition, features):
     axes = {"conv": 2, "resnet": 2, "conv1d": 1}.get(name)
     shapes = Shapes(features, K, 2, 3, condition)
     if axes and len(features) not in (axes, axes + 1):
-        with pytest.raises(ValueError, match="convolutional backbone is for"):
+        with pytest.raises(ValueError, match="convolutional backbone expects"):
             BACKBONES[name](shapes)
         return
     encoder, decoder = BACKBONES[name](shapes, hidden=(16,))

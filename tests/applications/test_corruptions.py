@@ -230,7 +230,7 @@ def test_the_spectral_backbone_says_what_it_needs():
     spectral = Spectral(frame=32)
     with pytest.raises(ValueError, match="set n_components to that"):
         spectral(Shapes((200,), 20))
-    with pytest.raises(ValueError, match="is for windows"):
+    with pytest.raises(ValueError, match="expects windows"):
         spectral(Shapes((2, 200), spectral.n_components((2, 200))))
     with pytest.raises(ValueError, match="even length within a window"):
         spectral(Shapes((20,), 20))

@@ -461,7 +461,7 @@ BAD = [
     (lambda m: m.set_params(device="warp").fit(X), "device must be 'auto' or"),
     (lambda m: m.set_params(scaling="standard").fit(X), "scaling='standard' would move values"),
     (lambda m: m.set_params(binarize=True).fit(16 * X), "binarize=True draws 0 or 1"),
-    (lambda m: m.set_params(backbone="conv1d").fit(X[:, None]), "convolutional backbone is for"),
+    (lambda m: m.set_params(backbone="conv1d").fit(X[:, None]), "convolutional backbone expects"),
 ]
 
 

@@ -112,7 +112,7 @@ def test_long_kernels_lose_fewer_digits_than_the_direct_sum():
 
 
 def test_mistakes_are_said():
-    with pytest.raises(ValueError, match="has stride 1"):
+    with pytest.raises(ValueError, match="supports only stride 1"):
         FFTConv2d(1, 1, 3, stride=2)
     with pytest.raises(ValueError, match="must not be larger"):
         FFTConv1d(1, 1, 9)(torch.zeros(1, 1, 5))

@@ -1,7 +1,7 @@
-"""Likelihoods p(x|z) beyond the Bernoulli and the normal, and the table of all by name.
+"""Likelihoods p(x|z), and the table of all likelihoods by name.
 
-Every ``log_prob`` is in nats, keeps the feature axes and is computed in float32 at least: in
-bfloat16 a log-likelihood would have two digits.
+Every ``log_prob`` is in nats, keeps the feature axes and is computed at least in float32: in
+bfloat16 a log-likelihood has only two digits.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _precise(x: Tensor) -> Tensor:
 
 
 class ContinuousBernoulliFamily(Family):
-    """Continuous Bernoullis from logits: a density on [0, 1], for grey values.
+    """Continuous Bernoulli distributions from logits: a density on [0, 1], for grey values.
 
     See `ContinuousBernoulli`.
 
@@ -60,13 +60,13 @@ class ContinuousBernoulliFamily(Family):
     bounds = (0, 1)
 
     def build(self, *outputs: Tensor) -> ContinuousBernoulli:
-        """Return the distributions of the one output, read as logits."""
+        """Return the distributions for one output, the logits."""
         (logits,) = outputs
         return ContinuousBernoulli(_precise(logits))
 
 
 class _LocationFamily(Family):
-    """The location from the network, the scale a number of the family's own."""
+    """The network gives the location; the scale belongs to the family."""
 
     log_scale: Tensor
 
@@ -87,13 +87,13 @@ class _LocationFamily(Family):
 
     @property
     def scale(self) -> Tensor:
-        """The scale: one number, or one for each feature."""
+        """The scale: one number, or one per feature."""
         log_scale = _precise(self.log_scale)
         return (soft_limit(log_scale, LOG_SCALE_LIMIT) if self.learned else log_scale).exp()
 
 
 class GaussianFamily(_LocationFamily):
-    """Normals whose mean the network gives; for a network-given scale see `NormalFamily`.
+    """Normals with a mean from the network; `NormalFamily` takes the scale from it as well.
 
     Source: Simple and effective VAE training with calibrated decoders (Rybkin, Daniilidis,
     Levine, 2021), for the learned scale.
@@ -102,13 +102,13 @@ class GaussianFamily(_LocationFamily):
     ----------
     shape : tuple of int
     scale : {"shared", "per-feature"} or float
-        One learned standard deviation, one for each feature, or a given one. It is in the units
-        in which the model sees the data: 1.0 is the standard deviation of scaled data.
+        One learned standard deviation, one per feature, or a fixed one, in the units in which
+        the model sees the data: 1.0 is the standard deviation of scaled data.
 
     Raises
     ------
     ValueError
-        For another word, or a number that is not above 0.
+        If scale is another string or not above 0.
 
     Examples
     --------
@@ -118,24 +118,24 @@ class GaussianFamily(_LocationFamily):
     """
 
     def build(self, *outputs: Tensor) -> DiagonalNormal:
-        """Return the normals around the one output."""
+        """Return the normals around the output."""
         (mean,) = outputs
         return DiagonalNormal(_precise(mean), self.scale)
 
 
 class LaplaceFamily(_LocationFamily):
-    """Laplace distributions whose median the network gives: absolute instead of squared errors.
+    """Laplace distributions around the output: absolute instead of squared errors.
 
     Parameters
     ----------
     shape : tuple of int
     scale : {"shared", "per-feature"} or float
-        The mean absolute deviation, learned or given, as in `GaussianFamily`.
+        The mean absolute deviation, learned or fixed, as in `GaussianFamily`.
 
     Raises
     ------
     ValueError
-        For another word, or a number that is not above 0.
+        If scale is another string or not above 0.
 
     Examples
     --------
@@ -145,15 +145,15 @@ class LaplaceFamily(_LocationFamily):
     """
 
     def build(self, *outputs: Tensor) -> Laplace:
-        """Return the distributions around the one output."""
+        """Return the distributions around the output."""
         (median,) = outputs
         return Laplace(_precise(median), self.scale, validate_args=False)
 
 
 class CategoricalFamily(Family):
-    """Each feature is one of K categories, numbered from 0; the network gives K logits a feature.
+    """Categories numbered from 0; the network gives K logits per feature.
 
-    Encoders see the categories one-hot, as channels in front of the feature axes.
+    Encoders see categories one-hot, as channels before the feature axes.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class CategoricalFamily(Family):
     Raises
     ------
     ValueError
-        For fewer than 2 categories.
+        If there are fewer than 2 categories.
 
     Examples
     --------
@@ -186,7 +186,7 @@ class CategoricalFamily(Family):
         self.n_outputs, self.bounds = n_categories, (0, n_categories - 1)
 
     def build(self, *outputs: Tensor) -> NumberedCategorical:
-        """Return the categoricals of K logits, each of shape (*batch, *shape)."""
+        """Return the categoricals for K logits of shape (*batch, *shape) each."""
         return NumberedCategorical(_precise(torch.stack(outputs, -1)))
 
     def center(self, p: Distribution) -> Tensor:
@@ -196,7 +196,7 @@ class CategoricalFamily(Family):
     def embed(self, x: Tensor) -> Tensor:
         """Return x (*batch, *shape) one-hot, (*batch, n_categories, *shape).
 
-        Between whole numbers it blends the two neighbours: learned inputs get a gradient.
+        Fractions are interpolated, so that learned inputs receive a gradient.
         """
         axis = -len(self.shape) - 1
         numbers = torch.arange(self.n_outputs, device=x.device, dtype=x.dtype)
@@ -226,7 +226,7 @@ class _CountFamily(Family):
 
 
 class PoissonFamily(_CountFamily):
-    """Poisson counts; the network gives the logarithm of the rate, softly limited to ±20.
+    """Poisson counts; the network gives the log-rate, softly limited to ±20.
 
     Examples
     --------
@@ -235,17 +235,17 @@ class PoissonFamily(_CountFamily):
     """
 
     def build(self, *outputs: Tensor) -> Poisson:
-        """Return the Poisson distributions of the one output."""
+        """Return the Poisson distributions for one output."""
         (log_rate,) = outputs
         rate = soft_limit(_precise(log_rate), LOG_RATE_LIMIT).exp()
         return Poisson(rate, validate_args=False)
 
 
 class NegativeBinomialFamily(_CountFamily):
-    """Counts that vary more than a Poisson's; mean m from the network, variance m + m² / r.
+    """Overdispersed counts with mean m from the network and variance m + m² / r.
 
-    They are Poisson counts whose rates are gamma distributed with shape r, learned for each
-    feature (1 / r is its dispersion). The network gives log m, softly limited to ±20.
+    A gamma mixture of Poisson distributions with shape r, learned per feature (1 / r is the
+    dispersion). The network gives log m, softly limited to ±20.
 
     Source: Deep generative modeling for single-cell transcriptomics (Lopez, Regier, Cole,
     Jordan, Yosef, 2018).
@@ -262,13 +262,13 @@ class NegativeBinomialFamily(_CountFamily):
         self.log_shape = nn.Parameter(torch.zeros(self.shape))
 
     def build(self, *outputs: Tensor) -> NegativeBinomial:
-        """Return the negative binomials of the one output."""
+        """Return the negative binomials for one output."""
         log_mean = soft_limit(_precise(outputs[0]), LOG_RATE_LIMIT)
         log_shape = soft_limit(_precise(self.log_shape), LOG_SCALE_LIMIT)
         return NegativeBinomial(log_shape.exp(), logits=log_mean - log_shape, validate_args=False)
 
 
-#: Likelihoods by name, each a function of the features' shape and its own options.
+#: Likelihoods by name: functions of the shape of the features and options.
 LIKELIHOODS: dict[str, Callable[..., Family]] = {
     "bernoulli": BernoulliFamily,
     "continuous-bernoulli": ContinuousBernoulliFamily,

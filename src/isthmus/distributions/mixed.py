@@ -1,4 +1,4 @@
-"""Tables whose columns differ, and likelihoods by name."""
+"""Likelihoods of tables with mixed columns, and likelihoods by name."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from isthmus.distributions.likelihoods import LIKELIHOODS
 
 __all__ = ["MixedDistribution", "MixedFamily", "count_categories", "make_likelihood", "split_names"]
 
-MOST_CATEGORIES = 2**16  # of one feature, where nobody says how many
+MOST_CATEGORIES = 2**16  # per feature, unless given in the name
 
 
 class MixedDistribution(Distribution):
-    """Independent columns, each of one of several distributions.
+    """Independent columns with different distributions.
 
     Parameters
     ----------
     parts : sequence of Distribution
-        Each over (*batch, its columns).
+        Each over (*batch, number of its columns).
     order : Tensor of int (features,)
-        The columns of the table that the columns of all parts, side by side, are.
+        The table column of each column of the concatenated parts.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class MixedDistribution(Distribution):
         super().__init__(batch_shape, validate_args=False)
 
     def join(self, pieces: Sequence[Tensor]) -> Tensor:
-        """Return the parts' numbers (*batch, columns of a part) in the order of the table."""
+        """Concatenate tensors (*batch, columns of a part) in the order of the table."""
         return torch.cat(list(pieces), -1)[..., self._inverse]
 
     @property
@@ -70,9 +70,9 @@ class MixedDistribution(Distribution):
 
 
 class MixedFamily(Family):
-    """One likelihood a column, for tables of numbers, yes and no, categories and counts.
+    """One likelihood per column, for tables of numbers, booleans, categories and counts.
 
-    Its numbers are not the same for each feature: a decoder returns `total_outputs` a row.
+    Columns may differ in their number of outputs; a decoder returns `total_outputs` per row.
 
     Source: Handling incomplete heterogeneous data using VAEs (Nazabal, Olmos, Ghahramani,
     Valera, 2020).
@@ -80,14 +80,14 @@ class MixedFamily(Family):
     Parameters
     ----------
     parts : sequence of Family
-        Each of shape (m,), for m of the columns.
+        Each of shape (m,), for m columns.
     columns : sequence of sequence of int
-        Which columns each is for.
+        The columns of each part.
 
     Raises
     ------
     ValueError
-        Where the columns are not 0, 1, 2, …, each once, or not as many as the parts have.
+        If the columns are not 0, 1, 2, …, each once, or do not match the shapes of the parts.
 
     Examples
     --------
@@ -156,42 +156,41 @@ class MixedFamily(Family):
 
     @property
     def total_outputs(self) -> int:
-        """Numbers read for one example."""
+        """Network outputs per example."""
         return sum(family.total_outputs for family in self.families)
 
     def forward(self, outputs: Tensor, batch: tuple[int, ...] | None = None) -> MixedDistribution:
-        """Return the distribution over (*batch, features) of total_outputs numbers a row."""
+        """Return the distribution over (*batch, features) for total_outputs numbers per row."""
         sizes = [family.total_outputs for family in self.families]
         pieces = outputs.flatten(1).split(sizes, 1)
         parts = [f(piece, batch) for f, piece in zip(self.families, pieces, strict=True)]
         return MixedDistribution(parts, self.order)
 
     def center(self, p: Any) -> Tensor:
-        """Return the value that stands for each column, as its own family has it."""
+        """Return the centre of each column, defined by its family."""
         return p.join([f.center(part) for f, part in zip(self.families, p.parts, strict=True)])
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return rows (n, features) as an encoder is to see them, (n, *input_shape)."""
+        """Return rows (n, features) as the encoder sees them, (n, *input_shape)."""
         pieces = x[:, self.order].split(self.widths, 1)
         embedded = [f.embed(piece) for f, piece in zip(self.families, pieces, strict=True)]
         return torch.cat([piece.flatten(1) for piece in embedded], 1)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one embedded example: flat."""
+        """Shape of one embedded example, one axis."""
         return (sum(int(np.prod(family.input_shape)) for family in self.families),)
 
     def check(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError that says which column holds what it cannot."""
+        """Raise a ValueError that names the first column with values outside its support."""
         for family, column in self._each_column():
-            with _said_of(column):
-                # Bytes stand for themselves here.
+            with _naming(column):
                 family.check(x[:, [column]].astype(np.float64))
 
     def check_input(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError that says which column holds other units."""
+        """Raise a ValueError that names the first column far outside its interval."""
         for family, column in self._each_column():
-            with _said_of(column):
+            with _naming(column):
                 family.check_input(x[:, column].astype(np.float64, copy=False))
 
     def _each_column(self) -> Iterator[tuple[Family, int]]:
@@ -200,8 +199,8 @@ class MixedFamily(Family):
 
 
 @contextlib.contextmanager
-def _said_of(column: int) -> Iterator[None]:
-    """Name the column in what is wrong with its values."""
+def _naming(column: int) -> Iterator[None]:
+    """Prefix errors with the column."""
     try:
         yield
     except ValueError as error:

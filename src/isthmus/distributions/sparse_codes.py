@@ -1,8 +1,8 @@
-"""Sparse codes: point-mass posteriors of which few units are active.
+"""Sparse codes: point-mass posteriors with few active units.
 
-A sparse code is a posterior like any other (`isthmus.distributions.families`). Its activation
-may hold parameters (thresholds, a gate) or a running threshold, and the decoder reads what comes
-out of it. How such a model is started and kept in shape is in `isthmus.training.dictionary`.
+A sparse code is a posterior `Family`. Its activation function may have parameters (thresholds, a
+gate) or a running threshold; the decoder reads the activations. `isthmus.training.dictionary`
+initialises and maintains such models.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
-FORGET = 0.02  # share of the running threshold that one batch replaces
-MOST_ACTIVE = 32  # units a row where nobody said how many
+FORGET = 0.02  # share of the running threshold that each batch replaces
+MOST_ACTIVE = 32  # units per row, by default
 
 
 class SparseCode(Delta):
-    """A code, and what decided which of its units are active.
+    """A code, with the gate that decides which units are active.
 
     Parameters
     ----------
     value : Tensor (*batch, n_components)
-        The activations, which the decoder reads.
+        The activations.
     gate : Tensor (*batch, n_components)
-        What a penalty is to press on so that units close: see each family.
+        The variable on which a sparsity penalty acts: see each family.
     """
 
     def __init__(self, value: Tensor, gate: Tensor) -> None:
@@ -49,10 +49,10 @@ class SparseCode(Delta):
 
 
 class SparsePoint(Family):
-    """A point at an activation that is the same function of each unit: relu or sigmoid.
+    """A point mass at an elementwise activation, such as relu or sigmoid.
 
-    The root of the sparse families. To add one, override `activate`, and `restart` where it has
-    parameters for each unit.
+    The base class of the sparse families. To add one, override `activate`, and `restart` if it
+    has parameters per unit.
 
     Parameters
     ----------
@@ -73,11 +73,11 @@ class SparsePoint(Family):
     def __init__(self, shape: Shape, activation: str = "relu") -> None:
         super().__init__(shape)
         self.activation = activation
-        # Which units were active since somebody last asked; watching, so no part of the model.
+        # Units that were active since the last reset; a statistic, not part of the model.
         self.register_buffer("fired", torch.zeros(shape, dtype=torch.bool), persistent=False)
 
     def build(self, *outputs: Tensor) -> SparseCode:
-        """Return the point mass at the activation; while training, note which units fired."""
+        """Return the point mass at the activation; in training, record which units fired."""
         (a,) = outputs
         z, gate = self.activate(a)
         if self.training:
@@ -85,16 +85,16 @@ class SparsePoint(Family):
         return SparseCode(z, gate)
 
     def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the activations of a (*batch, n_components), and their gate: themselves."""
+        """Return the activations of a (*batch, n_components) and their gate, here the same."""
         z = ACTIVATIONS[self.activation](a)
         return z, z
 
     def restart(self, units: Tensor) -> None:
-        """Put the parameters of units, a bool (n_components,), back to where they started."""
+        """Reset the parameters of units, a bool (n_components,), to their initial values."""
 
 
 class TopKPoint(SparsePoint):
-    """The k largest numbers of each row, where positive; zero elsewhere.
+    """Keep the k largest positive numbers of each row; all others are 0.
 
     Sources: k-sparse autoencoders (Makhzani, Frey, 2014); Scaling and evaluating sparse
     autoencoders (Gao, Dupré la Tour, Tillman, Goh, Troll, Radford, Sutskever, Leike, Wu, 2024).
@@ -109,7 +109,7 @@ class TopKPoint(SparsePoint):
     Raises
     ------
     ValueError
-        k below 1 or beyond the number of units.
+        If k is below 1 or above the number of units.
 
     Examples
     --------
@@ -121,23 +121,23 @@ class TopKPoint(SparsePoint):
         super().__init__(shape)
         if not 1 <= n_active <= math.prod(shape):
             raise ValueError(
-                f"a code of {math.prod(shape)} units cannot have {n_active} active ones a row; "
-                f"choose n_active between 1 and {math.prod(shape)}."
+                f"n_active must be between 1 and the number of units, {math.prod(shape)}; "
+                f"got {n_active}."
             )
         self.n_active = n_active
 
     def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the k largest of each row, and the same for a gate."""
+        """Return the k largest of each row, also as the gate."""
         top, where = torch.relu(a).topk(self.n_active, dim=-1, sorted=False)
         z = torch.zeros_like(a).scatter(-1, where, top)
         return z, z
 
 
 class BatchTopKPoint(TopKPoint):
-    """The k·n largest numbers of a batch of n rows while training; then those over a threshold.
+    """Keep the k·n largest numbers of a training batch of n rows; afterwards use a threshold.
 
-    Rows may share their k unevenly. The threshold is the running mean of the smallest number
-    that a batch kept, so that afterwards no row's code depends on its company.
+    Rows may have different numbers of active units. The threshold is the running mean of the
+    smallest number that a batch kept, so that after training codes do not depend on the batch.
     Source: BatchTopK sparse autoencoders (Bussmann, Leask, Nanda, 2024).
 
     Parameters
@@ -145,12 +145,12 @@ class BatchTopKPoint(TopKPoint):
     shape : tuple of int
         ``(n_components,)``.
     n_active : int
-        k, the mean number of active units a row.
+        k, the mean number of active units per row.
 
     Raises
     ------
     ValueError
-        k below 1 or beyond the number of units.
+        If k is below 1 or above the number of units.
 
     Examples
     --------
@@ -168,33 +168,33 @@ class BatchTopKPoint(TopKPoint):
 
     def __init__(self, shape: Shape, n_active: int) -> None:
         super().__init__(shape, n_active)
-        self.register_buffer("threshold", torch.tensor(-1.0))  # below 0: no batch seen
+        self.register_buffer("threshold", torch.tensor(-1.0))  # below 0: no batch yet
 
     def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the numbers at or over the batch's, or the running, threshold."""
+        """Return the numbers of at least the threshold of the batch, or the running one."""
         a = torch.relu(a)
         threshold = self._of_batch(a.detach()) if self.training else self.threshold
         z = torch.where(a >= threshold, a, 0.0)
         return z, z
 
     def _of_batch(self, a: Tensor) -> Tensor:
-        """Return the smallest number that the batch keeps, and remember it."""
+        """Return the smallest number that the batch keeps, and update the threshold."""
         kept = a.flatten().topk(self.n_active * a[..., 0].numel(), sorted=False).values
         smallest = torch.where(kept > 0, kept, torch.inf).amin()
         known = torch.where(self.threshold < 0, smallest, self.threshold)
         update = torch.lerp(known, smallest, FORGET)
-        # A batch without a positive number says nothing about the threshold.
+        # A batch without positive numbers has no threshold.
         self.threshold.copy_(torch.where(torch.isfinite(update), update, self.threshold))
         return smallest
 
 
 class JumpReLUPoint(SparsePoint):
-    """Numbers over a threshold learned for each unit; zero below it.
+    """Keep numbers above a learned threshold per unit; smaller ones are 0.
 
-    The threshold's gradient is that of the expected loss, estimated by a rectangular kernel:
-    with ε the bandwidth, ∂z/∂θ = -(θ/ε) 1[|a - θ| < ε/2], and for the gate, the step
-    H = 1[a > θ], ∂H/∂θ = -(1/ε) 1[|a - θ| < ε/2]. Pressed on by `GatePenalty`, the gate's sum is
-    the number of active units, L0.
+    The gradient of the threshold θ is that of the expected loss, estimated by a rectangular kernel
+    of bandwidth ε: ∂z/∂θ = -(θ/ε) 1[|a - θ| < ε/2], and for the gate H = 1[a > θ],
+    ∂H/∂θ = -(1/ε) 1[|a - θ| < ε/2]. The sum of the gate, which `GatePenalty` penalises, is the
+    number of active units, L0.
     Source: Jumping ahead: improving reconstruction fidelity with JumpReLU sparse autoencoders
     (Rajamanoharan, Lieberum, Sonnerat, Conmy, Varma, Kramár, Nanda, 2024).
 
@@ -205,7 +205,7 @@ class JumpReLUPoint(SparsePoint):
     bandwidth : float
         ε, in units of the pre-activations.
     threshold : float
-        Where every θ starts.
+        Initial value of every θ.
 
     Examples
     --------
@@ -219,25 +219,25 @@ class JumpReLUPoint(SparsePoint):
         self.log_threshold = nn.Parameter(torch.full(shape, self.start))
 
     def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the numbers over the thresholds, and the step that decided."""
+        """Return the numbers above the thresholds, and the step function as gate."""
         a, theta = torch.relu(a), self.log_threshold.exp()
         open_ = (a > theta).to(a.dtype)
         near = ((a - theta).abs() < self.bandwidth / 2).to(a.dtype) / self.bandwidth
-        # Zero in value; its gradient is the estimate.
+        # Its value is 0; its gradient is the estimate.
         estimate = near * (theta - theta.detach())
         return a * open_ - theta.detach() * estimate, open_ - estimate
 
     def restart(self, units: Tensor) -> None:
-        """Put the thresholds of units back to the first one."""
+        """Reset the thresholds of units to the initial one."""
         self.log_threshold.data.masked_fill_(units, self.start)
 
 
 class GatedPoint(SparsePoint):
-    """Magnitudes exp(r) a + b, where the gate a is open: positive.
+    """Magnitudes exp(r) a + b for units whose gate is open, a > 0.
 
-    The encoder's numbers a serve gate and magnitude (tied weights); r and b are learned for
-    each unit, and the gate's own bias is the encoder's. The gate has no gradient from the
-    reconstruction: it needs `GatePenalty`, which presses on relu(a), and `GateReconstruction`.
+    Gate and magnitude share the encoder outputs a (tied weights); r and b are learned per unit.
+    The reconstruction has no gradient for the gate, so training needs `GatePenalty`, which
+    penalises relu(a), and `GateReconstruction`.
     Source: Improving dictionary learning with gated sparse autoencoders (Rajamanoharan, Conmy,
     Smith, Lieberum, Varma, Kramár, Shah, Nanda, 2024).
 
@@ -258,17 +258,17 @@ class GatedPoint(SparsePoint):
         self.bias = nn.Parameter(torch.zeros(shape))
 
     def activate(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the magnitudes behind open gates, and relu(a)."""
+        """Return the magnitudes of open units, and relu(a) as gate."""
         magnitude = torch.relu(self.rescale.exp() * a + self.bias)
         return torch.where(a > 0, magnitude, 0.0), torch.relu(a)
 
     def restart(self, units: Tensor) -> None:
-        """Let gate and magnitude of units agree again."""
+        """Reset gate and magnitude of units to be equal."""
         self.rescale.data.masked_fill_(units, 0.0)
         self.bias.data.masked_fill_(units, 0.0)
 
 
-#: Name of an activation to (shape, spec) -> family; the spec holds `n_active` and `bandwidth`.
+#: Sparse families by activation: functions of (shape, spec).
 SPARSE_POINTS: dict[str, Callable[[Shape, Any], SparsePoint]] = {
     "identity": lambda shape, spec: SparsePoint(shape, "identity"),
     "relu": lambda shape, spec: SparsePoint(shape, "relu"),
@@ -281,7 +281,7 @@ SPARSE_POINTS: dict[str, Callable[[Shape, Any], SparsePoint]] = {
 
 
 def n_active(spec: Any, n_units: int) -> int:
-    """Return k: where it says nothing a quarter of the units, at most 32.
+    """Return k, by default a quarter of the units, at most 32.
 
     Examples
     --------

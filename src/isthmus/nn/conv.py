@@ -1,4 +1,4 @@
-"""Convolutional backbones, for pictures and signals of any size."""
+"""Convolutional backbones for images and signals of any size."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Layers:
     ----------
     axes : {1, 2}
     kernel_size : int
-        Odd, so that a layer of stride 2 makes ceil(s / 2) of a side s.
+        Odd, so that a layer with stride 2 maps a side s to ceil(s / 2).
     nonlinearity : str
     dropout : float
-        Share of whole channels dropped while training.
+        Share of channels dropped during training.
     residual : bool
-        Follow each layer by a residual block.
+        Add a residual block after each layer.
     """
 
     axes: int = 2
@@ -44,7 +44,7 @@ class Layers:
     residual: bool = False
 
     def down(self, n_in: int, n_out: int) -> nn.Module:
-        """Return a layer that halves the sides; the norm after it has an offset of its own."""
+        """Return a layer that halves the sides; the norm after it provides the bias."""
         k = self.kernel_size
         if self.axes == 1 and k >= FFT_PAYS_FROM_1D:
             return HalvingFFT(n_in, n_out, k)
@@ -52,7 +52,7 @@ class Layers:
         return Conv(n_in, n_out, k, stride=2, padding=k // 2, bias=False)
 
     def up(self, n_in: int, n_out: int, extra: tuple[int, ...], bias: bool) -> nn.Module:
-        """Return a layer that doubles the sides, less one where `extra` is 0."""
+        """Return a layer that doubles the sides, minus one if `extra` is 0."""
         k = self.kernel_size
         if self.axes == 1 and k >= FFT_PAYS_FROM_1D:
             return DoublingFFT(n_in, n_out, k, extra[0], bias)
@@ -60,7 +60,7 @@ class Layers:
         return Conv(n_in, n_out, k, 2, k // 2, output_padding=extra, bias=bias)
 
     def after(self, n: int) -> list[nn.Module]:
-        """Return what follows each layer but the last: norm, function, and as asked for."""
+        """Return the layers after each convolution except the last."""
         layers = [self.norm(n), NONLINEARITIES[self.nonlinearity]()]
         if self.residual:
             layers.append(Residual(self, n))
@@ -74,7 +74,7 @@ class Layers:
 
 
 class Residual(nn.Module):
-    """x + conv(function(norm(conv(x)))), normed.
+    """x + norm(conv(relu(norm(conv(x))))), for any nonlinearity.
 
     Source: Deep residual learning for image recognition (He, Zhang, Ren, Sun, 2016).
     """
@@ -97,7 +97,7 @@ class Residual(nn.Module):
 
 
 class HalvingFFT(nn.Module):
-    """A convolution of stride 2 by FFT, for long kernels."""
+    """A convolution with stride 2 by FFT, for long kernels."""
 
     def __init__(self, n_in: int, n_out: int, kernel_size: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class HalvingFFT(nn.Module):
 
 
 class DoublingFFT(nn.Module):
-    """A transposed convolution of stride 2 by FFT: zeros between the values, then a convolution."""
+    """A transposed convolution with stride 2 by FFT: insert zeros, then convolve."""
 
     def __init__(self, n_in: int, n_out: int, kernel_size: int, extra: int, bias: bool) -> None:
         super().__init__()
@@ -123,21 +123,21 @@ class DoublingFFT(nn.Module):
 
 
 class Then(nn.Module):
-    """One network after another, the condition given to the dense one."""
+    """Two networks in sequence; the dense one takes the condition."""
 
     def __init__(self, dense: nn.Module, convolutions: nn.Module, *, dense_first: bool) -> None:
         super().__init__()
         self.dense, self.convolutions, self.dense_first = dense, convolutions, dense_first
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Run both in turn."""
+        """Apply both."""
         if self.dense_first:
             return self.convolutions(self.dense(x, condition))
         return self.dense(self.convolutions(x), condition)
 
 
 class Reshape(nn.Module):
-    """Give each row a shape."""
+    """Reshape each row."""
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
@@ -155,10 +155,10 @@ def conv(
     dropout: float = 0.0,
     layers: Layers | None = None,
 ) -> Networks:
-    """Make strided convolutions with batch norm, dense layers, and their mirror image.
+    """Build strided convolutions with batch norm, dense layers, and their mirror image.
 
-    Each layer halves the sides (rounding up) until one is at most four; the first has 32
-    channels, each next twice as many, up to 256. Any size of picture or length of signal.
+    Each layer halves the sides (rounding up) until one is at most 4. The first layer has 32
+    channels and each further layer twice as many, up to 256.
 
     Parameters
     ----------
@@ -169,9 +169,9 @@ def conv(
         Widths of dense layers between the convolutions and the code.
     nonlinearity : str
     dropout : float
-        Share of channels, and of hidden dense units, dropped while training.
+        Share of channels, and of hidden dense units, dropped during training.
     layers : Layers, optional
-        Convolutions of another kind.
+        The convolutional layers; by default 2-D with kernel size 3.
 
     Examples
     --------
@@ -180,10 +180,10 @@ def conv(
     (torch.Size([5, 16]), torch.Size([5, 3, 30, 17]))
     """
     if shapes.decoder_outputs != shapes.n_features * shapes.likelihood_outputs:
-        raise ValueError("columns of different likelihoods are no picture: use backbone='mlp'.")
+        raise ValueError("mixed tables cannot be convolved: use backbone='mlp'.")
     layers = layers or Layers(2, 3, nonlinearity, dropout)
     channels, sizes = _stages(shapes.features, layers.axes)
-    # A one-hot embedding puts the categories in front: they are more channels.
+    # A one-hot embedding adds categories as channels.
     channels[0] = math.prod(shapes.encoder_inputs) // math.prod(sizes[0])
     n_middle = channels[-1] * math.prod(sizes[-1])
     layer = linear_layer(nonlinearity)
@@ -205,9 +205,9 @@ def _channels(features: tuple[int, ...], axes: int) -> int:
 def _stages(features: tuple[int, ...], axes: int) -> tuple[list[int], list[tuple[int, ...]]]:
     """Return the channels and the sides before each layer and after the last."""
     if len(features) not in (axes, axes + 1):
-        kind = {1: "signals (n, [channels,] time)", 2: "pictures (n, [channels,] height, width)"}
+        kind = {1: "signals (n, [channels,] time)", 2: "images (n, [channels,] height, width)"}
         raise ValueError(
-            f"this convolutional backbone is for {kind[axes]}, but one example of X has shape "
+            f"this convolutional backbone expects {kind[axes]}, but one example of X has shape "
             f"{features}; reshape X or use backbone='mlp'."
         )
     channels = [_channels(features, axes)]
@@ -231,7 +231,7 @@ def _upward(channels: list[int], sizes: list[tuple[int, ...]], layers: Layers) -
         Reshape(channels[-1], *sizes[-1]),
     ]
     for i in range(len(channels) - 1, 0, -1):
-        # A side s became ceil(s / 2); the padding says which of the two s it was.
+        # A side s became ceil(s / 2); the output padding restores an odd or even s.
         extra = tuple(a - (2 * b - 1) for a, b in zip(sizes[i - 1], sizes[i], strict=True))
         out.append(layers.up(channels[i], channels[i - 1], extra, bias=i == 1))
         out += [] if i == 1 else layers.after(channels[i - 1])
@@ -244,7 +244,7 @@ def resnet(
     nonlinearity: str = "relu",
     dropout: float = 0.0,
 ) -> Networks:
-    """Make `conv` with a residual block after each layer."""
+    """Build `conv` with a residual block after each layer."""
     layers = Layers(2, 3, nonlinearity, dropout, residual=True)
     return conv(shapes, hidden, nonlinearity, dropout, layers)
 
@@ -256,9 +256,9 @@ def conv1d(
     dropout: float = 0.0,
     kernel_size: int = 9,
 ) -> Networks:
-    """Make `conv` along one axis: for signals (n, time) or (n, channels, time).
+    """Build `conv` along one axis, for signals (n, time) or (n, channels, time).
 
-    Kernels as long as `FFT_PAYS_FROM_1D` are applied by FFT.
+    Kernels of length `FFT_PAYS_FROM_1D` or more are applied by FFT.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Convolutions by FFT: the same layers as torch's, faster for long kernels.
+"""Convolutional layers by FFT: equivalent to those of torch, faster for long kernels.
 
-For small kernels direct convolution and its relatives (a matrix product over patches, Winograd)
-are faster; ``docs/fft-convolution.md`` shows where the two cross.
+For small kernels direct convolution and its variants (matrix products over patches, Winograd) are
+faster; ``docs/fft-convolution.md`` shows where the two cross.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from torch import Tensor, nn
 
 __all__ = ["FFT_PAYS_FROM_1D", "FFTConv1d", "FFTConv2d", "fft_convolve"]
 
-#: Kernel length from which `FFTConv1d` was measured to be the faster one, forward and backward,
-#: even where half of its output is thrown away to stand for a stride of 2.
+#: Measured kernel length from which `FFTConv1d` is faster, forward and backward, even if half of
+#: its output is discarded to emulate a stride of 2.
 FFT_PAYS_FROM_1D = 65
 
-SMALLEST_BLOCK = 512  # values; transforms of this length fit the fastest cache
-KERNELS_IN_A_BLOCK = 4  # a quarter of the work goes into overlaps, at most
+SMALLEST_BLOCK = 512  # samples; transforms of this length fit the fastest cache
+KERNELS_IN_A_BLOCK = 4  # so that at most a quarter of the work is overlap
 
 
 def fft_convolve(x: Tensor, weight: Tensor, dilation: Sequence[int], groups: int = 1) -> Tensor:
     """Cross-correlate x with kernels by FFT, without padding.
 
-    Signals much longer than the kernel are cut into overlapping blocks: short transforms stay in
-    the cache, and the kernels' are as short. Source: High-speed convolution and correlation
+    Signals much longer than the kernel are cut into overlapping blocks, whose short transforms
+    stay in the cache. Source: High-speed convolution and correlation
     (Stockham, 1966).
 
     Parameters
@@ -57,7 +57,7 @@ def fft_convolve(x: Tensor, weight: Tensor, dilation: Sequence[int], groups: int
 
 
 def _in_blocks(x: Tensor, weight: Tensor, groups: int, block: int) -> Tensor:
-    """Convolve (n, channels, time) by blocks, each with the beginning of the next: overlap-save."""
+    """Convolve (n, channels, time) in overlapping blocks (overlap-save)."""
     side, overlap = x.shape[-1], weight.shape[-1] - 1
     step = block - overlap
     count = -(-(side - overlap) // step)
@@ -72,7 +72,7 @@ def _whole(x: Tensor, weight: Tensor, groups: int) -> Tensor:
     """Convolve in one transform."""
     sides, kernel = x.shape[2:], weight.shape[2:]
     axes = list(range(-len(sides), 0))
-    # Wrapped-around values land behind the last place where the kernel fits: cut off below.
+    # Circular wrap-around affects only positions that are cut off below.
     sizes = [next_fast_len(s, real=True) for s in sides]
     spectrum = torch.fft.rfftn(x, sizes, axes)  # (n, channels, *frequencies)
     kernels = torch.fft.rfftn(weight, sizes, axes)
@@ -83,7 +83,7 @@ def _whole(x: Tensor, weight: Tensor, groups: int) -> Tensor:
 
 
 def _spread(weight: Tensor, dilation: Sequence[int]) -> Tensor:
-    """Put zeros between a kernel's values."""
+    """Insert zeros between the values of a dilated kernel."""
     if all(d == 1 for d in dilation):
         return weight
     sides = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
@@ -94,9 +94,9 @@ def _spread(weight: Tensor, dilation: Sequence[int]) -> Tensor:
 
 
 def _mix(spectrum: Tensor, kernels: Tensor, groups: int) -> Tensor:
-    """Multiply by the kernels' conjugates, sum over channels: a matrix product a frequency.
+    """Multiply by the conjugate kernels and sum over channels: one matrix product per frequency.
 
-    In real numbers, since torch's complex product of many small matrices copies each conjugate.
+    With real numbers, because torch copies each conjugate in batched complex products.
     """
     n, channels, *frequencies = spectrum.shape
     x = torch.view_as_real(spectrum).reshape(n, groups, channels // groups, -1, 2)
@@ -110,22 +110,22 @@ def _mix(spectrum: Tensor, kernels: Tensor, groups: int) -> Tensor:
 
 
 class _ByFFT:
-    """What the two layers share: torch's parameters and padding, another product."""
+    """The common part of both layers: parameters and padding of torch, convolution by FFT."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         stride: tuple[int, ...] = self.stride  # type: ignore[attr-defined]
         if any(s != 1 for s in stride):
             raise ValueError(
-                f"{type(self).__name__} has stride 1, got {stride}: take every n-th value of its "
-                "output, or torch's own layer."
+                f"{type(self).__name__} supports only stride 1, got {stride}: take every n-th "
+                "value of its output, or use the layer of torch."
             )
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         layer: Any = self
         axes = len(layer.kernel_size)
         _check_axes(x, axes, layer.in_channels)
-        if not len(x):  # the FFT takes no empty batch; torch's layer knows its shape
+        if not len(x):  # the FFT does not support empty batches
             return super()._conv_forward(x, weight, bias)  # type: ignore[misc]
         batched = x if x.ndim == axes + 2 else x[None]
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
@@ -158,8 +158,8 @@ def _check_sides(padded: Tensor, layer: Any) -> None:
 class FFTConv1d(_ByFFT, nn.Conv1d):
     """`torch.nn.Conv1d` of stride 1, computed by FFT.
 
-    The same arguments, parameters and results (to rounding); a ``state_dict`` goes from one to
-    the other.
+    Arguments, parameters and results (up to rounding) are the same, and a ``state_dict`` of one
+    layer loads into the other.
 
     Examples
     --------

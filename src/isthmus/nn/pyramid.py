@@ -1,4 +1,4 @@
-"""A convolutional backbone whose code holds several scales: for cleaning pictures."""
+"""A convolutional backbone with a multi-scale code, for denoising images."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["Pyramid"]
 
 @dataclass(frozen=True)
 class Pyramid:
-    """A backbone for cleaning pictures: the code is what convolutions see at several scales.
+    """A backbone for denoising images, whose code holds the feature maps of several scales.
 
-    The code holds the feature maps of every scale, so that fine detail need not pass through
-    the coarsest. It is larger than the picture: only a corruption keeps it from being copied.
+    Fine detail need not pass through the coarsest scale. The code is larger than the image: only
+    a corruption prevents the network from copying its input.
 
     Parameters
     ----------
     channels : tuple of int, default=(24, 48, 96)
-        Of the feature maps, each half as large as the one before; the first are half as large
-        as the picture.
+        Channels of the feature maps. The first are half as large as the image, each further
+        one half as large as the one before.
 
     References
     ----------
@@ -51,21 +51,21 @@ class Pyramid:
         return sides[1:]
 
     def n_components(self, features: tuple[int, ...]) -> int:
-        """Return the numbers in the code of a picture of that shape."""
+        """Return the code size for images of a given shape."""
         if len(features) not in (2, 3):
             raise ValueError(
-                "the pyramid is for pictures (n, [channels,] height, width), but one example of X "
-                f"has shape {features}."
+                "backbone='pyramid' expects images (n, [channels,] height, width), but one example "
+                f"of X has shape {features}."
             )
         return sum(c * h * w for c, (h, w) in zip(self.channels, self.sides(features), strict=True))
 
     def __call__(self, shapes: Shapes) -> tuple[nn.Module, nn.Module]:
-        """Make the two networks for pictures ([channels,] height, width)."""
+        """Build the two networks for images ([channels,] height, width)."""
         wanted = self.n_components(shapes.features)
         if shapes.code != wanted or shapes.posterior_outputs != 1 or shapes.condition:
             raise ValueError(
-                f"the pyramid codes pictures of shape {shapes.features} by {wanted} numbers, of an "
-                "autoencoder without labels and prior: set n_components to that."
+                f"backbone='pyramid' needs n_components={wanted} for images of shape "
+                f"{shapes.features}, and an autoencoder without labels and prior."
             )
         n_in = math.prod(shapes.encoder_inputs) // math.prod(shapes.features[-2:])
         n_out = shapes.decoder_outputs // math.prod(shapes.features[-2:])
@@ -82,7 +82,7 @@ def _layer(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
 
 
 class Narrowing(nn.Module):
-    """Feature maps of a picture at several scales, one after another."""
+    """Compute the feature maps of an image at several scales, concatenated."""
 
     def __init__(self, n_in: int, channels: tuple[int, ...], sides: tuple[int, ...]) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Narrowing(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, *features) to (n, numbers of the code)."""
+        """Map (n, *features) to (n, code size)."""
         x, maps = x.reshape(x.shape[0], *self.shape), []
         for stage in self.stages:
             x = stage(x)
@@ -102,7 +102,7 @@ class Narrowing(nn.Module):
 
 
 class Widening(nn.Module):
-    """The picture of feature maps, joined from the coarsest to the finest."""
+    """Compute an image from feature maps, joined from the coarsest to the finest."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Widening(nn.Module):
         self.last = nn.Conv2d(channels[0], 4 * n_out, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map (n, numbers of the code) to (n, channels, height, width)."""
+        """Map (n, code size) to (n, channels, height, width)."""
         parts = z.split([math.prod(shape) for shape in self.shapes], 1)
         maps = [p.reshape(z.shape[0], *s) for p, s in zip(parts, self.shapes, strict=True)]
         x = maps[-1]
@@ -131,5 +131,5 @@ class Widening(nn.Module):
 
 
 def _doubled(x: Tensor, sides: Sequence[int]) -> Tensor:
-    """Return four channels as one of twice the sides, less what is too much."""
+    """Rearrange four channels into one of twice the sides, cropped to `sides`."""
     return nn.functional.pixel_shuffle(x, 2)[..., : sides[0], : sides[1]]

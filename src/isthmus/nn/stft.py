@@ -1,4 +1,4 @@
-"""A backbone that gates the short-time spectrum: for cleaning sound."""
+"""A backbone that gates the short-time spectrum, for denoising audio."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["Spectral"]
 
 @dataclass(frozen=True)
 class Spectral:
-    """A backbone for sound: the code is the window's spectrogram, each bin weighed by a gate.
+    """A backbone for audio, whose code is the gated spectrogram of the window.
 
-    The encoder takes the short-time Fourier transform and learns, from its log-magnitudes and
-    those of the frames around, how much of each bin is signal; the decoder is the inverse
-    transform. Trained to rebuild clean windows from noisy ones, the gates are those that leave
-    the least squared error of the sound itself. A louder input gives a louder output.
+    The encoder takes the short-time Fourier transform and predicts, from the log-magnitudes of each
+    frame and its neighbours, the share of signal in each bin; the decoder is the inverse transform.
+    Training on clean targets minimises the squared error of the waveform. The output scales with
+    the loudness of the input.
 
     Parameters
     ----------
     frame : int, default=256
-        Samples of one frame, even; the next begins a half later.
+        Samples per frame, even; frames overlap by half.
     width : int, default=192
         Channels of the layers.
     depth : int, default=6
-        Residual layers, each seeing twice as far along time as the one before.
+        Residual layers, each with twice the dilation of the one before.
 
     References
     ----------
@@ -52,31 +52,31 @@ class Spectral:
     depth: int = 6
 
     def n_components(self, features: tuple[int, ...]) -> int:
-        """Return the numbers in the code of a window of that shape."""
+        """Return the code size for windows of a given shape."""
         return 2 * (self.frame // 2 + 1) * (2 * features[-1] // self.frame + 1)
 
     def __call__(self, shapes: Shapes) -> tuple[nn.Module, nn.Module]:
-        """Make the two networks for windows (time,) or (1, time)."""
+        """Build the two networks for windows (time,) or (1, time)."""
         time = shapes.features[-1]
         if math.prod(shapes.features) != time or shapes.likelihood_outputs != 1 or shapes.condition:
             raise ValueError(
-                "the spectral backbone is for windows (n, time) or (n, 1, time) of an estimator "
-                f"without labels, with likelihood 'gaussian-fixed' or 'gaussian'; got {shapes}."
+                "backbone='spectral' expects windows (n, time) or (n, 1, time), an estimator "
+                f"without labels, and likelihood 'gaussian-fixed' or 'gaussian'; got {shapes}."
             )
         if self.frame % 2 or time < self.frame:
             raise ValueError(
-                f"expected frames of an even length within a window of {time}, got {self.frame}."
+                f"frame must be even and at most the window length {time}, got {self.frame}."
             )
         if shapes.code != self.n_components(shapes.features) or shapes.posterior_outputs != 1:
             raise ValueError(
-                f"the spectral backbone codes windows of {time} samples by "
-                f"{self.n_components(shapes.features)} numbers: set n_components to that."
+                f"backbone='spectral' needs n_components={self.n_components(shapes.features)} for "
+                f"windows of {time} samples."
             )
         return GatedSpectrum(self), Waveform(self.frame, shapes.features)
 
 
 class GatedSpectrum(nn.Module):
-    """The short-time spectrum of a window, each bin weighed by a learned gate in [0, 1]."""
+    """Compute the short-time spectrum of a window, each bin times a learned gate in [0, 1]."""
 
     window: Tensor
 
@@ -91,7 +91,7 @@ class GatedSpectrum(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, [1,] time) to (n, numbers of the spectrum)."""
+        """Map (n, [1,] time) to (n, code size)."""
         x = x.flatten(1)
         spectrum = torch.stft(
             x, self.frame, self.frame // 2, window=self.window, return_complex=True
@@ -104,7 +104,7 @@ class GatedSpectrum(nn.Module):
 
 
 class TimeBlock(nn.Module):
-    """x + convolution along time, with gaps between the frames it sees."""
+    """x + dilated convolution along time."""
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class TimeBlock(nn.Module):
 
 
 class Waveform(nn.Module):
-    """The sound of a short-time spectrum."""
+    """Compute the waveform of a short-time spectrum."""
 
     window: Tensor
 
@@ -130,7 +130,7 @@ class Waveform(nn.Module):
         self.register_buffer("window", torch.hann_window(frame), persistent=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map (n, numbers of the spectrum) to (n, *features)."""
+        """Map (n, code size) to (n, *features)."""
         spectrum = torch.view_as_complex(z.reshape(z.shape[0], self.frame // 2 + 1, -1, 2))
         x = torch.istft(
             spectrum, self.frame, self.frame // 2, window=self.window, length=self.features[-1]
