@@ -268,7 +268,7 @@ def test_the_fault_of_one_is_not_taken_for_a_fault_of_others():
     process_group = ProcessGroup()
     with pytest.raises(RuntimeError, match="gloo"), process_group.translate_errors():
         raise RuntimeError("gloo: closed by peer")
-    process_group.lost = lambda error: True
+    process_group.is_connection_error = lambda error: True
     with pytest.raises(ConnectionError, match="another process"), process_group.translate_errors():
         raise RuntimeError("gloo: closed by peer")
 
@@ -279,7 +279,9 @@ def test_a_fault_of_the_first_alone_is_one_line_and_ends_all(tmp_path):
     (tmp_path / "mine" / "thesis.txt").touch()
     done = torchrun("-m", "isthmus", "fit", "digits", "--out", "mine", cwd=tmp_path)
     assert done.returncode == 1
-    lines = [line for line in done.stderr.splitlines() if line.startswith(("isthmus:", "[rank"))]
+    lines = [
+        line for line in done.stderr.splitlines() if line.startswith(("isthmus fit:", "[rank"))
+    ]
     assert len(lines) == 1
     assert "mine" in lines[0]
 
