@@ -6,6 +6,7 @@ import pkgutil
 import re
 import runpy
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,27 @@ def test_code_parses(page):
     for _, kind, code in FENCED.findall(page.read_text(encoding="utf-8")):
         if kind.strip() == "python":
             ast.parse(code)
+
+
+@pytest.mark.parametrize("page", with_ids(PAGES))
+def test_imports_exist(page):
+    for _, kind, code in FENCED.findall(page.read_text(encoding="utf-8")):
+        if "python" not in kind:
+            continue
+        lines = (line for line in code.splitlines() if not line.startswith((":", "%")))
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("isthmus"):
+                module = importlib.import_module(node.module)
+                for name in (alias.name for alias in node.names):
+                    exists = hasattr(module, name) or find_spec(f"{node.module}.{name}")
+                    assert exists, f"{page.name}: {node.module} has no {name}"
+
+
+@pytest.mark.parametrize("page", with_ids(PAGES))
+def test_named_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:src|tests|benchmarks|docs|examples)/[\w/-]+\.\w+)[`:]", text):
+        assert (ROOT / name).exists(), f"{page.name} names {name}, which does not exist"
 
 
 def test_every_public_package_is_on_the_api_page():

@@ -29,6 +29,6 @@ for above, below, picture, heat, p in zip(
     bare(above).imshow(picture, cmap="gray")
     bare(below).imshow(heat, cmap="inferno", vmin=0, vmax=0.6)
     above.set_title(f"p = {p:.2g}" if p > 0.001 else "p < 0.001", fontsize=9)
-title(figure, "Two boots and six other things, to a detector that knows boots alone")
+title(figure, "Two boots and six other items, scored by a detector trained on boots")
 
 # sphinx_gallery_thumbnail_path = "images/gallery/anomaly_detection.png"

@@ -28,9 +28,9 @@ hit = rng.random(X.shape)
 noisy = [X + rng.normal(0, 0.3, X.shape), X * (hit > 0.5), np.where(hit < 0.2, hit < 0.1, X)]
 cells = [row for y in noisy for row in (y, denoiser.transform(y.astype(np.float32)))]
 figure = pictures(np.concatenate([*cells, X]).clip(0, 1), columns=len(X))
-names = ["normal noise", "cleaned", "half missing", "cleaned", "salt, pepper", "cleaned"]
+names = ["Gaussian", "denoised", "half masked", "denoised", "salt, pepper", "denoised"]
 figure.axes[0].set_yticks(np.arange(7) + 0.5, [*names, "original"])
 figure.set_figwidth(8)
-title(figure, "Test pictures with noise, and cleaned")
+title(figure, "Noisy test images, and denoised")
 
 # sphinx_gallery_thumbnail_path = "images/gallery/denoising.png"

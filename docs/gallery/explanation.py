@@ -31,4 +31,4 @@ pairs = zip(row.iloc[0, top], benign.median().iloc[top], strict=True)
 axes.bar_label(bars, [f" {value:,.4g} (benign {usual:,.4g})" for value, usual in pairs], fontsize=9)
 axes.set_xlim(right=1.4 * parts.max())
 p = detector.anomaly_pvalue(row)[0]
-title(figure, f"What makes a malignant tumour strange: p = {p:.3f}")
+title(figure, f"Contributions to the anomaly score of a malignant tumour, p = {p:.3f}")

@@ -16,9 +16,9 @@ data = load("mnist")
 model = ConditionalVAE(n_components=6, hidden=(500,), epochs=12, random_state=0)
 model.fit(data.X, data.y)
 
-asked = np.repeat(np.arange(10), 12)
-figure = pictures(model.sample(len(asked), random_state=0, y=asked), columns=12)
+labels = np.repeat(np.arange(10), 12)
+figure = pictures(model.sample(len(labels), random_state=0, y=labels), columns=12)
 figure.axes[0].set_yticks(np.arange(10) + 0.5, range(10))
-title(figure, "Generated: each row is the class that was asked for")
+title(figure, "Generated digits, one class per row")
 
 # sphinx_gallery_thumbnail_path = "images/gallery/generation.png"

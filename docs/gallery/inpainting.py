@@ -25,9 +25,9 @@ mean, std = imputer.impute(X, lower)
 draws = imputer.sample_imputations(X, lower)[::60][:4]
 given = np.where(lower, 0.35, X)
 figure = pictures(np.stack([given, *draws, mean, 2 * std, X], 1).reshape(-1, 28, 28), columns=8)
-names = ["given", "draw", "draw", "draw", "draw", "mean", "uncertainty", "truth"]
+names = ["input", "draw", "draw", "draw", "draw", "mean", "uncertainty", "original"]
 figure.axes[0].set_xticks(np.arange(8) + 0.5, names)
 figure.axes[0].tick_params(labeltop=True, labelbottom=False)
-title(figure, "Six digits of which the lower half is missing, and what may be there")
+title(figure, "Six digits without their lower half, and plausible completions")
 
 # sphinx_gallery_thumbnail_path = "images/gallery/inpainting.png"
