@@ -192,15 +192,22 @@ def test_killed_a_hundred_times_nothing_is_lost(tmp_path):
     assert total >= 100
 
 
+def has_finished_an_epoch(folder):
+    try:
+        return read_checkpoint(folder).facts["epoch"] > 1
+    except (FileNotFoundError, ValueError):  # none yet, or being written
+        return False
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_is_heard_after_the_step_and_the_run_goes_on(number, code, tmp_path, capsys):
+def test_a_signal_stops_after_the_step_and_the_run_resumes(number, code, tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["fit", "digits", "--out", str(out)]
     command = [sys.executable, "-m", "isthmus", *arguments]
     flags = ["--random-state", "0", "--epochs", "3000", "--patience", "none", "--hidden", "16"]
     flags += ["--checkpoint-every", "0.1"]
     run = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
-    while not find_checkpoints(out) and run.poll() is None:
+    while not has_finished_an_epoch(out) and run.poll() is None:
         time.sleep(0.05)
     run.send_signal(number)
     said = run.communicate(timeout=120)[1]
@@ -355,7 +362,7 @@ def test_checkpoints_that_take_long_are_rarer(tmp_path, monkeypatch):
         writes.append(path)
         time.sleep(0.05)
 
-    monkeypatch.setattr(checkpoints, "write", slow)
+    monkeypatch.setattr(checkpoints, "write_atomic", slow)
     start = time.perf_counter()
     make(KINDS[0], epochs=300, patience=None).fit(X, callbacks=[Checkpoint(tmp_path, every=0)])
     assert len(writes) <= 1 + (time.perf_counter() - start) / (50 * 0.05)

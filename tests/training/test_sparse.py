@@ -272,7 +272,7 @@ class TestPenalties:
     def test_a_gate_penalty_needs_a_gate(self):
         torch.manual_seed(0)
         model = build_model(Autoencoder(n_components=2), (D,), "gaussian")
-        with pytest.raises(ValueError, match="needs a sparse family"):
+        with pytest.raises(ValueError, match="needs a posterior of a sparse family"):
             GatePenalty(1.0)(one_pass(model, numbers(N, D)))
 
 
@@ -333,9 +333,9 @@ class TestStart:
 
 
 class TestRevive:
-    def test_it_needs_a_family_that_knows_what_fires(self):
+    def test_revival_needs_a_sparse_family(self):
         model = build_model(Autoencoder(n_components=2, hidden=()), (D,), "gaussian")
-        with pytest.raises(ValueError, match="only a sparse family knows"):
+        with pytest.raises(ValueError, match="needs a sparse posterior family"):
             trained(model, sparse_data(), callbacks=[Revive()], epochs=1)
 
     def killed(self, name):
@@ -417,7 +417,7 @@ class TestTopActivating:
 
     def test_against_all_codes(self, fitted, monkeypatch):
         model, X = fitted
-        monkeypatch.setattr("isthmus.estimators.models.CHUNK", 100)
+        monkeypatch.setattr("isthmus.estimators.models.ROWS_AT_ONCE", 100)
         codes = model.transform(X)
         for unit in (0, 29):
             rows, activations = model.top_activating(X, unit, n=7)
@@ -429,7 +429,10 @@ class TestTopActivating:
         model, X = fitted
         assert len(model.top_activating(X[:4], 0, n=10)[0]) == 4
 
-    @pytest.mark.parametrize(("unit", "n", "says"), [(30, 1, "no unit 30"), (0, 0, "at least 1")])
+    @pytest.mark.parametrize(
+        ("unit", "n", "says"),
+        [(30, 1, "unit must be between 0 and 29, got 30"), (0, 0, "at least 1")],
+    )
     def test_what_is_not_there_is_said(self, fitted, unit, n, says):
         model, X = fitted
         with pytest.raises(ValueError, match=says):

@@ -200,7 +200,6 @@ def _from_bytes(content: bytes, path: Path) -> Snapshot:
         raise ValueError(f"{path} was written by a newer isthmus: update isthmus.")
     if facts["format"] < FORMAT:
         raise ValueError(
-            f"{path} was written by an older version of isthmus and cannot be resumed: start a new "
-            "run."
+            f"{path} was written by an older isthmus and cannot be resumed: start a new run."
         )
     return Snapshot(tensors, facts)
