@@ -20,7 +20,7 @@ PATHS = [
     *(ROOT / "examples").glob("*.py"),
     *(ROOT / "reproductions").glob("*.py"),
 ]
-SKIPPED = {"_build", "generated", "architecture.md"}
+SKIPPED = {"_build", "generated"}
 PATHS = [path for path in PATHS if not SKIPPED & set(path.relative_to(ROOT).parts)]
 MEASURE = r"(nats|bits?|bytes?|errors?|draws?|seconds|ms|µs|units?|rows|numbers?)"
 UNIT = r"(row|example|digit|image|picture|sample|second|step|epoch|batch|pass|column|feature)s?"
