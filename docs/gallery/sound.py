@@ -34,12 +34,12 @@ hiss = rng.normal(size=clean.shape) * np.sqrt(np.mean(clean**2) / 10**0.5)  # 5 
 cleaned = denoise_audio(denoiser.estimator_, (clean + hiss)[None], sound.rate)[0]
 
 figure = sheet(5.0)
-shown = {"noisy": clean + hiss, "cleaned": cleaned, "original": clean}
+shown = {"noisy": clean + hiss, "denoised": cleaned, "original": clean}
 for axes, (name, samples) in zip(figure.subplots(3), shown.items(), strict=True):
     axes.specgram(samples, 256, sound.rate, noverlap=192, vmin=-120, vmax=-40, cmap="magma")
     tidy(axes, ylabel=f"{name}, Hz", yticks=[0, 2000, 4000])
 axes.set_xlabel("seconds")
 ratio = 10 * np.log10(np.mean(clean**2) / np.mean((cleaned - clean) ** 2))
-title(figure, f"“Something is terribly wrong”: signal-to-noise 5 dB, cleaned {ratio:.1f} dB")
+title(figure, f"“Something is terribly wrong”: signal-to-noise 5 dB, denoised {ratio:.1f} dB")
 
 # sphinx_gallery_thumbnail_path = "images/gallery/sound.png"
