@@ -43,7 +43,7 @@ def of_linear(model, X):
     return multivariate_normal(mean, weight.T @ weight + np.diag(sigma**2)).logpdf(X)
 
 
-def by_grid(model, X, condition=None, limit=25.0, n=10_001):
+def by_grid(model, X, condition=None, limit=25.0, n=4001):
     """Return log p(x) of a model of one code, by a sum over a grid, (n,)."""
     grid = torch.linspace(-limit, limit, n)[:, None, None]
     joint = Joint.of(model, X, condition)

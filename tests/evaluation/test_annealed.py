@@ -10,12 +10,18 @@ def linear():
     return linear_model(5, 2)
 
 
-@pytest.mark.parametrize("schedule", ["sigmoid", "linear"])
-@pytest.mark.parametrize(("start", "most"), [("prior", 0.15), ("posterior", 0.03)])
-def test_annealing_is_exact_within_its_error(linear, start, schedule, most):
+@pytest.mark.parametrize(
+    ("start", "schedule", "n_steps", "most"),
+    [
+        ("prior", "sigmoid", 80, 0.15),
+        ("prior", "linear", 80, 0.15),
+        ("posterior", "linear", 80, 0.03),
+    ],
+)
+def test_annealing_is_exact_within_its_error(linear, start, schedule, n_steps, most):
     model, data = linear
     found = annealed_importance(
-        model, data[:60], n_chains=16, n_steps=100, start=start, schedule=schedule
+        model, data[:60], n_chains=16, n_steps=n_steps, start=start, schedule=schedule
     )
     off = found.log_likelihood - of_linear(model, data[:60])
     assert abs(off.mean()) < most
@@ -25,10 +31,10 @@ def test_annealing_is_exact_within_its_error(linear, start, schedule, most):
 
 
 def test_estimate_does_not_depend_on_the_encoder(linear):
-    model, data = linear_model(5, 2, width=0.02)  # far too sure of itself
+    model, data = linear_model(5, 2, width=0.02)  # far too narrow
     truth = of_linear(model, data[:40])
     weighted = importance_weighted(model, data[:40], 400).log_likelihood - truth
-    annealed = annealed_importance(model, data[:40], n_steps=150).log_likelihood - truth
+    annealed = annealed_importance(model, data[:40], n_steps=100).log_likelihood - truth
     assert weighted.mean() < -0.5
     assert abs(annealed.mean()) < 0.15
 
@@ -38,7 +44,7 @@ def test_more_steps_reduce_the_error():
     truth = of_linear(model, data[:30])
     off = [
         abs(np.mean(annealed_importance(model, data[:30], n_steps=n).log_likelihood - truth))
-        for n in (5, 150)
+        for n in (5, 100)
     ]
     assert off[0] > 5 * off[1]
 

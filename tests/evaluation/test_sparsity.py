@@ -14,12 +14,11 @@ def test_counts_by_hand():
     assert s.l0(CODES) == pytest.approx(5 / 3)
     np.testing.assert_allclose(s.feature_density(CODES), [1 / 3, 1, 0, 1 / 3])
     assert s.live_share(CODES) == 0.75
-    assert s.dead_share(CODES) == 0.25
 
 
 def test_threshold_is_on_the_magnitude_and_strict():
     assert s.l0(CODES, threshold=0.05) == pytest.approx(4 / 3)
-    assert s.dead_share(CODES, threshold=0.05) == 0.5
+    assert s.live_share(CODES, threshold=0.05) == 0.5
     assert s.l0(CODES, threshold=3.0) == 0
 
 
@@ -71,20 +70,6 @@ def test_active_units():
     assert s.active_units(means, threshold=0.001) == 3
 
 
-def test_table():
-    X = np.random.default_rng(0).integers(0, 256, size=(3, 4, 4)).astype(np.uint8)
-    table = s.sparsity_table(CODES, X, X / 255)
-    assert table == {
-        "L0 (active units per example)": pytest.approx(5 / 3),
-        "live units (share)": 0.75,
-        "dead units (share)": 0.25,
-        "median feature density": pytest.approx(1 / 3),
-        "explained variance": pytest.approx(1),
-        "cosine of reconstruction": pytest.approx(1),
-    }
-    assert all(type(value) is float for value in table.values())
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -93,7 +78,6 @@ def test_table():
         (lambda: s.l0(CODES, threshold=-1), "at least 0, got -1"),
         (lambda: s.explained_variance(CODES, CODES[:2]), "the same shape"),
         (lambda: s.explained_variance(CODES[:1], CODES[:1]), "at least 2 rows"),
-        (lambda: s.sparsity_table(CODES[:2], CODES, CODES), "same number of rows, got 2 and 3"),
     ],
 )
 def test_errors(call, message):

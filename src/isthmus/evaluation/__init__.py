@@ -34,13 +34,11 @@ from isthmus.evaluation.samples import (
 )
 from isthmus.evaluation.sparsity import (
     active_units,
-    dead_share,
     explained_variance,
     feature_density,
     l0,
     live_share,
     reconstruction_cosine,
-    sparsity_table,
 )
 from isthmus.evaluation.summary import held_out_summary
 
@@ -53,7 +51,6 @@ __all__ = [
     "bits_per_dimension",
     "dci",
     "dci_from_importance",
-    "dead_share",
     "density_coverage",
     "dice",
     "disentanglement_table",
@@ -77,7 +74,6 @@ __all__ = [
     "reconstruction_cosine",
     "sample_quality",
     "sap",
-    "sparsity_table",
     "squared_error",
     "ssim",
 ]

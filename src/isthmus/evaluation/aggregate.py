@@ -49,10 +49,8 @@ def aggregate_posterior_kl(
         The cost is quadratic in n.
     n_samples : int
         Samples per row from its posterior.
-    random_state : int, optional
-        Seed; None gives a different result at each call.
-    condition : label or array-like (n,), optional
-        For conditional models. A prior that depends on it is evaluated for each row.
+    random_state, condition
+        As for `importance_weighted`.
 
     Returns
     -------
@@ -63,7 +61,7 @@ def aggregate_posterior_kl(
     Raises
     ------
     ValueError
-        If the model has no prior, `n_samples` is below 1, or a log-density is not finite.
+        If the model has no prior, or a log-density is not finite.
 
     Notes
     -----
@@ -98,15 +96,10 @@ def aggregate_posterior_kl(
             log_p = joint[r].log_prior(z.float())
             finite_sum({"posterior": own, "prior": log_p}, r)
             terms.append(torch.stack([log_q - log_p, own - log_q]).double())
-    return _summary(*torch.cat(terms, -1))
-
-
-def _summary(kl: Tensor, information: Tensor) -> AggregateKL:
-    """Return the means of both terms (samples, n), and the standard error of the first."""
+    kl, information = torch.cat(terms, -1)  # (samples, n) each
     variance = kl.var(0).mean() if len(kl) > 1 else kl.var()
-    return AggregateKL(
-        float(kl.mean()), float(information.mean()), math.sqrt(float(variance) / kl.numel())
-    )
+    error = math.sqrt(float(variance) / kl.numel())
+    return AggregateKL(float(kl.mean()), float(information.mean()), error)
 
 
 def _precise(q: Distribution) -> Distribution:

@@ -66,13 +66,8 @@ def annealed_importance(
         Starting distribution: p(z), or q(z|x), which needs fewer steps if the encoder is good.
     schedule : {"sigmoid", "linear"}
         Spacing of the temperatures: denser at both ends, or even.
-    random_state : int, optional
-        Seed; None gives a different result at each call.
-    condition : label or array-like (n,), optional
-        For conditional models.
-    max_bytes : int, optional
-        Memory for one chunk of codes; by default 16 MiB on a CPU, 1 GiB on a GPU. The random
-        numbers depend on it.
+    random_state, condition, max_bytes
+        As for `importance_weighted`, but the random numbers depend on `max_bytes`.
 
     Returns
     -------
@@ -82,8 +77,7 @@ def annealed_importance(
     Raises
     ------
     ValueError
-        If the model has no prior, a number is below 1, a name is unknown, or a log-density is not
-        finite at the start of the chains (the message names the term and the rows).
+        If the model has no prior, or a log-density is not finite at the start of the chains.
 
     See Also
     --------
@@ -156,12 +150,6 @@ def _begin(
     return q.rsample((n_chains,), generator=generator), energies  # type: ignore[call-arg]
 
 
-def _check(joint: Joint, z: Tensor, energies: Energies, rows: slice) -> None:
-    """Raise a ValueError if a chain starts at a point without finite density."""
-    terms = {"likelihood": joint.log_likelihood(z), "prior": joint.log_prior(z)}
-    finite_sum(terms | {"posterior": energies(z)[0]}, rows)
-
-
 @dataclass
 class _Annealing:
     """Annealing from the starting distribution to p(z) p(x|z), for a chunk of rows."""
@@ -177,7 +165,8 @@ class _Annealing:
         accepted = sums.new_zeros(len(few))
         for some in chunks(n_chains, max(1, width // len(few))):
             z, energies = _begin(few, self.start, some.stop - some.start, self.generator)
-            _check(few, z, energies, rows)
+            first = {"likelihood": few.log_likelihood(z), "prior": few.log_prior(z)}
+            finite_sum(first | {"posterior": energies(z)[0]}, rows)
             chains = _Chains(energies, z, self.generator, self.leapfrogs)
             sums = torch.logaddexp(sums, log_sums(self._anneal(chains)))
             accepted += chains.accepted.double().sum(0)

@@ -1,4 +1,4 @@
-"""Validation and helpers shared by the disentanglement scores."""
+"""Validation shared by the disentanglement scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "Seed", "check_codes_and_factors", "gap", "nonnegative"]
+__all__ = ["Array", "Seed", "check_codes_and_factors"]
 
 Array = NDArray[Any]
 Seed = int | np.random.Generator | None
@@ -36,21 +36,3 @@ def check_codes_and_factors(
         fixed = int(np.argmin(levels.any(axis=0)))
         raise ValueError(f"factor {fixed} has the same level in every row; drop its column.")
     return np.where(np.ptp(z, axis=0) > 1e-6 * np.abs(z).max(axis=0), z, 0.0), levels
-
-
-def nonnegative(values: ArrayLike) -> Array:
-    """Return a non-negative matrix (n_components, n_factors) as float64."""
-    matrix = np.asarray(values, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.size == 0 or not np.isfinite(matrix).all() or matrix.min() < 0:
-        raise ValueError(
-            "expected a matrix (n_components, n_factors) of non-negative numbers, got shape "
-            f"{matrix.shape}."
-        )
-    return matrix
-
-
-def gap(scores: Array) -> Array:
-    """Return the largest score minus the second largest (0 for one code), per factor."""
-    padded = np.vstack([scores, np.zeros_like(scores[:1])]) if len(scores) == 1 else scores
-    ranked = np.sort(padded, axis=0)
-    return ranked[-1] - ranked[-2]

@@ -36,11 +36,6 @@ def beta_vae_score(codes: ArrayLike, factors: ArrayLike, random_state: Seed = No
     float
         Accuracy on test points.
 
-    Raises
-    ------
-    ValueError
-        If shapes do not match, codes are not finite, or a factor never varies or never repeats.
-
     Examples
     --------
     >>> factors = np.random.default_rng(0).integers(4, size=(500, 3))
@@ -79,11 +74,6 @@ def factor_vae_score(codes: ArrayLike, factors: ArrayLike, random_state: Seed = 
     -------
     float
         Accuracy of the majority on test votes.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match, codes are not finite, or a factor never varies or never repeats.
 
     Examples
     --------

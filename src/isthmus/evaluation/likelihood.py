@@ -66,8 +66,7 @@ def importance_weighted(
     Raises
     ------
     ValueError
-        If the model has no prior, `n_samples` is below 1, the seed is negative, or a log-density
-        is not finite (the message names the term and the rows).
+        If the model has no prior, or a log-density is not finite.
 
     See Also
     --------

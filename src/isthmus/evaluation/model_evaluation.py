@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,6 @@ from isthmus.evaluation.reconstruction import (
 from isthmus.evaluation.samples import sample_quality
 from isthmus.evaluation.sparsity import (
     active_units,
-    dead_share,
     explained_variance,
     feature_density,
     l0,
@@ -76,24 +76,17 @@ def evaluate_model(
     factors : ndarray of int, (n, n_factors), optional
         True factors, for the disentanglement scores.
     features : {"values", "codes"} or callable, optional
-        Features in which samples from the prior are compared with rows: the values, the model's
-        codes, or the result (m, d) of a function of rows (m, *features). None skips the comparison.
+        Compare samples from the prior with rows in these features: values, codes of the model, or
+        the result (m, d) of a function of rows (m, *features). None skips the comparison.
     annealed : bool
         Also estimate the likelihood of 100 random rows by annealed importance sampling, next to
         the importance-weighted estimate of the same rows.
     random_state : int
-        Seed.
 
     Returns
     -------
     dict of str to float
         In nats per example, for the density of X in its own units; bytes count as [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If X does not match the model, `n_samples` is below 1, `features` is unknown, or `factors`
-        are not integers with one row per example.
 
     See Also
     --------
@@ -110,11 +103,11 @@ def evaluate_model(
     (200, True)
     """
     check_positive(n_samples=n_samples)
-    _check_features(features)
+    if isinstance(features, str) and features not in ("values", "codes"):
+        raise ValueError(f"features must be 'values', 'codes' or a function, got {features!r}.")
     rng = np.random.default_rng(random_state)
-    X, condition = as_array(estimator, X), None
-    if estimator.conditional and y is not None:
-        condition = np.asarray(y)
+    X = as_array(estimator, X)
+    condition = np.asarray(y) if estimator.conditional and y is not None else None
     codes = estimator.transform(X, condition=condition)
     evaluated = _GenerativeMetrics(estimator, X, condition, random_state)
     out: Numbers = {"rows": len(X)}
@@ -123,8 +116,7 @@ def evaluate_model(
         out["active units"] = active_units(codes)
         out |= evaluated.annealed(rng, n_samples) if annealed else {}
     else:
-        score = estimator.score(X, condition=condition)
-        out["log-likelihood at the code (nats)"] = score
+        out["log-likelihood at the code (nats)"] = estimator.score(X, condition=condition)
         out |= _sparsity(estimator, codes)
     reconstruction = estimator.reconstruct(X, condition=condition)
     missing = np.isnan(X) if X.dtype.kind == "f" else np.zeros(0, bool)
@@ -137,13 +129,14 @@ def evaluate_model(
     return out
 
 
+@dataclass
 class _GenerativeMetrics:
     """The metrics of a data set that involve the prior."""
 
-    def __init__(
-        self, estimator: LatentEstimator, X: Array, condition: Array | None, seed: int
-    ) -> None:
-        self.estimator, self.X, self.condition, self.seed = estimator, X, condition, seed
+    estimator: LatentEstimator
+    X: Array
+    condition: Array | None
+    seed: int
 
     def subsample(self, rng: np.random.Generator, most: int) -> tuple[Array, Array | None]:
         """Return random rows (data are often sorted) and their condition."""
@@ -153,13 +146,11 @@ class _GenerativeMetrics:
 
     def bounds(self, n_samples: int) -> Numbers:
         """Return the ELBO, its two terms, and the importance-weighted log-likelihood."""
-        given: dict[str, Any] = {"condition": self.condition}
-        rate, distortion = self.estimator.rate_distortion(self.X, **given)
+        rate, distortion = self.estimator.rate_distortion(self.X, condition=self.condition)
         found = importance_weighted(
-            self.estimator, self.X, n_samples, random_state=self.seed, **given
+            self.estimator, self.X, n_samples, random_state=self.seed, condition=self.condition
         )
-        each = found.log_likelihood
-        mean = float(np.mean(each))
+        each, mean = found.log_likelihood, float(np.mean(found.log_likelihood))
         out = {
             "ELBO (nats)": -float(np.mean(rate + distortion)),
             "rate (nats)": float(np.mean(rate)),
@@ -225,23 +216,14 @@ class _GenerativeMetrics:
         return {f"samples, in {name}: {k}": v for k, v in sample_quality(*pair).items()}
 
 
-def _check_features(features: Features) -> None:
-    if isinstance(features, str) and features not in ("values", "codes"):
-        raise ValueError(f"features must be 'values', 'codes' or a function, got {features!r}.")
-
-
 def _error_of_mean(errors: Array) -> float:
     return float(np.linalg.norm(errors)) / len(errors)
 
 
 def _values(estimator: LatentEstimator, X: Array) -> Array:
-    """Return rows as float64 in the shape of reconstructions.
-
-    Bytes are values in [0, 1], unless the likelihood is one of counts or categories.
-    """
-    return as_float64(estimator.model_.likelihood.convert_bytes(X)).reshape(
-        len(X), *estimator.feature_shape_
-    )
+    """Return rows as float64 in the shape of reconstructions, bytes as the model reads them."""
+    values = as_float64(estimator.model_.likelihood.convert_bytes(X))
+    return values.reshape(len(X), *estimator.feature_shape_)
 
 
 def _flat(X: Array) -> Array:
@@ -253,10 +235,11 @@ def _sparsity(estimator: LatentEstimator, codes: Array) -> Numbers:
     # A sigmoid is never 0: a unit counts as active above one half.
     sigmoid = getattr(estimator.model_.posterior, "activation", None) == "sigmoid"
     threshold = 0.5 if sigmoid else 0.0
+    live = live_share(codes, threshold)
     return {
         f"codes: active units per example (L0, above {threshold:g})": l0(codes, threshold),
-        "codes: live units (share)": live_share(codes, threshold),
-        "codes: dead units (share)": dead_share(codes, threshold),
+        "codes: live units (share)": live,
+        "codes: dead units (share)": 1.0 - live,
         "codes: median feature density": float(np.median(feature_density(codes, threshold))),
     }
 
@@ -270,16 +253,13 @@ def _reconstruction(estimator: LatentEstimator, X: Array, reconstruction: Array)
         labels = (x, r) if categorical.all() else (x[:, categorical], r[:, categorical])
         out["categories reconstructed (share)"] = float(np.mean(labels[0] == labels[1]))
         x, r = (x[:, ~categorical], r[:, ~categorical]) if not categorical.all() else (x[:0], r[:0])
-    return out | (_distances(x, r) | _image_metrics(estimator, x, r) if x.size else {})
-
-
-def _distances(x: Array, r: Array) -> Numbers:
-    return {
-        "mean squared error": squared_error(x, r),
-        "squared error per example": squared_error(x, r, per="example"),
-        "explained variance": explained_variance(x, r),
-        "cosine of reconstruction": reconstruction_cosine(x, r),
-    }
+    if not x.size:
+        return out
+    out["mean squared error"] = squared_error(x, r)
+    out["squared error per example"] = squared_error(x, r, per="example")
+    out["explained variance"] = explained_variance(x, r)
+    out["cosine of reconstruction"] = reconstruction_cosine(x, r)
+    return out | _image_metrics(estimator, x, r)
 
 
 def _image_metrics(estimator: LatentEstimator, x: Array, r: Array) -> Numbers:

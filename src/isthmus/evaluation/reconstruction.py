@@ -1,4 +1,7 @@
-"""Reconstruction metrics. Bytes count as values in [0, 1], as in the estimators."""
+"""Reconstruction metrics. Bytes count as values in [0, 1], as in the estimators.
+
+All functions raise a ValueError if shapes do not match or values are not finite or out of range.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isthmus._optional import import_optional
 
-__all__ = [
-    "bits_per_dimension",
-    "dice",
-    "f1",
-    "f1_from_counts",
-    "psnr",
-    "squared_error",
-    "ssim",
-]
+__all__ = ["bits_per_dimension", "dice", "f1", "f1_from_counts", "psnr", "squared_error", "ssim"]
 
 Array = NDArray[Any]
 PER = ("feature", "example")
@@ -38,11 +33,6 @@ def squared_error(X: ArrayLike, reconstruction: ArrayLike, per: str = "feature")
     -------
     float
         In squared units of the data.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, values are not finite, or `per` is unknown.
 
     Examples
     --------
@@ -67,15 +57,6 @@ def psnr(X: ArrayLike, reconstruction: ArrayLike, peak: float = 1.0) -> float:
     X, reconstruction : array-like (n, *features)
     peak : float, default=1.0
         The largest possible pixel value.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, values are not finite, or the peak is not positive.
 
     Examples
     --------
@@ -110,8 +91,6 @@ def ssim(X: ArrayLike, reconstruction: ArrayLike) -> float:
 
     Raises
     ------
-    ValueError
-        If shapes differ or are not those of images, or pixels are outside [0, 1].
     ImportError
         If torchmetrics is not installed (extra `metrics`).
 
@@ -140,25 +119,15 @@ def f1_from_counts(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Array:
     tp, fp, fn : array-like of int, of one shape
         True positives, false positives, false negatives.
 
-    Returns
-    -------
-    ndarray of that shape
-
-    Raises
-    ------
-    ValueError
-        If a count is negative.
-
     Examples
     --------
     >>> f1_from_counts([2, 0, 0], [1, 0, 3], [1, 0, 0])
     array([0.66666667, 1.        , 0.        ])
     """
-    twice = 2 * np.asarray(tp, dtype=np.float64)
-    wrong = np.asarray(fp, dtype=np.float64) + np.asarray(fn, dtype=np.float64)
+    tp, fp, fn = (np.asarray(count, dtype=np.float64) for count in (tp, fp, fn))
     if min(np.min(tp), np.min(fp), np.min(fn)) < 0:
         raise ValueError("counts must be zero or more.")
-    total = twice + wrong
+    twice, total = 2 * tp, 2 * tp + fp + fn
     return np.where(total > 0, twice / np.where(total > 0, total, 1.0), 1.0)
 
 
@@ -168,18 +137,14 @@ def dice(X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.5) -> flo
     Parameters
     ----------
     X, reconstruction : array-like (n, *features)
-        A feature is positive if it exceeds the threshold.
-    threshold : float, default=0.5
+        Masks as bool or float, or bytes of 0 and 255.
+    threshold : float
+        A feature is positive if it exceeds it.
 
     Returns
     -------
     float
         From 0 to 1; an example without positives on either side counts as 1.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, values are not finite, or masks are bytes of 0 and 1 instead of 0 and 255.
 
     Examples
     --------
@@ -191,23 +156,7 @@ def dice(X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.5) -> flo
 
 
 def f1(X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.5) -> float:
-    """Return the F1 score with the counts of all examples pooled.
-
-    Parameters
-    ----------
-    X, reconstruction : array-like (n, *features)
-        A feature is positive if it exceeds the threshold.
-    threshold : float, default=0.5
-
-    Returns
-    -------
-    float
-        From 0 to 1; 1 if there are no positives on either side.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, values are not finite, or masks are bytes of 0 and 1 instead of 0 and 255.
+    """Return the F1 score with the counts of all examples pooled; parameters as for `dice`.
 
     Examples
     --------
@@ -234,15 +183,6 @@ def bits_per_dimension(nats: ArrayLike, n_features: int, levels: float | None = 
         Features of one example, including channels.
     levels : float, optional
 
-    Returns
-    -------
-    float or ndarray (n,)
-
-    Raises
-    ------
-    ValueError
-        If `n_features` or `levels` is not positive.
-
     Examples
     --------
     >>> float(bits_per_dimension(0.0, 784, levels=256))
@@ -258,7 +198,10 @@ def bits_per_dimension(nats: ArrayLike, n_features: int, levels: float | None = 
 
 def paired(X: ArrayLike, reconstruction: ArrayLike) -> tuple[Array, Array]:
     """Return both as float64, bytes in [0, 1], after checking shapes and finiteness."""
-    x, r = _units(X), _units(reconstruction)
+    x, r = (
+        values.astype(np.float64) / (255 if values.dtype == np.uint8 else 1)
+        for values in map(np.asarray, (X, reconstruction))
+    )
     if x.shape != r.shape or x.ndim < 2 or x.size == 0:
         raise ValueError(
             "expected X and reconstruction with the same shape (n, *features), got "
@@ -267,11 +210,6 @@ def paired(X: ArrayLike, reconstruction: ArrayLike) -> tuple[Array, Array]:
     if not (np.isfinite(x).all() and np.isfinite(r).all()):
         raise ValueError("X or the reconstruction contains NaN or infinity; drop those rows first.")
     return x, r
-
-
-def _units(X: ArrayLike) -> Array:
-    x = np.asarray(X)
-    return x.astype(np.float64) / (255 if x.dtype == np.uint8 else 1)
 
 
 def _errors(x: Array, r: Array) -> Array:
@@ -308,9 +246,8 @@ def _similarity(x: Array, r: Array, sigma: float) -> float:
     import torch
 
     image = import_optional("torchmetrics.functional.image", extra="metrics", what="SSIM")
-    images = torch.from_numpy(r), torch.from_numpy(x)
     total = image.structural_similarity_index_measure(
-        *images, sigma=sigma, data_range=1.0, reduction="sum"
+        torch.from_numpy(r), torch.from_numpy(x), sigma=sigma, data_range=1.0, reduction="sum"
     )
     assert isinstance(total, torch.Tensor)  # not a pair, since nothing else is requested
     return float(total)

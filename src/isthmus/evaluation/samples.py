@@ -1,7 +1,8 @@
 """Sample quality: whether generated examples look real and cover the real data.
 
 All scores compare two sets of features (n, d) chosen by the user: pixels, codes or activations of
-a network. Scores are comparable only for the same features.
+a network. Scores are comparable only for the same features. All functions raise a ValueError if
+shapes do not match, there are too few rows, or features are not finite.
 """
 
 from __future__ import annotations
@@ -36,19 +37,13 @@ def frechet_distance(real: ArrayLike, generated: ArrayLike) -> float:
 
     Parameters
     ----------
-    real : array-like (n, d)
-    generated : array-like (m, d)
+    real, generated : array-like (n, d) and (m, d)
         At least two rows each.
 
     Returns
     -------
     float
         In squared units of the features.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match, there are too few rows, or features are not finite.
 
     Examples
     --------
@@ -57,7 +52,8 @@ def frechet_distance(real: ArrayLike, generated: ArrayLike) -> float:
     25.0
     """
     x, y = _checked(real, generated, 2)
-    return frechet_distance_from_moments(x.mean(axis=0), _covariance(x), y.mean(0), _covariance(y))
+    a, b = (np.atleast_2d(np.cov(features, rowvar=False)) for features in (x, y))
+    return frechet_distance_from_moments(x.mean(axis=0), a, y.mean(axis=0), b)
 
 
 def frechet_distance_from_moments(
@@ -79,11 +75,6 @@ def frechet_distance_from_moments(
     -------
     float
         Zero or more, in squared units of the features.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not match.
 
     Examples
     --------
@@ -111,20 +102,14 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
 
     Parameters
     ----------
-    real : array-like (n, d)
-    generated : array-like (m, d)
+    real, generated : array-like (n, d) and (m, d)
         More than k rows each.
-    k : int, default=3
+    k : int
 
     Returns
     -------
     precision, recall : float
         From 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match, there are too few rows, or features are not finite.
 
     Examples
     --------
@@ -146,20 +131,14 @@ def density_coverage(real: ArrayLike, generated: ArrayLike, k: int = 5) -> tuple
 
     Parameters
     ----------
-    real : array-like (n, d)
-    generated : array-like (m, d)
+    real, generated : array-like (n, d) and (m, d)
         More than k rows each.
-    k : int, default=5
+    k : int
 
     Returns
     -------
     density, coverage : float
         Density from 0, coverage from 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match, there are too few rows, or features are not finite.
 
     Notes
     -----
@@ -183,20 +162,10 @@ def sample_quality(real: ArrayLike, generated: ArrayLike, k: int = 5) -> dict[st
 
     Parameters
     ----------
-    real : array-like (n, d)
-    generated : array-like (m, d)
+    real, generated : array-like (n, d) and (m, d)
         More than k rows each.
-    k : int, default=5
+    k : int
         Number of neighbours, for all four scores.
-
-    Returns
-    -------
-    dict of str to float
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match, there are too few rows, or features are not finite.
 
     Examples
     --------
@@ -230,10 +199,6 @@ def _checked(real: ArrayLike, generated: ArrayLike, rows: int) -> tuple[Array, A
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("the features contain NaN or infinity; drop those rows first.")
     return x, y
-
-
-def _covariance(x: Array) -> Array:
-    return np.atleast_2d(np.cov(x, rowvar=False))
 
 
 def _root(covariance: Array) -> Array:

@@ -1,4 +1,8 @@
-"""Sparsity metrics. A unit is active on a row if the magnitude of its code exceeds a threshold."""
+"""Sparsity metrics. A unit is active on a row if the magnitude of its code exceeds a threshold.
+
+All functions raise a ValueError if shapes do not match, values are not finite, or the threshold is
+negative.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,11 @@ from isthmus.evaluation.reconstruction import paired
 
 __all__ = [
     "active_units",
-    "dead_share",
     "explained_variance",
     "feature_density",
     "l0",
     "live_share",
     "reconstruction_cosine",
-    "sparsity_table",
 ]
 
 Array = NDArray[Any]
@@ -31,17 +33,8 @@ def l0(codes: ArrayLike, threshold: float = 0.0) -> float:
     Parameters
     ----------
     codes : array-like (n, n_components)
-    threshold : float, default=0.0
+    threshold : float
         A unit is active if |z| exceeds it.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If codes are not a finite, non-empty matrix, or the threshold is negative.
 
     Examples
     --------
@@ -57,17 +50,8 @@ def feature_density(codes: ArrayLike, threshold: float = 0.0) -> Array:
     Parameters
     ----------
     codes : array-like (n, n_components)
-    threshold : float, default=0.0
+    threshold : float
         A unit is active if |z| exceeds it.
-
-    Returns
-    -------
-    ndarray (n_components,)
-
-    Raises
-    ------
-    ValueError
-        If codes are not a finite, non-empty matrix, or the threshold is negative.
 
     Examples
     --------
@@ -83,17 +67,8 @@ def live_share(codes: ArrayLike, threshold: float = 0.0) -> float:
     Parameters
     ----------
     codes : array-like (n, n_components)
-    threshold : float, default=0.0
+    threshold : float
         A unit is active if |z| exceeds it.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If codes are not a finite, non-empty matrix, or the threshold is negative.
 
     Examples
     --------
@@ -101,32 +76,6 @@ def live_share(codes: ArrayLike, threshold: float = 0.0) -> float:
     0.5
     """
     return float(_active(codes, threshold).any(axis=0).mean())
-
-
-def dead_share(codes: ArrayLike, threshold: float = 0.0) -> float:
-    """Return the share of units that are never active: 1 - `live_share`.
-
-    Parameters
-    ----------
-    codes : array-like (n, n_components)
-    threshold : float, default=0.0
-        A unit is active if |z| exceeds it.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If codes are not a finite, non-empty matrix, or the threshold is negative.
-
-    Examples
-    --------
-    >>> dead_share([[0.0, 2.0, 0.0, 0.0], [1.0, -3.0, 0.0, 1.0]])
-    0.25
-    """
-    return 1.0 - live_share(codes, threshold)
 
 
 def explained_variance(X: ArrayLike, reconstruction: ArrayLike) -> float:
@@ -140,24 +89,16 @@ def explained_variance(X: ArrayLike, reconstruction: ArrayLike) -> float:
     X, reconstruction : array-like (n, *features)
         At least two rows; bytes count as [0, 1].
 
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If shapes differ or values are not finite.
-
     Examples
     --------
     >>> explained_variance([[0.0, 0.0], [4.0, 0.0]], [[1.0, 0.0], [3.0, 0.0]])
     0.75
     """
-    x, r = _rows(X, reconstruction)
+    x, r = paired(X, reconstruction)
     if len(x) < 2:
         raise ValueError("explained variance needs at least 2 rows, got 1.")
-    return float(r2_score(x, r, multioutput="variance_weighted"))
+    rows = (len(x), -1)
+    return float(r2_score(x.reshape(rows), r.reshape(rows), multioutput="variance_weighted"))
 
 
 def reconstruction_cosine(X: ArrayLike, reconstruction: ArrayLike) -> float:
@@ -175,18 +116,13 @@ def reconstruction_cosine(X: ArrayLike, reconstruction: ArrayLike) -> float:
     float
         From -1 to 1.
 
-    Raises
-    ------
-    ValueError
-        If shapes differ or values are not finite.
-
     Examples
     --------
     >>> reconstruction_cosine([[1.0, 0.0], [0.0, 2.0]], [[5.0, 0.0], [3.0, 4.0]])
     0.9
     """
-    x, r = _rows(X, reconstruction)
-    return float(np.sum(normalize(x) * normalize(r), axis=1).mean())
+    x, r = (normalize(values.reshape(len(values), -1)) for values in paired(X, reconstruction))
+    return float(np.sum(x * r, axis=1).mean())
 
 
 def active_units(means: ArrayLike, threshold: float = 0.01) -> int:
@@ -201,64 +137,12 @@ def active_units(means: ArrayLike, threshold: float = 0.01) -> int:
         Mean of q(z|x) for each row, relative to a prior with unit variance; at least two rows.
     threshold : float, default=0.01
 
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If means are not a finite, non-empty matrix, or the threshold is negative.
-
     Examples
     --------
     >>> active_units([[0.0, 5.0, 0.1], [1.0, 5.0, 0.2]])
     1
     """
     return int(np.sum(_matrix(means, threshold).var(axis=0) > threshold))
-
-
-def sparsity_table(
-    codes: ArrayLike, X: ArrayLike, reconstruction: ArrayLike, threshold: float = 0.0
-) -> dict[str, float]:
-    """Return sparsity and reconstruction metrics by name.
-
-    Parameters
-    ----------
-    codes : array-like (n, n_components)
-    X, reconstruction : array-like (n, *features)
-        Bytes count as [0, 1].
-    threshold : float, default=0.0
-        A unit is active if |z| exceeds it.
-
-    Returns
-    -------
-    dict of str to float
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match, values are not finite, or the threshold is negative.
-
-    Examples
-    --------
-    >>> X = np.eye(2)
-    >>> sparsity_table([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], X, X)["L0 (active units per example)"]
-    1.0
-    """
-    if len(np.asarray(codes)) != len(np.asarray(X)):
-        raise ValueError(
-            f"expected codes and X with the same number of rows, got {len(np.asarray(codes))} and "
-            f"{len(np.asarray(X))}."
-        )
-    return {
-        "L0 (active units per example)": l0(codes, threshold),
-        "live units (share)": live_share(codes, threshold),
-        "dead units (share)": dead_share(codes, threshold),
-        "median feature density": float(np.median(feature_density(codes, threshold))),
-        "explained variance": explained_variance(X, reconstruction),
-        "cosine of reconstruction": reconstruction_cosine(X, reconstruction),
-    }
 
 
 def _active(codes: ArrayLike, threshold: float) -> Array:
@@ -274,8 +158,3 @@ def _matrix(codes: ArrayLike, threshold: float) -> Array:
     if threshold < 0:
         raise ValueError(f"expected a threshold of at least 0, got {threshold}.")
     return z
-
-
-def _rows(X: ArrayLike, reconstruction: ArrayLike) -> tuple[Array, Array]:
-    x, r = paired(X, reconstruction)
-    return x.reshape(len(x), -1), r.reshape(len(r), -1)

@@ -37,10 +37,6 @@ def held_out_summary(
     y_test : array-like (n_test,), optional
         Their labels, the condition of conditional models.
 
-    Returns
-    -------
-    dict of str to float
-
     See Also
     --------
     evaluate_model : Every metric that applies.
