@@ -60,7 +60,7 @@ def test_any_prior_against_a_sum_over_a_grid(prior, conditional):
     labels = DIGITS.target[:8] if conditional else None
     truth = by_grid(model, X[:8], labels)
     # The weights of the flow have heavy tails.
-    found = importance_weighted(model, X[:8], 10_000 if prior == "flow" else 2000, condition=labels)
+    found = importance_weighted(model, X[:8], 20_000 if prior == "flow" else 2000, condition=labels)
     off = found.log_likelihood - truth
     assert np.abs(off / found.standard_error).max() < 6
     assert np.abs(off).max() < (0.5 if prior == "flow" else 0.2)
