@@ -391,7 +391,7 @@ def test_zarr_on_the_command_line(tmp_path, capsys):
 def test_a_run_that_was_killed_comes_to_the_same_weights(path, tmp_path):
     code = (
         "import sys, numpy as np, isthmus\n"
-        "from isthmus.data import stored\n"
+        "from isthmus.data import disk_array\n"
         "from isthmus.training import Checkpoint\n"
         "disk_array.MAX_IN_MEMORY, disk_array.BLOCK_BYTES = 0, 320\n"
         f"model = isthmus.VAE(**{SETTINGS | {'epochs': 60}})\n"
@@ -434,5 +434,5 @@ def test_other_labels_are_another_run(path, tmp_path):
     model = isthmus.ConditionalVAE(**SETTINGS)
     with pytest.raises(BrokenOff):
         model.fit(mapped, Y, callbacks=[At(checkpoint, 5), checkpoint])
-    with pytest.raises(ValueError, match="X or y differ"):
+    with pytest.raises(ValueError, match="belongs to a run on other data"):
         model.fit(mapped, np.roll(Y, 1), resume_from=tmp_path)

@@ -157,12 +157,12 @@ def test_a_seed_that_nobody_gave_is_agreed_on(answers):
 
 
 SAID = {
-    "batch": "set it to 2 or more",
+    "batch": "set batch_size to at least 2",
     "rows": "needs at least 2 rows",
     "other rows": "be given the same X or y",
     "more rows": "be given the same X or y",
     "other settings": "be given the same settings",
-    "other callbacks": "must be given in each process",
+    "other callbacks": "must be passed in every process",
     "sharded units": "use strategy='ddp', or dictionary=False",
     "asked": "143",
 }
@@ -222,10 +222,10 @@ def test_without_accelerate_the_pip_line_is_named(monkeypatch):
         join_process_group("auto", torch.device("cpu"))
 
 
-def test_a_process_without_a_gpu_of_its_own_is_told_so(monkeypatch):
+def test_a_process_without_its_own_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(ValueError, match="number 2 there is none: start no more than"):
+    with pytest.raises(ValueError, match="process 2 has no GPU: this machine has 1"):
         pick_device("cuda")
 
 
@@ -241,14 +241,14 @@ ALONE = """
 import accelerate, torch
 from accelerate.state import AcceleratorState
 from torch import distributed
-from isthmus.training import process_group
+from isthmus.training import distributed as group
 distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
 for options in ({}, {"mixed_precision": "bf16"}):
     AcceleratorState._reset_state(reset_partial_state=True)
-    process_group._accelerator.cache_clear()
+    group._accelerator.cache_clear()
     accelerate.Accelerator(cpu=True, **options)
     try:
-        process_group.Processes(torch.device("cpu")).take(torch.nn.Linear(2, 2))
+        group.ReplicatedGroup(torch.device("cpu")).wrap(torch.nn.Linear(2, 2))
     except ValueError as error:
         print(error)
 """
@@ -260,7 +260,7 @@ def test_an_accelerator_of_another_kind_is_refused():
     said = done.stdout.splitlines()
     assert len(said) == 2
     for line, why in zip(said, ("(DistributedType.NO)", "(another precision)"), strict=True):
-        assert f"for something else than copies of one model {why}" in line
+        assert f"in a way that does not copy the model {why}" in line
 
 
 @pytest.mark.slow

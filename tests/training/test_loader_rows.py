@@ -155,7 +155,7 @@ def late(bad):
         ),
         (X[:, :3], "batch 3 of the loader: X has 3 features, but VAE is expecting 4"),
         (X * 2, "batch 3 of the loader: likelihood 'bernoulli' takes values between 0 and 1"),
-        ({"x": X}, "got dict: let the loader pick and collate them"),
+        ({"x": X}, "got dict: collate batches in the loader"),
     ],
 )
 def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch, new_threads):
@@ -172,7 +172,7 @@ def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch, 
 def test_a_loader_that_has_run_dry_is_told(monkeypatch):
     monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 1)
     once = iter([X] * 6)
-    with pytest.raises(ValueError, match="gives no batch in pass 2"):
+    with pytest.raises(ValueError, match="gives no batches in epoch 2"):
         fitted(lambda: once)
 
 
