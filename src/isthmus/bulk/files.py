@@ -95,22 +95,10 @@ def _expand(name: str) -> list[str]:
 def output_paths(
     names: Sequence[str], out: Path, form: str, column: str | None = None
 ) -> dict[Path, Path]:
-    """Return the output path of each input file.
+    """Return the output path in the folder `out` of each file, pattern or folder of inputs.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Files, patterns and folders.
-    out : Path
-        Output folder.
-    form, column
-        As for `FileTask` and `FeatureColumns`.
-
-    Raises
-    ------
-    ValueError
-        If two outputs would have the same path, `out` is not a folder or holds or contains inputs,
-        or `column` is given although all inputs are arrays.
+    Raises a ValueError if two outputs would have the same path, or `out` is a file, or holds or is
+    inside an input.
     """
     files = find_files(names)
     if column is not None and all(file.suffix.lower() in ARRAY_SUFFIXES for file in files):

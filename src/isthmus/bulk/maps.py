@@ -41,13 +41,7 @@ class BatchMap:
         raise NotImplementedError
 
     def __call__(self, batch: Any) -> Any:
-        """Return the columns kept and the output columns of a batch.
-
-        Raises
-        ------
-        ValueError
-            If columns of the model are missing.
-        """
+        """Return the columns kept and the output columns of a batch."""
         features = FeatureColumns.for_model(self.estimator, self.column, self.keep)
         output = self.compute(features.rows(batch))
         return _like(batch, {**features.kept(batch), **output})
@@ -57,17 +51,7 @@ class BatchMap:
         yield from map(self, batches)
 
     def schema(self, frame: Any) -> Any:
-        """Return the schema of the output of `frames` for a Spark data frame; numbers are doubles.
-
-        Parameters
-        ----------
-        frame : pyspark.sql.DataFrame
-
-        Raises
-        ------
-        ValueError
-            If a column to keep is missing.
-        """
+        """Return the Spark schema of the output of `frames` for a Spark data frame."""
         from pyspark.sql.types import DoubleType, StructField, StructType
 
         FeatureColumns.for_model(self.estimator, self.column, self.keep).names(frame.columns)

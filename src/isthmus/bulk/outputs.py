@@ -120,15 +120,7 @@ def _check_exact(name: str, column: Any) -> NDArray[Any]:
 
 @contextlib.contextmanager
 def atomic_output(target: Path, record: Mapping[str, Any]) -> Iterator[Writer]:
-    """Open an output that gets its name once it is complete and synced, under a lock.
-
-    Parameters
-    ----------
-    target : Path
-        A ``.parquet`` or ``.npy`` file.
-    record : mapping
-        What produced the output.
-    """
+    """Open an output that gets its name once it is complete and synced, under a lock."""
     partial = _beside(target, PARTIAL)
     partial.parent.mkdir(parents=True, exist_ok=True)
     busy = f"another process is writing {target}: wait for it."

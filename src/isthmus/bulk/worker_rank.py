@@ -39,13 +39,7 @@ class WorkerRank(NamedTuple):
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Return the rank given by RANK and WORLD_SIZE, by default that of a single process.
-
-        Raises
-        ------
-        ValueError
-            If they are not whole numbers with RANK below WORLD_SIZE.
-        """
+        """Return the rank given by RANK and WORLD_SIZE, by default that of a single process."""
         rank, world_size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
         valid = rank.isdecimal() and world_size.isdecimal()
         if not valid or int(rank) >= int(world_size):
@@ -56,18 +50,7 @@ class WorkerRank(NamedTuple):
         return cls(int(rank), int(world_size))
 
     def assign(self, files: Sequence[Path]) -> list[Path]:
-        """Return the files of this rank: the largest first, each to the least loaded process.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     files = [Path(folder, str(size)) for size in (1, 2, 3)]
-        ...     for file in files:
-        ...         _ = file.write_bytes(bytes(int(file.name)))
-        ...     [[file.name for file in WorkerRank(i, 2).assign(files)] for i in range(2)]
-        [['3'], ['2', '1']]
-        """
+        """Return the files of this rank: the largest first, each to the least loaded process."""
         sizes = {file: file.stat().st_size for file in files}
         loads = [0] * self.world_size
         mine = []

@@ -22,18 +22,9 @@ __all__ = ["AudioFolder", "is_audio_folder", "read_audio_folder"]
 class AudioFolder(NamedTuple):
     """Windows of the audio files of a folder.
 
-    Parameters
-    ----------
-    X : numpy.ndarray of float32, shape (n, 1, window)
-        Samples in [-1, 1].
-    labels : numpy.ndarray of str, shape (n,), or None
-        The subfolder of each window's file; None if there are no subfolders.
-    notes : tuple of str
-        Remarks for the user, one line each.
-    rate : int
-        Sampling rate in hertz.
-    files : numpy.ndarray of int, shape (n,)
-        Index of each window's file in sorted order, to hold out whole files.
+    X (n, 1, window) is float32 in [-1, 1]; `labels` (n,) are the subfolders, or None if there are
+    none; `notes` are remarks for the user; `rate` is in hertz; `files` (n,) are the indices of the
+    windows' files in sorted order, to hold out whole files.
     """
 
     X: np.ndarray
@@ -125,15 +116,7 @@ def read_audio_folder(
 
 
 def is_audio_folder(path: str | PathLike[str]) -> bool:
-    """Return whether a folder holds audio files and no images.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     is_audio_folder(folder)
-    False
-    """
+    """Return whether a folder holds audio files and no images."""
     suffixes = {file.suffix.lower() for file in visible_files(Path(path))}
     return bool(suffixes & AUDIO_SUFFIXES) and not suffixes & IMAGE_SUFFIXES
 

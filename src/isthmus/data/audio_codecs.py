@@ -22,38 +22,8 @@ SAMPLE_FORMATS = {"PCM_S8": "u8", "PCM_24": "i24"}  # all others are written as 
 def read_audio(path: str | os.PathLike[str]) -> AudioClip:
     """Read a WAV, FLAC, Ogg or MP3 file, chosen by the suffix.
 
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    AudioClip
-        Samples of lossy files may exceed 1 slightly; their `kind` is i16. A truncated Ogg file is
-        read as far as it goes.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ImportError
-        If the file is not WAV and soundfile is not installed (``pip install 'isthmus[audio]'``).
-    ValueError
-        If the file is damaged, has no samples, or is too large (see `isthmus.data.limits`).
-
-    See Also
-    --------
-    isthmus.data.wav.read_wav : Reads WAV without the extra.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import numpy as np
-    >>> from isthmus.data.wav import write_wav
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = write_wav(f"{folder}/a.wav", AudioClip(np.array([[0.0, 0.5]]), 8000))
-    ...     read_audio(f"{folder}/a.wav").samples
-    array([[0. , 0.5]])
+    Samples of lossy files may exceed 1 slightly; their `kind` is i16. A truncated Ogg file is read
+    as far as it goes. Compressed files need soundfile (``pip install 'isthmus[audio]'``).
     """
     path = Path(path)
     suffix = path.suffix.lower()

@@ -37,32 +37,9 @@ class Chunk(NamedTuple):
 
 
 def read_chunks(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
-    """Yield the rows of a file in chunks of one size, so that memory use stays constant.
+    """Yield the rows of a file in chunks of `rows` rows, so that memory use stays constant.
 
-    Parameters
-    ----------
-    path : Path
-        ``.parquet``; ``.npy``, which is memory-mapped, or ``.npz``; ``.csv`` or ``.tsv``.
-    features : FeatureColumns
-        The columns of a table that are features, and those to keep.
-    rows : int
-        Rows per chunk; the last one may have fewer.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        One line, if the file is damaged or does not fit the model.
-    ImportError
-        If a Parquet file is read without pyarrow.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "X.npy"
-    ...     np.save(path, np.zeros((5, 3)))
-    ...     [chunk.X.shape for chunk in read_chunks(path, FeatureColumns(3), rows=2)]
-    [(2, 3), (2, 3), (1, 3)]
+    An error is one line that names the file and the row.
     """
     if not is_regular_file(path):
         raise FileNotFoundError(f"{path}: expected a file, found none; check the name.")
@@ -80,18 +57,7 @@ def read_chunks(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chu
 def describe_error(path: Path, error: Exception, start: int) -> str:
     """Return one line that names the file and the row of an error in a chunk.
 
-    Parameters
-    ----------
-    path : Path
-    error : Exception
-        A row that its message names is counted from the first row of the chunk.
-    start : int
-        The first row of the chunk.
-
-    Examples
-    --------
-    >>> describe_error(Path("x.npy"), ValueError("X contains NaN: the first at row 3"), start=100)
-    'x.npy: X contains NaN: the first at row 103'
+    `start` is the first row of the chunk, from which the message of the error counts.
     """
     message = one_line(error) or type(error).__name__
     if str(path) in message:

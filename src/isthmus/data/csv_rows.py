@@ -25,14 +25,7 @@ Row = tuple[int, list[str]]  # numbered from 1, as in a spreadsheet
 
 @contextmanager
 def iter_rows(path: Path) -> Iterator[Iterator[Row]]:
-    """Open a text table and yield an iterator over its rows that are not blank.
-
-    Raises
-    ------
-    ValueError
-        While the rows are read: if one does not have as many cells as the first, there are more
-        than 100,000 columns, or the file is not UTF-8.
-    """
+    """Open a text table and yield an iterator over its rows that are not blank."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             delimiter = (
@@ -62,13 +55,7 @@ def _checked_rows(path: Path, rows: Iterator[list[str]]) -> Iterator[Row]:
 
 
 def guess_delimiter(text: str) -> str:
-    r"""Return the delimiter of a table that begins with this text.
-
-    Examples
-    --------
-    >>> guess_delimiter("a;b\n1,5;2\n")
-    ';'
-    """
+    """Return the delimiter of a table that begins with this text."""
     lines = [line for line in text.splitlines() if line.strip()][:20]
     lines = lines[:-1] or lines  # the last one may be truncated
     for delimiter in _DELIMITERS:
@@ -107,13 +94,7 @@ def label_index(label: str | int | None, n_columns: int) -> int | None:
 
 
 def to_number(cell: str) -> float | None:
-    """Return the number in a cell, NaN if it is missing, None if it is text.
-
-    Examples
-    --------
-    >>> to_number(" 1e3"), to_number("NA"), to_number("red")
-    (1000.0, nan, None)
-    """
+    """Return the number in a cell, NaN if it is missing, None if it is text."""
     if _is_missing(cell):
         return float("nan")
     try:
@@ -123,13 +104,7 @@ def to_number(cell: str) -> float | None:
 
 
 def to_column(name: str, cells: Sequence[str], text: bool = False) -> RawColumn:
-    """Return a column: numbers if every cell is one and `text` is false, else text.
-
-    Examples
-    --------
-    >>> to_column("x", ["1", "", "3"]).numbers
-    array([ 1., nan,  3.])
-    """
+    """Return a column: numbers if every cell is one and `text` is false, else text."""
     numbers = None if text else _to_numbers(cells)
     if numbers is None:
         texts = [None if _is_missing(cell) else cell.strip() for cell in cells]

@@ -45,20 +45,7 @@ MAX_PATH_LENGTH = 4096  # characters; longer paths are not recorded
 
 
 class DataSource(NamedTuple):
-    """The path and the options with which `load` reads a dataset again.
-
-    Parameters
-    ----------
-    path : str
-        Absolute.
-    size, label
-        As passed to `load`.
-
-    Examples
-    --------
-    >>> DataSource("/data/iris.csv", label="kind").to_record()
-    {'source': '/data/iris.csv', 'label': 'kind'}
-    """
+    """The absolute path and the options with which `load` reads a dataset again."""
 
     path: str
     size: int | tuple[int, int] | None = None

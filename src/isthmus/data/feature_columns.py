@@ -22,17 +22,8 @@ Array = NDArray[Any]
 class FeatureColumns:
     """The columns of a batch that are features of a model, and those to keep beside the output.
 
-    Parameters
-    ----------
-    n_features : int
-        Features per row of the model.
-    columns : Columns, optional
-        The columns of a model fitted on a table; they are found by name and others are ignored. For
-        other models, all columns that are not kept are features, in their order.
-    column : str, optional
-        The column that holds whole rows: lists, or arrays of any shape.
-    keep : sequence of str
-        Columns to copy to the output.
+    Features are found by the names in `columns` if the model was fitted on a table; they are one
+    `column` of lists; or they are all columns that are not kept.
 
     Examples
     --------
@@ -41,8 +32,6 @@ class FeatureColumns:
     >>> features.rows(batch)
     array([[1., 3.],
            [2., 4.]])
-    >>> features.kept(batch)
-    {'id': array([7, 8])}
     """
 
     n_features: int
@@ -77,17 +66,7 @@ class FeatureColumns:
         return one or [name for name in found if name not in self.keep]
 
     def rows(self, batch: Any) -> Array:
-        """Return the features of a batch as an array (n, n_features).
-
-        Parameters
-        ----------
-        batch : pyarrow.Table, pyarrow.RecordBatch, pandas.DataFrame, or mapping of arrays
-
-        Raises
-        ------
-        ValueError
-            If columns are missing, differ in length, or do not hold numbers.
-        """
+        """Return the features of a batch of any type as an array (n, n_features)."""
         names = self.names(_names(batch))
         if self.by_name:
             assert self.columns is not None

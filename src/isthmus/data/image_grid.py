@@ -19,11 +19,6 @@ def is_image(shape: tuple[int, ...]) -> bool:
     """Return whether an example of this shape is drawn as an image rather than as lines.
 
     Two axes may be (height, width) or (channels, time): a few very long rows are signals.
-
-    Examples
-    --------
-    >>> is_image((28, 28)), is_image((3, 32, 32)), is_image((2, 128)), is_image((30,))
-    (True, True, False, False)
     """
     if len(shape) == 3:
         return True
@@ -33,13 +28,8 @@ def is_image(shape: tuple[int, ...]) -> bool:
 def value_range(examples: Array) -> ValueRange:
     """Return the values drawn as black and white, or at the bottom and the top of a cell.
 
-    Images whose values lie in or near [0, 1] are drawn in that range. Columns of a table, which
-    may have different units, each have a range of their own.
-
-    Examples
-    --------
-    >>> value_range(np.array([[[-0.1, 1.1]] * 4]))
-    (0.0, 1.0)
+    Images whose values lie in or near [0, 1] are drawn in that range. Columns of a table, which may
+    have different units, each have their own range.
     """
     finite = np.where(np.isfinite(examples), examples, np.nan)
     low, high = np.fmin.reduce(finite, None), np.fmax.reduce(finite, None)  # no warning if all NaN
@@ -52,25 +42,13 @@ def value_range(examples: Array) -> ValueRange:
 
 
 def rescale(examples: Array, limits: ValueRange) -> Array:
-    """Map the range `limits` to [0, 1] and clip values outside it.
-
-    Examples
-    --------
-    >>> rescale(np.array([-1.0, 2.0, 9.0]), (0, 4)).tolist()
-    [0.0, 0.5, 1.0]
-    """
+    """Map the range `limits` to [0, 1] and clip values outside it."""
     low, high = limits
     return np.clip((examples - low) / (high - low), 0, 1)
 
 
 def to_rgba(images: Array) -> Array:
-    """Convert images in [0, 1] to bytes (n, height, width, 4); NaN becomes transparent.
-
-    Examples
-    --------
-    >>> to_rgba(np.array([[[0.0, 1.0]]])).tolist()
-    [[[[0, 0, 0, 255], [255, 255, 255, 255]]]]
-    """
+    """Convert images in [0, 1] to bytes (n, height, width, 4); NaN becomes transparent."""
     if images.ndim == 3:
         images = images[:, None]
     if images.shape[1] == 3:
@@ -84,19 +62,9 @@ def to_rgba(images: Array) -> Array:
 
 
 def tile(images: Array, rows: int, columns: int, gap: float) -> Array:
-    """Arrange images on a grid, with transparent white gaps between and after them.
+    """Arrange images (n, height, width, 4) on a grid, with transparent white gaps around them.
 
-    Parameters
-    ----------
-    images : ndarray of uint8 (n, height, width, 4)
-    rows, columns : int
-    gap : float
-        Width of a gap, as a fraction of the width of an image.
-
-    Examples
-    --------
-    >>> tile(np.zeros((3, 8, 8, 4), np.uint8), rows=2, columns=2, gap=0.06).shape
-    (18, 18, 4)
+    The width of a gap is a fraction of the width of an image.
     """
     n, h, w, _ = images.shape
     space = int(np.ceil(gap * w))

@@ -39,13 +39,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def configured_limit() -> int | None:
-    """Return the bytes that ISTHMUS_MAX_BYTES allows, or None if it is not set.
-
-    Raises
-    ------
-    ValueError
-        If it is not a positive whole number.
-    """
+    """Return the bytes that ISTHMUS_MAX_BYTES allows, or None if it is not set."""
     text = os.environ.get(ENV_VARIABLE, "").strip()
     if not text:
         return None
@@ -55,13 +49,7 @@ def configured_limit() -> int | None:
 
 
 def allowed_memory(on_disk: int) -> int:
-    """Return how many bytes of memory the content of a file of `on_disk` bytes may take.
-
-    Examples
-    --------
-    >>> allowed_memory(10) == FREE_BYTES, allowed_memory(10**9) == 10**11
-    (True, True)
-    """
+    """Return how many bytes of memory the content of a file of `on_disk` bytes may take."""
     limit = configured_limit()
     return max(FREE_BYTES, MAX_EXPANSION * on_disk) if limit is None else limit
 
@@ -80,13 +68,6 @@ def check_zip(path: str | os.PathLike[str]) -> None:
     """Raise an error if a zip archive, such as .npz, would unpack to too much; unpack nothing.
 
     Python's zipfile never returns more of a member than the directory of the archive announces.
-
-    Raises
-    ------
-    ValueError
-        Also if there are too many members or one is compressed by a method that NumPy never uses.
-    zipfile.BadZipFile
-        If the file is not an archive.
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()

@@ -32,23 +32,11 @@ class LoadedBatch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LoaderAdapter:
-    """A loader of batches X or (X, y).
+    """A loader of batches X or (X, y) that can be read once per epoch.
 
-    Parameters
-    ----------
-    loader : iterable, or callable that returns one
-        Can be read once per epoch: a list, a `torch.utils.data.DataLoader`, a streamed dataset of
-        `datasets` in batches, a function that returns a generator.
-    valid : X or (X, y), optional
-        Validation rows.
-    sharded : bool
-        Whether the loader gives different rows to each of several processes.
-
-    Examples
-    --------
-    >>> adapter = LoaderAdapter(lambda: iter([np.zeros((2, 3)), np.ones((1, 3))]))
-    >>> [len(batch.X) for batch in adapter.batches()], adapter.preview()[0].shape
-    ([3], (3, 3))
+    `loader` is an iterable (a list, a `torch.utils.data.DataLoader`, a streamed dataset) or a
+    function that returns one; `valid` are validation rows X or (X, y); `sharded` loaders give
+    different rows to each of several processes.
     """
 
     loader: Iterable[Any] | Callable[[], Iterable[Any]]
@@ -73,16 +61,7 @@ class LoaderAdapter:
     ) -> Iterator[LoadedBatch]:
         """Yield the batches of an epoch after the first `skip`; none has a single row.
 
-        Parameters
-        ----------
-        epoch, skip : int
-        resumed : bool
-            Whether `restore` was called before, possibly at the end of an epoch.
-
-        Raises
-        ------
-        ValueError
-            If there are no batches, or one does not hold rows.
+        `resumed` means that `restore` was called before, possibly at the end of an epoch.
         """
         for one in (self.loader, getattr(self.loader, "sampler", None)):
             if callable(set_epoch := getattr(one, "set_epoch", None)):
@@ -138,13 +117,7 @@ class LoaderAdapter:
 
 
 def as_pair(batch: Any) -> Pair:
-    """Return a batch as X, an array or a data frame, and y, an array or None.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
+    """Return a batch as X, an array or a data frame, and y, an array or None."""
     X, y = batch, None
     if isinstance(batch, tuple | list) and len(batch) in (1, 2):
         X, y = (*batch, None)[:2]

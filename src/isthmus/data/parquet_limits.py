@@ -25,13 +25,7 @@ Fields = dict[int, Any]
 
 
 def uncompressed_size(path: Path) -> int:
-    """Return the sum of the uncompressed sizes that the page headers of a file announce.
-
-    Raises
-    ------
-    ValueError
-        If the footer or the header of a page is damaged.
-    """
+    """Return the sum of the uncompressed sizes that the page headers of a file announce."""
     with path.open("rb") as stream:
         return sum(_column_size(stream, column) for column in _columns(stream))
 

@@ -26,25 +26,8 @@ LARGE_GROUP = 2**28  # bytes of a row group, as float32, above which `notes` war
 class ParquetRows:
     """The rows of Parquet files with equal columns: of numbers, or one of lists of numbers.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        In order.
-    label : str or int, optional
-        The column of labels, by name or number.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : numpy.dtype
-        Of the first row group.
-    bounds : ndarray of int
-        First row of each row group, which is always read whole, and the number of rows.
-
-    Raises
-    ------
-    ValueError
-        One line, if a file is damaged or its columns differ from those of the first.
+    `bounds` are the first rows of the row groups, which are always read whole, and the number of
+    rows; `dtype` is that of the first row group.
     """
 
     def __init__(self, paths: Sequence[Path], label: str | int | None = None) -> None:

@@ -22,11 +22,6 @@ def prefetch(
     Up to `depth` items wait in a queue, and the thread holds one more. An error in the thread is
     raised here. When the consumer stops, the thread has `join_timeout` seconds (None: any time) to
     finish its current item.
-
-    Examples
-    --------
-    >>> list(prefetch(iter([1, 2, 3])))
-    [1, 2, 3]
     """
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
     stopped = threading.Event()

@@ -107,19 +107,7 @@ def check_samples(path: Path, samples: Array) -> None:
 
 
 def write_wav(path: str | os.PathLike[str], clip: AudioClip) -> int:
-    """Write a WAV file and return how many samples were clipped to the range of its format.
-
-    Parameters
-    ----------
-    path : path-like
-    clip : AudioClip
-        Its kind, one of u8, i16, i24, i32, f32 and f64, is the sample format of the file.
-
-    Returns
-    -------
-    int
-        Always 0 for floats.
-    """
+    """Write a WAV file and return how many samples were clipped to the range of its format."""
     content, n_clipped = wav_bytes(clip)
     Path(path).write_bytes(content)
     return n_clipped
@@ -146,18 +134,7 @@ def wav_bytes(clip: AudioClip) -> tuple[bytes, int]:
 
 
 def resample(samples: Array, rate: int, new_rate: int) -> Array:
-    """Resample (..., time) from one rate to another by a polyphase filter without delay.
-
-    Raises
-    ------
-    ValueError
-        If a rate is below 1 Hz, or the result would be over 100 times longer and above 64 MiB.
-
-    Examples
-    --------
-    >>> resample(np.zeros((2, 441)), 44100, 8000).shape
-    (2, 80)
-    """
+    """Resample (..., time) from one rate to another by a polyphase filter without delay."""
     if rate == new_rate:
         return samples
     if min(rate, new_rate) < 1:
