@@ -22,17 +22,17 @@ IMAGES = Path(__file__).parent / "images"
 SIZE = {"width": 1280, "height": 800}
 
 
-def map_with_land(page: Page) -> None:
-    page.get_by_role("button", name="Decoded land").click()
-    page.get_by_role("button", name="Nearer").click()
+def map_with_background(page: Page) -> None:
+    page.get_by_role("button", name="Decoded background").click()
+    page.get_by_role("button", name="Zoom in").click()
     page.wait_for_timeout(2500)
     box = page.get_by_role("application").bounding_box()
     page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.63 * box["height"])
 
 
 def stroke(page: Page) -> None:
-    page.get_by_role("button", name="Show all").click()
-    box = page.get_by_label("Damaged item").bounding_box()
+    page.get_by_role("button", name="Clear mask").click()
+    box = page.get_by_label("Item to mask").bounding_box()
     x, y, w, h = box["x"], box["y"], box["width"], box["height"]
     page.mouse.move(x + 0.3 * w, y + 0.2 * h)
     page.mouse.down()
@@ -42,8 +42,8 @@ def stroke(page: Page) -> None:
 
 
 PICTURES: dict[str, tuple[str, Callable[[Page], None]]] = {
-    "studio-map": ("map", map_with_land),
-    "studio-repair": ("repair", stroke),
+    "studio-map": ("map", map_with_background),
+    "studio-repair": ("impute", stroke),
 }
 
 

@@ -1,35 +1,35 @@
-/** The frame: what run this is, the eight views, and what went wrong. */
+/** The page around the views: header, navigation, footer and error message. */
 
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { attempt, backend, condition, go, manifest, trouble, view, type View } from "./state";
+import { attempt, backend, selectedClass, go, manifest, errorMessage, view, type View } from "./state";
 import { Anomalies } from "./views/Anomalies";
-import { Between } from "./views/Between";
+import { Impute } from "./views/Impute";
+import { Interpolate } from "./views/Interpolate";
 import { ItemView } from "./views/ItemView";
 import { MapView } from "./views/MapView";
-import { Repair } from "./views/Repair";
 import { Samples } from "./views/Samples";
 import { Sliders } from "./views/Sliders";
 import { Training } from "./views/Training";
-import { count } from "./words";
+import { formatCount } from "./format";
 
 interface Entry {
   name: string;
   what: string;
   show: ComponentType;
-  /** What the view cannot do without. */
+  /** What the view requires. */
   needs?: "rows" | "model";
 }
 
 const VIEWS: Record<View, Entry> = {
-  map: { name: "Map", what: "Where items lie, and what the land between them decodes to", show: MapView, needs: "model" },
-  item: { name: "Item", what: "One item, and what the model makes of it", show: ItemView, needs: "rows" },
-  sliders: { name: "Sliders", what: "Move the latents, and watch", show: Sliders, needs: "model" },
-  between: { name: "Between", what: "The way from one item to another", show: Between, needs: "rows" },
-  samples: { name: "Samples", what: "New items, drawn from the prior", show: Samples, needs: "model" },
-  repair: { name: "Repair", what: "Paint over a part; the model fills it in", show: Repair, needs: "rows" },
-  anomalies: { name: "Anomalies", what: "The items the model finds strangest", show: Anomalies, needs: "rows" },
-  training: { name: "Training", what: "How it was learned", show: Training },
+  map: { name: "Map", what: "The items in latent space, and what any position decodes to", show: MapView, needs: "model" },
+  item: { name: "Item", what: "One item, its reconstruction and its code", show: ItemView, needs: "rows" },
+  sliders: { name: "Sliders", what: "Change each latent and see the decoded result", show: Sliders, needs: "model" },
+  interpolate: { name: "Interpolate", what: "A path in latent space from one item to another", show: Interpolate, needs: "rows" },
+  samples: { name: "Samples", what: "New items drawn from the prior", show: Samples, needs: "model" },
+  impute: { name: "Impute", what: "Hide part of an item and let the model fill it in", show: Impute, needs: "rows" },
+  anomalies: { name: "Anomalies", what: "The items with the highest anomaly scores", show: Anomalies, needs: "rows" },
+  training: { name: "Training", what: "Loss curves, held-out metrics and settings", show: Training },
 };
 
 export function App() {
@@ -44,7 +44,7 @@ export function App() {
   }, []);
   const entry = VIEWS[view.value];
   const Show = entry.show;
-  const lacks = lacking(entry);
+  const notice = unavailable(entry);
   return (
     <>
       <Header />
@@ -63,54 +63,54 @@ export function App() {
       <main id="view" aria-label={entry.name} key={view.value}>
         <h2 class="unseen">{entry.name}</h2>
         <p class="what">{entry.what}</p>
-        {lacks ? <p class="empty" role="status">{lacks}</p> : <Show />}
+        {notice ? <p class="empty" role="status">{notice}</p> : <Show />}
       </main>
       <Footer />
-      {trouble.value && (
-        <div class="trouble" role="alert">
-          <span>{trouble.value}</span>
-          <button onClick={() => (trouble.value = "")}>Dismiss</button>
+      {errorMessage.value && (
+        <div class="errorMessage" role="alert">
+          <span>{errorMessage.value}</span>
+          <button onClick={() => (errorMessage.value = "")}>Dismiss</button>
         </div>
       )}
     </>
   );
 }
 
-/** The first view of a run: its map, or its curves while there is no model. */
+/** The view shown first: the map, or the training curves while there is no model. */
 function start(): View {
   return manifest.value.arrays.points || manifest.value.map ? "map" : "training";
 }
 
-function lacking(entry: Entry): string {
-  const { model, rows, missing } = manifest.value;
+function unavailable(entry: Entry): string {
+  const { model, rows, no_data_reason } = manifest.value;
   if (entry.needs && !model.n_components)
-    return "The model is still being trained: this view opens when it is done.";
-  return entry.needs === "rows" && !rows ? (missing ?? "This run is shown without its data.") : "";
+    return "The model is still training. This view becomes available when training finishes.";
+  return entry.needs === "rows" && !rows ? (no_data_reason ?? "This view needs the data of the run, which is not available.") : "";
 }
 
 function Header() {
-  const { title, model, rows, missing, notes } = manifest.value;
+  const { title, model, rows, no_data_reason, notes } = manifest.value;
   return (
     <header>
       <div>
         <h1>{title}</h1>
         <p class="soft">
           {[
-            model.n_components && `${model.n_components} latent ${model.n_components === 1 ? "number" : "numbers"}`,
+            model.n_components && `${model.n_components} ${model.n_components === 1 ? "latent" : "latents"}`,
             model.likelihood && `${model.likelihood} likelihood`,
-            rows && `${count(rows.n)} ${rows.n < rows.of ? `of ${count(rows.of)} ` : ""}${rows.source}`,
+            rows && `${formatCount(rows.n)} ${rows.n < rows.total ? `of ${formatCount(rows.total)} ` : ""}${rows.source}`,
           ]
             .filter(Boolean)
             .join(" · ")}
         </p>
-        {!rows && missing && <p class="note">{missing}</p>}
+        {!rows && no_data_reason && <p class="note">{no_data_reason}</p>}
         {notes.map((note) => (
           <p class="note" key={note}>
             {note}
           </p>
         ))}
       </div>
-      {model.classes && <Told classes={model.classes} />}
+      {model.classes && <ClassSelect classes={model.classes} />}
     </header>
   );
 }
@@ -133,16 +133,16 @@ function Footer() {
   );
 }
 
-/** What a conditional model is told wherever a code is decoded. */
-function Told({ classes }: { classes: string[] }) {
+/** Choose the class that conditions the decoder in all views. */
+function ClassSelect({ classes }: { classes: string[] }) {
   return (
-    <label class="told">
-      Class the decoder is told{" "}
+    <label class="class-select">
+      Decode as class{" "}
       <select
-        value={condition.value ?? ""}
+        value={selectedClass.value ?? ""}
         onChange={(e) => {
           const value = e.currentTarget.value;
-          condition.value = value === "" ? null : Number(value);
+          selectedClass.value = value === "" ? null : Number(value);
         }}
       >
         <option value="">unknown</option>
@@ -156,11 +156,11 @@ function Told({ classes }: { classes: string[] }) {
   );
 }
 
-/** Shown where nothing could be opened. */
+/** Shown if the run cannot be opened. */
 export function Failure({ message }: { message: string }) {
   return (
     <main>
-      <h1>The studio could not open</h1>
+      <h1>The studio could not be opened</h1>
       <p role="alert">{message}</p>
     </main>
   );

@@ -1,4 +1,4 @@
-/** Bytes to arrays. */
+/** Conversion of bytes to typed arrays. */
 
 import type { Numbers } from "./backend";
 import type { ArraySpec } from "./manifest";
@@ -11,7 +11,7 @@ const TYPES = {
   int32: Int32Array,
 };
 
-/** Read an array of a bundle; bytes that stand for other numbers are turned into these. */
+/** Decode an array of the bundle; quantized bytes are converted to the values they represent. */
 export function toArray(bytes: ArrayBuffer, spec: ArraySpec): Numbers {
   const raw = new TYPES[spec.dtype](bytes);
   if (spec.step === undefined) return raw;
@@ -19,7 +19,7 @@ export function toArray(bytes: ArrayBuffer, spec: ArraySpec): Numbers {
   return Float32Array.from(raw, (v) => start + step * v);
 }
 
-/** Turn base64 text into bytes. */
+/** Decode base64 text. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   const raw = atob(text.trim());
   const bytes = new Uint8Array(raw.length);

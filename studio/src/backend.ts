@@ -1,4 +1,4 @@
-/** What a view may ask; a page answers by itself, a live studio by its server. */
+/** The interface between views and model: implemented by an exported page and by the live server. */
 
 import type { Manifest, Run } from "./manifest";
 
@@ -9,9 +9,9 @@ export interface Posterior {
   std: Float32Array;
 }
 
-export interface Completion {
+export interface Imputation {
   x: Float64Array;
-  /** Standard deviation of what is missing, where the backend can draw it. */
+  /** Standard deviation of the imputed values; null if the backend does not sample. */
   std: Float64Array | null;
 }
 
@@ -20,40 +20,40 @@ export interface Neighbours {
   distances: Float32Array;
 }
 
-/** The number of a class, or null for "unknown". */
+/** The index of a class, or null for "unknown". */
 export type Condition = number | null;
 
 export interface Backend {
   readonly manifest: Manifest;
-  /** Whether Python answers: draws for repair, runs that go on. */
+  /** Whether a Python server answers: imputation by sampling, and runs in training. */
   readonly live: boolean;
-  /** A whole array of the bundle by name; n numbers, or n rows of several. */
+  /** A complete array of the bundle: n numbers, or n rows one after another. */
   array(name: string): Promise<Numbers>;
-  /** Rows as they are, in the units of the data, one after another. */
+  /** Rows of the data in its own units, one after another. */
   items(rows: ArrayLike<number>): Promise<Float64Array>;
-  /** Codes (means of q) and spreads of rows of the data, one after another. */
+  /** Means and standard deviations of q(z|x) for rows of the data. */
   codes(rows: ArrayLike<number>): Promise<Posterior>;
   encode(x: Float64Array, n: number, condition: Condition): Promise<Posterior>;
   decode(z: Float32Array, n: number, condition: Condition): Promise<Float64Array>;
   neighbours(code: Float32Array, k: number): Promise<Neighbours>;
-  /** Fill what is hidden (1) by what the model expects there. */
-  repair(x: Float64Array, hidden: Uint8Array, condition: Condition): Promise<Completion>;
+  /** Replace hidden values (mask 1) by what the model expects there. */
+  impute(x: Float64Array, hidden: Uint8Array, condition: Condition): Promise<Imputation>;
   runs(): Promise<Run[]>;
-  /** The licences of everything that is in the app. */
+  /** The licences of all packages in the app. */
   licences(): Promise<string>;
 }
 
-/** How many numbers one item holds. */
-export function features(manifest: Manifest): number {
+/** The number of values of one item. */
+export function itemSize(manifest: Manifest): number {
   return manifest.item.shape.reduce((a, b) => a * b, 1);
 }
 
 /**
- * Let at most one call of `ask` be under way, and of those that wait only the last: what a
- * moving pointer asks for. A call that was overtaken answers null.
+ * Limit an asynchronous function to one call at a time, for events such as pointer moves. While a
+ * call runs, only the latest new call is queued; superseded calls resolve to null.
  */
 export function latest<A extends unknown[], R>(
-  ask: (...args: A) => Promise<R>,
+  call: (...args: A) => Promise<R>,
 ): (...args: A) => Promise<R | null> {
   let busy = false;
   let waiting: { args: A; settle: (run: boolean) => void } | null = null;
@@ -65,21 +65,21 @@ export function latest<A extends unknown[], R>(
     }
     busy = true;
     try {
-      return await ask(...args);
+      return await call(...args);
     } finally {
       busy = false;
       const next = waiting;
       waiting = null;
       if (next) {
-        busy = true; // no other call comes between
+        busy = true; // reserve the turn for the queued call
         next.settle(true);
       }
     }
   };
 }
 
-/** Pick rows of `width` numbers out of a table. */
-export function rowsOf(data: Numbers, width: number, rows: ArrayLike<number>): Float64Array {
+/** Select rows of `width` numbers from a matrix. */
+export function takeRows(data: Numbers, width: number, rows: ArrayLike<number>): Float64Array {
   const out = new Float64Array(rows.length * width);
   for (let i = 0; i < rows.length; i++) {
     const start = rows[i] * width;

@@ -1,6 +1,6 @@
-/** Colours of classes and of numbers. */
+/** Colour scales for classes and numbers. */
 
-/** Ten colours that stay apart for colour-blind eyes (Petroff, 2021). */
+/** Ten colours that remain distinct with colour-vision deficiency (Petroff, 2021). */
 export const CLASSES = [
   "#3f90da",
   "#ffa90e",
@@ -14,11 +14,11 @@ export const CLASSES = [
   "#92dadd",
 ];
 
-/** Stops of viridis (Smith, van der Walt, 2015): even steps to the eye, in grey too. */
+/** Stops of viridis (Smith and van der Walt, 2015), perceptually uniform. */
 const VIRIDIS = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"];
 /** Blue to white to red, for signed differences. */
 const SIGNED = ["#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2182b"];
-/** Stops of inferno (Smith, van der Walt, 2015): black to yellow, for heat. */
+/** Stops of inferno (Smith and van der Walt, 2015): black to yellow, for heatmaps. */
 const HEAT = ["#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4"];
 
 export type Scale = (share: number) => [number, number, number];
@@ -51,12 +51,12 @@ export function hex([r, g, b]: [number, number, number]): string {
   return `#${[r, g, b].map((v) => Math.round(v).toString(16).padStart(2, "0")).join("")}`;
 }
 
-/** The colour of a class; after ten they begin again. */
+/** The colour of a class; colours repeat after ten. */
 export function classColour(k: number): string {
   return CLASSES[k % CLASSES.length];
 }
 
-/** A colour a share of the way to white, to stand out from a dark page. */
+/** Mix a colour with white, for contrast on a dark page. */
 export function lighter(colour: string, share: number): string {
   const [r, g, b] = rgb(colour).map((v) => v + share * (255 - v));
   return hex([r, g, b]);

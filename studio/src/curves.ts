@@ -1,14 +1,14 @@
-/** What the histories, settings and held-out numbers of runs say. */
+/** Analysis of the histories, settings and held-out metrics of runs. */
 
 import type { Run } from "./manifest";
-import { number } from "./words";
+import { formatNumber } from "./format";
 
 export interface Quantity {
   key: string;
   name: string;
   unit: string;
-  /** What it is, and what good looks like. */
-  says: string;
+  /** What it measures, and how to read it. */
+  description: string;
 }
 
 const QUANTITIES: Quantity[] = [
@@ -16,45 +16,45 @@ const QUANTITIES: Quantity[] = [
     key: "loss",
     name: "Loss",
     unit: "nats per example",
-    says:
-      "What training makes small: reconstruction, KL and penalty together. " +
-      "Good: both lines fall, then level off side by side.",
+    description:
+      "The training objective: the sum of reconstruction, KL and penalty. " +
+      "Ideally both curves fall and level off together.",
   },
   {
     key: "reconstruction",
     name: "Reconstruction",
     unit: "nats per example",
-    says: "How much of an item its code fails to tell, −log p(x|z). Lower is closer to the original.",
+    description: "Reconstruction error, −log p(x|z). Lower means closer to the original.",
   },
   {
     key: "kl",
     name: "KL",
     unit: "nats per example",
-    says:
-      "How much a code tells about its item. It rises as codes come into use; " +
-      "near 0 they say nothing (posterior collapse).",
+    description:
+      "KL divergence of q(z|x) from the prior: the information in the codes. " +
+      "A value near 0 indicates posterior collapse.",
   },
   {
     key: "penalty",
     name: "Penalty",
     unit: "nats per example",
-    says: "What this kind of model adds to the loss to shape its codes.",
+    description: "The regularization term that this model adds to the loss.",
   },
   {
     key: "examples_per_second",
     name: "Speed",
-    unit: "examples a second",
-    says: "How fast training went. A sudden fall means that the machine had other work.",
+    unit: "examples per second",
+    description: "Training throughput. A sudden drop usually means that the machine was busy.",
   },
 ];
 
-/** The quantities that some run has and that are not 0 throughout. */
+/** The quantities that are non-zero in at least one run. */
 export function quantitiesOf(runs: Run[]): Quantity[] {
   const known = QUANTITIES.filter(({ key }) => runs.some((run) => run.history.some((r) => r[key])));
   return known.length ? known : QUANTITIES.slice(0, 1);
 }
 
-/** A number of an epoch; null where it is absent or not finite. */
+/** A value of an epoch; null if absent or not finite. */
 export function valueAt(record: Record<string, number> | undefined, key: string): number | null {
   const value = record?.[key];
   return typeof value === "number" && Number.isFinite(value) ? value : null;
@@ -68,10 +68,10 @@ export function lastEpoch(run: Run): number {
   return run.history.at(-1)?.epoch ?? 0;
 }
 
-/** The epoch of the least held-out loss, or of the least loss where nothing was held out. */
+/** The epoch with the lowest held-out loss, or lowest training loss without held-out rows. */
 export function bestEpoch(run: Run): number | null {
   if (run.best_epoch !== null && recordOf(run, run.best_epoch)) return run.best_epoch;
-  const key = watched(run, "loss");
+  const key = watchedKey(run, "loss");
   let best: Record<string, number> | null = null;
   for (const r of run.history) {
     const value = valueAt(r, key);
@@ -80,14 +80,14 @@ export function bestEpoch(run: Run): number | null {
   return best?.epoch ?? null;
 }
 
-/** The held-out name of a quantity where the run has it, else its training name. */
-function watched(run: Run, key: string): string {
+/** The held-out key of a quantity if the run has it, else its training key. */
+function watchedKey(run: Run, key: string): string {
   return run.history.some((r) => valueAt(r, `valid_${key}`) !== null) ? `valid_${key}` : key;
 }
 
 export type Column = (number | null)[];
 
-/** Epochs, then of each run what training rows and held-out rows gave, from an epoch on. */
+/** Epochs, followed by the training and held-out series of each run. */
 export function aligned(runs: Run[], key: string, from = 0): [number[], ...Column[]] {
   const all = new Set(runs.flatMap((run) => run.history.map((r) => r.epoch)));
   const epochs = [...all].filter((e) => e >= from).sort((a, b) => a - b);
@@ -105,9 +105,9 @@ export function aligned(runs: Run[], key: string, from = 0): [number[], ...Colum
   return [epochs, ...columns];
 }
 
-const STEEP = 20; // greatest over last value from which a logarithmic axis shows more
+const STEEP = 20; // ratio of maximum to last value from which a log axis is preferred
 
-/** Whether all is above 0, as a logarithmic axis needs, and whether it would show more. */
+/** Whether a logarithmic axis is possible (all values positive) and preferable. */
 export function logarithm(columns: Column[]): { possible: boolean; better: boolean } {
   let [least, most, last] = [Infinity, -Infinity, Infinity];
   for (const column of columns) {
@@ -128,9 +128,9 @@ export interface Point {
   distortion: number;
 }
 
-/** The way of a run through the plane, held-out where there is that; empty without a KL. */
+/** Rate and distortion of each epoch, on held-out rows if available; empty without a KL. */
 export function rateDistortion(run: Run): Point[] {
-  const [rate, distortion] = [watched(run, "kl"), watched(run, "reconstruction")];
+  const [rate, distortion] = [watchedKey(run, "kl"), watchedKey(run, "reconstruction")];
   const points = run.history.flatMap((r) => {
     const [x, y] = [valueAt(r, rate), valueAt(r, distortion)];
     return x === null || y === null ? [] : [{ epoch: r.epoch, rate: x, distortion: y }];
@@ -138,74 +138,74 @@ export function rateDistortion(run: Run): Point[] {
   return points.some((p) => p.rate !== 0) ? points : [];
 }
 
-const TURN = 0.03; // share of all that was gained, from which a rise is no noise
-const EMPTY = 0.05; // nats of KL below which a code says nothing
+const TURN = 0.03; // rise, relative to the total improvement, that counts as significant
+const EMPTY = 0.05; // KL in nats below which the posterior has collapsed
 
-export interface Verdict {
+export interface Diagnosis {
   text: string;
-  /** Whether something is wrong with the run. */
-  worry: boolean;
+  /** Whether this indicates a problem. */
+  problem: boolean;
 }
 
-/** What a run's curves say in words, worries first. */
-export function verdicts(run: Run): Verdict[] {
+/** Describe the curves of a run, problems first. */
+export function diagnose(run: Run): Diagnosis[] {
   const last = run.history.at(-1);
   if (!last) {
-    const text = run.training ? "The first epoch is under way." : "It has no epochs.";
-    return [{ text, worry: false }];
+    const text = run.training ? "The first epoch is in progress." : "No epochs were recorded.";
+    return [{ text, problem: false }];
   }
-  const turn = turning(run);
-  const out = [broken(run), collapsed(run, last), beaten(run), turn].filter((v) => v !== null);
-  return out.sort((a, b) => Number(b.worry) - Number(a.worry));
+  const turn = convergence(run);
+  const out = [divergence(run), collapse(run, last), worseThanPca(run), turn].filter((v) => v !== null);
+  return out.sort((a, b) => Number(b.problem) - Number(a.problem));
 }
 
-const worry = (text: string): Verdict => ({ text, worry: true });
+const problem = (text: string): Diagnosis => ({ text, problem: true });
 
-function broken(run: Run): Verdict | null {
+function divergence(run: Run): Diagnosis | null {
   return run.history.some((r) => "loss" in r && valueAt(r, "loss") === null)
-    ? worry("The loss stopped being a number: training diverged; try a smaller learning rate.")
+    ? problem("Training diverged: the loss is not finite. Try a lower learning rate.")
     : null;
 }
 
-function collapsed(run: Run, last: Run["history"][number]): Verdict | null {
-  const kl = valueAt(last, watched(run, "kl"));
+function collapse(run: Run, last: Run["history"][number]): Diagnosis | null {
+  const kl = valueAt(last, watchedKey(run, "kl"));
   const empty = kl !== null && kl < EMPTY && run.history.some((r) => r.kl) && run.history.length > 5;
   return empty
-    ? worry("The KL is near 0: the codes say almost nothing about their items (posterior collapse).")
+    ? problem("The KL is close to 0: the codes carry almost no information (posterior collapse).")
     : null;
 }
 
-function beaten(run: Run): Verdict | null {
-  if (run.settings.likelihood === "mixed") return null; // columns of unlike units add up to nothing
+function worseThanPca(run: Run): Diagnosis | null {
+  if (run.settings.likelihood === "mixed") return null; // errors of columns with different units do not add up
   const { "squared error per example": own, "squared error of PCA, same size": pca } = run.held_out;
-  const both = `${number(own)} against ${number(pca)}`;
-  return own > pca ? worry(`Its squared error is above that of PCA of the same size (${both}).`) : null;
+  const both = `${formatNumber(own)} and ${formatNumber(pca)}`;
+  return own > pca ? problem(`The squared error is higher than that of PCA with as many components (${both}).`) : null;
 }
 
-/** Whether the held-out loss turned up, was still falling, or settled. */
-function turning(run: Run): Verdict | null {
+/** Whether the held-out loss rose, was still falling, or converged. */
+function convergence(run: Run): Diagnosis | null {
   const best = bestEpoch(run);
-  const key = watched(run, "loss");
+  const key = watchedKey(run, "loss");
   const held = key === "valid_loss" ? "held-out" : "training";
   const [first, last, at] = [run.history[0], run.history.at(-1), recordOf(run, best)];
   const [a, b, c] = [valueAt(first, key), valueAt(at, key), valueAt(last, key)];
   if (best === null || a === null || b === null || c === null || run.history.length < 10) return null;
-  const gained = a - b;
-  const learnt = (valueAt(at, "loss") ?? 0) - (valueAt(last, "loss") ?? 0);
-  if (gained > 0 && c - b > TURN * gained && learnt > 0 && held === "held-out")
-    return worry(
-      `After epoch ${best} the held-out loss rises while the training loss falls: ` +
-        "from there on it learns its training rows by heart.",
+  const gain = a - b;
+  const trainingGain = (valueAt(at, "loss") ?? 0) - (valueAt(last, "loss") ?? 0);
+  if (gain > 0 && c - b > TURN * gain && trainingGain > 0 && held === "held-out")
+    return problem(
+      `After epoch ${best}, the held-out loss rises while the training loss falls: ` +
+        "the model overfits.",
     );
   if (run.training) return null;
-  const before = recordOf(run, run.history[Math.floor(0.8 * run.history.length)].epoch);
-  const lately = (valueAt(before, key) ?? b) - b;
-  if (best > 0.95 * lastEpoch(run) && lately > TURN * gained)
-    return worry(`The ${held} loss was still falling at the end: more epochs would help.`);
-  return { text: `The ${held} loss settled: more epochs would change little.`, worry: false };
+  const earlier = recordOf(run, run.history[Math.floor(0.8 * run.history.length)].epoch);
+  const recentGain = (valueAt(earlier, key) ?? b) - b;
+  if (best > 0.95 * lastEpoch(run) && recentGain > TURN * gain)
+    return problem(`The ${held} loss was still falling at the end: train for more epochs.`);
+  return { text: `The ${held} loss has converged: more epochs would change little.`, problem: false };
 }
 
-/** Seconds that are left at most, from the pace of the last epochs. */
+/** Upper bound of the remaining time in seconds, from the pace of the last epochs. */
 export function secondsLeft(run: Run): number | null {
   const recent = run.history.slice(-10).flatMap((r) => valueAt(r, "seconds") ?? []);
   if (!run.training || run.epochs === null || !recent.length) return null;
@@ -219,17 +219,17 @@ export function median(values: number[]): number | null {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-export interface Line {
+export interface ComparisonRow {
   name: string;
-  /** One text a run; null where a run has no such thing. */
+  /** One text per run; null if the run does not have the value. */
   texts: (string | null)[];
   differs: boolean;
-  /** The runs that are best in it; none where better is no question. */
+  /** Indices of the best runs; empty if the value does not rank runs. */
   best: number[];
 }
 
-/** The settings of runs side by side, what differs first. */
-export function settingsOf(runs: Run[]): Line[] {
+/** Settings of several runs, differing settings first. */
+export function settingsOf(runs: Run[]): ComparisonRow[] {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))].sort();
   const model = line("model", runs.map((run) => run.model));
   const lines = names.map((name) =>
@@ -239,7 +239,7 @@ export function settingsOf(runs: Run[]): Line[] {
   return [...all.filter((l) => l.differs), ...all.filter((l) => !l.differs)];
 }
 
-function line(name: string, texts: (string | null)[], best: number[] = []): Line {
+function line(name: string, texts: (string | null)[], best: number[] = []): ComparisonRow {
   return { name, texts, differs: texts.some((t) => t !== texts[0]), best };
 }
 
@@ -250,19 +250,19 @@ function setting(value: unknown): string {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-/** The held-out numbers of runs side by side, the best marked where that can be said. */
-export function heldOutOf(runs: Run[]): Line[] {
+/** Held-out metrics of several runs, with the best marked if the runs are comparable. */
+export function heldOutOf(runs: Run[]): ComparisonRow[] {
   const tables = runs.map((run) => heldOut(run));
   const names = [...new Set(tables.flatMap((table) => [...table.keys()]))];
-  const fair = comparable(runs);
+  const ranked = comparable(runs);
   return names.map((name) => {
     const values = tables.map((table) => table.get(name) ?? null);
-    const texts = values.map((v) => v && number(v.value, 4) + v.of);
-    return line(name, texts, fair ? bestOf(name, values.map((v) => v && v.value)) : []);
+    const texts = values.map((v) => v && formatNumber(v.value, 4) + v.of);
+    return line(name, texts, ranked ? bestOf(name, values.map((v) => v && v.value)) : []);
   });
 }
 
-/** "components in use, of 5" is a name of one run only: the 5 goes to the number. */
+/** Split "components in use, of 5" into name and total, so that runs share the name. */
 function heldOut(run: Run): Map<string, { value: number; of: string }> {
   const out = new Map<string, { value: number; of: string }>();
   for (const key of Object.keys(run.held_out)) {
@@ -273,7 +273,7 @@ function heldOut(run: Run): Map<string, { value: number; of: string }> {
   return out;
 }
 
-/** Whether the runs' held-out numbers are of the same rows and in the same unit. */
+/** Whether the held-out metrics of the runs refer to the same rows and unit. */
 export function comparable(runs: Run[]): boolean {
   const same = (of: (run: Run) => unknown) =>
     new Set(runs.map((run) => JSON.stringify(of(run) ?? null))).size <= 1;
@@ -284,25 +284,25 @@ export function comparable(runs: Run[]): boolean {
   );
 }
 
-/** The runs that are best in a number; all that tie, none where all do or nobody can say. */
+/** Indices of the best runs, including ties; empty if all tie or the metric does not rank runs. */
 export function bestOf(name: string, values: (number | null)[]): number[] {
-  const way = direction(name);
+  const sign = direction(name);
   const known = values.filter((v) => v !== null);
-  if (!way || known.length < 2) return [];
-  const best = way > 0 ? Math.max(...known) : Math.min(...known);
+  if (!sign || known.length < 2) return [];
+  const best = sign > 0 ? Math.max(...known) : Math.min(...known);
   const winners = values.flatMap((v, i) => (v === best ? [i] : []));
   return winners.length < known.length ? winners : [];
 }
 
 function direction(name: string): -1 | 0 | 1 {
-  if (/\bPCA\b/.test(name)) return 0; // a yardstick, no merit of the model
+  if (/\bPCA\b/.test(name)) return 0; // a baseline, not a metric of the model
   if (/ELBO|log-likelihood|accuracy|precision|recall|\bAUC\b/i.test(name)) return 1;
   return /error|reconstruction|distance/i.test(name) ? -1 : 0;
 }
 
-/** How long the runs took, side by side. */
-export function effortOf(runs: Run[]): Line[] {
-  const each = (name: string, of: (run: Run) => number | null, show = (v: number) => number(v)) => {
+/** Epochs and training time of several runs. */
+export function effortOf(runs: Run[]): ComparisonRow[] {
+  const each = (name: string, of: (run: Run) => number | null, show = (v: number) => formatNumber(v)) => {
     const values = runs.map(of);
     return line(name, values.map((v) => (v === null ? null : show(v))));
   };
@@ -314,15 +314,15 @@ export function effortOf(runs: Run[]): Line[] {
   const lines = [
     each("epochs", lastEpoch),
     each("best epoch", (run) => run.best_epoch ?? bestEpoch(run)),
-    each("time of training", total, duration),
-    each("examples a second, median", (run) => median(all(run, "examples_per_second"))),
+    each("training time", total, duration),
+    each("examples per second, median", (run) => median(all(run, "examples_per_second"))),
   ];
   return lines.filter((l) => l.texts.some((t) => t !== null));
 }
 
-/** A span of time as one says it. */
+/** Format a duration. */
 export function duration(seconds: number): string {
-  if (seconds < 90) return `${number(seconds, 2)} s`;
+  if (seconds < 90) return `${formatNumber(seconds, 2)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${number(seconds / 3600, 2)} h`;
+  return `${formatNumber(seconds / 3600, 2)} h`;
 }

@@ -1,15 +1,15 @@
-/** Anomaly detection by a score: thresholds, what they flag, and how right that is. */
+/** Anomaly detection by a score: thresholds, flagged rows and detection metrics. */
 
 import type { Numbers } from "./backend";
 import type { Column, Item } from "./manifest";
 
-/** A column of classes, and the class of each row. */
+/** A categorical column and the class of each row. */
 export interface Labelled {
   column: Column;
   classes: Numbers;
 }
 
-/** Scores and their rows from the lowest to the highest; a score that is NaN comes first. */
+/** Rows and scores in increasing order; NaN scores come first. */
 export interface Ranking {
   rows: Int32Array;
   scores: Float64Array;
@@ -21,7 +21,7 @@ export function ranking(scores: Numbers): Ranking {
   return { rows, scores: Float64Array.from(rows, value) };
 }
 
-/** The number of scores below a value, of scores in order. */
+/** The number of sorted scores below a value. */
 export function below(sorted: Float64Array, value: number): number {
   let [low, high] = [0, sorted.length];
   while (low < high) {
@@ -32,12 +32,12 @@ export function below(sorted: Float64Array, value: number): number {
   return low;
 }
 
-/** How many rows a threshold flags: those that score as much or more. */
+/** The number of rows whose score is at least the threshold. */
 export function flagged({ scores }: Ranking, threshold: number): number {
   return scores.length - below(scores, threshold);
 }
 
-/** The quantile of values in order, by linear interpolation. */
+/** A quantile of sorted values, by linear interpolation. */
 export function quantile(sorted: Numbers, share: number): number {
   const place = Math.min(1, Math.max(0, share)) * (sorted.length - 1);
   const k = Math.floor(place);
@@ -45,35 +45,35 @@ export function quantile(sorted: Numbers, share: number): number {
   return place === k ? sorted[k] : sorted[k] + (place - k) * (next - sorted[k]);
 }
 
-/** The threshold that flags the strangest share of the rows, or as near as ties let it. */
-export function strangest({ scores }: Ranking, share: number): number {
+/** The threshold that flags this share of the rows, as closely as ties allow. */
+export function thresholdFor({ scores }: Ranking, share: number): number {
   const k = Math.round((1 - share) * scores.length);
   return k < scores.length ? scores[Math.max(0, k)] : above(scores[scores.length - 1]);
 }
 
-/** A value that no score reaches. */
+/** A value above the highest score. */
 function above(top: number): number {
   return top + Math.max(Math.abs(top) * 1e-6, 1e-12);
 }
 
-/** Where scores are drawn: from low to high, evenly or by powers. */
+/** The axis of a score: its range, and whether it is logarithmic. */
 export interface Axis {
   low: number;
   high: number;
   log: boolean;
 }
 
-const SKEWED = 30; // times the median: beyond it an even axis shows one bar and a void
+const SKEWED = 30; // maximum over median from which the axis is logarithmic
 
 export function axisOf(sorted: Float64Array): Axis {
   const known = sorted.subarray(below(sorted, -Number.MAX_VALUE), below(sorted, Infinity));
   if (!known.length) return { low: 0, high: 1, log: false };
   const [low, middle, top] = [known[0], quantile(known, 0.5), known[known.length - 1]];
-  const high = above(top); // the last threshold flags nothing
+  const high = above(top); // the highest threshold flags nothing
   return { low, high, log: low > 0 && high > SKEWED * middle };
 }
 
-/** The share of the way along the axis at which a score lies. */
+/** The position of a score along the axis, from 0 to 1. */
 export function shareOf({ low, high, log }: Axis, score: number): number {
   const share = log
     ? Math.log(Math.max(score, low) / low) / Math.log(high / low)
@@ -94,8 +94,8 @@ export function histogram(scores: ArrayLike<number>, axis: Axis, bins: number): 
   return counts;
 }
 
-/** What a threshold gets right: precision is NaN where nothing is flagged. */
-export interface Verdict {
+/** Detection metrics at a threshold; precision is NaN if nothing is flagged. */
+export interface DetectionMetrics {
   threshold: number;
   precision: number;
   recall: number;
@@ -103,36 +103,36 @@ export interface Verdict {
 }
 
 /**
- * Precision and recall at each threshold that makes a difference, from the strictest to the
- * laxest. `anomalous` holds 1 for each row that is an anomaly indeed.
+ * Precision and recall at each distinct threshold, from the highest to the lowest. `anomalous` is
+ * 1 for rows labelled as anomalies.
  */
-export function verdicts({ rows, scores }: Ranking, anomalous: Uint8Array): Verdict[] {
+export function metricsAtAllThresholds({ rows, scores }: Ranking, anomalous: Uint8Array): DetectionMetrics[] {
   const positives = total(anomalous);
-  const out: Verdict[] = [];
+  const out: DetectionMetrics[] = [];
   let hits = 0;
   for (let k = rows.length - 1; k >= 0; k--) {
     hits += anomalous[rows[k]];
-    if (k > 0 && scores[k - 1] === scores[k]) continue; // a tie is flagged whole
-    out.push(verdict(scores[k], hits, rows.length - k, positives));
+    if (k > 0 && scores[k - 1] === scores[k]) continue; // tied rows are flagged together
+    out.push(metrics(scores[k], hits, rows.length - k, positives));
   }
   return out;
 }
 
-function verdict(threshold: number, hits: number, n: number, positives: number): Verdict {
+function metrics(threshold: number, hits: number, n: number, positives: number): DetectionMetrics {
   const f1 = n + positives ? (2 * hits) / (n + positives) : NaN;
   return { threshold, precision: hits / n, recall: hits / positives, f1 };
 }
 
-/** What one threshold gets right. */
-export function verdictAt(ranked: Ranking, anomalous: Uint8Array, threshold: number): Verdict {
+/** Detection metrics at one threshold. */
+export function metricsAt(ranked: Ranking, anomalous: Uint8Array, threshold: number): DetectionMetrics {
   const first = below(ranked.scores, threshold);
   let hits = 0;
   for (let k = first; k < ranked.rows.length; k++) hits += anomalous[ranked.rows[k]];
-  return verdict(threshold, hits, ranked.rows.length - first, total(anomalous));
+  return metrics(threshold, hits, ranked.rows.length - first, total(anomalous));
 }
 
-/** Precision averaged over the anomalies found, with no interpolation. */
-export function averagePrecision(points: Verdict[]): number {
+/** Average precision, without interpolation. */
+export function averagePrecision(points: DetectionMetrics[]): number {
   let [sum, before] = [0, 0];
   for (const { precision, recall } of points) {
     sum += (recall - before) * precision;
@@ -142,9 +142,9 @@ export function averagePrecision(points: Verdict[]): number {
 }
 
 /**
- * The chance that an anomaly scores higher than a normal row, ties counting half.
+ * The probability that an anomaly scores higher than a normal row; ties count half.
  *
- * Source: The meaning and use of the area under a ROC curve (Hanley and McNeil, 1982).
+ * Reference: The meaning and use of the area under a ROC curve (Hanley and McNeil, 1982).
  */
 export function auroc({ rows, scores }: Ranking, anomalous: Uint8Array): number {
   const positives = total(anomalous);
@@ -159,19 +159,19 @@ export function auroc({ rows, scores }: Ranking, anomalous: Uint8Array): number 
   return wins / (positives * negatives);
 }
 
-/** The verdict with the highest F1, of equals the strictest; null where there are none. */
-export function bestF1(points: Verdict[]): Verdict | null {
-  return points.reduce<Verdict | null>((best, p) => (p.f1 > (best?.f1 ?? -1) ? p : best), null);
+/** The point with the highest F1, the highest threshold among equals; null if there is none. */
+export function bestF1(points: DetectionMetrics[]): DetectionMetrics | null {
+  return points.reduce<DetectionMetrics | null>((best, p) => (p.f1 > (best?.f1 ?? -1) ? p : best), null);
 }
 
-export type Order = "strange" | "normal" | "near";
+export type Order = "anomalous" | "normal" | "near";
 
-/** Up to `limit` rows: strangest first, most normal first, or nearest to the threshold. */
+/** Up to `limit` rows: most anomalous first, most normal first, or nearest to the threshold. */
 export function ordered(ranked: Ranking, order: Order, threshold: number, limit: number): Int32Array {
   const { rows, scores } = ranked;
   const n = Math.min(limit, rows.length);
   if (order === "normal") return rows.slice(0, n);
-  if (order === "strange") return rows.slice(rows.length - n).reverse();
+  if (order === "anomalous") return rows.slice(rows.length - n).reverse();
   const out = new Int32Array(n);
   let [down, up] = [below(scores, threshold) - 1, below(scores, threshold)];
   for (let i = 0; i < n; i++) {
@@ -181,20 +181,20 @@ export function ordered(ranked: Ranking, order: Order, threshold: number, limit:
   return out;
 }
 
-const STRANGE =
+const ANOMALY_NAME =
   /anomal|outlier|abnormal|defect|fraud|attack|\bfault|broken|malign|intrusion|failure|novel|spam|damaged/i;
-const USUAL = /^(normal|inlier|ok|okay|good|benign|healthy|regular|nominal|usual|fine|legit.*)\.?$/i;
+const NORMAL_NAME = /^(normal|inlier|ok|okay|good|benign|healthy|regular|nominal|usual|fine|legit.*)\.?$/i;
 const RARE = 0.05;
 
-/** Which classes of a column are likely the anomalies: by their names, or by being rare. */
+/** Guess which classes are anomalies, by their names or their rarity. */
 export function likelyAnomalies(categories: string[], classes: Numbers): number[] {
   const where = (holds: (name: string, k: number) => boolean) =>
     categories.flatMap((name, k) => (holds(name, k) ? [k] : []));
-  const named = where((name) => STRANGE.test(name));
+  const named = where((name) => ANOMALY_NAME.test(name));
   if (named.length) return named;
-  if (categories.some((name) => USUAL.test(name))) return where((name) => !USUAL.test(name));
+  if (categories.some((name) => NORMAL_NAME.test(name))) return where((name) => !NORMAL_NAME.test(name));
   const pair = [...categories].sort().join(" ");
-  if (pair === "-1 1") return where((name) => name === "-1"); // scikit-learn's outliers
+  if (pair === "-1 1") return where((name) => name === "-1"); // scikit-learn's label of outliers
   const counts = new Int32Array(categories.length);
   classes.forEach((k: number) => counts[k]++);
   if (pair === "0 1" || pair === "False True")
@@ -203,8 +203,8 @@ export function likelyAnomalies(categories: string[], classes: Numbers): number[
   return rarest >= 0 && counts[rarest] <= RARE * classes.length ? [rarest] : [];
 }
 
-/** 1 for each row whose class is among those that count as anomalies. */
-export function marks(classes: Numbers, chosen: ReadonlySet<number>): Uint8Array {
+/** 1 for each row whose class counts as an anomaly. */
+export function anomalyMask(classes: Numbers, chosen: ReadonlySet<number>): Uint8Array {
   return Uint8Array.from(classes, (k) => (chosen.has(k) ? 1 : 0));
 }
 
@@ -213,10 +213,10 @@ function total(marked: Uint8Array): number {
 }
 
 /**
- * How far an item is from what the model made of it, at each place: squared, in units of the
- * item's scale. A category that differs counts 1, what is missing counts 0.
+ * Squared error of a reconstruction at each value, in units of the item's scale. A wrong category
+ * counts 1, a missing value 0.
  */
-export function deviations(
+export function squaredErrors(
   { scale, features }: Item,
   x: ArrayLike<number>,
   made: ArrayLike<number>,
@@ -228,8 +228,8 @@ export function deviations(
   });
 }
 
-/** The value of the brightest colour for several items: all but the highest half per cent. */
-export function commonTop(fields: Float64Array[]): number {
+/** The upper end of a colour scale shared by several items: their 99.5% quantile. */
+export function sharedScale(fields: Float64Array[]): number {
   const all = new Float64Array(fields.reduce((sum, f) => sum + f.length, 0));
   let start = 0;
   for (const field of fields) {

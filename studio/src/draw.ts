@@ -1,27 +1,26 @@
-/** Items on a canvas: pictures pixel by pixel, signals as lines, vectors as bars. */
+/** Drawing of items on a canvas: images by pixel, signals as lines, vectors as bars. */
 
 import { heat, signed, viridis } from "./colours";
 import type { Item } from "./manifest";
 import { FLOOR, type Spectrogram } from "./spectrogram";
 
-/** Rows, columns and channels of a picture. */
-export function pictureSize(item: Item): { height: number; width: number; channels: number } {
+/** Height, width and channels of an image. */
+export function imageSize(item: Item): { height: number; width: number; channels: number } {
   const shape = item.shape;
   const channels = shape.length === 3 ? shape[0] : 1;
   return { height: shape[shape.length - 2], width: shape[shape.length - 1], channels };
 }
 
 /**
- * The bytes of a picture, red, green, blue and alpha of each pixel. Three channels and more are
- * red, green, blue; of two one is green and one magenta, grey where they agree. What is missing
- * is left transparent.
+ * The RGBA bytes of an image. The first three channels are red, green and blue; two channels are
+ * green and magenta, which is grey where they agree. Missing values are transparent.
  */
-export function pictureBytes(item: Item, x: ArrayLike<number>): Uint8ClampedArray<ArrayBuffer> {
-  const { channels } = pictureSize(item);
+export function imageBytes(item: Item, x: ArrayLike<number>): Uint8ClampedArray<ArrayBuffer> {
+  const { channels } = imageSize(item);
   return composed(item, x, channels >= 3 ? [0, 1, 2] : channels === 2 ? [1, 0, 1] : [0, 0, 0]);
 }
 
-/** The bytes of one channel, in grey. */
+/** The RGBA bytes of one channel, in grey. */
 export function channelBytes(
   item: Item,
   x: ArrayLike<number>,
@@ -31,7 +30,7 @@ export function channelBytes(
 }
 
 function composed(item: Item, x: ArrayLike<number>, from: number[]): Uint8ClampedArray<ArrayBuffer> {
-  const { height, width } = pictureSize(item);
+  const { height, width } = imageSize(item);
   const pixels = height * width;
   const bytes = new Uint8ClampedArray(4 * pixels);
   const step = 255 / (item.high - item.low || 1);
@@ -47,7 +46,7 @@ function composed(item: Item, x: ArrayLike<number>, from: number[]): Uint8Clampe
   return bytes;
 }
 
-/** One number a pixel: a difference from -1 to 1, or heat from 0 to 1; clear where unknown. */
+/** RGBA bytes of one number per pixel: a difference in [-1, 1] or heat in [0, 1]; NaN is transparent. */
 export function fieldBytes(
   values: ArrayLike<number>,
   how: "signed" | "heat",
@@ -61,9 +60,9 @@ export function fieldBytes(
   return bytes;
 }
 
-/** Of the channels the number that is farthest from zero, one a pixel; NaN where none is known. */
+/** The value of largest magnitude over the channels, per pixel; NaN if all are missing. */
 export function farthest(item: Item, values: ArrayLike<number>): Float64Array {
-  const { height, width, channels } = pictureSize(item);
+  const { height, width, channels } = imageSize(item);
   const pixels = height * width;
   return Float64Array.from({ length: pixels }, (_, i) => {
     let most = NaN;
@@ -75,9 +74,9 @@ export function farthest(item: Item, values: ArrayLike<number>): Float64Array {
   });
 }
 
-/** The mean over the channels that are known, one number a pixel; NaN where none is. */
+/** The mean over the known channels, per pixel; NaN if all are missing. */
 export function overChannels(item: Item, values: ArrayLike<number>): Float64Array {
-  const { height, width, channels } = pictureSize(item);
+  const { height, width, channels } = imageSize(item);
   const pixels = height * width;
   return Float64Array.from({ length: pixels }, (_, i) => {
     let [sum, known] = [0, 0];
@@ -91,14 +90,14 @@ export function overChannels(item: Item, values: ArrayLike<number>): Float64Arra
   });
 }
 
-/** How many values are missing. */
+/** The number of missing values. */
 export function gaps(x: ArrayLike<number>): number {
   let n = 0;
   for (let i = 0; i < x.length; i++) if (Number.isNaN(x[i])) n++;
   return n;
 }
 
-/** The bytes of a spectrogram, a pixel a frame and bin, high frequencies on top. */
+/** RGBA bytes of a spectrogram: one pixel per frame and bin, high frequencies at the top. */
 export function spectrogramBytes({ decibels, frames, bins }: Spectrogram): Uint8ClampedArray<ArrayBuffer> {
   const bytes = new Uint8ClampedArray(4 * frames * bins).fill(255);
   for (let f = 0; f < frames; f++)
@@ -122,51 +121,51 @@ export function paint(
   canvas.getContext("2d")!.putImageData(new ImageData(bytes, width, height), 0, 0);
 }
 
-/** A pen on a canvas of its size on the page, cleared or not; `sharp` is the screen's pixel ratio. */
-function penOn(canvas: HTMLCanvasElement, sharp: number, over = false) {
+/** The context of a canvas sized to its place on the page; cleared unless `over`. */
+function contextOf(canvas: HTMLCanvasElement, pixelRatio: number, over = false) {
   const [width, height] = [canvas.clientWidth || 240, canvas.clientHeight || 90];
-  const pen = canvas.getContext("2d")!;
+  const context = canvas.getContext("2d")!;
   if (!over) {
-    canvas.width = width * sharp; // this clears it
-    canvas.height = height * sharp;
-    pen.scale(sharp, sharp);
+    canvas.width = width * pixelRatio; // this clears it
+    canvas.height = height * pixelRatio;
+    context.scale(pixelRatio, pixelRatio);
   }
-  return { pen, width, height };
+  return { context, width, height };
 }
 
-/** Draw a signal, each channel in a band of its own; lines break where values are missing. */
+/** Draw a signal, each channel in its own band; lines break at missing values. */
 export function drawSignal(
   canvas: HTMLCanvasElement,
   item: Item,
   x: ArrayLike<number>,
   colour: string,
-  sharp = window.devicePixelRatio || 1,
-  over = false, // over what is drawn there
+  pixelRatio = window.devicePixelRatio || 1,
+  over = false, // keep what is already drawn
 ): void {
   const samples = item.shape[item.shape.length - 1];
   const channels = item.shape.length > 1 ? item.shape[0] : 1;
-  const { pen, width, height } = penOn(canvas, sharp, over);
-  pen.strokeStyle = colour;
-  pen.lineWidth = 1;
-  pen.lineJoin = "round";
+  const { context, width, height } = contextOf(canvas, pixelRatio, over);
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.lineJoin = "round";
   const band = height / channels;
   const range = item.high - item.low || 1;
   for (let c = 0; c < channels; c++) {
-    pen.beginPath();
+    context.beginPath();
     let broken = true;
-    for (const i of outline(x, c * samples, samples, 2 * width * sharp)) {
+    for (const i of outline(x, c * samples, samples, 2 * width * pixelRatio)) {
       const value = x[c * samples + i];
       const share = Math.min(1, Math.max(0, (value - item.low) / range));
       const place = (i / Math.max(1, samples - 1)) * width;
       const level = band * (c + 1) - 1 - share * (band - 2);
-      if (!Number.isNaN(value)) broken ? pen.moveTo(place, level) : pen.lineTo(place, level);
+      if (!Number.isNaN(value)) broken ? context.moveTo(place, level) : context.lineTo(place, level);
       broken = Number.isNaN(value);
     }
-    pen.stroke();
+    context.stroke();
   }
 }
 
-/** The samples to draw: all, or of very many the least and greatest of each of `most` / 2 parts. */
+/** The samples to draw: all, or the minimum and maximum of each of `most` / 2 segments. */
 export function outline(x: ArrayLike<number>, start: number, n: number, most: number): number[] {
   if (n <= 2 * most) return Array.from({ length: n }, (_, i) => i);
   const out: number[] = [];
@@ -184,28 +183,28 @@ export function outline(x: ArrayLike<number>, start: number, n: number, most: nu
   return out;
 }
 
-/** Draw a vector as bars from 0, and a second one as marks over them. */
+/** Draw a vector as bars from 0, and optionally a second one as marks. */
 export function drawBars(
   canvas: HTMLCanvasElement,
   item: Item,
   x: ArrayLike<number>,
   beside: ArrayLike<number> | null,
   colours: { bar: string; mark: string; axis: string },
-  sharp = window.devicePixelRatio || 1,
+  pixelRatio = window.devicePixelRatio || 1,
 ): void {
-  const { pen, width, height } = penOn(canvas, sharp);
+  const { context, width, height } = contextOf(canvas, pixelRatio);
   const [low, high] = [Math.min(0, item.low), Math.max(0, item.high)];
   const level = (v: number) =>
     height - 2 - (height - 4) * Math.min(1, Math.max(0, (v - low) / (high - low || 1)));
   const step = width / Math.max(1, x.length);
   const bar = Math.max(step - (step > 3 ? 1 : 0), 0.5);
-  pen.fillStyle = colours.bar;
+  context.fillStyle = colours.bar;
   for (let i = 0; i < x.length; i++)
-    if (!Number.isNaN(x[i])) pen.fillRect(i * step, level(x[i]), bar, level(0) - level(x[i]));
-  pen.fillStyle = colours.mark;
+    if (!Number.isNaN(x[i])) context.fillRect(i * step, level(x[i]), bar, level(0) - level(x[i]));
+  context.fillStyle = colours.mark;
   if (beside)
     for (let i = 0; i < x.length; i++)
-      if (!Number.isNaN(beside[i])) pen.fillRect(i * step, level(beside[i]) - 1, bar, 2);
-  pen.fillStyle = colours.axis;
-  pen.fillRect(0, level(0), width, 1);
+      if (!Number.isNaN(beside[i])) context.fillRect(i * step, level(beside[i]) - 1, bar, 2);
+  context.fillStyle = colours.axis;
+  context.fillRect(0, level(0), width, 1);
 }

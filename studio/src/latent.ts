@@ -1,11 +1,11 @@
-/** The geometry of the latent space: paths, projections, density, neighbours. */
+/** Latent-space geometry: paths, projections, density and nearest neighbours. */
 
 import type { Numbers } from "./backend";
 import type { Latents, MapPlane, Prior } from "./manifest";
 
 export type Random = () => number;
 
-/** A generator of numbers in [0, 1) that repeats for a seed (Mulberry32; Ettinger, 2017). */
+/** A seeded random generator of numbers in [0, 1) (Mulberry32; Ettinger, 2017). */
 export function random(seed: number): Random {
   let state = seed >>> 0;
   return () => {
@@ -21,14 +21,14 @@ export function normal(next: Random): number {
   return Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
 }
 
-/** The point a share t of the way from a to b along the straight line. */
+/** Linear interpolation from a to b at t in [0, 1]. */
 export function linear(a: ArrayLike<number>, b: ArrayLike<number>, t: number): Float32Array {
   return Float32Array.from(a, (v, i) => v + t * (b[i] - v));
 }
 
 /**
- * The point a share t of the way from a to b along the arc about the origin, lengths going over
- * evenly; the straight line where a or b is the origin or they point the same or opposite ways.
+ * Spherical interpolation from a to b at t in [0, 1], with linearly interpolated length. Falls back
+ * to linear interpolation if a or b is the origin or the two are parallel.
  */
 export function spherical(a: ArrayLike<number>, b: ArrayLike<number>, t: number): Float32Array {
   const [la, lb] = [norm(a), norm(b)];
@@ -50,7 +50,7 @@ export function analogy(
   return Float32Array.from(a, (v, i) => v - b[i] + c[i]);
 }
 
-/** Draw n codes from the prior; temperature widens or narrows them about their centres. */
+/** Draw n codes from the prior; the temperature scales their distance from the centres. */
 export function draws(
   prior: Prior,
   n: number,
@@ -71,7 +71,7 @@ export function draws(
   return out;
 }
 
-/** Where a code lies on the map. */
+/** Project a code to the map. */
 export function project(plane: MapPlane, code: ArrayLike<number>): [number, number] {
   const place = plane.components.map((row) =>
     row.reduce((sum, w, j) => sum + w * (code[j] - plane.mean[j]), 0),
@@ -79,7 +79,7 @@ export function project(plane: MapPlane, code: ArrayLike<number>): [number, numb
   return [place[0], place[1] ?? 0];
 }
 
-/** The code of a place of the map: on the plane, before anything is known of what is off it. */
+/** The code on the plane at a position of the map. */
 export function unproject(plane: MapPlane, x: number, y: number): Float32Array {
   const place = [x, y];
   return Float32Array.from(plane.mean, (m, j) =>
@@ -87,19 +87,19 @@ export function unproject(plane: MapPlane, x: number, y: number): Float32Array {
   );
 }
 
-/** Items that the inverse of a map looks at; a mean over more of them is hardly another one. */
+/** Number of items used to invert the map; more would barely change the means. */
 const LOOKED_AT = 10_000;
 
 /**
- * The inverse of the map. What a projection leaves out is filled in by the items around: the
- * mean of how far they lie off the plane, the nearer the weightier. It projects back to the
- * same place, since only directions across the plane are added.
+ * The inverse of the map. It adds to the point on the plane the weighted mean of the offsets of
+ * nearby items from the plane. The result projects back to the same position, because the offsets
+ * are orthogonal to the plane.
  */
 export class Inverse {
   private off: Float32Array | null = null;
   private places = new Float32Array();
 
-  /** `widths` are the distances along each axis at which an item counts 60% of one that is there. */
+  /** `widths` are the standard deviations of the weights along each axis. */
   constructor(
     readonly plane: MapPlane,
     points: Numbers | null = null,
@@ -126,7 +126,7 @@ export class Inverse {
     if (!this.off) return code;
     const d = code.length;
     const sum = new Float64Array(d);
-    let total = 1e-3; // far from all items nothing is known, and the plane remains
+    let total = 1e-3; // far from all items, the result tends to the plane
     for (let i = 0; i < this.off.length / d; i++) {
       const u = (this.places[2 * i] - x) / this.widths[0];
       const v = (this.places[2 * i + 1] - y) / this.widths[1];
@@ -147,7 +147,7 @@ export interface Bounds {
   top: number;
 }
 
-/** The smallest box about the points, widened by a share on each side. */
+/** The bounding box of the points with a relative margin. */
 export function boundsOf(points: Numbers, margin = 0.08): Bounds {
   let [left, right, bottom, top] = [Infinity, -Infinity, Infinity, -Infinity];
   for (let i = 0; i < points.length; i += 2) {
@@ -168,13 +168,13 @@ export function boundsOf(points: Numbers, margin = 0.08): Bounds {
 }
 
 /**
- * How densely items lie on the map: a histogram blurred by a normal of Scott's width.
+ * The density of items on the map: a histogram blurred by a Gaussian of Scott's bandwidth.
  *
- * Source: Multivariate density estimation (Scott, 1992).
+ * Reference: Multivariate density estimation (Scott, 1992).
  */
 export class Density {
   readonly values: Float32Array;
-  /** The standard deviations of the blur along both axes. */
+  /** Standard deviations of the blur along both axes. */
   readonly widths: [number, number];
   private sorted: Float32Array;
 
@@ -199,7 +199,7 @@ export class Density {
     this.sorted = own.sort();
   }
 
-  /** The density of a place, in items a cell, between the middles of cells linear; 0 outside. */
+  /** Bilinearly interpolated density at a position, in items per cell; 0 outside. */
   at(x: number, y: number): number {
     const [u, v] = this.place(x, y);
     const [i, j] = [Math.floor(u - 0.5), Math.floor(v - 0.5)];
@@ -210,17 +210,17 @@ export class Density {
     );
   }
 
-  /** The density of a cell by column and row; 0 outside. */
+  /** Density of a cell by column and row; 0 outside. */
   cell(i: number, j: number): number {
     return i >= 0 && j >= 0 && i < this.size && j < this.size ? this.values[j * this.size + i] : 0;
   }
 
-  /** The share of items that lie in thinner places: near 0 the model never learned the place. */
+  /** The share of items in less dense positions; near 0, the model was not trained there. */
   trust(x: number, y: number): number {
     return this.rank(this.at(x, y));
   }
 
-  /** The share of items whose place has less than this density. */
+  /** The share of items at a lower density than this. */
   rank(value: number): number {
     let [low, high] = [0, this.sorted.length];
     while (low < high) {
@@ -231,20 +231,20 @@ export class Density {
     return this.sorted.length ? low / this.sorted.length : 0;
   }
 
-  /** The density below which this share of the items lie. */
+  /** The density below which this share of items lies. */
   level(share: number): number {
     const last = this.sorted.length - 1;
     return last < 0 ? 0 : this.sorted[Math.round(Math.min(1, Math.max(0, share)) * last)];
   }
 
-  /** A place in cells from the corner. */
+  /** A position in cells from the corner. */
   private place(x: number, y: number): [number, number] {
     const { left, right, bottom, top } = this.bounds;
     return [((x - left) / (right - left)) * this.size, ((y - bottom) / (top - bottom)) * this.size];
   }
 }
 
-/** Blur along one axis: of neighbours `stride` apart. */
+/** Blur along the axis whose neighbours are `stride` apart. */
 function blur(grid: Float32Array, size: number, stride: number, width: number): Float32Array {
   const reach = Math.ceil(3 * width);
   const kernel = Float32Array.from({ length: 2 * reach + 1 }, (_, k) =>
@@ -262,7 +262,7 @@ function blur(grid: Float32Array, size: number, stride: number, width: number): 
   return out;
 }
 
-/** The standard deviation of places along one axis, 0 or 1. */
+/** Standard deviation of the points along axis 0 or 1. */
 function spreadOf(points: Numbers, axis: number): number {
   let [n, mean, squares] = [0, 0, 0];
   for (let i = axis; i < points.length; i += 2) {
@@ -275,7 +275,7 @@ function spreadOf(points: Numbers, axis: number): number {
   return n ? Math.sqrt(squares / n) : 1;
 }
 
-/** The k rows of codes nearest to one, by Euclidean distance; of equals the first. */
+/** The k nearest rows by Euclidean distance; ties keep the first row. */
 export function nearest(
   codes: Numbers,
   code: ArrayLike<number>,

@@ -1,8 +1,8 @@
-/** The backend of `isthmus studio`: Python answers on this machine. */
+/** The backend of `isthmus studio`, which queries the Python server. */
 
 import { toArray } from "./arrays";
-import type { Backend, Completion, Condition, Neighbours, Numbers, Posterior } from "./backend";
-import { features } from "./backend";
+import type { Backend, Imputation, Condition, Neighbours, Numbers, Posterior } from "./backend";
+import { itemSize } from "./backend";
 import type { Manifest, Run } from "./manifest";
 
 export class LiveBackend implements Backend {
@@ -15,21 +15,21 @@ export class LiveBackend implements Backend {
   ) {}
 
   static async open(token: string): Promise<LiveBackend> {
-    const answer = await ask("api/manifest", token);
-    return new LiveBackend(await answer.json(), token);
+    const response = await request("api/manifest", token);
+    return new LiveBackend(await response.json(), token);
   }
 
   array(name: string): Promise<Numbers> {
     const spec = this.manifest.arrays[name];
-    if (!spec) return Promise.reject(new Error(`the studio holds no array "${name}"`));
-    const known =
+    if (!spec) return Promise.reject(new Error(`unknown array "${name}"`));
+    const array =
       this.arrays.get(name) ??
-      ask(`api/arrays/${encodeURIComponent(name)}`, this.token)
-        .then((answer) => answer.arrayBuffer())
+      request(`api/arrays/${encodeURIComponent(name)}`, this.token)
+        .then((response) => response.arrayBuffer())
         .then((bytes) => toArray(bytes, spec));
-    this.arrays.set(name, known);
-    known.catch(() => this.arrays.delete(name)); // the next view asks again
-    return known;
+    this.arrays.set(name, array);
+    array.catch(() => this.arrays.delete(name)); // retry on the next request
+    return array;
   }
 
   async items(rows: ArrayLike<number>): Promise<Float64Array> {
@@ -49,27 +49,27 @@ export class LiveBackend implements Backend {
   }
 
   async neighbours(code: Float32Array, k: number): Promise<Neighbours> {
-    const answer = await this.post("neighbours", code, { k });
-    const found = answer.byteLength / 8;
+    const response = await this.post("neighbours", code, { k });
+    const n = response.byteLength / 8;
     return {
-      rows: new Int32Array(answer, 0, found),
-      distances: new Float32Array(answer, 4 * found, found),
+      rows: new Int32Array(response, 0, n),
+      distances: new Float32Array(response, 4 * n, n),
     };
   }
 
-  async repair(x: Float64Array, hidden: Uint8Array, condition: Condition): Promise<Completion> {
-    const known = x.map((v, i) => (hidden[i] ? NaN : v)); // NaN says what is missing
-    const answer = new Float64Array(await this.post("repair", known, { condition }));
-    const n = features(this.manifest);
-    return { x: answer.slice(0, n), std: answer.length > n ? answer.slice(n) : null };
+  async impute(x: Float64Array, hidden: Uint8Array, condition: Condition): Promise<Imputation> {
+    const masked = x.map((v, i) => (hidden[i] ? NaN : v)); // NaN marks missing values
+    const response = new Float64Array(await this.post("impute", masked, { condition }));
+    const n = itemSize(this.manifest);
+    return { x: response.slice(0, n), std: response.length > n ? response.slice(n) : null };
   }
 
   async licences(): Promise<string> {
-    return (await ask("licences.txt", this.token)).text();
+    return (await request("licences.txt", this.token)).text();
   }
 
   async runs(): Promise<Run[]> {
-    return (await ask("api/runs", this.token)).json();
+    return (await request("api/runs", this.token)).json();
   }
 
   private async post(
@@ -77,36 +77,36 @@ export class LiveBackend implements Backend {
     body: Int32Array<ArrayBuffer> | Float32Array | Float64Array,
     query: Record<string, Condition> = {},
   ): Promise<ArrayBuffer> {
-    const given = Object.entries(query).filter(([, v]) => v !== null);
-    const words = new URLSearchParams(given.map(([k, v]) => [k, String(v)])).toString();
-    const answer = await ask(`api/${what}${words && `?${words}`}`, this.token, body as BodyInit);
-    return answer.arrayBuffer();
+    const values = Object.entries(query).filter(([, v]) => v !== null);
+    const parameters = new URLSearchParams(values.map(([k, v]) => [k, String(v)])).toString();
+    const response = await request(`api/${what}${parameters && `?${parameters}`}`, this.token, body as BodyInit);
+    return response.arrayBuffer();
   }
 }
 
-/** Ask the server; an error is the line in which it said what is wrong. */
-async function ask(path: string, token: string, body?: BodyInit): Promise<Response> {
+/** Send a request; throw an Error with the server's message if it fails. */
+async function request(path: string, token: string, body?: BodyInit): Promise<Response> {
   const headers = { "X-Isthmus-Token": token };
-  let answer: Response;
+  let response: Response;
   try {
-    answer = await fetch(path, body === undefined ? { headers } : { headers, method: "POST", body });
+    response = await fetch(path, body === undefined ? { headers } : { headers, method: "POST", body });
   } catch {
-    throw new Error("the studio does not answer: is `isthmus studio` still running?");
+    throw new Error("The studio server does not respond. Check that `isthmus studio` is still running.");
   }
-  if (!answer.ok) throw new Error(await reason(answer));
-  return answer;
+  if (!response.ok) throw new Error(await errorMessage(response));
+  return response;
 }
 
-async function reason(answer: Response): Promise<string> {
-  const text = await answer.text();
+async function errorMessage(response: Response): Promise<string> {
+  const text = await response.text();
   try {
     return String(JSON.parse(text).detail);
   } catch {
-    return text || `the studio answered ${answer.status}`;
+    return text || `The studio server returned status ${response.status}.`;
   }
 }
 
-/** Means and spreads, one after the other. */
+/** Split means and standard deviations. */
 function halves(bytes: ArrayBuffer): Posterior {
   const all = new Float32Array(bytes);
   return { mean: all.slice(0, all.length / 2), std: all.slice(all.length / 2) };

@@ -1,4 +1,4 @@
-/** The start: which backend there is, then the app. */
+/** Entry point: choose the backend and render the app. */
 
 import { render } from "preact";
 import { App, Failure } from "./App";

@@ -1,4 +1,4 @@
-/** What the page is told of a run; written by `isthmus.studio.bundle`. */
+/** The description of a run, written by `isthmus.studio.bundle`. */
 
 export interface Manifest {
   format: 1;
@@ -10,8 +10,8 @@ export interface Manifest {
   latents: Latents;
   map: MapPlane | null;
   rows: Rows | null;
-  /** Why there are no rows, where there are none. */
-  missing: string | null;
+  /** Why there are no rows; null if there are. */
+  no_data_reason: string | null;
   columns: Column[];
   scores: Score[];
   prior: Prior | null;
@@ -24,48 +24,48 @@ export interface Model {
   kind: string;
   n_components: number;
   likelihood: string;
-  /** Classes of a conditional model as text; null where it is told nothing. */
+  /** Class names of a conditional model; null if it is not conditional on classes. */
   classes: string[] | null;
-  /** Numbers of context beside x and z; the last stands for "unknown". */
-  context_width: number;
-  /** What the encoder's and the decoder's x is made of. */
+  /** Width of the condition input; its last position means "unknown". */
+  condition_width: number;
+  /** Data type of the encoder's input and the decoder's output. */
   x_dtype: "float32" | "float64";
-  /** Whether q(z|x) has a spread. */
-  spread: boolean;
-  /** Whether NaN in x are missing values. */
-  missing: boolean;
+  /** Whether q(z|x) has a standard deviation. */
+  has_std: boolean;
+  /** Whether the encoder accepts NaN as missing values. */
+  accepts_nan: boolean;
 }
 
-export type ItemKind = "picture" | "signal" | "table" | "vector";
+export type ItemKind = "image" | "signal" | "table" | "vector";
 
 export interface Item {
   kind: ItemKind;
   shape: number[];
-  /** Values shown as black and white, or the ends of an axis. */
+  /** Values shown as black and white, or the limits of an axis. */
   low: number;
   high: number;
-  /** Samples a second, of sounds. */
+  /** Sample rate of audio, in Hz. */
   rate: number | null;
-  /** Of tables and vectors, one for each feature. */
+  /** Features of tables and vectors; null otherwise. */
   features: Feature[] | null;
-  /** The unit of errors: one number, or one for each feature. */
+  /** Standard deviation used to scale errors: one number, or one per feature. */
   scale: number[];
-  /** What stands in a gap before anything is known: one number, or one for each feature. */
-  blank: number[];
+  /** Initial value of missing entries: one number, or one per feature. */
+  fill: number[];
 }
 
 export interface Feature {
   name: string;
-  /** Categories by number; null of numbers. */
+  /** Category names by index; null for numeric features. */
   categories: string[] | null;
-  /** A number that is only ever whole. */
+  /** Whether all values are integers. */
   whole: boolean;
 }
 
 export interface Latents {
-  /** Latents from the most active to the least. */
+  /** Latents from the most to the least active. */
   order: number[];
-  /** Variance of the mean of q(z|x) over the rows, or 1 where there are no rows. */
+  /** Variance of the mean of q(z|x) over the rows; 1 without rows. */
   activity: number[];
   mean: number[];
   std: number[];
@@ -83,18 +83,18 @@ export interface MapPlane {
 
 export interface Rows {
   n: number;
-  /** Rows in the data, of which n are here. */
-  of: number;
-  /** What the rows are, in words: "test rows of digits". */
+  /** Number of rows in the data, of which n are included. */
+  total: number;
+  /** Description of the rows: "test rows of digits". */
   source: string;
 }
 
 export interface Column {
   name: string;
   array: string;
-  /** Classes by number; null of numbers. */
+  /** Class names by index; null for numeric columns. */
   categories: string[] | null;
-  /** Which feature of a table it is; null of labels and scores. */
+  /** Index of the table feature; null for labels and scores. */
   feature: number | null;
 }
 
@@ -104,19 +104,19 @@ export interface Score {
   unit: string;
 }
 
-/** Draws that were made beforehand: n for each class a prior is told, and of "unknown" last. */
+/** Precomputed draws: n for each class of a conditional prior, followed by n for "unknown". */
 export type Prior = { kind: "standard" } | { kind: "draws"; n: number; parts: number };
 
 export interface Run {
   name: string;
   model: string;
-  /** The name of the data. */
+  /** Name of the dataset. */
   data: string;
   history: Record<string, number>[];
   settings: Record<string, unknown>;
   held_out: Record<string, number>;
   best_epoch: number | null;
-  /** Epochs planned, of a run that trains. */
+  /** Maximum number of epochs of a run in training. */
   epochs: number | null;
   training: boolean;
 }
@@ -124,7 +124,7 @@ export interface Run {
 export interface ArraySpec {
   dtype: "float32" | "float64" | "uint8" | "uint16" | "int32";
   shape: number[];
-  /** Of numbers kept as bytes: value = start + step * byte. */
+  /** For values quantized to bytes: value = start + step * byte. */
   start?: number;
   step?: number;
 }

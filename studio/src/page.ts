@@ -1,61 +1,61 @@
-/** The backend of an exported page: encoder and decoder run here, by onnxruntime's wasm. */
+/** The backend of an exported page, which runs encoder and decoder with onnxruntime's WebAssembly. */
 
 import * as ort from "onnxruntime-web/wasm";
 import { fromBase64, gunzip, toArray } from "./arrays";
-import type { Backend, Completion, Condition, Neighbours, Numbers, Posterior } from "./backend";
-import { features, rowsOf } from "./backend";
+import type { Backend, Imputation, Condition, Neighbours, Numbers, Posterior } from "./backend";
+import { itemSize, takeRows } from "./backend";
 import { nearest } from "./latent";
 import type { Manifest, Run } from "./manifest";
 
-/** Passes of encode and decode behind a repair. */
+/** Encode-decode iterations of an imputation. */
 const PASSES = 12;
-/** Milliseconds after which a repair lets the brush be drawn. */
-const TURN = 8;
+/** Milliseconds after which an imputation yields to the event loop. */
+const YIELD_AFTER = 8;
 
-type Graph = Promise<ort.InferenceSession>;
+type Session = Promise<ort.InferenceSession>;
 
 export class PageBackend implements Backend {
   readonly live = false;
   private arrays = new Map<string, Promise<Numbers>>();
-  private encoder: Graph;
-  private decoder: Graph;
+  private encoder: Session;
+  private decoder: Session;
   private queue: Promise<unknown> = Promise.resolve();
 
   constructor(readonly manifest: Manifest) {
     const engine = startEngine();
-    this.encoder = engine.then(() => session("encoder"));
-    this.decoder = engine.then(() => session("decoder"));
-    for (const graph of [this.encoder, this.decoder]) graph.catch(() => {}); // said where it is used
+    this.encoder = engine.then(() => createSession("encoder"));
+    this.decoder = engine.then(() => createSession("decoder"));
+    for (const session of [this.encoder, this.decoder]) session.catch(() => {}); // reported where the session is used
   }
 
   array(name: string): Promise<Numbers> {
     const spec = this.manifest.arrays[name];
-    if (!spec) return Promise.reject(new Error(`this page holds no array "${name}"`));
-    const known = this.arrays.get(name) ?? part(name).then(gunzip).then((b) => toArray(b, spec));
-    this.arrays.set(name, known);
-    return known;
+    if (!spec) return Promise.reject(new Error(`unknown array "${name}"`));
+    const array = this.arrays.get(name) ?? part(name).then(gunzip).then((b) => toArray(b, spec));
+    this.arrays.set(name, array);
+    return array;
   }
 
   async items(rows: ArrayLike<number>): Promise<Float64Array> {
-    return rowsOf(await this.array("items"), features(this.manifest), rows);
+    return takeRows(await this.array("items"), itemSize(this.manifest), rows);
   }
 
   async codes(rows: ArrayLike<number>): Promise<Posterior> {
     const d = this.manifest.model.n_components;
     const pick = async (name: string) =>
-      Float32Array.from(rowsOf(await this.array(name), d, rows));
+      Float32Array.from(takeRows(await this.array(name), d, rows));
     const mean = await pick("codes");
-    return { mean, std: this.manifest.model.spread ? await pick("std") : new Float32Array(mean.length) };
+    return { mean, std: this.manifest.model.has_std ? await pick("std") : new Float32Array(mean.length) };
   }
 
   async encode(x: Float64Array, n: number, condition: Condition): Promise<Posterior> {
-    const { mean, std } = await this.run(this.encoder, { x: this.tensorOf(x, n), ...this.told(n, condition) });
+    const { mean, std } = await this.run(this.encoder, { x: this.tensorOf(x, n), ...this.condition(n, condition) });
     return { mean: mean as Float32Array, std: std as Float32Array };
   }
 
   async decode(z: Float32Array, n: number, condition: Condition): Promise<Float64Array> {
     const code = new ort.Tensor("float32", z, [n, this.manifest.model.n_components]);
-    const { x } = await this.run(this.decoder, { z: code, ...this.told(n, condition) });
+    const { x } = await this.run(this.decoder, { z: code, ...this.condition(n, condition) });
     return Float64Array.from(x as Float32Array);
   }
 
@@ -63,19 +63,19 @@ export class PageBackend implements Backend {
     return nearest(await this.array("codes"), code, k);
   }
 
-  /** Encode and decode again and again, what is known put back each time. */
-  async repair(x: Float64Array, hidden: Uint8Array, condition: Condition): Promise<Completion> {
-    const { blank } = this.manifest.item;
-    const gap = (i: number) => (this.manifest.model.missing ? NaN : blank[i % blank.length]);
-    let made = x.map((v, i) => (hidden[i] ? gap(i) : v));
-    let since = performance.now();
+  /** Impute by repeated encoding and decoding, with the known values restored each time. */
+  async impute(x: Float64Array, hidden: Uint8Array, condition: Condition): Promise<Imputation> {
+    const { fill } = this.manifest.item;
+    const initial = (i: number) => (this.manifest.model.accepts_nan ? NaN : fill[i % fill.length]);
+    let values = x.map((v, i) => (hidden[i] ? initial(i) : v));
+    let lastYield = performance.now();
     for (let pass = 0; pass < PASSES; pass++) {
-      const { mean } = await this.encode(made, 1, condition);
-      const again = await this.decode(mean, 1, condition);
-      made = x.map((v, i) => (hidden[i] ? again[i] : v));
-      if (performance.now() - since > TURN) since = await nextTurn();
+      const { mean } = await this.encode(values, 1, condition);
+      const decoded = await this.decode(mean, 1, condition);
+      values = x.map((v, i) => (hidden[i] ? decoded[i] : v));
+      if (performance.now() - lastYield > YIELD_AFTER) lastYield = await nextTurn();
     }
-    return { x: made, std: null };
+    return { x: values, std: null };
   }
 
   async runs(): Promise<Run[]> {
@@ -93,18 +93,18 @@ export class PageBackend implements Backend {
       : new ort.Tensor("float32", Float32Array.from(x), shape);
   }
 
-  private told(n: number, condition: Condition): Record<string, ort.Tensor> {
-    const width = this.manifest.model.context_width;
+  private condition(n: number, condition: Condition): Record<string, ort.Tensor> {
+    const width = this.manifest.model.condition_width;
     if (!width) return {};
     const c = new Float32Array(n * width);
     for (let i = 0; i < n; i++) c[i * width + (condition ?? width - 1)] = 1;
     return { c: new ort.Tensor("float32", c, [n, width]) };
   }
 
-  /** Run a graph, one at a time: the engine has one thread. */
-  private run(graph: Graph, feeds: Record<string, ort.Tensor>): Promise<Record<string, unknown>> {
+  /** Run a session; calls are serialized, because the engine has one thread. */
+  private run(session: Session, feeds: Record<string, ort.Tensor>): Promise<Record<string, unknown>> {
     const turn = this.queue.then(async () => {
-      const results = await (await graph).run(feeds);
+      const results = await (await session).run(feeds);
       return Object.fromEntries(Object.entries(results).map(([name, t]) => [name, t.data]));
     });
     this.queue = turn.catch(() => {});
@@ -112,17 +112,17 @@ export class PageBackend implements Backend {
   }
 }
 
-/** Let the browser draw and listen, and return the time. */
+/** Yield to the event loop and return the time. */
 function nextTurn(): Promise<number> {
   return new Promise((resolve) => setTimeout(() => resolve(performance.now())));
 }
 
 async function startEngine(): Promise<void> {
-  ort.env.wasm.numThreads = 1; // more need headers that no file has
+  ort.env.wasm.numThreads = 1; // threads require HTTP headers, which a file does not have
   ort.env.wasm.wasmBinary = await gunzip(await part("engine"));
 }
 
-async function session(name: string): Graph {
+async function createSession(name: string): Session {
   return ort.InferenceSession.create(new Uint8Array(await gunzip(await part(name))));
 }
 
@@ -130,19 +130,19 @@ type Parts = Record<string, string>;
 const waiting = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
 
 /**
- * Return a part of the page: from an element, or of a folder from the script beside the page,
- * since a page opened from a disk may not read files but may run scripts.
+ * Load a part of the page: from an element of a single file, or from a script in an exported
+ * folder, because a page opened from disk may run scripts but not read files.
  */
 function part(name: string): Promise<Uint8Array<ArrayBuffer>> {
   const element = document.getElementById(`part-${name}`);
   if (element) {
     const bytes = fromBase64(element.textContent ?? "");
-    element.remove(); // the text is not needed twice
+    element.remove(); // free the memory
     return Promise.resolve(bytes);
   }
-  const known = waiting.get(name) ?? script(name);
-  waiting.set(name, known);
-  return known;
+  const array = waiting.get(name) ?? script(name);
+  waiting.set(name, array);
+  return array;
 }
 
 function script(name: string): Promise<Uint8Array<ArrayBuffer>> {
@@ -155,7 +155,7 @@ function script(name: string): Promise<Uint8Array<ArrayBuffer>> {
       delete parts[name];
     };
     tag.onerror = () =>
-      reject(new Error(`parts/${name}.js is not beside this page: keep the folder whole`));
+      reject(new Error(`parts/${name}.js is missing next to this page. Copy the complete folder.`));
     document.head.append(tag);
   });
 }

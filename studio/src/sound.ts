@@ -1,16 +1,16 @@
-/** Signals as sounds. */
+/** Audio playback of signals. */
 
 import { signal } from "@preact/signals";
 import type { Item } from "./manifest";
 
-/** Rates to choose from where the data says none; the first is the default. */
+/** Sample rates offered if the data has none; the first is the default. */
 export const RATES = [8000, 16000, 22050, 44100];
-/** The rate chosen, the same wherever a sound is shown, so that two can be compared. */
+/** The chosen rate, shared by all signals so that they can be compared. */
 export const heardAt = signal(RATES[0]);
-const BUFFERS = [8000, 96000] as const; // rates every browser plays
-const LEAST = 0.5; // seconds; a shorter window is heard several times over
+const BUFFERS = [8000, 96000] as const; // range of rates supported by all browsers
+const LEAST = 0.5; // seconds; a shorter signal is repeated
 
-/** One channel within ±1: the mean over channels, gaps silent. */
+/** Mix the channels to one within ±1; missing values are silent. */
 export function mono(item: Item, x: ArrayLike<number>): Float32Array {
   const samples = item.shape[item.shape.length - 1];
   const channels = x.length / samples;
@@ -22,15 +22,15 @@ export function mono(item: Item, x: ArrayLike<number>): Float32Array {
   });
 }
 
-/** How often a sound is said for it to last half a second. */
+/** How many times to repeat a sound to last half a second. */
 export function repeats(samples: number, rate: number): number {
   return Math.max(1, Math.ceil((LEAST * rate) / Math.max(1, samples)));
 }
 
 let context: AudioContext | null = null;
-let silence: (() => void) | null = null; // ends what plays now
+let silence: (() => void) | null = null; // stops the current sound
 
-/** Play a sound, the only one at a time; returns what stops it. `ended` is called once. */
+/** Play a sound and stop any other; return a function to stop it. `ended` is called once. */
 export function play(sound: Float32Array, rate: number, ended: () => void): () => void {
   silence?.();
   context ??= new AudioContext();

@@ -1,26 +1,26 @@
-/** The short-time Fourier transform of a sound, for the eye. */
+/** Short-time Fourier transform of a sound. */
 
 import FFT from "fft.js";
 
 export interface Spectrogram {
-  /** Loudness in decibels, 0 of a full sine; bins of each frame one after another, low first. */
+  /** Level in decibels, 0 for a full-scale sine; frames one after another, low bins first. */
   decibels: Float32Array;
   frames: number;
   /** Frequencies from 0 to half the sample rate. */
   bins: number;
 }
 
-export const FLOOR = -80; // decibels drawn darkest
+export const FLOOR = -80; // decibels shown in the darkest colour
 const WINDOWS = [16, 512] as const;
-const FRAMES = 400; // more than a screen shows
+const FRAMES = 400; // maximum number of frames
 
-/** Samples of a window: a power of two near an eighth of the sound. */
+/** The window length in samples: a power of two near an eighth of the sound. */
 export function windowOf(samples: number): number {
   const wanted = 2 ** Math.round(Math.log2(Math.max(1, samples / 8)));
   return Math.min(WINDOWS[1], Math.max(WINDOWS[0], wanted));
 }
 
-/** Transform a sound of samples within ±1, by Hann windows that overlap by three quarters or so. */
+/** Transform samples within ±1 with Hann windows that overlap by three quarters. */
 export function spectrogram(sound: Float32Array, size = windowOf(sound.length)): Spectrogram {
   const fft = new FFT(size);
   const turn = (2 * Math.PI) / size;
@@ -32,7 +32,7 @@ export function spectrogram(sound: Float32Array, size = windowOf(sound.length)):
   const decibels = new Float32Array(frames * bins);
   const [part, out] = [new Array<number>(size), fft.createComplexArray()];
   for (let f = 0; f < frames; f++) {
-    const start = f * hop - size / 2; // each frame is centred, with silence about the sound
+    const start = f * hop - size / 2; // frames are centred, with zero padding
     for (let i = 0; i < size; i++) part[i] = hann[i] * (sound[start + i] || 0);
     fft.realTransform(out, part);
     for (let k = 0; k < bins; k++) {
@@ -43,7 +43,7 @@ export function spectrogram(sound: Float32Array, size = windowOf(sound.length)):
   return { decibels, frames, bins };
 }
 
-/** The loudest frequency over the whole sound, as a share of the sample rate; null of silence. */
+/** The loudest frequency as a fraction of the sample rate; null for silence. */
 export function loudest({ decibels, frames, bins }: Spectrogram): number | null {
   const power = new Float64Array(bins);
   for (let i = 0; i < frames * bins; i++)

@@ -1,4 +1,4 @@
-/** What the views share: the run, the item and the code in hand, colours, attribute vectors. */
+/** State shared by the views: backend, selected item and code, colours, attribute vectors. */
 
 import { computed, signal } from "@preact/signals";
 import type { Backend, Condition } from "./backend";
@@ -8,9 +8,9 @@ export type View =
   | "map"
   | "item"
   | "sliders"
-  | "between"
+  | "interpolate"
   | "samples"
-  | "repair"
+  | "impute"
   | "anomalies"
   | "training";
 
@@ -20,23 +20,23 @@ export interface Attribute {
 }
 
 export const view = signal<View>("map");
-/** The row of the item in hand. */
-export const chosen = signal(0);
-/** The code on the sliders; null until one is there. */
+/** The row of the selected item. */
+export const selectedRow = signal(0);
+/** The code on the sliders; null until one is set. */
 export const code = signal<Float32Array | null>(null);
-/** The class a conditional model is told; null is "unknown". */
-export const condition = signal<Condition>(null);
-/** Rows inside the lasso. */
+/** The class that conditions the decoder; null is "unknown". */
+export const selectedClass = signal<Condition>(null);
+/** Rows selected with the lasso. */
 export const lasso = signal<Int32Array>(new Int32Array());
 export const attributes = signal<Attribute[]>([]);
-/** The array of the column that colours points; empty of none. */
+/** The array of the column that colours the points; empty for none. */
 export const colouredBy = signal("");
-/** What went wrong last, in one line; shown until it is dismissed. */
-export const trouble = signal("");
+/** The last error message, shown until dismissed. */
+export const errorMessage = signal("");
 
 const current = signal<Backend | null>(null);
 
-/** The backend; views are shown only when there is one. */
+/** The backend, which is set before any view is rendered. */
 export const backend = computed(() => current.value as Backend);
 export const manifest = computed(() => backend.value.manifest as Manifest);
 
@@ -49,28 +49,28 @@ export function begin(with_: Backend): void {
 
 /** Show an item in the item view. */
 export function showItem(row: number): void {
-  chosen.value = row;
+  selectedRow.value = row;
   go("item");
 }
 
 /** Put a code on the sliders and show them. */
-export function toSliders(z: Float32Array, told: Condition = condition.value): void {
+export function toSliders(z: Float32Array, condition: Condition = selectedClass.value): void {
   code.value = Float32Array.from(z);
-  condition.value = told;
+  selectedClass.value = condition;
   go("sliders");
 }
 
-/** Go to a view; the address remembers it, so that "back" works. */
+/** Open a view through the address, so that "back" works. */
 export function go(to: View): void {
   window.location.hash = to;
 }
 
-/** Run what may fail, and say what went wrong in one line. */
+/** Await a promise; on failure show its message and return null. */
 export async function attempt<T>(work: Promise<T>): Promise<T | null> {
   try {
     return await work;
   } catch (error) {
-    trouble.value = error instanceof Error ? error.message : String(error);
+    errorMessage.value = error instanceof Error ? error.message : String(error);
     return null;
   }
 }

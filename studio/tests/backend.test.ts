@@ -1,71 +1,71 @@
 import { describe, expect, it } from "vitest";
-import { features, latest, rowsOf } from "../src/backend";
+import { itemSize, latest, takeRows } from "../src/backend";
 import type { Manifest } from "../src/manifest";
 
-describe("rowsOf", () => {
+describe("takeRows", () => {
   const table = Float32Array.of(0, 1, 10, 11, 20, 21);
 
-  it("picks rows in the order asked, one twice if asked twice", () =>
-    expect([...rowsOf(table, 2, [2, 0, 2])]).toEqual([20, 21, 0, 1, 20, 21]));
+  it("selects rows in the given order, with repetitions", () =>
+    expect([...takeRows(table, 2, [2, 0, 2])]).toEqual([20, 21, 0, 1, 20, 21]));
 
-  it("answers nothing with nothing", () => expect(rowsOf(table, 2, []).length).toBe(0));
+  it("returns nothing for no rows", () => expect(takeRows(table, 2, []).length).toBe(0));
 });
 
-it("counts the numbers of an item", () => {
-  const of = (shape: number[]) => features({ item: { shape } } as Manifest);
+it("counts the values of an item", () => {
+  const of = (shape: number[]) => itemSize({ item: { shape } } as Manifest);
   expect(of([3, 8, 8])).toBe(192);
   expect(of([])).toBe(1);
 });
 
-/** A question whose answers come when the test says so. */
+/** A function whose promises are settled by the test. */
 function slow() {
-  const asked: number[] = [];
+  const called: number[] = [];
   const settle: { yes: () => void; no: () => void }[] = [];
-  const ask = (n: number) =>
+  const call = (n: number) =>
     new Promise<number>((yes, no) => {
-      asked.push(n);
+      called.push(n);
       settle.push({ yes: () => yes(n), no: () => no(new Error(`no ${n}`)) });
     });
-  return { asked, settle, ask };
+  return { called, settle, call };
 }
 
 const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 describe("latest", () => {
   it("asks at once when nothing is under way", async () => {
-    const { ask, asked, settle } = slow();
-    const only = latest(ask);
+    const { call, called, settle } = slow();
+    const only = latest(call);
     const answer = only(1);
-    expect(asked).toEqual([1]);
+    expect(called).toEqual([1]);
     settle[0].yes();
     expect(await answer).toBe(1);
   });
 
   it("has one call under way, and of those that wait asks only the last", async () => {
-    const { ask, asked, settle } = slow();
-    const only = latest(ask);
+    const { call, called, settle } = slow();
+    const only = latest(call);
     const answers = [1, 2, 3, 4].map((n) => only(n));
-    expect(asked).toEqual([1]);
+    expect(called).toEqual([1]);
     expect(await answers[1]).toBeNull();
     expect(await answers[2]).toBeNull();
     settle[0].yes();
     expect(await answers[0]).toBe(1);
     await turn();
-    expect(asked).toEqual([1, 4]);
+    expect(called).toEqual([1, 4]);
     settle[1].yes();
     expect(await answers[3]).toBe(4);
   });
 
-  it("lets none come between the end of one call and the start of the one that waits", async () => {
-    const { ask, asked, settle } = slow();
-    const only = latest(ask);
+  it("starts the queued call before later ones", async () => {
+    const { call, called, settle } = slow();
+    const only = latest(call);
     const first = only(1);
     const second = only(2);
     settle[0].yes();
     await first;
     const third = only(3);
     await turn();
-    expect(asked).toEqual([1, 2]);
+    expect(called).toEqual([1, 2]);
     settle[1].yes();
     expect(await second).toBe(2);
     await turn();
@@ -73,9 +73,9 @@ describe("latest", () => {
     expect(await third).toBe(3);
   });
 
-  it("goes on after a call that failed", async () => {
-    const { ask, settle } = slow();
-    const only = latest(ask);
+  it("continues after a failed call", async () => {
+    const { call, settle } = slow();
+    const only = latest(call);
     const first = only(1);
     const second = only(2);
     settle[0].no();

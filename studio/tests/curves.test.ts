@@ -13,7 +13,7 @@ import {
   rateDistortion,
   secondsLeft,
   settingsOf,
-  verdicts,
+  diagnose,
 } from "../src/curves";
 import type { Run } from "../src/manifest";
 
@@ -43,32 +43,32 @@ const history = (train: number[], held?: number[]) =>
 const falling = (n: number, to = 1) => Array.from({ length: n }, (_, i) => to + 10 * 0.7 ** i);
 
 describe("quantitiesOf", () => {
-  it("leaves out what is 0 throughout or absent", () => {
+  it("omits quantities that are absent or always 0", () => {
     const runs = [run({ history: [{ epoch: 1, loss: 3, reconstruction: 3, kl: 0, penalty: 0 }] })];
     expect(quantitiesOf(runs).map((q) => q.key)).toEqual(["loss", "reconstruction"]);
   });
 
-  it("has the loss before there is an epoch", () =>
+  it("has the loss earlier there is an epoch", () =>
     expect(quantitiesOf([run()]).map((q) => q.key)).toEqual(["loss"]));
 });
 
 describe("bestEpoch", () => {
-  it("is what the run says", () =>
+  it("is the best epoch of the run", () =>
     expect(bestEpoch(run({ history: history([3, 2, 1]), best_epoch: 2 }))).toBe(2));
 
-  it("is that of the least held-out loss, else of the least loss", () => {
+  it("has the lowest held-out loss, or training loss", () => {
     expect(bestEpoch(run({ history: history([3, 2, 1], [3, 1, 2]) }))).toBe(2);
     expect(bestEpoch(run({ history: history([3, 2, 1]) }))).toBe(3);
   });
 
-  it("passes over what is no number", () => {
+  it("skips NaN", () => {
     expect(bestEpoch(run({ history: history([3, NaN, 4]) }))).toBe(1);
     expect(bestEpoch(run())).toBeNull();
   });
 });
 
 describe("aligned", () => {
-  it("puts runs of unequal length on one axis, with gaps", () => {
+  it("aligns runs of different length with nulls", () => {
     const runs = [run({ history: history([3, 2], [4, 3]) }), run({ name: "b", history: history([9]) })];
     expect(aligned(runs, "loss")).toEqual([
       [1, 2],
@@ -79,12 +79,12 @@ describe("aligned", () => {
     ]);
   });
 
-  it("begins where it is told", () =>
+  it("starts at the given epoch", () =>
     expect(aligned([run({ history: history([3, 2, 1]) })], "loss", 2)[0]).toEqual([2, 3]));
 });
 
 describe("logarithm", () => {
-  it("needs numbers above 0, and is better for steep falls", () => {
+  it("requires positive values and is preferred for steep curves", () => {
     expect(logarithm([[100, 1, null]])).toEqual({ possible: true, better: true });
     expect(logarithm([[10, 9]])).toEqual({ possible: true, better: false });
     expect(logarithm([[1, -1]]).possible).toBe(false);
@@ -93,7 +93,7 @@ describe("logarithm", () => {
 });
 
 describe("rateDistortion", () => {
-  it("is of held-out rows where there are any", () => {
+  it("prefers held-out rows", () => {
     const record = { epoch: 1, kl: 1, reconstruction: 2, valid_kl: 3, valid_reconstruction: 4 };
     expect(rateDistortion(run({ history: [record] }))).toEqual([{ epoch: 1, rate: 3, distortion: 4 }]);
   });
@@ -102,53 +102,53 @@ describe("rateDistortion", () => {
     expect(rateDistortion(run({ history: [{ epoch: 1, kl: 0, reconstruction: 2 }] }))).toEqual([]));
 });
 
-describe("verdicts", () => {
-  const said = (about: Partial<Run>) => verdicts(run(about))
+describe("diagnose", () => {
+  const texts = (about: Partial<Run>) => diagnose(run(about))
       .map((v) => v.text)
       .join(" ");
 
-  it("tells learning by heart", () => {
+  it("reports overfitting", () => {
     const held = [...falling(10), ...Array.from({ length: 10 }, (_, i) => 1.5 + i / 5)];
-    expect(said({ history: history(falling(20, 0), held) })).toContain("by heart");
+    expect(texts({ history: history(falling(20, 0), held) })).toContain("overfits");
   });
 
-  it("tells that more epochs would help, or not", () => {
+  it("reports whether more epochs would help", () => {
     const line = Array.from({ length: 20 }, (_, i) => 20 - i);
-    expect(said({ history: history(line, line) })).toContain("still falling");
-    expect(verdicts(run({ history: history(line, line) }))[0].worry).toBe(true);
-    expect(said({ history: history(falling(60), falling(60)) })).toContain("settled");
+    expect(texts({ history: history(line, line) })).toContain("still falling");
+    expect(diagnose(run({ history: history(line, line) }))[0].problem).toBe(true);
+    expect(texts({ history: history(falling(60), falling(60)) })).toContain("converged");
   });
 
-  it("tells posterior collapse", () => {
-    const collapsed = falling(20).map((loss, i) => ({ epoch: i + 1, loss, kl: 1e-3 }));
-    expect(said({ history: collapsed })).toContain("collapse");
+  it("reports posterior collapse", () => {
+    const collapse = falling(20).map((loss, i) => ({ epoch: i + 1, loss, kl: 1e-3 }));
+    expect(texts({ history: collapse })).toContain("collapse");
   });
 
-  it("tells divergence, and an error above that of PCA", () => {
-    const broken = [{ epoch: 1, loss: 2 }, { epoch: 2, loss: null as unknown as number }];
-    expect(said({ history: broken })).toContain("diverged");
-    const numbers = { "squared error an example": 2, "squared error of PCA, same size": 1 };
-    expect(said({ history: history([1]), held_out: numbers })).toContain("PCA");
+  it("reports divergence and errors above PCA", () => {
+    const divergence = [{ epoch: 1, loss: 2 }, { epoch: 2, loss: null as unknown as number }];
+    expect(texts({ history: divergence })).toContain("diverged");
+    const numbers = { "squared error per example": 2, "squared error of PCA, same size": 1 };
+    expect(texts({ history: history([1]), held_out: numbers })).toContain("PCA");
     const mixed = { likelihood: "mixed" };
-    expect(said({ history: history([1]), held_out: numbers, settings: mixed })).not.toContain("PCA");
+    expect(texts({ history: history([1]), held_out: numbers, settings: mixed })).not.toContain("PCA");
   });
 
-  it("says nothing yet of a run that has just begun", () =>
-    expect(said({ training: true })).toBe("The first epoch is under way."));
+  it("reports the first epoch in progress", () =>
+    expect(texts({ training: true })).toBe("The first epoch is in progress."));
 });
 
-describe("side by side", () => {
+describe("comparison of runs", () => {
   const a = run({
     settings: { beta: 1, hidden: [400] },
-    held_out: { "ELBO (nats an example)": -24, rows: 9 },
+    held_out: { "ELBO (nats per example)": -24, rows: 9 },
   });
   const b = run({
     name: "b",
     settings: { beta: 4, hidden: [400], extra: null },
-    held_out: { "ELBO (nats an example)": -26, rows: 9 },
+    held_out: { "ELBO (nats per example)": -26, rows: 9 },
   });
 
-  it("puts what differs first", () => {
+  it("lists differing settings first", () => {
     const lines = settingsOf([a, b]);
     expect(lines.map((l) => [l.name, l.differs])).toEqual([
       ["beta", true],
@@ -160,19 +160,19 @@ describe("side by side", () => {
     expect(lines[3].texts).toEqual(["400", "400"]);
   });
 
-  it("marks the best, unless the runs cannot be compared", () => {
+  it("marks the best of comparable runs", () => {
     expect(heldOutOf([a, b])[0].best).toEqual([0]);
     const other = { ...b, data: "mnist" };
     expect(comparable([a, other])).toBe(false);
     expect(heldOutOf([a, other])[0].best).toEqual([]);
   });
 
-  it("writes counts of components of unequal models in one line", () => {
+  it("merges component counts of different models", () => {
     const parts = [5, 8].map((n) => run({ held_out: { [`components in use, of ${n}`]: n - 1 } }));
     expect(heldOutOf(parts)).toMatchObject([{ name: "components in use", texts: ["4 of 5", "7 of 8"] }]);
   });
 
-  it("says what it took", () => {
+  it("lists epochs and time", () => {
     const history = [1, 2].map((epoch) => ({ epoch, loss: 1, seconds: 30, examples_per_second: 1000 }));
     expect(effortOf([run({ history, best_epoch: 2 })]).map((l) => l.texts[0])).toEqual([
       "2",
@@ -185,23 +185,23 @@ describe("side by side", () => {
 
 describe("bestOf", () => {
   it.each([
-    ["ELBO (nats an example)", [-2, -1], [1]],
-    ["squared error an example", [2, 1, 1], [1, 2]],
+    ["ELBO (nats per example)", [-2, -1], [1]],
+    ["squared error per example", [2, 1, 1], [1, 2]],
     ["reconstruction (nats)", [1, null, 2], [0]],
     ["squared error of PCA, same size", [2, 1], []],
     ["KL (nats)", [2, 1], []],
-    ["ELBO (nats an example)", [1, 1], []],
-    ["ELBO (nats an example)", [1, null], []],
+    ["ELBO (nats per example)", [1, 1], []],
+    ["ELBO (nats per example)", [1, null], []],
   ])("of %s %j is %j", (name, values, best) => expect(bestOf(name, values)).toEqual(best));
 });
 
-it("tells the time that is left at most", () => {
+it("estimates the remaining time", () => {
   const history = [1, 2, 3].map((epoch) => ({ epoch, loss: 1, seconds: 2 }));
   expect(secondsLeft(run({ history, epochs: 10, training: true }))).toBe(14);
   expect(secondsLeft(run({ history, epochs: 10 }))).toBeNull();
 });
 
-it("says spans of time as one does", () => {
+it("formats durations", () => {
   expect([8.25, 600, 9000].map(duration)).toEqual(["8.3 s", "10 min", "2.5 h"]);
   expect(median([3, 1, 2, 10])).toBe(2.5);
   expect(median([])).toBeNull();

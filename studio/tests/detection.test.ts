@@ -5,20 +5,20 @@ import {
   axisOf,
   below,
   bestF1,
-  commonTop,
-  deviations,
+  sharedScale,
+  squaredErrors,
   flagged,
   histogram,
   likelyAnomalies,
-  marks,
+  anomalyMask,
   ordered,
   quantile,
   ranking,
   scoreAt,
   shareOf,
-  strangest,
-  verdictAt,
-  verdicts,
+  thresholdFor,
+  metricsAt,
+  metricsAtAllThresholds,
 } from "../src/detection";
 import type { Item } from "../src/manifest";
 
@@ -44,10 +44,10 @@ describe("thresholds", () => {
     expect(quantile(sorted, 5 / 6)).toBeCloseTo(6);
   });
 
-  test("the strangest share flags so many rows", () => {
+  test("the thresholdFor share flags so many rows", () => {
     const ranked = ranking(Float64Array.from({ length: 200 }, (_, i) => i));
     for (const share of [0, 0.005, 0.05, 0.5, 1])
-      expect(flagged(ranked, strangest(ranked, share))).toBe(200 * share);
+      expect(flagged(ranked, thresholdFor(ranked, share))).toBe(200 * share);
   });
 
   test("an even axis, and one by powers for skewed scores", () => {
@@ -80,7 +80,7 @@ describe("precision and recall", () => {
   const anomalous = bytes(0, 1, 0, 1);
 
   test("by hand, with a tie", () => {
-    const points = verdicts(ranked, anomalous);
+    const points = metricsAtAllThresholds(ranked, anomalous);
     expect(points.map((p) => p.threshold)).toEqual([3, 2, 1]);
     expect(points.map((p) => p.precision)).toEqual([1, 2 / 3, 1 / 2]);
     expect(points.map((p) => p.recall)).toEqual([0.5, 1, 1]);
@@ -100,26 +100,26 @@ describe("precision and recall", () => {
   test("the example of scikit-learn's documentation", () => {
     const example = rank(0.1, 0.4, 0.35, 0.8);
     const truth = bytes(0, 0, 1, 1);
-    expect(averagePrecision(verdicts(example, truth))).toBeCloseTo(0.8333, 4);
+    expect(averagePrecision(metricsAtAllThresholds(example, truth))).toBeCloseTo(0.8333, 4);
     expect(auroc(example, truth)).toBeCloseTo(0.75);
   });
 
   test("one threshold agrees with the curve, and may flag nothing", () => {
-    for (const point of verdicts(ranked, anomalous))
-      expect(verdictAt(ranked, anomalous, point.threshold)).toEqual(point);
-    const none = verdictAt(ranked, anomalous, 99);
+    for (const point of metricsAtAllThresholds(ranked, anomalous))
+      expect(metricsAt(ranked, anomalous, point.threshold)).toEqual(point);
+    const none = metricsAt(ranked, anomalous, 99);
     expect([none.precision, none.recall, none.f1]).toEqual([NaN, 0, 0]);
   });
 
   test("no anomalies, no best threshold worth the name", () => {
     expect(bestF1([])).toBeNull();
-    expect(verdictAt(rank(1), bytes(0), 1).recall).toBeNaN();
+    expect(metricsAt(rank(1), bytes(0), 1).recall).toBeNaN();
   });
 });
 
 test("the gallery's orders", () => {
   const ranked = rank(5, 1, 4, 2, 3);
-  expect([...ordered(ranked, "strange", 0, 3)]).toEqual([0, 2, 4]);
+  expect([...ordered(ranked, "anomalous", 0, 3)]).toEqual([0, 2, 4]);
   expect([...ordered(ranked, "normal", 0, 2)]).toEqual([1, 3]);
   expect([...ordered(ranked, "near", 3.9, 3)]).toEqual([2, 4, 0]);
   expect([...ordered(ranked, "near", 99, 9)]).toEqual([0, 2, 4, 3, 1]);
@@ -147,7 +147,7 @@ describe("classes that are likely anomalies", () => {
   });
 
   test("a row is marked by its class", () => {
-    expect([...marks(Uint8Array.of(0, 2, 1, 2), new Set([2]))]).toEqual([0, 1, 0, 1]);
+    expect([...anomalyMask(Uint8Array.of(0, 2, 1, 2), new Set([2]))]).toEqual([0, 1, 0, 1]);
   });
 });
 
@@ -164,20 +164,20 @@ describe("where an item deviates", () => {
       { name: "height", categories: null, whole: false },
     ],
     scale: [10, 1, 2],
-    blank: [0, 0, 0],
+    fill: [0, 0, 0],
   };
 
   test("squared, in units of the scale; categories differ or not; what is missing does not", () => {
-    expect([...deviations(item, [30, 1, 5], [10, 0.2, 5])]).toEqual([4, 1, 0]);
-    expect([...deviations(item, [NaN, 1, 1], [10, 0.9, 4])]).toEqual([0, 0, 2.25]);
-    expect([...deviations({ ...item, features: null, scale: [2] }, [0, 0], [2, 4])]).toEqual([1, 4]);
+    expect([...squaredErrors(item, [30, 1, 5], [10, 0.2, 5])]).toEqual([4, 1, 0]);
+    expect([...squaredErrors(item, [NaN, 1, 1], [10, 0.9, 4])]).toEqual([0, 0, 2.25]);
+    expect([...squaredErrors({ ...item, features: null, scale: [2] }, [0, 0], [2, 4])]).toEqual([1, 4]);
   });
 
   test("one scale for all of them, which the brightest pixel does not set", () => {
     const field = new Float64Array(1000).fill(1);
     field[7] = 1e9;
-    expect(commonTop([field, field])).toBe(1);
-    expect(commonTop([new Float64Array(3)])).toBe(1);
-    expect(commonTop([])).toBe(1);
+    expect(sharedScale([field, field])).toBe(1);
+    expect(sharedScale([new Float64Array(3)])).toBe(1);
+    expect(sharedScale([])).toBe(1);
   });
 });

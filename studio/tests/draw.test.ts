@@ -7,30 +7,30 @@ import {
   gaps,
   outline,
   overChannels,
-  pictureBytes,
-  pictureSize,
+  imageBytes,
+  imageSize,
   spectrogramBytes,
 } from "../src/draw";
 import type { Item } from "../src/manifest";
 import { FLOOR } from "../src/spectrogram";
 
 function item(shape: number[], low = 0, high = 1): Item {
-  return { kind: "picture", shape, low, high, rate: null, features: null, scale: [1], blank: [0] };
+  return { kind: "image", shape, low, high, rate: null, features: null, scale: [1], fill: [0] };
 }
 
 const pixels = (bytes: Uint8ClampedArray) =>
   Array.from({ length: bytes.length / 4 }, (_, i) => [...bytes.slice(4 * i, 4 * i + 4)]);
 
-describe("pictureSize", () => {
+describe("imageSize", () => {
   it("takes the first of three axes as channels", () => {
-    expect(pictureSize(item([3, 4, 5]))).toEqual({ channels: 3, height: 4, width: 5 });
-    expect(pictureSize(item([4, 5]))).toEqual({ channels: 1, height: 4, width: 5 });
+    expect(imageSize(item([3, 4, 5]))).toEqual({ channels: 3, height: 4, width: 5 });
+    expect(imageSize(item([4, 5]))).toEqual({ channels: 1, height: 4, width: 5 });
   });
 });
 
-describe("pictureBytes", () => {
+describe("imageBytes", () => {
   it("is grey for one channel, and clamps", () =>
-    expect(pixels(pictureBytes(item([1, 4]), [0, 1, 2, -1]))).toEqual([
+    expect(pixels(imageBytes(item([1, 4]), [0, 1, 2, -1]))).toEqual([
       [0, 0, 0, 255],
       [255, 255, 255, 255],
       [255, 255, 255, 255],
@@ -38,25 +38,25 @@ describe("pictureBytes", () => {
     ]));
 
   it("spans from low to high", () =>
-    expect(pixels(pictureBytes(item([1, 1], -1, 1), [0]))[0]).toEqual([128, 128, 128, 255]));
+    expect(pixels(imageBytes(item([1, 1], -1, 1), [0]))[0]).toEqual([128, 128, 128, 255]));
 
-  it("survives a picture whose values are all one", () =>
-    expect(pixels(pictureBytes(item([1, 1], 2, 2), [2]))[0]).toEqual([0, 0, 0, 255]));
+  it("survives a image whose values are all one", () =>
+    expect(pixels(imageBytes(item([1, 1], 2, 2), [2]))[0]).toEqual([0, 0, 0, 255]));
 
   it("is red, green, blue for three channels and more", () => {
-    expect(pixels(pictureBytes(item([3, 1, 1]), [1, 0.2, 0]))[0]).toEqual([255, 51, 0, 255]);
-    expect(pixels(pictureBytes(item([4, 1, 1]), [1, 0.2, 0, 0]))[0]).toEqual([255, 51, 0, 255]);
+    expect(pixels(imageBytes(item([3, 1, 1]), [1, 0.2, 0]))[0]).toEqual([255, 51, 0, 255]);
+    expect(pixels(imageBytes(item([4, 1, 1]), [1, 0.2, 0, 0]))[0]).toEqual([255, 51, 0, 255]);
   });
 
   it("is green and magenta for two channels", () =>
-    expect(pixels(pictureBytes(item([2, 1, 2]), [1, 0, 0, 1]))).toEqual([
+    expect(pixels(imageBytes(item([2, 1, 2]), [1, 0, 0, 1]))).toEqual([
       [0, 255, 0, 255],
       [255, 0, 255, 255],
     ]));
 
   it("leaves what is missing transparent", () => {
-    expect(pixels(pictureBytes(item([1, 2]), [NaN, 1])).map((p) => p[3])).toEqual([0, 255]);
-    expect(pixels(pictureBytes(item([3, 1, 1]), [0, NaN, 0]))[0][3]).toBe(0);
+    expect(pixels(imageBytes(item([1, 2]), [NaN, 1])).map((p) => p[3])).toEqual([0, 255]);
+    expect(pixels(imageBytes(item([3, 1, 1]), [0, NaN, 0]))[0][3]).toBe(0);
   });
 
   it("shows one channel in grey", () =>
@@ -64,7 +64,7 @@ describe("pictureBytes", () => {
 });
 
 describe("fieldBytes", () => {
-  it("is near white where two pictures agree, red above, blue below", () => {
+  it("is near white where two images agree, red above, blue below", () => {
     const [below, same, above] = pixels(fieldBytes([-1, 0, 1], "signed"));
     expect(same.slice(0, 3)).toEqual([247, 247, 247]);
     expect(above[0]).toBeGreaterThan(above[2]);
@@ -96,7 +96,7 @@ describe("outline", () => {
     expect(kept).toEqual([...kept].sort((a, b) => a - b));
   });
 
-  it("looks at the channel it is told", () => {
+  it("looks at the channel it is condition", () => {
     const x = new Float64Array(200);
     x[150] = 1;
     expect(outline(x, 100, 100, 4)).toContain(50);

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { Camera } from "../src/views/map/camera";
 import { contours } from "../src/views/map/contours";
-import { rowAt, rowsInside } from "../src/views/map/places";
-import { means, rowsOfClass, tenth } from "../src/views/map/rows";
-import { byClass, byNumber, faded } from "../src/views/map/shades";
+import { rowAt, rowsInside } from "../src/views/map/hitTest";
+import { means, rowsOfClass, tenth } from "../src/views/map/selectedRows";
+import { byClass, byNumber, faded } from "../src/views/map/pointColours";
 import { gridOf } from "../src/views/map/tiles";
 
 const BOX = { left: -2, right: 2, bottom: -1, top: 1 };
@@ -32,14 +32,14 @@ test("zooming keeps the place under the pointer, and ends somewhere", () => {
   const before = c.toPlace(50, 70);
   c.zoom(3, 50, 70);
   expect(c.toPlace(50, 70)[0]).toBeCloseTo(before[0]);
-  expect(c.nearness).toBeCloseTo(3);
+  expect(c.zoomLevel).toBeCloseTo(3);
   for (let k = 0; k < 50; k++) c.zoom(3);
-  expect(c.nearness).toBeLessThan(1000);
+  expect(c.zoomLevel).toBeLessThan(1000);
   for (let k = 0; k < 99; k++) c.zoom(1 / 3);
-  expect(c.nearness).toBeGreaterThan(0.1);
+  expect(c.zoomLevel).toBeGreaterThan(0.1);
 });
 
-test("panning moves the land with the pointer", () => {
+test("panning moves the background with the pointer", () => {
   const c = camera();
   const place = c.toPlace(100, 100);
   c.pan(10, -5);
@@ -64,7 +64,7 @@ test("contours of a hill are one closed line at their height, the hill on the le
   expect(area).toBeGreaterThan(0.97 * Math.PI * 36);
 });
 
-test("a hole, two hills and a hill over the edge all close", () => {
+test("contours with holes, several hills and clipped hills are closed", () => {
   const ring = (i: number, j: number) => 20 - Math.abs(Math.hypot(i - 20, j - 20) - 10);
   expect(contours(ring, 41, 17).length).toBe(2);
   const two = (i: number, j: number) =>
@@ -77,13 +77,13 @@ test("a hole, two hills and a hill over the edge all close", () => {
 
 const POINTS = Float32Array.of(0, 0, 1, 0, 1, 1, 0, 1, 0.5, 0.5);
 
-test("the row under the pointer is the nearest on the screen that is shown", () => {
+test("the row under the pointer is the nearest visible one on the screen", () => {
   expect(rowAt(POINTS, [0.9, 0.9], [10, 10], 5)).toBe(2);
   expect(rowAt(POINTS, [0.9, 0.9], [100, 100], 5)).toBe(-1);
   expect(rowAt(POINTS, [0.9, 0.9], [10, 10], 9, Uint8Array.of(0, 0, 1, 0, 0))).toBe(4);
 });
 
-test("a lasso holds what is inside, holes and hidden points left out", () => {
+test("a lasso selects visible points inside", () => {
   const square = [[-0.1, -0.1], [0.6, -0.1], [0.6, 1.1], [-0.1, 1.1]] as [number, number][];
   expect([...rowsInside(POINTS, square)]).toEqual([0, 3, 4]);
   expect([...rowsInside(POINTS, square, Uint8Array.of(1, 0, 0, 0, 0))]).toEqual([3, 4]);
@@ -98,14 +98,14 @@ test("means of a selection and of the rest", () => {
   expect(means(codes, 2, Int32Array.of(0, 1, 2, 3)).rest).toBe(null);
 });
 
-test("rows by class and by tenth", () => {
+test("rows by class and by lowest or highest 10%", () => {
   expect([...rowsOfClass(Uint16Array.of(1, 0, 1), 1)]).toEqual([0, 2]);
   const numbers = Float32Array.from({ length: 100 }, (_, i) => (i ? i : NaN));
   expect([...tenth(numbers, "highest")][0]).toBeGreaterThan(85);
   expect(Math.max(...tenth(numbers, "lowest"))).toBeLessThan(15);
 });
 
-test("classes share colours only when there are more than ten, and say so", () => {
+test("more than ten classes share colours", () => {
   const names = Array.from({ length: 12 }, (_, k) => `c${k}`);
   const { palette, of, legend } = byClass(Uint16Array.of(0, 10, 10, 99), names);
   expect(palette[0]).toBe(palette[10]);
@@ -114,7 +114,7 @@ test("classes share colours only when there are more than ten, and say so", () =
   expect(byClass(Uint16Array.of(0), ["a"]).legend).toMatchObject({ shared: false });
 });
 
-test("one wild number does not hide the others, and missing ones are apart", () => {
+test("outliers do not compress the scale, and missing values have their own colour", () => {
   const values = Float32Array.from({ length: 1001 }, (_, i) => i);
   values[1000] = 1e9;
   values[0] = NaN;
@@ -127,14 +127,14 @@ test("one wild number does not hide the others, and missing ones are apart", () 
   expect(byNumber(Float32Array.of(2, 2)).of[0]).toBe(0);
 });
 
-test("faded are other classes and what the lasso left out", () => {
-  const shades = byClass(Uint16Array.of(0, 1, 1), ["a", "b"]);
-  expect(faded(shades, null, new Int32Array())).toBe(null);
-  expect([...faded(shades, 1, new Int32Array())!]).toEqual([1, 0, 0]);
-  expect([...faded(shades, 1, Int32Array.of(0, 2))!]).toEqual([1, 1, 0]);
+test("other classes and points outside the lasso are faded", () => {
+  const colours = byClass(Uint16Array.of(0, 1, 1), ["a", "b"]);
+  expect(faded(colours, null, new Int32Array())).toBe(null);
+  expect([...faded(colours, 1, new Int32Array())!]).toEqual([1, 0, 0]);
+  expect([...faded(colours, 1, Int32Array.of(0, 2))!]).toEqual([1, 1, 0]);
 });
 
-test("tiles cover the view, stay few, and begin at the origin", () => {
+test("tiles cover the view, are limited in number and aligned to the origin", () => {
   const c = camera();
   c.pan(13, 37);
   const grid = gridOf(c, 2, false, 60);

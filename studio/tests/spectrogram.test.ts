@@ -14,12 +14,12 @@ describe("spectrogram", () => {
     expect(made.decibels[middle * made.bins + 32]).toBeCloseTo(0, 1);
   });
 
-  it("is 20 dB down at a tenth of the height", () => {
+  it("is 20 dB lower at a tenth of the amplitude", () => {
     const made = spectrogram(sine(4096, 1 / 8, 0.1), 256);
     expect(made.decibels[Math.floor(made.frames / 2) * made.bins + 32]).toBeCloseTo(-20, 1);
   });
 
-  it("agrees with the sum that defines the transform", () => {
+  it("agrees with the definition of the transform", () => {
     const sound = Float32Array.from({ length: 64 }, (_, i) => Math.sin(i * i));
     const made = spectrogram(sound, 16);
     const frame = 8;
@@ -36,19 +36,19 @@ describe("spectrogram", () => {
     }
   });
 
-  it("is at the floor in silence, and names no frequency", () => {
+  it("is at the floor in silence, without a frequency", () => {
     const made = spectrogram(new Float32Array(512));
     expect(Math.max(...made.decibels)).toBe(FLOOR);
     expect(loudest(made)).toBeNull();
   });
 
-  it("takes sounds shorter than a window, and long ones in few frames", () => {
+  it("handles short sounds and limits the frames of long ones", () => {
     expect(spectrogram(sine(5, 0.1)).frames).toBeGreaterThan(0);
     expect(spectrogram(sine(200_000, 0.1)).frames).toBeLessThanOrEqual(400);
   });
 });
 
-it("has windows that are powers of two and fit the sound", () => {
+it("chooses window lengths that are powers of two", () => {
   expect([1, 64, 128, 512, 4096, 1e6].map(windowOf)).toEqual([16, 16, 16, 64, 512, 512]);
 });
 
@@ -61,10 +61,10 @@ describe("mono", () => {
   it("mixes channels", () =>
     expect([...mono(item([2, 2], -1, 1), [1, 0.5, 0, -0.5])]).toEqual([0.5, 0]));
 
-  it("is silent in gaps", () => expect([...mono(item([1, 2], -1, 1), [NaN, 1])]).toEqual([0, 1]));
+  it("treats missing values as silence", () => expect([...mono(item([1, 2], -1, 1), [NaN, 1])]).toEqual([0, 1]));
 });
 
-it("says a short sound often enough to hear", () => {
+it("repeats short sounds", () => {
   expect(repeats(8000, 8000)).toBe(1);
   expect(repeats(400, 8000)).toBe(10);
 });

@@ -6,7 +6,7 @@ it("finds round numbers within a span", () => {
   expect(ticks({ low: -3, high: 3 }, 3)).toEqual([-2, 0, 2]);
 });
 
-it("steps by factors where a logarithmic axis is long, evenly where it is short", () => {
+it("uses logarithmic steps for long axes and even steps for short ones", () => {
   expect(logTicks({ low: 0.9, high: 120 }, 6)).toEqual([1, 2, 5, 10, 20, 50, 100]);
   expect(logTicks({ low: 1, high: 1e6 }, 6)).toEqual([1, 10, 100, 1000, 1e4, 1e5, 1e6]);
   const short = logTicks({ low: 23.6, high: 24.15 }, 6);

@@ -1,4 +1,4 @@
-"""Networks are written as graphs once for each model: most tests here are of what comes after."""
+"""Cache the exported networks, because exporting to ONNX is slow."""
 
 import functools
 
@@ -9,23 +9,23 @@ from isthmus.applications.meta_estimator import model_digest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def graphs_once():
+def cache_exports():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("encoder", "decoder"):
-            patch.setattr(export, name, _once(getattr(export, name)))
+            patch.setattr(export, name, _cached(getattr(export, name)))
         yield
 
 
-def _once(export):
-    known = {}
+def _cached(export):
+    cache = {}
 
     @functools.wraps(export)
-    def once(estimator, opset=None):
+    def cached(estimator, opset=None):
         if not hasattr(estimator, "model_"):
-            return export(estimator, opset)  # which says what is wrong
+            return export(estimator, opset)  # raises
         key = model_digest(estimator), opset
-        if key not in known:
-            known[key] = export(estimator, opset)
-        return known[key]
+        if key not in cache:
+            cache[key] = export(estimator, opset)
+        return cache[key]
 
-    return once
+    return cached

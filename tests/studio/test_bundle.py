@@ -1,4 +1,4 @@
-"""What the browser is told of a run."""
+"""Tests of the bundle: manifest and arrays of the studio."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def vae():
     return isthmus.VAE(n_components=2, **SMALL).fit(X)
 
 
-def test_places_codes_scores_and_labels_are_those_of_the_estimator(tmp_path, vae):
-    bundle = Bundle.of([saved(tmp_path, vae)], Dataset("digits", X, Y))
+def test_codes_scores_and_labels_match_the_estimator(tmp_path, vae):
+    bundle = Bundle.load([saved(tmp_path, vae)], Dataset("digits", X, Y))
     about, arrays = bundle.manifest, bundle.arrays
-    assert about["rows"] == {"n": 1797, "of": 1797, "source": "rows of digits"}
+    assert about["rows"] == {"n": 1797, "total": 1797, "source": "rows of digits"}
     np.testing.assert_allclose(arrays["codes"], vae.transform(X), rtol=1e-6)
     np.testing.assert_allclose(arrays["points"], vae.transform(X), rtol=1e-6)
     label, error, bound = about["columns"]
@@ -52,93 +52,93 @@ def test_places_codes_scores_and_labels_are_those_of_the_estimator(tmp_path, vae
     assert set(about["arrays"]) == set(arrays)
 
 
-def test_of_many_rows_some_are_shown_the_same_each_time(tmp_path, vae):
+def test_large_data_is_sampled_reproducibly(tmp_path, vae):
     run = saved(tmp_path, vae)
-    one, two = (Bundle.of([run], Dataset("digits", X, Y), most_rows=100) for _ in range(2))
+    one, two = (Bundle.load([run], Dataset("digits", X, Y), max_rows=100) for _ in range(2))
     rows = one.arrays["row"]
     np.testing.assert_array_equal(rows, two.arrays["row"])
     assert len(rows) == 100
-    assert one.manifest["rows"]["of"] == 1797
+    assert one.manifest["rows"]["total"] == 1797
     np.testing.assert_allclose(one.items(np.arange(3)), X[rows[:3]].reshape(3, -1))
 
 
-def test_test_rows_are_shown_where_there_are_some(tmp_path, vae):
+def test_test_rows_are_preferred(tmp_path, vae):
     data = Dataset("d", X[:1000], Y[:1000], X_test=X[1000:], y_test=Y[1000:])
-    bundle = Bundle.of([saved(tmp_path, vae)], data)
+    bundle = Bundle.load([saved(tmp_path, vae)], data)
     assert bundle.manifest["rows"]["source"] == "test rows of d"
     assert len(bundle.arrays["codes"]) == 797
 
 
-def test_the_map_of_many_latents_is_a_projection_with_an_inverse(tmp_path):
+def test_map_of_many_latents_is_an_orthonormal_projection(tmp_path):
     model = isthmus.VAE(n_components=5, **SMALL).fit(X)
-    bundle = Bundle.of([saved(tmp_path, model)], Dataset("digits", X))
+    bundle = Bundle.load([saved(tmp_path, model)], Dataset("digits", X))
     plane, codes = bundle.manifest["map"], bundle.arrays["codes"]
     components, mean = np.array(plane["components"]), np.array(plane["mean"])
     np.testing.assert_allclose(bundle.arrays["points"], (codes - mean) @ components.T, atol=1e-4)
-    np.testing.assert_allclose(components @ components.T, np.eye(2), atol=1e-6)  # its own inverse
+    np.testing.assert_allclose(components @ components.T, np.eye(2), atol=1e-6)
     order = bundle.manifest["latents"]["order"]
     assert (np.diff(codes.var(0)[order]) <= 0).all()
 
 
-def test_one_latent_gets_a_height_that_means_nothing(tmp_path):
+def test_map_of_one_latent_has_random_jitter(tmp_path):
     model = isthmus.VAE(n_components=1, **SMALL).fit(X)
-    bundle = Bundle.of([saved(tmp_path, model)], Dataset("digits", X))
+    bundle = Bundle.load([saved(tmp_path, model)], Dataset("digits", X))
     assert bundle.arrays["points"].shape == (1797, 2)
     assert np.shape(bundle.manifest["map"]["components"]) == (1, 1)
 
 
-def test_without_data_sliders_and_samples_still_have_what_they_need(tmp_path, vae):
-    bundle = Bundle.of([saved(tmp_path, vae)], missing="the data moved")
+def test_bundle_without_data_has_prior_and_latents(tmp_path, vae):
+    bundle = Bundle.load([saved(tmp_path, vae)], no_data_reason="the data moved")
     about = bundle.manifest
     assert about["rows"] is None
-    assert about["missing"] == "the data moved"
+    assert about["no_data_reason"] == "the data moved"
     assert not about["columns"]
     assert about["prior"] == {"kind": "standard"}
     assert about["latents"]["order"] == [0, 1]
     assert about["map"]["kind"] == "codes"
     assert "points" not in bundle.arrays
-    with pytest.raises(ValueError, match="without its data"):
+    with pytest.raises(ValueError, match="no data for this run"):
         bundle.items(np.array([0]))
 
 
-def test_without_data_items_are_drawn_in_the_range_of_what_is_decoded(tmp_path):
+def test_display_range_without_data_comes_from_decoded_draws(tmp_path):
     model = isthmus.VAE(n_components=2, **SMALL).fit(100 + 10 * X)
-    item = Bundle.of([saved(tmp_path, model)]).manifest["item"]
+    item = Bundle.load([saved(tmp_path, model)]).manifest["item"]
     assert 90 < item["low"] < item["high"] < 120
 
 
 @pytest.mark.parametrize("prior", ["mixture", "vamp"])
-def test_a_learned_prior_comes_as_draws_about_its_modes(tmp_path, prior):
+def test_learned_prior_is_represented_by_draws(tmp_path, prior):
     model = isthmus.VAE(n_components=2, prior=prior, prior_modes=5, **SMALL).fit(X)
-    bundle = Bundle.of([saved(tmp_path, model)])
+    bundle = Bundle.load([saved(tmp_path, model)])
     assert bundle.manifest["prior"]["kind"] == "draws"
     centres, offsets = bundle.arrays["prior_centres"], bundle.arrays["prior_offsets"]
     assert len(np.unique(centres.round(5), axis=0)) <= 5
-    ours = (centres + offsets).mean(0)
-    theirs = model.model_.prior_given().sample((20000,)).mean(0).numpy()
-    np.testing.assert_allclose(ours, theirs, atol=0.2)
+    bundled = (centres + offsets).mean(0)
+    expected = model.model_.prior_given().sample((20000,)).mean(0).numpy()
+    np.testing.assert_allclose(bundled, expected, atol=0.2)
 
 
-def test_a_prior_told_the_class_comes_with_draws_of_each_and_of_unknown(tmp_path):
+def test_conditional_prior_has_draws_per_class_and_for_unknown(tmp_path):
     model = isthmus.ConditionalVAE(n_components=2, prior="mixture", prior_modes=3, **SMALL)
-    bundle = Bundle.of([saved(tmp_path, model.fit(X, Y))])
+    bundle = Bundle.load([saved(tmp_path, model.fit(X, Y))])
     prior = bundle.manifest["prior"]
     assert prior["parts"] == 11
     assert len(bundle.arrays["prior_centres"]) == 11 * prior["n"]
 
 
-def test_a_model_without_a_prior_is_drawn_from_by_its_codes(tmp_path):
+def test_model_without_prior_has_draws_fitted_to_its_codes(tmp_path):
     model = isthmus.Autoencoder(n_components=3, **SMALL).fit(X)
-    bundle = Bundle.of([saved(tmp_path, model)], Dataset("digits", X))
+    bundle = Bundle.load([saved(tmp_path, model)], Dataset("digits", X))
     drawn = bundle.arrays["prior_centres"] + bundle.arrays["prior_offsets"]
     codes = bundle.arrays["codes"]
     np.testing.assert_allclose(drawn.mean(0), codes.mean(0), atol=0.3 * codes.std())
-    assert not bundle.manifest["model"]["spread"]
+    assert not bundle.manifest["model"]["has_std"]
     assert "std" not in bundle.arrays
-    assert Bundle.of([tmp_path / "run"]).manifest["prior"] is None
+    assert Bundle.load([tmp_path / "run"]).manifest["prior"] is None
 
 
-def test_tables_come_with_names_categories_and_gaps(tmp_path):
+def test_table_features_have_names_and_categories(tmp_path):
     pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     frame = pandas.DataFrame(
@@ -150,7 +150,7 @@ def test_tables_come_with_names_categories_and_gaps(tmp_path):
     columns = Columns.learn(frame)
     model = isthmus.VAE(n_components=2, **SMALL).fit(frame)
     data = Dataset("people", columns.to_numbers(frame), None, columns)
-    bundle = Bundle.of([saved(tmp_path, model)], data)
+    bundle = Bundle.load([saved(tmp_path, model)], data)
     item = bundle.manifest["item"]
     assert item["kind"] == "table"
     assert [f["name"] for f in item["features"]] == ["age", "city</script>"]
@@ -162,18 +162,18 @@ def test_tables_come_with_names_categories_and_gaps(tmp_path):
     assert json.loads(text)["item"] == item
 
 
-def test_nothing_tells_where_the_data_lie(tmp_path, vae):
-    bundle = Bundle.of([saved(tmp_path, vae)], Dataset("digits", X))
+def test_manifest_contains_no_paths(tmp_path, vae):
+    bundle = Bundle.load([saved(tmp_path, vae)], Dataset("digits", X))
     assert "secret" not in to_json(bundle.manifest)
 
 
-def test_a_run_in_training_can_be_watched(tmp_path):
+def test_manifest_of_a_run_in_training(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     facts = {"format": 1, "estimator": "vae", "params": {"beta": 1.0}, "epochs": 9, "started": 0.0}
     lines = [facts | {"data": {"name": "digits", "shape": [9, 8, 8]}}, {"epoch": 1, "loss": 3.0}]
     (folder / "training.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    about = Bundle.of([folder]).manifest
+    about = Bundle.load([folder]).manifest
     assert about["model"]["n_components"] == 0
     assert about["map"] is None
     (run,) = about["runs"]
@@ -182,7 +182,7 @@ def test_a_run_in_training_can_be_watched(tmp_path):
     assert run["history"] == [{"epoch": 1, "loss": 3.0}]
 
 
-def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path, vae):
+def test_runs_with_equal_names_are_distinguished_by_folder(tmp_path, vae):
     for name in ("a", "b"):
         saved(tmp_path / name, vae)
     runs = run_records([tmp_path / "a" / "run", tmp_path / "b" / "run"])
@@ -191,30 +191,30 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path, vae):
 
 
 @pytest.mark.parametrize("labels", [Y.astype(float), Y + 10**6, np.array(["", "a"])[Y % 2]])
-def test_the_classes_a_model_is_told_have_the_names_of_its_labels(tmp_path, labels):
+def test_condition_classes_match_label_names(tmp_path, labels):
     model = isthmus.ConditionalVAE(n_components=2, **SMALL).fit(X, labels)
-    about = Bundle.of([saved(tmp_path, model)], Dataset("digits", X, labels)).manifest
+    about = Bundle.load([saved(tmp_path, model)], Dataset("digits", X, labels)).manifest
     names = about["columns"][0]["categories"]
     assert about["model"]["classes"] == names
     assert len(set(names)) == len(names)
     assert all(names)
 
 
-def test_no_run_is_one_line(tmp_path):
+def test_folder_without_run_raises(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
-        Bundle.of([tmp_path / "nothing"])
+        Bundle.load([tmp_path / "nothing"])
     with pytest.raises(FileNotFoundError, match="holds no saved model"):
-        Bundle.of([tmp_path])
+        Bundle.load([tmp_path])
 
 
-def test_a_long_history_keeps_its_best_and_its_last_record():
+def test_thinned_history_keeps_best_and_last_record():
     history = [{"epoch": k, "loss": abs(k - 4321) / 10} for k in range(1, 10_000)]
     kept = [record["epoch"] for record in _thinned(history)]
     assert len(kept) <= 2002
     assert {1, 4321, 9999} <= set(kept)
 
 
-def test_a_run_that_fell_silent_is_not_called_training(tmp_path):
+def test_interrupted_run_is_not_in_training(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     facts = {"format": 1, "estimator": "vae", "params": {}, "epochs": 9, "started": 0.0}

@@ -1,4 +1,4 @@
-"""The page that `isthmus export` writes; what a browser makes of it is in test_browser."""
+"""Tests of exported pages; `test_browser.py` opens them in a browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ X, Y = DIGITS.images / 16, DIGITS.target
 
 @pytest.fixture(autouse=True)
 def app(monkeypatch):
-    """A stand-in for the built app, which a checkout without npm does not have."""
+    """Replace the built app, which a checkout without npm does not have."""
     files = {"app.js": b"/* </script> */", "app.css": b"p{}", "engine.wasm.gz": gzip.compress(b"w")}
     monkeypatch.setattr(page, "app_file", lambda name: files.get(name, b"licences"))
 
@@ -42,7 +42,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(run):
-    return Bundle.of([run], Dataset("digits", X, Y), most_rows=50)
+    return Bundle.load([run], Dataset("digits", X, Y), max_rows=50)
 
 
 def part(text, name):
@@ -50,7 +50,7 @@ def part(text, name):
     return gzip.decompress(base64.b64decode(found[1]))
 
 
-def test_one_file_holds_the_app_the_networks_and_the_rows(bundle, tmp_path):
+def test_file_contains_app_networks_and_rows(bundle, tmp_path):
     text = write_page(bundle, tmp_path / "one.html").read_text()
     about = json.loads(re.search(r'id="manifest">(.*?)</script>', text)[1])
     assert about["title"] == "VAE on digits"
@@ -60,11 +60,11 @@ def test_one_file_holds_the_app_the_networks_and_the_rows(bundle, tmp_path):
     np.testing.assert_array_equal(codes, bundle.arrays["codes"])
     onnxruntime = pytest.importorskip("onnxruntime")
     decoder = onnxruntime.InferenceSession(part(text, "decoder"))
-    (made,) = decoder.run(None, {"z": codes})
-    np.testing.assert_allclose(made, bundle.estimator.decode(codes), atol=1e-5)
+    (decoded,) = decoder.run(None, {"z": codes})
+    np.testing.assert_allclose(decoded, bundle.estimator.decode(codes), atol=1e-5)
 
 
-def test_one_file_loads_nothing_and_runs_one_script(bundle, tmp_path):
+def test_file_loads_nothing_and_runs_one_script(bundle, tmp_path):
     text = write_page(bundle, tmp_path / "one.html").read_text()
     head = text.split("part-")[0]
     assert not re.search(r'(?:src|href)="(?!data:)|url\(|@import', head)
@@ -73,12 +73,12 @@ def test_one_file_loads_nothing_and_runs_one_script(bundle, tmp_path):
     assert f"script-src &#39;sha256-{digest}&#39;" in text
 
 
-def test_a_page_repeats_to_the_byte(bundle, tmp_path):
+def test_pages_are_reproducible(bundle, tmp_path):
     one, two = (write_page(bundle, tmp_path / f"{k}.html").read_bytes() for k in range(2))
     assert one == two
 
 
-def test_a_folder_has_a_script_for_each_part(bundle, tmp_path):
+def test_folder_has_one_script_per_part(bundle, tmp_path):
     index = write_page(bundle, tmp_path / "site")
     assert index == tmp_path / "site" / "index.html"
     names = {p.stem for p in (tmp_path / "site" / "parts").iterdir()}
@@ -88,30 +88,30 @@ def test_a_folder_has_a_script_for_each_part(bundle, tmp_path):
     assert content == bundle.arrays["codes"].tobytes()
 
 
-def test_a_model_too_large_for_one_page_says_so_and_offers_a_folder(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "LARGEST", 2**10)
-    with pytest.raises(ValueError, match=r"MB, more than .* name a folder instead, .*big"):
+def test_large_model_requires_a_folder(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "MAX_FILE", 2**10)
+    with pytest.raises(ValueError, match=r"MB, more than .* give a folder, .*big"):
         write_page(bundle, tmp_path / "big.html")
     assert not (tmp_path / "big.html").exists()
     assert write_page(bundle, tmp_path / "big").is_file()
 
 
-def test_large_pictures_are_kept_as_bytes(bundle, monkeypatch, tmp_path):
-    monkeypatch.setattr(page, "BYTES_FROM", 0)
+def test_large_images_are_quantized_to_bytes(bundle, monkeypatch, tmp_path):
+    monkeypatch.setattr(page, "QUANTIZE_FROM", 0)
     text = write_page(bundle, tmp_path / "one.html").read_text()
     spec = json.loads(re.search(r'id="manifest">(.*?)</script>', text)[1])["arrays"]["items"]
     items = np.frombuffer(part(text, "items"), np.uint8) * spec["step"] + spec["start"]
     np.testing.assert_allclose(items, bundle.items(np.arange(50)).ravel(), atol=0.5 / 255 + 1e-6)
 
 
-def test_pictures_with_gaps_are_not_kept_as_bytes(monkeypatch):
-    monkeypatch.setattr(page, "BYTES_FROM", 0)
+def test_images_with_missing_values_are_not_quantized(monkeypatch):
+    monkeypatch.setattr(page, "QUANTIZE_FROM", 0)
     about = {"item": {"shape": [2, 2], "low": 0.0, "high": 1.0}, "model": {"x_dtype": "float32"}}
-    items, _ = page._kept(np.array([[0.0, 1.0, np.nan, 0.5]]), about)
+    items, _ = page._stored_items(np.array([[0.0, 1.0, np.nan, 0.5]]), about)
     np.testing.assert_array_equal(items, [[0.0, 1.0, np.nan, 0.5]])
 
 
-def test_an_app_that_was_not_built_says_what_to_run(bundle, tmp_path, monkeypatch):
+def test_missing_app_raises(bundle, tmp_path, monkeypatch):
     def absent(name):
         raise FileNotFoundError("run `npm ci && npm run build`")
 
@@ -120,12 +120,12 @@ def test_an_app_that_was_not_built_says_what_to_run(bundle, tmp_path, monkeypatc
         write_page(bundle, tmp_path / "one.html")
 
 
-def test_a_run_in_training_is_not_exported(tmp_path):
-    with pytest.raises(ValueError, match="still being trained"):
+def test_run_without_model_is_not_exported(tmp_path):
+    with pytest.raises(ValueError, match="no model yet"):
         write_page(Bundle({}), tmp_path / "one.html")
 
 
-def test_the_verb(run, tmp_path, capsys):
+def test_export_command_writes_a_page(run, tmp_path, capsys):
     out = tmp_path / "page.html"
     assert main(["export", str(run), "--page", str(out), "--rows", "20"]) == 0
     assert "open it in a browser" in capsys.readouterr().out
@@ -135,29 +135,22 @@ def test_the_verb(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["RUN"], "say what to export"),
-        (["nowhere", "--page"], "holds no saved model"),
-        (["RUN", "--page", "--rows", "1"], "--rows must be at least 2"),
+        (["RUN"], "nothing to export"),
+        (["nowhere", "--page"], "nowhere"),
+        (
+            ["RUN", "--page", "--rows", "1"],
+            "argument --rows: expected a whole number of at least 2",
+        ),
         (["RUN", "--page", "--data", "nothing.csv"], "neither a known dataset"),
     ],
 )
-def test_mistakes_are_one_line(run, arguments, said, capsys, tmp_path, monkeypatch):
+def test_export_errors_are_one_line(run, arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = [str(run) if a == "RUN" else a for a in arguments]
     assert main(["export", *given]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
     assert not (run / "studio.html").exists()
-
-
-def test_the_networks_as_files(run, tmp_path, capsys):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    assert main(["export", str(run), "--onnx", str(tmp_path / "graphs")]) == 0
-    assert capsys.readouterr().out.count("written to") == 3
-    model = isthmus.load(run)
-    encoder = onnxruntime.InferenceSession(tmp_path / "graphs" / "encoder.onnx")
-    (mean, _) = encoder.run(None, {"x": X[:5].astype("f4")})
-    np.testing.assert_allclose(mean, model.transform(X[:5]), atol=1e-5)

@@ -1,4 +1,4 @@
-"""`isthmus studio`: what it opens, where it listens, how it ends, and what it says instead."""
+"""Tests of `isthmus studio`: arguments, address, data, errors and shutdown."""
 
 import http.client
 import json
@@ -27,17 +27,17 @@ UNBUILT = "import isthmus.studio.page as p; p.app_file = lambda name: b''; "
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of 60 pictures, which lie beside it."""
+    """A run on 60 images, which are stored next to it."""
     folder = tmp_path_factory.mktemp("runs")
-    np.save(folder / "pictures.npy", load("digits").X[:60])
-    data = load(folder / "pictures.npy")
+    np.save(folder / "images.npy", load("digits").X[:60])
+    data = load(folder / "images.npy")
     model_io.save(VAE(**FAST).fit(data.X), folder / "first", data.fingerprint)
     return folder / "first"
 
 
 @pytest.fixture
 def served(monkeypatch):
-    """What would have been served: applications with the sockets they listen at."""
+    """Record the applications that would be served, and their addresses."""
     seen = []
 
     def serve(app, listener):
@@ -52,14 +52,14 @@ def opened(*words):
     return cli.main(["studio", *map(str, words), "--no-browser"])
 
 
-def said(capsys):
-    """Return the one line of an error."""
+def error_line(capsys):
+    """Return the error message, which must be one line."""
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     return lines[0]
 
 
-def test_it_prints_the_address_with_a_token_of_its_own(run, served, capsys):
+def test_address_contains_a_new_token(run, served, capsys):
     assert [opened(run, "--port", 0), opened(run, "--port", 0)] == [0, 0]
     out = capsys.readouterr().out
     found = re.findall(r"studio at http://127\.0\.0\.1:(\d+)/\?token=([\w-]{40,})\n", out)
@@ -68,7 +68,7 @@ def test_it_prints_the_address_with_a_token_of_its_own(run, served, capsys):
     assert "Ctrl-C to stop" in out
 
 
-def test_the_browser_is_opened_unless_not_wanted(run, served, monkeypatch):
+def test_browser_is_opened_by_default(run, served, monkeypatch):
     seen, called = [], threading.Event()
     monkeypatch.setattr("webbrowser.open", lambda a: (seen.append(a), called.set()))
     assert cli.main(["studio", str(run), "--port", "0"]) == 0
@@ -76,7 +76,7 @@ def test_the_browser_is_opened_unless_not_wanted(run, served, monkeypatch):
     assert "token=" in seen[0]
 
 
-def test_a_folder_of_runs_is_its_runs_each_once(run, tmp_path):
+def test_folder_of_runs_is_expanded_without_duplicates(run, tmp_path):
     for name in ("b", "a"):
         shutil.copytree(run, tmp_path / name)
     (tmp_path / "notes").mkdir()
@@ -85,17 +85,17 @@ def test_a_folder_of_runs_is_its_runs_each_once(run, tmp_path):
     assert [f.name for f in found] == ["first", "a", "b"]
 
 
-def test_runs_that_train_or_were_broken_off_are_runs(tmp_path):
+def test_unfinished_runs_are_found(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "training.jsonl").touch()
     assert verb.find_runs([str(tmp_path)]) == [tmp_path / "a"]
 
 
-def test_a_port_in_use_is_said_or_another_taken(run, served, capsys, monkeypatch):
+def test_port_in_use(run, served, capsys, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         assert opened(run, "--port", taken) == 2
-        assert f"port {taken} is in use: name another" in said(capsys)
+        assert f"port {taken} is in use: name another" in error_line(capsys)
         monkeypatch.setattr(verb, "PORT", taken)
         assert opened(run) == 0
         assert f"port {taken} is in use; using a free one" in capsys.readouterr().err
@@ -104,18 +104,18 @@ def test_a_port_in_use_is_said_or_another_taken(run, served, capsys, monkeypatch
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.1"])
-def test_an_address_that_is_not_here_is_refused(run, served, capsys, host):
+def test_foreign_listening_address_is_rejected(run, served, capsys, host):
     assert opened(run, "--host", host) == 2
-    assert f"cannot listen at {host}" in said(capsys)
+    assert f"cannot listen at {host}" in error_line(capsys)
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "x"])
-def test_a_port_that_is_none_is_refused(capsys, port):
+def test_invalid_port_is_rejected(capsys, port):
     assert opened("run", "--port", port) == 2
-    assert "--port" in said(capsys)
+    assert "--port" in error_line(capsys)
 
 
-def test_a_foreign_address_is_warned_about(run, served, capsys):
+def test_public_address_prints_a_warning(run, served, capsys):
     assert opened(run, "--port", 0) == 0
     assert not capsys.readouterr().err
     assert opened(run, "--port", 0, "--host", "0.0.0.0") == 0
@@ -124,7 +124,7 @@ def test_a_foreign_address_is_warned_about(run, served, capsys):
     assert f"http://{socket.gethostname()}:" in captured.out
 
 
-def test_which_names_it_is_known_under():
+def test_accepted_host_headers():
     with socket.create_server(("127.0.0.1", 0)) as at:
         port = at.getsockname()[1]
         hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]", "127.0.0.2")}
@@ -135,37 +135,37 @@ def test_which_names_it_is_known_under():
 
 @pytest.fixture
 def manifests(monkeypatch):
-    """The manifests that are made."""
-    made, of = [], Bundle.of
+    """Record the bundles that are loaded."""
+    made, load_bundle = [], Bundle.load
 
     def keep(*args, **kwargs):
-        made.append(of(*args, **kwargs))
+        made.append(load_bundle(*args, **kwargs))
         return made[-1]
 
-    monkeypatch.setattr(Bundle, "of", keep)
+    monkeypatch.setattr(Bundle, "load", keep)
     return made
 
 
-def test_data_that_moved_or_changed_are_missed(run, served, manifests, tmp_path, capsys):
+def test_moved_or_changed_data_is_reported(run, served, manifests, tmp_path, capsys):
     moved = tmp_path / "moved"
     shutil.copytree(run.parent, moved)
     config = json.loads((moved / "first" / CONFIG).read_text())
     del config["sha256"]
-    for path, words in ((tmp_path / "x.npy", "no longer at"), (moved / "pictures.npy", "shape")):
+    for path, words in ((tmp_path / "x.npy", "no longer at"), (moved / "images.npy", "shape")):
         config["data"]["source"] = str(path)
         (moved / "first" / CONFIG).write_text(json.dumps(config))
-        np.save(moved / "pictures.npy", np.zeros((9, 5, 5)))
+        np.save(moved / "images.npy", np.zeros((9, 5, 5)))
         assert opened(moved / "first", "--port", 0) == 0
-        assert words in manifests[-1].manifest["missing"]
+        assert words in manifests[-1].manifest["no_data_reason"]
     assert opened(run, "--port", 0) == 0
     assert manifests[-1].manifest["rows"]["n"] == 60
 
 
-def test_data_that_are_named_must_fit(run, served, capsys, tmp_path):
+def test_data_option_must_fit_the_model(run, served, capsys, tmp_path):
     np.save(tmp_path / "other.npy", np.zeros((9, 5, 5)))
     for data in (tmp_path / "other.npy", tmp_path / "none.npy"):
         assert opened(run, "--data", data, "--port", 0) == 2
-        assert said(capsys).startswith("isthmus studio: ")
+        assert error_line(capsys).startswith("isthmus studio: ")
     assert not served
 
 
@@ -191,21 +191,21 @@ def newer(run, folder):
         (newer, "newer than this isthmus"),
     ],
 )
-def test_what_is_no_run_is_said_in_one_line(run, served, capsys, tmp_path, make, words):
+def test_invalid_run_is_rejected_in_one_line(run, served, capsys, tmp_path, make, words):
     make(run, tmp_path / "x")
     assert opened(tmp_path / "x", "--port", 0) == 2
-    assert words in said(capsys)
+    assert words in error_line(capsys)
     assert not served
 
 
-def test_without_fastapi_the_line_says_what_to_install(run, monkeypatch, capsys):
+def test_missing_fastapi_is_reported(run, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "isthmus.studio.server")
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert opened(run) == 2
-    assert "isthmus studio needs fastapi: pip install 'isthmus[studio]'" in said(capsys)
+    assert "isthmus studio needs fastapi: pip install 'isthmus[studio]'" in error_line(capsys)
 
 
-def test_it_answers_over_the_network_and_ends_by_ctrl_c(run):
+def test_server_answers_and_stops_on_ctrl_c(run):
     code = UNBUILT + "from isthmus.cli import main; raise SystemExit(main())"
     words = [sys.executable, "-c", code, "studio", str(run), "--no-browser", "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -218,7 +218,7 @@ def test_it_answers_over_the_network_and_ends_by_ctrl_c(run):
                 client.request("GET", "/api/manifest", headers={"X-Isthmus-Token": given})
                 answer = client.getresponse()
                 assert (answer.status, len(answer.read()) > 0) == (status, True)
-            process.send_signal(signal.SIGINT)  # while the connection is open
+            process.send_signal(signal.SIGINT)  # with an open connection
             rest = process.communicate(timeout=30)
         finally:
             process.kill()

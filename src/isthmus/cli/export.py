@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"without rows: {missing}")
         out = Path(arguments.page) if arguments.page else None
         page = write_studio_page(
-            Path(arguments.run), dataset, missing=missing, out=out, rows=arguments.rows
+            Path(arguments.run), dataset, no_data_reason=missing, out=out, rows=arguments.rows
         )
         size = page.n_bytes / 2**20
         print(f"written to {page.path}, {size:.1f} MB: open it in a browser")

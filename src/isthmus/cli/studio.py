@@ -72,14 +72,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve the runs until Ctrl-C; return the exit code."""
     import_optional("fastapi", "uvicorn", extra="studio", what="isthmus studio")
     from isthmus.studio import page, server
-    from isthmus.studio.answers import Answers
+    from isthmus.studio.queries import ModelQueries
 
     page.app_file("app.js")  # raises if the app was not built, as in a fresh checkout
     runs = find_runs(arguments.runs)
     with contextlib.closing(_listen(arguments.host, arguments.port)) as listener:
-        answers = Answers(runs, lambda: _bundle(runs, arguments))
+        queries = ModelQueries(runs, lambda: _bundle(runs, arguments))
         token = secrets.token_urlsafe()
-        app = server.make_app(answers, token, _hosts(listener, arguments.host))
+        app = server.make_app(queries, token, _hosts(listener, arguments.host))
         _announce(f"{_address(listener, arguments.host)}/?token={token}", arguments)
         server.serve(app, listener)
     return 0
@@ -124,15 +124,15 @@ def _bundle(runs: list[Path], arguments: argparse.Namespace) -> Any:
     from isthmus.studio.bundle import Bundle
 
     if not (runs[0] / CONFIG).is_file():  # training, or interrupted
-        return Bundle.of(runs)
+        return Bundle.load(runs)
     arguments.run = runs[0]
-    dataset, missing = rows_to_show(arguments)
+    dataset, reason = rows_to_show(arguments)
     try:
-        return Bundle.of(runs, dataset, missing=missing, most_rows=arguments.rows)
+        return Bundle.load(runs, dataset, no_data_reason=reason, max_rows=arguments.rows)
     except ValueError as error:  # the run's own data no longer fit its model
         if arguments.data is not None or dataset is None:
             raise
-        return Bundle.of(runs, missing=one_line(error))
+        return Bundle.load(runs, no_data_reason=one_line(error))
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

@@ -25,7 +25,7 @@ def write_studio_page(
     folder: Path,
     dataset: Dataset | None,
     *,
-    missing: str | None = None,
+    no_data_reason: str | None = None,
     out: Path | None = None,
     rows: int = PAGE_ROWS,
 ) -> StudioPage:
@@ -37,8 +37,8 @@ def write_studio_page(
         Folder of the run.
     dataset : Dataset, optional
         Rows to show.
-    missing : str, optional
-        Why there is no data set.
+    no_data_reason : str, optional
+        Message shown if there is no dataset.
     out : Path, optional
         The page; by default `PAGE` in the folder of the run, whose report then has a button.
     rows : int
@@ -47,9 +47,13 @@ def write_studio_page(
     from isthmus.studio import Bundle, write_page  # not before a page is asked for
 
     out = folder / PAGE if out is None else out
-    if missing is not None:  # the reason may name a path of this machine
-        missing = "This run is shown without its data: samples and sliders need none."
-    page = write_page(Bundle.of([folder], dataset, missing=missing, most_rows=rows), out)
+    if no_data_reason is not None:  # it may name a path of this machine
+        no_data_reason = (
+            "The data of this run is not included: only the map, sliders and samples are available."
+        )
+    page = write_page(
+        Bundle.load([folder], dataset, no_data_reason=no_data_reason, max_rows=rows), out
+    )
     files = [page] if page == out else [p for p in out.rglob("*") if p.is_file()]
     if (folder / REPORT).is_file() and page.parent.resolve() == folder.resolve():
         link_live(folder / REPORT, page.name)

@@ -1,4 +1,4 @@
-"""The studio: a run in the browser, as a page of its own or served by Python."""
+"""The studio: a browser app for one run, as an exported page or served by Python."""
 
 from isthmus.studio.bundle import Bundle
 from isthmus.studio.page import write_page

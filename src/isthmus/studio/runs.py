@@ -1,4 +1,4 @@
-"""The training of a run as the studio shows it: finished, or going on."""
+"""Training records of runs, finished or in progress."""
 
 from __future__ import annotations
 
@@ -15,33 +15,31 @@ from isthmus.training.training_log import TRAINING_LOG, read_training_log
 
 __all__ = ["run_record", "run_records"]
 
-MOST_EPOCHS = 2000  # records of a longer run are thinned out for the page
-SILENCE = 60  # seconds after which a run that nothing holds is taken for broken off
+MAX_EPOCHS = 2000  # longer histories are thinned
+TIMEOUT = 60  # seconds without progress after which an unlocked run counts as interrupted
 
 
 def run_record(folder: Path) -> dict[str, Any]:
-    """Return a run's history, settings and numbers, for `Run` of the studio's manifest.
+    """Return the history, settings and metrics of a run, the `Run` of manifest.ts.
 
     Parameters
     ----------
     folder : Path
-        Of a finished run, or of one that is being trained.
+        Folder of a run, finished or in training.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        Where there is no run, or a damaged one; the line says what was expected.
+        If the folder holds no run, or a corrupt one.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}; name one that `isthmus fit` wrote.")
-    journal = read_training_log(folder)
-    training = journal is not None and _goes_on(folder)
-    if journal is not None and (training or not (folder / CONFIG).is_file()):
-        facts, records = journal
-        return _record(folder, facts, records) | {
-            "epochs": facts.get("epochs"),
-            "training": training,
-        }
+        raise FileNotFoundError(f"there is no folder {folder}; name one written by `isthmus fit`.")
+    log = read_training_log(folder)
+    training = log is not None and _in_training(folder)
+    if log is not None and (training or not (folder / CONFIG).is_file()):
+        facts, records = log
+        progress = {"epochs": facts.get("epochs"), "training": training}
+        return _record(folder, facts, records) | progress
     config = read_config(folder)
     fitted = config["fitted"]
     record = _record(folder, config, read_history(folder, config))
@@ -53,7 +51,7 @@ def run_record(folder: Path) -> dict[str, Any]:
 
 
 def run_records(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the records of runs, whose names tell them apart.
+    """Return the records of runs, with unique names.
 
     Raises
     ------
@@ -65,7 +63,7 @@ def run_records(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Return the ends of paths, as short as they may be: of a/vae and b/vae the whole."""
+    """Return the shortest unique path suffixes: "vae", or "a/vae" and "b/vae"."""
     parts = [folder.resolve().parts for folder in folders]
     ends = (["/".join(p[-n:]) for p in parts] for n in count(1))
     return next(names for names in ends if len(set(names)) == len(set(parts)))
@@ -87,8 +85,8 @@ def _record(folder: Path, facts: dict[str, Any], history: list[dict[str, Any]]) 
 
 
 def _thinned(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return every so many records, and always the last and the best."""
-    step = -(-len(history) // MOST_EPOCHS)
+    """Return at most about MAX_EPOCHS records, including the last and the best."""
+    step = -(-len(history) // MAX_EPOCHS)
     if step <= 1:
         return history
     losses = [r.get("valid_loss", r.get("loss", 0.0)) for r in history]
@@ -97,11 +95,11 @@ def _thinned(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [history[i] for i in sorted(kept)]
 
 
-def _goes_on(folder: Path) -> bool:
-    """Whether a process holds the folder, or wrote to its journal just now and saved no model."""
+def _in_training(folder: Path) -> bool:
+    """Whether a process has locked the folder, or wrote to its log recently and saved no model."""
     try:
         written = (folder / TRAINING_LOG).stat().st_mtime
         saved = (folder / CONFIG).stat().st_mtime if (folder / CONFIG).is_file() else 0.0
-    except OSError:  # the run was done in between
+    except OSError:  # the run has just finished
         return False
-    return is_locked(folder) or (saved < written and time.time() - written < SILENCE)
+    return is_locked(folder) or (saved < written and time.time() - written < TIMEOUT)

@@ -1,7 +1,7 @@
-"""The live studio: what `studio/src/live.ts` asks, over HTTP, for one person at this machine.
+"""The HTTP server of the live studio, for one user on this machine; see `studio/src/live.ts`.
 
-Every answer that holds data needs the token in the address that was printed. Requests that name
-another host are refused, so that no page elsewhere can reach the studio under a name of its own.
+Every response with data requires the token from the printed address. Requests with a foreign Host
+header are refused, so that other web pages cannot reach the server by DNS rebinding.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isthmus._messages import one_line
 from isthmus.report import REPORT
-from isthmus.studio.answers import Answers
 from isthmus.studio.page import app_file, shell, to_json
+from isthmus.studio.queries import ModelQueries
 
 __all__ = ["make_app", "serve"]
 
 Array = NDArray[Any]
 
-LARGEST = 2**26  # bytes of one question
-PATIENCE = 2  # seconds that answers under way have after Ctrl-C
+MAX_REQUEST = 2**26  # bytes
+SHUTDOWN_TIMEOUT = 2  # seconds for open requests after Ctrl-C
 FILES = {
     "app.js": "text/javascript; charset=utf-8",
     "app.css": "text/css; charset=utf-8",
@@ -42,48 +42,48 @@ FILES = {
 }
 HEADERS = {
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",  # the address holds the token
+    "Referrer-Policy": "no-referrer",  # the address contains the token
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+DENY_ALL = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 SHELL_POLICY = (
-    f"{NOTHING}; script-src 'self' 'unsafe-eval'; connect-src 'self'; "  # eval is regl's
+    f"{DENY_ALL}; script-src 'self' 'unsafe-eval'; connect-src 'self'; "  # regl uses eval
     "style-src 'self'; img-src 'self' data: blob:; media-src data: blob:"
 )
-REPORT_POLICY = f"{NOTHING}; style-src 'unsafe-inline'; img-src data:"
+REPORT_POLICY = f"{DENY_ALL}; style-src 'unsafe-inline'; img-src data:"
 
 
-def make_app(answers: Answers, token: str, hosts: frozenset[str] | None) -> FastAPI:
-    """Return the studio as an application of FastAPI.
+def make_app(queries: ModelQueries, token: str, hosts: frozenset[str] | None) -> FastAPI:
+    """Return the FastAPI application of the studio.
 
     Parameters
     ----------
-    answers : Answers
+    queries : ModelQueries
     token : str
-        Which whoever asks must know.
+        Token that requests must present.
     hosts : frozenset of str, optional
-        What requests may name as their host, with the port; without them any.
+        Accepted Host headers, with port; any if None.
     """
     app = FastAPI(openapi_url=None)
     app.add_middleware(Guard, hosts=hosts)
-    app.add_exception_handler(RequestValidationError, _say_what_is_invalid)
-    app.add_exception_handler(ValueError, _say_what_is_wrong)
-    app.add_exception_handler(OSError, _say_what_is_wrong)
-    app.add_exception_handler(ClientDisconnect, _say_nothing)
-    _add_page(app, answers)
-    _add_report(app, answers.runs[0] / REPORT, token)
-    api = APIRouter(prefix="/api", dependencies=[Depends(_in_header(token))])
-    _add_facts(api, answers)
-    _add_rows(api, answers)
-    _add_model(api, answers)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(ValueError, _client_error)
+    app.add_exception_handler(OSError, _client_error)
+    app.add_exception_handler(ClientDisconnect, _disconnected)
+    _add_app(app, queries)
+    _add_report(app, queries.runs[0] / REPORT, token)
+    api = APIRouter(prefix="/api", dependencies=[Depends(_header_token(token))])
+    _add_metadata_routes(api, queries)
+    _add_row_routes(api, queries)
+    _add_model_routes(api, queries)
     app.include_router(api)
     return app
 
 
 def serve(app: FastAPI, listener: socket.socket) -> None:
-    """Answer at a socket that listens already, until Ctrl-C."""
+    """Serve the application at a listening socket until Ctrl-C."""
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -92,19 +92,16 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         ws="none",
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=PATIENCE,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
     )
-    with contextlib.suppress(KeyboardInterrupt):  # raised anew when all is closed
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after shutdown
         uvicorn.Server(config).run(sockets=[listener])
 
 
-# -------------------------------------------------------------------------- ways
-
-
-def _add_page(app: FastAPI, answers: Answers) -> None:
+def _add_app(app: FastAPI, queries: ModelQueries) -> None:
     @app.get("/")
     def page() -> Response:
-        html = shell("isthmus studio")  # what is in it, only the token opens
+        html = shell("isthmus studio")  # contains no data, so it needs no token
         policy = {"Content-Security-Policy": SHELL_POLICY}
         return Response(html, media_type="text/html", headers=policy)
 
@@ -120,7 +117,7 @@ def _file(name: str) -> Callable[[], Response]:
 
 
 def _add_report(app: FastAPI, path: Path, token: str) -> None:
-    @app.get("/report", dependencies=[Depends(_in_address(token))])
+    @app.get("/report", dependencies=[Depends(_query_token(token))])
     def report() -> Response:
         if not path.is_file():
             raise HTTPException(404, "this run has no report.")
@@ -128,68 +125,65 @@ def _add_report(app: FastAPI, path: Path, token: str) -> None:
         return Response(path.read_bytes(), media_type="text/html", headers=policy)
 
 
-def _add_facts(api: APIRouter, answers: Answers) -> None:
+def _add_metadata_routes(api: APIRouter, queries: ModelQueries) -> None:
     @api.get("/manifest")
     def manifest() -> Response:
-        return _json(answers.manifest())
+        return _json(queries.manifest())
 
     @api.get("/runs")
     def runs() -> Response:
-        return _json(answers.records())
+        return _json(queries.records())
 
     @api.get("/arrays/{name}")
     def array(name: str) -> Response:
         try:
-            found = answers.array(name)
+            found = queries.array(name)
         except KeyError:
-            raise HTTPException(404, f"the studio holds no array {one_line(name)!r}.") from None
+            raise HTTPException(404, f"unknown array {one_line(name)!r}.") from None
         return _bytes(found.dtype.str, found)
 
 
-def _add_rows(api: APIRouter, answers: Answers) -> None:
+def _add_row_routes(api: APIRouter, queries: ModelQueries) -> None:
     @api.post("/items")
     def items(body: Body) -> Response:
-        return _bytes("f8", answers.items(_numbers(body, "i4")))
+        return _bytes("f8", queries.items(_numbers(body, "i4")))
 
     @api.post("/codes")
     def codes(body: Body) -> Response:
-        return _bytes("f4", *answers.codes(_numbers(body, "i4")))
+        return _bytes("f4", *queries.codes(_numbers(body, "i4")))
 
     @api.post("/neighbours")
     def neighbours(body: Body, k: int) -> Response:
-        code = _numbers(body, "f4", answers.n_components)
-        rows, distances = answers.neighbours(code, k)
+        code = _numbers(body, "f4", queries.n_components)
+        rows, distances = queries.neighbours(code, k)
         return Response(_raw("i4", rows) + _raw("f4", distances), media_type=OCTETS)
 
 
-def _add_model(api: APIRouter, answers: Answers) -> None:
+def _add_model_routes(api: APIRouter, queries: ModelQueries) -> None:
     @api.post("/encode")
     def encode(body: Body, n: Count, condition: int | None = None) -> Response:
-        x = _numbers(body, "f8", n, answers.n_features)
-        return _bytes("f4", *answers.encode(x, condition))
+        x = _numbers(body, "f8", n, queries.n_features)
+        return _bytes("f4", *queries.encode(x, condition))
 
     @api.post("/decode")
     def decode(body: Body, n: Count, condition: int | None = None) -> Response:
-        z = _numbers(body, "f4", n, answers.n_components)
-        return _bytes("f8", answers.decode(z, condition))
+        z = _numbers(body, "f4", n, queries.n_components)
+        return _bytes("f8", queries.decode(z, condition))
 
-    @api.post("/repair")
-    def repair(body: Body, condition: int | None = None) -> Response:
-        x = _numbers(body, "f8", answers.n_features)
-        made = answers.repair(x, condition)
-        return _bytes("f8", *(each for each in made if each is not None))
-
-
-# ---------------------------------------------------------------------- numbers
+    @api.post("/impute")
+    def impute(body: Body, condition: int | None = None) -> Response:
+        x = _numbers(body, "f8", queries.n_features)
+        values, std = queries.impute(x, condition)
+        return _bytes("f8", *((values,) if std is None else (values, std)))
 
 
 async def _read(request: Request) -> bytearray:
-    """Return the body of a request; refuse one that is too large, whatever it says it is."""
+    """Return the body of a request, up to a limit that does not rely on Content-Length."""
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST:
-            raise HTTPException(413, f"expected at most {LARGEST:,} bytes: ask for less at once.")
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_REQUEST:
+            raise HTTPException(413, f"expected at most {MAX_REQUEST:,} bytes; send fewer rows.")
     return body
 
 
@@ -199,14 +193,14 @@ OCTETS = "application/octet-stream"
 
 
 def _numbers(body: bytearray, dtype: str, *shape: int) -> Array:
-    """Return the numbers of a body; in one row all that there are, where no shape is given."""
+    """Return the numbers of a body; one-dimensional and of any length without a shape."""
     kind = np.dtype(f"<{dtype}")
     shape = shape or (len(body) // kind.itemsize,)
-    wanted = math.prod(shape) * kind.itemsize
-    if len(body) != wanted or not wanted:
+    n_bytes = math.prod(shape) * kind.itemsize
+    if len(body) != n_bytes or not n_bytes:
         sizes = " x ".join(map(str, shape))
         raise ValueError(
-            f"expected {sizes} numbers of {kind.name}, {wanted:,} bytes, got {len(body):,}."
+            f"expected {sizes} numbers of {kind.name}, {n_bytes:,} bytes, got {len(body):,}."
         )
     return np.frombuffer(body, kind).reshape(shape)
 
@@ -216,7 +210,7 @@ def _raw(dtype: str, array: Array) -> bytes:
 
 
 def _bytes(dtype: str, *arrays: Array) -> Response:
-    """Answer arrays, one after another, little end first."""
+    """Return arrays as little-endian bytes, one after another."""
     return Response(b"".join(_raw(dtype, a) for a in arrays), media_type=OCTETS)
 
 
@@ -224,24 +218,21 @@ def _json(value: Any) -> Response:
     return Response(to_json(value), media_type="application/json")
 
 
-# ------------------------------------------------------------------------ guards
-
-
 class Guard:
-    """Refuse requests under another host's name; add the headers of every answer.
+    """ASGI middleware that checks the Host header and adds the security headers.
 
     Parameters
     ----------
     app : ASGI application
     hosts : frozenset of str, optional
-        As for `make_app`.
+        Accepted Host headers, as for `make_app`.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
         self.app, self.hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -254,17 +245,17 @@ class Guard:
         host = Headers(scope=scope).get("host", "").lower()
         if self.hosts is None or host in self.hosts:
             return self.app
-        return _refusal(400, "the studio is not known under this name: use the address printed.")
+        return _refusal(400, "unknown host name; use the address that `isthmus studio` printed.")
 
 
-def _in_header(token: str) -> Callable[..., None]:
+def _header_token(token: str) -> Callable[..., None]:
     def check(x_isthmus_token: Annotated[str, Header()] = "") -> None:
         _check_token(x_isthmus_token, token)
 
     return check
 
 
-def _in_address(token: str) -> Callable[..., None]:
+def _query_token(token: str) -> Callable[..., None]:
     def check(given: Annotated[str, Query(alias="token")] = "") -> None:
         _check_token(given, token)
 
@@ -273,22 +264,22 @@ def _in_address(token: str) -> Callable[..., None]:
 
 def _check_token(given: str, token: str) -> None:
     if not secrets.compare_digest(given.encode(), token.encode()):
-        raise HTTPException(401, "open the address that `isthmus studio` printed, with its token.")
+        raise HTTPException(401, "invalid token; open the address that `isthmus studio` printed.")
 
 
 def _refusal(status: int, reason: object) -> JSONResponse:
     return JSONResponse({"detail": one_line(reason)}, status)
 
 
-def _say_what_is_wrong(request: Request, error: Exception) -> Response:
+def _client_error(request: Request, error: Exception) -> Response:
     return _refusal(422, error)
 
 
-def _say_what_is_invalid(request: Request, error: Exception) -> Response:
+def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     return _refusal(422, f"{first['loc'][-1]}: {first['msg']}")
 
 
-def _say_nothing(request: Request, error: Exception) -> Response:
-    return Response()  # who asked has gone
+def _disconnected(request: Request, error: Exception) -> Response:
+    return Response()

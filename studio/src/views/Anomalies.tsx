@@ -1,4 +1,4 @@
-/** Items sorted by how strange the model finds them, and a threshold that flags them. */
+/** Items sorted by anomaly score, and a threshold that flags them. */
 
 import { signal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
@@ -7,50 +7,50 @@ import {
   axisOf,
   flagged,
   likelyAnomalies,
-  marks,
+  anomalyMask,
   ordered,
   ranking,
-  strangest,
+  thresholdFor,
   type Order,
   type Ranking,
   type Labelled,
 } from "../detection";
 import type { Column, ItemKind, Score } from "../manifest";
-import { classColumn } from "../parts/labels";
+import { classColumn } from "../components/labels";
 import { backend, manifest } from "../state";
-import { useAnswer } from "../Thing";
-import { count, csv, download, percent } from "../words";
-import { Strange } from "./anomalies/Cards";
+import { useQuery } from "../SampleView";
+import { formatCount, csv, download, formatPercent } from "../format";
+import { AnomalyCards } from "./anomalies/AnomalyCards";
 import { Threshold } from "./anomalies/Threshold";
-import { Truth } from "./anomalies/Truth";
+import { DetectionQuality } from "./anomalies/DetectionQuality";
 import "./Anomalies.css";
 
-/** Kept while other views are shown; null is the default, made from the data. */
+/** State kept while other views are open; null means the default derived from the data. */
 const scored = signal(0);
 const threshold = signal<number | null>(null);
 const labelled = signal<Column | null | undefined>(undefined);
 const anomalies = signal<ReadonlySet<number> | null>(null);
-const order = signal<Order>("strange");
+const order = signal<Order>("anomalous");
 const limit = signal(0);
 
 const FLAGGED = 0.05;
 const PAGE = 24;
 
 const ORDERS: [Order, string][] = [
-  ["strange", "Strangest first"],
+  ["anomalous", "Most anomalous first"],
   ["normal", "Most normal first"],
-  ["near", "Near the threshold"],
+  ["near", "Nearest to the threshold"],
 ];
 
 export function Anomalies() {
   const { scores, columns } = manifest.value;
   const score = scores[scored.value];
   const column = labelled.value === undefined ? classColumn(manifest.value) : labelled.value;
-  const values = useAnswer(async () => (score ? named(score.array) : null), [score?.array]);
-  const classes = useAnswer(async () => (column ? named(column.array) : null), [column?.array]);
+  const values = useQuery(async () => (score ? named(score.array) : null), [score?.array]);
+  const classes = useQuery(async () => (column ? named(column.array) : null), [column?.array]);
   const ranked = useMemo(() => values && ranking(values.numbers), [values]);
-  if (!score) return <p class="empty">This run keeps no scores of its rows.</p>;
-  if (!ranked || values?.name !== score.array) return <p class="soft">Sorting items by their score …</p>;
+  if (!score) return <p class="empty">No anomaly scores are available for this run.</p>;
+  if (!ranked || values?.name !== score.array) return <p class="soft">Sorting items by score…</p>;
   const known = column && classes?.name === column.array ? { column, classes: classes.numbers } : null;
   const candidates = columns.filter((each) => each.categories);
   return (
@@ -65,7 +65,7 @@ export function Anomalies() {
   );
 }
 
-/** An array with its name: an answer may be the one to the question before. */
+/** Load an array together with its name, to recognize results of an earlier query. */
 async function named(name: string): Promise<{ name: string; numbers: Numbers }> {
   return { name, numbers: await backend.value.array(name) };
 }
@@ -86,11 +86,11 @@ function Ranked({ score, values, ranked, known, column, candidates }: Props) {
   );
   const chosen = anomalies.value ?? guess;
   const truth = useMemo(
-    () => (known && chosen.size ? marks(known.classes, chosen) : null),
+    () => (known && chosen.size ? anomalyMask(known.classes, chosen) : null),
     [known?.classes, chosen],
   );
   const axis = useMemo(() => axisOf(ranked.scores), [ranked]);
-  const at = threshold.value ?? strangest(ranked, FLAGGED);
+  const at = threshold.value ?? thresholdFor(ranked, FLAGGED);
   const move = (to: number) => (threshold.value = to);
   return (
     <>
@@ -98,8 +98,8 @@ function Ranked({ score, values, ranked, known, column, candidates }: Props) {
       <section class="card" aria-label="Threshold">
         <Threshold ranked={ranked} axis={axis} at={at} unit={score.unit} truth={truth} onMove={move} />
       </section>
-      <section class="card judged" aria-label="Labels">
-        <Truth
+      <section class="card metrics" aria-label="Labels">
+        <DetectionQuality
           ranked={ranked}
           known={known}
           column={column}
@@ -132,7 +132,7 @@ function ScoreChoice({ score }: { score: Score }) {
             value={scored.value}
             onChange={(e) => {
               scored.value = Number(e.currentTarget.value);
-              threshold.value = null; // in another unit
+              threshold.value = null; // scores have different units
             }}
           >
             {scores.map((each, k) => (
@@ -144,8 +144,8 @@ function ScoreChoice({ score }: { score: Score }) {
         </label>
       )}
       <span class="soft">
-        The higher an item's {score.name}
-        {score.unit && ` (${score.unit})`}, the stranger the model finds it.
+        A higher {score.name}
+        {score.unit && ` (${score.unit})`} means a more anomalous item.
       </span>
     </div>
   );
@@ -162,11 +162,11 @@ interface GalleryProps {
 
 function Gallery({ score, values, ranked, at, truth, known }: GalleryProps) {
   const shown = Math.max(PAGE, limit.value);
-  // Only one order depends on the threshold.
-  const about = order.value === "near" ? at : 0;
+  // Only this order depends on the threshold.
+  const reference = order.value === "near" ? at : 0;
   const rows = useMemo(
-    () => ordered(ranked, order.value, about, shown),
-    [ranked, order.value, about, shown],
+    () => ordered(ranked, order.value, reference, shown),
+    [ranked, order.value, reference, shown],
   );
   const n = ranked.rows.length;
   return (
@@ -187,16 +187,16 @@ function Gallery({ score, values, ranked, at, truth, known }: GalleryProps) {
           ))}
         </div>
         <button class="push" onClick={() => save(score, values, ranked, at, known)}>
-          Save flagged as CSV
+          Export flagged as CSV
         </button>
       </div>
       <p class="soft">
-        {looksAs(manifest.value.item.kind)} Click one to look closer.
+        {describeCards(manifest.value.item.kind)} Click an item to open it.
       </p>
-      <Strange rows={rows} scores={values} at={at} truth={truth} known={known} />
+      <AnomalyCards rows={rows} scores={values} at={at} truth={truth} known={known} />
       <div class="bar more">
         <span class="soft">
-          {count(rows.length)} of {count(n)} items ({percent(rows.length / n)})
+          {formatCount(rows.length)} of {formatCount(n)} items ({formatPercent(rows.length / n)})
         </span>
         {rows.length < n && <button onClick={() => (limit.value = shown + PAGE)}>Show {PAGE} more</button>}
       </div>
@@ -204,16 +204,16 @@ function Gallery({ score, values, ranked, at, truth, known }: GalleryProps) {
   );
 }
 
-/** What the cards show, in words. */
-function looksAs(kind: ItemKind): string {
-  if (kind === "picture" || kind === "signal")
-    return "Bright is where an item differs from what the model makes of it, on one scale for all cards.";
-  return "The columns furthest from what the model makes of them; a longer bar is further, in spreads.";
+/** Explain what the cards show. */
+function describeCards(kind: ItemKind): string {
+  if (kind === "image" || kind === "signal")
+    return "Bright areas differ most from the reconstruction; all cards share one scale.";
+  return "The columns with the largest reconstruction errors; bars are in standard deviations of the column.";
 }
 
-/** Keep the flagged items as a file, strangest first. */
+/** Save the flagged items as CSV, most anomalous first. */
 function save(score: Score, values: Numbers, ranked: Ranking, at: number, known: Labelled | null): void {
-  const rows = ordered(ranked, "strange", at, flagged(ranked, at));
+  const rows = ordered(ranked, "anomalous", at, flagged(ranked, at));
   const label = (row: number) => (known ? [known.column.categories![known.classes[row]] ?? ""] : []);
   const lines = Array.from(rows, (row) => [row, values[row], ...label(row)]);
   download("anomalies.csv", csv(["item", score.name, ...(known ? [known.column.name] : [])], lines));

@@ -1,4 +1,4 @@
-/** Curves of runs over their epochs, drawn by uPlot. */
+/** Training curves of runs, drawn with uPlot. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
@@ -14,12 +14,12 @@ import {
   valueAt,
 } from "../curves";
 import type { Run } from "../manifest";
-import { cssColour, useDark, useWidth } from "../scheme";
-import { count, csv, download, number } from "../words";
+import { cssColour, useDark, useWidth } from "../theme";
+import { formatCount, csv, download, formatNumber } from "../format";
 import { colourOf } from "./runColours";
 import { logTicks } from "./ticks";
 
-/** Which part of the epochs is drawn: the share left out at the start. */
+/** Ranges of epochs: the fraction omitted at the start. */
 const PARTS = { all: 0, "last half": 0.5, "last tenth": 0.9 };
 type Part = keyof typeof PARTS;
 
@@ -27,7 +27,7 @@ export function Curves({ runs }: { runs: Run[] }) {
   const quantities = quantitiesOf(runs);
   const [key, setKey] = useState("loss");
   const [part, setPart] = useState<Part>("all");
-  const [wantsLog, setWantsLog] = useState<boolean | null>(null); // null: as suits the numbers
+  const [wantsLog, setWantsLog] = useState<boolean | null>(null); // null: chosen from the values
   const [hidden, setHidden] = useState<string[]>([]);
   const [at, setAt] = useState<number | null>(null);
   const quantity = quantities.find((q) => q.key === key) ?? quantities[0];
@@ -41,7 +41,7 @@ export function Curves({ runs }: { runs: Run[] }) {
     <section class="card" aria-label="Curves">
       <div class="bar">
         <label>
-          Curves of{" "}
+          Quantity{" "}
           <select value={quantity.key} onChange={(e) => setKey(e.currentTarget.value)}>
             {quantities.map((q) => (
               <option key={q.key} value={q.key}>
@@ -58,23 +58,23 @@ export function Curves({ runs }: { runs: Run[] }) {
             ))}
           </select>
         </label>
-        <label title={possible ? "" : "Some values are not above 0"}>
+        <label title={possible ? "" : "Some values are not positive"}>
           <input
             type="checkbox"
             checked={log}
             disabled={!possible}
             onChange={(e) => setWantsLog(e.currentTarget.checked)}
           />{" "}
-          log axis
+          log scale
         </label>
       </div>
-      <p class="soft">{quantity.says}</p>
+      <p class="soft">{quantity.description}</p>
       <Chart {...{ runs, shown, quantity, data, log, held }} onHover={setAt} />
       <p class="curve-key soft" aria-hidden="true">
         {held && <span class="held">held-out rows</span>}
         <span class={held ? "train" : "held"}>training rows</span>
         <span class="best">best epoch</span>
-        <span class="hint">Drag across to zoom in; double-click to zoom out.</span>
+        <span class="hint">Drag to zoom in, double-click to zoom out.</span>
       </p>
       <Legend
         runs={runs}
@@ -104,7 +104,7 @@ interface ChartProps {
 function Chart({ runs, shown, quantity, data, log, held, onHover }: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | null>(null);
-  const now = useRef(shown); // read when the chart draws, which is after this render
+  const now = useRef(shown); // read when the chart is drawn, after this render
   now.current = shown;
   const [dark, width] = [useDark(), useWidth(place)];
   const names = JSON.stringify(shown.map((run) => run.name));
@@ -126,10 +126,10 @@ function Chart({ runs, shown, quantity, data, log, held, onHover }: ChartProps) 
   return <div ref={place} class="plot" role="img" aria-label={summary(shown, quantity)} />;
 }
 
-/** Take in new epochs; a part that was zoomed into stays. */
+/** Add new epochs and keep the current zoom. */
 function follow(chart: uPlot, data: uPlot.AlignedData): void {
   const [epochs, { min, max }] = [chart.data[0], chart.scales.x];
-  const drawn = typeof min === "number" && typeof max === "number" && epochs.length > 1; // not yet at first
+  const drawn = typeof min === "number" && typeof max === "number" && epochs.length > 1;
   const zoomed = drawn && (min > epochs[0] || max < epochs[epochs.length - 1]);
   chart.setData(data, !zoomed || data[0][0] !== epochs[0]);
   if (zoomed) chart.redraw();
@@ -160,7 +160,7 @@ function optionsOf(
     filter: (_: uPlot, splits: number[]) => splits,
   };
   const texts = (_: uPlot, splits: (number | null)[]) =>
-    splits.map((v) => (v === null ? "" : number(v)));
+    splits.map((v) => (v === null ? "" : formatNumber(v)));
   return {
     width,
     height: heightOf(width),
@@ -180,20 +180,20 @@ function optionsOf(
   };
 }
 
-/** Room for the longest number beside an axis. */
+/** The width of the axis labels in pixels. */
 const wide = (_: uPlot, texts: string[] | null) =>
   16 + 7 * Math.max(4, ...(texts ?? []).map((text) => text.length));
 
-/** A little room about the least and the greatest of a logarithmic axis. */
+/** The range of a logarithmic axis with a small margin. */
 function logRange(_: uPlot, low: number | null, high: number | null): uPlot.Range.MinMax {
   if (low === null || high === null || low <= 0) return [1, 10];
   const room = Math.max((high / low) ** 0.05, 1.005);
   return [low / room, high * room];
 }
 
-const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 1e5]; // steps of epochs
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 1e5]; // step sizes of the epoch axis
 
-/** Held-out rows solid, training rows thin and dashed beside them. */
+/** Held-out rows as solid lines; training rows thin and dashed if there are held-out rows. */
 function lines(colour: string, held: boolean): uPlot.Series[] {
   const points = { show: (u: uPlot) => u.data[0].length < 3 };
   const train = held ? { stroke: `${colour}b0`, width: 1.2, dash: [5, 3] } : { stroke: colour, width: 1.6 };
@@ -203,46 +203,46 @@ function lines(colour: string, held: boolean): uPlot.Series[] {
   ];
 }
 
-/** A line down at the best epoch of each run, and a ring where its curve is. */
+/** Mark the best epoch of each run with a vertical line and a ring. */
 function markBest(u: uPlot, runs: Run[], shown: Run[], key: string): void {
   const { left, top, width, height } = u.bbox;
-  const pen = u.ctx;
-  const sharp = window.devicePixelRatio || 1;
-  pen.save();
-  pen.beginPath();
-  pen.rect(left, top, width, height);
-  pen.clip();
+  const context = u.ctx;
+  const pixelRatio = window.devicePixelRatio || 1;
+  context.save();
+  context.beginPath();
+  context.rect(left, top, width, height);
+  context.clip();
   for (const run of shown) {
     const best = bestEpoch(run);
     const record = recordOf(run, best);
     const value = valueAt(record, `valid_${key}`) ?? valueAt(record, key);
     if (best === null || value === null) continue;
     const [x, y] = [u.valToPos(best, "x", true), u.valToPos(value, "y", true)];
-    pen.strokeStyle = pen.fillStyle = colourOf(runs, run);
-    pen.lineWidth = sharp;
-    pen.setLineDash([2 * sharp, 3 * sharp]);
-    pen.beginPath();
-    pen.moveTo(x, top);
-    pen.lineTo(x, top + height);
-    pen.stroke();
-    pen.setLineDash([]);
-    pen.lineWidth = 2 * sharp;
-    pen.fillStyle = cssColour("--card");
-    pen.beginPath();
-    pen.arc(x, y, 4.5 * sharp, 0, 2 * Math.PI);
-    pen.fill();
-    pen.stroke();
+    context.strokeStyle = context.fillStyle = colourOf(runs, run);
+    context.lineWidth = pixelRatio;
+    context.setLineDash([2 * pixelRatio, 3 * pixelRatio]);
+    context.beginPath();
+    context.moveTo(x, top);
+    context.lineTo(x, top + height);
+    context.stroke();
+    context.setLineDash([]);
+    context.lineWidth = 2 * pixelRatio;
+    context.fillStyle = cssColour("--card");
+    context.beginPath();
+    context.arc(x, y, 4.5 * pixelRatio, 0, 2 * Math.PI);
+    context.fill();
+    context.stroke();
   }
-  pen.restore();
+  context.restore();
 }
 
-/** The curves in words, for those who do not see them. */
+/** Describe the curves for screen readers. */
 function summary(runs: Run[], { key, name, unit }: Quantity): string {
   const each = runs.map((run) => {
     const last = run.history.at(-1);
     const values = [["training", valueAt(last, key)], ["held-out", valueAt(last, `valid_${key}`)]] as const;
-    const said = values.flatMap(([who, v]) => (v === null ? [] : `${who} ${number(v, 4)}`));
-    return `${run.name}: ${said.join(", ") || "nothing yet"} at epoch ${lastEpoch(run)}`;
+    const texts = values.flatMap(([who, v]) => (v === null ? [] : `${who} ${formatNumber(v, 4)}`));
+    return `${run.name}: ${texts.join(", ") || "no values yet"} at epoch ${lastEpoch(run)}`;
   });
   return `${name} over epochs, ${unit}. ${each.join("; ")}.`;
 }
@@ -250,7 +250,7 @@ function summary(runs: Run[], { key, name, unit }: Quantity): string {
 interface LegendProps {
   runs: Run[];
   quantity: Quantity;
-  /** The epoch under the pointer; null shows each run's best. */
+  /** The epoch under the pointer; null shows the best epoch of each run. */
   at: number | null;
   held: boolean;
   hidden: string[];
@@ -259,7 +259,7 @@ interface LegendProps {
 
 function Legend({ runs, quantity, at, held, hidden, toggle }: LegendProps) {
   const many = runs.length > 1;
-  const text = (v: number | null) => (v === null ? "–" : number(v, 4));
+  const text = (v: number | null) => (v === null ? "–" : formatNumber(v, 4));
   return (
     <div class="scroll">
       <table class="numbers run-legend">
@@ -291,7 +291,7 @@ function Legend({ runs, quantity, at, held, hidden, toggle }: LegendProps) {
                     {run.name}
                   </label>
                 </th>
-                <td>{epoch === null ? "–" : count(epoch)}</td>
+                <td>{epoch === null ? "–" : formatCount(epoch)}</td>
                 {held && <td>{text(valueAt(record, `valid_${quantity.key}`))}</td>}
                 <td>{text(valueAt(record, quantity.key))}</td>
               </tr>
@@ -303,9 +303,9 @@ function Legend({ runs, quantity, at, held, hidden, toggle }: LegendProps) {
   );
 }
 
-const LINES = 40; // epochs in the table of numbers, at most
+const LINES = 40; // maximum number of epochs in the table
 
-/** The curves as numbers: a table of some epochs, and a file of all. */
+/** The values of the curves: a table of some epochs and a CSV file of all. */
 function Table({ runs, quantity }: { runs: Run[]; quantity: Quantity }) {
   const [open, setOpen] = useState(false);
   const header = ["epoch", ...runs.flatMap((r) => [`${r.name}, training`, `${r.name}, held-out`])];
@@ -316,9 +316,9 @@ function Table({ runs, quantity }: { runs: Run[]; quantity: Quantity }) {
   };
   return (
     <details onToggle={(e) => setOpen(e.currentTarget.open)}>
-      <summary>Numbers of these curves</summary>
+      <summary>Values of these curves</summary>
       {open && <Epochs runs={runs} quantity={quantity} header={header} />}
-      {open && <button onClick={save}>Save all epochs as CSV</button>}
+      {open && <button onClick={save}>Export all epochs as CSV</button>}
     </details>
   );
 }
@@ -329,8 +329,8 @@ function Epochs(props: { runs: Run[]; quantity: Quantity; header: string[] }) {
   const rows = epochs.map((_, i) => i).filter((i) => i % step === 0 || i === epochs.length - 1);
   return (
     <>
-      {step > 1 && <p class="soft">Every {step}th epoch, and the last; the file holds all.</p>}
-      <div class="scroll tall" tabIndex={0} role="group" aria-label="Numbers of the curves, scrolls">
+      {step > 1 && <p class="soft">Every {step}th epoch and the last one; the CSV file contains all epochs.</p>}
+      <div class="scroll tall" tabIndex={0} role="group" aria-label="Values of the curves, scrollable">
         <table class="numbers">
           <thead>
             <tr>
@@ -344,9 +344,9 @@ function Epochs(props: { runs: Run[]; quantity: Quantity; header: string[] }) {
           <tbody>
             {rows.map((i) => (
               <tr key={epochs[i]}>
-                <th scope="row">{count(epochs[i])}</th>
+                <th scope="row">{formatCount(epochs[i])}</th>
                 {columns.map((column, k) => (
-                  <td key={k}>{column[i] === null ? "–" : number(column[i]!, 4)}</td>
+                  <td key={k}>{column[i] === null ? "–" : formatNumber(column[i]!, 4)}</td>
                 ))}
               </tr>
             ))}

@@ -1,63 +1,63 @@
-/** One item: what the model makes of it, where it lies, what is like it, how strange it is. */
+/** One item: reconstruction, code, nearest neighbours, anomaly score and metadata. */
 
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import type { Condition } from "../backend";
-import { Difference } from "../parts/Difference";
-import { Histogram } from "../parts/Histogram";
-import { ItemPicker } from "../parts/ItemPicker";
-import { shareBelow, strangeness } from "../parts/counts";
+import { Reconstruction } from "../components/Reconstruction";
+import { Histogram } from "../components/Histogram";
+import { ItemPicker } from "../components/ItemPicker";
+import { shareBelow, describeRank } from "../components/statistics";
 import {
-  type Known,
+  type RowLabels,
   labelColumns,
   labelOf,
   ownClass,
-  said,
+  labelText,
   title,
-  toldName,
-  useKnown,
-} from "../parts/labels";
-import { LatentChart } from "../parts/LatentChart";
-import { first, second } from "../parts/pair";
-import { Sheet } from "../parts/Sheet";
-import { backend, chosen, condition, go, manifest, toSliders } from "../state";
-import { Thing, useAnswer } from "../Thing";
-import { count, number } from "../words";
+  conditionName,
+  useRowLabels,
+} from "../components/labels";
+import { LatentChart } from "../components/LatentChart";
+import { first, second } from "../components/itemPair";
+import { SampleGrid } from "../components/SampleGrid";
+import { backend, selectedRow, selectedClass, go, manifest, toSliders } from "../state";
+import { SampleView, useQuery } from "../SampleView";
+import { formatCount, formatNumber } from "../format";
 import "./ItemView.css";
 
-const NEAR = 8;
+const N_NEIGHBOURS = 8;
 
 export function ItemView() {
-  const known = useKnown();
-  const row = chosen.value;
+  const known = useRowLabels();
+  const row = selectedRow.value;
   const own = ownClass(known, row);
-  const seen = useAnswer(() => look(row, own), [row, own]);
+  const item = useQuery(() => loadItem(row, own), [row, own]);
   const name = title(known, row);
   return (
     <>
       <div class="bar">
-        <ItemPicker row={row} pick={(r) => (chosen.value = r)} name="the item" known={known} />
-        {seen && <Actions row={row} mean={seen.mean} own={own} />}
+        <ItemPicker row={row} pick={(r) => (selectedRow.value = r)} name="item" known={known} />
+        {item && <Actions row={row} mean={item.mean} own={own} />}
       </div>
       <div class="item-view">
         <section class="card wide">
-          <Difference x={seen?.x ?? null} again={seen?.again ?? null} name={name} />
-          {seen && manifest.value.model.classes && <Otherwise mean={seen.mean} own={own} />}
+          <Reconstruction x={item?.x ?? null} reconstruction={item?.reconstruction ?? null} name={name} />
+          {item && manifest.value.model.classes && <OtherClass mean={item.mean} own={own} />}
         </section>
         <section class="card">
-          <h3>What the model knows of it</h3>
-          <LatentChart q={seen} />
+          <h3>Code: q(z|x) for each latent</h3>
+          <LatentChart q={item} />
           <LatentCaption />
         </section>
         <div class="stack">
-          <Strange row={row} />
-          <Facts row={row} known={known} />
+          <AnomalyScore row={row} />
+          <Metadata row={row} known={known} />
         </div>
         <section class="card wide">
-          <h3>Nearest to it, by their codes</h3>
-          {seen && <Near row={seen.row} mean={seen.mean} known={known} />}
+          <h3>Nearest neighbours in latent space</h3>
+          {item && <Neighbours row={item.row} mean={item.mean} known={known} />}
           <p class="soft">
-            Good neighbours are alike in what matters to you. Click one to go there.
+            Neighbours should resemble the item. Click one to open it.
           </p>
         </section>
       </div>
@@ -65,51 +65,51 @@ export function ItemView() {
   );
 }
 
-interface Seen {
+interface Reconstructed {
   row: number;
   x: Float64Array;
   mean: Float32Array;
   std: Float32Array;
-  again: Float64Array;
+  reconstruction: Float64Array;
 }
 
-async function look(row: number, own: Condition): Promise<Seen> {
+async function loadItem(row: number, own: Condition): Promise<Reconstructed> {
   const [x, q] = await Promise.all([backend.value.items([row]), backend.value.codes([row])]);
-  return { row, x, ...q, again: await backend.value.decode(q.mean, 1, own) };
+  return { row, x, ...q, reconstruction: await backend.value.decode(q.mean, 1, own) };
 }
 
 function Actions({ row, mean, own }: { row: number; mean: Float32Array; own: Condition }) {
-  const between = (end: typeof first) => {
+  const interpolate = (end: typeof first) => {
     end.value = row;
-    go("between");
+    go("interpolate");
   };
   return (
     <div class="actions">
       <button onClick={() => toSliders(mean, own)}>Send to sliders</button>
-      <button onClick={() => between(first)}>Path from it</button>
-      <button onClick={() => between(second)}>Path to it</button>
-      <button onClick={() => go("repair")}>Repair it</button>
+      <button onClick={() => interpolate(first)}>Interpolate from here</button>
+      <button onClick={() => interpolate(second)}>Interpolate to here</button>
+      <button onClick={() => go("impute")}>Impute</button>
     </div>
   );
 }
 
-/** The same code decoded as the header's class, where that is another one. */
-function Otherwise({ mean, own }: { mean: Float32Array; own: Condition }) {
-  const told = condition.value;
-  const x = useAnswer(() => backend.value.decode(mean, 1, told), [mean, told]);
-  if (told === null || told === own)
+/** The same code decoded with the class chosen in the header. */
+function OtherClass({ mean, own }: { mean: Float32Array; own: Condition }) {
+  const condition = selectedClass.value;
+  const x = useQuery(() => backend.value.decode(mean, 1, condition), [mean, condition]);
+  if (condition === null || condition === own)
     return (
-      <p class="soft told-own">
-        The decoder is told the item's own class, {toldName(own)}. Choose another in the header to see the
-        same code as that.
+      <p class="soft own-class">
+        Decoded with the item's own class, {conditionName(own)}. Choose another class in the header to decode the
+        same code with it.
       </p>
     );
   return (
-    <figure class="otherwise">
-      <Thing x={x} label={`The same code, told ${toldName(told)}`} small />
+    <figure class="other-class">
+      <SampleView x={x} label={`The same code decoded as ${conditionName(condition)}`} small />
       <figcaption>
-        The same code, told that the class is {toldName(told)} (as the header says): what stays is
-        what the code keeps, style without class.
+        The same code decoded as {conditionName(condition)}, the class chosen in the header. What stays the same is
+        encoded in z.
       </figcaption>
     </figure>
   );
@@ -117,60 +117,60 @@ function Otherwise({ mean, own }: { mean: Float32Array; own: Condition }) {
 
 function LatentCaption() {
   const { model, prior } = manifest.value;
-  if (!model.spread)
+  if (!model.has_std)
     return (
       <p class="soft">
-        The mark is this item's code; grey shows where all items lie. Most active latent first.
+        The marker shows the code of this item, grey the codes of all items. The most active latent comes first.
       </p>
     );
   return (
     <p class="soft">
-      Mark and bar: the mean and ±2 standard deviations of what this item tells of each latent. Grey: all
-      items. {prior?.kind === "standard" && "Shaded: the prior's ±2. "}A narrow bar means the latent is
-      used; a bar as wide as the prior says nothing of the item.
+      Marker and bar: mean and ±2 standard deviations of q(z|x). Grey: codes of all items.{" "}
+      {prior?.kind === "standard" && "Shaded: ±2 standard deviations of the prior. "}A narrow bar means that
+      the latent carries information; a bar as wide as the prior means that it does not.
     </p>
   );
 }
 
-function Near({ row, mean, known }: { row: number; mean: Float32Array; known: Known | null }) {
-  const near = useAnswer(async () => {
-    const found = await backend.value.neighbours(mean, NEAR + 1); // one is the item itself
-    const kept = [...found.rows.keys()].filter((i) => found.rows[i] !== row).slice(0, NEAR);
+function Neighbours({ row, mean, known }: { row: number; mean: Float32Array; known: RowLabels | null }) {
+  const neighbours = useQuery(async () => {
+    const found = await backend.value.neighbours(mean, N_NEIGHBOURS + 1); // the nearest is the item itself
+    const kept = [...found.rows.keys()].filter((i) => found.rows[i] !== row).slice(0, N_NEIGHBOURS);
     const rows = kept.map((i) => found.rows[i]);
     const distances = kept.map((i) => found.distances[i]);
     return { rows, distances, x: await backend.value.items(rows) };
   }, [row, mean]);
-  if (!near) return null;
-  const { rows, distances, x } = near;
+  if (!neighbours) return null;
+  const { rows, distances, x } = neighbours;
   return (
-    <Sheet
+    <SampleGrid
       values={x}
       n={rows.length}
       caption={(i) =>
-        [labelOf(known, rows[i]), `${number(distances[i], 2)} away`].filter(Boolean).join(" · ")
+        [labelOf(known, rows[i]), `distance ${formatNumber(distances[i], 2)}`].filter(Boolean).join(" · ")
       }
-      action={(i) => `Go to ${title(known, rows[i])}`}
-      pick={(i) => (chosen.value = rows[i])}
+      action={(i) => `Open ${title(known, rows[i])}`}
+      pick={(i) => (selectedRow.value = rows[i])}
     />
   );
 }
 
-function Strange({ row }: { row: number }) {
+function AnomalyScore({ row }: { row: number }) {
   const { scores } = manifest.value;
-  const [which, setWhich] = useState(0);
-  const score = scores[which];
-  const values = useAnswer(async () => score && backend.value.array(score.array), [score]);
+  const [index, setIndex] = useState(0);
+  const score = scores[index];
+  const values = useQuery(async () => score && backend.value.array(score.array), [score]);
   if (!score || !values) return null;
   const value = values[row];
   const share = shareBelow(values, value);
   return (
     <section class="card">
-      <h3>How strange it is</h3>
+      <h3>Anomaly score</h3>
       {scores.length > 1 && (
         <div class="bar">
           <label>
             Score{" "}
-            <select value={which} onChange={(e) => setWhich(Number(e.currentTarget.value))}>
+            <select value={index} onChange={(e) => setIndex(Number(e.currentTarget.value))}>
               {scores.map((each, k) => (
                 <option key={k} value={k}>
                   {each.name}
@@ -183,32 +183,32 @@ function Strange({ row }: { row: number }) {
       <Histogram
         values={values}
         at={value}
-        label={`${score.name} of all items, this one at ${number(value)}`}
+        label={`${score.name} of all items, this one at ${formatNumber(value)}`}
       />
       {!Number.isNaN(value) && (
         <p>
-          <b>{strangeness(share)}</b>
+          <b>{describeRank(share)}</b>
         </p>
       )}
       <p class="soft">
-        Its {score.name} is {`${number(value)} ${score.unit}`.trim()}; further right is stranger to the model.
+        {score.name}: {`${formatNumber(value)} ${score.unit}`.trim()}. Higher scores are more anomalous.
       </p>
     </section>
   );
 }
 
-function Facts({ row, known }: { row: number; known: Known | null }) {
+function Metadata({ row, known }: { row: number; known: RowLabels | null }) {
   const { rows, arrays } = manifest.value;
-  const places = useAnswer(async () => (arrays.row ? backend.value.array("row") : null), []);
+  const rowNumbers = useQuery(async () => (arrays.row ? backend.value.array("row") : null), []);
   const facts: [string, ComponentChildren][] = labelColumns(manifest.value).map((c) => {
     const values = known?.get(c);
-    return [c.name, values ? said(c, values[row]) : "…"];
+    return [c.name, values ? labelText(c, values[row]) : "…"];
   });
-  if (places && rows!.n < rows!.of) facts.push(["row in the data", count(places[row])]);
+  if (rowNumbers && rows!.n < rows!.total) facts.push(["row in the data", formatCount(rowNumbers[row])]);
   if (!facts.length) return null;
   return (
     <section class="card">
-      <h3>What is written of it</h3>
+      <h3>Metadata</h3>
       <table class="numbers">
         <tbody>
           {facts.map(([name, value]) => (

@@ -1,99 +1,98 @@
-/** The latent map: where items lie, and what the decoder makes of the land between. */
+/** The latent map: positions of items, and decoded positions between them. */
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { useAnswer } from "../Thing";
+import { useQuery } from "../SampleView";
 import type { Numbers } from "../backend";
 import type { Column } from "../manifest";
-import { backend, chosen, colouredBy, lasso, manifest } from "../state";
-import { groundOf, type Ground } from "./map/ground";
+import { backend, selectedRow, colouredBy, lasso, manifest } from "../state";
+import { loadMapData, type MapData } from "./map/mapData";
 import { Legend } from "./map/Legend";
-import { alone, before, kept, placeOf, under, useSeen } from "./map/looking";
-import { Panel, Tip } from "./map/Panel";
+import { highlighted, savedView, pinned, positionOf, hovered, useFocused } from "./map/focus";
+import { FocusPanel, Tooltip } from "./map/FocusPanel";
 import { Selection } from "./map/Selection";
-import { rowsOfClass, tenth } from "./map/rows";
-import { byClass, byNumber, faded, plain } from "./map/shades";
-import { Stage } from "./map/Stage";
+import { rowsOfClass, tenth } from "./map/selectedRows";
+import { byClass, byNumber, faded, plain } from "./map/pointColours";
+import { MapCanvas } from "./map/MapCanvas";
 import "./MapView.css";
 
 export function MapView() {
-  const { map, missing } = manifest.value;
+  const { map, no_data_reason } = manifest.value;
   if (map) return <Loading />;
-  return <p class="empty" role="status">There is no map of this run{missing ? `: ${missing}` : "."}</p>;
+  return <p class="empty" role="status">No map is available for this run{no_data_reason ? `: ${no_data_reason}` : "."}</p>;
 }
 
 function Loading() {
-  const ground = useAnswer(() => groundOf(backend.value), []);
-  return ground ? <Map ground={ground} /> : <p class="empty" role="status">Surveying the land…</p>;
+  const mapData = useQuery(() => loadMapData(backend.value), []);
+  return mapData ? <Map mapData={mapData} /> : <p class="empty" role="status">Loading the map…</p>;
 }
 
-function Map({ ground }: { ground: Ground }) {
+function Map({ mapData }: { mapData: MapData }) {
   const { columns, item, map } = manifest.value;
   const column = columns.find((c) => c.array === colouredBy.value) ?? null;
-  const answer = useAnswer(
+  const answer = useQuery(
     async () => column && { column, numbers: await backend.value.array(column.array) },
     [column],
   );
-  const values = column && answer; // the answer of the last column stays until the next
-  const shades = useMemo(() => shadesOf(ground, values?.column ?? null, values?.numbers), [values]);
-  const fade = useMemo(() => faded(shades, alone.value, lasso.value), [shades, alone.value, lasso.value]);
+  const values = column && answer; // the previous column remains until the next one is loaded
+  const colours = useMemo(() => coloursOf(mapData, values?.column ?? null, values?.numbers), [values]);
+  const fadedPoints = useMemo(() => faded(colours, highlighted.value, lasso.value), [colours, highlighted.value, lasso.value]);
   const [lassoing, setLassoing] = useState(false);
   const [decoded, setDecoded] = useState(false);
   useEffect(() => {
-    if (ground.points && (!kept.value || "row" in kept.value)) kept.value = { row: chosen.value };
+    if (mapData.points && (!pinned.value || "row" in pinned.value)) pinned.value = { row: selectedRow.value };
   }, []);
-  const look = under.value ?? kept.value ?? start(ground);
-  const seen = useSeen(ground, look);
-  const drawable = item.kind === "picture" || item.kind === "signal";
+  const focus = hovered.value ?? pinned.value ?? start(mapData);
+  const focused = useFocused(mapData, focus);
+  const drawable = item.kind === "image" || item.kind === "signal";
   return (
     <>
       <div class="bar">
-        {columns.length > 0 && ground.points && <ColourBy columns={columns} />}
+        {columns.length > 0 && mapData.points && <ColourBy columns={columns} />}
         {drawable && (
-          <button aria-pressed={decoded} onClick={() => setDecoded(!decoded)}>Decoded land</button>
+          <button aria-pressed={decoded} onClick={() => setDecoded(!decoded)}>Decoded background</button>
         )}
-        {ground.points && (
+        {mapData.points && (
           <>
             <button aria-pressed={lassoing} onClick={() => setLassoing(!lassoing)}>Lasso</button>
-            {values && <Choose column={values.column} numbers={values.numbers} />}
+            {values && <SelectBy column={values.column} numbers={values.numbers} />}
           </>
         )}
       </div>
       <div class="split">
         <div>
-          <Stage {...{ ground, shades, lassoing, decoded }} faded={fade}>
-            {under.value && seen && <Beside ground={ground}><Tip ground={ground} seen={seen} /></Beside>}
-          </Stage>
-          <Legend shades={shades} name={values?.column.name ?? ""} unit={unitOf(values?.column ?? null)} />
+          <MapCanvas {...{ mapData, colours, lassoing, decoded }} faded={fadedPoints}>
+            {hovered.value && focused && <TooltipBox mapData={mapData}><Tooltip mapData={mapData} focused={focused} /></TooltipBox>}
+          </MapCanvas>
+          <Legend colours={colours} name={values?.column.name ?? ""} unit={unitOf(values?.column ?? null)} />
           <p class="soft">
-            Across: {map!.axes[0]} · up: {map!.axes[1]} · {caption(ground, lassoing)}
+            Horizontal: {map!.axes[0]} · vertical: {map!.axes[1]}. {caption(mapData, lassoing)}
           </p>
         </div>
         <div class="side">
-          <Panel ground={ground} seen={seen} />
-          <Selection ground={ground} />
+          <FocusPanel mapData={mapData} focused={focused} />
+          <Selection mapData={mapData} />
         </div>
       </div>
     </>
   );
 }
 
-/** Look at the middle of the land where there is no item in hand. */
-function start(ground: Ground) {
-  return { x: (ground.box.left + ground.box.right) / 2, y: (ground.box.bottom + ground.box.top) / 2 };
+/** Show the centre of the map if no item is selected. */
+function start(mapData: MapData) {
+  return { x: (mapData.box.left + mapData.box.right) / 2, y: (mapData.box.bottom + mapData.box.top) / 2 };
 }
 
-function caption(ground: Ground, lassoing: boolean): string {
-  if (lassoing) return "draw around items to select them.";
-  const hatched = ground.density
-    ? `hatched land has no ${ground.points ? "items" : "codes of the prior"}: the model never learned it.`
+function caption(mapData: MapData, lassoing: boolean): string {
+  if (lassoing) return "Draw around items to select them.";
+  const hatched = mapData.density
+    ? ` Hatched regions contain no ${mapData.points ? "items" : "samples of the prior"}: the model was not trained there.`
     : "";
-  const begin = ground.points ? "a point is an item; point" : "point";
-  return `${begin} at land to see what it decodes to; ${hatched}`;
+  return `${mapData.points ? "Each point is an item. " : ""}Point at any position to decode it.${hatched}`;
 }
 
-function shadesOf(ground: Ground, column: Column | null, values: Numbers | undefined) {
-  if (!column || !values) return plain(ground.n);
+function coloursOf(mapData: MapData, column: Column | null, values: Numbers | undefined) {
+  if (!column || !values) return plain(mapData.n);
   return column.categories ? byClass(values, column.categories) : byNumber(values);
 }
 
@@ -108,19 +107,19 @@ function ColourBy({ columns }: { columns: Column[] }) {
       <select
         value={colouredBy.value}
         onChange={(e) => {
-          alone.value = null;
+          highlighted.value = null;
           colouredBy.value = e.currentTarget.value;
         }}
       >
         {columns.map((c) => <option key={c.array} value={c.array}>{c.name}</option>)}
-        <option value="">nothing</option>
+        <option value="">none</option>
       </select>
     </label>
   );
 }
 
-/** Select without a pointer: a class, or of numbers a tenth. */
-function Choose({ column, numbers }: { column: Column; numbers: Numbers }) {
+/** Select items without a pointer: by class, or the lowest or highest 10%. */
+function SelectBy({ column, numbers }: { column: Column; numbers: Numbers }) {
   const choose = (text: string) => {
     if (text === "lowest" || text === "highest") lasso.value = tenth(numbers, text);
     else if (text !== "") lasso.value = rowsOfClass(numbers, Number(text));
@@ -135,20 +134,20 @@ function Choose({ column, numbers }: { column: Column; numbers: Numbers }) {
         <option value="">by {column.name}…</option>
         {column.categories
           ? column.categories.map((name, k) => <option key={k} value={k}>{name}</option>)
-          : ["lowest", "highest"].map((end) => <option key={end} value={end}>{end} tenth</option>)}
+          : ["lowest", "highest"].map((end) => <option key={end} value={end}>{end} 10%</option>)}
       </select>
     </label>
   );
 }
 
-/** A small card beside what one looks at. */
-function Beside({ ground, children }: { ground: Ground; children: ComponentChildren }) {
-  const { camera } = before;
-  if (!camera || !under.value) return null;
-  const [x, y] = camera.toScreen(...placeOf(ground, under.value));
+/** A tooltip next to the focused position. */
+function TooltipBox({ mapData, children }: { mapData: MapData; children: ComponentChildren }) {
+  const { camera } = savedView;
+  if (!camera || !hovered.value) return null;
+  const [x, y] = camera.toScreen(...positionOf(mapData, hovered.value));
   const style = {
     ...(x < camera.width / 2 ? { left: `${x + 16}px` } : { right: `${camera.width - x + 16}px` }),
     ...(y < camera.height / 2 ? { top: `${y + 16}px` } : { bottom: `${camera.height - y + 16}px` }),
   };
-  return <div class="tip" style={style} aria-hidden="true">{children}</div>;
+  return <div class="tooltip" style={style} aria-hidden="true">{children}</div>;
 }

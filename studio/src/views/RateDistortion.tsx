@@ -1,19 +1,19 @@
-/** The plane of rate and distortion: how runs bargain between codes and likeness. */
+/** The rate-distortion plane of runs. */
 
 import { useRef, useState } from "preact/hooks";
 import { bestEpoch, type Point, rateDistortion } from "../curves";
 import type { Run } from "../manifest";
-import { extent } from "../parts/counts";
-import { useWidth } from "../scheme";
-import { count, number } from "../words";
+import { extent } from "../components/statistics";
+import { useWidth } from "../theme";
+import { formatCount, formatNumber } from "../format";
 import { colourOf } from "./runColours";
 import { type Span, ticks } from "./ticks";
 
 const HEIGHT = 340;
 const EDGE = { left: 52, right: 14, top: 14, bottom: 40 };
-const START = 0.1; // share of the epochs, the first, that would push the rest into a corner
+const START = 0.1; // fraction of initial epochs omitted, whose values would dominate the range
 
-interface Way {
+interface Trajectory {
   run: Run;
   points: Point[];
   colour: string;
@@ -21,55 +21,55 @@ interface Way {
 
 export function RateDistortion({ runs }: { runs: Run[] }) {
   const [whole, setWhole] = useState(false);
-  const ways = runs
+  const trajectories = runs
     .map((run) => ({ run, points: rateDistortion(run), colour: colourOf(runs, run) }))
-    .filter((way) => way.points.length > 0);
+    .filter((trajectory) => trajectory.points.length > 0);
   return (
-    <section class="card" aria-label="Rate and distortion">
+    <section class="card" aria-label="Rate-distortion plane">
       <div class="bar">
-        <h3>Rate and distortion</h3>
-        {ways.length > 0 && (
+        <h3>Rate-distortion plane</h3>
+        {trajectories.length > 0 && (
           <label class="push">
             <input type="checkbox" checked={whole} onChange={(e) => setWhole(e.currentTarget.checked)} />{" "}
-            from the first epoch
+            include the first epochs
           </label>
         )}
       </div>
-      {ways.length ? (
+      {trajectories.length ? (
         <>
           <p class="soft">
-            A model pays in rate (KL: how much its codes tell) to buy a lower distortion (how much they
-            leave out); their sum is −ELBO, the same along each faint line, so down and left is better.
+            Rate is the KL divergence, the information in the codes; distortion is the reconstruction error.
+            Their sum is −ELBO, constant along each faint line, so lower left is better.
           </p>
-          <Plane ways={ways} whole={whole} />
-          <Ends ways={ways} />
+          <Plane trajectories={trajectories} whole={whole} />
+          <LastValues trajectories={trajectories} />
         </>
       ) : (
         <p class="soft">
           {runs.some((run) => run.training && !run.history.length)
-            ? "The way begins with the first epoch."
-            : "There is none to draw: these codes have no KL, so nothing limits what they may tell."}
+            ? "The curve starts after the first epoch."
+            : "Not available: this model has no KL term."}
         </p>
       )}
     </section>
   );
 }
 
-function Plane({ ways, whole }: { ways: Way[]; whole: boolean }) {
+function Plane({ trajectories, whole }: { trajectories: Trajectory[]; whole: boolean }) {
   const place = useRef<HTMLDivElement>(null);
   const width = useWidth(place);
-  const [near, setNear] = useState<{ way: Way; point: Point } | null>(null);
-  const inView = ways.flatMap(({ points }) => points.slice(whole ? 0 : Math.floor(START * points.length)));
-  const across = spanOf(inView.map((p) => p.rate));
-  const up = spanOf(inView.map((p) => p.distortion));
+  const [near, setNear] = useState<{ trajectory: Trajectory; point: Point } | null>(null);
+  const visible = trajectories.flatMap(({ points }) => points.slice(whole ? 0 : Math.floor(START * points.length)));
+  const across = spanOf(visible.map((p) => p.rate));
+  const up = spanOf(visible.map((p) => p.distortion));
   const right = Math.max(EDGE.left + 50, width - EDGE.right);
   const share = (v: number, { low, high }: Span) => (v - low) / (high - low);
   const x = (v: number) => EDGE.left + share(v, across) * (right - EDGE.left);
   const bottom = HEIGHT - EDGE.bottom;
   const y = (v: number) => bottom - share(v, up) * (bottom - EDGE.top);
-  const seek = (e: PointerEvent) => {
+  const hover = (e: PointerEvent) => {
     const box = (e.currentTarget as Element).getBoundingClientRect();
-    setNear(nearestPoint(ways, x, y, e.clientX - box.left, e.clientY - box.top));
+    setNear(nearestPoint(trajectories, x, y, e.clientX - box.left, e.clientY - box.top));
   };
   return (
     <div ref={place} class="plane">
@@ -78,8 +78,8 @@ function Plane({ ways, whole }: { ways: Way[]; whole: boolean }) {
           width={width}
           height={HEIGHT}
           role="img"
-          aria-label={summary(ways)}
-          onPointerMove={seek}
+          aria-label={summary(trajectories)}
+          onPointerMove={hover}
           onPointerLeave={() => setNear(null)}
         >
           <clipPath id="inside-plane">
@@ -90,7 +90,7 @@ function Plane({ ways, whole }: { ways: Way[]; whole: boolean }) {
             {ticks({ low: across.low + up.low, high: across.high + up.high }, 9).map((sum) => (
               <EqualSum key={sum} sum={sum} across={across} up={up} x={x} y={y} />
             ))}
-            {ways.map(({ run, points, colour }) => (
+            {trajectories.map(({ run, points, colour }) => (
               <polyline
                 key={run.name}
                 points={points.map((p) => `${x(p.rate)},${y(p.distortion)}`).join(" ")}
@@ -102,8 +102,8 @@ function Plane({ ways, whole }: { ways: Way[]; whole: boolean }) {
               />
             ))}
           </g>
-          {ways.map((way) => (
-            <Marks key={way.run.name} way={way} x={x} y={y} right={right} named={ways.length > 1} />
+          {trajectories.map((trajectory) => (
+            <Marks key={trajectory.run.name} trajectory={trajectory} x={x} y={y} right={right} named={trajectories.length > 1} />
           ))}
           {near && (
             <circle
@@ -116,18 +116,18 @@ function Plane({ ways, whole }: { ways: Way[]; whole: boolean }) {
           )}
         </svg>
       )}
-      <p class="soft way-readout">
+      <p class="soft readout">
         {near
-          ? reading(near.way, near.point)
-          : "Point at a way to read it. Disc: last epoch; ring: best epoch."}
+          ? reading(near.trajectory, near.point)
+          : "Point at a curve to read its values. Disc: last epoch; ring: best epoch."}
       </p>
     </div>
   );
 }
 
-function reading({ run }: Way, { epoch, rate, distortion }: Point): string {
-  const parts = `rate ${number(rate)}, distortion ${number(distortion)}`;
-  return `${run.name}, epoch ${count(epoch)}: ${parts}, sum ${number(rate + distortion, 4)} nats`;
+function reading({ run }: Trajectory, { epoch, rate, distortion }: Point): string {
+  const parts = `rate ${formatNumber(rate)}, distortion ${formatNumber(distortion)}`;
+  return `${run.name}, epoch ${formatCount(epoch)}: ${parts}, sum ${formatNumber(rate + distortion, 4)} nats`;
 }
 
 type Place = (v: number) => number;
@@ -139,12 +139,12 @@ function Axes(props: { across: Span; up: Span; x: Place; y: Place; right: number
     <g class="axes">
       {ticks(across, (right - EDGE.left) / 70).map((v) => (
         <text key={v} x={x(v)} y={bottom + 16} text-anchor="middle">
-          {number(v, 4)}
+          {formatNumber(v, 4)}
         </text>
       ))}
       {ticks(up, 6).map((v) => (
         <text key={v} x={EDGE.left - 7} y={y(v) + 4} text-anchor="end">
-          {number(v, 4)}
+          {formatNumber(v, 4)}
         </text>
       ))}
       <path d={`M${EDGE.left},${EDGE.top}V${bottom}H${right}`} />
@@ -158,27 +158,27 @@ function Axes(props: { across: Span; up: Span; x: Place; y: Place; right: number
   );
 }
 
-/** The line on which rate and distortion add up to a number, and that number at its upper end. */
+/** A line of constant sum of rate and distortion, labelled with the sum at its upper end. */
 function EqualSum(props: { sum: number; across: Span; up: Span; x: Place; y: Place }) {
   const { sum, across, up, x, y } = props;
-  const top = sum - across.low > up.high; // the line leaves through the top of the picture
+  const top = sum - across.low > up.high; // the line leaves the plot at the top
   const [rate, distortion] = top ? [sum - up.high, up.high] : [across.low, sum - across.low];
   return (
     <g class="equal">
       <line x1={x(across.low)} y1={y(sum - across.low)} x2={x(across.high)} y2={y(sum - across.high)} />
       <text x={x(rate) + 5} y={y(distortion) + (top ? 13 : 4)}>
-        {number(sum, 4)}
+        {formatNumber(sum, 4)}
       </text>
     </g>
   );
 }
 
-function Marks(props: { way: Way; x: Place; y: Place; right: number; named: boolean }) {
-  const { way, x, y, right, named } = props;
-  const last = way.points[way.points.length - 1];
-  const best = way.points.find((p) => p.epoch === bestEpoch(way.run));
+function Marks(props: { trajectory: Trajectory; x: Place; y: Place; right: number; named: boolean }) {
+  const { trajectory, x, y, right, named } = props;
+  const last = trajectory.points[trajectory.points.length - 1];
+  const best = trajectory.points.find((p) => p.epoch === bestEpoch(trajectory.run));
   const [cx, cy] = [x(last.rate), y(last.distortion)];
-  const left = cx > right - 110; // the name would run out of the picture
+  const left = cx > right - 110; // the name would not fit on the right
   return (
     <g>
       {best && (
@@ -187,25 +187,25 @@ function Marks(props: { way: Way; x: Place; y: Place; right: number; named: bool
           cy={y(best.distortion)}
           r="5.5"
           fill="var(--card)"
-          stroke={way.colour}
+          stroke={trajectory.colour}
           stroke-width="2"
         />
       )}
-      <circle cx={cx} cy={cy} r="4.5" fill={way.colour} stroke="var(--card)" />
+      <circle cx={cx} cy={cy} r="4.5" fill={trajectory.colour} stroke="var(--card)" />
       {named && (
         <text class="name" x={cx + (left ? -9 : 9)} y={cy - 7} text-anchor={left ? "end" : "start"}>
-          {way.run.name}
+          {trajectory.run.name}
         </text>
       )}
     </g>
   );
 }
 
-/** The last points as numbers. */
-function Ends({ ways }: { ways: Way[] }) {
+/** The values at the last epoch. */
+function LastValues({ trajectories }: { trajectories: Trajectory[] }) {
   return (
     <details>
-      <summary>Where each run ended</summary>
+      <summary>Values at the last epoch</summary>
       <div class="scroll">
         <table class="numbers">
           <thead>
@@ -214,19 +214,19 @@ function Ends({ ways }: { ways: Way[] }) {
               <th scope="col">epoch</th>
               <th scope="col">rate</th>
               <th scope="col">distortion</th>
-              <th scope="col">sum, −ELBO</th>
+              <th scope="col">sum (−ELBO)</th>
             </tr>
           </thead>
           <tbody>
-            {ways.map(({ run, points }) => {
+            {trajectories.map(({ run, points }) => {
               const last = points[points.length - 1];
               return (
                 <tr key={run.name}>
                   <th scope="row">{run.name}</th>
-                  <td>{count(last.epoch)}</td>
-                  <td>{number(last.rate, 4)}</td>
-                  <td>{number(last.distortion, 4)}</td>
-                  <td>{number(last.rate + last.distortion, 4)}</td>
+                  <td>{formatCount(last.epoch)}</td>
+                  <td>{formatNumber(last.rate, 4)}</td>
+                  <td>{formatNumber(last.distortion, 4)}</td>
+                  <td>{formatNumber(last.rate + last.distortion, 4)}</td>
                 </tr>
               );
             })}
@@ -237,28 +237,28 @@ function Ends({ ways }: { ways: Way[] }) {
   );
 }
 
-function summary(ways: Way[]): string {
-  const each = ways.map(({ run, points }) => {
+function summary(trajectories: Trajectory[]): string {
+  const each = trajectories.map(({ run, points }) => {
     const { rate, distortion } = points[points.length - 1];
-    return `${run.name}: rate ${number(rate)}, distortion ${number(distortion)}`;
+    return `${run.name}: rate ${formatNumber(rate)}, distortion ${formatNumber(distortion)}`;
   });
   return `Rate against distortion over the epochs. At the last epoch, in nats: ${each.join("; ")}.`;
 }
 
-const REACH = 40; // pixels from the pointer within which a point is meant
+const REACH = 40; // maximum distance from the pointer in pixels
 
-function nearestPoint(ways: Way[], x: Place, y: Place, left: number, top: number) {
-  let found: { way: Way; point: Point } | null = null;
+function nearestPoint(trajectories: Trajectory[], x: Place, y: Place, left: number, top: number) {
+  let found: { trajectory: Trajectory; point: Point } | null = null;
   let least = REACH;
-  for (const way of ways)
-    for (const point of way.points) {
+  for (const trajectory of trajectories)
+    for (const point of trajectory.points) {
       const distance = Math.hypot(x(point.rate) - left, y(point.distortion) - top);
-      if (distance < least) [least, found] = [distance, { way, point }];
+      if (distance < least) [least, found] = [distance, { trajectory, point }];
     }
   return found;
 }
 
-/** The span of numbers with a little room about them. */
+/** The range of values with a small margin. */
 function spanOf(values: number[]): Span {
   const [low, high] = extent(values);
   const room = 0.08 * (high - low) || 0.5;

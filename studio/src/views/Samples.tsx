@@ -1,24 +1,24 @@
-/** New items, drawn from the prior. */
+/** New items drawn from the prior. */
 
 import { useMemo, useState } from "preact/hooks";
 import type { Condition } from "../backend";
-import { decodeTold } from "../parts/labels";
-import { drawCodes, newSeed, priorInWords, whyNoPrior } from "../parts/prior";
-import { Sheet } from "../parts/Sheet";
-import { backend, condition, manifest, toSliders } from "../state";
-import { useAnswer } from "../Thing";
+import { decodeWithConditions } from "../components/labels";
+import { drawCodes, newSeed, priorInWords, whyNoPrior } from "../components/prior";
+import { SampleGrid } from "../components/SampleGrid";
+import { backend, selectedClass, manifest, toSliders } from "../state";
+import { useQuery } from "../SampleView";
 import "./Samples.css";
 
 const SIZES = [12, 24, 48, 96];
-const EACH = 8; // draws of a class
-const MOST = 24; // classes shown
+const PER_CLASS = 8; // samples per class
+const MOST = 24; // maximum number of classes shown
 
 export function Samples() {
   if (!manifest.value.prior) return <p class="empty">{whyNoPrior()}</p>;
-  return <Drawn />;
+  return <SampleSheet />;
 }
 
-function Drawn() {
+function SampleSheet() {
   const { classes } = manifest.value.model;
   const [n, setN] = useState(24);
   const [seed, setSeed] = useState(0);
@@ -28,7 +28,7 @@ function Drawn() {
     <>
       <div class="bar">
         <button class="main" onClick={() => setSeed(newSeed())}>
-          New draw
+          New samples
         </button>
         <label>
           Seed
@@ -67,7 +67,7 @@ function Drawn() {
         )}
         {classes && (
           <button aria-pressed={byClass} onClick={() => setByClass(!byClass)}>
-            One row a class
+            One row per class
           </button>
         )}
       </div>
@@ -78,82 +78,82 @@ function Drawn() {
           <Draws n={n} temperature={temperature} seed={seed} />
         )}
         <p class="soft samples-words">
-          {priorInWords()} Good samples look like the data and differ from one another. Below 1 the
-          temperature keeps to the middle, where samples are typical and alike; above 1 it shows where the
-          model breaks. The same seed gives the same draw. Click one to put it on the sliders.
+          {priorInWords()} Good samples resemble the data and are diverse. A temperature below 1 gives more
+          typical, less diverse samples; above 1, samples become more diverse and less realistic. The same
+          seed gives the same samples. Click a sample to send it to the sliders.
         </p>
       </section>
     </>
   );
 }
 
-interface How {
+interface Sampling {
   temperature: number;
   seed: number;
 }
 
-/** Draw and decode; codes and items arrive together so that a click sends what is seen. */
-async function make(n: number, { temperature, seed }: How, told: Condition) {
-  const codes = await drawCodes(n, temperature, seed, told);
-  return { codes, n, told, x: await backend.value.decode(codes, n, told) };
+/** Draw and decode; codes and items are updated together, so that a click sends the visible sample. */
+async function drawSamples(n: number, { temperature, seed }: Sampling, condition: Condition) {
+  const codes = await drawCodes(n, temperature, seed, condition);
+  return { codes, n, condition, x: await backend.value.decode(codes, n, condition) };
 }
 
-function Draws({ n, temperature, seed }: How & { n: number }) {
-  const told = condition.value;
-  const made = useAnswer(() => make(n, { temperature, seed }, told), [n, temperature, seed, told]);
+function Draws({ n, temperature, seed }: Sampling & { n: number }) {
+  const condition = selectedClass.value;
+  const samples = useQuery(() => drawSamples(n, { temperature, seed }, condition), [n, temperature, seed, condition]);
   return (
-    <Sheet
-      values={made?.x ?? null}
-      n={made?.n ?? n}
+    <SampleGrid
+      values={samples?.x ?? null}
+      n={samples?.n ?? n}
       caption={() => ""}
-      action={(i) => `Put sample ${i + 1} on the sliders`}
-      pick={(i) => made && toSliders(codeAt(made.codes, i), made.told)}
+      action={(i) => `Send sample ${i + 1} to the sliders`}
+      pick={(i) => samples && toSliders(codeAt(samples.codes, i), samples.condition)}
     />
   );
 }
 
-function Classes({ classes, temperature, seed }: How & { classes: string[] }) {
+function Classes({ classes, temperature, seed }: Sampling & { classes: string[] }) {
   const shown = classes.slice(0, MOST);
-  const made = useAnswer(async () => {
-    const told = shown.flatMap((_, k) => Array<Condition>(EACH).fill(k));
+  const samples = useQuery(async () => {
+    const condition = shown.flatMap((_, k) => Array<Condition>(PER_CLASS).fill(k));
     const codes = await drawEach(shown.length, { temperature, seed });
-    return { codes, x: await decodeTold(codes, told) };
+    return { codes, x: await decodeWithConditions(codes, condition) };
   }, [temperature, seed]);
   const parts = useMemo(() => {
-    if (!made) return null;
-    const size = made.x.length / shown.length;
-    return shown.map((_, k) => made.x.subarray(k * size, (k + 1) * size));
-  }, [made]);
+    if (!samples) return null;
+    const size = samples.x.length / shown.length;
+    return shown.map((_, k) => samples.x.subarray(k * size, (k + 1) * size));
+  }, [samples]);
   return (
     <>
       <div class="by-class">
         {shown.map((name, k) => (
           <section key={k} aria-label={`Class ${name}`}>
             <h3>{name}</h3>
-            <Sheet
+            <SampleGrid
               values={parts?.[k] ?? null}
-              n={EACH}
+              n={PER_CLASS}
               caption={() => ""}
-              action={(i) => `Put sample ${i + 1} of class ${name} on the sliders`}
-              pick={(i) => made && toSliders(codeAt(made.codes, k * EACH + i), k)}
+              action={(i) => `Send sample ${i + 1} of class ${name} to the sliders`}
+              pick={(i) => samples && toSliders(codeAt(samples.codes, k * PER_CLASS + i), k)}
             />
           </section>
         ))}
       </div>
       <p class="soft">
         {manifest.value.prior?.kind === "standard" &&
-          "A column has one code, told another class in each row: the style should stay, the class change. "}
-        {shown.length < classes.length && `These are the first ${shown.length} of ${classes.length} classes.`}
+          "Each column decodes one code with every class: the style should stay, the class should change. "}
+        {shown.length < classes.length && `Showing the first ${shown.length} of ${classes.length} classes.`}
       </p>
     </>
   );
 }
 
-/** A row of codes for each class, the same noise in all. */
-async function drawEach(classes: number, { temperature, seed }: How): Promise<Float32Array> {
+/** Codes for each class, with the same noise in all classes. */
+async function drawEach(classes: number, { temperature, seed }: Sampling): Promise<Float32Array> {
   const d = manifest.value.model.n_components;
-  const out = new Float32Array(classes * EACH * d);
-  for (let k = 0; k < classes; k++) out.set(await drawCodes(EACH, temperature, seed, k), k * EACH * d);
+  const out = new Float32Array(classes * PER_CLASS * d);
+  for (let k = 0; k < classes; k++) out.set(await drawCodes(PER_CLASS, temperature, seed, k), k * PER_CLASS * d);
   return out;
 }
 

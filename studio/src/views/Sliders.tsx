@@ -1,10 +1,10 @@
-/** One slider a latent, the most active first: move it, and watch what the decoder makes of it. */
+/** One slider per latent, the most active first, with the decoded result. */
 
 import { signal } from "@preact/signals";
 import { useMemo, useState } from "preact/hooks";
 import type { Condition } from "../backend";
-import { ItemPicker } from "../parts/ItemPicker";
-import { type Known, ownClass, useKnown } from "../parts/labels";
+import { ItemPicker } from "../components/ItemPicker";
+import { type RowLabels, ownClass, useRowLabels } from "../components/labels";
 import {
   activityShare,
   axes,
@@ -15,35 +15,35 @@ import {
   SHAPE_WIDTH,
   shownLatents,
   useShapes,
-} from "../parts/latents";
-import { Overlay } from "../parts/Overlay";
-import { drawCodes, newSeed } from "../parts/prior";
-import { type Attribute, attempt, attributes, backend, chosen, code, condition, manifest } from "../state";
-import { Thing, useAnswer } from "../Thing";
-import "../parts/parts.css";
+} from "../components/latents";
+import { SignalOverlay } from "../components/SignalOverlay";
+import { drawCodes, newSeed } from "../components/prior";
+import { type Attribute, attempt, attributes, backend, selectedRow, code, selectedClass, manifest } from "../state";
+import { SampleView, useQuery } from "../SampleView";
+import "../components/components.css";
 import "./Sliders.css";
 
 type From = "centre" | "mean" | "item" | "draw" | "sent";
 
-/** Where the sliders began, to compare with and to come back to. */
+/** The starting point, for comparison and reset. */
 interface Start {
   from: From;
   code: Float32Array;
-  told: Condition;
+  condition: Condition;
 }
 
 const start = signal<Start | null>(null);
-/** How far along each attribute the code was moved. */
+/** How far the code was moved along each attribute vector. */
 const strengths = signal<ReadonlyMap<Attribute, number>>(new Map());
-/** The code these sliders saw last: another one was sent from elsewhere. */
+/** The last code set here; any other code was sent from another view. */
 let last: Float32Array | null = null;
 
-function begin(from: From, z: Float32Array, told: Condition = condition.value): void {
+function begin(from: From, z: Float32Array, condition: Condition = selectedClass.value): void {
   last = z;
-  start.value = { from, code: z, told };
+  start.value = { from, code: z, condition };
   strengths.value = new Map();
   code.value = z;
-  condition.value = told;
+  selectedClass.value = condition;
 }
 
 function move(z: Float32Array): void {
@@ -69,8 +69,8 @@ function mean(): Float32Array {
   return Float32Array.from(manifest.value.latents.mean);
 }
 
-/** Take over what another view put on the sliders. */
-function arrive(): void {
+/** Adopt a code that another view sent. */
+function adoptCode(): void {
   const z = code.value ?? mean();
   if (z === last && start.value) return;
   const is = (other: Float32Array) => z.every((v, j) => v === other[j]);
@@ -79,104 +79,104 @@ function arrive(): void {
 }
 
 export function Sliders() {
-  useState(arrive); // once, before anything is drawn
-  const known = useKnown();
+  useState(adoptCode); // once, before the first render
+  const known = useRowLabels();
   return (
     <>
-      <Beginnings known={known} />
+      <StartControls known={known} />
       <div class="sliders-view">
-        <Shown />
+        <Decoded />
         <section class="card">
-          <Rows />
+          <SliderList />
         </section>
       </div>
     </>
   );
 }
 
-function Beginnings({ known }: { known: Known | null }) {
+function StartControls({ known }: { known: RowLabels | null }) {
   const { prior, rows, latents } = manifest.value;
   const from = start.value!.from;
-  const random = prior || rows; // else there is nothing to draw from
-  const fromItem = async (row: number) => {
-    chosen.value = row;
+  const random = prior || rows; // otherwise there is nothing to sample
+  const startFromItem = async (row: number) => {
+    selectedRow.value = row;
     const q = await attempt(backend.value.codes([row]));
-    const overtaken = chosen.value !== row; // by another item, whose code came sooner
-    if (q && !overtaken) begin("item", q.mean, ownClass(known, row));
+    const superseded = selectedRow.value !== row; // another item was chosen in the meantime
+    if (q && !superseded) begin("item", q.mean, ownClass(known, row));
   };
   const choose = (to: From) => {
     if (to === "centre") begin(to, centre());
     if (to === "mean") begin(to, mean());
-    if (to === "item") void fromItem(chosen.value);
-    if (to === "draw") void randomise();
+    if (to === "item") void startFromItem(selectedRow.value);
+    if (to === "draw") void randomize();
   };
   return (
     <div class="bar">
       <label>
         Start from
         <select value={from} onChange={(e) => choose(e.currentTarget.value as From)}>
-          {prior?.kind === "standard" && <option value="centre">the prior's centre</option>}
+          {prior?.kind === "standard" && <option value="centre">the centre of the prior</option>}
           <option value="mean">{latents.mean.some(Boolean) ? "the mean of all codes" : "zero"}</option>
           {rows && <option value="item">an item</option>}
-          {random && <option value="draw">a random draw</option>}
-          {from === "sent" && <option value="sent">what was sent here</option>}
+          {random && <option value="draw">a random sample</option>}
+          {from === "sent" && <option value="sent">the code sent here</option>}
         </select>
       </label>
       {from === "item" && (
-        <ItemPicker row={chosen.value} pick={(r) => void fromItem(r)} name="the start" known={known} />
+        <ItemPicker row={selectedRow.value} pick={(r) => void startFromItem(r)} name="starting item" known={known} />
       )}
-      <button onClick={() => begin(from, start.value!.code, start.value!.told)}>Reset</button>
-      {random && <button onClick={() => void randomise()}>Randomise</button>}
+      <button onClick={() => begin(from, start.value!.code, start.value!.condition)}>Reset</button>
+      {random && <button onClick={() => void randomize()}>Randomize</button>}
     </div>
   );
 }
 
-async function randomise(): Promise<void> {
-  const z = await attempt(anyCode());
+async function randomize(): Promise<void> {
+  const z = await attempt(randomCode());
   if (z) begin("draw", z);
 }
 
-/** A draw from the prior; without one the code of some row. */
-async function anyCode(): Promise<Float32Array> {
+/** A sample of the prior; without a prior, the code of a random row. */
+async function randomCode(): Promise<Float32Array> {
   const { prior, rows } = manifest.value;
-  if (prior) return drawCodes(1, 1, newSeed(), condition.value);
+  if (prior) return drawCodes(1, 1, newSeed(), selectedClass.value);
   return (await backend.value.codes([Math.floor(rows!.n * Math.random())])).mean;
 }
 
-function Shown() {
+function Decoded() {
   const { item } = manifest.value;
-  const [z, told] = [code.value!, condition.value];
-  const begun = start.value!;
-  const now = useAnswer(() => backend.value.decode(z, 1, told), [z, told]);
-  const then = useAnswer(() => backend.value.decode(begun.code, 1, begun.told), [begun]);
+  const [z, condition] = [code.value!, selectedClass.value];
+  const initial = start.value!;
+  const result = useQuery(() => backend.value.decode(z, 1, condition), [z, condition]);
+  const initialResult = useQuery(() => backend.value.decode(initial.code, 1, initial.condition), [initial]);
   if (item.kind === "signal")
     return (
       <section class="card shown">
-        <Overlay behind={then} x={now} label="Decoded from the sliders, over the starting point" />
-        <p class="soft">The starting point in grey, the sliders in colour.</p>
+        <SignalOverlay behind={initialResult} x={result} label="Decoded from the sliders, with the starting point" />
+        <p class="soft">Grey: starting point. Colour: current sliders.</p>
       </section>
     );
-  if (item.kind !== "picture")
+  if (item.kind !== "image")
     return (
       <section class="card shown">
-        <Thing x={now} beside={then} besideName="start" label="Decoded from the sliders, beside the start" />
+        <SampleView x={result} beside={initialResult} besideName="start" label="Decoded from the sliders, compared with the starting point" />
       </section>
     );
   return (
-    <section class="card shown pictures">
+    <section class="card shown images">
       <figure>
-        <Thing x={now} label="Decoded from the sliders" />
+        <SampleView x={result} label="Decoded from the sliders" />
         <figcaption>Now</figcaption>
       </figure>
       <figure>
-        <Thing x={then} label="The starting point" />
+        <SampleView x={initialResult} label="The starting point" />
         <figcaption>Start</figcaption>
       </figure>
     </section>
   );
 }
 
-function Rows() {
+function SliderList() {
   const { latents, prior, rows } = manifest.value;
   const [filter, setFilter] = useState("");
   const ranges = useMemo(axes, []);
@@ -186,10 +186,10 @@ function Rows() {
   return (
     <>
       <p class="soft">
-        {rows && "The most active latent first; the small bar says how much each is used. "}
-        {shapes && "Grey shows where codes lie: beyond it the model guesses. "}
-        {!shapes && standard && "Grey shows where the prior's draws lie: beyond it the model guesses. "}
-        Double click, or Delete, puts a slider back.
+        {rows && "The most active latent comes first; the small bar shows its activity. "}
+        {shapes && "Grey shows the distribution of codes; the model extrapolates outside it. "}
+        {!shapes && standard && "Grey shows the prior; the model extrapolates outside it. "}
+        Double-click a slider or press Delete to reset it.
       </p>
       {order.length > FEW && (
         <div class="bar">
@@ -203,13 +203,13 @@ function Rows() {
             />
           </label>
           <span class="soft">
-            {filter ? "" : `The ${FEW} most active of ${order.length}; name others to see them.`}
+            {filter ? "" : `Showing the ${FEW} most active of ${order.length}. Enter numbers to see others.`}
           </span>
         </div>
       )}
       {attributes.value.length > 0 && (
         <p class="soft">
-          First your attributes: 1 is as far as the marked items lie from the rest, −1 the other way.
+          Your attribute vectors come first: 1 adds the difference between the selected items and all others.
         </p>
       )}
       {attributes.value.map((attribute) => (
@@ -241,7 +241,7 @@ function Rows() {
 
 interface SliderProps {
   name: string;
-  /** Activity as a share of the most active latent's; null where unknown, none of attributes. */
+  /** Activity relative to the most active latent; null if unknown, undefined for attributes. */
   share?: number | null;
   value: number;
   start: number;
@@ -259,7 +259,7 @@ function Slider({ name, share, value, start, range, shape, set }: SliderProps) {
       <span class="slider-name">
         {name}
         {share != null && (
-          <i class="activity" title={`${Math.round(100 * share)}% of the most active latent's activity`}>
+          <i class="activity" title={`${Math.round(100 * share)}% of the activity of the most active latent`}>
             <i style={{ width: inPercent(share) }} />
           </i>
         )}
@@ -275,7 +275,7 @@ function Slider({ name, share, value, start, range, shape, set }: SliderProps) {
               <path d={shape} />
             </svg>
           )}
-          <i class="begun" style={{ left: inPercent(place(start)) }} />
+          <i class="initial" style={{ left: inPercent(place(start)) }} />
         </span>
         <input
           type="range"

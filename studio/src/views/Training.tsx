@@ -1,46 +1,46 @@
-/** How it was learned: curves, rate and distortion, numbers and settings of one or several runs. */
+/** Training of one or several runs: curves, rate-distortion plane, metrics and settings. */
 
 import { useEffect, useState } from "preact/hooks";
-import { duration, lastEpoch, secondsLeft, verdicts } from "../curves";
+import { duration, lastEpoch, secondsLeft, diagnose } from "../curves";
 import type { Run } from "../manifest";
-import { useDark } from "../scheme";
+import { useDark } from "../theme";
 import { backend, manifest } from "../state";
-import { count } from "../words";
+import { formatCount } from "../format";
 import { Curves } from "./Curves";
 import { RateDistortion } from "./RateDistortion";
 import { colourOf } from "./runColours";
-import { HeldOut, Settings } from "./SideBySide";
+import { HeldOut, Settings } from "./RunComparison";
 import "./Training.css";
 
-const WIDE = 2; // runs whose numbers fit into half a page
-const PACE = 1000; // milliseconds between two looks at a run that trains
-const PATIENCE = 5000; // and after one that failed
+const SIDE_BY_SIDE = 2; // number of runs that fit into half the page width
+const POLL_INTERVAL = 1000; // polling interval of a run in training, in milliseconds
+const RETRY_INTERVAL = 5000; // polling interval after a failed request
 
 export function Training() {
-  const { runs, lost } = useRuns();
-  useDark(); // the colours of runs follow the page's
+  const { runs, connectionError } = useRuns();
+  useDark(); // run colours depend on the colour scheme
   const finished = runs.filter(
     (run) => !run.training && manifest.value.runs.some((old) => old.name === run.name && old.training),
   );
-  if (!runs.length) return <p class="empty" role="status">No history of training was kept.</p>;
+  if (!runs.length) return <p class="empty" role="status">No training history is available.</p>;
   return (
     <div class="training">
       {finished.length > 0 && (
         <div class="card done" role="status">
-          <span>{finished.map((run) => run.name).join(", ")}: done. Reload to see its model.</span>
+          <span>Training of {finished.map((run) => run.name).join(", ")} has finished. Reload to open the model.</span>
           <button class="main" onClick={() => window.location.reload()}>
             Reload
           </button>
         </div>
       )}
-      {lost && <p class="note" role="status">{lost} Asking again…</p>}
-      <ul class="verdicts">
+      {connectionError && <p class="note" role="status">{connectionError} Retrying…</p>}
+      <ul class="diagnoses">
         {runs.map((run) => (
-          <Verdict key={run.name} run={run} runs={runs} />
+          <Diagnosis key={run.name} run={run} runs={runs} />
         ))}
       </ul>
       <Curves runs={runs} />
-      <div class={runs.length > WIDE ? "one" : "two"}>
+      <div class={runs.length > SIDE_BY_SIDE ? "one" : "two"}>
         <RateDistortion runs={runs} />
         <HeldOut runs={runs} />
       </div>
@@ -49,41 +49,41 @@ export function Training() {
   );
 }
 
-/** The runs, asked for again and again while one trains. */
-function useRuns(): { runs: Run[]; lost: string } {
+/** The runs, polled while one is in training. */
+function useRuns(): { runs: Run[]; connectionError: string } {
   const [runs, setRuns] = useState(manifest.value.runs);
-  const [lost, setLost] = useState("");
+  const [connectionError, setConnectionError] = useState("");
   useEffect(() => {
     if (!backend.value.live) return;
     let timer = 0;
     let alive = true;
-    const look = async () => {
-      let pause = PACE;
-      let going = true;
+    const poll = async () => {
+      let delay = POLL_INTERVAL;
+      let training = true;
       try {
         const now = await backend.value.runs();
         if (!alive) return;
         setRuns(now);
-        setLost("");
-        going = now.some((run) => run.training);
+        setConnectionError("");
+        training = now.some((run) => run.training);
       } catch (error) {
         if (!alive) return;
-        setLost(error instanceof Error ? error.message : String(error));
-        pause = PATIENCE;
+        setConnectionError(error instanceof Error ? error.message : String(error));
+        delay = RETRY_INTERVAL;
       }
-      if (going) timer = window.setTimeout(look, pause);
+      if (training) timer = window.setTimeout(poll, delay);
     };
-    void look();
+    void poll();
     return () => {
       alive = false;
       window.clearTimeout(timer);
     };
   }, []);
-  return { runs, lost };
+  return { runs, connectionError };
 }
 
-/** Where a run stands, and what its curves say. */
-function Verdict({ run, runs }: { run: Run; runs: Run[] }) {
+/** The progress of a run and the diagnosis of its curves. */
+function Diagnosis({ run, runs }: { run: Run; runs: Run[] }) {
   const left = secondsLeft(run);
   const done = lastEpoch(run);
   return (
@@ -94,16 +94,16 @@ function Verdict({ run, runs }: { run: Run; runs: Run[] }) {
       {run.training && (
         <span class="live">
           {" "}
-          training: epoch {count(done)}
-          {run.epochs !== null && ` of ${count(run.epochs)} at most`}
-          {left !== null && `, ${duration(left)} left at most`}
+          training: epoch {formatCount(done)}
+          {run.epochs !== null && ` of at most ${formatCount(run.epochs)}`}
+          {left !== null && `, at most ${duration(left)} left`}
           {run.epochs !== null && (
-            <progress max={run.epochs} value={done} aria-label={`${run.name}: epochs done`} />
+            <progress max={run.epochs} value={done} aria-label={`${run.name}: completed epochs`} />
           )}
         </span>
       )}
-      {verdicts(run).map(({ text, worry }) => (
-        <span key={text} class={worry ? "note" : undefined}>
+      {diagnose(run).map(({ text, problem }) => (
+        <span key={text} class={problem ? "note" : undefined}>
           {" "}
           {text}
         </span>

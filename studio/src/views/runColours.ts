@@ -1,10 +1,10 @@
-/** The colours of runs: a lone one has the page's accent. */
+/** The colours of runs; a single run uses the accent colour. */
 
 import { classColour, lighter } from "../colours";
 import type { Run } from "../manifest";
-import { cssColour, isDark } from "../scheme";
+import { cssColour, isDark } from "../theme";
 
-/** The order of classes' colours that keeps a few runs furthest apart; greys come last. */
+/** The order of class colours with the best contrast for few runs; greys come last. */
 const ORDER = [0, 6, 4, 2, 1, 5, 9, 7, 8, 3];
 
 export function colourOf(runs: Run[], run: Run): string {

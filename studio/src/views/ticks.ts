@@ -1,13 +1,13 @@
-/** Round numbers along an axis. */
+/** Tick positions of axes. */
 
 export interface Span {
   low: number;
   high: number;
 }
 
-const ROUNDING = 1e-9; // share of a step by which an end may miss a round number
+const ROUNDING = 1e-9; // tolerance at the ends, relative to the step
 
-/** Round numbers within a span, about n of them. */
+/** About n round numbers within a span. */
 export function ticks({ low, high }: Span, n: number): number[] {
   const rough = (high - low) / Math.max(1, n);
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -16,9 +16,9 @@ export function ticks({ low, high }: Span, n: number): number[] {
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => (first + i) * step);
 }
 
-const STEEP = 10; // the greatest over the least, from which steps are by factors
+const STEEP = 10; // ratio of the ends from which ticks are logarithmic
 
-/** Round numbers within a span of a logarithmic axis. */
+/** Round numbers along a logarithmic axis. */
 export function logTicks(span: Span, n: number): number[] {
   if (!(span.low > 0) || span.high / span.low < STEEP) return ticks(span, n);
   const [first, last] = [Math.floor(Math.log10(span.low)), Math.ceil(Math.log10(span.high))];

@@ -1,4 +1,4 @@
-/** The scores of all items as a histogram, and the threshold from which they are flagged. */
+/** A histogram of all scores with the threshold from which items are flagged. */
 
 import { useMemo } from "preact/hooks";
 import {
@@ -6,12 +6,12 @@ import {
   histogram,
   scoreAt,
   shareOf,
-  strangest,
+  thresholdFor,
   type Axis,
   type Ranking,
 } from "../../detection";
-import { count, number, percent } from "../../words";
-import "../../parts/parts.css";
+import { formatCount, formatNumber, formatPercent } from "../../format";
+import "../../components/components.css";
 
 interface Props {
   ranked: Ranking;
@@ -27,9 +27,9 @@ const STEPS = 1000;
 export function Threshold({ ranked, axis, at, unit, truth, onMove }: Props) {
   const n = ranked.rows.length;
   const caught = flagged(ranked, at);
-  const value = unit ? `${number(at)} ${unit}` : number(at);
+  const value = unit ? `${formatNumber(at)} ${unit}` : formatNumber(at);
   const shareAt = (to: number) => String(+((100 * flagged(ranked, to)) / n).toPrecision(3));
-  const words = `${count(caught)} of ${count(n)} flagged`;
+  const words = `${formatCount(caught)} of ${formatCount(n)} flagged`;
   return (
     <>
       <h3>
@@ -47,8 +47,8 @@ export function Threshold({ ranked, axis, at, unit, truth, onMove }: Props) {
           onInput={(e) => onMove(scoreAt(axis, e.currentTarget.valueAsNumber / STEPS))}
         />
         <div class="ends histogram-ends" aria-hidden="true">
-          <span>{number(axis.low)}</span>
-          <span>{number(axis.high)}</span>
+          <span>{formatNumber(axis.low)}</span>
+          <span>{formatNumber(axis.high)}</span>
         </div>
       </div>
       <p class="score-legend">
@@ -60,15 +60,15 @@ export function Threshold({ ranked, axis, at, unit, truth, onMove }: Props) {
         </span>
         {truth && (
           <span>
-            <i class="labelled" /> anomalies, by their label
+            <i class="labelled" /> labelled anomalies
           </span>
         )}
       </p>
       <p class="flag-words">
-        <b>{words}</b> ({percent(caught / n)}): those with a score of {value} or more.
+        <b>{words}</b> ({formatPercent(caught / n)}): items with a score of at least {value}.
       </p>
       <label class="score-field">
-        Flag the strangest{" "}
+        Flag the highest{" "}
         <input
           type="number"
           min={0}
@@ -77,17 +77,16 @@ export function Threshold({ ranked, axis, at, unit, truth, onMove }: Props) {
           value={shareAt(at)}
           onChange={(e) => {
             const share = e.currentTarget.valueAsNumber / 100;
-            const to = share >= 0 && share <= 1 ? strangest(ranked, share) : at;
+            const to = share >= 0 && share <= 1 ? thresholdFor(ranked, share) : at;
             onMove(to);
-            e.currentTarget.value = shareAt(to); // ties may let no such share
+            e.currentTarget.value = shareAt(to); // ties may not allow this share
           }}
         />
         %
       </label>
       <p class="soft">
-        A bar is tall where many items score alike; heights grow with the square root of the count, so
-        that few can be seen{axis.log && ", and the axis runs in powers"}. Good is a tail that stands
-        apart on the right.
+        Bar heights show the square root of the count, so that small counts remain visible
+        {axis.log && "; the axis is logarithmic"}. Anomalies ideally form a separate tail on the right.
       </p>
     </>
   );
@@ -96,9 +95,9 @@ export function Threshold({ ranked, axis, at, unit, truth, onMove }: Props) {
 const BINS = 64;
 
 function Bars({ ranked, axis, at, truth, onMove }: Omit<Props, "unit">) {
-  const { all, strange } = useMemo(() => {
+  const { all, anomalies } = useMemo(() => {
     const own = truth && ranked.scores.filter((_, k) => truth[ranked.rows[k]]);
-    return { all: histogram(ranked.scores, axis, BINS), strange: histogram(own ?? [], axis, BINS) };
+    return { all: histogram(ranked.scores, axis, BINS), anomalies: histogram(own ?? [], axis, BINS) };
   }, [ranked, axis, truth]);
   const most = Math.sqrt(Math.max(...all) || 1);
   const place = shareOf(axis, at);
@@ -111,7 +110,7 @@ function Bars({ ranked, axis, at, truth, onMove }: Omit<Props, "unit">) {
       viewBox={`0 0 ${BINS} 1`}
       preserveAspectRatio="none"
       role="img"
-      aria-label={`Histogram of the scores from ${number(axis.low)} to ${number(axis.high)}`}
+      aria-label={`Histogram of the scores from ${formatNumber(axis.low)} to ${formatNumber(axis.high)}`}
       onPointerDown={(e) => {
         e.currentTarget.setPointerCapture(e.pointerId);
         drag(e);
@@ -123,7 +122,7 @@ function Bars({ ranked, axis, at, truth, onMove }: Omit<Props, "unit">) {
       </clipPath>
       <path d={bars(all, most)} class="usual" />
       <path d={bars(all, most)} class="beyond" clip-path="url(#flagged-part)" />
-      {truth && <path d={bars(strange, most)} class="labelled" />}
+      {truth && <path d={bars(anomalies, most)} class="labelled" />}
       <line x1={place * BINS} x2={place * BINS} y1={0} y2={1} />
     </svg>
   );

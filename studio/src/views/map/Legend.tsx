@@ -1,15 +1,15 @@
-/** What the colours mean. */
+/** The colour legend. */
 
 import { hex, viridis } from "../../colours";
-import { count, number } from "../../words";
-import { alone } from "./looking";
-import { NONE, type ClassLegend, type NumberLegend, type Shades } from "./shades";
+import { formatCount, formatNumber } from "../../format";
+import { highlighted } from "./focus";
+import { NONE, type ClassLegend, type NumberLegend, type PointColours } from "./pointColours";
 
-export function Legend({ shades, name, unit }: { shades: Shades; name: string; unit: string }) {
-  const { legend } = shades;
+export function Legend({ colours, name, unit }: { colours: PointColours; name: string; unit: string }) {
+  const { legend } = colours;
   if (!legend) return null;
   return legend.kind === "classes" ? (
-    <Classes legend={legend} palette={shades.palette} name={name} />
+    <Classes legend={legend} palette={colours.palette} name={name} />
   ) : (
     <Bar legend={legend} name={name} unit={unit} />
   );
@@ -17,23 +17,23 @@ export function Legend({ shades, name, unit }: { shades: Shades; name: string; u
 
 function Classes({ legend, palette, name }: { legend: ClassLegend; palette: string[]; name: string }) {
   return (
-    <div class="legend" role="group" aria-label={`Classes of ${name}: press one to see it alone`}>
+    <div class="legend" role="group" aria-label={`Classes of ${name}: press a class to highlight it`}>
       <div class="classes">
         {legend.names.map((each, k) => (
           <button
             key={k}
-            aria-pressed={alone.value === k}
-            onClick={() => (alone.value = alone.value === k ? null : k)}
+            aria-pressed={highlighted.value === k}
+            onClick={() => (highlighted.value = highlighted.value === k ? null : k)}
           >
             <span class="dot" style={{ background: palette[k] }} />
-            {each} <small>{count(legend.counts[k])}</small>
+            {each} <small>{formatCount(legend.counts[k])}</small>
           </button>
         ))}
       </div>
       <p class="soft">
         {legend.shared
-          ? `${count(legend.names.length)} classes share ten colours: press one to see its points alone.`
-          : "Press a class to see it alone."}
+          ? `${formatCount(legend.names.length)} classes share ten colours. Press a class to highlight its points.`
+          : "Press a class to highlight its points."}
       </p>
     </div>
   );
@@ -46,12 +46,12 @@ function Bar({ legend, name, unit }: { legend: NumberLegend; name: string; unit:
   const { low, high, beyond, missing } = legend;
   return (
     <div class="legend ramp">
-      <span>{beyond[0] ? "≤ " : ""}{number(low)}</span>
+      <span>{beyond[0] ? "≤ " : ""}{formatNumber(low)}</span>
       <span class="scale" role="img" aria-label={`${name}, dark to bright`} style={{ background: RAMP }} />
-      <span>{beyond[1] ? "≥ " : ""}{number(high)}{unit && ` ${unit}`}</span>
+      <span>{beyond[1] ? "≥ " : ""}{formatNumber(high)}{unit && ` ${unit}`}</span>
       {missing > 0 && (
         <span class="soft">
-          <span class="dot" style={{ background: NONE }} /> {count(missing)} missing
+          <span class="dot" style={{ background: NONE }} /> {formatCount(missing)} missing
         </span>
       )}
     </div>

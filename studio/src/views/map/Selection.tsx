@@ -1,69 +1,69 @@
-/** What can be done with selected items. */
+/** The selected items: their mean, export and attribute vectors. */
 
 import { useState } from "preact/hooks";
-import { Thing, useAnswer } from "../../Thing";
-import { attempt, attributes, backend, condition, lasso, manifest } from "../../state";
-import { count, download } from "../../words";
-import type { Ground } from "./ground";
-import { means, table } from "./rows";
+import { SampleView, useQuery } from "../../SampleView";
+import { attempt, attributes, backend, selectedClass, lasso, manifest } from "../../state";
+import { formatCount, download } from "../../format";
+import type { MapData } from "./mapData";
+import { means, table } from "./selectedRows";
 
-export function Selection({ ground }: { ground: Ground }) {
+export function Selection({ mapData }: { mapData: MapData }) {
   const rows = lasso.value;
-  const told = condition.value;
-  const answer = useAnswer(async () => {
+  const condition = selectedClass.value;
+  const mean = useQuery(async () => {
     if (!rows.length) return null;
     const mean = means(await backend.value.array("codes"), manifest.value.model.n_components, rows);
-    return { rows, ...mean, x: await backend.value.decode(mean.inside, 1, told) };
-  }, [rows, told]);
-  if (!rows.length || !ground.points) return null;
+    return { rows, ...mean, x: await backend.value.decode(mean.inside, 1, condition) };
+  }, [rows, condition]);
+  if (!rows.length || !mapData.points) return null;
   const save = async () => {
-    const text = await attempt(table(backend.value, ground.points!, rows));
+    const text = await attempt(table(backend.value, mapData.points!, rows));
     if (text !== null) download(`${manifest.value.name}-selection.csv`, text);
   };
   return (
     <section class="card" aria-label="Selection">
-      <h3>{count(rows.length)} {rows.length === 1 ? "item" : "items"} selected</h3>
-      <Thing x={answer?.x ?? null} label="the mean of the selection, decoded" />
-      <p class="soft">Decoded from the mean of their codes: what they have in common.</p>
+      <h3>{formatCount(rows.length)} {rows.length === 1 ? "item" : "items"} selected</h3>
+      <SampleView x={mean?.x ?? null} label="decoded mean of the selection" />
+      <p class="soft">Decoded from the mean of the selected codes.</p>
       <div class="bar">
         <button onClick={() => void save()}>Export CSV</button>
         <button onClick={() => (lasso.value = new Int32Array())}>Clear</button>
       </div>
-      {answer?.rows === rows && <Attribute inside={answer.inside} rest={answer.rest} />}
+      {mean?.rows === rows && <Attribute inside={mean.inside} rest={mean.rest} />}
     </section>
   );
 }
 
-/** Name the way from the mean of the rest to the mean of the selection. */
+/** Create an attribute vector: the mean of the selection minus the mean of all other items. */
 function Attribute({ inside, rest }: { inside: Float32Array; rest: Float32Array | null }) {
   const [name, setName] = useState("");
-  const [made, setMade] = useState("");
-  if (!rest) return <p class="soft">All items are selected: select fewer to make an attribute vector.</p>;
-  const make = (e: Event) => {
+  const [created, setCreated] = useState("");
+  if (!rest) return <p class="soft">All items are selected. Select fewer to create an attribute vector.</p>;
+  const create = (e: Event) => {
     e.preventDefault();
-    const called = name.trim();
-    if (!called) return;
+    const trimmed = name.trim();
+    if (!trimmed) return;
     const vector = inside.map((v, j) => v - rest[j]);
-    attributes.value = [...attributes.value.filter((a) => a.name !== called), { name: called, vector }];
-    setMade(called);
+    attributes.value = [...attributes.value.filter((a) => a.name !== trimmed), { name: trimmed, vector }];
+    setCreated(trimmed);
     setName("");
   };
   return (
-    <form onSubmit={make} class="attribute">
+    <form onSubmit={create} class="attribute">
       <label>
-        Make an attribute vector
+        New attribute vector
         <input
           type="text"
           value={name}
-          placeholder="its name"
+          placeholder="Name"
           required
           onInput={(e) => setName(e.currentTarget.value)}
         />
       </label>
-      <button type="submit">Make</button>
+      <button type="submit">Create</button>
       <p class="soft" role="status">
-        {made ? `“${made}” is kept: ` : "The way from the mean of all others to the mean of these."}
-        {made && <a href="#sliders">try it on the sliders</a>}
+        {created ? `Created “${created}”: ` : "The mean code of the selection minus that of all other items."}
+        {created && <a href="#sliders">use it in Sliders</a>}
       </p>
     </form>
   );

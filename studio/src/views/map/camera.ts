@@ -1,17 +1,17 @@
-/** Which part of the map is on the screen. */
+/** The visible part of the map. */
 
 import type { Bounds } from "../../latent";
 
-/** How far one may go out of and into the whole map. */
+/** Minimum and maximum zoom relative to the whole map. */
 const ZOOM = [0.3, 400] as const;
-/** Axes keep one scale unless one side is so many times longer: then each fills its own. */
+/** Both axes share one scale unless one side is this many times longer. */
 const LONG = 5;
 
-/** Places are in units of the map, pixels from the top left corner of the canvas. */
+/** Converts between positions in map units and pixels from the top left corner. */
 export class Camera {
   x = 0;
   y = 0;
-  /** Pixels a unit. */
+  /** Pixels per unit. */
   sx = 1;
   sy = 1;
   private whole = 1;
@@ -21,7 +21,7 @@ export class Camera {
     public height: number,
   ) {}
 
-  /** Show a box whole, in the middle. */
+  /** Centre a box and show it completely. */
   fit({ left, right, bottom, top }: Bounds): void {
     const [w, h] = [right - left, top - bottom];
     [this.sx, this.sy] = [this.width / w, this.height / h];
@@ -38,12 +38,12 @@ export class Camera {
     this.whole *= by;
   }
 
-  /** Pixels of a place. */
+  /** The pixel of a position. */
   toScreen(x: number, y: number): [number, number] {
     return [(x - this.x) * this.sx + this.width / 2, (this.y - y) * this.sy + this.height / 2];
   }
 
-  /** The place under a pixel. */
+  /** The position at a pixel. */
   toPlace(px: number, py: number): [number, number] {
     return [(px - this.width / 2) / this.sx + this.x, (this.height / 2 - py) / this.sy + this.y];
   }
@@ -53,7 +53,7 @@ export class Camera {
     this.y += dy / this.sy;
   }
 
-  /** Go nearer by a factor; the place under the pixel stays where it is. */
+  /** Zoom in by a factor about a fixed pixel. */
   zoom(factor: number, px = this.width / 2, py = this.height / 2): void {
     const [x, y] = this.toPlace(px, py);
     const size = (this.sx * factor) / this.whole;
@@ -65,8 +65,8 @@ export class Camera {
     this.y += y - ny;
   }
 
-  /** How many times nearer than the whole map. */
-  get nearness(): number {
+  /** Zoom relative to the whole map. */
+  get zoomLevel(): number {
     return this.sx / this.whole;
   }
 

@@ -1,29 +1,29 @@
-/** Lines of one height through a grid. */
+/** Contour lines of a grid. */
 
 export type Loop = Float32Array;
 
 /** Edges of a cell in the order bottom, right, top, left. */
 const [B, R, T, L] = [0, 1, 2, 3];
-/** For each set of corners inside (1, 2, 4, 8 from the bottom left anticlockwise): from, to. */
+/** Edges (from, to) for each set of corners inside, as bits anticlockwise from the bottom left. */
 const STEPS: number[][] = [
   [], [B, L], [R, B], [R, L], [T, R], [], [T, B], [T, L],
   [L, T], [B, T], [], [R, T], [L, R], [B, R], [L, B], [],
 ];
 
 /**
- * Closed lines along which a grid has one height, what is higher on their left, as x and y by
- * turns in cells from the middle of the first one. The grid counts as empty around. By marching
- * squares (Lorensen and Cline, 1987, in the plane).
+ * Closed contour lines at a level by marching squares (Lorensen and Cline, 1987, in two
+ * dimensions), with higher values on their left. Loops alternate x and y in cells from the centre
+ * of the first cell; the grid is surrounded by zeros.
  */
 export function contours(value: (i: number, j: number) => number, size: number, level: number): Loop[] {
-  const width = size + 2; // a ring of nothing closes every line
+  const width = size + 2; // a border of zeros closes every line
   const grid = new Float32Array(width * width);
   for (let j = 0; j < size; j++)
     for (let i = 0; i < size; i++) grid[(j + 1) * width + i + 1] = value(i, j);
   return trace(steps(grid, width, level), grid, width, level);
 }
 
-/** From each crossed edge of the grid to the next one. Even edges run along x, odd along y. */
+/** The successor of each crossed edge. Even edges run along x, odd edges along y. */
 function steps(grid: Float32Array, width: number, level: number): Int32Array {
   const next = new Int32Array(2 * grid.length).fill(-1);
   for (let j = 0; j < width - 1; j++)

@@ -1,36 +1,36 @@
-/** The layer of points: on the graphics card, or with a pen where there is none. */
+/** The layer of points, drawn with WebGL or, as a fallback, on a 2D canvas. */
 
 import createScatterplot, { createRegl, createRenderer, createSpatialIndex } from "regl-scatterplot";
 import { latest, type Numbers } from "../../backend";
 import type { Bounds } from "../../latent";
 import type { Camera } from "./camera";
-import type { Shades } from "./shades";
+import type { PointColours } from "./pointColours";
 
-/** Points that a pen draws fast enough to follow the pointer. */
-const BY_PEN = 50_000;
-/** From here on points are squares: round ones cost more, and nobody sees the corners. */
+/** Maximum number of points drawn on a 2D canvas. */
+const CANVAS_LIMIT = 50_000;
+/** Number of points from which squares replace discs, which are slower to draw. */
 const MANY = 100_000;
-/** How much is left of a faded point. */
+/** Relative opacity of a faded point. */
 const FADED = 0.12;
 
 export interface PointLayer {
-  /** What the reader should know of how points are drawn. */
+  /** A note about limitations of the drawing. */
   readonly note: string;
-  paint(shades: Shades, faded: Uint8Array | null): void;
-  /** Follow the camera; `drawn` is called with each frame. */
+  paint(colours: PointColours, faded: Uint8Array | null): void;
+  /** Redraw for a camera. */
   view(camera: Camera): void;
   resize(camera: Camera): void;
   destroy(): void;
 }
 
-/** Point sizes in pixels and opacities: the more points, the finer. */
-function look(n: number): { size: number; opacity: number } {
+/** Size in pixels and opacity of points, smaller for many points. */
+function styleFor(n: number): { size: number; opacity: number } {
   if (n <= 3000) return { size: 6, opacity: 0.9 };
   if (n <= 20_000) return { size: 4, opacity: 0.8 };
   return n <= MANY ? { size: 3, opacity: 0.6 } : { size: 2, opacity: 0.35 };
 }
 
-/** Make the layer; `drawn` is called whenever it has drawn a frame of its own accord. */
+/** Create the layer; `drawn` is called after each frame. */
 export function pointLayer(
   canvas: HTMLCanvasElement,
   points: Numbers,
@@ -38,23 +38,23 @@ export function pointLayer(
   camera: Camera,
   drawn: () => void,
 ): PointLayer {
-  return CardPoints.make(canvas, points, box, camera, drawn) ?? new PenPoints(canvas, points, camera, drawn);
+  return WebGLPoints.make(canvas, points, box, camera, drawn) ?? new CanvasPoints(canvas, points, camera, drawn);
 }
 
 type Plot = ReturnType<typeof createScatterplot>;
 type Renderer = ReturnType<typeof createRenderer>;
 
-/** Points by regl-scatterplot, which here only draws: camera, pointer and lasso are the map's. */
-class CardPoints implements PointLayer {
+/** Points drawn by regl-scatterplot, without its own camera, pointer handling and lasso. */
+class WebGLPoints implements PointLayer {
   readonly note = "";
   private rows: number[][];
   private plot: Plot;
   private ready = false;
   private palette: string[] = [];
-  private gone = false;
+  private destroyed = false;
   private size: number;
   private middle: [number, number];
-  /** Without an index for its own pointer, which is never asked, a million points start fast. */
+  /** A dummy index: building the real one, which is not used, is slow for a million points. */
   private index = createSpatialIndex([[0, 0]], false);
 
   static make(
@@ -63,11 +63,11 @@ class CardPoints implements PointLayer {
     box: Bounds,
     camera: Camera,
     drawn: () => void,
-  ): CardPoints | null {
-    const own = document.createElement("canvas");
-    if (!own.getContext("webgl", { antialias: true, preserveDrawingBuffer: true })) return null;
-    const renderer = createRenderer({ regl: createRegl(own), canvas: own });
-    if (renderer.isSupported) return new CardPoints(canvas, renderer, points, box, camera, drawn);
+  ): WebGLPoints | null {
+    const offscreen = document.createElement("canvas");
+    if (!offscreen.getContext("webgl", { antialias: true, preserveDrawingBuffer: true })) return null;
+    const renderer = createRenderer({ regl: createRegl(offscreen), canvas: offscreen });
+    if (renderer.isSupported) return new WebGLPoints(canvas, renderer, points, box, camera, drawn);
     renderer.destroy();
     return null;
   }
@@ -80,7 +80,7 @@ class CardPoints implements PointLayer {
     camera: Camera,
     private drawn: () => void,
   ) {
-    const { size, opacity } = look(points.length / 2);
+    const { size, opacity } = styleFor(points.length / 2);
     this.size = Math.max(box.right - box.left, box.top - box.bottom) / 2;
     this.middle = [(box.left + box.right) / 2, (box.bottom + box.top) / 2];
     this.rows = Array.from({ length: points.length / 2 }, (_, i) => [
@@ -106,8 +106,8 @@ class CardPoints implements PointLayer {
     this.plot.subscribe("drawing", () => this.drawn());
   }
 
-  paint(shades: Shades, faded: Uint8Array | null): void {
-    void this.draw(shades, faded);
+  paint(colours: PointColours, faded: Uint8Array | null): void {
+    void this.draw(colours, faded);
   }
 
   view(camera: Camera): void {
@@ -115,7 +115,7 @@ class CardPoints implements PointLayer {
     const [x, y] = [across * (this.middle[0] - camera.x), up * (this.middle[1] - camera.y)];
     const [a, b] = [across * this.size, up * this.size];
     const columns = Float32Array.of(a, 0, 0, 0, 0, b, 0, 0, 0, 0, 1, 0, x, y, 0, 1);
-    this.plot.view(columns as unknown as number[]); // declared as plain numbers, kept as a matrix
+    this.plot.view(columns as unknown as number[]); // declared as number[], used as a matrix
     if (!this.ready) this.drawn();
   }
 
@@ -126,35 +126,35 @@ class CardPoints implements PointLayer {
   }
 
   destroy(): void {
-    this.gone = true;
+    this.destroyed = true;
     this.plot.destroy();
     this.renderer.destroy();
   }
 
-  private draw = latest(async (shades: Shades, faded: Uint8Array | null) => {
+  private draw = latest(async (colours: PointColours, faded: Uint8Array | null) => {
     const spatialIndex = await this.index;
-    if (this.gone) return;
+    if (this.destroyed) return;
     this.rows.forEach((row, i) => {
-      row[2] = shades.of[i];
+      row[2] = colours.of[i];
       row[3] = faded ? faded[i] : 0;
     });
-    if (shades.palette !== this.palette) void this.plot.set({ pointColor: shades.palette });
-    this.palette = shades.palette;
-    const done = this.plot.draw(this.rows, {
+    if (colours.palette !== this.palette) void this.plot.set({ pointColor: colours.palette });
+    this.palette = colours.palette;
+    const drawing = this.plot.draw(this.rows, {
       zDataType: "categorical",
       wDataType: "categorical",
       spatialIndex,
     });
     this.ready = true;
-    await done;
+    await drawing;
   });
 }
 
-/** Points by a 2-D canvas. */
-class PenPoints implements PointLayer {
+/** Points drawn on a 2D canvas. */
+class CanvasPoints implements PointLayer {
   readonly note: string;
   private step: number;
-  private shades: Shades | null = null;
+  private colours: PointColours | null = null;
   private faded: Uint8Array | null = null;
   private last: Camera;
 
@@ -165,42 +165,42 @@ class PenPoints implements PointLayer {
     private drawn: () => void,
   ) {
     const n = points.length / 2;
-    this.step = Math.ceil(n / BY_PEN);
-    const some = this.step > 1 ? `: every ${this.step}th point is shown` : " and may be slower";
-    this.note = `This browser has no WebGL, so the map is drawn with a plain pen${some}.`;
+    this.step = Math.ceil(n / CANVAS_LIMIT);
+    const some = this.step > 1 ? `: only every ${this.step}th point is shown` : ", which may be slower";
+    this.note = `WebGL is not available, so the map is drawn on a 2D canvas${some}.`;
     this.last = camera;
     this.resize(camera);
   }
 
-  paint(shades: Shades, faded: Uint8Array | null): void {
-    [this.shades, this.faded] = [shades, faded];
+  paint(colours: PointColours, faded: Uint8Array | null): void {
+    [this.colours, this.faded] = [colours, faded];
     this.view(this.last);
   }
 
   view(camera: Camera): void {
     this.last = camera;
-    const pen = this.canvas.getContext("2d")!;
-    const sharp = this.canvas.width / camera.width;
-    pen.setTransform(sharp, 0, 0, sharp, 0, 0);
-    pen.clearRect(0, 0, camera.width, camera.height);
+    const context = this.canvas.getContext("2d")!;
+    const pixelRatio = this.canvas.width / camera.width;
+    context.setTransform(pixelRatio, 0, 0, pixelRatio, 0, 0);
+    context.clearRect(0, 0, camera.width, camera.height);
     this.drawn();
-    if (!this.shades) return;
-    const { of, palette } = this.shades;
-    const { size, opacity } = look(this.points.length / 2 / this.step);
+    if (!this.colours) return;
+    const { of, palette } = this.colours;
+    const { size, opacity } = styleFor(this.points.length / 2 / this.step);
     for (let i = 0, k = 0; i < of.length; i += this.step, k = 2 * i) {
       const [x, y] = camera.toScreen(this.points[k], this.points[k + 1]);
       if (x < -size || y < -size || x > camera.width + size || y > camera.height + size) continue;
-      pen.globalAlpha = this.faded?.[i] ? opacity * FADED : opacity;
-      pen.fillStyle = palette[of[i]];
-      pen.fillRect(x - size / 2, y - size / 2, size, size);
+      context.globalAlpha = this.faded?.[i] ? opacity * FADED : opacity;
+      context.fillStyle = palette[of[i]];
+      context.fillRect(x - size / 2, y - size / 2, size, size);
     }
-    pen.globalAlpha = 1;
+    context.globalAlpha = 1;
   }
 
   resize(camera: Camera): void {
-    const sharp = window.devicePixelRatio || 1;
-    this.canvas.width = camera.width * sharp;
-    this.canvas.height = camera.height * sharp;
+    const pixelRatio = window.devicePixelRatio || 1;
+    this.canvas.width = camera.width * pixelRatio;
+    this.canvas.height = camera.height * pixelRatio;
     this.view(camera);
   }
 

@@ -1,69 +1,69 @@
-/** The layers of the map, one above the other: land, points, marks. */
+/** The layers of the map: background, points and marks. */
 
 import { latest, type Backend, type Condition } from "../../backend";
 import { Camera } from "./camera";
-import type { Ground } from "./ground";
-import { Land, themeOf, type Theme } from "./land";
+import type { MapData } from "./mapData";
+import { Background, themeOf, type Theme } from "./background";
 import { pointLayer, type PointLayer } from "./points";
-import type { Shades } from "./shades";
+import type { PointColours } from "./pointColours";
 import { Tiles } from "./tiles";
 
 export interface Layers {
-  land: HTMLCanvasElement;
+  background: HTMLCanvasElement;
   points: HTMLCanvasElement;
-  /** Marks are shapes, not a canvas: a pointer that moves them leaves the rest as it is. */
+  /** Marks are SVG shapes, so that moving them does not redraw the other layers. */
   marks: SVGSVGElement;
 }
 
-export type Place = readonly [number, number];
+export type Point2D = readonly [number, number];
 
-/** What is drawn above the points; places in units of the map. */
+/** Marks above the points, in map units. */
 export interface Marks {
-  /** Where one looks. */
-  ring: Place | null;
-  /** What is kept in hand. */
-  kept: Place | null;
-  cross: Place | null;
-  lasso: readonly Place[];
+  /** The hovered position. */
+  ring: Point2D | null;
+  /** The pinned position. */
+  pinned: Point2D | null;
+  cross: Point2D | null;
+  lasso: readonly Point2D[];
 }
 
-/** The view must rest so long before it is decoded. */
+/** The background is decoded after the view has been still for this time. */
 const REST_MS = 120;
-/** Points that take longer than this to appear are dragged as a picture until the view rests. */
+/** Points that take longer than this to draw are moved as an image during a gesture. */
 const SLOW_MS = 90;
 
 export class Scene {
   readonly camera: Camera;
   readonly note: string;
-  private land: Land;
+  private background: Background;
   private layer: PointLayer | null;
   private tiles: Tiles | null = null;
   private theme: Theme;
-  private marks: Marks = { ring: null, kept: null, cross: null, lasso: [] };
+  private marks: Marks = { ring: null, pinned: null, cross: null, lasso: [] };
   private condition: Condition = null;
   private frame = 0;
   private timer = 0;
-  /** What the points last took, where the camera was then, and where they were asked for since. */
-  private took = 0;
+  /** Last drawing time of the points, the camera they show, and the camera last requested. */
+  private drawTime = 0;
   private shown: Camera | null = null;
-  private asked: Camera | null = null;
-  private gone = false;
+  private requested: Camera | null = null;
+  private destroyed = false;
   private dark = matchMedia("(prefers-color-scheme: dark)");
 
   constructor(
     private layers: Layers,
-    private ground: Ground,
+    private mapData: MapData,
     private backend: Backend,
-    before: Camera | null,
-    private trouble: (error: unknown) => void,
+    savedCamera: Camera | null,
+    private errorMessage: (error: unknown) => void,
   ) {
-    const { clientWidth, clientHeight } = layers.land;
-    this.camera = before ?? new Camera(clientWidth, clientHeight);
-    if (before) before.resize(clientWidth, clientHeight);
-    else this.camera.fit(widened(ground));
+    const { clientWidth, clientHeight } = layers.background;
+    this.camera = savedCamera ?? new Camera(clientWidth, clientHeight);
+    if (savedCamera) savedCamera.resize(clientWidth, clientHeight);
+    else this.camera.fit(widened(mapData));
     this.theme = themeOf(layers.marks);
-    this.land = new Land(ground);
-    const { points, box } = ground;
+    this.background = new Background(mapData);
+    const { points, box } = mapData;
     this.layer = points && pointLayer(layers.points, points, box, this.camera, this.pointsDrawn);
     this.note = this.layer?.note ?? "";
     this.size();
@@ -72,18 +72,18 @@ export class Scene {
   }
 
   resize(): void {
-    const { clientWidth, clientHeight } = this.layers.land;
+    const { clientWidth, clientHeight } = this.layers.background;
     const { camera } = this;
     if (!clientWidth || (clientWidth === camera.width && clientHeight === camera.height)) return;
     camera.resize(clientWidth, clientHeight);
     this.size();
-    this.took = 0; // a picture of another size is not dragged
+    this.drawTime = 0; // an image of another size cannot be moved
     this.layer?.resize(camera);
     this.moved();
   }
 
-  paint(shades: Shades, faded: Uint8Array | null): void {
-    this.layer?.paint(shades, faded);
+  paint(colours: PointColours, faded: Uint8Array | null): void {
+    this.layer?.paint(colours, faded);
   }
 
   mark(marks: Partial<Marks>): void {
@@ -92,23 +92,23 @@ export class Scene {
     this.frame = requestAnimationFrame(this.drawMarks);
   }
 
-  /** Show or hide what the decoder makes of the land. */
-  decodeLand(on: boolean, condition: Condition): void {
+  /** Show or hide the decoded background. */
+  setDecoded(on: boolean, condition: Condition): void {
     this.condition = condition;
-    this.tiles = on ? (this.tiles ?? new Tiles(this.backend, this.ground, this.backend.manifest.item)) : null;
+    this.tiles = on ? (this.tiles ?? new Tiles(this.backend, this.mapData, this.backend.manifest.item)) : null;
     this.layers.points.style.opacity = on ? "0.75" : "";
     this.moved();
   }
 
   whole(): void {
-    this.camera.fit(widened(this.ground));
+    this.camera.fit(widened(this.mapData));
     this.moved();
   }
 
-  /** The camera has moved: draw anew, and decode when it rests. */
+  /** Redraw after a camera change, and decode the background when it is still. */
   moved(): void {
-    const slow = this.layer !== null && this.took > SLOW_MS;
-    if (slow) this.drag();
+    const slow = this.layer !== null && this.drawTime > SLOW_MS;
+    if (slow) this.moveImage();
     else this.drawPoints();
     window.clearTimeout(this.timer);
     this.timer = window.setTimeout(() => {
@@ -117,32 +117,32 @@ export class Scene {
     }, REST_MS);
   }
 
-  /** Draw points and land as the camera sees them, and take the time until they are there. */
+  /** Draw points and background, and measure the time. */
   private drawPoints(): void {
-    if (!this.layer) return this.drawLand();
-    const began = performance.now();
-    this.asked = copy(this.camera);
+    if (!this.layer) return this.drawBackground();
+    const started = performance.now();
+    this.requested = copy(this.camera);
     this.layer.view(this.camera);
-    const done = () => (this.took = performance.now() - began);
+    const done = () => (this.drawTime = performance.now() - started);
     requestAnimationFrame(() => requestAnimationFrame(done));
   }
 
-  /** Without a fast card: move the points as they were last drawn, and draw the land anew. */
-  private drag(): void {
-    this.place();
+  /** Move the image of the points and redraw only the background. */
+  private moveImage(): void {
+    this.transformPoints();
     cancelAnimationFrame(this.frame);
-    this.frame = requestAnimationFrame(this.drawLand);
+    this.frame = requestAnimationFrame(this.drawBackground);
   }
 
-  /** The layer has drawn the points where the camera was when they were asked for. */
+  /** Called when the points have been drawn for the requested camera. */
   private pointsDrawn = (): void => {
-    this.shown = this.asked ?? copy(this.camera);
-    this.place();
-    this.drawLand();
+    this.shown = this.requested ?? copy(this.camera);
+    this.transformPoints();
+    this.drawBackground();
   };
 
-  /** Put the picture of the points where the camera sees it now. */
-  private place(): void {
+  /** Transform the image of the points to the current camera. */
+  private transformPoints(): void {
     const { shown, camera } = this;
     if (!shown) return;
     const [x, y] = camera.toScreen(...shown.toPlace(0, 0));
@@ -153,7 +153,7 @@ export class Scene {
   }
 
   destroy(): void {
-    this.gone = true;
+    this.destroyed = true;
     this.dark.removeEventListener("change", this.recolour);
     cancelAnimationFrame(this.frame);
     window.clearTimeout(this.timer);
@@ -164,25 +164,25 @@ export class Scene {
     try {
       await this.tiles?.refresh(this.camera, this.condition, this.theme.accent);
     } catch (error) {
-      this.trouble(error);
+      this.errorMessage(error);
     }
-    if (!this.gone) this.drawLand();
+    if (!this.destroyed) this.drawBackground();
   });
 
-  private drawLand = (): void => {
+  private drawBackground = (): void => {
     const { tiles, camera } = this;
-    this.land.draw(this.layers.land, camera, this.theme, tiles && ((pen) => tiles.draw(pen, camera)));
+    this.background.draw(this.layers.background, camera, this.theme, tiles && ((context) => tiles.draw(context, camera)));
     this.drawMarks();
   };
 
   private drawMarks = (): void => {
-    const { ring, kept, cross, lasso } = this.marks;
+    const { ring, pinned, cross, lasso } = this.marks;
     const { camera } = this;
     this.shape("ring", ring && circle(...camera.toScreen(...ring), 7));
-    this.shape("kept", kept && circle(...camera.toScreen(...kept), 8));
+    this.shape("pinned", pinned && circle(...camera.toScreen(...pinned), 8));
     const [x, y] = cross ? camera.toScreen(...cross) : [0, 0];
     this.shape("cross", cross && `M0 ${y}H${camera.width}M${x} 0V${camera.height}`);
-    const line = lasso.map((place) => camera.toScreen(...place).join(" ")).join("L");
+    const line = lasso.map((transformPoints) => camera.toScreen(...transformPoints).join(" ")).join("L");
     this.shape("lasso", line && `M${line}Z`);
   };
 
@@ -191,9 +191,9 @@ export class Scene {
   }
 
   private size(): void {
-    const sharp = window.devicePixelRatio || 1;
-    this.layers.land.width = Math.round(this.camera.width * sharp);
-    this.layers.land.height = Math.round(this.camera.height * sharp);
+    const pixelRatio = window.devicePixelRatio || 1;
+    this.layers.background.width = Math.round(this.camera.width * pixelRatio);
+    this.layers.background.height = Math.round(this.camera.height * pixelRatio);
   }
 
   private recolour = (): void => {
@@ -210,8 +210,8 @@ function copy(camera: Camera): Camera {
   return Object.assign(new Camera(1, 1), camera);
 }
 
-/** The box of the items with some land about it. */
-function widened({ box }: Ground): Ground["box"] {
+/** The box of the items with a margin. */
+function widened({ box }: MapData): MapData["box"] {
   const [w, h] = [0.03 * (box.right - box.left), 0.03 * (box.top - box.bottom)];
   return { left: box.left - w, right: box.right + w, bottom: box.bottom - h, top: box.top + h };
 }

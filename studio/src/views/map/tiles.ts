@@ -1,35 +1,35 @@
-/** Decoded land: what the decoder makes of the middles of tiles. */
+/** The decoded background: a grid of tiles decoded at their centres. */
 
 import { latest, type Backend, type Condition } from "../../backend";
-import { drawSignal, paint, pictureBytes, pictureSize } from "../../draw";
+import { drawSignal, paint, imageBytes, imageSize } from "../../draw";
 import type { Item } from "../../manifest";
 import type { Camera } from "./camera";
-import { COAST, trust, type Ground } from "./ground";
+import { SPARSE, trust, type MapData } from "./mapData";
 
-/** The narrowest tile in pixels of the screen, and the longest a batch may take. */
+/** Minimum width of a tile in pixels, and maximum time of a batch. */
 const NARROW = 34;
 const BATCH_MS = 180;
 const MOST = 500;
-/** A decode takes about so long until it was measured. */
+/** Initial estimate of the time per decode. */
 const GUESS_MS = 2;
-/** Pixels of a signal's tile, and how much of a tile is left empty about each. */
+/** Size of a signal's tile in pixels, and the relative margin of tiles. */
 const WAVE = { width: 120, height: 60 };
 const GAP = 0.07;
 
 export interface Grid {
-  /** Columns and rows from the origin of the map, and how many. */
+  /** Lower left corner in map units, and number of tiles. */
   left: number;
   bottom: number;
   columns: number;
   rows: number;
-  /** The size of a tile in units of the map. */
+  /** Size of a tile in map units. */
   width: number;
   height: number;
 }
 
 /**
- * Tiles that cover the view, few enough, in sizes that grow by steps and begin at the origin: so
- * they stay where they are while the map is dragged. `shape` is width by height of a tile.
+ * A grid of at most `most` tiles that covers the view. Tile sizes are discrete and aligned to the
+ * origin, so that tiles do not move relative to the map. `shape` is the aspect ratio of a tile.
  */
 export function gridOf(camera: Camera, shape: number, flat: boolean, most: number): Grid {
   const { left, right, bottom, top } = camera.box;
@@ -53,46 +53,46 @@ export class Tiles {
 
   constructor(
     private backend: Backend,
-    private ground: Ground,
+    private mapData: MapData,
     private item: Item,
   ) {
-    this.shape = item.kind === "picture" ? pictureSize(item) : WAVE;
+    this.shape = item.kind === "image" ? imageSize(item) : WAVE;
   }
 
-  /** Decode the view anew. */
+  /** Decode the current view. */
   refresh = latest(async (camera: Camera, condition: Condition, ink: string): Promise<void> => {
     const planned = this.plan(camera);
     await this.decode(planned, condition, ink);
-    const better = this.plan(camera); // now that it is known what a decode takes
+    const better = this.plan(camera); // with the measured decoding time
     if (better.columns > 1.3 * planned.columns) await this.decode(better, condition, ink);
   });
 
   private plan(camera: Camera): Grid {
     const { width, height } = this.shape;
-    return gridOf(camera, width / height, this.ground.flat, Math.min(MOST, BATCH_MS / this.cost));
+    return gridOf(camera, width / height, this.mapData.flat, Math.min(MOST, BATCH_MS / this.cost));
   }
 
   private async decode(grid: Grid, condition: Condition, ink: string): Promise<void> {
     const places = middles(grid);
     const began = performance.now();
-    const codes = places.flatMap(([x, y]) => [...this.ground.inverse.at(x, y)]);
+    const codes = places.flatMap(([x, y]) => [...this.mapData.inverse.at(x, y)]);
     const x = await this.backend.decode(Float32Array.from(codes), places.length, condition);
     this.cost = Math.max(0.05, (performance.now() - began) / places.length);
     this.sheet = this.print(grid, places, x, ink);
     this.grid = grid;
   }
 
-  draw(pen: CanvasRenderingContext2D, camera: Camera): void {
+  draw(context: CanvasRenderingContext2D, camera: Camera): void {
     if (!this.grid || !this.sheet) return;
     const { left, bottom, columns, rows, width, height } = this.grid;
     const [x, y] = camera.toScreen(left, bottom + rows * height);
-    pen.save();
-    pen.imageSmoothingEnabled = this.item.kind !== "picture";
-    pen.drawImage(this.sheet, x, y, columns * width * camera.sx, rows * height * camera.sy);
-    pen.restore();
+    context.save();
+    context.imageSmoothingEnabled = this.item.kind !== "image";
+    context.drawImage(this.sheet, x, y, columns * width * camera.sx, rows * height * camera.sy);
+    context.restore();
   }
 
-  /** All tiles on one canvas, faint where they are not to be trusted. */
+  /** Draw all tiles on one canvas, faint in sparse regions. */
   private print(grid: Grid, places: [number, number][], x: Float64Array, ink: string): HTMLCanvasElement {
     const { width, height } = this.shape;
     const gap = Math.ceil(GAP * height);
@@ -100,23 +100,23 @@ export class Tiles {
     const sheet = document.createElement("canvas");
     sheet.width = grid.columns * w;
     sheet.height = grid.rows * h;
-    const pen = sheet.getContext("2d")!;
+    const context = sheet.getContext("2d")!;
     const each = x.length / places.length;
     const one = document.createElement("canvas");
     places.forEach(([px, py], i) => {
       const values = x.subarray(i * each, (i + 1) * each);
       this.printOne(one, values, ink);
-      pen.globalAlpha = 0.2 + 0.8 * Math.min(1, (trust(this.ground, px, py) ?? 1) / COAST);
-      const row = grid.rows - 1 - Math.floor(i / grid.columns); // up is up
-      pen.drawImage(one, (i % grid.columns) * w + gap, row * h + gap, width, height);
+      context.globalAlpha = 0.2 + 0.8 * Math.min(1, (trust(this.mapData, px, py) ?? 1) / SPARSE);
+      const row = grid.rows - 1 - Math.floor(i / grid.columns); // canvas rows run downwards
+      context.drawImage(one, (i % grid.columns) * w + gap, row * h + gap, width, height);
     });
     return sheet;
   }
 
   private printOne(canvas: HTMLCanvasElement, x: Float64Array, ink: string): void {
-    if (this.item.kind !== "picture") return drawSignal(canvas, this.item, x, ink, 1);
+    if (this.item.kind !== "image") return drawSignal(canvas, this.item, x, ink, 1);
     const { width, height } = this.shape;
-    paint(canvas, pictureBytes(this.item, x), width, height);
+    paint(canvas, imageBytes(this.item, x), width, height);
   }
 }
 
