@@ -140,7 +140,9 @@ def _write_table(arguments: argparse.Namespace) -> int:
     if estimator.columns_ is None:
         raise ValueError(f"--out {out.name} needs a model of a table; name an image instead.")
     if arguments.around:
-        raise ValueError("--around draws an image: give --out an image, and --save the rows.")
+        raise ValueError(
+            "--around writes an image: name an image file with --out, and use --save for the rows."
+        )
     n = arguments.n_samples or MANY
     sampler = _sampler(arguments, estimator)
     y = np.repeat(_classes(arguments.of, sampler), n) if arguments.of else None

@@ -53,7 +53,7 @@ class DataSource(NamedTuple):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> DataSource | None:
-        """Return the source in a record that `to_record` wrote; None if there is none."""
+        """Return the source in a record that `to_record` wrote; None without a source."""
         if (path := record.get("source")) is None:
             return None
         size = record.get("size")
