@@ -1,4 +1,4 @@
-"""What is installed without extras works, and what needs one says which, in one line."""
+"""The core works without extras, and each feature that needs one names it in its error."""
 
 import importlib.metadata
 import json
@@ -18,13 +18,13 @@ from isthmus.cli._parser import COMMANDS
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-WORKSHOP = {"docs", "test", "elsewhere"}  # of those who write isthmus, not of those who use it
+DEVELOPMENT = {"docs", "test", "elsewhere"}  # extras for developers of isthmus
 # Modules that need an optional library when they are imported.
 TOP = {"isthmus.studio.server", "isthmus.applications.pyod_adapter"}
 
 
 def closure(lines):
-    """Return the distributions that requirements bring, those that are installed."""
+    """Return the installed distributions that the requirements depend on."""
     found, open_ = set(), [(Requirement(line), "") for line in lines]
     while open_:
         requirement, extra = open_.pop()
@@ -49,7 +49,7 @@ def required(name):
 
 
 def modules_of_extras():
-    """Return the top-level modules that only extras bring."""
+    """Return the top-level modules that only extras install."""
     core = closure(PROJECT["dependencies"])
     extra = closure([line for lines in EXTRAS.values() for line in lines]) - core
     owners = importlib.metadata.packages_distributions()
@@ -67,7 +67,7 @@ from importlib.machinery import PathFinder
 given = json.loads(sys.argv[1])
 
 class Bare(PathFinder):
-    "Finds what is installed, but for what the extras bring."
+    "Find installed modules, except those of extras."
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -76,10 +76,10 @@ class Bare(PathFinder):
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Bare
 for name in [name for name in sys.modules if name.partition(".")[0] in given["absent"]]:
-    del sys.modules[name]  # what a .pth file has begun
+    del sys.modules[name]  # imported by a .pth file
 
-def said(action):
-    "Return what an action gives or raises, and what it prints."
+def run(action):
+    "Return the result or error of an action, and its output."
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
@@ -92,21 +92,23 @@ BARE = (
     PROLOGUE
     + """
 import isthmus
-told = {"modules": {}, "lines": [], "python": {}}
+results = {"modules": {}, "lines": [], "python": {}}
 for module in pkgutil.walk_packages(isthmus.__path__, "isthmus."):
     if module.name not in given["top"] and not module.name.endswith("__main__"):
-        told["modules"][module.name] = said(lambda: importlib.import_module(module.name) and None)
+        results["modules"][module.name] = run(
+            lambda: importlib.import_module(module.name) and None
+        )
 from isthmus.cli import main
 if "isthmus.studio.page" in sys.modules:
     sys.modules["isthmus.studio.page"].app_file = lambda name: b""  # a checkout may lack the app
 for line in given["lines"]:
-    told["lines"].append(said(lambda: main(line)))
+    results["lines"].append(run(lambda: main(line)))
 for extra, code in given["python"].items():
-    told["python"][extra] = said(lambda: exec(code, {}))
-print(json.dumps(told))
+    results["python"][extra] = run(lambda: exec(code, {}))
+print(json.dumps(results))
 """
 )
-# What each extra is for, as one does it from Python.
+# Python code that needs each extra.
 FROM_PYTHON = {
     "audio": "from isthmus.data.audio_codecs import read_audio as r; r(__import__('sys').argv[2])",
     "flows": "VAE(posterior_family='flow', epochs=1).fit(X)",
@@ -138,7 +140,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lines(folder):
-    """What one types, and the extra that the answer must name; None where it works."""
+    """Return command lines, each with the extra that its error must name, or None."""
     run = str(folder / "run")
     return [
         (["fit", "digits", "--epochs", "1", "--quiet", "--out", run], None),
@@ -156,8 +158,8 @@ def lines(folder):
 
 
 @pytest.fixture(scope="module")
-def told(folder, lines):
-    """What is said in a process that sees the core alone."""
+def results(folder, lines):
+    """Return the results of a process without the modules of extras."""
     given = {
         "absent": modules_of_extras(),
         "top": sorted(TOP),
@@ -172,19 +174,19 @@ def told(folder, lines):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_list_of_what_extras_bring_is_no_empty_one():
+def test_modules_of_extras_are_found():
     absent = modules_of_extras()
     assert {"fastapi", "onnx", "pandas", "pyarrow", "starlette", "zuko"} <= set(absent)
     assert not {"torch", "numpy", "sklearn", "PIL", "rich", "filelock", "jinja2"} & set(absent)
 
 
-def test_every_module_but_those_of_an_extra_is_imported(told):
-    assert len(told["modules"]) > 100
-    assert {name: said for name, said in told["modules"].items() if said[0]} == {}
+def test_modules_import_without_extras(results):
+    assert len(results["modules"]) > 100
+    assert {name: result for name, result in results["modules"].items() if result[0]} == {}
 
 
-def test_the_command_line_works_or_names_the_extra(told, lines):
-    for (line, extra), (code, text) in zip(lines, told["lines"], strict=True):
+def test_command_line_works_or_names_the_extra(results, lines):
+    for (line, extra), (code, text) in zip(lines, results["lines"], strict=True):
         assert code == (2 if extra else 0), (line, text)
         if extra:
             assert f"pip install 'isthmus[{extra}]'" in text, line
@@ -192,16 +194,15 @@ def test_the_command_line_works_or_names_the_extra(told, lines):
 
 
 @pytest.mark.parametrize("extra", FROM_PYTHON)
-def test_from_python_the_extra_is_named(told, extra):
-    error, _ = told["python"][extra]
+def test_python_error_names_the_extra(results, extra):
+    error, _ = results["python"][extra]
     assert error, f"{extra}: it worked without the extra"
     assert error.startswith("ImportError: ")
     assert f"pip install 'isthmus[{extra}]'" in error
     assert "\n" not in error
 
 
-def test_extras_that_are_named_are_there():
-    """In messages, help texts and documents."""
+def test_extras_named_in_code_and_docs_exist():
     files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     texts = {file: file.read_text(encoding="utf-8") for file in files}
     named = {
@@ -215,32 +216,32 @@ def test_extras_that_are_named_are_there():
     assert named <= set(EXTRAS)
 
 
-def test_every_extra_of_a_user_is_tried():
-    assert set(FROM_PYTHON) | {"studio"} == set(EXTRAS) - WORKSHOP
+def test_every_extra_is_tested():
+    assert set(FROM_PYTHON) | {"studio"} == set(EXTRAS) - DEVELOPMENT
 
 
-def test_extras_are_told_of():
+def test_extras_are_documented():
     text = (ROOT / "docs/install.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `(\w+)` ", text, re.M)) == set(EXTRAS) - WORKSHOP
+    assert set(re.findall(r"^\| `(\w+)` ", text, re.M)) == set(EXTRAS) - DEVELOPMENT
 
 
-class TestNeed:
-    def test_gives_the_first_module(self):
+class TestImportOptional:
+    def test_returns_the_first_module(self):
         assert import_optional("json.decoder", "math", what="this") is json.decoder
 
-    def test_names_all_that_lack(self):
+    def test_error_names_all_missing_packages(self):
         with pytest.raises(ImportError) as error:
             import_optional(
                 "json", "nowhere_a", "nowhere_b.c", extra="tune", what="this", instead="wait"
             )
-        told = "this needs nowhere_a and nowhere_b: pip install 'isthmus[tune]', or wait."
-        assert str(error.value) == told
+        message = "this needs nowhere_a and nowhere_b: pip install 'isthmus[tune]', or wait."
+        assert str(error.value) == message
 
-    def test_without_an_extra_names_the_package(self):
+    def test_error_without_an_extra_names_the_package(self):
         with pytest.raises(ImportError, match="this needs nowhere_a: pip install nowhere_a"):
             import_optional("nowhere_a", what="this")
 
-    def test_leaves_the_error_of_a_broken_module(self, tmp_path, monkeypatch):
+    def test_error_of_a_broken_module_is_not_replaced(self, tmp_path, monkeypatch):
         (tmp_path / "broken_a.py").write_text("import nowhere_b")
         (tmp_path / "broken_c.py").write_text("raise ImportError('another version')")
         monkeypatch.syspath_prepend(tmp_path)

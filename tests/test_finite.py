@@ -1,4 +1,4 @@
-"""Numbers stay finite and the objective falls, whatever the data; or the reason is said."""
+"""Training stays finite and lowers the objective for any data, or raises a clear error."""
 
 import gc
 import warnings
@@ -23,7 +23,7 @@ KINDS = ["constant", "zero", "one-hot", "cauchy", "1e-8", "1e8", "duplicates", "
 
 
 def ordinary(likelihood):
-    """Rows that the likelihood is for, of two factors."""
+    """Return rows with two factors that suit the likelihood."""
     rng = np.random.default_rng(1)
     u = rng.normal(size=(N, 2)) @ rng.normal(size=(2, D))
     if likelihood in REAL:
@@ -38,7 +38,7 @@ def ordinary(likelihood):
 
 
 def make(kind, likelihood):
-    """Rows of a kind, as near to what the likelihood takes as that kind can be."""
+    """Return rows of a kind, as close to the support of the likelihood as possible."""
     x, rng = ordinary(likelihood), np.random.default_rng(2)
     if kind == "constant":
         return np.full((N, D), 0.5 if likelihood == "continuous-bernoulli" else 1.0)
@@ -55,8 +55,8 @@ def make(kind, likelihood):
     }[kind]
 
 
-def refusal(kind, likelihood):
-    """Why such rows cannot be of a likelihood; None where they can."""
+def expected_error(kind, likelihood):
+    """Return the error for rows outside the support of the likelihood, or None."""
     if likelihood in REAL:
         return None
     if likelihood.endswith("bernoulli"):
@@ -68,7 +68,7 @@ def refusal(kind, likelihood):
 
 
 class Losses(isthmus.training.Callback):
-    """The loss of each step, where an epoch is one."""
+    """Record the loss of each epoch, which is one step."""
 
     def __init__(self):
         self.values = []
@@ -78,10 +78,9 @@ class Losses(isthmus.training.Callback):
 
 
 def train(name, likelihood, x, **settings):
-    settings = {"n_components": 2, "hidden": (16,), **settings}
+    settings = {"n_components": 2, "hidden": (16,), "epochs": STEPS, **settings}
     model = ESTIMATORS[name](
         likelihood=likelihood,
-        epochs=STEPS,
         batch_size=256,
         validation_fraction=0.0,
         random_state=0,
@@ -93,9 +92,8 @@ def train(name, likelihood, x, **settings):
 
 
 def assert_finite_and_falling(model, losses, x):
-    assert len(losses) == STEPS
     assert np.isfinite(losses).all()
-    assert losses[-20:].mean() < losses[:5].mean()
+    assert losses[-len(losses) // 5 :].mean() < losses[:5].mean()
     assert all(p.isfinite().all() for p in model.model_.state_dict().values())
     for answer in (*model.posterior(x), model.reconstruct(x), *model.rate_distortion(x)):
         assert np.isfinite(answer).all()
@@ -104,24 +102,25 @@ def assert_finite_and_falling(model, losses, x):
 
 
 def check(name, likelihood, kind, **settings):
-    x, reason = make(kind, likelihood), refusal(kind, likelihood)
+    x, reason = make(kind, likelihood), expected_error(kind, likelihood)
     if reason is not None:
-        assert_refused(name, likelihood, x, reason, **settings)
+        assert_raises(name, likelihood, x, reason, **settings)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model, losses = train(name, likelihood, x, **settings)
+        assert len(losses) == settings.get("epochs", STEPS)
         assert_finite_and_falling(model, losses, x)
 
 
-def assert_refused(name, likelihood, x, reason, **settings):
+def assert_raises(name, likelihood, x, reason, **settings):
     with pytest.raises(ValueError, match=reason) as caught:
         train(name, likelihood, x, **settings)
     assert "\n" not in str(caught.value)
 
 
-def some():
-    """Of models, likelihoods and kinds: each with half of the others, in turn; all are slow."""
+def some_combinations():
+    """Return about half of the pairs of model and likelihood, each with one kind of data."""
     names, likelihoods = sorted(ESTIMATORS), sorted(LIKELIHOODS)
     return [
         (name, likelihood, KINDS[(i + j) % len(KINDS)])
@@ -130,21 +129,21 @@ def some():
     ]
 
 
-@pytest.mark.parametrize(("name", "likelihood", "kind"), some())
-def test_every_model_trains_on_any_data_and_stays_finite(name, likelihood, kind):
-    check(name, likelihood, kind)
+@pytest.mark.parametrize(("name", "likelihood", "kind"), some_combinations())
+def test_every_model_trains_on_any_data(name, likelihood, kind):
+    check(name, likelihood, kind, epochs=40, learning_rate=2e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
-def test_every_model_trains_on_any_data_and_stays_finite_all(name, likelihood, kind):
+def test_every_model_trains_on_any_data_all_combinations(name, likelihood, kind):
     check(name, likelihood, kind)
 
 
 def variants():
-    """Settings that change the mathematics, beside the default ones."""
+    """Yield settings that change the objective or the model."""
     for posterior, prior in product(
         ("normal", "normal-softplus", "full-normal", "flow"),
         ("standard", "mixture", "vamp", "flow"),
@@ -161,7 +160,7 @@ def variants():
         yield "denoising", {"corruption": corruption}
     yield "contractive", {"hidden": (), "activation": "sigmoid"}
     yield "beta-vae", {"decomposed": True}
-    yield "beta-vae", {"capacity": 5.0, "beta_epochs": 1}  # at once: then the objective stays
+    yield "beta-vae", {"capacity": 5.0, "beta_epochs": 1}  # the objective is fixed after one epoch
     yield "vae", {"free_bits": 0.1}
     yield "vae", {"missing": "ignore"}
     yield "vae", {"normalize_gradients": True}
@@ -173,36 +172,36 @@ def variants():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("name", "settings"), list(variants()))
-def test_every_choice_of_parts_stays_finite(name, settings, kind):
+def test_every_variant_trains_on_any_data(name, settings, kind):
     if settings.keys() & {"prior", "posterior_family"}:
         pytest.importorskip("zuko")
     check(name, "gaussian", kind, **settings)
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("likelihood", sorted(set(LIKELIHOODS) - REAL))
-def test_data_that_cannot_be_are_refused_in_one_line(likelihood, kind):
-    reason = refusal(kind, likelihood)
-    if reason is not None:
-        assert_refused("vae", likelihood, make(kind, likelihood), reason)
+def test_data_outside_the_support_raise(likelihood):
+    for kind in KINDS:
+        reason = expected_error(kind, likelihood)
+        if reason is not None:
+            assert_raises("vae", likelihood, make(kind, likelihood), reason)
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "sparse", "conditional-vae"])
-def test_one_row_is_nothing_to_begin_with_but_may_follow(name):
+def test_partial_fit_takes_one_row_but_fit_does_not(name):
     likelihood = "gaussian"
     x = ordinary(likelihood)
-    assert_refused(name, likelihood, x[:1], "1 sample")
+    assert_raises(name, likelihood, x[:1], "1 sample")
     labels = np.arange(N) % 2
     model = ESTIMATORS[name](hidden=(16,), epochs=1, random_state=0).fit(x, labels)
-    gc.freeze()  # else each copy of the model looks through what all other tests left
-    for _ in range(STEPS):
+    gc.freeze()  # each copy of the model runs the garbage collector
+    for _ in range(50):
         model.partial_fit(x[:1], labels[:1])
     gc.unfreeze()
     assert_finite_and_falling(model, np.array([r["loss"] for r in model.history_[1:]]), x)
 
 
 @pytest.mark.parametrize("exponent", [-300, -160, -30, 30, 160, 300])
-def test_the_unit_of_the_data_does_not_matter_however_far_from_one_it_is(exponent):
+def test_unit_of_the_data_does_not_change_the_scaled_values(exponent):
     x = ordinary("gaussian")
     scaler = Scaler.fit(x * 10.0**exponent, "standard")
     plain = Scaler.fit(x, "standard")
@@ -212,27 +211,27 @@ def test_the_unit_of_the_data_does_not_matter_however_far_from_one_it_is(exponen
     )
 
 
-def test_a_power_of_two_as_the_unit_changes_no_bit():
+def test_power_of_two_as_unit_scales_exactly():
     x = ordinary("gaussian") + 3.0
     plain, large = (Scaler.fit(u * x, "standard") for u in (1.0, 2.0**600))
     np.testing.assert_array_equal(large.scale, plain.scale * 2.0**600)
     np.testing.assert_array_equal(large.shift, plain.shift * 2.0**600)
 
 
-def test_a_feature_that_nobody_observed_is_left_out():
+def test_feature_without_observed_values_is_ignored():
     x = ordinary("gaussian")
     x[:, 2] = np.nan
     model, losses = train("vae", "gaussian", x, missing="ignore")
     assert_finite_and_falling(model, losses, x)
 
 
-def test_a_context_that_varies_by_rounding_alone_is_constant():
-    y = np.full(10, 0.1)  # its mean is not 0.1, nor its standard deviation 0
+def test_condition_that_varies_only_by_rounding_is_constant():
+    y = np.full(10, 0.1)  # rounding makes the mean differ from 0.1 and the deviation from 0
     assert ConditionEncoder.fit(y, 10).scale == (1.0,)
     assert np.abs(ConditionEncoder.fit(y, 10).encode([0.2] * 10, 10)).max() < 1
 
 
-def test_numbers_too_large_to_count_categories_are_not_counted():
+def test_too_many_categories_raise():
     X = np.array([[0.0], [MOST_CATEGORIES - 1.0]])
     assert count_categories("categorical", X) == f"categorical:{MOST_CATEGORIES}"
     with pytest.raises(ValueError, match=r"X goes to 65536, .* 65537 categories .* renumber them"):
@@ -243,8 +242,8 @@ def test_numbers_too_large_to_count_categories_are_not_counted():
 
 @pytest.mark.parametrize("likelihood", ["poisson", "negative-binomial"])
 @pytest.mark.parametrize("activation", ["relu", "topk", "gated"])
-def test_a_dictionary_of_counts_begins_near_them_and_gets_nearer(likelihood, activation):
-    """Its decoder speaks logarithms of rates: begun at the counts it said their exponentials."""
+def test_dictionary_of_counts_starts_near_them_and_improves(likelihood, activation):
+    """The decoder returns logarithms of rates, so it must not start at the counts themselves."""
     rng = np.random.default_rng(0)
     parts = 3 * rng.gamma(0.5, 1, (10, 30))
     x = rng.poisson(rng.gamma(0.3, 1, (500, 10)) @ parts).astype(float)
@@ -257,14 +256,14 @@ def test_a_dictionary_of_counts_begins_near_them_and_gets_nearer(likelihood, act
         revive_every=20,
         random_state=0,
     ).fit(x)
-    rebuilding = [record["reconstruction"] for record in model.history_]
+    errors = [record["reconstruction"] for record in model.history_]
     constant = scipy.stats.poisson(x.mean(0)).logpmf(x).sum(1).mean()
-    assert rebuilding[0] < 2 * -constant
-    assert rebuilding[-1] < 0.95 * rebuilding[0]
+    assert errors[0] < 2 * -constant
+    assert errors[-1] < 0.95 * errors[0]
 
 
 @pytest.mark.parametrize("likelihood", ["poisson", "negative-binomial"])
-def test_a_decoder_that_says_nothing_but_its_start_says_the_counts(likelihood):
+def test_initial_decoder_of_a_dictionary_returns_the_mean_counts(likelihood):
     model = isthmus.SparseAutoencoder(
         hidden=(), likelihood=likelihood, epochs=1, learning_rate=1e-12, random_state=0
     )
@@ -274,7 +273,7 @@ def test_a_decoder_that_says_nothing_but_its_start_says_the_counts(likelihood):
 
 
 @pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
-def test_gradients_are_finite_at_the_limits_of_what_a_network_says(likelihood):
+def test_gradients_are_finite_for_extreme_outputs(likelihood):
     spec = "categorical:4" if likelihood == "categorical" else likelihood
     family = isthmus.distributions.mixed.make_likelihood(spec, (D,))
     outputs = torch.tensor([-1e9, -1e4, 0.0, 1e4, 1e9]).repeat_interleave(family.total_outputs)

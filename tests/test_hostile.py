@@ -1,4 +1,4 @@
-"""Files from a stranger: no code runs, nothing is made room for on their word, one line is said."""
+"""Untrusted files: they run no code, allocate little memory and raise a one-line error."""
 
 import base64
 import contextlib
@@ -34,32 +34,32 @@ from isthmus.data.wav import AudioClip, read_wav, resample, wav_bytes, write_wav
 from isthmus.persistence.integrity import with_checksums
 from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_columns
 
-SPECS = np.random.default_rng(0).random((60, 4))
+ROWS = np.random.default_rng(0).random((60, 4))
 SMALL = {"n_components": 2, "hidden": (4,), "epochs": 1, "random_state": 0}
 
 
 @contextlib.contextmanager
-def cheaply(seconds=6.0, megabytes=500):
-    """See that a block takes little time of the processor, first imports too, and little memory."""
-    before, start = _peak(again=True), time.process_time()
+def limited(seconds=6.0, megabytes=500):
+    """Check that a block uses little CPU time, including first imports, and little memory."""
+    before, start = _peak(reset=True), time.process_time()
     yield
     assert time.process_time() - start < seconds
     assert _peak() - before < megabytes
 
 
-def _peak(again=False):
-    """Return the most megabytes of this process; where the system can, from now on."""
+def _peak(reset=False):
+    """Return the peak memory of this process in megabytes; `reset` restarts it if possible."""
     with contextlib.suppress(OSError):
-        if again:
+        if reset:
             Path("/proc/self/clear_refs").write_text("5")
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def refused(read, *args, match=None, error=ValueError):
-    """See that a reader refuses a file in one line, within the limits; return the line."""
-    with cheaply(megabytes=250), pytest.raises(error, match=match) as caught:
+def check_raises(read, *args, match=None, error=ValueError):
+    """Check that a reader raises a one-line error within the limits, and return the message."""
+    with limited(megabytes=250), pytest.raises(error, match=match) as caught:
         read(*args)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 3000
@@ -82,7 +82,7 @@ def zip_of(members, method=zipfile.ZIP_DEFLATED):
 
 
 def _zigzag(n, length=0):
-    """Return a whole number as Thrift writes it, in more bytes than it needs where asked for."""
+    """Return a Thrift varint, padded to a length."""
     n, out = 2 * n, []
     while n >= 128 or len(out) + 1 < length:
         out.append(n & 127 | 128)
@@ -94,8 +94,8 @@ ZEROS = 100 * 2**20
 DEEP = b"[" * 100_000
 
 
-# Found by fuzzing: pyarrow's metadata of a column ended the whole process ("terminate called").
-ENDS_PYARROW = (
+# Found by fuzzing: these column metadata abort the process in pyarrow ("terminate called").
+ABORTS_PYARROW = (
     "c-nPVQE%Ev5VmO!<)W%es~UlnhX^UCC$&A}gfvt+RcjKADWQcV*!XmcytXk;Y{S_mK+^n!`w#bYZ}$`Kp%3>T?l;_9"
     "A5OZblWukm1Oi<FJ3BM`%{Q~VBR-;Lo?GKKxy>4v;FxC&9UG}H?|x;tXWX-w)R^RwTj}-K_T^nHtuvdS|Nif<e;2hx"
     "dioTm1biQ{Y=QxR=iKueOaz?;^@#k8xd-_B%nNp$W=FH#Yb^T+C~;4?C&Y`1S+H!HWm4cv=6PRkEmJEn>11ehEl=l?"
@@ -124,23 +124,23 @@ class TestBombs:
         packer = zlib.compressobj(9, wbits=31)
         blocks = [packer.compress(head)] + [packer.compress(bytes(2**20)) for _ in range(100)]
         (tmp_path / "bomb").write_bytes(b"".join(blocks) + packer.flush())
-        said = refused(data.read_idx, tmp_path / "bomb", match="would become 104,857,600")
-        assert "ISTHMUS_MAX_BYTES=104857600" in said
+        message = check_raises(data.read_idx, tmp_path / "bomb", match="would become 104,857,600")
+        assert "ISTHMUS_MAX_BYTES=104857600" in message
 
-    def test_gzip_is_read_where_its_size_is_allowed(self, tmp_path, monkeypatch):
+    def test_gzip_is_read_if_its_size_is_allowed(self, tmp_path, monkeypatch):
         n = limits.FREE_BYTES + 1
         head = bytes([0, 0, 8, 1]) + struct.pack(">I", n)
         (tmp_path / "zeros").write_bytes(gzip.compress(head + bytes(n), 1))
-        refused(data.read_idx, tmp_path / "zeros", match="would become")
+        check_raises(data.read_idx, tmp_path / "zeros", match="would become")
         monkeypatch.setenv(limits.ENV_VARIABLE, str(n))
         assert data.read_idx(tmp_path / "zeros").shape == (n,)
 
     def test_npz(self, tmp_path):
         content = npy_header((ZEROS // 8,)) + bytes(ZEROS)
         (tmp_path / "bomb.npz").write_bytes(zip_of({"X.npy": content}))
-        refused(data.load, tmp_path / "bomb.npz", match="would become 104,8")
-        (tmp_path / "bomb.npy").write_bytes((tmp_path / "bomb.npz").read_bytes())  # a wrong name
-        refused(data.load, tmp_path / "bomb.npy", match="would become 104,8")
+        check_raises(data.load, tmp_path / "bomb.npz", match="would become 104,8")
+        (tmp_path / "bomb.npy").write_bytes((tmp_path / "bomb.npz").read_bytes())  # wrong suffix
+        check_raises(data.load, tmp_path / "bomb.npy", match="would become 104,8")
 
     def test_codes(self, tmp_path):
         arrays = {"low": np.zeros(1), "high": np.ones(1)}
@@ -152,20 +152,20 @@ class TestBombs:
             arrays["payload"] = np.frombuffer(payload, np.uint8)
             arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
             np.savez_compressed(tmp_path / f"{name}.npz", **arrays)
-            refused(CompressedCodes.load, tmp_path / f"{name}.npz", match="become")
+            check_raises(CompressedCodes.load, tmp_path / f"{name}.npz", match="become")
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
-    def test_zip_of_another_method(self, tmp_path, method):
+    def test_unsupported_zip_compression(self, tmp_path, method):
         content = zip_of({"X.npy": npy_header((1,)) + bytes(8)}, method)
         (tmp_path / "a.npz").write_bytes(content)
-        refused(data.load, tmp_path / "a.npz")
+        check_raises(data.load, tmp_path / "a.npz")
 
-    def test_zip_whose_directory_lies(self, tmp_path):
+    def test_zip_with_a_false_directory(self, tmp_path):
         content = bytearray(zip_of({"X.npy": npy_header((ZEROS // 8,)) + bytes(ZEROS)}))
         directory = content.index(b"PK\x01\x02")
         content[directory + 24 : directory + 28] = struct.pack("<I", 1000)
         (tmp_path / "a.npz").write_bytes(content)
-        refused(data.load, tmp_path / "a.npz", match="damaged")
+        check_raises(data.load, tmp_path / "a.npz", match="damaged")
 
     @pytest.mark.parametrize(
         ("form", "side"), [("PNG", 5000), ("GIF", 5000), ("TIFF", 5000), ("PNG", 12_000)]
@@ -173,13 +173,13 @@ class TestBombs:
     def test_image(self, tmp_path, form, side):
         options = {"compression": "tiff_adobe_deflate"} if form == "TIFF" else {}
         Image.new("L", (side, side)).save(tmp_path / "a.png", form, **options)
-        refused(data.read_image_folder, tmp_path, match="would become|pixels, got more")
+        check_raises(data.read_image_folder, tmp_path, match="would become|pixels, got more")
 
-    def test_images_that_are_much_together(self, tmp_path):
+    def test_images_too_large_in_total(self, tmp_path):
         Image.new("L", (4000, 4000)).save(tmp_path / "0.png")
         for i in range(1, 20):
             os.link(tmp_path / "0.png", tmp_path / f"{i}.png")
-        refused(data.read_image_folder, tmp_path, 4000, match="20 images: its .* would become")
+        check_raises(data.read_image_folder, tmp_path, 4000, match="20 images: its .* would become")
 
     def test_text_in_a_png(self, tmp_path):
         def chunk(name, content):
@@ -195,7 +195,7 @@ class TestBombs:
         good = stream.getvalue()
         text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(ZEROS)))
         (tmp_path / "a.png").write_bytes(good[:33] + text + good[33:])
-        with cheaply(), contextlib.suppress(ValueError):
+        with limited(), contextlib.suppress(ValueError):
             data.read_image_folder(tmp_path)
 
     def test_parquet(self, tmp_path):
@@ -206,12 +206,12 @@ class TestBombs:
             "texts": pa.table({"x": long}),
         }.items():
             pq.write_table(table, tmp_path / f"{name}.parquet", store_schema=False)
-            refused(data.read_table, tmp_path / f"{name}.parquet", match="would become")
+            check_raises(data.read_table, tmp_path / f"{name}.parquet", match="would become")
 
     @pytest.mark.parametrize("compression", [None, "zstd"])
     @pytest.mark.parametrize("version", ["1.0", "2.0"])
     @pytest.mark.parametrize("rows", [50, 1000])
-    def test_pages_of_parquet_say_what_the_footer_says(self, tmp_path, compression, version, rows):
+    def test_sizes_in_parquet_pages_and_footer_agree(self, tmp_path, compression, version, rows):
         pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         rng, path = np.random.default_rng(0), tmp_path / "a.parquet"
         columns = {"a": rng.normal(size=1000), "b": rng.choice(["x", "y" * 9000], 1000)}
@@ -219,16 +219,16 @@ class TestBombs:
         pq.write_table(pa.table(columns), path, row_group_size=rows, data_page_size=500, **options)
         meta = pq.read_metadata(path)
         groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
-        said = sum(g.column(j).total_uncompressed_size for g in groups for j in range(2))
-        assert uncompressed_size(path) == said
+        expected = sum(g.column(j).total_uncompressed_size for g in groups for j in range(2))
+        assert uncompressed_size(path) == expected
 
-    def test_a_parquet_file_that_would_end_the_process(self, tmp_path):
+    def test_parquet_file_that_aborts_pyarrow(self, tmp_path):
         pytest.importorskip("pyarrow")
-        content = zlib.decompress(base64.b85decode(ENDS_PYARROW))
+        content = zlib.decompress(base64.b85decode(ABORTS_PYARROW))
         (tmp_path / "a.parquet").write_bytes(content)
-        refused(data.read_table, tmp_path / "a.parquet", match="expected a Parquet file")
+        check_raises(data.read_table, tmp_path / "a.parquet", match="expected a Parquet file")
 
-    def test_a_footer_that_lies_of_its_pages(self, tmp_path, monkeypatch):
+    def test_parquet_footer_with_false_sizes(self, tmp_path, monkeypatch):
         pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         content = pa.table({"x": pa.array(["\0" * ZEROS])})
         pq.write_table(content, tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
@@ -238,18 +238,18 @@ class TestBombs:
         size = meta.row_group(0).total_byte_size
         sizes = [_zigzag(n) for n in (size, meta.row_group(0).column(0).total_uncompressed_size)]
         footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
-        lying = whole[footer:]
+        false = whole[footer:]
         for text in sizes:
-            lying = lying.replace(text, _zigzag(1000, len(text)))
-        (tmp_path / "a.parquet").write_bytes(whole[:footer] + lying)
+            false = false.replace(text, _zigzag(1000, len(text)))
+        (tmp_path / "a.parquet").write_bytes(whole[:footer] + false)
         assert pq.read_metadata(tmp_path / "a.parquet").row_group(0).total_byte_size == 1000
-        refused(data.read_table, tmp_path / "a.parquet", match="would become")
+        check_raises(data.read_table, tmp_path / "a.parquet", match="would become")
 
-    def test_sounds_of_far_rates(self, tmp_path):
+    def test_audio_with_distant_sampling_rates(self, tmp_path):
         write_wav(tmp_path / "a.wav", AudioClip(np.zeros((1, 100)), 1))
         for name in "bc":
             write_wav(tmp_path / f"{name}.wav", AudioClip(np.zeros((1, 100)), 2**31 - 1))
-        refused(read_audio_folder, tmp_path, match="would become")
+        check_raises(read_audio_folder, tmp_path, match="would become")
         with pytest.raises(ValueError, match="would become"):
             resample(np.zeros((1, 10)), 44_100, 2**30 + 1)
         assert resample(np.zeros((1, 44_100)), 44_100, 48_000).shape == (1, 48_000)
@@ -270,18 +270,18 @@ class TestHeaders:
     )
     def test_npy(self, tmp_path, content):
         (tmp_path / "a.npy").write_bytes(content)
-        refused(data.load, tmp_path / "a.npy")
+        check_raises(data.load, tmp_path / "a.npy")
         (tmp_path / "a.npz").write_bytes(zip_of({"X.npy": content}))
-        refused(data.load, tmp_path / "a.npz")
+        check_raises(data.load, tmp_path / "a.npz")
 
-    def test_what_is_no_array_in_an_npz(self, tmp_path):
+    def test_npz_member_that_is_not_an_array(self, tmp_path):
         members = {"X": b"no array", "y.npy": npy_header((2,)) + bytes(16)}
         (tmp_path / "a.npz").write_bytes(zip_of(members))
-        refused(data.load, tmp_path / "a.npz", match="its member X is not an array")
+        check_raises(data.load, tmp_path / "a.npz", match="its member X is not an array")
 
-    def test_labels_of_npz_are_numbers_or_texts(self, tmp_path):
+    def test_npz_labels_must_be_numbers_or_strings(self, tmp_path):
         np.savez(tmp_path / "a.npz", X=np.zeros((2, 2)), y=np.zeros(2, [("a", "i4")]))
-        refused(data.load, tmp_path / "a.npz", match="labels must be numbers or strings")
+        check_raises(data.load, tmp_path / "a.npz", match="labels must be numbers or strings")
 
     def test_wav(self, tmp_path):
         good = wav_bytes(AudioClip(np.zeros((1, 10)), 8000))[0]
@@ -292,35 +292,35 @@ class TestHeaders:
             "no format": good[:12] + good[at - 4 :],
         }.items():
             (tmp_path / f"{name}.wav").write_bytes(content)
-            refused(read_wav, tmp_path / f"{name}.wav", match="expected a valid WAV file")
+            check_raises(read_wav, tmp_path / f"{name}.wav", match="expected a valid WAV file")
 
-    def test_a_streamed_wav_does_not_know_its_length(self, tmp_path):
+    def test_streamed_wav_without_a_length(self, tmp_path):
         good = wav_bytes(AudioClip(np.zeros((1, 10)), 8000))[0]
         at = good.index(b"data") + 4
         content = good[:at] + b"\xff" * 4 + good[at + 4 :]
         (tmp_path / "a.wav").write_bytes(content)
-        with cheaply(), contextlib.suppress(ValueError):
+        with limited(), contextlib.suppress(ValueError):
             assert read_wav(tmp_path / "a.wav").samples.shape == (1, 10)
 
     def test_tables(self, tmp_path):
-        for content, said in {
+        for content, message in {
             b"," * 200_000: "at most 100,000 columns",
             b"a,b\n1,2\n" + b"1\n" * 10: "row 3 has 1",
             b'"' + b"x" * 200_000: "field larger than",
             b"\xff\xfe": "UTF-8",
         }.items():
             (tmp_path / "a.csv").write_bytes(content)
-            refused(data.read_table, tmp_path / "a.csv", match=said)
+            check_raises(data.read_table, tmp_path / "a.csv", match=message)
 
-    def test_quoted_lines_and_long_names_make_one_short_line(self, tmp_path):
+    def test_long_column_names_give_a_short_one_line_error(self, tmp_path):
         (tmp_path / "a.csv").write_bytes(b'"a\nb",c\n1,2\n')
         columns = data.read_table(tmp_path / "a.csv")[2]
         (tmp_path / "b.csv").write_bytes(b'"x\ny",' + b"z" * 9999 + b"\n1,2\n")
-        refused(data.read_table, tmp_path / "b.csv", None, columns, match="columns differ")
+        check_raises(data.read_table, tmp_path / "b.csv", None, columns, match="columns differ")
 
 
-class TestPlaces:
-    def test_links_out_of_a_folder_are_not_followed(self, tmp_path):
+class TestPaths:
+    def test_image_links_out_of_the_folder_are_not_followed(self, tmp_path):
         outside, inside = tmp_path / "outside", tmp_path / "inside"
         for folder in (outside, inside):
             folder.mkdir()
@@ -332,7 +332,7 @@ class TestPlaces:
         assert len(X) == 2
         assert notes == ("skipped links to other folders: 2",)
 
-    def test_nor_those_of_sounds(self, tmp_path):
+    def test_audio_links_out_of_the_folder_are_not_followed(self, tmp_path):
         outside, inside = tmp_path / "outside.wav", tmp_path / "inside"
         inside.mkdir()
         for path in (outside, inside / "own.wav"):
@@ -342,21 +342,21 @@ class TestPlaces:
         assert set(sounds.files) == {0}
         assert sounds.notes == ("skipped links to other folders: 1",)
 
-    def test_a_pipe_is_not_waited_for(self, tmp_path):
+    def test_named_pipes_do_not_block(self, tmp_path):
         for name in ("a.npy", "a.png", "a.wav", "a.csv", "a.parquet", "a.npz", "model.safetensors"):
             os.mkfifo(tmp_path / name)
         for name in ("a.npy", "a.csv", "a.npz", "a.parquet"):
-            refused(data.load, tmp_path / name, error=(ValueError, FileNotFoundError))
-        refused(read_wav, tmp_path / "a.wav", error=FileNotFoundError)
-        refused(data.read_image_folder, tmp_path, match="found none")
-        refused(read_audio_folder, tmp_path, match="found none")
-        refused(CompressedCodes.load, tmp_path / "a.npz", error=FileNotFoundError)
+            check_raises(data.load, tmp_path / name, error=(ValueError, FileNotFoundError))
+        check_raises(read_wav, tmp_path / "a.wav", error=FileNotFoundError)
+        check_raises(data.read_image_folder, tmp_path, match="found none")
+        check_raises(read_audio_folder, tmp_path, match="found none")
+        check_raises(CompressedCodes.load, tmp_path / "a.npz", error=FileNotFoundError)
 
-    def test_names_in_an_archive_make_no_files(self, tmp_path):
+    def test_names_in_an_archive_create_no_files(self, tmp_path):
         content = npy_header((1, 1)) + bytes(8)
         (tmp_path / "a.npz").write_bytes(zip_of({"../../X.npy": content, "/tmp/y.npy": content}))
         before = sorted(tmp_path.parent.iterdir())
-        refused(data.load, tmp_path / "a.npz", match="an array named X")
+        check_raises(data.load, tmp_path / "a.npz", match="an array named X")
         assert sorted(tmp_path.parent.iterdir()) == before
         assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz"]
 
@@ -364,7 +364,7 @@ class TestPlaces:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
-    isthmus.VAE(**SMALL).fit(SPECS).save(folder)
+    isthmus.VAE(**SMALL).fit(ROWS).save(folder)
     return {p.name: p.read_bytes() for p in folder.iterdir()}
 
 
@@ -376,7 +376,7 @@ def run(saved, tmp_path):
 
 
 def change(folder, *path, value):
-    """Change an entry of config.json and write its checksum anew, as an enemy would."""
+    """Change an entry of config.json and update its checksum, as an attacker would."""
     file = folder / CONFIG
     config = json.loads(file.read_text())
     sums = config.pop("sha256")
@@ -396,7 +396,7 @@ CHANGES = [
     (("params", "hidden"), [4] * 100_000),
     (("params", "hidden"), [[4]]),
     (("params", "random_state"), 10**400),  # found by fuzzing
-    (("params", "hidden"), [0] * 1000),  # quoted whole: found by fuzzing
+    (("params", "hidden"), [0] * 1000),  # found by fuzzing: the message quoted all of it
     (("params", "hidden"), [10**9, 10**9]),
     *((("fitted", "feature_shape"), [n]) for n in HUGE),
     (("fitted", "feature_shape"), [4.0]),
@@ -437,9 +437,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("path", "value"), CHANGES, ids=lambda v: repr(v)[:40])
-def test_a_configuration_that_asks_too_much_is_refused(run, path, value):
+def test_excessive_or_invalid_configuration_raises(run, path, value):
     change(run, *path, value=value)
-    refused(isthmus.load, run)
+    check_raises(isthmus.load, run)
 
 
 @pytest.mark.parametrize(
@@ -457,13 +457,13 @@ def test_a_configuration_that_asks_too_much_is_refused(run, path, value):
     ],
     ids=str,
 )
-def test_nor_one_of_other_parts(run, settings):
+def test_excessive_settings_of_other_parts_raise(run, settings):
     config = json.loads((run / CONFIG).read_text())
     config["params"] |= settings
     config["fitted"] |= {"feature_shape": [2**28], "n_features_in": 2**28}
     del config["sha256"]
     (run / CONFIG).write_text(json.dumps(config))
-    refused(isthmus.load, run)
+    check_raises(isthmus.load, run)
 
 
 @pytest.mark.parametrize(
@@ -476,11 +476,11 @@ def test_nor_one_of_other_parts(run, settings):
         {("params", "prior"): "vamp", ("params", "prior_modes"): 10**9},
     ],
 )
-def test_a_custom_backbone_is_not_asked_for_a_size_that_the_file_has_not(run, entries):
+def test_custom_backbone_is_not_called_for_a_false_size(run, entries):
     change(run, "params", "backbone", value={"custom": True})
     for path, value in entries.items():
         change(run, *path, value=value)
-    with cheaply(), pytest.raises(ValueError, match="would become"):
+    with limited(), pytest.raises(ValueError, match="would become"):
         isthmus.load(run, backbone=lambda shapes: pytest.fail("was called"))
 
 
@@ -498,10 +498,10 @@ def test_a_custom_backbone_is_not_asked_for_a_size_that_the_file_has_not(run, en
     ],
     ids=lambda c: repr(c[:12]),
 )
-def test_json_that_is_no_record(run, content):
+def test_invalid_json_raises(run, content):
     (run / CONFIG).write_bytes(content)
-    refused(isthmus.load, run)
-    refused(read_columns, run)
+    check_raises(isthmus.load, run)
+    check_raises(read_columns, run)
 
 
 @pytest.mark.parametrize(
@@ -520,22 +520,22 @@ def test_json_that_is_no_record(run, content):
     ],
     ids=lambda c: repr(c[:12]),
 )
-def test_weights_that_are_none(run, content):
+def test_invalid_weights_raise(run, content):
     (run / WEIGHTS).write_bytes(content)
-    refused(isthmus.load, run, match="holds no valid model")
+    check_raises(isthmus.load, run, match="holds no valid model")
     change(run, "data", "name", value="x")  # without the checksum of the weights
-    refused(isthmus.load, run, match="holds no valid model")
+    check_raises(isthmus.load, run, match="holds no valid model")
 
 
 @pytest.mark.parametrize("shift", [np.zeros(9), np.full(4, np.nan), np.zeros((2, 2))])
-def test_a_scaling_of_another_shape(run, shift):
+def test_scaling_of_another_shape_raises(run, shift):
     tensors = load_file(run / WEIGHTS)
     save_file(tensors | {"scaler.shift": torch.tensor(shift)}, run / WEIGHTS)
     change(run, "data", "name", value="x")
-    refused(isthmus.load, run, match="scaling")
+    check_raises(isthmus.load, run, match="scaling")
 
 
-def test_a_pickle_is_not_read(run):
+def test_pickles_are_not_loaded(run):
     marker = run / "ran"
 
     class Evil:
@@ -545,18 +545,18 @@ def test_a_pickle_is_not_read(run):
     import pickle
 
     (run / WEIGHTS).write_bytes(pickle.dumps(Evil()))
-    refused(isthmus.load, run)
+    check_raises(isthmus.load, run)
     torch.save(Evil(), run / WEIGHTS)
-    refused(isthmus.load, run)
+    check_raises(isthmus.load, run)
     np.save(run / "a.npy", np.array([Evil()], object), allow_pickle=True)
-    refused(data.load, run / "a.npy")
+    check_raises(data.load, run / "a.npy")
     np.savez(run / "a.npz", X=np.array([Evil()], object))
-    refused(data.load, run / "a.npz")
-    refused(CompressedCodes.load, run / "a.npz")
+    check_raises(data.load, run / "a.npz")
+    check_raises(CompressedCodes.load, run / "a.npz")
     assert not marker.exists()
 
 
-def test_no_module_is_imported_by_a_name_that_was_read(run):
+def test_names_in_a_file_import_no_module(run):
     (run / "evil_module.py").write_text("raise SystemExit('ran')")
     good = {"name": "a", "kind": "number", "dtype": "float64"}
     for saved in (
@@ -570,14 +570,14 @@ def test_no_module_is_imported_by_a_name_that_was_read(run):
         {"library": "pandas", "columns": good},
         [],
     ):
-        refused(Columns.from_json, saved, match="columns:")
+        check_raises(Columns.from_json, saved, match="columns:")
 
 
-def test_polars_has_types_alone(tmp_path):
+def test_polars_dtype_must_be_a_type(tmp_path):
     pytest.importorskip("polars")
     column = {"name": "a", "kind": "number", "dtype": "read_csv"}
     columns = Columns.from_json({"library": "polars", "columns": [column]})
-    refused(columns.to_frame, np.zeros((1, 1)), match="no type 'read_csv'")
+    check_raises(columns.to_frame, np.zeros((1, 1)), match="no type 'read_csv'")
 
 
 # ---------------------------------------------------------------------- damage
@@ -602,79 +602,79 @@ def equal(a, b):
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, HISTORY])
-def test_a_flipped_bit_is_found_or_changes_nothing(run, saved, name):
+def test_flipped_bit_is_detected_or_harmless(run, saved, name):
     whole = isthmus.load(run)
     content, outcomes = saved[name], []
-    bits = np.random.default_rng(0).choice(8 * len(content), 340, replace=False)
+    bits = np.random.default_rng(0).choice(8 * len(content), 200, replace=False)
     for bit in bits:
         (run / name).write_bytes(flip(content, int(bit)))
         try:
             again = isthmus.load(run)
         except (ValueError, FileNotFoundError) as error:
-            outcomes.append("refused" if "\n" not in str(error) else "told at length")
+            outcomes.append("detected" if "\n" not in str(error) else "several lines")
         else:
             assert equal(again, whole)
             outcomes.append("equal")
-    assert set(outcomes) <= {"refused", "equal"}
-    assert outcomes.count("refused") > (0.95 if name != CONFIG else 0.8) * len(bits)
+    assert set(outcomes) <= {"detected", "equal"}
+    assert outcomes.count("detected") > (0.95 if name != CONFIG else 0.8) * len(bits)
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, HISTORY])
-def test_a_file_cut_short_is_found(run, saved, name):
+def test_truncated_file_is_detected(run, saved, name):
     for n in np.linspace(0, len(saved[name]) - 2, 20).astype(int):
         (run / name).write_bytes(saved[name][:n])
-        refused(isthmus.load, run)
+        check_raises(isthmus.load, run)
 
 
-def test_models_saved_before_there_were_checksums_load(run):
+def test_models_without_checksums_load(run):
     config = json.loads((run / CONFIG).read_text())
     del config["sha256"]
     (run / CONFIG).write_text(json.dumps(config, indent=2))
-    assert isthmus.load(run).transform(SPECS).shape == (60, 2)
+    assert isthmus.load(run).transform(ROWS).shape == (60, 2)
 
 
-def test_a_configuration_changed_by_hand_says_what_to_do(run):
+def test_error_for_an_edited_configuration_says_what_to_do(run):
     text = (run / CONFIG).read_text()
     (run / CONFIG).write_text(text.replace('"epochs": 1', '"epochs": 2'))
-    refused(isthmus.load, run, match="remove its entry 'sha256' if you edited it yourself")
+    check_raises(isthmus.load, run, match="remove its entry 'sha256' if you edited it yourself")
 
 
-def test_what_uses_save_is_checked_as_well(tmp_path):
-    model = isthmus.VAE(**SMALL).fit(SPECS)
-    sampler = LatentSampler.from_fitted(model, source="mixture", n_modes=2).fit(SPECS)
-    index = LatentIndex.from_fitted(model).fit(SPECS)
+def test_flipped_bit_in_a_saved_sampler_or_index_is_detected(tmp_path):
+    model = isthmus.VAE(**SMALL).fit(ROWS)
+    sampler = LatentSampler.from_fitted(model, source="mixture", n_modes=2).fit(ROWS)
+    index = LatentIndex.from_fitted(model).fit(ROWS)
     rng = np.random.default_rng(0)
     for made, load, answer in (
         (sampler, LatentSampler.load, lambda use: use.sample(3, random_state=0)),
-        (index, LatentIndex.load, lambda use: use.kneighbors(SPECS[:3])[0]),
+        (index, LatentIndex.load, lambda use: use.kneighbors(ROWS[:3])[0]),
     ):
         folder = tmp_path / type(made).__name__
         made.save(folder)
         wanted, found = answer(load(folder, model)), 0
         for file in list(folder.iterdir()):
             content = file.read_bytes()
-            for bit in rng.integers(0, 8 * len(content), 100):
+            for bit in rng.integers(0, 8 * len(content), 60):
                 file.write_bytes(flip(content, int(bit)))
                 try:
                     np.testing.assert_array_equal(answer(load(folder, model)), wanted)
                 except ValueError:
                     found += 1
             file.write_bytes(content)
-        assert found > 180
+        assert found > 108
 
 
 # --------------------------------------------------------------------- settings
 
 
 @pytest.mark.parametrize("value", ["-1", "2GB", "0", "9" * 30, "nan"])
-def test_a_limit_that_is_none_is_said(monkeypatch, value):
+def test_invalid_memory_limit_raises(monkeypatch, value):
     monkeypatch.setenv(limits.ENV_VARIABLE, value)
     with pytest.raises(ValueError, match="ISTHMUS_MAX_BYTES must be a whole number"):
         limits.allowed_memory(1)
 
 
-def test_no_module_that_loads_pickles_is_used():
-    """Search the package for the ways in which Python and its libraries load code."""
+def test_package_does_not_load_pickles():
+    """Search the package for calls that load code."""
     root = os.path.dirname(isthmus.__file__)
     pattern = r"pickle\.load\|allow_pickle=True\|joblib\.load\|torch\.load\|eval(\|exec("
     found = subprocess.run(
@@ -683,8 +683,8 @@ def test_no_module_that_loads_pickles_is_used():
     assert [line for line in found if ".eval()" not in line] == []
 
 
-def test_the_fuzz_targets_accept_their_own_seeds():
-    """Each reader is given the good files from which fuzzing begins."""
+def test_fuzz_targets_accept_their_seeds():
+    """Every reader accepts the valid files from which fuzzing starts."""
     pytest.importorskip("pyarrow")
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), "fuzz"))
     try:

@@ -19,7 +19,6 @@ PATHS = [
     *(ROOT / "docs").rglob("*.py"),
     *(ROOT / "examples").glob("*.py"),
     *(ROOT / "reproductions").glob("*.py"),
-    *(ROOT / "src").rglob("*.py"),
 ]
 SKIPPED = {"_build", "generated"}
 PATHS = [path for path in PATHS if not SKIPPED & set(path.relative_to(ROOT).parts)]

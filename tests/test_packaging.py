@@ -1,4 +1,4 @@
-"""What is shipped: wheel and sdist, the studio's app in them, licences, what lies at the root."""
+"""Wheel and sdist, the studio app in them, licences, and files in the root folder."""
 
 import importlib.util
 import json
@@ -37,7 +37,7 @@ def load_hook():
 
 
 class Checkout:
-    """A checkout with a few sources, and a fake npm that writes down what it was asked."""
+    """A checkout with a few sources and a fake npm that records its arguments."""
 
     def __init__(self, root, monkeypatch):
         self.root, self.warnings, self.log = root, [], root / "npm.log"
@@ -61,10 +61,10 @@ class Checkout:
         file.write_text(script)
         file.chmod(0o755)
 
-    def asked(self):
+    def calls(self):
         return self.log.read_text().splitlines() if self.log.exists() else []
 
-    def display_warning(self, text):  # what hatchling calls its app has this
+    def display_warning(self, text):  # the interface of hatchling
         self.warnings.append(text)
 
     def install(self):
@@ -80,39 +80,39 @@ def checkout(tmp_path, monkeypatch):
 class TestHook:
     def test_builds_the_app_once(self, checkout):
         checkout.install()
-        assert checkout.asked() == ["ci", "run build"]
+        assert checkout.calls() == ["ci", "run build"]
         assert checkout.app.read_text() == "built\n"
         checkout.install()
-        assert len(checkout.asked()) == 2
+        assert len(checkout.calls()) == 2
         assert checkout.warnings == []
 
     @pytest.mark.parametrize("name", ["src/main.tsx", "build.mjs", "package-lock.json"])
-    def test_builds_anew_after_a_change(self, checkout, name):
+    def test_rebuilds_after_a_change(self, checkout, name):
         checkout.install()
         checkout.date(checkout.root / "studio" / name, checkout.app.stat().st_mtime + 1)
         checkout.install()
-        assert len(checkout.asked()) == 4
+        assert len(checkout.calls()) == 4
 
-    def test_builds_anew_after_a_source_is_gone(self, checkout):
+    def test_rebuilds_after_a_source_is_deleted(self, checkout):
         checkout.install()
         checkout.date(checkout.app, 1.5e9)
         (checkout.sources / "old.ts").unlink()
         checkout.install()
-        assert len(checkout.asked()) == 4
+        assert len(checkout.calls()) == 4
 
-    def test_leaves_an_sdists_app_alone(self, checkout):
+    def test_keeps_the_app_of_an_sdist(self, checkout):
         checkout.install()
         (checkout.root / "PKG-INFO").touch()
         checkout.date(checkout.app, 1e8)  # older than the sources
         checkout.install()
-        assert len(checkout.asked()) == 2
+        assert len(checkout.calls()) == 2
 
-    def test_goes_on_without_the_sources(self, checkout):
+    def test_does_nothing_without_the_sources(self, checkout):
         shutil.rmtree(checkout.root / "studio")
         checkout.install()
-        assert checkout.asked() == checkout.warnings == []
+        assert checkout.calls() == checkout.warnings == []
 
-    def test_warns_where_npm_is_not(self, checkout):
+    def test_warns_if_npm_is_missing(self, checkout):
         (checkout.root / "bin/npm").unlink()
         checkout.install()
         (warning,) = checkout.warnings
@@ -127,7 +127,7 @@ class TestHook:
             ("no program", "Exec format error"),
         ],
     )
-    def test_warns_where_npm_fails_and_keeps_the_app(self, checkout, script, words):
+    def test_warns_if_npm_fails_and_keeps_the_app(self, checkout, script, words):
         checkout.app.write_text("old")
         checkout.date(checkout.app, 1e8)
         checkout.npm(script)
@@ -147,7 +147,7 @@ def package(root, name, files, **about):
 
 
 def licences(root, inputs=(), dev=()):
-    """Gather licences as the build does, of a tree of packages."""
+    """Collect the licences of a package tree, as the build does."""
     names = [folder.name for folder in (root / "node_modules").iterdir()]
     lock = {f"node_modules/{name}": {"dev": name in dev} for name in names}
     (root / "package-lock.json").write_text(json.dumps({"packages": {"": {}} | lock}))
@@ -161,7 +161,7 @@ def licences(root, inputs=(), dev=()):
 
 @needs_node
 class TestLicences:
-    def test_come_from_files_readmes_or_what_is_declared(self, tmp_path):
+    def test_come_from_files_readmes_or_declarations(self, tmp_path):
         package(tmp_path, "a", {"LICENSE": "text of a", "NOTICE.txt": "notice of a"})
         package(tmp_path, "b", {"README.md": "# b\n## License\nCopyright B\n## More\nmore"})
         package(
@@ -176,20 +176,20 @@ class TestLicences:
         assert "more" not in text.split("Copyright B")[1]
 
     @pytest.mark.parametrize("licence", ["GPL-3.0-only", "MPL-2.0", "UNLICENSED", None])
-    def test_that_forbid_passing_on_fail_the_build(self, tmp_path, licence):
+    def test_without_permission_to_redistribute_fail_the_build(self, tmp_path, licence):
         package(tmp_path, "a", {"LICENSE": "text"}, license=licence)
         done = licences(tmp_path)
         assert done.returncode
         assert f"a is under {json.dumps(licence).strip(chr(34))}" in done.stderr
 
-    def test_of_what_only_development_needs_fail_the_build(self, tmp_path):
+    def test_of_development_packages_fail_the_build(self, tmp_path):
         package(tmp_path, "a", {"LICENSE": "text"})
         done = licences(tmp_path, ["node_modules/a/a.js"], dev=["a"])
         assert done.returncode
         assert "node_modules/a/a.js is in the app" in done.stderr
 
 
-def test_the_lock_names_no_host_and_pins_every_file():
+def test_lock_file_names_no_host_and_pins_every_file():
     lock = json.loads((ROOT / "studio/package-lock.json").read_text())
     packages = {name: about for name, about in lock["packages"].items() if name}
     assert packages
@@ -198,7 +198,7 @@ def test_the_lock_names_no_host_and_pins_every_file():
 
 
 def build(target, source, out, **environ):
-    """Make an sdist or a wheel of a tree; return the file."""
+    """Build an sdist or a wheel and return the file."""
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(out)],
         cwd=source,
@@ -212,7 +212,7 @@ def build(target, source, out, **environ):
 
 
 def copied(target):
-    """Copy what packages are made of, and leave about what must not be shipped."""
+    """Copy the sources of the package and add files that must not be shipped."""
     for name in ("src", "studio", "tests"):
         left = shutil.ignore_patterns("node_modules", "app", "__pycache__", ".vitest")
         shutil.copytree(ROOT / name, target / name, ignore=left)
@@ -227,8 +227,8 @@ def copied(target):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
-def test_wheel_and_sdist_bring_the_app(tmp_path):
-    """Also a wheel made of the sdist, where there is no npm; none brings what was left about."""
+def test_wheel_and_sdist_contain_the_app(tmp_path):
+    """So does a wheel built from the sdist without npm; none contains stray files."""
     source, out = copied(tmp_path / "source"), tmp_path / "out"
     sdist = build("sdist", source, out)
     wheel = build("wheel", source, out)
@@ -253,8 +253,8 @@ def test_wheel_and_sdist_bring_the_app(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_wheel_installs_and_both_ways_to_run_it_are_one(tmp_path):
-    """In an environment of its own, which borrows what the package needs from this one."""
+def test_wheel_installs_with_two_equivalent_commands(tmp_path):
+    """Install it in a new environment that borrows the dependencies of this one."""
     wheel = build("wheel", copied(tmp_path / "source"), tmp_path / "out", PATH=str(tmp_path))
     venv.create(tmp_path / "venv", with_pip=True)
     programs = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
@@ -268,21 +268,21 @@ def test_the_wheel_installs_and_both_ways_to_run_it_are_one(tmp_path):
         [*python, "-Ic", code], check=True, capture_output=True, encoding="utf-8"
     )
     assert Path(where.stdout.strip()).is_relative_to(packages)
-    told = [
+    outputs = [
         subprocess.run([*command, "--help"], capture_output=True, encoding="utf-8", cwd=tmp_path)
         for command in ([*python, "-m", "isthmus"], [str(programs / "isthmus")])
     ]
-    assert told[0].stdout == told[1].stdout != ""
+    assert outputs[0].stdout == outputs[1].stdout != ""
 
 
 class TestPythonM:
-    """``python -m isthmus`` is ``isthmus``: the same words, the same name, the same exit code."""
+    """``python -m isthmus`` has the output and exit code of ``isthmus``."""
 
     @pytest.mark.parametrize(
         ("argv", "code"),
         [(["--help"], 0), (["fit", "--help"], 0), (["fit"], 2), (["fti"], 2), ([], 2)],
     )
-    def test_says_the_same(self, argv, code, capsys, tmp_path, monkeypatch):
+    def test_output_is_the_same(self, argv, code, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("COLUMNS", "100")
         assert main(argv) == code
@@ -295,7 +295,7 @@ class TestPythonM:
 
 
 class TestRoot:
-    """What lies at the root for people and their tools agrees with the package."""
+    """Files in the root folder agree with the package."""
 
     @pytest.fixture(autouse=True)
     def yaml(self):
@@ -304,7 +304,7 @@ class TestRoot:
     def read(self, path):
         return self.yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
-    def test_the_citation_is_of_this_version(self):
+    def test_citation_has_the_current_version(self):
         citation = self.read("CITATION.cff")
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         assert citation["version"] == isthmus.__version__
@@ -312,7 +312,7 @@ class TestRoot:
         assert citation["keywords"] == project["keywords"]
         assert {"cff-version", "message", "title", "authors"} <= set(citation)
 
-    def test_hooks_are_of_the_versions_that_are_tested(self):
+    def test_pre_commit_hooks_have_the_tested_versions(self):
         pinned = dict(
             re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)
         )
@@ -320,10 +320,10 @@ class TestRoot:
         (ruff,) = (repo for name, repo in repos.items() if name.endswith("/ruff-pre-commit"))
         assert ruff["rev"] == f"v{pinned['ruff']}"
         (mypy,) = repos["local"]["hooks"]
-        assert mypy["language"] == "system"  # the one that constraints.txt has installed
+        assert mypy["language"] == "system"  # installed from constraints.txt
 
     @pytest.mark.parametrize("name", ["bug_report", "feature_request"])
-    def test_issue_forms_are_forms(self, name):
+    def test_issue_forms_are_valid(self, name):
         form = self.read(f".github/ISSUE_TEMPLATE/{name}.yml")
         assert {"name", "description", "body"} <= set(form) <= FORM_KEYS
         fields = [field for field in form["body"] if field["type"] != "markdown"]

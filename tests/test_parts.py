@@ -1,16 +1,16 @@
-"""What every part must do, tried on every part that is named in `isthmus.registry`.
+"""Test the contract of every part registered in `isthmus.registry`.
 
 To add a part:
 
-1. Write it beside its kind: `families.py`, `posteriors.py`, `likelihoods.py`, `priors.py`,
-   `penalties.py`, `corruptions.py`, `backbones.py`. The base class's docstring says what it owes.
-2. Name it in the table of `isthmus/registry.py` (or of its own file), and among the choices in
+1. Write it next to its siblings: `families.py`, `posteriors.py`, `likelihoods.py`, `priors.py`,
+   `penalties.py`, `corruptions.py`, `backbones.py`. The docstring of the base class describes
+   the required methods.
+2. Add its name to the table in `isthmus/registry.py` (or in its own file) and to the choices in
    `isthmus/models/specs.py`: TestTables below fails until both agree.
-3. Run this file. The contract of its kind and the cross products take it up by its name; you
-   write no test here. A part that needs other data than the numbers between 0 and 1 used here
-   says so in DATA, and a combination that cannot be is refused with words: see
-   `test_every_posterior_prior_and_bound_train_together`.
-4. Add an oracle to test_oracles.py: a closed form, a library, or a worked example.
+3. Run this file. The tests of its kind and the cross products find it by its name; you write no
+   test here. If a part needs data other than numbers between 0 and 1, add them to DATA. An
+   impossible combination must raise: see `test_every_posterior_prior_and_bound_train_together`.
+4. Add a reference to test_oracles.py: a closed form, a library, or a worked example.
 """
 
 import itertools
@@ -52,7 +52,7 @@ from isthmus.registry import (
 N, D, K, CONDITION = 6, 3, 4, 5
 SHAPE = (D,)
 
-#: Likelihoods of other data than numbers between 0 and 1: what stands for x.
+#: Data of likelihoods that need values other than numbers between 0 and 1.
 DATA = {
     "poisson": lambda g: torch.randint(0, 9, (N, D), generator=g).float(),
     "negative-binomial": lambda g: torch.randint(0, 9, (N, D), generator=g).float(),
@@ -71,20 +71,20 @@ def data(likelihood):
 
 @pytest.fixture(autouse=True)
 def fixed_weights():
-    """Weights are drawn from the global random state, so it is the same for every test."""
+    """Seed the global random state, from which weights are drawn."""
     torch.manual_seed(0)
 
 
 @contextmanager
 def global_state_untouched():
-    """Fail where torch's global random state is another afterwards."""
+    """Fail if the block changes the global random state of torch."""
     before = torch.random.get_rng_state()
     yield
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 class TestTables:
-    """A part in a table can be chosen by name, and every name that can be chosen is in a table."""
+    """The names in the tables are the choices of the settings."""
 
     @pytest.mark.parametrize(
         ("table", "spec", "field"),
@@ -109,7 +109,7 @@ class TestTables:
         }
 
     @pytest.mark.parametrize("name", sorted(LIKELIHOODS))
-    def test_the_help_of_a_setting_names_every_likelihood(self, name):
+    def test_help_of_the_setting_names_every_likelihood(self, name):
         assert name in params_of(VAE)["likelihood"].help
 
 
@@ -127,7 +127,7 @@ class TestPosteriors:
         assert q.mean.shape == q.stddev.shape == (N, K)
         assert (q.stddev >= 0).all()
 
-    def test_samples_repeat_and_leave_global_state_alone(self, q):
+    def test_samples_are_reproducible_and_leave_the_global_state(self, q):
         with global_state_untouched():
             a, b = (q.rsample((2,), generator=generator(3)) for _ in range(2))
         assert torch.equal(a, b)
@@ -136,13 +136,13 @@ class TestPosteriors:
         noise = torch.randn(2, N, K, generator=generator())
         assert torch.equal(q.rsample((2,), noise=noise), q.rsample((2,), noise=noise))
 
-    def test_the_density_sums_to_one_number_per_sample(self, q):
+    def test_log_prob_has_one_value_per_sample(self, q):
         z = q.rsample((2,), generator=generator())
         assert per_example(q.log_prob(z), 2).shape == (2, N)
         assert torch.isfinite(per_example(q.log_prob(z), 2)).all()
 
     @pytest.mark.parametrize("name", sorted(POSTERIORS))
-    def test_the_gradient_of_a_sample_reaches_only_its_own_row(self, name):
+    def test_gradient_of_a_sample_depends_only_on_its_row(self, name):
         family = POSTERIORS[name]((K,), "identity", VAE())
         outputs = torch.randn(N, family.total_outputs, generator=generator(), requires_grad=True)
         z = family(outputs).rsample((2,), generator=generator())
@@ -160,18 +160,18 @@ class TestLikelihoods:
     def outputs(self, family, *batch):
         return torch.randn(*batch, family.total_outputs, generator=generator())
 
-    def test_the_density_keeps_the_features(self, name):
+    def test_log_prob_has_one_value_per_feature(self, name):
         family = make_likelihood(name, SHAPE)
         p = family(self.outputs(family, N))
         assert p.log_prob(data(name)).shape == (N, D)
         assert torch.isfinite(p.log_prob(data(name))).all()
 
-    def test_samples_of_z_are_the_leading_axes(self, name):
+    def test_leading_axes_of_the_code_are_kept(self, name):
         family = make_likelihood(name, SHAPE)
         p = family(self.outputs(family, 7 * N), (7, N))
         assert p.log_prob(data(name)).shape == (7, N, D)
 
-    def test_samples_pass_the_check_and_repeat(self, name):
+    def test_samples_are_valid_and_reproducible(self, name):
         family = make_likelihood(name, SHAPE)
         p = family(self.outputs(family, N))
         with global_state_untouched():
@@ -181,7 +181,7 @@ class TestLikelihoods:
         family.check(x.numpy())
         assert torch.isfinite(p.log_prob(x)).all()
 
-    def test_the_centre_has_one_number_per_feature(self, name):
+    def test_center_has_one_number_per_feature(self, name):
         family = make_likelihood(name, SHAPE)
         centre = family.center(family(self.outputs(family, N)))
         assert centre.shape == (N, D)
@@ -191,7 +191,7 @@ class TestLikelihoods:
         family = make_likelihood(name, SHAPE)
         assert family.embed(data(name)).shape == (N, *family.input_shape)
 
-    def test_only_values_outside_the_support_are_refused(self, name):
+    def test_values_outside_the_support_raise(self, name):
         family = make_likelihood(name, SHAPE)
         family.check(data(name).numpy())
         bad = np.full((N, D), -0.5, np.float32)
@@ -210,13 +210,13 @@ class TestPriors:
         c = torch.zeros(N, n_condition) if n_condition else None
         return model, c
 
-    def test_a_prior_scores_codes_with_leading_axes(self, made):
+    def test_log_prior_keeps_leading_axes(self, made):
         model, c = made
         z = torch.randn(7, N, K, generator=generator())
         assert model.log_prior(z, c).shape == (7, N)
         assert torch.isfinite(model.log_prior(z, c)).all()
 
-    def test_samples_of_a_prior_have_a_finite_density(self, made):
+    def test_samples_of_a_prior_are_more_likely_than_distant_codes(self, made):
         model, c = made
         p = model.prior_given(c)
         one_for_all = len(p.batch_shape + p.event_shape) == 1
@@ -224,13 +224,13 @@ class TestPriors:
         assert z.shape == (N, K)
         assert (model.log_prior(z, c) > model.log_prior(z + 50, c)).all()
 
-    def test_samples_of_a_prior_repeat(self, made):
+    def test_samples_of_a_prior_are_reproducible(self, made):
         model, c = made
         p = model.prior_given(c)
         with global_state_untouched():
             assert torch.equal(draw(p, generator(1), (2,)), draw(p, generator(1), (2,)))
 
-    def test_the_density_of_codes_trains_a_prior(self, made):
+    def test_log_prior_has_gradients_for_the_prior(self, made):
         model, c = made
         z = torch.randn(N, K, generator=generator())
         own = list(model.prior.parameters())
@@ -243,7 +243,7 @@ class TestPriors:
 
 
 class TestPenalties:
-    """A penalty is the mean over rows, in proportion to its weight, and teaches the encoder."""
+    """A penalty is a mean over rows, is proportional to its weight and trains the encoder."""
 
     @pytest.fixture(params=sorted(PENALTIES))
     def name(self, request):
@@ -260,20 +260,20 @@ class TestPenalties:
         torch.manual_seed(0)
         return compose("delta", "bernoulli", prior=None, activation="sigmoid")
 
-    def test_it_is_positive_and_proportional_to_its_weight(self, name):
+    def test_penalty_is_positive_and_proportional_to_its_weight(self, name):
         none, one, two = (self.penalty(name, w, data("bernoulli")) for w in (0.0, 1.0, 2.0))
         assert one.shape == ()
         assert float(none.detach()) == 0
         assert float(one.detach()) > 0
         torch.testing.assert_close(two, 2 * one)
 
-    def test_it_does_not_grow_with_the_batch(self, name):
+    def test_penalty_does_not_depend_on_the_batch_size(self, name):
         x = data("bernoulli")
         torch.testing.assert_close(
             self.penalty(name, 1.0, torch.cat([x, x])), self.penalty(name, 1.0, x)
         )
 
-    def test_it_has_a_gradient_and_leaves_global_state_alone(self, name):
+    def test_penalty_has_a_gradient_and_leaves_the_global_state(self, name):
         model = self.model()
         with global_state_untouched():
             self.penalty(name, 1.0, data("bernoulli"), model).backward()
@@ -284,7 +284,7 @@ class TestPenalties:
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
-def test_a_schedule_stays_between_0_and_its_final_value(name):
+def test_schedule_stays_between_0_and_its_final_value(name):
     schedule = SCHEDULES[name](3.0, 10)
     weights = [schedule(step) for step in range(50)]
     assert 0 <= min(weights) <= max(weights) <= 3.0
@@ -293,7 +293,7 @@ def test_a_schedule_stays_between_0_and_its_final_value(name):
 
 
 @pytest.mark.parametrize("name", sorted(CORRUPTIONS))
-def test_a_corruption_keeps_the_shape_repeats_and_does_not_change_its_input(name):
+def test_corruption_is_reproducible_and_does_not_change_its_input(name):
     x = torch.rand(8, 3, 5, generator=generator())
     kept = x.clone()
     corrupt = CORRUPTIONS[name](0.4)
@@ -307,7 +307,7 @@ def test_a_corruption_keeps_the_shape_repeats_and_does_not_change_its_input(name
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.4, 1.0])
-def test_masking_hides_the_same_share_of_every_row(share):
+def test_masking_hides_the_same_fraction_of_every_row(share):
     x = torch.ones(50, 20)
     hit = (CORRUPTIONS["masking"](share)(x, generator()) == 0).sum(1)
     assert (hit == round(20 * share)).all()
@@ -316,7 +316,7 @@ def test_masking_hides_the_same_share_of_every_row(share):
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 @pytest.mark.parametrize("condition", [0, CONDITION])
 @pytest.mark.parametrize("features", [(11, 7), (2, 9, 8), (13,), (3, 50)])
-def test_a_backbone_returns_the_declared_shapes(name, condition, features):
+def test_backbone_returns_the_declared_shapes(name, condition, features):
     axes = {"conv": 2, "resnet": 2, "conv1d": 1}.get(name)
     shapes = Shapes(features, K, 2, 3, condition)
     if axes and len(features) not in (axes, axes + 1):
@@ -380,7 +380,7 @@ COMPOSITIONS = [
 ]
 
 
-def test_the_compositions_contain_every_pair_of_choices():
+def test_compositions_contain_every_pair_of_choices():
     for (i, first), (j, second) in itertools.combinations(enumerate(CHOICES), 2):
         pairs = {(choice[i], choice[j]) for choice in COMPOSITIONS}
         missing = set(itertools.product(first, second)) - pairs

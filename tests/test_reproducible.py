@@ -1,4 +1,4 @@
-"""The same seed gives the same bits, whatever ran before and wherever it is run."""
+"""Equal seeds give equal bits, regardless of earlier work, process and batch."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ FAST = {"n_components": 3, "hidden": (16,), "epochs": 3, "random_state": 0, "bat
 
 
 def digest(model):
-    """A fingerprint of all weights."""
+    """Return a hash of all weights."""
     state = model.model_.state_dict()
     return hashlib.sha256(
         b"".join(state[k].cpu().numpy().tobytes() for k in sorted(state))
@@ -43,7 +43,7 @@ def other_models():
         fit(name, epochs=1, random_state=None, dropout=0.3)
 
 
-def another_number_of_threads():
+def other_number_of_threads():
     torch.set_num_threads(2)
 
 
@@ -51,13 +51,23 @@ def denormals():
     torch.set_flush_denormal((torch.tensor(1e-40) * 1.0).item() != 0.0)  # the other way
 
 
-def a_failed_fit():
+def failed_fit():
     with pytest.raises(ValueError, match="NaN"):
         isthmus.VAE(**FAST).fit(np.full((5, 9), np.nan))
 
 
+@pytest.fixture(scope="module")
+def with_dropout():
+    return {name: fit(name, dropout=0.2) for name in ESTIMATORS}
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: fit(name) for name in ESTIMATORS}
+
+
 @pytest.fixture
-def settings_of_torch_put_back():
+def restored_torch_settings():
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     flushing = (torch.tensor(1e-40) * 1.0).item() == 0.0
     numpys = np.random.get_state()  # noqa: NPY002
@@ -69,15 +79,14 @@ def settings_of_torch_put_back():
 
 
 @pytest.mark.parametrize(
-    "before", [seeds, other_models, another_number_of_threads, denormals, a_failed_fit]
+    "before", [seeds, other_models, other_number_of_threads, denormals, failed_fit]
 )
-@pytest.mark.usefixtures("settings_of_torch_put_back")
-def test_what_ran_before_does_not_matter(before):
-    kinds = {name: {"dropout": 0.2} for name in ESTIMATORS}
-    first = {name: fit(name, **settings) for name, settings in kinds.items()}
+@pytest.mark.usefixtures("restored_torch_settings")
+def test_fit_does_not_depend_on_earlier_work(before, with_dropout):
+    first = with_dropout
     before()
-    for name, settings in kinds.items():
-        again = fit(name, **settings)
+    for name in first:
+        again = fit(name, dropout=0.2)
         assert digest(again) == digest(first[name]), name
         for method in ("transform", "reconstruct", "score_samples"):
             np.testing.assert_array_equal(
@@ -85,8 +94,8 @@ def test_what_ran_before_does_not_matter(before):
             )
 
 
-def test_an_autocast_around_costs_digits_and_no_answer():
-    model = fit("vae")
+def test_surrounding_autocast_only_reduces_precision(models):
+    model = models["vae"]
     with torch.autocast("cpu", torch.bfloat16):
         codes = model.transform(X)
     assert codes.dtype == X.dtype
@@ -94,7 +103,7 @@ def test_an_autocast_around_costs_digits_and_no_answer():
 
 
 @pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
-def test_every_likelihood_repeats_in_fit_and_in_draws(likelihood):
+def test_every_likelihood_fits_and_samples_reproducibly(likelihood):
     rows = (X > 0.5).astype(float)
     a, b = (isthmus.VAE(**FAST, likelihood=likelihood).fit(rows) for _ in range(2))
     assert digest(a) == digest(b)
@@ -114,7 +123,7 @@ def test_every_likelihood_repeats_in_fit_and_in_draws(likelihood):
         {"validation_fraction": 0.3, "patience": 1, "epochs": 6},
     ],
 )
-def test_every_source_of_chance_is_the_seed(settings):
+def test_every_random_choice_follows_the_seed(settings):
     if "flow" in settings.values():
         pytest.importorskip("zuko")
     first = fit("vae", **settings)
@@ -124,7 +133,7 @@ def test_every_source_of_chance_is_the_seed(settings):
     np.testing.assert_array_equal(again.sample(5, random_state=0), first.sample(5, random_state=0))
 
 
-def test_partial_fits_repeat_and_seeds_differ():
+def test_partial_fit_is_reproducible_and_depends_on_the_seed():
     def passes(seed):
         model = isthmus.VAE(**FAST | {"random_state": seed})
         for _ in range(3):
@@ -136,13 +145,13 @@ def test_partial_fits_repeat_and_seeds_differ():
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
-def test_a_clone_trains_to_the_same_bits_and_watching_changes_none(name):
+def test_clone_with_a_callback_trains_to_the_same_bits(name, models):
     class Watch(isthmus.training.Callback):
         def on_epoch(self, trainer, record):
-            torch.randn(3)  # a guest who draws from the global state
+            torch.randn(3)  # a callback that uses the global state
             model.transform(X)
 
-    model = fit(name)
+    model = models[name]
     watched = clone(model).fit(X, Y, callbacks=[Watch()])
     assert digest(watched) == digest(model)
     assert [r["loss"] for r in watched.history_] == [r["loss"] for r in model.history_]
@@ -159,8 +168,8 @@ def test_a_clone_trains_to_the_same_bits_and_watching_changes_none(name):
     ],
 )
 @pytest.mark.parametrize("features", [5, 7, 11])
-def test_the_place_of_a_row_in_its_chunk_does_not_matter(settings, features):
-    """Rows whose length is no multiple of four: there kernels sum by the row's address."""
+def test_results_do_not_depend_on_the_order_of_rows(settings, features):
+    """Kernels sum rows whose length is not a multiple of four by their address."""
     x = np.random.default_rng(1).random((300, features))
     model = isthmus.VAE(**FAST | settings).fit(x)
     order = np.random.default_rng(2).permutation(300)
@@ -171,29 +180,29 @@ def test_the_place_of_a_row_in_its_chunk_does_not_matter(settings, features):
     np.testing.assert_array_equal(model.inverse_transform(codes[order]), decoded[order])
 
 
-@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 9, 9), (3, 41, 67), (3, 150, 150)])
-def test_a_score_does_not_depend_on_the_place_of_its_row(shape):
-    """Means over draws go through a chunk of rows by vectors, and would treat a rest otherwise."""
-    x = np.random.default_rng(0).random((700 if shape[1] < 10 else 80, *shape)).astype("f4")
-    model = isthmus.VAE(**FAST | {"hidden": (4,)}).fit(x)
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 9, 9), (3, 41, 67), (3, 90, 90)])
+def test_scores_do_not_depend_on_the_order_of_rows(shape):
+    """Means over samples are vectorized over rows, with a remainder."""
+    x = np.random.default_rng(0).random((700 if shape[1] < 10 else 60, *shape)).astype("f4")
+    model = isthmus.VAE(**FAST | {"hidden": (4,), "epochs": 1}).fit(x)
     order = np.random.default_rng(1).permutation(len(x))
     np.testing.assert_array_equal(model.score_samples(x[order]), model.score_samples(x)[order])
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
-@pytest.mark.parametrize("rows", [8, 37, 150, 1000])
-def test_chunks_of_another_size_give_the_same_answers(name, rows, monkeypatch):
-    """To rounding: kernels may sum in another order for another number of rows."""
-    model = fit(name)
+def test_batch_size_of_inference_does_not_change_the_results(name, models, monkeypatch):
+    """Up to rounding: kernels may sum in another order if the number of rows changes."""
+    model = models[name]
     before = [model.transform(X), model.reconstruct(X), model.score_samples(X)]
-    monkeypatch.setattr(base, "inference_batch_size", lambda n_numbers, convolutional: rows)
-    after = [model.transform(X), model.reconstruct(X), model.score_samples(X)]
-    for a, b in zip(after, before, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    for rows in (8, 37, 150, 1000):
+        monkeypatch.setattr(base, "inference_batch_size", lambda *args, rows=rows: rows)
+        after = [model.transform(X), model.reconstruct(X), model.score_samples(X)]
+        for a, b in zip(after, before, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_the_configuration_alone_reruns_every_model_in_a_new_process(tmp_path):
-    """There other threads, another global seed and another order of the models hold."""
+def test_configuration_reproduces_every_model_in_a_new_process(tmp_path):
+    """The other process uses other threads, another global seed and another order of models."""
     np.savez(tmp_path / "data.npz", X=X, Y=Y)
     own = {
         "denoising": {"corruption": "gaussian", "likelihood": "laplace"},
@@ -206,7 +215,7 @@ def test_the_configuration_alone_reruns_every_model_in_a_new_process(tmp_path):
     for name in ESTIMATORS:
         model = fit(name, **own.get(name, {}))
         model.save(tmp_path / name)
-        (tmp_path / name / "model.safetensors").unlink()  # nothing but the configuration
+        (tmp_path / name / "model.safetensors").unlink()  # keep only the configuration
         expected[name] = digest(model).hex()
     code = f"""
         import json, pathlib, sys
@@ -230,8 +239,8 @@ def test_the_configuration_alone_reruns_every_model_in_a_new_process(tmp_path):
     assert json.loads(done.stdout.splitlines()[-1]) == expected
 
 
-def test_the_versions_that_made_a_model_are_written_beside_it(tmp_path):
-    fit("vae").save(tmp_path)
+def test_saved_model_records_the_library_versions(tmp_path, models):
+    models["vae"].save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["versions"]["torch"] == torch.__version__
     assert config["versions"]["numpy"] == np.__version__

@@ -52,7 +52,7 @@ function ImageView({ item, x, label, small }: Kind) {
   return (
     <div>
       <Bytes item={item} x={x} label={label} bytes={imageBytes} />
-      <div class="image-channels">
+      <div class="picture-channels">
         {Array.from({ length: channels }, (_, k) => (
           <figure key={k}>
             <Bytes

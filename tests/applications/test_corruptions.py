@@ -73,7 +73,7 @@ def test_what_two_windows_say_is_blended_by_their_weights():
 
 @pytest.mark.parametrize("bad", [{"size": ()}, {"size": (0,)}, {"size": (4,), "overlap": 1.0}])
 def test_impossible_windows_are_refused(bad):
-    with pytest.raises(ValueError, match=r"positive sizes|overlap"):
+    with pytest.raises(ValueError, match=r"must be positive|overlap"):
         Windows(**bad)
 
 
@@ -137,7 +137,7 @@ def test_a_chunk_that_is_not_sound_is_passed_over(tmp_path):
 )
 def test_a_damaged_file_is_one_clear_line(content, tmp_path):
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.wav: expected a WAV file that can be read") as error:
+    with pytest.raises(ValueError, match=r"a\.wav: expected a valid WAV file") as error:
         read_wav(tmp_path / "a.wav")
     assert "\n" not in str(error.value)
 
@@ -164,7 +164,7 @@ def test_a_tone_survives_another_rate_and_back():
     back = resample(there, 22050, 8000)
     np.testing.assert_allclose(back[:, 200:-200], tone[:, 200:-200], atol=5e-3)
     assert resample(tone, 8000, 8000) is tone
-    with pytest.raises(ValueError, match="hertz"):
+    with pytest.raises(ValueError, match="at least 1 Hz"):
         resample(tone, 8000, 0)
 
 
@@ -228,7 +228,7 @@ def test_gates_only_weaken_and_louder_goes_in_louder_comes_out(networks):
 
 def test_the_spectral_backbone_says_what_it_needs():
     spectral = Spectral(frame=32)
-    with pytest.raises(ValueError, match="set n_components to that"):
+    with pytest.raises(ValueError, match="needs n_components="):
         spectral(Shapes((200,), 20))
     with pytest.raises(ValueError, match="expects windows"):
         spectral(Shapes((2, 200), spectral.n_components((2, 200))))

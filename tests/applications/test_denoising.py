@@ -182,7 +182,7 @@ def test_make_corruption_accepts_names_levels_and_callables():
     ("settings", "message"),
     [
         ({"corruption": "gausian"}, "Did you mean 'gaussian'"),
-        ({"corruption": "masking", "level": 2}, "share of features"),
+        ({"corruption": "masking", "level": 2}, "share of corrupted features"),
         ({"corruption": "gaussian", "level": -1}, "non-negative"),
         ({"corruption": ("gaussian", "masking"), "level": (1,)}, "one level for each"),
         ({"level": 0.3}, "pass one"),
@@ -396,12 +396,12 @@ def test_command_keeps_rate_bits_channels_and_length(kind, runs, tmp_path, comma
     clean = read_wav(tmp_path / "a-denoised.wav")
     assert (clean.rate, clean.kind, clean.samples.shape) == (44100, kind, (2, 777))
     assert "44100 Hz, 2 channels" in said
-    assert "resampled to the run's 8000 Hz and back, what is above 4000 Hz is gone" in said
+    assert "resampled to the run's 8000 Hz and back, which removes what is above 4000 Hz" in said
 
 
 def test_command_reports_an_unknown_rate(runs, tmp_path, command):
     write_wav(tmp_path / "a.wav", AudioClip(np.zeros((1, 3)), 8000))
-    assert "no sample rate on record" in command(runs / "sound", tmp_path / "a.wav")
+    assert "records no sample rate" in command(runs / "sound", tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("suffix", [".FLAC", ".ogg", ".mp3"])

@@ -334,7 +334,7 @@ class TestTheVerb:
         assert self.sample(
             run, "--data", run.parent / "rows.npz", "--out", run.parent / "o.png"
         ).size
-        assert "not kept: " in capsys.readouterr().out
+        assert "not stored: " in capsys.readouterr().out
 
     def test_a_prior_that_is_not_there_is_said(self, run, capsys):
         self.sample(run, "--source", "prior", code=2)

@@ -64,11 +64,11 @@ def largest(spec, x):
     return x
 
 
-# ------------------------------------------------------------------ what all must do
+# ------------------------------------------------------------------ all likelihoods
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_shapes_samples_in_front_and_repeats(spec):
+def test_shapes_and_reproducible_samples(spec):
     family = make(spec)
     x = data(spec)
     p = family(outputs(family, 7 * N), (7, N))
@@ -84,7 +84,7 @@ def test_shapes_samples_in_front_and_repeats(spec):
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3), (2, 3, 4)])
 @pytest.mark.parametrize("name", [*LIKELIHOODS, "categorical:5"])
-def test_any_number_of_feature_axes(name, shape):
+def test_any_number_of_feature_axes_is_supported(name, shape):
     family = make(name, shape)
     x = data(name, shape=shape)
     p = family(outputs(family, N))
@@ -94,7 +94,7 @@ def test_any_number_of_feature_axes(name, shape):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("spec", SPECS)
-def test_extremes_stay_finite_and_so_do_their_gradients(spec, dtype):
+def test_values_and_gradients_are_finite_for_extreme_outputs(spec, dtype):
     family = make(spec).to(dtype)
     x = largest(spec, data(spec)).to(dtype)
     rows = NETWORK.repeat_interleave(N)[:, None].expand(-1, family.total_outputs)
@@ -109,7 +109,7 @@ def test_extremes_stay_finite_and_so_do_their_gradients(spec, dtype):
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_gradients_are_those_of_the_values(spec):
+def test_gradients_match_finite_differences(spec):
     family = make(spec).double()
     x = data(spec).double()
     raw = outputs(family, N).double().requires_grad_()
@@ -123,7 +123,7 @@ def test_gradients_are_those_of_the_values(spec):
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_draws_have_the_mean_of_the_distribution(spec):
+def test_samples_have_the_mean_of_the_distribution(spec):
     family = make(spec)
     p = family(outputs(family, 2))
     x = draw(p, generator(), (20_000,)).double()
@@ -141,7 +141,7 @@ def test_continuous_bernoulli_integrates_to_one_and_has_its_mean(eta):
     def density(x):
         return p.log_prob(torch.tensor(x, dtype=torch.float64)).exp().item()
 
-    # Mass sits within some 1/|η| of one end.
+    # The mass lies within about 1/|η| of one end.
     ends = np.clip(np.array([1, 5, 20, 60]) / max(abs(eta), 1e-3), 0, 1)
     cuts = np.unique([0.0, 1.0, *(ends if eta < 0 else 1 - ends)])
     pieces = list(itertools.pairwise(cuts))
@@ -152,16 +152,16 @@ def test_continuous_bernoulli_integrates_to_one_and_has_its_mean(eta):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_continuous_bernoulli_gradient_is_x_minus_the_mean_everywhere(dtype):
+def test_continuous_bernoulli_gradient_is_x_minus_the_mean(dtype):
     eta = torch.tensor(TILTS, dtype=dtype, requires_grad=True)
     p = ContinuousBernoulli(eta)
-    (slope,) = torch.autograd.grad(p.log_prob(torch.tensor(0.3, dtype=dtype)).sum(), eta)
+    (gradient,) = torch.autograd.grad(p.log_prob(torch.tensor(0.3, dtype=dtype)).sum(), eta)
     exact = ContinuousBernoulli(eta.detach().double()).mean
-    torch.testing.assert_close(slope, (0.3 - exact).to(dtype), rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradient, (0.3 - exact).to(dtype), rtol=0, atol=1e-6)
     torch.testing.assert_close(p.mean.double(), exact, rtol=1e-5, atol=1e-7)
 
 
-def test_continuous_bernoulli_at_zero_is_the_uniform_with_variance_one_twelfth():
+def test_continuous_bernoulli_is_uniform_at_zero():
     eta = torch.zeros((), dtype=torch.float64, requires_grad=True)
     p = ContinuousBernoulli(eta)
     assert p.log_prob(torch.tensor(0.7)).item() == 0
@@ -170,7 +170,7 @@ def test_continuous_bernoulli_at_zero_is_the_uniform_with_variance_one_twelfth()
     assert variance.item() == pytest.approx(1 / 12)
 
 
-def test_continuous_bernoulli_is_the_bernoulli_times_its_constant_and_agrees_with_torch():
+def test_continuous_bernoulli_matches_torch():
     eta = torch.tensor([-3.0, -0.7, 0.2, 2.0], dtype=torch.float64)
     x = torch.tensor([0.1, 0.0, 0.6, 1.0], dtype=torch.float64)
     log_constant = eta.abs().log() - (eta.abs() / 2).tanh().log()
@@ -181,7 +181,7 @@ def test_continuous_bernoulli_is_the_bernoulli_times_its_constant_and_agrees_wit
 
 
 @pytest.mark.parametrize("eta", [-1e4, -8.0, -1e-4, 0.0, 0.3, 8.0])
-def test_continuous_bernoulli_draws_follow_its_distribution(eta):
+def test_continuous_bernoulli_samples_follow_its_distribution(eta):
     p = ContinuousBernoulli(torch.tensor(eta, dtype=torch.float64))
     x = draw(p, generator(), (4000,)).numpy()
 
@@ -203,7 +203,7 @@ def test_continuous_bernoulli_draws_follow_its_distribution(eta):
     ("cls", "theirs"), [(GaussianFamily, stats.norm), (LaplaceFamily, stats.laplace)]
 )
 @pytest.mark.parametrize("scale", ["shared", "per-feature", 0.3])
-def test_location_families_are_the_ones_of_scipy(cls, theirs, scale):
+def test_location_families_match_scipy(cls, theirs, scale):
     family = cls((D,), scale)
     for parameter in family.parameters():
         nn.init.normal_(parameter, generator=generator())
@@ -214,14 +214,14 @@ def test_location_families_are_the_ones_of_scipy(cls, theirs, scale):
     assert family.scale.shape == ((D,) if scale == "per-feature" else ())
 
 
-def test_gaussian_agrees_with_the_normal_family_down_to_the_names_of_its_tensors():
+def test_gaussian_matches_the_normal_family():
     ours, theirs = GaussianFamily((D,)), NormalFamily((D,), "shared")
     theirs.load_state_dict(ours.state_dict())
     x, raw = data("gaussian"), outputs(ours, N)
     assert torch.equal(ours(raw).log_prob(x), theirs(raw).log_prob(x))
 
 
-def test_a_given_scale_is_saved_and_options_reach_the_family():
+def test_fixed_scale_is_saved_and_options_are_passed_on():
     family = make("gaussian-fixed", scale=0.25)
     assert family.scale.item() == pytest.approx(0.25)
     again = make("gaussian-fixed")
@@ -230,7 +230,7 @@ def test_a_given_scale_is_saved_and_options_reach_the_family():
     assert again.scale == family.scale
 
 
-def test_the_network_gives_the_log_variance():
+def test_network_outputs_are_log_variances():
     family = make("gaussian-network", (2,))
     p = family(torch.tensor([[1.0, 2.0, 0.0, 2.0]]))
     torch.testing.assert_close(p.mean, torch.tensor([[1.0, 2.0]]))
@@ -240,7 +240,7 @@ def test_the_network_gives_the_log_variance():
 # ------------------------------------------------------------------ categories and counts
 
 
-def test_categorical_is_a_softmax_and_sums_to_one():
+def test_categorical_probabilities_are_a_softmax():
     family = make("categorical:4", (2, 3))
     raw = outputs(family, N)
     p = family(raw)
@@ -253,7 +253,7 @@ def test_categorical_is_a_softmax_and_sums_to_one():
     assert p.log_prob(x).dtype == draw(p, generator()).dtype == torch.float32
 
 
-def test_categories_are_embedded_one_hot_and_learned_inputs_get_a_gradient():
+def test_categories_are_one_hot_and_soft_inputs_get_gradients():
     family = make("categorical:4", (2, 3))
     x = data("categorical:4", shape=(2, 3))
     one_hot = nn.functional.one_hot(x.long(), 4).movedim(-1, 1).float()
@@ -265,7 +265,7 @@ def test_categories_are_embedded_one_hot_and_learned_inputs_get_a_gradient():
     assert (between.grad == 1).all()
 
 
-def test_draws_of_a_categorical_come_as_often_as_they_should():
+def test_categorical_samples_follow_the_probabilities():
     p = NumberedCategorical(torch.tensor([0.0, 1.0, -1.0]))
     counts = torch.bincount(draw(p, generator(), (9000,)).long())
     assert stats.chisquare(counts.numpy(), 9000 * p.probs.double().numpy()).pvalue > 1e-3
@@ -276,7 +276,7 @@ def softly_limited_exp(raw, limit=20):
     return np.exp(raw / (1 + np.abs(raw) / limit))
 
 
-def test_poisson_is_the_one_of_scipy():
+def test_poisson_matches_scipy():
     family = make("poisson").double()
     raw = outputs(family, N).double()
     rate = softly_limited_exp(raw)
@@ -288,7 +288,7 @@ def test_poisson_is_the_one_of_scipy():
     np.testing.assert_allclose(p.log_prob(counts).exp().sum(0), 1)
 
 
-def test_negative_binomial_is_the_one_of_scipy_and_has_the_mean_the_network_gives():
+def test_negative_binomial_matches_scipy():
     family = make("negative-binomial").double()
     with torch.no_grad():
         family.log_shape.copy_(torch.tensor([-0.5, 0.5, 2.0]))
@@ -304,7 +304,7 @@ def test_negative_binomial_is_the_one_of_scipy_and_has_the_mean_the_network_give
 
 
 @pytest.mark.parametrize("name", ["poisson", "negative-binomial"])
-def test_counts_are_seen_as_logarithms_whatever_a_corruption_did(name):
+def test_counts_are_embedded_as_logarithms(name):
     x = torch.tensor([[0.0, np.e - 1, -3.0]])
     torch.testing.assert_close(make(name).embed(x), torch.tensor([[0.0, 1.0, 0.0]]))
 
@@ -312,7 +312,7 @@ def test_counts_are_seen_as_logarithms_whatever_a_corruption_did(name):
 # ------------------------------------------------------------------ mixed tables
 
 
-def test_a_mixed_table_is_its_columns_side_by_side():
+def test_mixed_likelihood_matches_its_columns():
     family = make(MIXED)
     x, raw = data(MIXED), outputs(family, N)
     p = family(raw)
@@ -326,14 +326,14 @@ def test_a_mixed_table_is_its_columns_side_by_side():
     assert start == family.total_outputs == 2 * 4 + 4
 
 
-def test_a_mixed_table_of_one_kind_is_that_kind():
+def test_mixed_likelihood_of_one_kind_matches_that_kind():
     mixed, alone = make("bernoulli,bernoulli,bernoulli"), make("bernoulli")
     x, raw = data("bernoulli"), outputs(alone, N)
     assert torch.equal(mixed(raw).log_prob(x), alone(raw).log_prob(x))
     assert torch.equal(mixed.embed(x), alone.embed(x))
 
 
-def test_what_is_drawn_keeps_to_its_column():
+def test_mixed_samples_have_the_type_of_their_column():
     family = make(MIXED)
     x = draw(family(outputs(family, 200)), generator())
     family.check(x.numpy())
@@ -342,7 +342,7 @@ def test_what_is_drawn_keeps_to_its_column():
     assert len(x[:, 1].unique()) == 200
 
 
-def test_parts_of_any_kind_can_be_joined_and_must_cover_every_column_once():
+def test_mixed_parts_must_cover_every_column_once():
     parts = [NormalFamily((2,)), make("laplace", (1,))]
     family = MixedFamily(parts, [(2, 0), (1,)])
     assert family.total_outputs == 5
@@ -367,7 +367,7 @@ def test_parts_of_any_kind_can_be_joined_and_must_cover_every_column_once():
         ("negative-binomial", 0.5, "'negative-binomial' takes the whole .* has 0.5 in row 4"),
     ],
 )
-def test_values_that_cannot_be_are_named_with_their_place(name, value, message):
+def test_error_names_the_place_of_an_invalid_value(name, value, message):
     family = make(name)
     x = data(name).numpy()
     family.check(x)
@@ -377,7 +377,7 @@ def test_values_that_cannot_be_are_named_with_their_place(name, value, message):
     assert "\n" not in str(error.value)
 
 
-def test_bytes_are_fine_where_they_mean_grey_and_pictures_name_their_pixel():
+def test_bytes_are_gray_levels_and_errors_name_the_pixel():
     make("continuous-bernoulli").check(np.array([[0, 255, 7]], np.uint8))
     make("categorical:4").check(np.array([[0, 3, 1]], np.uint8))
     with pytest.raises(ValueError, match=r"row 1, feature \(0, 1\)"):
@@ -385,7 +385,7 @@ def test_bytes_are_fine_where_they_mean_grey_and_pictures_name_their_pixel():
 
 
 @pytest.mark.parametrize("column", [0, 2, 3, 4])
-def test_a_mixed_table_says_which_column(column):
+def test_error_of_a_mixed_table_names_the_column(column):
     x = data(MIXED).numpy()
     make(MIXED).check(x)
     x[5, column] = -1
@@ -395,21 +395,21 @@ def test_a_mixed_table_says_which_column(column):
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "continuous-bernoulli"])
-def test_an_encoder_is_shown_noisy_values_and_gaps_but_no_other_units(name):
+def test_encoder_input_may_be_noisy_or_missing_but_not_rescaled(name):
     make(name).check_input(np.array([[-2.5, np.nan, 4.0]]))
     make(name).check_input(np.array([[0, 255, 7]], np.uint8))
     with pytest.raises(ValueError, match=r"X goes from 0 to 255, but .* scale X as it was for"):
         make(name).check_input(np.array([[0.0, np.nan, 255.0]]))
 
 
-def test_a_mixed_table_says_which_column_has_other_units():
+def test_error_of_a_mixed_table_names_the_rescaled_column():
     x = np.array([[1e5, 0.0], [3e5, np.nan]])
     make("gaussian,bernoulli").check_input(x)
     with pytest.raises(ValueError, match=r"^column 1: X goes from 0 to 30, but"):
         make("gaussian,bernoulli").check_input(np.array([[1e5, 0.0], [3e5, 30.0]]))
 
 
-def test_a_mixed_table_of_bytes_holds_numbers_not_grey():
+def test_bytes_in_a_mixed_table_are_numbers():
     with pytest.raises(ValueError, match="column 1: likelihood 'bernoulli'"):
         make("poisson,bernoulli").check(np.array([[3, 1], [9, 2]], np.uint8))
 
@@ -426,13 +426,13 @@ def test_a_mixed_table_of_bytes_holds_numbers_not_grey():
         ("gaussian,gaussian,gaussian", {"scale": 1.0}, r"no options, .* \['scale'\]"),
     ],
 )
-def test_a_likelihood_that_cannot_be_is_refused_in_one_line(spec, options, message):
+def test_invalid_likelihoods_raise(spec, options, message):
     with pytest.raises(ValueError, match=message) as error:
         make_likelihood(spec, (D,), **options)
     assert "\n" not in str(error.value)
 
 
-def test_categories_are_counted_in_the_data():
+def test_number_of_categories_is_read_from_the_data():
     X = np.array([[0.5, 0, 0], [1.5, 6, 0]])
     name = "gaussian, categorical, categorical:3"
     assert count_categories(name, X) == "gaussian,categorical:7,categorical:3"
@@ -462,7 +462,7 @@ def drawn_from_two_groups(spec, family, n=256):
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_model_of_it_learns(spec):
+def test_model_learns(spec):
     family = make(spec, (8,))
     x = drawn_from_two_groups(spec, family)
     family.check(x.numpy())

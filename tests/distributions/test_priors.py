@@ -23,7 +23,7 @@ def reference(p):
 
 
 @pytest.mark.parametrize("middle", [0.0, 30.0])
-def test_a_mixtures_matrix_products_are_its_density(middle):
+def test_mixture_density_matches_torch(middle):
     g = torch.Generator().manual_seed(0)
     loc = middle + 2 * torch.randn(7, 4, generator=g)
     p = DiagonalMixture(torch.randn(7, generator=g), loc, 0.1 + torch.rand(7, 4, generator=g))
@@ -33,14 +33,14 @@ def test_a_mixtures_matrix_products_are_its_density(middle):
     torch.testing.assert_close(p.variance, reference(p).variance, rtol=1e-3, atol=1e-3)
 
 
-def test_a_mixture_samples_what_it_scores():
+def test_mixture_samples_follow_the_weights():
     p = DiagonalMixture(torch.tensor([0.0, 1.0]), torch.tensor([[-4.0], [4.0]]), torch.ones(2, 1))
     torch.manual_seed(0)
     z = p.sample((20_000,))
     assert float((z > 0).float().mean()) == pytest.approx(float(p.log_weights[1].exp()), abs=0.02)
 
 
-def test_a_vamp_prior_is_the_mean_of_its_pseudo_inputs_posteriors():
+def test_vamp_prior_averages_the_posteriors_of_its_pseudo_inputs():
     torch.manual_seed(0)
     spec = VAE(n_components=3, hidden=(8,), prior="vamp", prior_modes=5)
     model = build_model(spec, (8, 8), "bernoulli")
@@ -51,16 +51,16 @@ def test_a_vamp_prior_is_the_mean_of_its_pseudo_inputs_posteriors():
     torch.testing.assert_close(model.log_prior(z), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_vamp_prior_owns_nothing_but_its_pseudo_inputs():
+def test_pseudo_inputs_are_the_only_parameters_of_a_vamp_prior():
     prior = VampPrior(3, 5, (8, 8))
     assert [name for name, _ in prior.named_parameters()] == ["pseudo_inputs"]
     with pytest.raises(ValueError, match="needs the encode method"):
         prior()
 
 
-def test_a_vamp_prior_starts_from_the_data():
+def test_pseudo_inputs_start_from_the_data():
     estimator = isthmus.VAE(
-        prior="vamp", prior_modes=20, epochs=1, learning_rate=1e-12, random_state=0
+        hidden=(8,), prior="vamp", prior_modes=20, epochs=1, learning_rate=1e-12, random_state=0
     )
     pseudo = estimator.fit(X).model_.prior.pseudo_inputs.detach().numpy()
     rows = X.astype(np.float32).reshape(len(X), -1)
@@ -78,7 +78,7 @@ def given_mixture():
     return prior, torch.eye(4)
 
 
-def test_a_mixture_given_a_condition_is_that_of_each_row():
+def test_conditional_mixture_depends_on_the_condition_of_each_row():
     prior, c = given_mixture()
     p, z = prior(c), torch.randn(7, 4, 3)
     assert (p.batch_shape, p.event_shape) == ((4,), (3,))
@@ -91,7 +91,7 @@ def test_a_mixture_given_a_condition_is_that_of_each_row():
         torch.testing.assert_close(p.variance[i], alone.variance, rtol=1e-3, atol=1e-3)
 
 
-def test_a_mixture_given_a_condition_samples_what_it_scores():
+def test_conditional_mixture_samples_have_its_moments():
     prior, c = given_mixture()
     p = prior(c)
     drawn = p.sample((20_000,))
@@ -100,7 +100,7 @@ def test_a_mixture_given_a_condition_samples_what_it_scores():
     torch.testing.assert_close(drawn.var(0), p.variance, rtol=0.1, atol=0.05)
 
 
-def test_a_mixture_learns_where_the_codes_of_each_condition_are():
+def test_conditional_mixture_learns_the_codes_of_each_condition():
     torch.manual_seed(0)
     prior, c = MixtureOfNormals(1, n_modes=6, n_condition=2), torch.eye(2).repeat(200, 1)
     z = torch.where(c[:, :1] > 0, 3.0, -2.0) + 0.5 * torch.randn(400, 1)
@@ -114,7 +114,7 @@ def test_a_mixture_learns_where_the_codes_of_each_condition_are():
     torch.testing.assert_close(p.stddev[:, 0], torch.full((2,), 0.5), rtol=0, atol=0.15)
 
 
-def test_a_mixture_saved_before_conditions_counted_is_what_it_was(tmp_path):
+def test_mixture_saved_without_condition_weights_loads(tmp_path):
     model = isthmus.ConditionalVAE(n_components=2, hidden=(8,), prior="mixture", epochs=1)
     model.fit(X[:200], DIGITS.target[:200])
     with torch.no_grad():
@@ -124,25 +124,25 @@ def test_a_mixture_saved_before_conditions_counted_is_what_it_was(tmp_path):
     del tensors["model.prior.shift"]
     save_file(tensors, tmp_path / "model.safetensors")
     config = json.loads((tmp_path / "config.json").read_text())
-    del config["sha256"]  # which models of that time had not
+    del config["sha256"]  # models of that time had no checksums
     (tmp_path / "config.json").write_text(json.dumps(config))
     again = isthmus.load(tmp_path)
-    told = {"condition": DIGITS.target[:50]}
+    given = {"condition": DIGITS.target[:50]}
     np.testing.assert_array_equal(
-        again.score_samples(X[:50], **told), model.score_samples(X[:50], **told)
+        again.score_samples(X[:50], **given), model.score_samples(X[:50], **given)
     )
 
 
-def test_modes_begin_apart():
+def test_initial_modes_differ():
     assert MixtureOfNormals(2, n_modes=4).loc.std(0).min() > 0
 
 
 @pytest.mark.parametrize("prior", ["mixture", "vamp", "flow"])
 @pytest.mark.parametrize("family", ["normal", "full-normal", "flow"])
-def test_every_prior_goes_with_every_posterior_and_comes_back_from_disk(prior, family, tmp_path):
+def test_every_prior_and_posterior_fit_together_and_reload(prior, family, tmp_path):
     model = isthmus.VAE(
-        n_components=2, hidden=(16,), prior=prior, prior_modes=10, posterior_family=family, epochs=2
-    ).fit(X[:300])
+        n_components=2, hidden=(16,), prior=prior, prior_modes=10, posterior_family=family, epochs=1
+    ).fit(X[:100])
     assert model.sample(4, random_state=0).shape == (4, 8, 8)
     assert np.isfinite(model.score_samples(X[:50])).all()
     model.save(tmp_path)
@@ -151,11 +151,10 @@ def test_every_prior_goes_with_every_posterior_and_comes_back_from_disk(prior, f
     np.testing.assert_array_equal(again.sample(4, random_state=0), model.sample(4, random_state=0))
 
 
-def test_a_learned_prior_does_not_lose_to_the_standard_one():
+def test_learned_priors_score_no_worse_than_the_standard_prior():
+    settings = {"n_components": 4, "hidden": (64,), "prior_modes": 20, "epochs": 40}
     scores = {
-        prior: isthmus.VAE(
-            n_components=4, hidden=(64,), prior=prior, prior_modes=50, epochs=60, random_state=0
-        )
+        prior: isthmus.VAE(prior=prior, learning_rate=2e-3, random_state=0, **settings)
         .fit(X[:1500])
         .score(X[1500:])
         for prior in ("standard", "mixture", "vamp")

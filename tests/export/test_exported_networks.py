@@ -1,4 +1,4 @@
-"""Exported networks agree with the estimator, for batches of any size."""
+"""Exported networks agree with the estimator for batches of any size."""
 
 import copy
 import logging
@@ -44,7 +44,7 @@ INCOMPLETE = np.where(RNG.random(TABLE.shape) < 0.2, np.nan, TABLE)
 COUNTS = RNG.integers(0, 3, (40, 4)).astype(float)
 MIXED = np.column_stack([TABLE[:, 1], COUNTS[:, 0] > 0, COUNTS[:, 1], COUNTS[:, 2], TABLE[:, 0]])
 Y = np.array(["a", "b", "c", "d"] * 10)
-SIZES = 1, 10, 100  # as many rows as samples among them
+SIZES = 1, 10, 100  # 10 is also the number of samples
 PATHS = (str(Path(export.__file__).parents[1]).encode(), b"site-packages")
 
 
@@ -61,14 +61,14 @@ def by_onnx(model, part, **options):
     assert not any(path in graph for path in PATHS)
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     assert all(i.shape[0] in ("batch", "samples") for i in session.get_inputs())
-    taken, given = (
+    names, results = (
         [i.name for i in side] for side in (session.get_inputs(), session.get_outputs())
     )
-    assert tuple(given) == export.PARTS[part].outputs
+    assert tuple(results) == export.PARTS[part].outputs
 
     def compute(inputs):
-        out = session.run(None, {name: inputs[name] for name in taken})
-        return dict(zip(given, out, strict=True))
+        out = session.run(None, {name: inputs[name] for name in names})
+        return dict(zip(results, out, strict=True))
 
     return compute
 
@@ -79,10 +79,10 @@ def by_torch(model, part):
     torch.export.save(export.program(model, part), file)
     assert not any(path in file.getvalue() for path in PATHS)
     program = torch.export.load(BytesIO(file.getvalue())).module()
-    taken = [*export.PARTS[part].inputs, *([] if model.condition_encoder_ is None else ["c"])]
+    names = [*export.PARTS[part].inputs, *([] if model.condition_encoder_ is None else ["c"])]
 
     def compute(inputs):
-        out = program(*(torch.from_numpy(inputs[name]) for name in taken))
+        out = program(*(torch.from_numpy(inputs[name]) for name in names))
         return {k: t.numpy() for k, t in zip(export.PARTS[part].outputs, out, strict=True)}
 
     return compute
@@ -95,7 +95,7 @@ def rows(model, X, n):
     inputs = {"x": (X / 255 if X.dtype == np.uint8 else X).astype(export.x_dtype(model))}
     if condition is not None:
         inputs["c"] = model.condition_encoder_.encode(condition, n)
-    X = inputs["x"]  # the types of the data are those of the answers
+    X = inputs["x"]  # results have the type of the data
     samples = 1 if model.model_.prior is None else 10
     seen = to_unit(model.tensors(X)[0]).numpy()
     inputs["eps"] = row_noise(seen, samples, model.n_components_)
@@ -169,18 +169,19 @@ class TestParity:
             model.model_.decoder.layers[-1].weight.mul_(100)
         assert np.abs(model.score_samples(GREY)).max() > 100
         check_scorer(model, GREY)
-        check_scorer(model, GREY, by_torch)
 
     def test_sparse_code_has_zero_standard_deviation(self):
         model = fitted(SparseAutoencoder, GREY, activation="topk", n_active=2)
         got = by_torch(model, "encoder")({"x": GREY})
         close(got["mean"], model.transform(GREY), 1)
         assert not got["std"].any()
-        check_scorer(model, GREY, by_torch)
+
+    def test_scorer_as_a_torch_program(self):
+        check_scorer(fitted(VAE, GREY, hidden=()), GREY, by_torch)
 
 
 class TestNetworks:
-    """The exported modules, before they are written."""
+    """The exported modules before conversion."""
 
     def test_fft_convolutions_become_standard_layers(self):
         model = fitted(VAE, SIGNALS, backbone="conv1d", kernel_size=65)
@@ -294,7 +295,7 @@ class TestAllParts:
             ConditionalVAE,
         ],
     )
-    @pytest.mark.parametrize("X", [GREY, TABLE], ids=["pictures", "table"])
+    @pytest.mark.parametrize("X", [GREY, TABLE], ids=["images", "table"])
     def test_models(self, model, X):
         check(fitted(model, X, Y), X)
 

@@ -303,21 +303,21 @@ def _use(made, names, read):
 
 
 def sampler():
-    from isthmus.applications.generation import ARRAYS, SETTINGS, LatentSampler
+    from isthmus.applications.generation import ARRAYS, RECORD, LatentSampler
 
     model, X = _model(), np.random.default_rng(0).random((60, 3))
     made = LatentSampler.from_fitted(model, source="mixture", n_modes=2).fit(X, [0, 1, 2] * 20)
     return _use(
-        made, (SETTINGS, ARRAYS), lambda f: LatentSampler.load(f, model).sample(5, random_state=0)
+        made, (RECORD, ARRAYS), lambda f: LatentSampler.load(f, model).sample(5, random_state=0)
     )
 
 
 def index():
-    from isthmus.applications.retrieval import CODES, SETTINGS, LatentIndex
+    from isthmus.applications.retrieval import CODES, RECORD, LatentIndex
 
     model, X = _model(), np.random.default_rng(0).random((60, 3))
     made = LatentIndex.from_fitted(model).fit(X)
-    return _use(made, (SETTINGS, CODES), lambda f: LatentIndex.load(f, model).kneighbors(X[:2]))
+    return _use(made, (RECORD, CODES), lambda f: LatentIndex.load(f, model).kneighbors(X[:2]))
 
 
 TARGETS = {

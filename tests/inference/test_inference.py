@@ -27,7 +27,7 @@ def generator(seed=0):
 
 
 def normal(d=3, seed=0):
-    """A Gaussian of strong correlations, away from zero."""
+    """Return a strongly correlated Gaussian with a nonzero mean."""
     g = generator(seed)
     factor = torch.randn(d, d, generator=g, dtype=torch.float64)
     mean = 3 * torch.randn(d, generator=g, dtype=torch.float64)
@@ -59,13 +59,13 @@ def fitted(direction, kind):
 def test_reverse_finds_the_nearest_gaussian_in_closed_form(kind):
     q = fitted("reverse", kind).distribution
     best = TARGET.covariance_matrix
-    if kind == "diagonal":  # the mean field of a Gaussian has the precisions' diagonal
+    if kind == "diagonal":  # the mean-field optimum keeps the diagonal of the precision matrix
         best = (1 / TARGET.precision_matrix.diagonal()).diag()
     torch.testing.assert_close(covariance_of(q), best, rtol=1e-6, atol=0)
     torch.testing.assert_close(q.mean, TARGET.mean, rtol=0, atol=1e-6)
 
 
-def test_the_bound_of_a_full_gaussian_is_tight():
+def test_elbo_of_a_full_gaussian_is_tight():
     fit = fitted("reverse", "full")
     assert isinstance(fit.distribution, MultivariateNormal)
     assert fit.elbo == pytest.approx(CONSTANT, abs=1e-9)
@@ -91,7 +91,7 @@ def test_log_evidence_is_elbo_plus_kl(direction, kind):
     assert fit.kl == pytest.approx(kl, abs=4 * fit.standard_error)
 
 
-def test_given_samples_are_matched_exactly():
+def test_moments_of_given_samples_are_matched_exactly():
     g = generator()
     draws = TARGET.mean + torch.randn(500, 3, generator=g, dtype=torch.float64) @ (
         TARGET.scale_tril.T
@@ -108,7 +108,7 @@ def test_given_samples_are_matched_exactly():
 
 
 def test_bayesian_linear_regression():
-    """Its evidence is a Gaussian density of y, its posterior a Gaussian."""
+    """The evidence is a Gaussian density of y, and the posterior is Gaussian."""
     g = generator(3)
     x = torch.randn(30, 4, generator=g, dtype=torch.float64)
     y = x @ torch.tensor([1.0, -2, 0.5, 0]).double() + 0.7 * torch.randn(30, generator=g)
@@ -123,11 +123,11 @@ def test_bayesian_linear_regression():
     mean = torch.linalg.solve(precision, x.T @ y / noise**2)
     posterior = MultivariateNormal(mean, precision_matrix=precision)
     for kind in ("diagonal", "full"):
-        fit = fit_gaussian(joint, 4, covariance=kind)
+        fit = fit_gaussian(joint, 4, covariance=kind, n_steps=800)
         kl = kl_divergence(full(fit.distribution), posterior).item()
         assert fit.elbo + kl == pytest.approx(evidence, abs=1e-6)
         assert abs(fit.log_evidence - evidence) < 4 * fit.standard_error
-    assert kl < 1e-9  # of the full one
+    assert kl < 1e-9  # of the full covariance, the last of the loop
 
 
 MODES = torch.tensor([[-2.0, -1.0], [2.0, 1.0]], dtype=torch.float64)
@@ -140,10 +140,10 @@ WIDE = MultivariateNormal(torch.zeros(2), 9 * torch.eye(2))
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_reverse_fits_one_of_two_modes(kind):
-    fit = fit_gaussian(TWO.log_prob, start=WIDE, covariance=kind)
-    away = (fit.distribution.mean - MODES).abs().amax(1)
-    mode = int(away.argmin())
-    assert away[mode] < 0.1
+    fit = fit_gaussian(TWO.log_prob, start=WIDE, covariance=kind, n_steps=600)
+    distance = (fit.distribution.mean - MODES).abs().amax(1)
+    mode = int(distance.argmin())
+    assert distance[mode] < 0.1
     spread = fit.distribution.variance.sqrt()
     torch.testing.assert_close(spread, WIDTHS[mode], rtol=0.05, atol=0)
     # Half the mass is missed: KL(q || p) is a little less than log 2, and log Z is 0.
@@ -175,9 +175,9 @@ def test_standard_error_of_the_evidence_is_calibrated():
     assert abs(z.mean()) < 0.6
 
 
-def test_a_skewed_density_has_the_mean_field_of_its_closed_form():
+def test_skewed_density_matches_the_closed_form():
     """Gumbel: the ELBO is -m - exp(s²/2 - m) + entropy, greatest at m = 1/2, s = 1."""
-    fit = fit_gaussian(lambda z: (-z - (-z).exp()).sum(-1), 1)
+    fit = fit_gaussian(lambda z: (-z - (-z).exp()).sum(-1), 1, n_steps=800)
     assert fit.distribution.mean.item() == pytest.approx(0.5, abs=0.01)
     assert fit.distribution.stddev.item() == pytest.approx(1, abs=0.01)
     exact = -0.5 - 1 + 0.5 * math.log(2 * math.pi * math.e)
@@ -186,7 +186,7 @@ def test_a_skewed_density_has_the_mean_field_of_its_closed_form():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_elbo_rises_and_stays_below_the_evidence(kind):
+def test_elbo_increases_and_stays_below_the_evidence(kind):
     fit = fitted("reverse", kind)
     trace = fit.elbo_trace
     assert len(trace) == 2000
@@ -199,13 +199,13 @@ def test_the_elbo_rises_and_stays_below_the_evidence(kind):
 @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1e4), (1000.0, 1.0), (0.1, 1e-3)])
 def test_fit_does_not_depend_on_scale(mean, deviation):
     target = Normal(torch.tensor(mean).double(), deviation)
-    fit = fit_gaussian(lambda z: target.log_prob(z).sum(-1), 2)
+    fit = fit_gaussian(lambda z: target.log_prob(z).sum(-1), 2, n_steps=1500)
     assert fit.elbo == pytest.approx(0, abs=1e-6)
 
 
 def test_more_dimensions_than_draws_per_step():
-    target = normal(80)
-    fit = fit_gaussian(target.log_prob, 80, covariance="full", n_steps=600)
+    target = normal(70)
+    fit = fit_gaussian(target.log_prob, 70, covariance="full", n_steps=600)
     torch.testing.assert_close(fit.distribution.mean, target.mean, rtol=0, atol=1e-3)
     torch.testing.assert_close(fit.distribution.stddev, target.stddev, rtol=1e-3, atol=0)
 
@@ -220,12 +220,13 @@ def test_bayesian_logistic_regression_agrees_with_a_long_run():
         return likelihood + Normal(0.0, 3.0).log_prob(w).sum(-1)
 
     reverse, forward = (
-        fit_gaussian(joint, 3, covariance="full", direction=d) for d in ("reverse", "forward")
+        fit_gaussian(joint, 3, covariance="full", direction=d, **steps)
+        for d, steps in (("reverse", {"n_steps": 600}), ("forward", {}))
     )
     # A long run of plain importance sampling, from a wide Gaussian about the reverse fit.
     q = reverse.distribution
     wide = MultivariateNormal(q.mean, 2 * q.covariance_matrix)
-    noise = torch.randn(400_000, 3, generator=g, dtype=torch.float64)
+    noise = torch.randn(200_000, 3, generator=g, dtype=torch.float64)
     w = q.mean + noise @ wide.scale_tril.T
     log_weight = joint(w) - wide.log_prob(w)
     weight = log_weight.softmax(0)
@@ -244,7 +245,7 @@ def test_bayesian_logistic_regression_agrees_with_a_long_run():
 
 
 def test_forward_accepts_densities_with_bounded_support():
-    """A Gamma is zero below 0: no Gaussian can have a finite reverse KL to it."""
+    """The Gamma density is zero below 0, so the reverse KL of any Gaussian is infinite."""
     gamma = Gamma(3.0, 2.0, validate_args=False)
 
     def log_density(z):
@@ -290,14 +291,15 @@ def test_start_selects_the_mode():
 @pytest.mark.parametrize("direction", ["reverse", "forward"])
 def test_single_precision(direction):
     target = Normal(2.0, 0.5)
+    steps = {"n_steps": 600} if direction == "reverse" else {}
     fit = fit_gaussian(
-        lambda z: target.log_prob(z).sum(-1), 2, direction=direction, dtype=torch.float32
+        lambda z: target.log_prob(z).sum(-1), 2, direction=direction, dtype=torch.float32, **steps
     )
     assert fit.distribution.mean.dtype == torch.float32
     torch.testing.assert_close(fit.distribution.mean, torch.full((2,), 2.0), rtol=0, atol=0.02)
 
 
-def test_a_module_gets_no_gradients():
+def test_parameters_of_the_density_get_no_gradients():
     weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
     fit_gaussian(lambda z: -(z * weight).square().sum(-1), 2, **QUICK)
     assert weight.grad is None

@@ -12,35 +12,38 @@ from isthmus.nn.fft_conv import FFT_PAYS_FROM_1D, FFTConv1d, FFTConv2d
 
 PADDINGS = ["valid", "same", 0, 3]
 MODES = ["zeros", "reflect", "replicate", "circular"]
-SETTINGS = [
-    (layers, kernel, padding, dilation, groups, mode)
-    for layers, kernel in (((FFTConv1d, nn.Conv1d), 5), ((FFTConv2d, nn.Conv2d), (5, 4)))
-    for padding, dilation, groups in itertools.product(PADDINGS, [1, 2], [1, 2, 4])
-    for mode in MODES
-]
+OPTIONS = list(itertools.product(PADDINGS, [1, 2], [1, 2, 4]))
 
 
-@pytest.mark.parametrize(("layers", "kernel", "padding", "dilation", "groups", "mode"), SETTINGS)
-def test_it_is_torchs_layer(layers, kernel, padding, dilation, groups, mode):
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("layers", "kernel"), [((FFTConv1d, nn.Conv1d), 5), ((FFTConv2d, nn.Conv2d), (5, 4))]
+)
+def test_layers_and_gradients_match_torch(layers, kernel, mode):
+    for padding, dilation, groups in OPTIONS:
+        check_layer(layers, kernel, padding, dilation, groups, mode)
+
+
+def check_layer(layers, kernel, padding, dilation, groups, mode):
     torch.manual_seed(0)
     options = {"padding": padding, "dilation": dilation, "groups": groups, "padding_mode": mode}
-    ours, torchs = (layer(4, 8, kernel, **options) for layer in layers)
-    torchs.load_state_dict(ours.state_dict())
+    ours, theirs = (layer(4, 8, kernel, **options) for layer in layers)
+    theirs.load_state_dict(ours.state_dict())
     shape = (3, 4, 40) if layers[0] is FFTConv1d else (3, 4, 21, 18)
     x, y = (torch.randn(shape, generator=torch.Generator().manual_seed(1)) for _ in range(2))
     x.requires_grad_()
     y.requires_grad_()
-    a, b = ours(x), torchs(y)
+    a, b = ours(x), theirs(y)
     scale = float(b.detach().abs().max())
     torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * scale)
     a.pow(2).sum().backward()
     b.pow(2).sum().backward()
-    for left, right in [(x, y), *zip(ours.parameters(), torchs.parameters(), strict=True)]:
+    for left, right in [(x, y), *zip(ours.parameters(), theirs.parameters(), strict=True)]:
         top = float(right.grad.abs().max())
         torch.testing.assert_close(left.grad, right.grad, rtol=0, atol=2e-5 * top)
 
 
-def test_long_kernels_stay_exact():
+def test_long_kernels_match_torch():
     layer = FFTConv1d(3, 5, 1001, padding=500)
     same = nn.Conv1d(3, 5, 1001, padding=500)
     same.load_state_dict(layer.state_dict())
@@ -51,7 +54,7 @@ def test_long_kernels_stay_exact():
     )
 
 
-def test_one_row_without_a_batch_is_taken():
+def test_input_without_batch_axis():
     layer = FFTConv1d(2, 3, 7)
     x = torch.randn(2, 30)
     torch.testing.assert_close(layer(x), layer(x[None])[0])
@@ -59,7 +62,7 @@ def test_one_row_without_a_batch_is_taken():
 
 @pytest.mark.parametrize("time", [513, 900, 1013, 1014, 2600])
 @pytest.mark.parametrize(("dilation", "groups"), [(1, 1), (3, 2)])
-def test_signals_cut_into_blocks_are_torchs_too(time, dilation, groups):
+def test_signals_in_blocks_match_torch(time, dilation, groups):
     layers = [
         layer(4, 6, 11, padding="same", dilation=dilation, groups=groups)
         for layer in (FFTConv1d, nn.Conv1d)
@@ -79,7 +82,7 @@ def test_signals_cut_into_blocks_are_torchs_too(time, dilation, groups):
         torch.testing.assert_close(left.grad, right.grad, rtol=0, atol=2e-5 * top)
 
 
-def test_gradients_of_first_and_second_order_are_those_of_finite_differences(monkeypatch):
+def test_first_and_second_derivatives_match_finite_differences(monkeypatch):
     monkeypatch.setattr(fft_conv, "SMALLEST_BLOCK", 6)  # so that a short signal has blocks
     generator = torch.Generator().manual_seed(0)
     shapes = (1, 4, 11), (2, 2, 2)
@@ -93,17 +96,17 @@ def test_gradients_of_first_and_second_order_are_those_of_finite_differences(mon
     assert torch.autograd.gradgradcheck(convolve, inputs)
 
 
-def test_weights_come_from_torchs_layer_and_padding_may_differ_by_side():
+def test_weights_of_a_torch_layer_load_with_asymmetric_padding():
     options = {"padding": (3, 0), "dilation": (1, 2), "bias": False}
-    torchs, ours = nn.Conv2d(2, 4, (7, 3), **options), FFTConv2d(2, 4, (7, 3), **options)
-    ours.load_state_dict(torchs.state_dict())
+    theirs, ours = nn.Conv2d(2, 4, (7, 3), **options), FFTConv2d(2, 4, (7, 3), **options)
+    ours.load_state_dict(theirs.state_dict())
     x = torch.randn(2, 9, 12, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(ours(x), torchs(x), atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=0)
     assert ours.bias is None
-    assert ours(x[None][:0]).shape == torchs(x[None][:0]).shape == (0, 4, 9, 8)
+    assert ours(x[None][:0]).shape == theirs(x[None][:0]).shape == (0, 4, 9, 8)
 
 
-def test_long_kernels_lose_fewer_digits_than_the_direct_sum():
+def test_long_kernels_are_exact_to_six_digits():
     torch.manual_seed(0)
     x, w = torch.randn(1, 8, 4000), torch.randn(8, 8, 1025)
     exact = F.conv1d(x.double(), w.double())
@@ -111,7 +114,7 @@ def test_long_kernels_lose_fewer_digits_than_the_direct_sum():
     assert wrong < 1e-6
 
 
-def test_mistakes_are_said():
+def test_errors():
     with pytest.raises(ValueError, match="supports only stride 1"):
         FFTConv2d(1, 1, 3, stride=2)
     with pytest.raises(ValueError, match="must not be larger"):
@@ -123,7 +126,7 @@ def test_mistakes_are_said():
 
 
 @pytest.mark.parametrize("time", [50, 51])
-def test_the_backbones_layers_are_the_strided_ones(time):
+def test_halving_and_doubling_match_strided_layers(time):
     torch.manual_seed(0)
     halving, strided = HalvingFFT(2, 3, 9), nn.Conv1d(2, 3, 9, 2, 4, bias=False)
     strided.load_state_dict({"weight": halving.conv.weight})

@@ -93,21 +93,21 @@ def test_a_resumed_run_ends_with_the_same_bits(kind, tmp_path):
 
 
 @pytest.mark.parametrize("step", [6, 12])
-def test_a_run_resumes_at_the_end_of_an_epoch(step, tmp_path):
+def test_at_the_end_of_an_epoch_too(step, tmp_path):
     whole = make(KINDS[1]).fit(X, y)
     assert len(X) // 32 == 6
     fit_until(step, KINDS[1], tmp_path)
     assert_same(make(KINDS[1]).fit(X, y, resume_from=tmp_path), whole)
 
 
-def test_a_finished_run_resumes_at_once_and_can_be_trained_longer(tmp_path):
+def test_a_finished_run_is_there_at_once_and_can_be_trained_longer(tmp_path):
     first = make(KINDS[0]).fit(X, callbacks=[Checkpoint(tmp_path)])
     assert_same(make(KINDS[0]).fit(X, resume_from=tmp_path), first)
     longer = make(KINDS[0], epochs=7).fit(X, resume_from=tmp_path)
     assert_same(longer, make(KINDS[0], epochs=7).fit(X))
 
 
-def test_a_resumed_run_keeps_its_patience(tmp_path):
+def test_patience_holds_across_a_break(tmp_path):
     settings = {"epochs": 60, "patience": 2, "learning_rate": 0.03}
     whole = make(KINDS[7], **settings).fit(X)
     assert whole.stopped_ == "patience"
@@ -117,7 +117,7 @@ def test_a_resumed_run_keeps_its_patience(tmp_path):
     assert_same(make(KINDS[7], **settings).fit(X, resume_from=tmp_path), whole)
 
 
-def test_a_run_without_random_state_resumes_with_its_drawn_seed(tmp_path):
+def test_without_a_seed_the_run_goes_on_with_its_own(tmp_path):
     estimator = make(KINDS[0], random_state=None)
     with contextlib.suppress(KeyboardInterrupt):
         estimator.fit(X, callbacks=[StopAt(8), Checkpoint(tmp_path)])
@@ -166,7 +166,7 @@ def kill_and_go_on(kind, folder, seed, n):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kind", [KINDS[1], KINDS[9]], ids=["vae", "sparse"])
-def test_a_run_killed_at_random_moments_resumes_without_loss(kind, tmp_path):
+def test_killed_at_random_moments_nothing_is_lost(kind, tmp_path):
     whole = make(kind).fit(X, y)
     killed, lost = kill_and_go_on(kind, tmp_path, seed=0, n=5)
     assert killed > 0
@@ -177,7 +177,7 @@ def test_a_run_killed_at_random_moments_resumes_without_loss(kind, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_hundred_killed_runs_resume_without_loss(tmp_path):
+def test_killed_a_hundred_times_nothing_is_lost(tmp_path):
     total = 0
     for number in range(100):
         if total >= 100:
@@ -208,7 +208,7 @@ def test_a_signal_stops_after_the_step_and_the_run_resumes(number, code, tmp_pat
     flags += ["--checkpoint-every", "0.1"]
     run = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
     while not has_finished_an_epoch(out) and run.poll() is None:
-        time.sleep(0.02)
+        time.sleep(0.05)
     run.send_signal(number)
     said = run.communicate(timeout=120)[1]
     assert run.returncode == code, said
@@ -222,7 +222,7 @@ def test_a_signal_stops_after_the_step_and_the_run_resumes(number, code, tmp_pat
     assert "is complete" in capsys.readouterr().err
 
 
-def test_fewer_epochs_than_trained_are_refused(tmp_path):
+def test_fewer_epochs_than_are_done_are_refused_and_nothing_is_lost(tmp_path):
     fit_until(20, KINDS[0], tmp_path)
     done = read_checkpoint(tmp_path).facts["epoch"] - 1
     assert done > 1
@@ -257,7 +257,7 @@ def test_a_full_disk_does_not_end_training(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "said"), [(-1, "a newer"), (1, "an older")])
-def test_a_checkpoint_of_another_format_is_refused(change, said, tmp_path, monkeypatch):
+def test_one_of_another_isthmus_is_refused_in_one_line(change, said, tmp_path, monkeypatch):
     fit_until(8, KINDS[0], tmp_path)
     monkeypatch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT + change)
     with pytest.raises(ValueError, match=f"was written by {said} isthmus"):
@@ -265,7 +265,7 @@ def test_a_checkpoint_of_another_format_is_refused(change, said, tmp_path, monke
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs to mount")
-def test_a_full_tmpfs_does_not_end_training(tmp_path):
+def test_a_disk_that_is_full(tmp_path):
     mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
     if subprocess.run(mounted, capture_output=True, check=False).returncode:
         pytest.skip("may not mount here")
@@ -280,7 +280,7 @@ def test_a_full_tmpfs_does_not_end_training(tmp_path):
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_a_deleted_folder_does_not_end_training(tmp_path):
+def test_a_folder_that_goes_away_does_not_end_training(tmp_path):
     folder = tmp_path / "run"
 
     class Remove(Callback):
@@ -295,16 +295,16 @@ def test_a_deleted_folder_does_not_end_training(tmp_path):
     assert model.n_iter_ == 4
 
 
-def test_a_corrupt_checkpoint_falls_back_to_the_other(tmp_path):
+def test_flipped_bits_and_cut_files_are_found_and_the_other_checkpoint_taken(tmp_path):
     fit_until(13, KINDS[0], tmp_path)
     newest = max(find_checkpoints(tmp_path), key=lambda p: p.stat().st_mtime_ns)
     content, rng = newest.read_bytes(), np.random.default_rng(0)
-    for _ in range(100):
+    for _ in range(300):
         damaged = bytearray(content)
         damaged[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
         newest.write_bytes(damaged)
         assert read_checkpoint(tmp_path).facts["step"] < 13
-    for length in rng.integers(len(content), size=25):
+    for length in rng.integers(len(content), size=50):
         newest.write_bytes(content[:length])
         assert read_checkpoint(tmp_path).facts["step"] < 13
     whole = make(KINDS[0]).fit(X)
@@ -315,7 +315,7 @@ def test_a_corrupt_checkpoint_falls_back_to_the_other(tmp_path):
         make(KINDS[0]).fit(X, resume_from=tmp_path)
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+def test_what_is_another_run_is_refused(tmp_path):
     fit_until(8, KINDS[0], tmp_path)
     for more, words in [
         ({"learning_rate": 0.01}, "learning_rate was 0.001, is 0.01"),
@@ -340,7 +340,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     }
 
 
-def test_a_checkpoint_of_another_version_warns(tmp_path, monkeypatch):
+def test_another_version_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("isthmus.estimators.run_fingerprint.__version__", "0.0.1")
     fit_until(8, KINDS[0], tmp_path)
     monkeypatch.undo()
@@ -355,17 +355,17 @@ def test_a_new_run_replaces_the_checkpoints_of_an_old_one(tmp_path):
     assert read_checkpoint(tmp_path).facts["about"]["seed"] == 3
 
 
-def test_slow_checkpoints_are_written_less_often(tmp_path, monkeypatch):
+def test_checkpoints_that_take_long_are_rarer(tmp_path, monkeypatch):
     writes = []
 
     def slow(path, content):
         writes.append(path)
-        time.sleep(0.005)
+        time.sleep(0.05)
 
     monkeypatch.setattr(checkpoints, "write_atomic", slow)
     start = time.perf_counter()
-    make(KINDS[0], epochs=60, patience=None).fit(X, callbacks=[Checkpoint(tmp_path, every=0)])
-    assert len(writes) <= 1 + (time.perf_counter() - start) / (50 * 0.005)
+    make(KINDS[0], epochs=300, patience=None).fit(X, callbacks=[Checkpoint(tmp_path, every=0)])
+    assert len(writes) <= 1 + (time.perf_counter() - start) / (50 * 0.05)
 
 
 def test_weights_that_are_not_finite_are_never_written(tmp_path):
@@ -379,7 +379,7 @@ def test_weights_that_are_not_finite_are_never_written(tmp_path):
     assert read_checkpoint(tmp_path).facts["step"] < 8
 
 
-def test_numpy_settings_shared_weights_and_infinite_buffers_are_checkpointed(tmp_path):
+def test_numbers_of_numpy_shared_weights_and_infinite_buffers_can_be_checkpointed(tmp_path):
     def tied(shapes):
         encoder, decoder = mlp(shapes, hidden=(8,))
         encoder.register_buffer("mask", torch.tensor(-torch.inf))
@@ -393,7 +393,7 @@ def test_numpy_settings_shared_weights_and_infinite_buffers_are_checkpointed(tmp
     assert_same(make(KINDS[0], **settings).fit(X, resume_from=tmp_path), whole)
 
 
-def test_training_continues_when_a_checkpoint_cannot_be_written(tmp_path):
+def test_whatever_keeps_a_checkpoint_from_being_written_does_not_end_training(tmp_path):
     class Strange(Callback):
         def state(self):
             return {"what": object()}
@@ -403,7 +403,7 @@ def test_training_continues_when_a_checkpoint_cannot_be_written(tmp_path):
     assert model.n_iter_ == 4
 
 
-def test_a_signal_after_the_last_step_is_handled(tmp_path):
+def test_a_signal_after_the_last_step_is_heard(tmp_path):
     class Late(Callback):
         def on_epoch(self, trainer, record):
             if record["epoch"] == 4:
@@ -432,7 +432,7 @@ def small_memory(monkeypatch, most):
     monkeypatch.setattr(Trainer, "update", update)
 
 
-def test_a_batch_too_large_for_memory_is_split_with_one_warning(monkeypatch):
+def test_a_batch_too_large_for_memory_is_halved_once_and_this_is_said(monkeypatch):
     small_memory(monkeypatch, 20)
     with pytest.warns(RuntimeWarning, match="too small for a batch of 32 rows") as said:
         model = make(KINDS[0]).fit(X)
@@ -443,7 +443,7 @@ def test_a_batch_too_large_for_memory_is_split_with_one_warning(monkeypatch):
     assert model.history_[-1]["loss"] == pytest.approx(ordinary.history_[-1]["loss"], rel=0.1)
 
 
-def test_memory_too_small_for_half_a_batch_raises(monkeypatch):
+def test_memory_that_is_too_small_for_half_a_batch_is_one_line(monkeypatch):
     small_memory(monkeypatch, 10)
     with (
         pytest.warns(RuntimeWarning, match="too small"),

@@ -140,15 +140,15 @@ def test_tracing_in_one_thread_does_not_affect_others(traced):
     def fit(seed):
         settings = SMALL | {
             "dropout": 0.5 * (seed % 2),
-            "epochs": 2,
+            "epochs": 3,
             "random_state": seed,
             "compile": True,
         }
         return ESTIMATORS["vae"](**settings).fit(X.numpy()).history_[-1]["loss"]
 
-    alone = [fit(seed) for seed in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(fit, range(2))) == alone
+    alone = [fit(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(fit, range(4))) == alone
     assert torch.nn.Module.__call__ is call
 
 

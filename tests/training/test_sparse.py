@@ -1,4 +1,4 @@
-"""Sparse codes: each activation against its definition, and dictionary training."""
+"""Sparse codes: each activation against its definition, and what keeps them in shape."""
 
 from types import SimpleNamespace
 
@@ -62,8 +62,8 @@ def one_pass(model, x, step=0):
     return Pass(model, x, None, q, z, p, -model.log_likelihood(p, x), torch.zeros(len(x)), step)
 
 
-def trained(model, x, penalties=(), callbacks=(), epochs=30, learning_rate=3e-3):
-    settings = Training(epochs=epochs, batch_size=40, learning_rate=learning_rate)
+def trained(model, x, penalties=(), callbacks=(), epochs=30, batch_size=40):
+    settings = Training(epochs=epochs, batch_size=batch_size, learning_rate=3e-3)
     objective = Objective(beta=0.0, penalties=penalties)
     trainer = Trainer(model, objective, settings, generator())
     trainer.fit(Rows(x), callbacks=callbacks)
@@ -71,7 +71,7 @@ def trained(model, x, penalties=(), callbacks=(), epochs=30, learning_rate=3e-3)
 
 
 def sparse_data(n=400, seed=0):
-    """Return rows that are sums of few of K directions."""
+    """Rows made of few of K directions: what a dictionary should find."""
     g = generator(seed)
     directions = torch.nn.functional.normalize(torch.randn(K, D, generator=g), dim=1)
     active = torch.rand(n, K, generator=g) < ACTIVE / K
@@ -88,11 +88,11 @@ class TestTopK:
             expected[best] = np.maximum(row[best], 0)
             np.testing.assert_array_equal(code, expected)
 
-    def test_a_row_without_positive_numbers_has_a_zero_code(self):
+    def test_a_row_without_positive_numbers_is_silent(self):
         assert not TopKPoint((K,), ACTIVE)(-numbers(N, K).abs()).mean.any()
 
     @pytest.mark.parametrize("k", [0, K + 1])
-    def test_more_active_units_than_units_are_refused(self, k):
+    def test_k_beyond_the_units_is_refused(self, k):
         with pytest.raises(
             ValueError, match="n_active must be between 1 and the number of units, 24"
         ):
@@ -117,14 +117,14 @@ class TestBatchTopK:
         family(100 * a)
         assert torch.equal(family.threshold, threshold)
 
-    def test_the_threshold_keeps_n_active_units_per_row_on_average(self):
+    def test_the_threshold_keeps_k_units_a_row_on_the_mean(self):
         family = BatchTopKPoint((K,), ACTIVE)
         for seed in range(200):
             family(numbers(N, K, seed=seed))
         z = family.eval()(numbers(5000, K, seed=999)).mean
         assert float((z > 0).sum(1).float().mean()) == pytest.approx(ACTIVE, rel=0.05)
 
-    def test_a_batch_without_active_units_keeps_the_threshold(self):
+    def test_a_silent_batch_leaves_the_threshold(self):
         family = BatchTopKPoint((K,), ACTIVE)
         family(-numbers(N, K).abs())
         assert family.threshold == -1
@@ -191,7 +191,7 @@ class TestGated:
         assert torch.equal(q.mean, (a > 0) * torch.relu(r.exp() * a + b))
         assert torch.equal(q.gate, torch.relu(a))
 
-    def test_it_equals_the_parametrization_of_the_paper(self):
+    def test_it_is_the_two_biases_of_the_paper(self):
         """Gate w·x + c and magnitude e^r w·x + d, with the magnitude's bias free."""
         family, wx, c = self.family(), numbers(N, K), numbers(K, seed=3)
         r, b = family.rescale.detach(), family.bias.detach()
@@ -199,7 +199,7 @@ class TestGated:
         expected = (wx + c > 0) * torch.relu(r.exp() * wx + d)
         torch.testing.assert_close(family(wx + c).mean, expected)
 
-    def test_the_auxiliary_term_has_no_decoder_gradient(self):
+    def test_the_auxiliary_term_reads_the_gate_and_moves_no_decoder(self):
         model, x = sparse_model("gated"), numbers(N, D)
         auxiliary = GateReconstruction()(one_pass(model, x))
         gate = torch.relu(model.encoder(x))
@@ -218,14 +218,14 @@ class TestEveryActivation:
     def name(self, request):
         return request.param
 
-    def test_the_penalty_applies_to_the_decoder_input(self, name):
+    def test_the_decoder_reads_what_is_penalised(self, name):
         model, x = sparse_model(name), numbers(N, D)
         step = one_pass(model, x)
         assert torch.equal(step.z, step.q.mean)
         torch.testing.assert_close(L1(1.0)(step), step.z.abs().sum(1).mean())
         assert torch.equal(step.p.mean.float(), model.decoder(step.z))
 
-    def test_gradients_are_finite_even_without_active_units(self, name):
+    def test_finite_gradients_even_where_nothing_fires(self, name):
         model = sparse_model(name)
         for scale in (0.0, 1.0, 1e3):
             model.zero_grad()
@@ -234,7 +234,7 @@ class TestEveryActivation:
             gradients = [p.grad for p in model.parameters() if p.grad is not None]
             assert all(torch.isfinite(g).all() for g in gradients)
 
-    def test_it_learns_sparse_codes_with_unit_norm_columns(self, name):
+    def test_it_learns_few_active_units_with_columns_of_unit_norm(self, name):
         model, x = sparse_model(name), sparse_data()
         start_sparse(model, x)
         penalties = {
@@ -242,9 +242,7 @@ class TestEveryActivation:
             "jumprelu": (GatePenalty(0.5),),
             "gated": (GatePenalty(0.5), GateReconstruction()),
         }.get(name, ())
-        trained(
-            model, x, penalties, [UnitColumns(), Revive(every=25)], epochs=20, learning_rate=0.01
-        )
+        trained(model, x, penalties, [UnitColumns(), Revive(every=100)], epochs=80)
         norms = model.decoder.layers[0].weight.detach().norm(dim=0)
         torch.testing.assert_close(norms, torch.ones(K))
         with torch.no_grad():
@@ -255,7 +253,7 @@ class TestEveryActivation:
             assert (z > 0).float().sum(1).mean() < K / 2
             assert (z > 0).any(0).float().mean() > 0.8
 
-    def test_training_is_reproducible(self, name):
+    def test_training_repeats(self, name):
         losses = []
         for _ in range(2):
             model, x = sparse_model(name), sparse_data()
@@ -265,7 +263,7 @@ class TestEveryActivation:
 
 
 class TestPenalties:
-    def test_warm_up_is_linear_then_constant(self):
+    def test_warm_up_grows_linearly_and_settles(self):
         step = one_pass(sparse_model("relu"), numbers(N, D))
         whole, warm = L1(2.0)(step).item(), WarmUp(L1(2.0), 10)
         shares = [warm(step._replace(step=s)).item() / whole for s in (0, 5, 10, 99)]
@@ -280,17 +278,17 @@ class TestPenalties:
 
 class TestGeometricMedian:
     @pytest.mark.parametrize("seed", range(3))
-    def test_it_agrees_with_a_numerical_minimizer(self, seed):
+    def test_against_a_minimiser(self, seed):
         x = numbers(60, 4, seed=seed).double() ** 3
         best = minimize(lambda m: np.linalg.norm(x.numpy() - m, axis=1).sum(), x.numpy().mean(0))
         np.testing.assert_allclose(geometric_median(x).numpy(), best.x, atol=1e-4)
 
-    def test_it_is_robust_to_an_outlier(self):
+    def test_one_wild_row_moves_it_little(self):
         x = numbers(100, 4)
         wild = torch.cat([x, torch.full((1, 4), 1e6)])
         assert (geometric_median(wild) - geometric_median(x)).norm() < 0.05
 
-    def test_identical_rows(self):
+    def test_rows_that_are_all_the_same(self):
         assert torch.equal(geometric_median(torch.ones(5, 2)), torch.ones(2))
 
     def test_a_median_that_is_a_row(self):
@@ -299,7 +297,7 @@ class TestGeometricMedian:
 
 
 class TestStart:
-    def test_the_encoder_is_the_scaled_transpose_of_unit_norm_columns(self):
+    def test_tied_transpose_unit_columns_and_the_median(self):
         model, x = sparse_model("relu"), sparse_data() + 5
         start_sparse(model, x)
         encoder, decoder = Dictionary.of(model)
@@ -312,7 +310,7 @@ class TestStart:
         torch.testing.assert_close(reads, torch.zeros(1, K), atol=1e-5, rtol=0)
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_it_reconstructs_better_than_the_median_and_resets_statistics(self, name):
+    def test_it_begins_better_than_the_median_and_leaves_no_trace(self, name):
         model, x = sparse_model(name), sparse_data()
         start_sparse(model, x)
         assert not model.posterior.fired.any()
@@ -322,7 +320,7 @@ class TestStart:
             rebuilt = model.reconstruct(model.train().encode(x).mean)
             assert (rebuilt - x).square().sum() < (geometric_median(x) - x).square().sum()
 
-    def test_a_bernoulli_bias_is_the_logit_of_the_median(self):
+    def test_bernoulli_decoders_speak_in_logits(self):
         model, x = sparse_model("relu", likelihood=BernoulliFamily), torch.rand(50, D) * 0.9
         start_sparse(model, x)
         bias = Dictionary.of(model).decoder.bias
@@ -341,25 +339,25 @@ class TestRevive:
             trained(model, sparse_data(), callbacks=[Revive()], epochs=1)
 
     def killed(self, name):
-        """Return a model whose second half of units never fires."""
+        """A model whose second half of units no row can open."""
         model, x = sparse_model(name), sparse_data()
         start_sparse(model, x)
         Dictionary.of(model).encoder.bias.data[K // 2 :] = -1e3
         return model, x
 
     @pytest.mark.parametrize("name", ["relu", "topk", "batchtopk", "jumprelu", "gated"])
-    def test_dead_units_become_active(self, name):
+    def test_units_that_were_killed_come_alive(self, name):
         alive = {}
-        for epochs, callbacks in ((2, ()), (20, (Revive(every=10),))):
+        for callbacks in ((), (Revive(every=20),)):
             model, x = self.killed(name)
-            trained(model, x, (), [UnitColumns(), *callbacks], epochs=epochs, learning_rate=6e-3)
+            trained(model, x, (), [UnitColumns(), *callbacks], epochs=40)
             with torch.no_grad():
                 fires = (model.encode(x).mean > 0).any(0)
             alive[bool(callbacks)] = int(fires[K // 2 :].sum())
         assert alive[False] == 0
         assert alive[True] >= 0.8 * (K // 2)
 
-    def test_only_dead_units_are_changed(self):
+    def test_the_dead_alone_are_changed(self):
         model, x = self.killed("jumprelu")
         trainer = trained(model, x, epochs=3)
         callback = Revive()
@@ -382,18 +380,18 @@ class TestRevive:
         assert moments[:, ~dead].any()
         assert callback.revived == [int(dead.sum())]
 
-    def test_no_unit_is_revived_near_the_end(self):
+    def test_none_is_revived_near_the_end(self):
         model, x = self.killed("relu")
         callback = Revive(every=10, until=0.5)
         trained(model, x, callbacks=[callback], epochs=10)  # 100 steps
         assert len(callback.revived) == 5
 
-    def test_activity_statistics_are_not_saved(self):
+    def test_watching_is_no_part_of_the_model(self):
         assert not any("fired" in name for name in sparse_model("relu").state_dict())
 
 
 class TestUnitColumns:
-    def test_the_gradient_along_columns_is_removed_only_during_training(self):
+    def test_the_gradient_along_columns_is_taken_out_while_training_only(self):
         model, x = sparse_model("relu"), sparse_data()
         callback = UnitColumns()
         trainer = trained(model, x, epochs=1)
@@ -417,7 +415,7 @@ class TestTopActivating:
         model = SparseAutoencoder(n_components=30, hidden=(), epochs=3, random_state=0)
         return model.fit(X), X
 
-    def test_it_agrees_with_all_codes(self, fitted, monkeypatch):
+    def test_against_all_codes(self, fitted, monkeypatch):
         model, X = fitted
         monkeypatch.setattr("isthmus.estimators.models.ROWS_AT_ONCE", 100)
         codes = model.transform(X)
@@ -427,7 +425,7 @@ class TestTopActivating:
             np.testing.assert_array_equal(rows, expected)
             np.testing.assert_array_equal(activations, codes[expected, unit])
 
-    def test_n_larger_than_the_number_of_rows_returns_all_rows(self, fitted):
+    def test_fewer_rows_than_asked(self, fitted):
         model, X = fitted
         assert len(model.top_activating(X[:4], 0, n=10)[0]) == 4
 
@@ -435,7 +433,7 @@ class TestTopActivating:
         ("unit", "n", "says"),
         [(30, 1, "unit must be between 0 and 29, got 30"), (0, 0, "at least 1")],
     )
-    def test_invalid_arguments_are_refused(self, fitted, unit, n, says):
+    def test_what_is_not_there_is_said(self, fitted, unit, n, says):
         model, X = fitted
         with pytest.raises(ValueError, match=says):
             model.top_activating(X, unit, n=n)
@@ -465,7 +463,7 @@ class TestEstimator:
         [{"dictionary": False}, {"hidden": (9,)}, {"activation": "sigmoid"}],
         ids=lambda s: min(s),
     )
-    def test_columns_are_free_without_a_dictionary(self, settings):
+    def test_no_dictionary_where_none_is_asked_for_or_possible(self, settings):
         model = SparseAutoencoder(n_components=K, epochs=2, **{"hidden": ()} | settings)
         columns = model.fit(self.X).model_.decoder.layers[-1].weight
         assert not torch.allclose(columns.norm(dim=0), torch.ones(columns.shape[1]))
@@ -479,12 +477,12 @@ class TestEstimator:
 
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("hidden", [(), (9,)])
-    def test_a_code_does_not_depend_on_its_batch(self, name, hidden):
+    def test_a_row_of_a_batch_is_what_it_is_alone(self, name, hidden):
         model = self.fit(name, epochs=3, hidden=hidden)
         alone = np.concatenate([model.transform(row[None]) for row in self.X[:9]])
         np.testing.assert_allclose(model.transform(self.X)[:9], alone, atol=1e-5)
 
-    def test_at_most_n_active_units_are_active(self):
+    def test_no_more_units_are_active_than_asked_for(self):
         assert (self.fit("topk", n_active=2).transform(self.X) > 0).sum(1).max() == 2
         assert (self.fit("batchtopk", n_active=2).transform(self.X) > 0).sum(1).mean() < 3
 
@@ -499,14 +497,14 @@ class TestEstimator:
         ]
         assert active[1] < 0.7 * active[0]
 
-    def test_revive_every_reduces_dead_units(self):
-        few = {"epochs": 30, "n_components": 200, "n_active": 2, "batch_size": 20}
+    def test_dead_units_are_revived_on_the_way(self):
+        few = {"epochs": 60, "n_components": 200, "n_active": 2, "batch_size": 20}
         dead = [
             (self.fit("topk", revive_every=every, **few).transform(self.X) == 0).all(0).mean()
             for every in (None, 50)
         ]
         assert dead[1] < 0.5 * dead[0]
 
-    def test_n_active_above_n_components_is_refused(self):
+    def test_more_active_units_than_there_are_is_said(self):
         with pytest.raises(ValueError, match="number of units, 24; got 25"):
             self.fit("topk", n_active=25)

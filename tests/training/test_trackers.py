@@ -19,13 +19,13 @@ from isthmus.training.tracker import FAILED, FINISHED, KILLED, Tracker, as_metri
 from isthmus.training.tracker_images import as_sheet
 from isthmus.training.trackers import MLflow, TensorBoard, _database, make_trackers
 
-X = load_digits().images[:100] / 16
+X = load_digits().images[:300] / 16
 SMALL = {"n_components": 2, "hidden": (8,), "epochs": 5, "random_state": 0}
 SHEETS = ["reconstructions", "samples", "best/reconstructions", "best/samples"]
 
 
-class Recorder(Tracker):
-    """Record all calls in a store that outlives the tracker, as a server does."""
+class Told(Tracker):
+    """A tracker that remembers what it was told; what it keeps outlives it, as a server's would."""
 
     def __init__(self, store=None, **options):
         super().__init__(**options)
@@ -70,37 +70,37 @@ def interrupt():
     raise KeyboardInterrupt
 
 
-def without_speed(points):
-    """Return the values by epoch without the speed, which differs between runs."""
+def learned(points):
+    """Return numbers by epoch without the pace, which no epoch that is repeated has again."""
     return {
         epoch: {name: value for name, value in values.items() if not name.startswith("speed")}
         for epoch, values in points.items()
     }
 
 
-# ---------------------------------------------------------- all trackers
+# ---------------------------------------------------------- what every tracker is told
 
 
-def test_a_tracker_receives_settings_metrics_and_images_without_affecting_training():
-    recorder = Recorder()
-    model = fit(recorder)
+def test_it_is_told_settings_numbers_and_pictures_and_changes_nothing():
+    told = Told()
+    model = fit(told)
     plain = fit()
     assert (model.transform(X) == plain.transform(X)).all()
-    assert recorder.store["1"] == {r["epoch"]: as_metrics(r) for r in model.history_}
-    assert recorder.settings["model"] == "VAE"
-    assert recorder.settings["hidden"] == "8"
-    assert recorder.settings["rows"] == 90
-    assert [(name, epoch) for name, epoch, _ in recorder.sheets] == [
+    assert told.store["1"] == {r["epoch"]: as_metrics(r) for r in model.history_}
+    assert told.settings["model"] == "VAE"
+    assert told.settings["hidden"] == "8"
+    assert told.settings["rows"] == 270
+    assert [(name, epoch) for name, epoch, _ in told.sheets] == [
         *((name, epoch) for epoch in (1, 2, 4) for name in SHEETS[:2]),
         *((name, 5) for name in SHEETS[2:]),
     ]
-    assert recorder.status == FINISHED
+    assert told.status == FINISHED
 
 
-def test_the_first_row_of_reconstructions_shows_the_data():
-    recorder = Recorder()
-    fit(recorder, scaling="none")
-    sheet = recorder.sheets[0][2]
+def test_the_first_row_of_reconstructions_is_of_the_data():
+    told = Told()
+    fit(told, scaling="none")
+    sheet = told.sheets[0][2]
     cell = sheet[: sheet.shape[0] // 2, : sheet.shape[1] // 8, 0]
     rows = np.stack([as_sheet(x[None], 1)[..., 0] for x in X])
     step = cell.shape[1] // 9  # eight pixels and what is between
@@ -108,7 +108,7 @@ def test_the_first_row_of_reconstructions_shows_the_data():
     assert (small == cell[::step, ::step]).all((1, 2)).any()
 
 
-def test_image_grids_are_white_between_images_and_at_missing_values():
+def test_sheets_are_white_between_pictures_and_where_values_miss():
     pictures = np.zeros((3, 8, 8))
     pictures[1, 0, 0] = np.nan
     sheet = as_sheet(pictures, 2)
@@ -118,114 +118,112 @@ def test_image_grids_are_white_between_images_and_at_missing_values():
     assert as_sheet(np.zeros((2, 3, 600, 600)), 2).shape == (660, 1320, 3)
 
 
-def test_tables_and_models_without_a_prior_log_fewer_images():
-    recorder = Recorder()
-    fit(recorder, data=X.reshape(len(X), -1))
-    assert not recorder.sheets
-    recorder = Recorder(images=False)
-    fit(recorder)
-    assert not recorder.sheets
-    recorder = Recorder()
-    fit(recorder, model=isthmus.Autoencoder)
-    assert {name for name, _, _ in recorder.sheets} == {SHEETS[0], SHEETS[2]}
+def test_tables_and_models_without_a_prior_have_fewer_pictures():
+    told = Told()
+    fit(told, data=X.reshape(len(X), -1))
+    assert not told.sheets
+    told = Told(images=False)
+    fit(told)
+    assert not told.sheets
+    told = Told()
+    fit(told, model=isthmus.Autoencoder)
+    assert {name for name, _, _ in told.sheets} == {SHEETS[0], SHEETS[2]}
 
 
-def test_labels_and_missing_values_are_supported():
-    recorder = Recorder()
+def test_labels_and_missing_values_have_pictures_too():
+    told = Told()
     y = load_digits().target[: len(X)]
-    isthmus.ConditionalVAE(**SMALL).fit(X, y, callbacks=[recorder])
-    assert len(recorder.sheets) == 8
-    recorder, holes = Recorder(), X.copy()
+    isthmus.ConditionalVAE(**SMALL).fit(X, y, callbacks=[told])
+    assert len(told.sheets) == 8
+    told, holes = Told(), X.copy()
     holes[:, 2, 2] = np.nan
-    fit(recorder, data=holes, missing="ignore")
-    assert len(recorder.sheets) == 8
+    fit(told, data=holes, missing="ignore")
+    assert len(told.sheets) == 8
 
 
 @pytest.mark.parametrize(("action", "status"), [(interrupt, KILLED), (lambda: 1 / 0, FAILED)])
-def test_the_final_status_is_reported(action, status):
-    recorder = Recorder()
+def test_how_training_ended_is_told(action, status):
+    told = Told()
     with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
-        fit(recorder, After(3, action))
-    assert recorder.status == status
-    assert list(recorder.store["1"]) == [1, 2, 3]
+        fit(told, After(3, action))
+    assert told.status == status
+    assert list(told.store["1"]) == [1, 2, 3]
 
 
-def test_divergence_is_reported_as_failed():
-    recorder = Recorder()
+def test_divergence_is_a_failure():
+    told = Told()
     with pytest.warns(RuntimeWarning, match="diverged"):
-        fit(recorder, learning_rate=1e30)
-    assert recorder.status == FAILED
+        fit(told, learning_rate=1e30)
+    assert told.status == FAILED
 
 
-def test_a_resumed_run_continues_in_its_tracker(tmp_path):
-    first = Recorder()
+def test_a_run_that_goes_on_goes_on_in_its_tracker(tmp_path):
+    first = Told()
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path), first, After(3, interrupt))
-    second = Recorder(first.store)
+    second = Told(first.store)
     model = fit(second, resume_from=tmp_path)
     assert first.store["runs"] == 1
-    assert without_speed(first.store["1"]) == without_speed(
-        {r["epoch"]: as_metrics(r) for r in model.history_}
-    )
+    assert learned(first.store["1"]) == learned({r["epoch"]: as_metrics(r) for r in model.history_})
     assert [epoch for _, epoch, _ in second.sheets] == [4, 4, 5, 5]
 
 
-def test_points_after_the_checkpoint_are_not_written_twice(tmp_path):
-    first = Recorder()
+def test_points_beyond_the_checkpoint_are_not_written_twice(tmp_path):
+    first = Told()
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path), first, After(2, interrupt))
     first.store["1"][3] = {}  # the power failed after this and before the next checkpoint
-    fit(Recorder(first.store), resume_from=tmp_path)
+    fit(Told(first.store), resume_from=tmp_path)
     assert first.store["1"][3] == {}
     assert list(first.store["1"]) == [1, 2, 3, 4, 5]
 
 
-def test_a_tracker_added_on_resume_receives_all_epochs(tmp_path):
+def test_tracking_that_begins_late_has_all_epochs(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path), After(3, interrupt))
-    recorder = Recorder()
-    fit(recorder, resume_from=tmp_path)
-    assert list(recorder.store["1"]) == [1, 2, 3, 4, 5]
+    told = Told()
+    fit(told, resume_from=tmp_path)
+    assert list(told.store["1"]) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("what", ["start_run", "log_metrics", "log_image", "end_run"])
-def test_a_failing_tracker_warns_once_and_training_continues(monkeypatch, what):
+def test_what_fails_is_said_once_and_training_goes_on(monkeypatch, what):
     def gone(*given):
         raise OSError(28, "No space left on device")
 
-    recorder = Recorder()
-    monkeypatch.setattr(recorder, what, gone)
+    told = Told()
+    monkeypatch.setattr(told, what, gone)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = fit(recorder)
+        model = fit(told)
     assert [str(w.message) for w in caught] == [
-        "could not write to Recorder (No space left on device); training continues without it."
+        "could not write to Told (No space left on device); training continues without it."
     ]
     assert model.n_iter_ == 5
 
 
-def test_a_tracker_can_be_reused_for_a_second_run():
-    recorder = Recorder()
-    fit(recorder)
-    fit(recorder)
-    assert recorder.store["runs"] == 2
-    assert list(recorder.store["2"]) == [1, 2, 3, 4, 5]
+def test_one_object_serves_two_runs():
+    told = Told()
+    fit(told)
+    fit(told)
+    assert told.store["runs"] == 2
+    assert list(told.store["2"]) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
     ("make", "library"),
     [(lambda: TensorBoard("x"), "tensorboard"), (MLflow, "mlflow")],
 )
-def test_a_missing_extra_is_reported_before_training(monkeypatch, make, library):
+def test_a_missing_extra_is_said_before_training(monkeypatch, make, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=rf"{library}: pip install 'isthmus\[track\]'"):
         make()
 
 
-def test_numpy_settings_become_plain_numbers():
-    recorder = Recorder()
-    fit(recorder, n_components=np.int64(3), learning_rate=np.float32(0.5), hidden=(np.int64(8),))
-    chosen = recorder.settings
+def test_settings_of_numpy_are_plain_numbers():
+    told = Told()
+    fit(told, n_components=np.int64(3), learning_rate=np.float32(0.5), hidden=(np.int64(8),))
+    chosen = told.settings
     assert [type(chosen[name]) for name in ("n_components", "learning_rate")] == [int, float]
     assert (chosen["n_components"], chosen["learning_rate"], chosen["hidden"]) == (3, 0.5, "8")
 
@@ -250,7 +248,7 @@ def scalars(folder):
     }
 
 
-def drop_speed(series):
+def without_pace(series):
     return {name: points for name, points in series.items() if not name.startswith("speed")}
 
 
@@ -262,7 +260,7 @@ def wanted(model):
     }
 
 
-def test_tensorboard_contains_the_history_and_images(tmp_path):
+def test_tensorboard_has_what_the_history_has(tmp_path):
     pytest.importorskip("tensorboard")
     model = fit(TensorBoard(tmp_path))
     assert scalars(tmp_path) == wanted(model)
@@ -276,7 +274,7 @@ def test_tensorboard_contains_the_history_and_images(tmp_path):
     assert [image.step for image in found.Images("best/samples")] == [5]
 
 
-def test_tensorboard_contains_the_settings(tmp_path):
+def test_tensorboard_has_the_settings_in_the_run_itself(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -288,7 +286,7 @@ def test_tensorboard_contains_the_settings(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_tensorboard_resumes_without_duplicate_points(tmp_path):
+def test_tensorboard_goes_on_without_doubled_points(tmp_path):
     pytest.importorskip("tensorboard")
     log, run = tmp_path / "log", tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -300,7 +298,7 @@ def test_tensorboard_resumes_without_duplicate_points(tmp_path):
     assert [image.step for image in found.Images("samples")] == [1, 2, 4]
 
 
-def test_tensorboard_files_of_one_second_are_read_in_order(tmp_path, monkeypatch):
+def test_a_run_that_goes_on_within_the_second_is_read_in_order(tmp_path, monkeypatch):
     writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
     log, run = tmp_path / "log", tmp_path / "run"
     # The last part of a file's name, by which "10" comes before "9".
@@ -312,7 +310,7 @@ def test_tensorboard_files_of_one_second_are_read_in_order(tmp_path, monkeypatch
     assert scalars(log) == wanted(model)
 
 
-def test_a_new_tensorboard_folder_receives_all_epochs_on_resume(tmp_path):
+def test_another_folder_gets_the_run_from_its_beginning(tmp_path):
     pytest.importorskip("tensorboard")
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path / "run"), TensorBoard(tmp_path / "one"), After(3, interrupt))
@@ -320,14 +318,14 @@ def test_a_new_tensorboard_folder_receives_all_epochs_on_resume(tmp_path):
     assert scalars(tmp_path / "two") == wanted(model)
 
 
-def test_a_new_run_replaces_the_previous_one_in_tensorboard(tmp_path):
+def test_a_new_run_hides_the_one_that_was_there(tmp_path):
     pytest.importorskip("tensorboard")
     fit(TensorBoard(tmp_path), epochs=7)
     model = fit(TensorBoard(tmp_path), epochs=2)
     assert scalars(tmp_path) == wanted(model)
 
 
-def test_training_continues_if_tensorboard_cannot_write(tmp_path):
+def test_tensorboard_that_cannot_write_ends_nothing(tmp_path):
     pytest.importorskip("tensorboard")
     (tmp_path / "file").write_text("")
     with pytest.warns(RuntimeWarning, match="could not write to TensorBoard"):
@@ -361,7 +359,7 @@ def metrics(client, run):
     }
 
 
-def test_mlflow_contains_settings_metrics_images_and_status(store):
+def test_mlflow_has_settings_numbers_pictures_and_how_it_ended(store):
     model = fit(MLflow(store, run_name="first"))
     client, (run,) = mlflow_runs(store)
     assert metrics(client, run) == wanted(model)
@@ -372,7 +370,7 @@ def test_mlflow_contains_settings_metrics_images_and_status(store):
     assert sum(path.endswith(".png") for path in images) == 8
 
 
-def test_mlflow_resumes_in_the_same_run(store, tmp_path):
+def test_mlflow_goes_on_in_the_same_run(store, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path), MLflow(store), After(3, interrupt))
     _, (run,) = mlflow_runs(store)
@@ -380,12 +378,12 @@ def test_mlflow_resumes_in_the_same_run(store, tmp_path):
     model = fit(MLflow(store), resume_from=tmp_path, epochs=6)
     client, (run,) = mlflow_runs(store)
     assert run.info.status == FINISHED
-    assert drop_speed(metrics(client, run)) == drop_speed(wanted(model))
+    assert without_pace(metrics(client, run)) == without_pace(wanted(model))
     points = client.get_metric_history(run.info.run_id, "train/loss")
     assert sorted(p.step for p in points) == [1, 2, 3, 4, 5, 6]
 
 
-def test_an_existing_mlflow_run_is_extended_and_left_open(store):
+def test_a_run_of_somebody_is_written_in_and_not_ended(store):
     from mlflow import MlflowClient
 
     client = MlflowClient(store)
@@ -398,7 +396,7 @@ def test_an_existing_mlflow_run_is_extended_and_left_open(store):
     assert "train/loss" in run.data.metrics
 
 
-def test_training_continues_if_the_mlflow_server_is_unreachable(monkeypatch):
+def test_a_server_that_is_gone_ends_nothing(monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as free:
@@ -409,11 +407,11 @@ def test_training_continues_if_the_mlflow_server_is_unreachable(monkeypatch):
     assert len(caught) == 1
 
 
-def test_an_experiment_created_concurrently_is_used(monkeypatch):
+def test_an_experiment_that_another_process_makes_meanwhile_is_taken(monkeypatch):
     exceptions = pytest.importorskip("mlflow.exceptions")
 
     class Store:
-        """A store in which another process creates the experiment first."""
+        """One where somebody was faster."""
 
         made = None
 
@@ -422,13 +420,13 @@ def test_an_experiment_created_concurrently_is_used(monkeypatch):
 
         def create_experiment(self, name, artifacts):
             self.made = type("Experiment", (), {"experiment_id": "7"}) if name == "shared" else None
-            raise exceptions.MlflowException("already exists or not allowed")
+            raise exceptions.MlflowException("somebody was faster, or it may not be")
 
     tracker = MLflow()
     tracker.client = Store()
     assert tracker._experiment_id("shared", None) == "7"
     tracker.client = Store()
-    with pytest.raises(exceptions.MlflowException, match="not allowed"):
+    with pytest.raises(exceptions.MlflowException, match="may not be"):
         tracker._experiment_id("refused", None)
 
 
@@ -436,12 +434,12 @@ def test_an_experiment_created_concurrently_is_used(monkeypatch):
     ("uri", "folder"),
     [(None, None), ("http://a:5000", None), ("databricks", None), ("/a/b", Path("/a/b"))],
 )
-def test_a_tracking_uri_without_a_scheme_is_a_folder(uri, folder):
+def test_what_is_no_address_is_a_folder(uri, folder):
     pytest.importorskip("mlflow")
     assert MLflow(uri)._folder() == folder
 
 
-def test_special_characters_in_a_folder_name_are_escaped(tmp_path):
+def test_a_folder_of_any_name_has_its_own_database(tmp_path):
     sqlalchemy = pytest.importorskip("sqlalchemy")
     for name in ("a b", "a%20b", "a?b", "a#b", "ü"):
         url = sqlalchemy.make_url(_database(tmp_path / name))
@@ -449,7 +447,7 @@ def test_special_characters_in_a_folder_name_are_escaped(tmp_path):
 
 
 @pytest.mark.slow
-def test_concurrent_processes_share_a_new_folder(tmp_path):
+def test_processes_that_begin_at_once_share_a_new_folder(tmp_path):
     pytest.importorskip("mlflow")
     pytest.importorskip("alembic")
     code = (
@@ -466,7 +464,7 @@ def test_concurrent_processes_share_a_new_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_mlflow_folder_contains_a_database_and_images(tmp_path):
+def test_a_folder_holds_a_database_and_the_pictures(tmp_path):
     pytest.importorskip("mlflow")
     pytest.importorskip("alembic")
     model = fit(MLflow(tmp_path / "here"))
@@ -492,7 +490,7 @@ def test_trackers_are_made_by_name():
 
 
 @pytest.mark.parametrize("names", [[], ["tensorboard", "mlflow"]])
-def test_track_to_needs_exactly_one_tracker(names):
+def test_one_place_is_of_one_tracker(names):
     with pytest.raises(ValueError, match=f"--track names {len(names)}"):
         make_trackers(names, "logs", RUN)
 
@@ -523,14 +521,12 @@ def test_the_callback_of_ten_lines_in_the_docs_runs(capsys):
 # ---------------------------------------------------------------------- `isthmus fit`
 
 
-def test_fit_tracks_and_resumes_a_run_on_the_command_line(tmp_path, monkeypatch, capsys):
+def test_the_command_line_tracks_a_run_and_goes_on_with_it(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorboard")
     from isthmus.training.training_log import TrainingLog
 
     out = tmp_path / "run"
-    np.save(tmp_path / "x.npy", X)
-    flags = ["fit", str(tmp_path / "x.npy"), "--out", str(out)]
-    flags += ["--track", "tensorboard", "--epochs", "4"]
+    flags = ["fit", "digits", "--out", str(out), "--track", "tensorboard", "--epochs", "4"]
     with monkeypatch.context() as patched:
         patched.setattr(TrainingLog, "on_epoch", After(2, interrupt).on_epoch)
         assert main([*flags, "--hidden", "8", "--random-state", "0"]) == 130
@@ -543,17 +539,17 @@ def test_fit_tracks_and_resumes_a_run_on_the_command_line(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk", "loader"])
-def test_reconstructions_use_the_labels_of_their_rows(kind, tmp_path, monkeypatch):
+def test_reconstructions_are_told_the_labels_of_their_rows(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("isthmus.data.disk_array.MAX_IN_MEMORY", 0)
     labels = np.random.default_rng(0).integers(0, 3, 4000)
     rows = np.ones((4000, 8, 8), "f4") * labels[:, None, None] / 2
     np.save(tmp_path / "x.npy", rows)
-    recorder, model = Recorder(), isthmus.ConditionalVAE(**SMALL | {"epochs": 1})
+    told, model = Told(), isthmus.ConditionalVAE(**SMALL | {"epochs": 1})
     if kind == "loader":
         batches = list(zip(np.array_split(rows, 9), np.array_split(labels, 9), strict=True))
-        model.fit_loader(batches, callbacks=[recorder])
+        model.fit_loader(batches, callbacks=[told])
     else:
         mapped = np.load(tmp_path / "x.npy", mmap_mode="r" if kind == "disk" else None)
-        model.fit(mapped, labels, callbacks=[recorder])
-    values = model.scaler_.inverse_transform(recorder.images.x.numpy()).mean((1, 2))
-    assert (2 * values).round().tolist() == recorder.images.c.argmax(1).tolist()
+        model.fit(mapped, labels, callbacks=[told])
+    values = model.scaler_.inverse_transform(told.images.x.numpy()).mean((1, 2))
+    assert (2 * values).round().tolist() == told.images.c.argmax(1).tolist()

@@ -61,7 +61,7 @@ def _mode(draws: Array) -> Array:
 
 @dataclass
 class GapFiller:
-    """A batch of scaled rows with gaps; x holds the current fill."""
+    """A batch of scaled rows with gaps, of which x holds the current fill."""
 
     model: LatentVariableModel
     x: Tensor

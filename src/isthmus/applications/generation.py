@@ -72,7 +72,7 @@ class LatentSampler(LatentMetaEstimator):
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import Autoencoder
     >>> digits = load_digits()
-    >>> model = Autoencoder(n_components=8, epochs=5, random_state=0)
+    >>> model = Autoencoder(n_components=8, epochs=2, random_state=0)
     >>> sampler = LatentSampler(model, n_modes=2, random_state=0)
     >>> _ = sampler.fit(digits.images / 16, digits.target)
     >>> sevens = sampler.sample(3, y=7, random_state=0)

@@ -87,7 +87,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     >>> X = load_wine().data
     >>> incomplete = X.copy()
     >>> incomplete[::3, 2] = np.nan
-    >>> imputer = LatentImputer(VAE(n_components=4, epochs=20, random_state=0), random_state=0)
+    >>> imputer = LatentImputer(VAE(n_components=4, epochs=5, random_state=0), random_state=0)
     >>> complete = imputer.fit_transform(incomplete)
     >>> bool(np.isfinite(complete).all() and (complete[1] == X[1]).all())
     True

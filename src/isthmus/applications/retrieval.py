@@ -129,7 +129,7 @@ class LatentIndex(LatentMetaEstimator):
         Parameters
         ----------
         X : array-like (n, *features), optional
-            By default the indexed rows, excluding each row itself from its neighbours.
+            By default the indexed rows, of which none is its own neighbour.
         n_neighbors : int, optional
         return_distance : bool
 

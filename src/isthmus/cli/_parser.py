@@ -141,7 +141,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"unknown option {name!r}.{did_you_mean(name, known)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Report a value that is not among the action's choices."""
+        """Report a value that is none of the action's choices."""
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]
             listed = f"{did_you_mean(value, known)} Choose from: {', '.join(known)}"

@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_figure(sheet, out)
     if arguments.save and Path(arguments.save).suffix in TABLES:
         rows = examples.reshape(-1, *estimator.feature_shape_)
-        save_frame(Path(arguments.save), estimator.as_fitted(rows))
+        save_frame(Path(arguments.save), estimator.as_input_type(rows))
     elif arguments.save:
         save_array(Path(arguments.save), examples)
     return 0
@@ -140,9 +140,7 @@ def _write_table(arguments: argparse.Namespace) -> int:
     if estimator.columns_ is None:
         raise ValueError(f"--out {out.name} needs a model of a table; name an image instead.")
     if arguments.around:
-        raise ValueError(
-            "--around writes an image: name an image file with --out, and use --save for the rows."
-        )
+        raise ValueError("--around draws an image: give --out an image, and --save the rows.")
     n = arguments.n_samples or MANY
     sampler = _sampler(arguments, estimator)
     y = np.repeat(_classes(arguments.of, sampler), n) if arguments.of else None

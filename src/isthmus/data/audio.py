@@ -65,6 +65,15 @@ def read_audio_folder(
     -------
     AudioFolder
 
+    Raises
+    ------
+    FileNotFoundError
+        If there is no folder at `path`.
+    ImportError
+        If all files are compressed and `audio` is not installed.
+    ValueError
+        If a setting is out of range, the folder has no audio files, or one is damaged.
+
     See Also
     --------
     isthmus.data.read_image_folder : The same for images.

@@ -53,7 +53,7 @@ class DataSource(NamedTuple):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> DataSource | None:
-        """Return the source in a record that `to_record` wrote; None without a source."""
+        """Return the source in a record that `to_record` wrote; None if there is none."""
         if (path := record.get("source")) is None:
             return None
         size = record.get("size")
@@ -230,21 +230,31 @@ def load(
         return _load_known(str(source), data_home)
     dataset = _load_path(path, size, label, columns)
     _check_numbers(path, dataset.X)
+    return replace(dataset, source=_source(path, size, label))
+
+
+def _source(
+    path: Path, size: int | tuple[int, int] | None, label: str | int | None
+) -> DataSource | None:
     # Links are not resolved: the suffix of the target may be missing.
-    own = DataSource(str(path.absolute()), size, label)
-    return replace(dataset, source=own if len(own.path) <= MAX_PATH_LENGTH else None)
+    absolute = str(path.absolute())
+    return DataSource(absolute, size, label) if len(absolute) <= MAX_PATH_LENGTH else None
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
     if name == "digits":
-        from sklearn.datasets import load_digits
-
-        bunch = load_digits()
-        return Dataset(name, (bunch.images / 16).astype(np.float32), bunch.target)
+        return _load_digits()
     if name == "sprites":
         images, factors = sprites.sample(_N_SPRITES, random_state=0)
         return Dataset(name, images, factors[:, 0], factors=factors)
     return _load_idx(name, data_home or os.environ.get("ISTHMUS_DATA"))
+
+
+def _load_digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return Dataset("digits", (bunch.images / 16).astype(np.float32), bunch.target)
 
 
 def _load_idx(name: str, data_home: str | PathLike[str] | None) -> Dataset:
@@ -341,8 +351,15 @@ def _load_audio(path: Path, size: int | tuple[int, int] | None) -> Dataset:
         raise ValueError(
             f"size of a folder of audio is one number, samples per window; got {size}."
         )
-    X, labels, notes, rate, files = read_audio_folder(path, size or AUDIO_WINDOW)
-    return Dataset(path.resolve().name, X, labels, notes=notes, groups=files, rate=rate)
+    audio = read_audio_folder(path, size or AUDIO_WINDOW)
+    return Dataset(
+        path.resolve().name,
+        audio.X,
+        audio.labels,
+        notes=audio.notes,
+        groups=audio.files,
+        rate=audio.rate,
+    )
 
 
 def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

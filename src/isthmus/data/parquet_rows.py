@@ -158,7 +158,7 @@ def _visible(folder: Path, *patterns: str) -> Iterator[Path]:
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Turn the many error types of Arrow into one line that names the file."""
+    """Turn errors, of which Arrow raises many types, into one line that names the file."""
     try:
         yield
     except (ValueError, OSError, LookupError, TypeError, NotImplementedError) as error:

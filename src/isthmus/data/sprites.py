@@ -14,7 +14,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-__all__ = ["FACTOR_NAMES", "FACTOR_SIZES", "N_SPRITES", "SHAPES", "factors", "render", "sample"]
+__all__ = [
+    "FACTOR_NAMES",
+    "FACTOR_SIZES",
+    "N_SPRITES",
+    "SHAPES",
+    "factors",
+    "render",
+    "sample",
+]
 
 SHAPES = ("square", "ellipse", "heart")
 FACTOR_NAMES = ("shape", "scale", "orientation", "posX", "posY")
@@ -44,6 +52,11 @@ def factors(indices: ArrayLike) -> np.ndarray:
     -------
     numpy.ndarray of int64, shape (n, 5)
         Index of shape, scale, orientation, horizontal and vertical position (`FACTOR_NAMES`).
+
+    Raises
+    ------
+    ValueError
+        If the indices are not a one-dimensional sequence of whole numbers in that range.
 
     Examples
     --------
@@ -100,6 +113,11 @@ def sample(
         Images of 0 and 255.
     factors : numpy.ndarray of int64, shape (n, 5)
         Their factors, as by `factors`.
+
+    Raises
+    ------
+    ValueError
+        If `n` is out of range.
 
     Examples
     --------

@@ -43,7 +43,21 @@ class AudioClip(NamedTuple):
 def read_wav(path: str | os.PathLike[str]) -> AudioClip:
     """Read a WAV file of 8, 16, 24 or 32-bit integers or of floats, with any number of channels.
 
-    Integers are divided by their largest value; floats stay as they are.
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    AudioClip
+        Integers are divided by their largest value; floats stay as they are.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a valid WAV file or has no samples.
 
     See Also
     --------

@@ -68,7 +68,7 @@ def apply_in_batches(
     Parameters
     ----------
     function : callable
-        Takes two tensors (the second may be None); returns tensors (batch, ...).
+        Takes two tensors, the second of which may be None; returns tensors (batch, ...).
     batch_size : int
     X : ndarray (n, ...)
     c : ndarray (n, ...), optional

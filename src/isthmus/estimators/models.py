@@ -41,7 +41,7 @@ class Autoencoder(specs.Autoencoder, LatentEstimator, name="autoencoder"):
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import Autoencoder
     >>> X = load_digits().data / 16
-    >>> model = Autoencoder(n_components=8, epochs=5, random_state=0).fit(X)
+    >>> model = Autoencoder(n_components=8, epochs=2, random_state=0).fit(X)
     >>> model.transform(X).shape, model.reconstruct(X).shape
     ((1797, 8), (1797, 64))
     """
@@ -65,7 +65,7 @@ class DenoisingAutoencoder(specs.DenoisingAutoencoder, LatentEstimator, name="de
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import DenoisingAutoencoder
     >>> X = load_digits().images / 16
-    >>> model = DenoisingAutoencoder(corruption="salt-and-pepper", epochs=5).fit(X)
+    >>> model = DenoisingAutoencoder(corruption="salt-and-pepper", epochs=2).fit(X)
     >>> model.reconstruct(X).shape
     (1797, 8, 8)
     """
@@ -89,7 +89,7 @@ class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator, name="sparse")
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import SparseAutoencoder
     >>> X = load_digits().data / 16
-    >>> model = SparseAutoencoder(penalty="kl", n_components=100, hidden=(), epochs=5).fit(X)
+    >>> model = SparseAutoencoder(penalty="kl", n_components=100, hidden=(), epochs=2).fit(X)
     >>> bool((model.transform(X) >= 0).all())
     True
     >>> model = SparseAutoencoder(activation="topk", n_active=8, n_components=256, hidden=())
@@ -181,7 +181,7 @@ class VAE(specs.VAE, LatentEstimator, name="vae"):
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import VAE
     >>> X = load_digits().images / 16
-    >>> model = VAE(n_components=2, epochs=5, random_state=0).fit(X)
+    >>> model = VAE(n_components=2, epochs=2, random_state=0).fit(X)
     >>> model.sample(3, random_state=0).shape
     (3, 8, 8)
     >>> model.score_samples(X).shape
@@ -206,7 +206,7 @@ class BetaVAE(specs.BetaVAE, LatentEstimator, name="beta-vae"):
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import BetaVAE
     >>> X = load_digits().images / 16
-    >>> model = BetaVAE(beta=8.0, n_components=4, epochs=5).fit(X)
+    >>> model = BetaVAE(beta=8.0, n_components=4, epochs=2).fit(X)
     >>> model.posterior(X).std.shape
     (1797, 4)
     """
@@ -231,7 +231,7 @@ class ConditionalVAE(specs.ConditionalVAE, LatentEstimator, name="conditional-va
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import ConditionalVAE
     >>> digits = load_digits()
-    >>> model = ConditionalVAE(n_components=4, epochs=5).fit(digits.images / 16, digits.target)
+    >>> model = ConditionalVAE(n_components=4, epochs=2).fit(digits.images / 16, digits.target)
     >>> model.sample(3, y=[7, 7, 1]).shape
     (3, 8, 8)
     """

@@ -61,7 +61,7 @@ def encoder(estimator: LatentEstimator, opset: int | None = None) -> bytes:
     >>> onnxruntime = pytest.importorskip("onnxruntime")
     >>> from isthmus import VAE
     >>> X = np.eye(4, dtype=np.float32)
-    >>> model = VAE(n_components=2, hidden=(8,), epochs=1).fit(X)
+    >>> model = VAE(n_components=2, hidden=(), epochs=1).fit(X)
     >>> mean, std = onnxruntime.InferenceSession(encoder(model)).run(None, {"x": X})
     >>> np.allclose(mean, model.transform(X), atol=1e-5)
     True
@@ -90,8 +90,8 @@ def decoder(estimator: LatentEstimator, opset: int | None = None) -> bytes:
     --------
     >>> import numpy as np, pytest
     >>> onnx = pytest.importorskip("onnx")
-    >>> from isthmus import VAE
-    >>> model = VAE(n_components=2, hidden=(8,), epochs=1).fit(np.eye(4))
+    >>> from isthmus import Autoencoder
+    >>> model = Autoencoder(n_components=2, hidden=(), epochs=1).fit(np.eye(4))
     >>> graph = onnx.load_from_string(decoder(model)).graph
     >>> [i.name for i in graph.input], [o.name for o in graph.output]
     (['z'], ['x'])
@@ -122,7 +122,7 @@ def scorer(estimator: LatentEstimator, opset: int | None = None) -> bytes:
     >>> import numpy as np, pytest
     >>> onnx = pytest.importorskip("onnx")
     >>> from isthmus import VAE
-    >>> model = VAE(n_components=2, hidden=(8,), epochs=1).fit(np.eye(4))
+    >>> model = VAE(n_components=2, hidden=(), epochs=1).fit(np.eye(4))
     >>> [i.name for i in onnx.load_from_string(scorer(model)).graph.input]
     ['x', 'eps']
     """

@@ -50,7 +50,7 @@ def program(estimator: LatentEstimator, part: str) -> ExportedProgram:
     >>> import numpy as np, torch
     >>> from isthmus import VAE
     >>> X = np.eye(4, dtype=np.float32)
-    >>> model = VAE(n_components=2, hidden=(8,), epochs=1).fit(X)
+    >>> model = VAE(n_components=2, hidden=(), epochs=1).fit(X)
     >>> mean, std = program(model, "encoder").module()(torch.from_numpy(X))
     >>> np.allclose(mean, model.transform(X), atol=1e-5)
     True

@@ -69,7 +69,7 @@ class Training:
     )
     strategy: str = param(
         "auto",
-        "What processes started by torchrun do: train one model and hold a copy each "
+        "What processes started by torchrun do: train one model of which each holds a copy "
         "('ddp', the automatic choice) or a part ('fsdp'), or train one model each ('none').",
         choices=("auto", "ddp", "fsdp", "none"),
     )

@@ -1,4 +1,4 @@
-"""Points coloured by label, with a legend or a colour bar."""
+"""Points coloured by label: which labels there are, and how they are told apart."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Colours:
 
     @classmethod
     def of(cls, labels: Array | None) -> Colours:
-        """Treat labels as classes, or as numbers if there are more than 20 different ones."""
+        """Tell classes from numbers: more than 20 different numbers are no classes."""
         if labels is None:
             return cls()
         if labels.dtype.kind not in "biuf":

@@ -164,7 +164,7 @@ def _check_possible(
     annealed: bool,
     quality: str | None,
 ) -> None:
-    """Raise a ValueError if the model or the data does not support a requested metric."""
+    """Raise a ValueError if the model or the data cannot give what is asked for."""
     if estimator.conditional and y is None:
         raise ValueError(
             f"{run} is conditional, but {data.name} has no labels (for a table, --label names "

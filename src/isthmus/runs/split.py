@@ -50,8 +50,8 @@ class Split:
 def split_dataset(data: Dataset, test_fraction: float, seed: int) -> Split:
     """Hold out test rows: the data set's own test set, else a fraction drawn at random.
 
-    Rows of one group, such as windows of one sound, stay together. From an array that
-    stays on disk, blocks of neighbouring rows are held out, at most as many as fit into memory.
+    Rows of one group, such as windows of one sound, stay together. Of an array that stays on
+    disk, blocks of neighbouring rows are held out, at most as many as fit into memory.
 
     Parameters
     ----------

@@ -34,17 +34,17 @@ class OptunaPruning(Callback):
         With several processes, a `TorchDistributedTrial` (optuna-integration) of the same trial in
         each process; all are pruned together.
     monitor : str or callable
-        Entry of a training record to minimise, in nats per example, or a function of the record.
-        Losses with different `beta` or penalties are not comparable; the held-out ELBO,
-        ``lambda record: record["valid_reconstruction"] + record["valid_kl"]``, is. A study that
-        maximises receives it with the opposite sign.
+        The number of a record to go by, less is better, nats per example; or a function of the
+        record. Losses by different `beta` or penalties cannot be compared; the held-out ELBO,
+        ``lambda record: record["valid_reconstruction"] + record["valid_kl"]``, can. A study that
+        maximises is told it with its sign turned.
 
     Raises
     ------
     ImportError
         If optuna is not installed: ``pip install 'isthmus[tune]'``.
     ValueError
-        If there is no trial, or (during training) a record does not contain the metric.
+        Without a trial; in training, where there is no such number in a record.
 
     References
     ----------

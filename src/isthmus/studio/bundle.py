@@ -118,8 +118,7 @@ class Bundle:
     def _add_rows(self, dataset: Dataset, max_rows: int) -> Array:
         """Select rows, encode them and add their columns; return their codes."""
         test = dataset.X_test is not None
-        X: Any = dataset.X_test if test else dataset.X
-        y = dataset.y_test if test else dataset.y
+        X, y = (dataset.X_test, dataset.y_test) if test else (dataset.X, dataset.y)
         n = len(X)
         chosen = np.arange(n)
         if n > max_rows:

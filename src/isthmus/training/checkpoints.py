@@ -145,9 +145,9 @@ def read_checkpoint(folder: Any) -> Snapshot:
     Raises
     ------
     FileNotFoundError
-        If there is no checkpoint.
+        If there is none.
     ValueError
-        If every checkpoint is corrupt, or a different version of isthmus wrote it.
+        If none is intact, or a different version of isthmus wrote it.
     """
     found, errors = [], []
     for path in find_checkpoints(folder):
