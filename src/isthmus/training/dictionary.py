@@ -91,7 +91,7 @@ def geometric_median(x: Tensor, steps: int = 200, tolerance: float = 1e-7) -> Te
     steps : int
         Maximum number of iterations.
     tolerance : float
-        StopTraining at a move shorter than this share of the rows' mean distance.
+        Stop at a move shorter than this share of the rows' mean distance.
 
     Returns
     -------
