@@ -232,5 +232,5 @@ def test_the_spectral_backbone_says_what_it_needs():
         spectral(Shapes((200,), 20))
     with pytest.raises(ValueError, match="expects windows"):
         spectral(Shapes((2, 200), spectral.n_components((2, 200))))
-    with pytest.raises(ValueError, match="even length within a window"):
+    with pytest.raises(ValueError, match="frame must be even"):
         spectral(Shapes((20,), 20))

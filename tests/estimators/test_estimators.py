@@ -527,3 +527,12 @@ def test_tensors_are_theirs_who_asked_for_them():
     before = rows.copy()
     model.tensors(rows)[0].zero_()
     np.testing.assert_array_equal(rows, before)
+
+
+def test_codes_in_another_byte_order_keep_their_precision():
+    X = np.random.default_rng(0).random((20, 4)).astype(np.float32)
+    model = isthmus.Autoencoder(n_components=2, hidden=(), epochs=1).fit(X)
+    codes = model.transform(X)
+    decoded = model.inverse_transform(codes.astype(codes.dtype.newbyteorder()))
+    assert decoded.dtype == np.float32
+    np.testing.assert_array_equal(decoded, model.inverse_transform(codes))

@@ -422,6 +422,8 @@ class LatentEstimator(
 
     def _check_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
         check_is_fitted(self)
+        if isinstance(Z, np.ndarray):  # float32 in another byte order stays float32
+            Z = Z.astype(Z.dtype.newbyteorder("="), copy=False)
         Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
         if Z.shape[1] != self.n_components_:
             raise ValueError(
