@@ -1,5 +1,6 @@
-"""Modules that are nothing without a library are not looked at where it lacks."""
+"""Exclude modules from the collection of doctests."""
 
 from importlib.util import find_spec
 
+collect_ignore_glob = ["**/conftest.py"]  # several have this name, without packages
 collect_ignore = [] if find_spec("pyod") else ["src/isthmus/applications/pyod_adapter.py"]
