@@ -111,7 +111,7 @@ def speed(folder: Path, n: int, rounds: int) -> dict:
         for name, rows in kinds.items():
             model = isthmus.VAE(**MODEL, epochs=5, validation_fraction=0).fit(rows)
             rates = [record["examples_per_second"] for record in model.history_]
-            found[name].append(statistics.median(rates[2:]))  # the step is recorded before
+            found[name].append(statistics.median(rates[2:]))  # the first epochs warm up
     ratios = {
         name: statistics.median(a / b for a, b in zip(v, found["memory"], strict=True))
         for name, v in found.items()

@@ -1,4 +1,4 @@
-"""One thread a test: the models are tiny, and threads that wait for each other cost more."""
+"""Fixtures of all tests. Tests use one thread: the models are tiny."""
 
 import os
 import signal
@@ -17,10 +17,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under nohup: tests s
 
 
 @pytest.fixture
-def new_threads() -> Callable[[], list[str]]:
-    """The names of the threads that began since the test did and have not ended.
+def undrawn_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out of the report of a fit: drawing them takes most of its time."""
+    from isthmus.report.pictures import Picture
 
-    Not a count of all: what an earlier test left ends whenever it likes.
+    monkeypatch.setattr(
+        "isthmus.report.page.as_picture",
+        lambda figure, alt, key: Picture(figure.get_suptitle(), ""),
+    )
+
+
+@pytest.fixture
+def new_threads() -> Callable[[], list[str]]:
+    """Return a function that names the threads started since the test began and still running.
+
+    It names them instead of counting all threads, since those of earlier tests may end meanwhile.
     """
     before = set(threading.enumerate())
     return lambda: [each.name for each in threading.enumerate() if each not in before]

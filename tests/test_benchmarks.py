@@ -1,4 +1,4 @@
-"""The benchmark of speed: that it races fairly, not how fast anything is."""
+"""The speed benchmark compares fairly; nothing is timed here."""
 
 import math
 import sys
@@ -75,7 +75,7 @@ def test_loops_train_the_same_model_to_the_same_loss(job):
 
 
 @pytest.mark.parametrize("model", [ContractiveAutoencoder, SparseAutoencoder])
-def test_each_penalty_by_hand_is_that_of_isthmus(model):
+def test_hand_written_penalties_equal_those_of_isthmus(model):
     settings = model(n_components=3, hidden=(8,), batch_size=64)
     one_step = contenders.Job(settings, "bernoulli", workloads.made((4, 4), 64))
     ours, by_hand = (f(one_step).epoch() for f in (contenders.isthmus, contenders.plain))
@@ -110,7 +110,7 @@ def test_every_workload_makes_its_contenders():
             assert "isthmus" in workload.makers(given)
 
 
-def test_a_fitted_model_gives_all_the_same_answers(job):
+def test_all_contenders_give_the_same_results(job):
     torch.manual_seed(0)
     for name, question in workloads.QUESTIONS.items():
         few = contenders.Job(job.settings, "bernoulli", job.x[:8])

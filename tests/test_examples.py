@@ -1,4 +1,4 @@
-"""The examples run as they stand, and what they print is true."""
+"""The examples run, and what they print is true."""
 
 import re
 import runpy
@@ -42,7 +42,7 @@ def test_every_example_is_run():
     "name",
     ["own_loop", pytest.param("lightning_module", marks=pytest.mark.slow)],
 )
-def test_other_loops_come_to_the_loss_of_fit(name, capsys):
+def test_other_loops_reach_the_loss_of_fit(name, capsys):
     theirs, ours = numbers("ELBO", run(name, capsys))
     assert theirs == pytest.approx(ours, rel=0.01)
 
@@ -63,7 +63,7 @@ def test_pyod_finds_the_fours(capsys):
     assert numbers("rows,", text)[0] >= 5
 
 
-def test_the_page_about_other_loops_tells_the_truth():
+def test_the_code_of_the_page_about_other_loops_works():
     page = (EXAMPLES.parent / "docs/ecosystem.md").read_text()
     own, into, pyod = re.findall(r"```python\n(.*?)```", page, re.S)
     names = {}
@@ -75,7 +75,7 @@ def test_the_page_about_other_loops_tells_the_truth():
     assert names["detector"].labels_.mean() == pytest.approx(0.1, abs=0.001)
 
 
-def test_an_estimator_is_what_another_loop_made_of_its_model():
+def test_an_estimator_uses_weights_trained_by_another_loop():
     X, y = load_wine(return_X_y=True)
     model = ConditionalVAE(n_components=3, hidden=(16,), dropout=0.2, random_state=0)
     before = model.partial_fit(X, y).score(X, condition=y)

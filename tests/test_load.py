@@ -1,4 +1,4 @@
-"""Many estimators, many threads, many processes: nothing leaks, hangs or differs."""
+"""Many estimators, threads and processes: no leaks, deadlocks or different results."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def two_threads():
 
 
 def at_once(work, pool):
-    """Return what `work` of 0, 1, … returns in as many threads that begin together."""
+    """Return the results of `work(0)`, `work(1)`, … in threads that start together."""
     start = threading.Barrier(THREADS)
 
     def begin(i):
@@ -50,7 +50,7 @@ def at_once(work, pool):
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
-def test_eight_threads_get_what_one_gets(name, two_threads):
+def test_eight_threads_get_the_results_of_one(name, two_threads):
     model = ESTIMATORS[name](**FAST).fit(X, Y)
     methods = [model.transform, model.reconstruct, model.score_samples]
     alone = [method(X) for method in methods]
@@ -60,7 +60,7 @@ def test_eight_threads_get_what_one_gets(name, two_threads):
                 np.testing.assert_array_equal(mine, expected)
 
 
-def test_eight_fits_at_once_give_the_bits_of_eight_in_turn(two_threads):
+def test_eight_simultaneous_fits_give_the_same_bits(two_threads):
     def fit(i):
         settings = FAST | {"random_state": i, "dropout": 0.1}
         return weights(isthmus.VAE(**settings).fit(X))
@@ -73,7 +73,7 @@ def test_eight_fits_at_once_give_the_bits_of_eight_in_turn(two_threads):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_every_thread_has_its_number_of_threads_back(two_threads):
+def test_each_thread_restores_its_number_of_threads(two_threads):
     model = isthmus.VAE(**FAST).fit(X)
     with ThreadPoolExecutor(THREADS) as pool:
         for _ in range(5):
@@ -82,7 +82,7 @@ def test_every_thread_has_its_number_of_threads_back(two_threads):
         assert torch.get_num_threads() == 2
 
 
-def test_who_leaves_first_has_its_number_back_too(two_threads):
+def test_the_first_thread_to_finish_restores_its_number_too(two_threads):
     small, inside, leave = torch.nn.Linear(2, 2), threading.Event(), threading.Event()
     seen = []
 
@@ -93,7 +93,7 @@ def test_who_leaves_first_has_its_number_back_too(two_threads):
         seen.append(torch.get_num_threads())
 
     with enough_threads(small, 4):
-        other = threading.Thread(target=train)  # it was told 1, as it begins in here
+        other = threading.Thread(target=train)  # it reads 1, since it starts in this block
         other.start()
         inside.wait(30)
         assert torch.get_num_threads() == 1
@@ -103,7 +103,7 @@ def test_who_leaves_first_has_its_number_back_too(two_threads):
     assert seen == [2]
 
 
-def test_a_model_used_within_the_training_of_another_leaves_that_one_its_number(two_threads):
+def test_a_model_used_during_the_training_of_another_keeps_its_number(two_threads):
     small = torch.nn.Linear(2, 2)
     with enough_threads(small, 4):
         with enough_threads(torch.nn.Conv1d(1, 1, 3), 4):
@@ -116,7 +116,7 @@ def test_a_model_used_within_the_training_of_another_leaves_that_one_its_number(
 
 
 def run(code, seconds=120):
-    """Run code in a process of its own; its last line of output."""
+    """Run code in a new process; return the last line of its output."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(code)],
         capture_output=True,
@@ -129,15 +129,15 @@ def run(code, seconds=120):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_forked_processes_work_after_torch_ran_threads_and_while_others_train():
-    """Without care each would wait forever for the threads that stayed in the parent."""
-    said = run(
+    """Without precautions each would wait forever for threads that exist only in the parent."""
+    output = run(
         """
         import multiprocessing, os, tempfile, threading
         import numpy as np, torch, isthmus
         from isthmus.distributions.base import isolated_rng
 
         torch.set_num_threads(2)
-        X = np.random.default_rng(0).random((3000, 60))
+        X = np.random.default_rng(0).random((1024, 60))
         settings = dict(n_components=4, hidden=(512,), epochs=1, random_state=0)
         model = isthmus.VAE(**settings).fit(X)
         large = torch.randn(600, 600)
@@ -149,7 +149,7 @@ def test_forked_processes_work_after_torch_ran_threads_and_while_others_train():
             again = isthmus.load(saved)
             fitted = isthmus.SparseAutoencoder(**settings | {"hidden": ()}).fit(X)
             return [
-                model.transform(X), again.transform(X), model.sample(20000, random_state=0),
+                model.transform(X), again.transform(X), model.sample(5000, random_state=0),
                 isthmus.VAE(**settings).fit(X).transform(X), fitted.transform(X),
             ]
 
@@ -182,7 +182,7 @@ def test_forked_processes_work_after_torch_ran_threads_and_while_others_train():
         print("works")
         """
     )
-    assert said == "works"
+    assert output == "works"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Completion is tried in the shells themselves; those that are not installed skip."""
+"""Completion, tested in real shells; shells that are not installed are skipped."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def shell(name):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder of scripts, one a shell, and of things to complete."""
+    """Return a folder with a script per shell, and a file and a folder to complete."""
     folder = tmp_path_factory.mktemp("completion")
     for name, file in (("bash", "script.bash"), ("fish", "script.fish"), ("zsh", "_isthmus")):
         with (folder / file).open("w") as out, contextlib.redirect_stdout(out):
@@ -58,7 +58,7 @@ def run(command, folder):
     return done.stdout.split()
 
 
-ASKED = [
+LINES = [
     ("isthmus ", set(COMMANDS)),
     ("isthmus compl", {"completion"}),
     ("isthmus fit dig", {"digits"}),
@@ -74,7 +74,7 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize(("line", "words"), ASKED)
+@pytest.mark.parametrize(("line", "words"), LINES)
 @pytest.mark.parametrize(
     "ask",
     [pytest.param(in_bash, marks=shell("bash")), pytest.param(in_fish, marks=shell("fish"))],
@@ -85,7 +85,7 @@ def test_words_are_completed(folder, ask, line, words):
 
 
 class Zsh:
-    """A zsh that believes it talks with a person."""
+    """An interactive zsh on a pseudo-terminal."""
 
     def __init__(self, folder):
         ours, theirs = pty.openpty()
@@ -122,10 +122,10 @@ class Zsh:
 def test_words_are_completed_in_zsh(folder):
     zsh = Zsh(folder)
     try:
-        for line, words in ASKED:
+        for line, words in LINES:
             seen = zsh.ask(f"{line}\t\t", *words)
             assert all(word in seen for word in words), (line, seen)
-            zsh.ask("\x15\n")  # away with the line
+            zsh.ask("\x15\n")  # delete the line
     finally:
         zsh.process.kill()
         zsh.process.wait()

@@ -1,4 +1,4 @@
-"""`isthmus export`: the networks of a run as files (for --page see studio/test_studio_page.py)."""
+"""The command `isthmus export`; tests/studio/test_studio_page.py tests --page."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ X = np.random.default_rng(0).normal(size=(40, 5)) * [1, 1, 3, 100, 1] + [0, 1e9,
 
 ALONE = """
 import sys
-sys.modules["isthmus"] = None  # as where it is not installed
+sys.modules["isthmus"] = None  # as if it were not installed
 import numpy as np, torch
 encode, score = (torch.export.load(path).module() for path in sys.argv[1:3])
 x = torch.from_numpy(np.load(sys.argv[3]))
@@ -67,7 +67,7 @@ def test_exported_networks_run_without_isthmus(run, model, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         ([], "nothing to export: give --page, --onnx, or --torch"),
         (["--onnx", "--opset", "11"], "opset 11 is too old: choose 18 to 2"),
@@ -76,11 +76,11 @@ def test_exported_networks_run_without_isthmus(run, model, tmp_path, capsys):
         (["--page", "--opset", "20"], "--opset is a version of ONNX: use it with --onnx"),
     ],
 )
-def test_errors_are_one_line_and_nothing_is_written(run, flags, said, capsys):
+def test_errors_are_one_line_and_nothing_is_written(run, flags, message, capsys):
     before = sorted(run.rglob("*"))
     assert main(["export", str(run), *flags]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
     assert sorted(run.rglob("*")) == before
 

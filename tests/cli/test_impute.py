@@ -1,4 +1,4 @@
-"""``isthmus impute`` as a user types it."""
+"""The command `isthmus impute`."""
 
 import csv
 
@@ -41,7 +41,7 @@ def test_only_empty_cells_change(table):
         assert "" not in new
 
 
-def test_what_is_there_is_not_written_over(table, capsys):
+def test_an_existing_file_is_replaced_only_with_force(table, capsys):
     out = table / "mine.csv"
     out.write_text("mine")
     assert impute(table, "--out", str(out)) == 2
@@ -50,6 +50,7 @@ def test_what_is_there_is_not_written_over(table, capsys):
     assert impute(table, "--out", str(out), "--force", "--draws", "2") == 0
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_images_are_inpainted_under_a_mask(tmp_path):
     mask = np.zeros((8, 8), bool)
     mask[4:] = True
@@ -66,7 +67,7 @@ def test_images_are_inpainted_under_a_mask(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["--mask", "none.npy"], "no such file"),
         (["--out", "x.txt"], "must end in .csv"),
@@ -74,10 +75,10 @@ def test_images_are_inpainted_under_a_mask(tmp_path):
         (["--out", "nowhere/x.csv"], "there is no folder nowhere"),
     ],
 )
-def test_a_mistake_is_one_line(table, capsys, words, says):
+def test_a_mistake_is_one_line(table, capsys, words, message):
     assert impute(table, *words) == 2
     error = capsys.readouterr().err
-    assert says in error
+    assert message in error
     assert error.count("\n") == 1
 
 

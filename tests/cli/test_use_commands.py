@@ -78,7 +78,7 @@ def test_queries_may_be_files(runs, tmp_path, capsys):
     assert do("search", runs["vae"], *files, "-k", 3, "--out", tmp_path / "o.png") == 0
     lines = [x for x in capsys.readouterr().out.splitlines() if ".npy: " in x or ".png: " in x]
     assert len(lines) == 6
-    assert lines[2].startswith("one.npy: 3 (")  # a file finds the row that it is
+    assert lines[2].startswith("one.npy: 3 (")  # the nearest row is the row in the file
 
 
 def test_sample_from_the_prior_and_save(runs, tmp_path):
@@ -182,9 +182,9 @@ def saved_table(X, folder):
     return folder
 
 
-def recorded(path, folder, **how):
-    """Return a run on the data of a path, which it records."""
-    data = load(path, **how)
+def recorded(path, folder, **options):
+    """Save a run that records the path of its data; return its folder."""
+    data = load(path, **options)
     model_io.save(VAE(n_components=2, **FAST).fit(data.rows), folder, data.fingerprint)
     return folder
 
@@ -251,7 +251,9 @@ def test_data_that_changed_are_noted(table, tmp_path, most, monkeypatch, capsys)
     run = recorded(table, tmp_path / "run", label="kind")
     head, first, *rest = table.read_text().splitlines()
     table.write_text("\n".join([head, "7,8,9,low", *rest]))
-    assert (CHANGED in load_for_run(run).notes) == bool(most)  # of large data only the shape
+    assert (CHANGED in load_for_run(run).notes) == bool(
+        most
+    )  # only the shape of large data is compared
     table.write_text("\n".join([head, first, *rest[:-1]]))
     assert load_for_run(run).notes[-1] == CHANGED
     assert str(table) not in CHANGED
@@ -280,7 +282,7 @@ def test_a_link_keeps_its_own_name(table, tmp_path):
     ],
     ids=lambda entries: str(entries)[:40],
 )
-def test_what_a_run_says_of_its_data_is_checked(runs, tmp_path, entries):
+def test_the_recorded_source_of_a_run_is_validated(runs, tmp_path, entries):
     config = json.loads((runs["vae"] / "config.json").read_text())
     del config["sha256"]
     config["data"] |= entries
@@ -365,6 +367,7 @@ def test_a_folder_of_pictures_is_searched_by_a_picture_and_sampled_by_class(tmp_
     picture(out)
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_a_run_of_a_mixed_table_generates_rows_with_the_same_columns(tmp_path, capsys):
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)

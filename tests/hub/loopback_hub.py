@@ -1,4 +1,4 @@
-"""A hub on the loopback: the few answers that huggingface_hub asks for, from a dictionary."""
+"""A local server that answers the requests of huggingface_hub from a dictionary."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ class Hub:
 
     def __init__(self, url):
         self.url = url
-        self.repos, self.visibility, self.gated, self.asked = {}, {}, set(), []
+        self.repos, self.visibility, self.gated, self.requests = {}, {}, set(), []
 
     def commit(self, repo, files):
         self.repos.setdefault(repo, []).append(files)
@@ -26,7 +26,7 @@ class Hub:
         return hashlib.sha1(f"{repo} {number}".encode()).hexdigest()
 
     def files(self, repo, revision="main"):
-        """Return the files of a revision and its sha; None where there is none."""
+        """Return the files of a revision and its hash, or None if it does not exist."""
         commits = self.repos[repo]
         known = {self.sha(repo, i): files for i, files in enumerate(commits)}
         sha = self.sha(repo, len(commits) - 1) if revision == "main" else revision
@@ -61,7 +61,7 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = self.path_parts
-        self.hub.asked.append((self.command, path))
+        self.hub.requests.append((self.command, path))
         about = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path)
         file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         found = about or file
@@ -93,7 +93,7 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.hub.asked.append((self.command, self.path_parts))
+        self.hub.requests.append((self.command, self.path_parts))
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.refuse(403, "", "You don't have the rights to write here")
         if self.path_parts == "/api/validate-yaml":
@@ -107,11 +107,11 @@ class Answers(BaseHTTPRequestHandler):
             return self.say(200, {"files": [{"path": p, **modes} for p in files]})
         return self.add(repo, [json.loads(line) for line in body.splitlines()])
 
-    def create(self, asked):
-        repo = f"{asked['organization']}/{asked['name']}"
+    def create(self, request):
+        repo = f"{request['organization']}/{request['name']}"
         known = repo in self.hub.repos
         self.hub.repos.setdefault(repo, [{}])
-        self.hub.visibility.setdefault(repo, asked.get("visibility"))
+        self.hub.visibility.setdefault(repo, request.get("visibility"))
         self.say(409 if known else 200, {"url": f"{self.hub.url}/{repo}"})
 
     def add(self, repo, lines):

@@ -2,6 +2,7 @@ import json
 import shutil
 import sys
 from functools import partial
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.cli import main
 from isthmus.estimators import ESTIMATORS
-from isthmus.hub import from_pretrained, push_to_hub, save_pretrained
+from isthmus.hub import from_pretrained, pictures, push_to_hub, save_pretrained
+from isthmus.hub.pictures import View
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -23,6 +25,22 @@ MODEL = {"config.json", "history.jsonl", "model.safetensors"}
 X, Y = load_digits().images[:300] / 16, load_digits().target[:300]
 
 
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """Write tiny images for figures, except in tests that use `drawn`: drawing is slow."""
+    if "drawn" not in request.fixturenames:
+        file = BytesIO()
+        Image.new("L", (1, 1)).save(file, "png")
+        monkeypatch.setattr(
+            pictures, "_drawn", lambda name, words, figure: View(words, name, file.getvalue())
+        )
+
+
+@pytest.fixture
+def drawn():
+    """Draw the figures of this test."""
+
+
 @pytest.fixture(scope="module")
 def vae():
     return isthmus.VAE(**FAST).fit(X)
@@ -30,7 +48,7 @@ def vae():
 
 @pytest.fixture(scope="module")
 def plain():
-    """A model of which there is nothing to draw."""
+    """Return a model without figures."""
     model = isthmus.Autoencoder(**FAST).fit(X)
     model.history_ = []
     return model
@@ -38,7 +56,7 @@ def plain():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of a table in a folder whose name must not be told."""
+    """Return a run of a table, in a folder whose name must not be published."""
     home = tmp_path_factory.mktemp("secret-home")
     rows = [f"{i},{i * 7 % 5},{['*a*', '<b>|', 'c'][i % 3]},{'uv'[i % 2]}" for i in range(90)]
     (home / "t.csv").write_text("\n".join(["a,b|<i>,kind,class", *rows]))
@@ -86,7 +104,7 @@ def test_models_load_bit_for_bit_and_the_code_of_the_card_runs(name, tmp_path, m
     assert found["codes"].shape == (8, model.n_components_)
 
 
-def test_no_rows_are_published_by_default(vae, tmp_path):
+def test_no_rows_are_published_by_default(vae, tmp_path, drawn):
     save_pretrained(vae, tmp_path)
     shown = {"README.md", "samples.png", "latent-plane.png", "losses.png"}
     assert names(tmp_path) == MODEL | shown
@@ -108,7 +126,7 @@ def test_labels_without_examples_are_rejected(vae, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_output_is_reproducible(vae, tmp_path):
+def test_output_is_reproducible(vae, tmp_path, drawn):
     for name in "ab":
         save_pretrained(vae, tmp_path / name)
     for path in (tmp_path / "a").iterdir():
@@ -144,8 +162,8 @@ def test_a_run_is_never_overwritten(run):
 
 
 def test_header_is_read_by_the_hub(vae, tmp_path):
-    told = {"held_out": {"ELBO (nats per example)": -30.5, "rows": 30}, "data": {"name": "digits"}}
-    save_pretrained(vae, tmp_path, repo_id="me/x", license="mit", **told)
+    facts = {"held_out": {"ELBO (nats per example)": -30.5, "rows": 30}, "data": {"name": "digits"}}
+    save_pretrained(vae, tmp_path, repo_id="me/x", license="mit", **facts)
     data = head(tmp_path)
     assert (data.library_name, data.license) == ("isthmus", "mit")
     assert data.pipeline_tag == "unconditional-image-generation"
@@ -195,7 +213,7 @@ def test_custom_card_is_used_unchanged(vae, tmp_path):
         save_pretrained(vae, tmp_path / "other", card=own)
 
 
-# --------------------------------------------------------------------- what is not told
+# --------------------------------------------------------------------- what is not published
 
 
 def test_no_local_paths_are_published(run, tmp_path):
@@ -205,7 +223,7 @@ def test_no_local_paths_are_published(run, tmp_path):
     assert "report.html" in names(out)
     for path in out.iterdir():
         assert b"secret-home" not in path.read_bytes(), path.name
-    assert from_pretrained(out).columns_ is not None  # checksums were made anew
+    assert from_pretrained(out).columns_ is not None  # with new checksums
 
 
 def test_unknown_configuration_entries_are_not_published(run, tmp_path):
@@ -218,7 +236,7 @@ def test_unknown_configuration_entries_are_not_published(run, tmp_path):
     assert "for me alone" not in (out / "config.json").read_text()
 
 
-# ------------------------------------------------------------------------- over the wire
+# ------------------------------------------------------------------------- over HTTP
 
 
 def test_push_and_load_round_trip(plain, hub):
@@ -233,9 +251,9 @@ def test_push_and_load_round_trip(plain, hub):
 def test_only_model_files_are_downloaded(plain, hub):
     push_to_hub(plain, "me/digits", private=True)
     assert hub.visibility == {"me/digits": "private"}
-    hub.asked.clear()
+    hub.requests.clear()
     from_pretrained("me/digits")
-    got = {path.rpartition("/")[2] for verb, path in hub.asked if "/resolve/" in path}
+    got = {path.rpartition("/")[2] for verb, path in hub.requests if "/resolve/" in path}
     assert got == MODEL
 
 
@@ -285,7 +303,7 @@ def test_other_models_are_rejected_before_their_weights_are_downloaded(hub):
         from_pretrained("they/bert")
     with pytest.raises(ValueError, match=r"not an isthmus model: it contains no config\.json"):
         from_pretrained("they/empty")
-    assert not any(path.endswith("safetensors") for _, path in hub.asked)
+    assert not any(path.endswith("safetensors") for _, path in hub.requests)
 
 
 def test_corrupt_download_is_rejected(plain, hub):
@@ -387,7 +405,7 @@ def test_dry_run(run, hub, tmp_path, capsys):
     assert main(["push", str(run), "me/table", *flags]) == 0
     assert "nothing was sent" in capsys.readouterr().out
     assert names(tmp_path / "look") > {"README.md", "report.html", "latent-map.png"}
-    assert hub.asked == []
+    assert hub.requests == []
     assert main(["push", str(run), "me/table", *flags]) == 2
     assert "not empty" in capsys.readouterr().err
 
@@ -402,7 +420,7 @@ def test_dry_run(run, hub, tmp_path, capsys):
 def test_command_errors_are_one_line(run, tmp_path, capsys, flags, words):
     out = tmp_path / "out"
     assert main(["push", str(run), "me/x", "--dry-run", str(out), *flags]) == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""Figures: that they draw what their names say, for every shape of data."""
+"""Figures show what their names say, for data of every shape."""
 
 import subprocess
 import sys
@@ -19,8 +19,9 @@ RNG = np.random.default_rng(0)
 
 
 def drawn(figure):
-    """Draw for real, and let no warning pass."""
+    """Draw a figure, at a low resolution, and fail on warnings."""
     assert isinstance(figure, Figure)
+    figure.set_dpi(30)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         FigureCanvasAgg(figure).draw()
@@ -33,7 +34,7 @@ def texts(figure):
 
 
 def model(prior="standard", n_components=2, shape=(4, 4), decode=None):
-    """What the figures need of a fitted estimator; it shows z1 left and z2 right."""
+    """Return what figures need of a fitted estimator; images show z1 left and z2 right."""
 
     def decoded(z, *, condition=None):
         if decode is not None:
@@ -113,7 +114,7 @@ def test_labels_are_written_as_they_are():
     assert {"$a", "<b>"} <= set(texts(figure))
 
 
-def test_letters_that_no_font_has_are_shown_by_their_numbers(monkeypatch):
+def test_characters_without_a_font_are_shown_as_code_points(monkeypatch):
     monkeypatch.setattr(style, "_font_with", lambda c: style.FONT if c.isascii() else None)
     text = style.set_text(Text(), "a猫 b")
     assert text.get_text() == "aU+732B  b"
@@ -123,20 +124,20 @@ def test_letters_that_no_font_has_are_shown_by_their_numbers(monkeypatch):
     assert {"U+732B", "U+72AC"} <= set(texts(figure))
 
 
-def test_a_font_that_has_the_letter_comes_after_the_usual_one(monkeypatch):
+def test_a_font_with_the_character_follows_the_default_font(monkeypatch):
     monkeypatch.setattr(style, "_font_with", lambda c: style.FONT if c.isascii() else "Other")
     text = style.set_text(Text(), "a猫犬")
     assert text.get_text() == "a猫犬"
     assert text.get_fontfamily() == [style.FONT, "Other"]
 
 
-def test_fonts_are_found_by_what_they_have():
+def test_fonts_are_found_by_their_characters():
     assert style._font_with("a") == style._font_with("ع") == style.FONT
     assert style._font_with("\U000f0000") is None, "a font of last resort has boxes for all"
 
 
 @pytest.mark.parametrize("words", ["a\nb", "a\x00b", "a\x1bb", "a\ud800b", "a\u202eb"])
-def test_what_cannot_be_printed_is_a_space(words):
+def test_unprintable_characters_become_spaces(words):
     assert style.set_text(Text(), words).get_text() == "a b"
 
 
@@ -189,8 +190,8 @@ def test_the_columns_of_a_table_have_their_names():
     x = RNG.normal(size=(9, 3))
     names = ["age", "$x$", "a long name, longer than there is room for"]
     axes = drawn(plots.reconstructions(x, x, names)).axes[2]
-    said = [t.get_text() for t in axes.texts]
-    assert said == ["age", "$x$", "a long name, longer tha…"]
+    names = [t.get_text() for t in axes.texts]
+    assert names == ["age", "$x$", "a long name, longer tha…"]
     x = RNG.normal(size=(9, 41))
     axes = drawn(plots.reconstructions(x, x, range(41))).axes[2]
     assert axes.get_xlabel() == "feature", "too many to be read"
@@ -199,7 +200,7 @@ def test_the_columns_of_a_table_have_their_names():
 # ------------------------------------------------------------------- samples
 
 
-def test_of_many_epochs_first_and_last_are_shown():
+def test_first_and_last_of_many_epochs_are_shown():
     epochs = [2**k for k in range(10)]
     figure = drawn(plots.samples_by_epoch([(e, RNG.random((18, 5, 5))) for e in epochs]))
     shown = [t for t in texts(figure) if t.startswith("epoch")]
@@ -233,7 +234,7 @@ def test_the_best_epoch_is_marked(held_out, best):
         assert len(axes.get_lines()) == 2 + held_out
 
 
-def test_one_epoch_and_a_history_held_out_in_part():
+def test_one_epoch_and_a_history_with_partial_validation():
     drawn(plots.loss_curves(history(1)))
     mixed = [*history(3), {"epoch": 4, "loss": 0.1, "reconstruction": 0.1, "kl": 0, "penalty": 0}]
     assert "epoch 3" in drawn(plots.loss_curves(mixed)).get_suptitle()
@@ -256,13 +257,13 @@ def test_two_columns_are_drawn_as_they_are():
     assert {"0", "1", "2", "z1", "z2"} <= set(texts(figure))
 
 
-def test_more_columns_are_projected_and_say_their_share():
+def test_more_columns_are_projected_and_show_the_explained_variance():
     codes = RNG.normal(size=(500, 5)) * [4, 1, 0, 0, 0]
     names = texts(drawn(plots.latent_map(codes)))
     assert any("principal component 1 (9" in name for name in names)
 
 
-def test_one_column_is_a_histogram_and_constant_codes_are_no_trouble():
+def test_one_column_is_a_histogram_and_constant_codes_work():
     figure = drawn(plots.latent_map(RNG.normal(size=(60, 1)), np.arange(60) % 3))
     assert figure.axes[0].get_ylabel() == "examples"
     for n_components in (1, 2, 5):
@@ -275,7 +276,7 @@ def test_points_are_thinned():
     assert len(figure.axes[0].collections[0].get_offsets()) == 10_000
 
 
-def test_many_numbers_have_a_colour_bar_and_many_names_share_grey():
+def test_many_numbers_have_a_colour_bar_and_rare_names_are_grey():
     codes = RNG.normal(size=(100, 2))
     assert len(drawn(plots.latent_map(codes, RNG.normal(size=100))).axes) == 2
     names = texts(drawn(plots.latent_map(codes, [f"name {i % 30}" for i in range(100)])))
@@ -354,5 +355,5 @@ def test_rows_with_gaps_are_drawn_and_gaps_do_not_count():
     r = np.nan_to_num(x) + 0.5 * np.nanstd(x, 0)
     words = texts(plots.reconstructions(x, r))
     assert any("root-mean-square error 0.50" in w for w in words)
-    empty = np.where(np.arange(3) == 1, np.nan, x)  # a column of nothing
+    empty = np.where(np.arange(3) == 1, np.nan, x)  # a column without values
     assert not any("nan" in w for w in texts(plots.reconstructions(empty, r)))

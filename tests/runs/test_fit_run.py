@@ -16,6 +16,8 @@ from isthmus.persistence.run_folder import find_checkpoints, read_config
 from isthmus.runs import ModelSettings, RunOptions, evaluate_run, fit_run, recorded_split
 from isthmus.training import Callback
 
+pytestmark = pytest.mark.usefixtures("undrawn_report")
+
 SMALL = {"n_components": 2, "hidden": (8,), "epochs": 2, "progress": "none"}
 X = np.random.default_rng(0).random((60, 4)).astype("f4")
 DATA = Dataset("small", X)

@@ -15,6 +15,8 @@ from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints
 from isthmus.training import Checkpoint
 from isthmus.training.sample_history import SampleRecorder
 
+pytestmark = pytest.mark.usefixtures("undrawn_report")
+
 FAST = ["--epochs", "2", "--hidden", "8", "--n-components", "2", "--quiet"]
 
 
@@ -25,10 +27,10 @@ def error_of(capsys):
     def run(*arguments):
         capsys.readouterr()
         assert main(["fit", "digits", *map(str, arguments)]) == 2
-        *opening, said = capsys.readouterr().err.strip().splitlines()
-        assert said.startswith("isthmus")
-        assert not any("Traceback" in line for line in opening)
-        return said
+        *others, message = capsys.readouterr().err.strip().splitlines()
+        assert message.startswith("isthmus")
+        assert not any("Traceback" in line for line in others)
+        return message
 
     return run
 

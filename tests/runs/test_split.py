@@ -11,6 +11,8 @@ from isthmus.persistence.run_folder import read_config, read_test_rows
 from isthmus.runs import RunOptions, fit_run, recorded_split, split_dataset
 from isthmus.training.batches import Rows
 
+pytestmark = pytest.mark.usefixtures("undrawn_report")
+
 SMALL = {"n_components": 2, "hidden": (8,), "epochs": 1, "progress": "none", "random_state": 0}
 
 
