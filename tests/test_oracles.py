@@ -326,21 +326,21 @@ def test_kl_of_normals_matches_the_closed_form_and_the_monte_carlo_mean():
 
 @pytest.fixture(scope="module")
 def linear_gaussian():
-    data = low_rank(n=1000)
+    data = low_rank(n=2000)
     model = isthmus.VAE(
         n_components=3,
         hidden=(),
         likelihood="gaussian",
         scaling="global",
-        epochs=150,
-        batch_size=125,
+        epochs=250,
+        batch_size=250,
         learning_rate=1e-2,
         n_samples=4,
         validation_fraction=0.0,
         random_state=0,
     ).fit(data)
     model.set_params(learning_rate=5e-4)
-    for _ in range(60):
+    for _ in range(80):
         model.partial_fit(data)
     return model, data, PCA(3).fit(data).score(data)
 

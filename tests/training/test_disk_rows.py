@@ -367,7 +367,7 @@ def test_a_folder_of_parquet_on_the_command_line(parquet, tmp_path, capsys):
     assert main(["evaluate", out, str(parquet), *kind]) == 0
     assert main(["evaluate", out, str(parquet), *kind, "--rows", "50"]) == 0
     data = Bundle.load([Path(out)], load_for_run(Path(out)), max_rows=60)
-    assert data.manifest["rows"] == {"n": 60, "of": N, "source": "rows of rows"}
+    assert data.manifest["rows"] == {"n": 60, "total": N, "source": "rows of rows"}
 
 
 def test_zarr_on_the_command_line(tmp_path, capsys):
