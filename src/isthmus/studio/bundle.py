@@ -118,7 +118,8 @@ class Bundle:
     def _add_rows(self, dataset: Dataset, max_rows: int) -> Array:
         """Select rows, encode them and add their columns; return their codes."""
         test = dataset.X_test is not None
-        X, y = (dataset.X_test, dataset.y_test) if test else (dataset.X, dataset.y)
+        X = dataset.X if dataset.X_test is None else dataset.X_test
+        y = dataset.y_test if test else dataset.y
         n = len(X)
         chosen = np.arange(n)
         if n > max_rows:
