@@ -21,19 +21,19 @@ test: $(VENV)/.test test-studio
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto --dist loadfile
 
-test-slow: $(VENV)/.elsewhere
+test-slow: $(VENV)/.ecosystem
 	$(BIN)/pytest -m slow
 
 # The suite with the lowest versions that pyproject.toml allows.
 test-lowest: $(VENV)-lowest/.test
 	$(VENV)-lowest/bin/pytest -n auto --dist loadfile
 
-# The page's own tests need Node; without it the app cannot have been built, and its tests skip.
+# The TypeScript tests need Node. Without it the app is not built, and tests of the app are skipped.
 test-studio: $(VENV)/.test
 	@if command -v npm >/dev/null; then cd studio && \
 	{ [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent; } && \
 	npm run check && npm run build && npm test; \
-	else echo "npm is not installed: the studio's own tests are skipped"; fi
+	else echo "npm is not installed: the TypeScript tests of the studio are skipped"; fi
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check --fix .
@@ -64,8 +64,8 @@ $(VENV)-lowest/.test: pyproject.toml
 	touch $@
 
 # What users come from or run on, for the tests that take it: Ray, Spark, Lightning, skorch, pyod.
-$(VENV)/.elsewhere: $(VENV)/.test
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[elsewhere]'
+$(VENV)/.ecosystem: $(VENV)/.test
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[ecosystem]'
 	touch $@
 
 clean:

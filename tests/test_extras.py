@@ -18,7 +18,7 @@ from isthmus.cli._parser import COMMANDS
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DEVELOPMENT = {"docs", "test", "elsewhere"}  # extras for developers of isthmus
+DEVELOPMENT = {"docs", "test", "ecosystem"}  # extras for developers of isthmus
 # Modules that need an optional library when they are imported.
 TOP = {"isthmus.studio.server", "isthmus.applications.pyod_adapter"}
 

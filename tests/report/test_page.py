@@ -94,7 +94,7 @@ def test_a_page_of_a_vae_has_all_its_parts(tmp_path, vae):
     assert len(page) < 5e6
 
 
-def test_nothing_is_loaded_from_elsewhere(page):
+def test_page_loads_nothing_from_other_hosts(page):
     parsed = Tags(page)
     assert not parsed.open
     names = {tag for tag, _ in parsed.tags}
