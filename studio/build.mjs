@@ -1,4 +1,4 @@
-// Builds the app into the Python package: app.js, app.css, the engine, and everyone's licences.
+// Builds the app into the Python package: app.js, app.css, the engine and the licences.
 import { build } from "esbuild";
 import { gzipSync } from "node:zlib";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -20,10 +20,10 @@ const result = await build({
   jsx: "automatic",
   jsxImportSource: "preact",
   define: { "process.env.NODE_ENV": '"production"' },
-  legalComments: "external", // licences.txt takes them up
+  legalComments: "external", // added to licences.txt
   metafile: true,
   outdir: out,
-  write: false, // only once all is made, so that a failure leaves the app as it was
+  write: false, // written below, so that a failure leaves the old app unchanged
 });
 const built = result.outputFiles.map((file) => [basename(file.path), file]);
 const ending = (end) => built.filter(([name]) => name.endsWith(end));
@@ -32,7 +32,7 @@ const files = [
   ["engine.wasm.gz", gzipSync(await readFile(engine), { level: 9 })],
   ["licences.txt", await licences(here, Object.keys(result.metafile.inputs), notices)],
   ...ending(".css").map(([name, { contents }]) => [name, contents]),
-  ...ending(".js").map(([name, { contents }]) => [name, contents]), // last: then all is there
+  ...ending(".js").map(([name, { contents }]) => [name, contents]), // last: a page needs all other files
 ];
 await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });

@@ -171,7 +171,7 @@ class TestLicences:
         text = licences(tmp_path, ["src/main.tsx", "node_modules/a/a.js"], dev=["d"]).stdout
         for words in ("a 1.2.3 (MIT)", "text of a", "notice of a", "Copyright B", "a notice"):
             assert words in text
-        assert "It brings no licence file. It declares: MIT, by Carla" in text
+        assert "This package has no licence file. It declares: MIT, by Carla" in text
         assert "text of d" not in text
         assert "more" not in text.split("Copyright B")[1]
 
@@ -180,13 +180,13 @@ class TestLicences:
         package(tmp_path, "a", {"LICENSE": "text"}, license=licence)
         done = licences(tmp_path)
         assert done.returncode
-        assert f"a is under {json.dumps(licence).strip(chr(34))}" in done.stderr
+        assert f"a has licence {json.dumps(licence).strip(chr(34))}" in done.stderr
 
     def test_of_development_packages_fail_the_build(self, tmp_path):
         package(tmp_path, "a", {"LICENSE": "text"})
         done = licences(tmp_path, ["node_modules/a/a.js"], dev=["a"])
         assert done.returncode
-        assert "node_modules/a/a.js is in the app" in done.stderr
+        assert "node_modules/a/a.js is bundled" in done.stderr
 
 
 def test_lock_file_names_no_host_and_pins_every_file():

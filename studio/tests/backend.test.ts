@@ -32,7 +32,7 @@ function slow() {
 const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 describe("latest", () => {
-  it("asks at once when nothing is under way", async () => {
+  it("calls immediately if no call is in progress", async () => {
     const { call, called, settle } = slow();
     const only = latest(call);
     const answer = only(1);
@@ -41,7 +41,7 @@ describe("latest", () => {
     expect(await answer).toBe(1);
   });
 
-  it("has one call under way, and of those that wait asks only the last", async () => {
+  it("runs one call at a time and skips all waiting calls but the last", async () => {
     const { call, called, settle } = slow();
     const only = latest(call);
     const answers = [1, 2, 3, 4].map((n) => only(n));

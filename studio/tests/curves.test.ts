@@ -32,7 +32,7 @@ function run(about: Partial<Run> = {}): Run {
   };
 }
 
-/** A history from losses of training rows and of rows held out. */
+/** A history with training losses and optional held-out losses. */
 const history = (train: number[], held?: number[]) =>
   train.map((loss, i) => ({
     epoch: i + 1,
@@ -48,7 +48,7 @@ describe("quantitiesOf", () => {
     expect(quantitiesOf(runs).map((q) => q.key)).toEqual(["loss", "reconstruction"]);
   });
 
-  it("has the loss earlier there is an epoch", () =>
+  it("includes the loss before the first epoch", () =>
     expect(quantitiesOf([run()]).map((q) => q.key)).toEqual(["loss"]));
 });
 

@@ -29,7 +29,7 @@ describe("imageSize", () => {
 });
 
 describe("imageBytes", () => {
-  it("is grey for one channel, and clamps", () =>
+  it("is grey for one channel, and clamps values", () =>
     expect(pixels(imageBytes(item([1, 4]), [0, 1, 2, -1]))).toEqual([
       [0, 0, 0, 255],
       [255, 255, 255, 255],
@@ -37,13 +37,13 @@ describe("imageBytes", () => {
       [0, 0, 0, 255],
     ]));
 
-  it("spans from low to high", () =>
+  it("scales from low to high", () =>
     expect(pixels(imageBytes(item([1, 1], -1, 1), [0]))[0]).toEqual([128, 128, 128, 255]));
 
-  it("survives a image whose values are all one", () =>
+  it("draws a constant image", () =>
     expect(pixels(imageBytes(item([1, 1], 2, 2), [2]))[0]).toEqual([0, 0, 0, 255]));
 
-  it("is red, green, blue for three channels and more", () => {
+  it("is red, green and blue for three or more channels", () => {
     expect(pixels(imageBytes(item([3, 1, 1]), [1, 0.2, 0]))[0]).toEqual([255, 51, 0, 255]);
     expect(pixels(imageBytes(item([4, 1, 1]), [1, 0.2, 0, 0]))[0]).toEqual([255, 51, 0, 255]);
   });
@@ -54,7 +54,7 @@ describe("imageBytes", () => {
       [255, 0, 255, 255],
     ]));
 
-  it("leaves what is missing transparent", () => {
+  it("leaves missing values transparent", () => {
     expect(pixels(imageBytes(item([1, 2]), [NaN, 1])).map((p) => p[3])).toEqual([0, 255]);
     expect(pixels(imageBytes(item([3, 1, 1]), [0, NaN, 0]))[0][3]).toBe(0);
   });
@@ -64,30 +64,30 @@ describe("imageBytes", () => {
 });
 
 describe("fieldBytes", () => {
-  it("is near white where two images agree, red above, blue below", () => {
+  it("is near white for zero, red for positive and blue for negative values", () => {
     const [below, same, above] = pixels(fieldBytes([-1, 0, 1], "signed"));
     expect(same.slice(0, 3)).toEqual([247, 247, 247]);
     expect(above[0]).toBeGreaterThan(above[2]);
     expect(below[2]).toBeGreaterThan(below[0]);
   });
 
-  it("leaves what is not known transparent", () =>
+  it("leaves missing values transparent", () =>
     expect(pixels(fieldBytes([NaN, 0.5], "heat")).map((p) => p[3])).toEqual([0, 255]));
 });
 
 describe("overChannels", () => {
-  it("is the mean over what is known", () => {
+  it("is the mean over known channels", () => {
     const got = overChannels(item([2, 1, 3]), [1, 2, NaN, 3, NaN, NaN]);
     expect([...got]).toEqual([2, 2, NaN]);
   });
 });
 
-it("counts what is missing", () => expect(gaps([1, NaN, 0, NaN])).toBe(2));
+it("counts missing values", () => expect(gaps([1, NaN, 0, NaN])).toBe(2));
 
 describe("outline", () => {
-  it("is every sample of a short signal", () => expect(outline([5, 6, 7], 0, 3, 10)).toEqual([0, 1, 2]));
+  it("keeps every sample of a short signal", () => expect(outline([5, 6, 7], 0, 3, 10)).toEqual([0, 1, 2]));
 
-  it("keeps the least and the greatest of each part of a long one, in order", () => {
+  it("keeps minimum and maximum of each part of a long signal, in order", () => {
     const x = Float64Array.from({ length: 1000 }, (_, i) => (i === 333 ? 9 : i === 700 ? -9 : 0));
     const kept = outline(x, 0, 1000, 20);
     expect(kept.length).toBeLessThanOrEqual(20);
@@ -96,14 +96,14 @@ describe("outline", () => {
     expect(kept).toEqual([...kept].sort((a, b) => a - b));
   });
 
-  it("looks at the channel it is condition", () => {
+  it("reads the given channel", () => {
     const x = new Float64Array(200);
     x[150] = 1;
     expect(outline(x, 100, 100, 4)).toContain(50);
   });
 });
 
-it("puts high frequencies on top of a spectrogram, later frames to the right", () => {
+it("draws high frequencies at the top and later frames at the right of a spectrogram", () => {
   const made = { decibels: Float32Array.of(0, FLOOR, FLOOR, FLOOR), frames: 2, bins: 2 };
   const loud = viridis(1).map(Math.round);
   const shown = pixels(spectrogramBytes(made));
@@ -111,6 +111,6 @@ it("puts high frequencies on top of a spectrogram, later frames to the right", (
   expect(shown.filter((p) => p[0] === loud[0]).length).toBe(1);
 });
 
-it("lets no opposite errors of two colours cancel out", () => {
+it("farthest does not cancel errors of opposite sign in two channels", () => {
   expect([...farthest(item([3, 1, 2]), [0.5, NaN, -0.6, NaN, 0.1, NaN])]).toEqual([-0.6, NaN]);
 });

@@ -21,7 +21,7 @@ const close = (a: ArrayLike<number>, b: ArrayLike<number>, digits = 5) => {
   for (let i = 0; i < a.length; i++) expect(a[i]).toBeCloseTo(b[i], digits);
 };
 
-/** Codes of three numbers on a bent sheet: the third follows the first. */
+/** Three-dimensional codes whose third latent depends on the first. */
 function bent(n: number) {
   const next = random(3);
   const components = [[1, 0, 0], [0, 1, 0]];
@@ -55,7 +55,7 @@ test("normal numbers have mean 0 and variance 1", () => {
   expect(variance).toBeCloseTo(1, 1);
 });
 
-test("paths begin and end at their ends", () => {
+test("linear and spherical paths start at a and end at b", () => {
   const [a, b] = [[1, 2, 3], [-2, 0.5, 4]];
   for (const path of [linear, spherical]) {
     close(path(a, b, 0), a);
@@ -64,30 +64,30 @@ test("paths begin and end at their ends", () => {
   close(linear(a, b, 0.5), [-0.5, 1.25, 3.5]);
 });
 
-test("the arc keeps its length between codes of one length, and turns evenly", () => {
+test("spherical interpolation keeps the norm and turns at a constant rate", () => {
   close(spherical([2, 0], [0, 2], 0.5), [Math.SQRT2, Math.SQRT2]);
   close(spherical([2, 0], [0, 2], 1 / 3), [2 * Math.cos(Math.PI / 6), 2 * Math.sin(Math.PI / 6)]);
   expect(Math.hypot(...spherical([1, 0], [0, 3], 0.5))).toBeCloseTo(2, 5);
 });
 
-test("the arc is the straight line where there is no arc", () => {
+test("spherical interpolation is linear for zero, parallel or opposite codes", () => {
   close(spherical([0, 0], [1, 1], 0.5), [0.5, 0.5]);
   close(spherical([1, 1], [2, 2], 0.5), [1.5, 1.5]);
   close(spherical([1, 0], [-1, 0], 0.5), [0, 0]);
 });
 
-test("an analogy is this − that + other", () => {
+test("analogy computes a − b + c", () => {
   close(analogy([1, 2], [0.5, 1], [10, 20]), [10.5, 21]);
 });
 
-test("draws from a standard prior widen with the temperature", () => {
+test("draws from a standard prior scale with the temperature", () => {
   const one = draws({ kind: "standard" }, 500, 2, 1, random(0));
   const two = draws({ kind: "standard" }, 500, 2, 2, random(0));
   close(two, one.map((v) => 2 * v));
   expect(one.length).toBe(1000);
 });
 
-test("draws that were kept widen about their centres", () => {
+test("temperature scales precomputed draws around their centres", () => {
   const kept = { centres: Float32Array.of(10, 20, 30, 40), offsets: Float32Array.of(1, -1, 2, -2) };
   const cold = draws({ kind: "draws", n: 2, parts: 1 }, 50, 2, 0, random(0), kept);
   const warm = draws({ kind: "draws", n: 2, parts: 1 }, 50, 2, 1, random(0), kept);
@@ -97,7 +97,7 @@ test("draws that were kept widen about their centres", () => {
   expect(pairs(warm)).toEqual(new Set(["11,19", "32,38"]));
 });
 
-test("projecting back gives the place again", () => {
+test("project undoes unproject", () => {
   const { plane } = bent(1);
   close(project(plane, unproject(plane, 0.3, -0.7)), [0.3, -0.7]);
   const one: MapPlane = { kind: "codes", axes: ["z1", ""], mean: [0], components: [[1]] };
@@ -105,7 +105,7 @@ test("projecting back gives the place again", () => {
   close(unproject(one, 1.5, 0.4), [1.5]);
 });
 
-test("the inverse follows the items off the plane and projects back to its place", () => {
+test("Inverse follows nearby items off the plane and projects back to the same position", () => {
   const { plane, points, codes } = bent(2000);
   const inverse = new Inverse(plane, points, codes, [0.2, 0.2]);
   for (const [x, y] of [[0, 0], [1, 0.5], [-1, 0]]) {
@@ -113,23 +113,23 @@ test("the inverse follows the items off the plane and projects back to its place
     close(project(plane, code), [x, y], 4);
     expect(code[2]).toBeCloseTo(3 + 2 * x, 0);
   }
-  close(inverse.at(50, 50), unproject(plane, 50, 50)); // far from all nothing is known
+  close(inverse.at(50, 50), unproject(plane, 50, 50)); // far from all items, the plane itself
 });
 
-test("the inverse without codes, or of a map of codes, is the plane", () => {
+test("Inverse without codes, or for a map of two latents, is unproject", () => {
   const { plane } = bent(1);
   close(new Inverse(plane).at(1, 1), [2, 3, 3]);
   const codes: MapPlane = { kind: "codes", axes: ["z1", "z2"], mean: [0, 0], components: [[1, 0], [0, 1]] };
   close(new Inverse(codes, Float32Array.of(5, 5), Float32Array.of(5, 5)).at(1, 2), [1, 2]);
 });
 
-test("bounds hold all points with a margin, and something where there are none", () => {
+test("boundsOf contains all points with a margin, and has a default without points", () => {
   expect(boundsOf(Float32Array.of(0, 0, 10, 20), 0.1)).toEqual({ left: -1, right: 11, bottom: -2, top: 22 });
   expect(boundsOf(new Float32Array())).toEqual({ left: -3, right: 3, bottom: -3, top: 3 });
   expect(boundsOf(Float32Array.of(NaN, 1, 2, 2), 1)).toEqual({ left: 1, right: 3, bottom: 1, top: 3 });
 });
 
-test("density is high among items and nothing far away, and its total is their number", () => {
+test("density is high near items, zero far away, and sums to the number of items", () => {
   const { points } = bent(3000);
   const density = new Density(points);
   expect(density.at(0, 0)).toBeGreaterThan(density.at(2, 0));
@@ -137,7 +137,7 @@ test("density is high among items and nothing far away, and its total is their n
   expect(density.values.reduce((a, b) => a + b, 0)).toBeCloseTo(3000, 0);
 });
 
-test("trust is the share of items in thinner places", () => {
+test("trust is the share of items at lower density", () => {
   const { points } = bent(3000);
   const density = new Density(points);
   expect(density.trust(0, 0)).toBeGreaterThan(0.95);
@@ -147,20 +147,20 @@ test("trust is the share of items in thinner places", () => {
   for (const share of [0.05, 0.5, 0.9]) expect(density.rank(density.level(share))).toBeCloseTo(share, 2);
 });
 
-test("axes of different spread are blurred each by its own width", () => {
+test("each axis has its own kernel width", () => {
   const { points } = bent(2000);
   const density = new Density(points.map((v, k) => (k & 1 ? v / 1000 : v)));
   expect(density.widths[0] / density.widths[1]).toBeCloseTo(1000, -2);
   expect(density.trust(0, 0)).toBeGreaterThan(0.9);
 });
 
-test("density stands one point, points in one place, and none", () => {
+test("density handles one point, identical points and no points", () => {
   expect(new Density(Float32Array.of(1, 1)).at(1, 1)).toBeGreaterThan(0);
   expect(new Density(Float32Array.of(1, 1, 1, 1)).trust(1, 1)).toBe(0);
   expect(new Density(new Float32Array()).trust(0, 0)).toBe(0);
 });
 
-test("nearest rows come in order, the first of equals first", () => {
+test("nearest sorts by distance, then by row", () => {
   const codes = Float32Array.of(0, 0, 3, 4, 1, 0, 0, 1, 6, 8);
   const { rows, distances } = nearest(codes, [0, 0], 4);
   expect([...rows]).toEqual([0, 2, 3, 1]);
@@ -169,7 +169,7 @@ test("nearest rows come in order, the first of equals first", () => {
   expect(nearest(codes, [0, 0], 0).rows.length).toBe(0);
 });
 
-test("nearest rows are those of a full sort", () => {
+test("nearest agrees with a full sort", () => {
   const next = random(5);
   const codes = Float32Array.from({ length: 3 * 400 }, () => normal(next));
   const all = Array.from({ length: 400 }, (_, i) => i);
@@ -178,7 +178,7 @@ test("nearest rows are those of a full sort", () => {
   expect([...nearest(codes, [0, 0, 0], 20).rows]).toEqual(sorted);
 });
 
-test("a slider reaches three standard deviations and all codes", () => {
+test("slider range covers three standard deviations and all codes", () => {
   const latents = { order: [0, 1], activity: [1, 0], mean: [1, 0], std: [2, 0], low: [-9, -1], high: [3, 1] };
   expect(rangeOf(latents, 0)).toEqual([-9, 7]);
   expect(rangeOf(latents, 1)).toEqual([-3, 3]);

@@ -14,20 +14,20 @@ function camera() {
   return made;
 }
 
-test("a box is shown whole, in one scale", () => {
+test("fit shows the whole box with equal scales", () => {
   const c = camera();
   expect([c.sx, c.sy]).toEqual([100, 100]);
   expect(c.toScreen(-2, 1)).toEqual([0, 100]);
   expect(c.toPlace(0, 100)).toEqual([-2, 1]);
 });
 
-test("a box much longer than high fills the view", () => {
+test("fit stretches a very flat box to fill the view", () => {
   const c = new Camera(400, 400);
   c.fit({ ...BOX, bottom: -0.01, top: 0.01 });
   expect(c.toScreen(2, 0.01)).toEqual([400, 0]);
 });
 
-test("zooming keeps the place under the pointer, and ends somewhere", () => {
+test("zoom keeps the position under the pointer and is limited", () => {
   const c = camera();
   const before = c.toPlace(50, 70);
   c.zoom(3, 50, 70);
@@ -48,7 +48,7 @@ test("panning moves the background with the pointer", () => {
   expect(y).toBeCloseTo(95);
 });
 
-test("contours of a hill are one closed line at their height, the hill on the left", () => {
+test("contour of a hill is one closed line at its level, with the hill on the left", () => {
   const hill = (i: number, j: number) => 10 - Math.hypot(i - 20, j - 20);
   const loops = contours(hill, 41, 4);
   expect(loops.length).toBe(1);
@@ -90,7 +90,7 @@ test("a lasso selects visible points inside", () => {
   expect(rowsInside(POINTS, []).length).toBe(0);
 });
 
-test("means of a selection and of the rest", () => {
+test("means are computed over a selection and over the rest", () => {
   const codes = Float32Array.of(0, 0, 2, 4, 10, 10, 20, 30);
   const { inside, rest } = means(codes, 2, Int32Array.of(0, 1));
   expect([...inside]).toEqual([1, 2]);
@@ -98,7 +98,7 @@ test("means of a selection and of the rest", () => {
   expect(means(codes, 2, Int32Array.of(0, 1, 2, 3)).rest).toBe(null);
 });
 
-test("rows by class and by lowest or highest 10%", () => {
+test("rows are selected by class or by lowest or highest 10%", () => {
   expect([...rowsOfClass(Uint16Array.of(1, 0, 1), 1)]).toEqual([0, 2]);
   const numbers = Float32Array.from({ length: 100 }, (_, i) => (i ? i : NaN));
   expect([...tenth(numbers, "highest")][0]).toBeGreaterThan(85);
