@@ -6,18 +6,22 @@ import io as streams
 import json
 import lzma
 import zlib
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._messages import one_line
-from isthmus.applications.meta_estimator import LatentMetaEstimator, encode_in_chunks, model_digest
+from isthmus.applications.meta_estimator import (
+    LatentMetaEstimator,
+    check_choice,
+    encode_in_chunks,
+    model_digest,
+)
 from isthmus.data.limits import check_memory, check_zip, is_regular_file
 from isthmus.estimators.validation import as_array
 from isthmus.persistence.atomic import write_atomic
@@ -28,6 +32,7 @@ __all__ = ["CompressedCodes", "LatentCodec", "decompress"]
 
 Array = NDArray[Any]
 
+RECORDED = ("n_rows", "bits", "coding", "model")  # fields saved as JSON
 CODINGS = ("packed", "zlib", "lzma")
 MOST_BITS = 16
 FORMAT = 1
@@ -85,14 +90,14 @@ class CompressedCodes:
 
     def save(self, path: str | PathLike[str]) -> int:
         """Write an .npz file (without pickle) and return its size in bytes."""
-        meta = {k: getattr(self, k) for k in ("n_rows", "bits", "coding", "model")}
+        meta = {"format": FORMAT} | {name: getattr(self, name) for name in RECORDED}
         buffer = streams.BytesIO()
         np.savez(
             buffer,
             payload=np.frombuffer(self.payload, np.uint8),
             low=self.low,
             high=self.high,
-            meta=np.frombuffer(json.dumps({"format": FORMAT, **meta}).encode(), np.uint8),
+            meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
         )
         write_atomic(Path(path), buffer.getvalue())
         return Path(path).stat().st_size
@@ -131,10 +136,13 @@ def _checked(arrays: dict[str, Array]) -> dict[str, Any]:
     meta = parse_json(arrays["meta"].tobytes(), "meta") if plain else None
     if not isinstance(meta, dict) or meta.pop("format", None) != FORMAT:
         raise ValueError("unknown format")
-    whole: list[Any] = [meta.get("n_rows"), meta.get("bits")]
+    n_rows: Any = meta.get("n_rows")
+    bits: Any = meta.get("bits")
     good = (
-        all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n < 2**40 for n in whole)
-        and whole[1] <= MOST_BITS
+        _is_integer(n_rows)
+        and _is_integer(bits)
+        and 1 <= n_rows < 2**40
+        and 1 <= bits <= MOST_BITS
         and meta.get("coding") in CODINGS
         and isinstance(meta.get("model"), str)
         and low.dtype.kind == high.dtype.kind == "f"
@@ -145,14 +153,16 @@ def _checked(arrays: dict[str, Array]) -> dict[str, Any]:
     )
     if not good:
         raise ValueError("values out of range")
-    fields = {name: meta[name] for name in ("n_rows", "bits", "coding", "model")}
-    return fields | {
-        "payload": arrays["payload"].tobytes(),
-        "low": low.astype(np.float64),
-        "high": high.astype(np.float64),
-    }
+    fields = {name: meta[name] for name in RECORDED}
+    limits = {"low": low.astype(np.float64), "high": high.astype(np.float64)}
+    return fields | limits | {"payload": arrays["payload"].tobytes()}
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+@dataclass(eq=False, repr=False)
 class LatentCodec(LatentMetaEstimator):
     """Compress rows to quantised codes with any estimator.
 
@@ -191,50 +201,26 @@ class LatentCodec(LatentMetaEstimator):
     (True, (1797, 8, 8))
     """
 
-    low_: Array
-    high_: Array
+    estimator: Any
+    _: KW_ONLY
+    bits: int = 8
+    coding: str = "auto"
 
-    def __init__(self, estimator: Any, *, bits: int = 8, coding: str = "auto") -> None:
-        self.estimator = estimator
-        self.bits = bits
-        self.coding = coding
-
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Train the estimator (unless frozen) and compute the range of each component.
-
-        Parameters
-        ----------
-        X : array-like (n, *features)
-        y : array-like (n,), optional
-            Labels for training a conditional estimator. Codes are computed without labels.
-
-        Returns
-        -------
-        self
-            Unchanged if an error is raised.
-        """
-        self._check_parameters()
-        estimator = clone(self.estimator).fit(X, y)
+    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
         codes = encode_in_chunks(estimator, X).astype(np.float64)
         self.estimator_, self.low_, self.high_ = estimator, codes.min(0), codes.max(0)
-        return self
 
     def compress(self, X: Any) -> CompressedCodes:
         """Compress the rows of X, array-like (n, *features), to quantised codes."""
         check_is_fitted(self)
-        self._check_parameters()
+        self._check_parameters(X)
         numbers = self._quantise(encode_in_chunks(self.estimator_, X).astype(np.float64))
         tried = CODINGS if self.coding == "auto" else (self.coding,)
         payloads = {name: _pack(numbers, self.bits, name) for name in tried}
         best = min(payloads, key=lambda name: len(payloads[name]))
+        digest = model_digest(self.estimator_)
         return CompressedCodes(
-            payloads[best],
-            len(numbers),
-            self.bits,
-            self.low_,
-            self.high_,
-            best,
-            model_digest(self.estimator_),
+            payloads[best], len(numbers), self.bits, self.low_, self.high_, best, digest
         )
 
     def decompress(self, compressed: CompressedCodes) -> Any:
@@ -275,15 +261,10 @@ class LatentCodec(LatentMetaEstimator):
         unit = (codes - self.low_) / np.where(width > 0, width, 1)
         return np.rint(np.clip(unit, 0, 1) * (2**self.bits - 1)).astype(np.uint16)
 
-    def _check_parameters(self) -> None:
-        bits = self.bits
-        whole = isinstance(bits, int | np.integer) and not isinstance(bits, bool)
-        if not (whole and 1 <= bits <= MOST_BITS):
-            raise ValueError(f"bits must be an integer from 1 to {MOST_BITS}, got {bits!r}.")
-        if self.coding not in ("auto", *CODINGS):
-            raise ValueError(
-                f"coding must be one of auto, {', '.join(CODINGS)}, got {self.coding!r}."
-            )
+    def _check_parameters(self, X: Any) -> None:
+        if not (_is_integer(self.bits) and 1 <= self.bits <= MOST_BITS):
+            raise ValueError(f"bits must be an integer from 1 to {MOST_BITS}, got {self.bits!r}.")
+        check_choice("coding", self.coding, ("auto", *CODINGS))
 
 
 def decompress(estimator: Any, compressed: CompressedCodes) -> Any:
@@ -305,12 +286,9 @@ def decompress(estimator: Any, compressed: CompressedCodes) -> Any:
     """
     if compressed.model != model_digest(estimator):
         raise ValueError("another model computed the codes: decompress them with that model.")
-    return estimator.as_input_type(_decode(estimator, compressed.codes()))
-
-
-def _decode(estimator: Any, codes: Array) -> Array:
-    parts = [codes[i : i + CHUNK] for i in range(0, len(codes), CHUNK)]
-    return np.concatenate([estimator.decode(part) for part in parts])
+    codes = compressed.codes()
+    parts = [estimator.decode(codes[i : i + CHUNK]) for i in range(0, len(codes), CHUNK)]
+    return estimator.as_input_type(np.concatenate(parts))
 
 
 def _error(X: Array, estimator: Any, codes: Array) -> float:

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.applications.latent_mixtures import LatentMixtures
 from isthmus.applications.meta_estimator import (
-    LatentMetaEstimator,
+    SavedMetaEstimator,
+    check_choice,
     condition_kwargs,
     encode_in_chunks,
     estimator_name,
     has_distribution,
 )
-from isthmus.applications.saved_arrays import read_arrays, read_record, save_arrays
 from isthmus.estimators.condition import check_labels
-from isthmus.persistence.schema import check_scalars, check_settings
+from isthmus.persistence.schema import check_scalars
 
-__all__ = ["MIXTURE", "MIXTURES", "LatentSampler", "read_mixture", "variations"]
+__all__ = ["MIXTURE", "MIXTURES", "LatentSampler", "variations"]
 
 Array = NDArray[Any]
 
 MIXTURE = "mixture"  # folder, within a run, of the mixture of all codes
 MIXTURES = "mixture-by-class"  # folder of the mixtures per class
 ARRAYS, RECORD = "mixture.safetensors", "mixture.json"
-HINT = "delete the folder to have the mixture fitted again"
 SOURCES = ("auto", "prior", "mixture")
 
 
-class LatentSampler(LatentMetaEstimator):
+@dataclass(eq=False, repr=False)
+class LatentSampler(SavedMetaEstimator):
     """Generate examples with any estimator, with or without a prior.
 
     Codes come from the model's prior, or from a Gaussian mixture fitted to the aggregate
@@ -89,52 +87,39 @@ class LatentSampler(LatentMetaEstimator):
     True
     """
 
-    source_: str
-    classes_: Array
+    estimator: Any
+    _: KW_ONLY
+    source: str = "auto"
+    n_modes: int = 10
+    random_state: int | None = None
 
-    def __init__(
-        self,
-        estimator: Any,
-        *,
-        source: str = "auto",
-        n_modes: int = 10,
-        random_state: int | None = None,
-    ) -> None:
-        self.estimator = estimator
-        self.source = source
-        self.n_modes = n_modes
-        self.random_state = random_state
+    _arrays_file, _record_file = ARRAYS, RECORD
+    _content, _command = "mixture", "isthmus sample RUN --source mixture"
+    _hint = "delete the folder to have the mixture fitted again"
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Train the estimator (unless frozen) and fit the mixture if it is the source.
+    def _check_parameters(self, X: Any) -> None:
+        check_choice("source", self.source, SOURCES)
 
-        Parameters
-        ----------
-        X : array-like (n, *features)
-        y : array-like (n,), optional
-            Labels, which `sample` then accepts.
-
-        Returns
-        -------
-        self
-            Unchanged if an error is raised.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is invalid, the model has no prior, or a class has too few rows.
-        """
-        if self.source not in SOURCES:
-            raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {self.source!r}.")
-        estimator = clone(self.estimator).fit(X, y)
+    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
         has_prior = has_distribution(estimator)
         if self.source == "prior" and not has_prior:
             raise ValueError(
                 f"{estimator_name(estimator)} has no prior: use a VAE, or source='mixture'."
             )
-        source = "prior" if has_prior and self.source != "mixture" else "mixture"
-        mixtures = None if source == "prior" else self._fit_mixtures(estimator, X, y)
-        return self._set_fitted(estimator, source, mixtures)
+        if has_prior and self.source != "mixture":
+            self._set_fitted(estimator, None)
+            return
+        rng = np.random.default_rng(self.random_state)
+        q = estimator.posterior(X, **condition_kwargs(y if estimator.conditional else None))
+        codes = (q.mean + q.std * rng.standard_normal(q.mean.shape)).astype(np.float64)
+        labels = None if y is None else check_labels(y, len(codes))
+        self._set_fitted(estimator, LatentMixtures.fit(codes, labels, self.n_modes, rng))
+
+    def _set_fitted(self, estimator: Any, mixtures: LatentMixtures | None) -> None:
+        self.estimator_, self._mixtures = estimator, mixtures
+        self.source_ = "prior" if mixtures is None else "mixture"
+        if mixtures is not None and mixtures.classes is not None:
+            self.classes_ = mixtures.classes
 
     def sample(
         self, n_samples: int = 1, random_state: int | None = None, *, y: Any = None
@@ -212,75 +197,24 @@ class LatentSampler(LatentMetaEstimator):
             self.estimator_, X, n_samples, spread, scale=scale, random_state=random_state
         )
 
-    def save(self, path: str | PathLike[str], data: dict[str, Any] | None = None) -> None:
-        """Write the mixture, without the model, to a folder.
-
-        Parameters
-        ----------
-        path : path-like
-            The folder, which is created if needed.
-        data : dict, optional
-            Description of the data to record: name, fingerprint.
-
-        Raises
-        ------
-        ValueError
-            If the source is the prior, which is saved with the model.
-        """
-        check_is_fitted(self)
+    def _to_arrays(self) -> tuple[dict[str, Array], dict[str, Any]]:
         if self._mixtures is None:
             raise ValueError(
                 "the prior is saved with the model; only a sampler with source='mixture' can be "
                 "saved."
             )
-        folder = Path(path)
-        fields = {"classes": self._mixtures.classes, "data": data or {}}
-        save_arrays(folder / ARRAYS, folder / RECORD, self, self._mixtures.arrays(), fields)
+        return self._mixtures.arrays(), {"classes": self._mixtures.classes}
+
+    def _from_arrays(self, arrays: dict[str, Array], record: dict[str, Any]) -> None:
+        d = self.estimator.estimator.n_components_
+        mixtures = LatentMixtures.from_arrays(arrays, record["classes"], d)
+        self._set_fitted(self.estimator, mixtures)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], estimator: Any) -> Self:
-        """Load a mixture for the fitted estimator to whose codes it was fitted.
-
-        Parameters
-        ----------
-        path : path-like
-            A folder written by `save`.
-        estimator : LatentEstimator
-
-        Returns
-        -------
-        LatentSampler
-            Fitted; with the same seed it draws the same samples as the saved one.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If the folder contains no mixture, a corrupt one, or one of another model.
-        """
-        folder = Path(path)
-        record = read_mixture(folder)
-        arrays = read_arrays(folder / ARRAYS, record, estimator, HINT)
-        try:
-            mixtures = LatentMixtures.from_arrays(
-                arrays, record["classes"], estimator.n_components_
-            )
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"{folder / ARRAYS} is corrupt; {HINT}.") from error
-        sampler = cls.from_fitted(estimator, **record["settings"])
-        return sampler._set_fitted(sampler.estimator, "mixture", mixtures)
-
-    def _set_fitted(self, estimator: Any, source: str, mixtures: LatentMixtures | None) -> Self:
-        self.estimator_, self.source_, self._mixtures = estimator, source, mixtures
-        if mixtures is not None and mixtures.classes is not None:
-            self.classes_ = mixtures.classes
-        return self
-
-    def _fit_mixtures(self, estimator: Any, X: Any, y: Any) -> LatentMixtures:
-        rng = np.random.default_rng(self.random_state)
-        q = estimator.posterior(X, **condition_kwargs(y if estimator.conditional else None))
-        codes = (q.mean + q.std * rng.standard_normal(q.mean.shape)).astype(np.float64)
-        labels = None if y is None else check_labels(y, len(codes))
-        return LatentMixtures.fit(codes, labels, self.n_modes, rng)
+    def _is_valid(cls, record: dict[str, Any]) -> bool:
+        if record["classes"] is not None:
+            check_scalars(record["classes"], "classes")
+        return True
 
 
 def variations(
@@ -356,22 +290,3 @@ def variations(
         context = {"condition": np.repeat(np.asarray(condition), n_samples, axis=0)}
     decoded = estimator.decode(codes.reshape(-1, codes.shape[-1]), **context)
     return decoded.reshape(len(q.mean), n_samples, *decoded.shape[1:])
-
-
-def read_mixture(folder: Path) -> dict[str, Any]:
-    """Return the checked record of a saved mixture."""
-    path = Path(folder) / RECORD
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} contains no mixture: {RECORD} is missing. Create one with `isthmus sample "
-            "RUN --source mixture --data DATA` or LatentSampler.save."
-        )
-    return read_record(path, _is_valid, HINT)
-
-
-def _is_valid(record: dict[str, Any]) -> bool:
-    settings = {"source": "", "n_modes": 1, "random_state": None}
-    check_settings(record["settings"], settings)
-    if record["classes"] is not None:
-        check_scalars(record["classes"], "classes")
-    return set(record["settings"]) == set(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus.applications.meta_estimator import (
     LatentMetaEstimator,
+    check_choice,
     condition_kwargs,
     encode_in_chunks,
     estimator_name,
@@ -39,10 +41,9 @@ PARALLEL = 1e-6  # sine of the angle below which two directions count as paralle
 def latent_path(start: ArrayLike, end: ArrayLike, n_steps: int = 9, how: str = "linear") -> Array:
     """Interpolate between codes, both ends included.
 
-    A spherical path rotates at constant speed along the great circle while the norm changes
-    linearly. In many dimensions a standard normal prior has almost no mass near the origin, which
-    a straight line would cross. If both ends lie on a line through the origin, the great circle is
-    not unique and the path is straight.
+    A spherical path rotates at constant speed while the norm changes linearly, and so avoids the
+    origin, near which a standard normal prior has almost no mass in many dimensions. If both ends
+    lie on a line through the origin, it is straight.
 
     Parameters
     ----------
@@ -74,17 +75,14 @@ def latent_path(start: ArrayLike, end: ArrayLike, n_steps: int = 9, how: str = "
     a, b = (np.asarray(code, dtype=np.float64) for code in (start, end))
     if a.shape != b.shape or a.ndim not in (1, 2):
         raise ValueError(f"start and end must have the same shape, got {a.shape} and {b.shape}.")
-    if how not in HOW:
-        raise ValueError(f"how must be one of {', '.join(HOW)}, got {how!r}.")
+    check_choice("how", how, HOW)
     if n_steps < 2:
         raise ValueError(f"n_steps must be at least 2, got {n_steps!r}.")
     t = np.linspace(0, 1, n_steps)[:, None]
     a, b = a[..., None, :], b[..., None, :]
     straight = (1 - t) * a + t * b
-    return straight if how == "linear" else _spherical(a, b, t, straight)
-
-
-def _spherical(a: Array, b: Array, t: Array, straight: Array) -> Array:
+    if how == "linear":
+        return straight
     lengths = [np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b)]
     u, v = (w / np.where(n > 0, n, 1) for w, n in zip((a, b), lengths, strict=True))
     angle = 2 * np.arctan2(  # accurate for small angles, unlike arccos
@@ -125,10 +123,6 @@ def interpolate(
     ndarray (n, n_steps, *feature_shape_)
         The first and last step of each path are the reconstructions of its ends.
 
-    See Also
-    --------
-    traverse : Change a single latent.
-
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -161,8 +155,7 @@ def traverse(
     latent : int
         Index of the latent.
     values : array-like (n_steps,), optional
-        Values of the latent. The default is nine values from -3 to 3 and requires a standard
-        normal prior.
+        The default is nine values from -3 to 3 and requires a standard normal prior.
     condition : label, optional
         One condition for all rows of a conditional model.
 
@@ -226,10 +219,6 @@ def decode_grid(
     -------
     ndarray (n, n, *feature_shape_)
 
-    See Also
-    --------
-    isthmus.plots.latent_grid : Draw the grid of a two-component model.
-
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -261,8 +250,7 @@ def latent_arithmetic(
     """Add and subtract the codes of rows and decode the result.
 
     For the analogy "a is to b as c is to what?" call
-    ``latent_arithmetic(model, plus=[b, c], minus=[a])``. The result does not depend on the origin
-    of the latent space if one more row is added than subtracted.
+    ``latent_arithmetic(model, plus=[b, c], minus=[a])``.
 
     Parameters
     ----------
@@ -275,10 +263,6 @@ def latent_arithmetic(
     Returns
     -------
     ndarray (*feature_shape_)
-
-    See Also
-    --------
-    AttributeVectors : Directions estimated from many labelled rows.
 
     References
     ----------
@@ -301,8 +285,9 @@ def latent_arithmetic(
     return estimator.decode(code[None], **context)[0]
 
 
+@dataclass(eq=False, repr=False)
 class AttributeVectors(LatentMetaEstimator):
-    """Estimate latent directions of attributes as differences of class means.
+    """Estimate a latent direction for each attribute.
 
     The vector of an attribute is the mean code of the rows that have it minus the mean code of
     the rows that do not.
@@ -339,14 +324,9 @@ class AttributeVectors(LatentMetaEstimator):
     (3, 8, 8)
     """
 
-    vectors_: Array
-    means_: Array
-    names_: list[Any]
+    estimator: Any
 
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
-
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:  # type: ignore[override]  # y is required
         """Train the estimator (unless frozen) and compute the mean codes.
 
         Parameters
@@ -370,29 +350,22 @@ class AttributeVectors(LatentMetaEstimator):
         estimator = clone(self.estimator).fit(X, np.asarray(y))
         codes = encode_in_chunks(estimator, X).astype(np.float64)
         count = has.sum(0)[:, None]  # (attributes, 1)
-        mean_with = has.T @ codes / count
-        mean_without = (~has).T @ codes / (len(codes) - count)
         self.estimator_, self.names_ = estimator, names
-        self.means_, self.vectors_ = mean_with, mean_with - mean_without
+        self.means_ = has.T @ codes / count
+        self.vectors_ = self.means_ - (~has).T @ codes / (len(codes) - count)
         return self
 
     def vector(self, add: Any = None, remove: Any = None) -> Array:
-        """Return the direction that adds an attribute, removes one, or replaces one by another.
+        """Return the direction (n_components,) that adds an attribute, removes one, or both.
 
         With both arguments it is the difference of their mean codes.
-
-        Returns
-        -------
-        ndarray (n_components,)
         """
         check_is_fitted(self)
         if add is None and remove is None:
             raise ValueError("pass an attribute to add, one to remove, or both.")
-        if remove is None:
-            return self.vectors_[self._index(add)]
-        if add is None:
-            return -self.vectors_[self._index(remove)]
-        return self.means_[self._index(add)] - self.means_[self._index(remove)]
+        of = self.vectors_ if add is None or remove is None else self.means_
+        added, removed = (0.0 if name is None else of[self._index(name)] for name in (add, remove))
+        return np.asarray(added - removed)
 
     def apply(
         self,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import TransformerMixin, clone
+from sklearn.base import TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._optional import import_optional
 from isthmus.applications.meta_estimator import (
     LatentMetaEstimator,
+    check_choice,
     condition_kwargs,
     encode_in_chunks,
     estimator_name,
@@ -38,6 +40,7 @@ PANEL = 3.4  # inches
 CROWDED = 0.2  # spread of the labels, relative to that of the points, below which they overlap
 
 
+@dataclass(eq=False, repr=False)
 class LatentMap(TransformerMixin, LatentMetaEstimator):
     """Map the codes of any estimator to two dimensions.
 
@@ -77,39 +80,22 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
     >>> figure = latent.figure(X, digits.target)
     """
 
-    method_: str
-    axes_: list[str]
+    estimator: Any
+    _: KW_ONLY
+    method: str = "auto"
+    random_state: int | None = 0
 
-    def __init__(
-        self, estimator: Any, *, method: str = "auto", random_state: int | None = 0
-    ) -> None:
-        self.estimator = estimator
-        self.method = method
-        self.random_state = random_state
+    def _check_parameters(self, X: Any) -> None:
+        check_choice("method", self.method, METHODS)
+        if self.method == "umap":
+            _umap()
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Train the estimator (unless frozen) and fit the projection of its codes.
-
-        Parameters
-        ----------
-        X : array-like (n, *features)
-        y : array-like (n,), optional
-            Labels for training a conditional estimator; the projection does not use them.
-
-        Returns
-        -------
-        self
-            Unchanged if an error is raised.
-        """
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}.")
-        umap = _umap() if self.method == "umap" else None
-        estimator = clone(self.estimator).fit(X, y)
+    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
         codes = encode_in_chunks(estimator, X)
-        method = self.method
+        method, few = self.method, codes.shape[1] <= 2
         if method == "auto":
-            method = "codes" if codes.shape[1] <= 2 else "pca"
-        if method == "codes" and codes.shape[1] > 2:
+            method = "codes" if few else "pca"
+        if method == "codes" and not few:
             raise ValueError(
                 f"method='codes' needs at most 2 components, got {codes.shape[1]}: use 'pca'."
             )
@@ -118,12 +104,11 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
             projection = PCA(2, random_state=0).fit(codes)
             shares = projection.explained_variance_ratio_
             axes = [f"principal component {i} ({s:.0%})" for i, s in enumerate(shares, 1)]
-        elif umap is not None:
-            projection = umap.UMAP(n_jobs=1, random_state=self.random_state).fit(codes)
+        elif method == "umap":
+            projection = _umap().UMAP(n_jobs=1, random_state=self.random_state).fit(codes)
             axes = ["UMAP 1", "UMAP 2"]
         self.estimator_, self.method_, self.axes_ = estimator, method, axes
         self._projection = projection
-        return self
 
     def transform(self, X: Any) -> Array:
         """Return the map coordinates of each row, (n, 2); (n, 1) for one-component models."""
@@ -166,14 +151,11 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
         colours = Colours.of(None if y is None else np.asarray(y)[kept])
         points = self.project(q.mean)
         colours.scatter(axes, points)
-        _ellipses(axes, points, q.std, self._directions(), colours)
+        directions = np.eye(2) if self._projection is None else self._projection.components_
+        _ellipses(axes, points, q.std, directions, colours)
         axes.set_aspect("equal", adjustable="datalim")
         title(sheet, f"q(z|x) of {len(kept):,} examples: one standard deviation about the mean")
         return sheet
-
-    def _directions(self) -> Array:
-        """Return the matrix (2, n_components) of the projection."""
-        return np.eye(2) if self._projection is None else self._projection.components_
 
 
 def latent_distributions(
@@ -306,15 +288,15 @@ def compare_latent_maps(
         Colours.of(labels).scatter(axes, points)
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_title(name, loc="left", fontsize=9.5, color=INK)
-        _tidy_labels(axes, points, axes is panels[-1])
+        if axes.get_legend() and axes is not panels[-1]:
+            axes.get_legend().remove()
+        _tidy_labels(axes, points)
     title(sheet, f"One draw from q(z|x) for each of {len(rows):,} examples")
     return sheet
 
 
-def _tidy_labels(axes: Any, points: Array, is_last: bool) -> None:
-    """Keep the legend of the last panel only, and remove labels that overlap."""
-    if axes.get_legend() and not is_last:
-        axes.get_legend().remove()
+def _tidy_labels(axes: Any, points: Array) -> None:
+    """Remove labels that overlap."""
     places = np.array([text.get_position() for text in axes.texts])
     if len(places) > 1 and places.std(0).max() < CROWDED * points.std(0).max():
         for text in list(axes.texts):
@@ -344,16 +326,8 @@ def _ellipses(axes: Any, points: Array, std: Array, directions: Array, colours: 
     which = np.zeros(len(points), int) if colours.index is None else colours.index
     edges = [PALETTE[k % len(PALETTE)] for k in which] if colours.numbers is None else MUTED
     style: dict[str, Any] = {"units": "xy", "facecolors": "none", "linewidths": 0.7, "alpha": 0.8}
-    ellipses = EllipseCollection(
-        axis[:, 1],
-        axis[:, 0],
-        angle,
-        offsets=points,
-        offset_transform=axes.transData,
-        edgecolors=edges,
-        **style,
-    )
-    axes.add_collection(ellipses)
+    style |= {"offsets": points, "offset_transform": axes.transData, "edgecolors": edges}
+    axes.add_collection(EllipseCollection(axis[:, 1], axis[:, 0], angle, **style))
     reach = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))  # half extents along x and y
     axes.update_datalim(np.concatenate([points - reach, points + reach]))
     axes.autoscale_view()

@@ -1,18 +1,39 @@
-"""Base class and helpers of the applications, which wrap an estimator."""
+"""Base classes and helpers of the applications, which wrap an estimator."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
+import json
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from safetensors.numpy import load as parse_arrays
+from safetensors.numpy import save as serialize_arrays
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus.persistence.atomic import write_all_atomic
+from isthmus.persistence.integrity import (
+    check_content,
+    check_record,
+    read_bytes,
+    read_json,
+    read_tensors,
+    with_checksums,
+)
+from isthmus.persistence.run_folder import to_json
+from isthmus.persistence.schema import check_settings
+
 __all__ = [
     "LatentMetaEstimator",
+    "SavedMetaEstimator",
+    "check_choice",
     "condition_kwargs",
     "encode_in_chunks",
     "estimator_name",
@@ -21,11 +42,13 @@ __all__ = [
 ]
 
 CHUNK = 8192  # rows encoded at once
+FORMAT = 1
 
 
 class LatentMetaEstimator(BaseEstimator):
     """Base of meta-estimators: `fit` trains a clone of the parameter `estimator`."""
 
+    estimator: Any
     estimator_: Any
 
     @classmethod
@@ -34,8 +57,154 @@ class LatentMetaEstimator(BaseEstimator):
         check_is_fitted(estimator)
         return cls(FrozenEstimator(estimator), **settings)
 
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train the estimator (unless frozen), then fit the application to the codes of X.
+
+        Parameters
+        ----------
+        X : array-like (n, *features)
+        y : array-like (n,), optional
+            Labels, with which a conditional estimator is trained.
+
+        Returns
+        -------
+        self
+            Unchanged if an error is raised.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is invalid or does not match X, or the estimator rejects X.
+        """
+        self._check_parameters(X)
+        self._fit(clone(self.estimator).fit(X, y), X, y)
+        return self
+
+    def _check_parameters(self, X: Any) -> None:
+        """Raise an error if a parameter is invalid, before the estimator is trained."""
+
+    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
+        """Set the fitted attributes, among them `estimator_`."""
+        raise NotImplementedError
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
+
+
+class SavedMetaEstimator(LatentMetaEstimator):
+    """A meta-estimator whose arrays are saved beside the model, with a JSON record.
+
+    Subclasses set the names of the two files, what they contain, the command that creates them and
+    a hint for corrupt files.
+    """
+
+    _arrays_file: str
+    _record_file: str
+    _content: str
+    _command: str
+    _hint: str
+
+    def save(self, path: str | PathLike[str], data: dict[str, Any] | None = None) -> None:
+        """Write arrays and settings, without the model, to a folder.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder, which is created if needed.
+        data : dict, optional
+            Description of the data to record: name, fingerprint.
+        """
+        check_is_fitted(self)
+        arrays, fields = self._to_arrays()
+        content = serialize_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+        settings = {k: v for k, v in self.get_params(deep=False).items() if k != "estimator"}
+        record = {"format": FORMAT, "settings": settings, "model": model_digest(self.estimator_)}
+        record = json.loads(to_json(record | fields | {"data": data or {}}))
+        arrays_path, record_path = (Path(path) / n for n in (self._arrays_file, self._record_file))
+        Path(path).mkdir(parents=True, exist_ok=True)
+        record_path.unlink(missing_ok=True)  # an old record must not describe new arrays
+        sealed = to_json(with_checksums(record, {arrays_path.name: content}))
+        write_all_atomic({arrays_path: content, record_path: sealed.encode()})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], estimator: Any, **settings: Any) -> Self:
+        """Load what `save` wrote, for the fitted estimator whose codes it describes.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder.
+        estimator : LatentEstimator
+        settings
+            Parameters that replace the saved ones.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If a file is missing or corrupt, or belongs to another model.
+        """
+        record, arrays_path = cls.read_record(path), Path(path) / cls._arrays_file
+        if record["model"] != model_digest(estimator):
+            raise ValueError(f"{path} belongs to another model; {cls._hint}.")
+        loaded = cls.from_fitted(estimator, **(record["settings"] | settings))
+        loaded._check_parameters(None)
+        content = read_bytes(arrays_path)
+        try:
+            check_content(record, arrays_path.name, content)
+            arrays = read_tensors(content, arrays_path.name, parse_arrays)
+            loaded._from_arrays(arrays, record)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{arrays_path} is corrupt; {cls._hint}.") from error
+        return loaded
+
+    @classmethod
+    def read_record(cls, path: str | PathLike[str]) -> dict[str, Any]:
+        """Return the checked record in a folder, without reading the arrays.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If it is missing or corrupt.
+        """
+        file = Path(path) / cls._record_file
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{path} contains no {cls._content}: {file.name} is missing. Create one with "
+                f"`{cls._command} --data DATA` or {cls.__name__}.save."
+            )
+        parameters = inspect.signature(cls).parameters.values()
+        try:
+            record = read_json(file)
+            check_record(record, file)
+            check_settings(
+                record["settings"], {p.name: p.default for p in parameters if p.name != "estimator"}
+            )
+            valid = record["format"] == FORMAT and isinstance(record["model"], str)
+            valid = valid and isinstance(record["data"], dict) and cls._is_valid(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            valid = False
+        if not valid:
+            raise ValueError(f"{file} is corrupt or has another format version; {cls._hint}.")
+        return record
+
+    def _to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return the arrays to save, and further fields of the record."""
+        raise NotImplementedError
+
+    def _from_arrays(self, arrays: dict[str, NDArray[Any]], record: dict[str, Any]) -> None:
+        """Set the fitted attributes; raise a KeyError or ValueError if the arrays are invalid."""
+        raise NotImplementedError
+
+    @classmethod
+    def _is_valid(cls, record: dict[str, Any]) -> bool:
+        """Whether the further fields of a record are valid."""
+        raise NotImplementedError
+
+
+def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise a ValueError if the value of a parameter is not one of the known ones."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
 
 
 def condition_kwargs(condition: Any) -> dict[str, Any]:

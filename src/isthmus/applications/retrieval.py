@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus._optional import import_optional
-from isthmus.applications import saved_arrays
-from isthmus.applications.meta_estimator import LatentMetaEstimator, encode_in_chunks
-from isthmus.persistence.schema import check_settings
+from isthmus.applications.meta_estimator import (
+    SavedMetaEstimator,
+    check_choice,
+    encode_in_chunks,
+)
 
-__all__ = ["INDEX", "LatentIndex", "read_record"]
+__all__ = ["INDEX", "LatentIndex"]
 
 Array = NDArray[Any]
 
 INDEX = "index"  # folder of the index within a run
 CODES, RECORD = "codes.safetensors", "index.json"
-HINT = "index the data again"
 METRICS = ("euclidean", "cosine", "scaled")
 BACKENDS = ("auto", "exact", "approximate")
 LINKS = 32  # neighbours per node of the approximate graph
 BREADTH = 64  # minimum number of candidates when the graph is built or searched
 
 
-class LatentIndex(LatentMetaEstimator):
+@dataclass(eq=False, repr=False)
+class LatentIndex(SavedMetaEstimator):
     """Find nearest neighbours in the latent space of any estimator.
 
     The index stores codes, not rows.
@@ -77,49 +77,38 @@ class LatentIndex(LatentMetaEstimator):
     ((2, 3), [0, 1])
     """
 
-    codes_: Array
-    scale_: Array
-    backend_: str
+    estimator: Any
+    _: KW_ONLY
+    metric: str = "euclidean"
+    n_neighbors: int = 10
+    backend: str = "auto"
+    exact_up_to: int = 200_000
 
-    def __init__(
-        self,
-        estimator: Any,
-        *,
-        metric: str = "euclidean",
-        n_neighbors: int = 10,
-        backend: str = "auto",
-        exact_up_to: int = 200_000,
-    ) -> None:
-        self.estimator = estimator
-        self.metric = metric
-        self.n_neighbors = n_neighbors
-        self.backend = backend
-        self.exact_up_to = exact_up_to
+    _arrays_file, _record_file = CODES, RECORD
+    _content, _command, _hint = "index", "isthmus search RUN QUERY", "index the data again"
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Train the estimator (unless frozen) and index the rows of X.
+    def _check_parameters(self, X: Any) -> None:
+        check_choice("metric", self.metric, METRICS)
+        check_choice("backend", self.backend, BACKENDS)
+        if self.backend == "approximate":
+            _faiss()
 
-        Parameters
-        ----------
-        X : array-like (n, *features)
-        y : array-like (n,), optional
-            Labels for training a conditional estimator. Codes are computed without labels.
+    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
+        self._set_fitted(estimator, encode_in_chunks(estimator, X))
 
-        Returns
-        -------
-        self
-            Unchanged if an error is raised.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is invalid or the estimator rejects X.
-        ImportError
-            If backend="approximate" and faiss is not installed.
-        """
-        backend = self._choose_backend(len(X))
-        estimator = clone(self.estimator).fit(X, y)
-        return self._set_fitted(estimator, encode_in_chunks(estimator, X), backend)
+    def _set_fitted(self, estimator: Any, codes: Array) -> None:
+        backend = self.backend
+        if backend == "auto":
+            many = len(codes) > self.exact_up_to
+            backend = "approximate" if many and _has_faiss() else "exact"
+        self.estimator_, self.codes_, self.backend_ = estimator, codes, backend
+        spread = codes.std(0)
+        self.scale_ = np.where(spread > 0, spread, 1).astype(codes.dtype)
+        self._points = self._prepare(codes)
+        if backend == "approximate":
+            self._find: Any = _ApproximateSearch(self._points)
+        else:
+            self._find = NearestNeighbors().fit(self._points).kneighbors
 
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
@@ -157,16 +146,7 @@ class LatentIndex(LatentMetaEstimator):
         ----------
         codes : array-like (n, n_components)
         n_neighbors, return_distance
-            As in `kneighbors`.
-
-        Returns
-        -------
-        distances, rows
-            As returned by `kneighbors`.
-
-        See Also
-        --------
-        kneighbors : Query by rows of data.
+            As in `kneighbors`, which queries by rows of data and returns the same.
         """
         check_is_fitted(self)
         Z: Array = check_array(codes, dtype=[np.float32, np.float64], input_name="codes")
@@ -179,70 +159,19 @@ class LatentIndex(LatentMetaEstimator):
         distances, rows = self._search(self._prepare(Z), k)
         return (distances, rows) if return_distance else rows
 
-    def save(self, path: str | PathLike[str], data: dict[str, Any] | None = None) -> None:
-        """Write codes and settings, without the model, to a folder.
+    def _to_arrays(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        return {"codes": self.codes_}, {"rows": len(self.codes_)}
 
-        Parameters
-        ----------
-        path : path-like
-            The folder, which is created if needed.
-        data : dict, optional
-            Description of the data to record: name, fingerprint.
-        """
-        check_is_fitted(self)
-        folder = Path(path)
-        fields = {"rows": len(self.codes_), "data": data or {}}
-        saved_arrays.save_arrays(
-            folder / CODES, folder / RECORD, self, {"codes": self.codes_}, fields
-        )
+    def _from_arrays(self, arrays: dict[str, Array], record: dict[str, Any]) -> None:
+        codes, d = arrays["codes"], self.estimator.estimator.n_components_
+        valid = codes.shape == (record["rows"], d) and codes.dtype in (np.float32, np.float64)
+        if not valid or not len(codes) or not np.isfinite(codes).all():
+            raise ValueError("the arrays do not hold the codes of the index.")
+        self._set_fitted(self.estimator, codes)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], estimator: Any, **settings: Any) -> Self:
-        """Load an index for the fitted estimator whose codes it contains.
-
-        Parameters
-        ----------
-        path : path-like
-        estimator : LatentEstimator
-        settings
-            Parameters that replace the saved ones, such as the metric.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If the folder contains no index, a corrupt one, or one of another model.
-        """
-        folder = Path(path)
-        record = read_record(folder)
-        arrays = saved_arrays.read_arrays(folder / CODES, record, estimator, HINT)
-        codes = arrays.get("codes", np.empty(0))
-        good = codes.shape == (record["rows"], estimator.n_components_) and len(codes) > 0
-        good = good and codes.dtype in (np.float32, np.float64)
-        if not good or not np.isfinite(codes).all():
-            raise ValueError(f"{folder / CODES} does not contain the codes of the index; {HINT}.")
-        index = cls.from_fitted(estimator, **(record["settings"] | settings))
-        return index._set_fitted(index.estimator, codes, index._choose_backend(len(codes)))
-
-    def _choose_backend(self, n: int) -> str:
-        for name, known in (("metric", METRICS), ("backend", BACKENDS)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}."
-                )
-        if self.backend != "auto":
-            if self.backend == "approximate":
-                _faiss()
-            return self.backend
-        return "approximate" if n > self.exact_up_to and _has_faiss() else "exact"
-
-    def _set_fitted(self, estimator: Any, codes: Array, backend: str) -> Self:
-        self.estimator_, self.codes_, self.backend_ = estimator, codes, backend
-        spread = codes.std(0)
-        self.scale_ = np.where(spread > 0, spread, 1).astype(codes.dtype)
-        self._points = self._prepare(codes)
-        make = _ApproximateSearch if backend == "approximate" else _ExactSearch
-        self._engine = make(self._points)
-        return self
+    def _is_valid(cls, record: dict[str, Any]) -> bool:
+        return isinstance(record["rows"], int)
 
     def _prepare(self, codes: Array) -> Array:
         """Return points whose Euclidean distance determines the metric."""
@@ -254,7 +183,7 @@ class LatentIndex(LatentMetaEstimator):
         return codes
 
     def _search(self, points: Array, k: int) -> tuple[Array, Array]:
-        distances, rows = self._engine(points, k)
+        distances, rows = self._find(points, k)
         return (distances**2 / 2 if self.metric == "cosine" else distances), rows
 
     def _check_k(self, n_neighbors: int | None, most: int) -> int:
@@ -262,16 +191,6 @@ class LatentIndex(LatentMetaEstimator):
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= most:
             raise ValueError(f"n_neighbors must be an integer from 1 to {most}, got {k!r}.")
         return int(k)
-
-
-class _ExactSearch:
-    """Exact search with scikit-learn."""
-
-    def __init__(self, points: Array) -> None:
-        self.tree = NearestNeighbors().fit(points)
-
-    def __call__(self, points: Array, k: int) -> tuple[Array, Array]:
-        return self.tree.kneighbors(points, k)
 
 
 class _ApproximateSearch:
@@ -290,23 +209,6 @@ class _ApproximateSearch:
                 f"the approximate search found fewer than {k} neighbours; use backend='exact'."
             )
         return np.sqrt(np.maximum(squares, 0)), rows
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return the checked record of a saved index."""
-    path = Path(folder) / RECORD
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} contains no index: {RECORD} is missing. Create one with `isthmus search "
-            "RUN QUERY --data DATA` or LatentIndex.save."
-        )
-    return saved_arrays.read_record(path, _is_valid, HINT)
-
-
-def _is_valid(record: dict[str, Any]) -> bool:
-    settings = {"metric": "", "n_neighbors": 1, "backend": "", "exact_up_to": 1}
-    check_settings(record["settings"], settings)
-    return set(record["settings"]) <= set(settings) and isinstance(record["rows"], int)
 
 
 def _without_self(distances: Array, rows: Array) -> tuple[Array, Array]:

@@ -205,11 +205,11 @@ def _needs_mixture(arguments: argparse.Namespace, estimator: Any) -> bool:
 
 def _record(folder: Path, arguments: argparse.Namespace, estimator: Any) -> dict[str, Any] | None:
     """Return the record of the stored mixture, if it is of this model and as many components."""
-    from isthmus.applications.generation import read_mixture
+    from isthmus.applications.generation import LatentSampler
     from isthmus.applications.meta_estimator import model_digest
 
     try:
-        record = read_mixture(folder)
+        record = LatentSampler.read_record(folder)
     except FileNotFoundError:
         return None
     wanted = {"model": model_digest(estimator), "n_modes": arguments.modes}

@@ -100,10 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read_index_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of the run's index, if there is one that can be read."""
-    from isthmus.applications.retrieval import INDEX, read_record
+    from isthmus.applications.retrieval import INDEX, LatentIndex
 
     try:
-        return read_record(folder / INDEX)
+        return LatentIndex.read_record(folder / INDEX)
     except (ValueError, OSError):
         return None
 
