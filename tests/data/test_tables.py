@@ -199,7 +199,7 @@ def test_a_missing_table(tmp_path):
 def test_a_large_table_is_read_fast(table):
     line = ",".join(f"{j}.25" for j in range(20)) + "\n"
     path = table(line * 20_000)
-    start = time.perf_counter()
+    start = time.process_time()
     X, _, _ = read_table(path)
     assert X.shape == (20_000, 20)
-    assert time.perf_counter() - start < 5  # about a tenth of a second
+    assert time.process_time() - start < 5  # about a tenth of a second

@@ -20,7 +20,8 @@ from isthmus.applications.anomaly_thresholds import (
     conformal_threshold,
     fraction_threshold,
 )
-from isthmus.data.columns import Table, is_frame
+from isthmus.data.columns import Table
+from isthmus.data.frames import is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.validation import validate_input
 from isthmus.training.distributed import started_together

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Generator
 
 from isthmus.applications.gap_filling import Completions, GapFiller
-from isthmus.data.columns import is_frame
+from isthmus.data.frames import is_frame
 from isthmus.estimators import VAE
 from isthmus.estimators.base import LatentEstimator
 from isthmus.estimators.defaults import fresh_seed

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from isthmus.applications.anomaly_detection import AnomalyDetector
 from isthmus.applications.anomaly_thresholds import conformal_pvalues
-from isthmus.data.columns import is_frame
 from isthmus.data.feature_columns import FeatureColumns
+from isthmus.data.frames import is_frame
 from isthmus.estimators import model_io
 
 __all__ = ["BatchMap", "Encode", "Score", "code_columns", "score_columns"]

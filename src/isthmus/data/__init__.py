@@ -1,6 +1,7 @@
 """Load known datasets by name, and arrays, tables, images and audio by path."""
 
-from isthmus.data.columns import Column, Columns, Table
+from isthmus.data.column import Column
+from isthmus.data.columns import Columns, Table
 from isthmus.data.datasets import Dataset, known_datasets, load
 from isthmus.data.hf_datasets import DatasetLoader
 from isthmus.data.idx import read_idx

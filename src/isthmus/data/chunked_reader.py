@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
-from isthmus.data.csv_rows import iter_rows, to_column, to_number
+from isthmus.data.cells import to_column, to_number
 from isthmus.data.datasets import load
 from isthmus.data.feature_columns import FeatureColumns
-from isthmus.data.limits import check_memory, is_regular_file
-from isthmus.data.parquet_limits import uncompressed_size
-from isthmus.data.tables import column_names
+from isthmus.data.limits import is_regular_file
+from isthmus.data.parquet_limits import check_parquet
+from isthmus.data.text_tables import open_text_table
 
 __all__ = ["ARRAY_SUFFIXES", "SUFFIXES", "TEXT_SUFFIXES", "Chunk", "describe_error", "read_chunks"]
 
@@ -80,8 +80,7 @@ def _read_parquet(path: Path, features: FeatureColumns, rows: int) -> Iterator[C
     import_optional("pyarrow", extra="tables", what="reading .parquet")
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    # First, because a damaged footer could end the process or exhaust the memory (parquet_limits).
-    check_memory(path, uncompressed_size(path), path.stat().st_size)
+    check_parquet(path)
     with pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
         schema = file.schema_arrow
         names = [*dict.fromkeys((*features.names(schema.names), *features.keep))]
@@ -107,17 +106,12 @@ def _even_tables(batches: Iterator[Any], rows: int) -> Iterator[Any]:
 
 
 def _read_text(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
-    with iter_rows(path) as lines:
-        first = [*islice(lines, 2)]
-        names, n_header = column_names(path, first, None)
-        if twice := [name for name in names if names.count(name) > 1]:
+    with open_text_table(path) as table:
+        if twice := [name for name in table.names if table.names.count(name) > 1]:
             raise ValueError(f"two columns are named {twice[0]!r}; rename one.")
-        first = first[n_header:]
-        while first or (first := [*islice(lines, rows)]):
-            more = [*first, *islice(lines, rows - len(first))]
-            columns = zip(*(cells for _, cells in more), strict=True)
-            yield _text_chunk(features, dict(zip(names, columns, strict=True)))
-            first = []
+        while cells := [*islice(table.rows, rows)]:
+            columns = zip(*cells, strict=True)
+            yield _text_chunk(features, dict(zip(table.names, columns, strict=True)))
 
 
 def _text_chunk(features: FeatureColumns, columns: dict[str, Sequence[str]]) -> Chunk:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._messages import did_you_mean
-from isthmus.data.columns import Columns, is_frame
+from isthmus.data.columns import Columns
+from isthmus.data.frames import is_frame
 
 __all__ = ["FeatureColumns", "table_rows"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._optional import import_optional
-from isthmus.data.columns import is_frame
 from isthmus.data.disk_array import PREVIEW_BYTES
+from isthmus.data.frames import is_frame
 
 __all__ = ["LoadedBatch", "LoaderAdapter", "as_pair"]
 

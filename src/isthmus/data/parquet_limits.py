@@ -16,12 +16,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["uncompressed_size"]
+from isthmus.data.limits import check_memory
+
+__all__ = ["check_parquet", "uncompressed_size"]
 
 HEADER_BYTES = (2**12, 2**24)  # read at first, and at most: headers hold statistics of any length
 MAX_DEPTH = 16
 STOP, TRUE, FALSE, BYTE, DOUBLE, BINARY, LISTS, MAP, STRUCT = 0, 1, 2, 3, 7, 8, (9, 10), 11, 12
 Fields = dict[int, Any]
+
+
+def check_parquet(path: Path) -> None:
+    """Raise a ValueError if a Parquet file is damaged or would take too much memory.
+
+    Call it before pyarrow opens the file.
+    """
+    check_memory(path, uncompressed_size(path), path.stat().st_size)
 
 
 def uncompressed_size(path: Path) -> int:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.feature_columns import table_rows
-from isthmus.data.limits import check_memory
-from isthmus.data.parquet_limits import uncompressed_size
+from isthmus.data.parquet_limits import check_parquet
 from isthmus.data.tables import find_label
 
 __all__ = ["ParquetRows", "is_parquet_folder", "number_rows", "parquet_files"]
@@ -53,8 +52,7 @@ class ParquetRows:
 
     def _footer(self, path: Path) -> Any:
         with _named_errors(path):
-            # First: a damaged footer could end the process or exhaust the memory (parquet_limits).
-            check_memory(path, uncompressed_size(path), path.stat().st_size)
+            check_parquet(path)
             return self._parquet.read_metadata(path)
 
     def _check_columns(self, label: str | int | None) -> None:

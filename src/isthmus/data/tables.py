@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from io import StringIO
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import numpy as np
 
 from isthmus._messages import did_you_mean, one_line
 from isthmus._optional import import_optional
-from isthmus.data.columns import Column, Columns, RawColumn, raw_columns
-from isthmus.data.csv_rows import Row, has_header, iter_rows, label_index, to_column, to_number
+from isthmus.data.cells import to_column, to_labels
+from isthmus.data.column import Column, RawColumn
+from isthmus.data.columns import Columns
+from isthmus.data.frames import raw_columns
 from isthmus.data.limits import MAX_COLUMNS, check_memory, is_regular_file
-from isthmus.data.parquet_limits import uncompressed_size
+from isthmus.data.parquet_limits import check_parquet
+from isthmus.data.text_tables import label_index, open_text_table
 
-__all__ = ["column_names", "fill_table", "find_label", "read_parquet", "read_table"]
+__all__ = ["fill_table", "find_label", "read_parquet", "read_table"]
 
 _TEXT_TYPES = ("string", "binary")  # of Parquet, where one long value may stand for many cells
 
@@ -81,6 +85,8 @@ def read_table(
     (['setosa', 'versicolor'], ('length', 'colour'))
     """
     path = Path(path)
+    if not is_regular_file(path):
+        raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
     read = _read_parquet_columns if path.suffix.lower() == ".parquet" else _read_text_columns
     try:
         raw, y = read(path, label)
@@ -134,20 +140,19 @@ def fill_table(
     <BLANKLINE>
     """
     path = Path(path)
-    every = _read_rows(path)
-    names, n_header = column_names(path, every, label)
-    header, rows = every[:n_header], every[n_header:][: len(values)]
-    features = list(range(len(names)))
+    with open_text_table(path, label) as table:
+        rows = [*islice(table.rows, len(values))]
+    places = [*range(len(table.names))]
     if label is not None:
-        features.remove(find_label(path, names, label))
-    index = {names[at]: at for at in features}  # the model's columns may have another order
+        places.remove(find_label(path, table.names, label))
+    index = {table.names[at]: at for at in places}  # the model's columns may have another order
     for j, column in enumerate(columns.columns):
-        at = index[column.name] if len(index) == len(features) else features[j]
+        at = index[column.name] if len(index) == len(places) else places[j]
         spelled = _spell(column, values[:, j])
         for i in np.flatnonzero(gaps[:, j]):
-            rows[i][1][at] = spelled[i]
+            rows[i][at] = spelled[i]
     text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows(cells for _, cells in [*header, *rows])
+    csv.writer(text, lineterminator="\n").writerows([*table.header, *rows])
     return text.getvalue()
 
 
@@ -159,25 +164,15 @@ def _spell(column: Column, numbers: np.ndarray) -> list[str]:
     return [str(int(v)) if column.whole and np.isfinite(v) else repr(float(v)) for v in values]
 
 
-def _read_rows(path: Path) -> list[Row]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
-    with iter_rows(path) as rows:
-        return list(rows)
-
-
 def _read_text_columns(
     path: Path, label: str | int | None
 ) -> tuple[list[RawColumn], np.ndarray | None]:
-    rows = _read_rows(path)
-    names, n_header = column_names(path, rows, label)
-    columns = list(zip(*(cells for _, cells in rows[n_header:]), strict=True))
+    with open_text_table(path, label) as table:
+        columns = dict(enumerate(zip(*table.rows, strict=True)))
     y = None
     if label is not None:
-        at = find_label(path, names, label)
-        y = _to_labels(columns.pop(at))
-        names = names[:at] + names[at + 1 :]
-    return [to_column(*each) for each in zip(names, columns, strict=True)], y
+        y = to_labels(columns.pop(find_label(path, table.names, label)))
+    return [to_column(table.names[j], cells) for j, cells in columns.items()], y
 
 
 def _read_parquet_columns(
@@ -187,15 +182,13 @@ def _read_parquet_columns(
     y = None
     if label is not None:
         at = find_label(path, tuple(map(str, frame.columns)), label)
-        y = _to_labels([str(v) for v in frame.iloc[:, at].tolist()])
+        y = to_labels([str(v) for v in frame.iloc[:, at].tolist()])
         frame = frame.drop(columns=frame.columns[at])
     return raw_columns(frame), y
 
 
 def read_parquet(path: Path) -> Any:
     """Return the table in a Parquet file as a pandas data frame; errors are one line."""
-    if not is_regular_file(path):
-        raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
     import_optional("pandas", "pyarrow", extra="tables", what="reading .parquet")
     try:
         frame = _checked_frame(path)
@@ -213,6 +206,7 @@ def _checked_frame(path: Path) -> Any:
     import pyarrow.compute as pc  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+    check_parquet(path)
     on_disk = path.stat().st_size
     meta = pq.read_metadata(path)
     schema = meta.schema.to_arrow_schema()
@@ -222,7 +216,6 @@ def _checked_frame(path: Path) -> Any:
     # Each cell takes at least eight bytes; pages are unpacked whole.
     check_memory(path, 8 * max(meta.num_rows, 0) * meta.num_columns, on_disk)
     check_memory(path, sum(group.total_byte_size for group in groups), on_disk)
-    check_memory(path, uncompressed_size(path), on_disk)
     texts = [f.name for f in schema if str(f.type).removeprefix("large_") in _TEXT_TYPES]
     table = pq.read_table(path, read_dictionary=texts, partitioning=None, use_threads=False)
     # A long text that all rows share takes little space in the file.
@@ -232,21 +225,6 @@ def _checked_frame(path: Path) -> Any:
             n_bytes = pc.sum(lengths.take(chunk.indices)).as_py() or 0
             check_memory(path, n_bytes, on_disk)
     return table.cast(schema).to_pandas()
-
-
-def column_names(
-    path: Path, rows: list[Row], label: str | int | None
-) -> tuple[tuple[str, ...], int]:
-    """Return the names of the columns and the number of header rows, 0 or 1.
-
-    `rows` are all rows or the first two. Raises a ValueError if there is no row of values.
-    """
-    first, second = ([cells for _, cells in rows[:2]] + [[], []])[:2]
-    n_header = int(has_header(first, second or None, label))
-    if len(rows) <= n_header:
-        raise ValueError(f"{path}: expected rows, found none; check the file.")
-    names = (cell.strip() for cell in first) if n_header else [""] * len(first)
-    return tuple(name or f"x{j}" for j, name in enumerate(names)), n_header
 
 
 def find_label(path: Path, names: tuple[str, ...], label: str | int) -> int:
@@ -263,13 +241,3 @@ def find_label(path: Path, names: tuple[str, ...], label: str | int) -> int:
             f"{len(names) - 1}, got {label!r}; columns: {listed}.{did_you_mean(label, names)}"
         )
     return at
-
-
-def _to_labels(cells: tuple[str, ...] | list[str]) -> np.ndarray:
-    values = [to_number(cell) for cell in cells]
-    if None in values:
-        return np.array([cell.strip() for cell in cells])
-    try:
-        return np.array([int(cell) for cell in cells], dtype=np.int64)
-    except (ValueError, OverflowError):
-        return np.array(values, dtype=np.float64)

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
-from isthmus.data.columns import is_frame
+from isthmus.data.frames import is_frame
 from isthmus.distributions.base import draw
 from isthmus.estimators.batched_inference import (
     apply_in_batches,

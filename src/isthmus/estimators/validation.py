@@ -15,7 +15,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from isthmus.data.columns import Columns, Table, is_frame
+from isthmus.data.columns import Columns, Table
+from isthmus.data.frames import is_frame
 from isthmus.estimators.scaling import row_slices
 
 __all__ = ["as_array", "check_finite", "fill_missing", "validate_input"]

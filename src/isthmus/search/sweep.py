@@ -15,7 +15,8 @@ from sklearn.utils import Tags, _safe_indexing, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from isthmus.data.columns import Table, is_frame
+from isthmus.data.columns import Table
+from isthmus.data.frames import is_frame
 from isthmus.estimators import LatentEstimator
 from isthmus.search.candidates import (
     Candidate,
