@@ -110,7 +110,7 @@ print(json.dumps(results))
 )
 # Python code that needs each extra.
 FROM_PYTHON = {
-    "audio": "from isthmus.data.audio_codecs import read_audio as r; r(__import__('sys').argv[2])",
+    "audio": "from isthmus.data.audio import read_audio as r; r(__import__('sys').argv[2])",
     "flows": "VAE(posterior_family='flow', epochs=1).fit(X)",
     "hub": "from isthmus.hub import from_pretrained; from_pretrained('someone/something')",
     "maps": "from isthmus.applications import LatentMap; LatentMap(fitted, method='umap').fit(X)",

@@ -22,7 +22,7 @@ from isthmus.applications.corruptions import (
 )
 from isthmus.applications.denoising import Denoiser, denoise_audio
 from isthmus.cli import denoise
-from isthmus.data.audio_codecs import read_audio
+from isthmus.data.audio import read_audio
 from isthmus.data.wav import AudioClip, read_wav, write_wav
 from isthmus.estimators.scaling import Scaler
 from isthmus.nn.pyramid import Pyramid

@@ -4,8 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from isthmus.data.audio import is_audio_folder, read_audio_folder
-from isthmus.data.audio_codecs import read_audio
+from isthmus.data.audio import is_audio_folder, read_audio, read_audio_folder
 from isthmus.data.limits import FREE_BYTES
 from isthmus.data.wav import AudioClip, write_wav
 
@@ -174,7 +173,7 @@ def test_files_with_a_wrong_suffix_are_refused(tmp_path):
     compressed(tmp_path / "b.ogg", np.zeros((1, 0)))
     with pytest.raises(ValueError, match="expected at least one sample"):
         read_audio(tmp_path / "b.ogg")
-    with pytest.raises(FileNotFoundError, match="there is no such file"):
+    with pytest.raises(FileNotFoundError, match="expected an audio file, found none"):
         read_audio(tmp_path / "c.mp3")
 
 

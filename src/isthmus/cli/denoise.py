@@ -68,7 +68,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Clean each file and write the result; return the exit code."""
-    from isthmus.data.audio_codecs import AUDIO_SUFFIXES
+    from isthmus.data.audio import AUDIO_SUFFIXES
     from isthmus.data.windows import Windows
     from isthmus.estimators import model_io
     from isthmus.persistence.atomic import write_atomic
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
     """Return the path of each result; raise a ValueError if one cannot be written."""
-    from isthmus.data.audio_codecs import AUDIO_SUFFIXES
+    from isthmus.data.audio import AUDIO_SUFFIXES
     from isthmus.data.images import IMAGE_SUFFIXES
 
     suffixes = (*AUDIO_SUFFIXES, *IMAGE_SUFFIXES)
@@ -118,7 +118,7 @@ def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
 
 
 def _target(source: Path, out: str | None, n_sources: int) -> Path:
-    from isthmus.data.audio_codecs import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES
+    from isthmus.data.audio import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES
     from isthmus.data.images import IMAGE_SUFFIXES
 
     suffix = source.suffix
@@ -145,7 +145,7 @@ def _denoise_audio(
 ) -> tuple[bytes, str]:
     """Return the bytes of the result, and a summary."""
     from isthmus.applications.denoising import denoise_audio
-    from isthmus.data.audio_codecs import read_audio
+    from isthmus.data.audio import read_audio
     from isthmus.data.wav import AudioClip, wav_bytes
 
     noisy = read_audio(source)

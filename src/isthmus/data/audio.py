@@ -1,22 +1,35 @@
-"""Read a folder of audio files as windows of one sampling rate and length."""
+"""Read audio files: one, or a folder of them as windows of one sampling rate and length."""
 
 from __future__ import annotations
 
 from collections import Counter
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from isthmus._optional import import_optional
-from isthmus.data.audio_codecs import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES, read_audio
 from isthmus.data.images import IMAGE_SUFFIXES
+from isthmus.data.limits import check_memory
 from isthmus.data.media_folders import class_labels, find_media, visible_files
-from isthmus.data.wav import AudioClip, resample
+from isthmus.data.wav import AudioClip, check_samples, read_wav, resample
 from isthmus.data.windows import Windows
 
-__all__ = ["AudioFolder", "is_audio_folder", "read_audio_folder"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "COMPRESSED_SUFFIXES",
+    "AudioFolder",
+    "is_audio_folder",
+    "read_audio",
+    "read_audio_folder",
+]
+
+COMPRESSED_SUFFIXES = frozenset({".flac", ".ogg", ".mp3"})
+AUDIO_SUFFIXES = frozenset({".wav", ".wave"}) | COMPRESSED_SUFFIXES
+CONTAINERS = ("FLAC", "OGG", "MP3")  # of the more than twenty that libsndfile knows
+UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's length of a stream
+SAMPLE_FORMATS = {"PCM_S8": "u8", "PCM_24": "i24"}  # all others are written as 16 bits
 
 
 class AudioFolder(NamedTuple):
@@ -113,6 +126,48 @@ def read_audio_folder(
         rate,
         np.repeat(np.arange(len(files)), counts),
     )
+
+
+def read_audio(path: str | PathLike[str]) -> AudioClip:
+    """Read a WAV, FLAC, Ogg or MP3 file, chosen by the suffix.
+
+    Samples of lossy files may exceed 1 slightly; their `kind` is i16. A truncated Ogg file is read
+    as far as it goes. Compressed files need soundfile (``pip install 'isthmus[audio]'``).
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in COMPRESSED_SUFFIXES:
+        return read_wav(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected an audio file, found none; check the path.")
+    soundfile = import_optional(
+        "soundfile", extra="audio", what=f"{path}: reading {suffix}", instead="convert it to WAV"
+    )
+    try:
+        return _read_compressed(soundfile, path)
+    except soundfile.LibsndfileError as error:
+        raise _invalid(path, "it is damaged") from error
+
+
+def _read_compressed(soundfile: Any, path: Path) -> AudioClip:
+    with soundfile.SoundFile(path) as file:
+        if file.format not in CONTAINERS:
+            raise ValueError(
+                f"{path}: expected {', '.join(CONTAINERS)}, got {file.format}; convert it."
+            )
+        if file.frames == UNKNOWN_LENGTH:
+            raise _invalid(path, "it does not announce its length")
+        check_memory(path, 8 * file.frames * file.channels, path.stat().st_size)
+        samples = file.read(dtype="float64", always_2d=True).T
+        if samples.shape[1] < file.frames:
+            found = f"it announces {file.frames:,} samples, but has {samples.shape[1]:,}"
+            raise _invalid(path, found)
+        check_samples(path, samples)
+        return AudioClip(samples, file.samplerate, SAMPLE_FORMATS.get(file.subtype, "i16"))
+
+
+def _invalid(path: Path, reason: str) -> ValueError:
+    return ValueError(f"{path}: expected a valid audio file ({reason}); convert or remove it.")
 
 
 def is_audio_folder(path: str | PathLike[str]) -> bool:

@@ -61,7 +61,7 @@ def read_wav(path: str | os.PathLike[str]) -> AudioClip:
 
     See Also
     --------
-    isthmus.data.audio_codecs.read_audio : Reads FLAC, Ogg and MP3 too.
+    isthmus.data.audio.read_audio : Reads FLAC, Ogg and MP3 too.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def read_wav(path: str | os.PathLike[str]) -> AudioClip:
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; check the name.")
+        raise FileNotFoundError(f"{path}: expected a WAV file, found none; check the path.")
     try:
         bits = _check_header(path)
         with warnings.catch_warnings():
