@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from isthmus._messages import one_line
@@ -35,6 +36,7 @@ MAX_LIKELIHOODS = 5000  # different ones in a table; each is a module
 RECORDED = frozenset({"epoch", "loss", "valid_loss", "reconstruction", "kl", "penalty"})
 SCALINGS = ("standard", "global", "none")
 Scalar = str | int | float | bool
+Rule = tuple[Callable[[Any], Any], str]  # whether a value is valid, and what is expected, in words
 
 
 def check_config(config: Any) -> dict[str, Any]:
@@ -48,20 +50,15 @@ def check_config(config: Any) -> dict[str, Any]:
     _require(isinstance(config, dict), "the whole", "a dictionary", config)
     optional: dict[str, Any] = {"data": {}, "held_out": {}, "versions": {}, "isthmus": "unknown"}
     config = optional | config
-    _require(
-        isinstance(config.get("estimator"), str), "estimator", "a name", config.get("estimator")
-    )
-    for name in ("params", "fitted", "data", "held_out", "versions"):
-        value = config.get(name)
-        _require(isinstance(value, dict), name, "a dictionary", value)
-    _require(isinstance(config["isthmus"], str), "isthmus", "a version", config["isthmus"])
-    config["versions"] = {"python": "unknown", "torch": "unknown"} | config["versions"]
-    for name, value in config["versions"].items():
-        _require(_is_name(value), f"versions.{name}", "a version", value)
-    for name, value in config["held_out"].items():
-        _require(_is_scalar(value), f"held_out.{name}", "a number", value)
-    _check_data(config["data"])
-    return config | {"fitted": _fitted(config["fitted"])}
+    sections = ("params", "fitted", "data", "held_out", "versions")
+    _check(config, {"estimator": (_is_name, "a name"), "isthmus": (_is_name, "a version")})
+    _check(config, dict.fromkeys(sections, (_is_dict, "a dictionary")))
+    versions = {"python": "unknown", "torch": "unknown"} | config["versions"]
+    _check(versions, dict.fromkeys(versions, (_is_name, "a version")), "versions.")
+    held_out = dict.fromkeys(config["held_out"], (_is_scalar, "a number"))
+    _check(config["held_out"], held_out, "held_out.")
+    _check(config["data"], DATA, "data.")
+    return config | {"versions": versions, "fitted": _fitted(config["fitted"])}
 
 
 def check_params(params: dict[str, Any], cls: type) -> None:
@@ -85,56 +82,38 @@ def check_params(params: dict[str, Any], cls: type) -> None:
 
 def check_history(records: Iterable[Any]) -> list[dict[str, Any]]:
     """Return the records of a history; raise a ValueError at the first invalid one."""
-    kept = []
-    for number, record in enumerate(records, start=1):
-        _require(number <= MAX_EPOCHS, "history", f"at most {MAX_EPOCHS} epochs", number)
-        _require(isinstance(record, dict), f"line {number}", "a dictionary", record)
-        for name in RECORDED & set(record):
-            _require(_is_number(record[name]), f"line {number}, {name}", "a number", record[name])
-        kept.append(record)
+    kept = [*islice(records, MAX_EPOCHS + 1)]
+    _require(len(kept) <= MAX_EPOCHS, "history", f"at most {MAX_EPOCHS} epochs", len(kept))
+    for number, record in enumerate(kept, start=1):
+        _require(_is_dict(record), f"line {number}", "a dictionary", record)
+        found = dict.fromkeys(RECORDED & set(record), (_is_number, "a number"))
+        _check(record, found, f"line {number}, ")
     return kept
 
 
 def check_training_log(facts: Any) -> dict[str, Any]:
     """Return the header of a training log; raise a ValueError at the first invalid entry."""
     _require(isinstance(facts, dict), "the facts", "a dictionary", facts)
-    _require(_is_int(facts.get("format")), "format", "a number", facts.get("format"))
-    _require(_is_name(facts.get("estimator")), "estimator", "a name", facts.get("estimator"))
-    for name in ("params", "data"):
-        _require(isinstance(facts.get(name), dict), name, "a dictionary", facts.get(name))
-    for name, value in facts["params"].items():
-        _require(_is_setting(value), f"params.{name}", "a setting", value)
-    name, shape = facts["data"].get("name"), facts["data"].get("shape")
-    _require(_is_name(name), "data.name", "a name", name)
-    _require(_is_shape(shape), "data.shape", "a shape", shape)
-    epochs, started = facts.get("epochs"), facts.get("started")
-    _require(epochs is None or _is_int(epochs), "epochs", "a number of epochs", epochs)
-    _require(_is_number(started) and math.isfinite(started), "started", "a time", started)
+    _check(facts, TRAINING_LOG)
+    _check(facts["params"], dict.fromkeys(facts["params"], (_is_setting, "a setting")), "params.")
+    _check(facts["data"], {"name": (_is_name, "a name"), "shape": (_is_shape, "a shape")}, "data.")
     return facts
 
 
 def check_settings(settings: Any, known: dict[str, Any]) -> None:
     """Raise a ValueError if saved settings have unknown names or other types than the defaults.
 
-    Parameters
-    ----------
-    settings : object
-        Parsed JSON.
-    known : dict
-        Default values by name.
+    `settings` is parsed JSON; `known` are the default values by name.
     """
-    _require(
-        isinstance(settings, dict) and set(settings) <= set(known), "settings", "known ones", ""
-    )
+    _require(_is_dict(settings) and set(settings) <= set(known), "settings", "known ones", "")
     for name, value in settings.items():
         default = known[name]
-        if isinstance(default, int) and not isinstance(default, bool):
-            _require(_is_int(value, 0), name, "a whole number", value)
-        elif isinstance(default, str):
+        if isinstance(default, str):
             _require(_is_name(value), name, "a word", value)
-        else:
-            valid = value is None or _is_int(value, 0, 2**63)
-            _require(valid, name, "a whole number or null", value)
+        elif isinstance(default, int) and not isinstance(default, bool):
+            _require(_is_int(value, 0), name, "a whole number", value)
+        elif value is not None:
+            _require(_is_int(value, 0, 2**63), name, "a whole number or null", value)
 
 
 def check_scalars(values: Any, name: str) -> None:
@@ -147,87 +126,39 @@ def check_scalars(values: Any, name: str) -> None:
 
 
 def _fitted(fitted: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries about the fitted model, None where optional ones are missing."""
     optional = ("columns", "feature_names_in", "context", "seed")
     fitted = dict.fromkeys(optional) | fitted
-    for name in ("likelihood", "stopped", "scaling"):
-        _require(isinstance(fitted.get(name), str), f"fitted.{name}", "a name", fitted.get(name))
-    scaling = fitted["scaling"]
-    _require(scaling in SCALINGS, "fitted.scaling", f"one of {', '.join(SCALINGS)}", scaling)
-    kinds = set(fitted["likelihood"].split(","))
-    short = len(kinds) <= MAX_LIKELIHOODS and all(len(kind) <= MAX_WORD for kind in kinds)
-    _require(short, "fitted.likelihood", "names of likelihoods", fitted["likelihood"])
-    for name in ("n_iter", "best_epoch"):
-        _require(_is_int(fitted.get(name), 0), f"fitted.{name}", "an epoch", fitted.get(name))
-    seed = fitted["seed"]
-    _require(seed is None or _is_int(seed, 0, 2**64 - 1), "fitted.seed", "a seed", seed)
-    n = _numbers_in(fitted.get("feature_shape"))
+    _check(fitted, FITTED, "fitted.")
+    n = math.prod(fitted["feature_shape"])
     given = fitted.get("n_features_in")
-    _require(_is_int(given, 1, MAX_NUMBERS) and given == n, "fitted.n_features_in", str(n), given)
-    _check_names(fitted["feature_names_in"], n)
-    _check_columns(fitted["columns"], n)
-    _check_context(fitted["context"])
+    _require(_is_int(given, n, n), "fitted.n_features_in", str(n), given)
+    if (names := fitted["feature_names_in"]) is not None:
+        valid = isinstance(names, list) and len(names) == n and all(map(_is_name, names))
+        _require(valid, "fitted.feature_names_in", f"{n} names", names)
+    if (columns := fitted["columns"]) is not None:
+        found = len(Columns.from_json(columns).columns)
+        _require(found == n <= MAX_COLUMNS, "fitted.columns", f"{n} columns", found)
+    if (context := fitted["context"]) is not None:
+        _check_context(context)
     return fitted
 
 
-def _numbers_in(shape: Any) -> int:
-    _require(
-        isinstance(shape, list)
-        and 1 <= len(shape) <= MAX_AXES
-        and all(_is_int(side, 1) for side in shape)
-        and math.prod(shape) <= MAX_NUMBERS,
-        "fitted.feature_shape",
-        "the sides of one example",
-        shape,
-    )
-    return math.prod(shape)
-
-
-def _check_names(names: Any, n: int) -> None:
-    if names is not None:
-        fits = isinstance(names, list) and len(names) == n and all(map(_is_name, names))
-        _require(fits, "fitted.feature_names_in", f"{n} names", names)
-
-
-def _check_columns(columns: Any, n: int) -> None:
-    if columns is not None:
-        read = Columns.from_json(columns)
-        _require(
-            len(read.columns) == n <= MAX_COLUMNS, "fitted.columns", f"{n} columns", len(columns)
-        )
-
-
-def _check_context(context: Any) -> None:
-    if context is None:
-        return
-    _require(isinstance(context, dict), "fitted.context", "a dictionary", context)
+def _check_context(context: dict[str, Any]) -> None:
+    """Check the encoding of conditions: classes, and the scaling of numbers."""
     classes, n = context.get("classes"), context.get("n_numbers")
     if classes is not None:
         check_scalars(classes, "fitted.context.classes")
     _require(_is_int(n, 0, MAX_COLUMNS), "fitted.context.n_numbers", "a number of columns", n)
     for name in ("shift", "scale"):
         values = context.get(name, [])
-        _require(
-            isinstance(values, list)
-            and len(values) in (0, n)
-            and all(_is_number(v) and math.isfinite(v) for v in values)
-            and (name == "shift" or 0 not in values),
-            f"fitted.context.{name}",
-            f"{n} numbers",
-            values,
-        )
+        valid = isinstance(values, list) and len(values) in (0, n) and all(map(_is_finite, values))
+        nonzero = name == "shift" or 0 not in (values if valid else [])
+        _require(valid and nonzero, f"fitted.context.{name}", f"{n} numbers", values)
 
 
-def _check_data(data: dict[str, Any]) -> None:
-    name, rate = data.get("name"), data.get("rate")
-    _require(name is None or _is_name(name), "data.name", "a name", name)
-    _require(rate is None or _is_int(rate, 1), "data.rate", "samples per second", rate)
-    path, size, label = (data.get(key) for key in ("source", "size", "label"))
-    is_path = isinstance(path, str) and 0 < len(path) <= MAX_PATH_LENGTH
-    _require(path is None or is_path, "data.source", "a path", path)
-    sides = size if isinstance(size, list) and len(size) == 2 else [size]
-    _require(size is None or all(map(_is_int, sides)), "data.size", "one size or two", size)
-    is_label = _is_name(label) or _is_int(label, -MAX_INT)
-    _require(label is None or is_label, "data.label", "a column", label)
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _is_int(value: Any, least: int = 1, most: int = MAX_INT) -> bool:
@@ -240,12 +171,33 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float)
 
 
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
+
+
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= MAX_NAME
 
 
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_PATH_LENGTH
+
+
 def _is_shape(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= MAX_AXES + 1 and all(map(_is_int, value))
+
+
+def _is_example_shape(value: Any) -> bool:
+    return _is_shape(value) and 1 <= len(value) <= MAX_AXES and math.prod(value) <= MAX_NUMBERS
+
+
+def _is_size(value: Any) -> bool:
+    return all(map(_is_int, value if isinstance(value, list) and len(value) == 2 else [value]))
+
+
+def _is_likelihood(value: Any) -> bool:
+    kinds = set(value.split(",")) if isinstance(value, str) else set()
+    return 0 < len(kinds) <= MAX_LIKELIHOODS and all(len(kind) <= MAX_WORD for kind in kinds)
 
 
 def _is_setting(value: Any) -> bool:
@@ -257,6 +209,44 @@ def _is_setting(value: Any) -> bool:
 
 def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, bool) or _is_number(value) or _is_name(value)
+
+
+def _optional(rule: Callable[[Any], Any]) -> Callable[[Any], bool]:
+    return lambda value: value is None or bool(rule(value))
+
+
+DATA: dict[str, Rule] = {
+    "name": (_optional(_is_name), "a name"),
+    "rate": (_optional(_is_int), "samples per second"),
+    "source": (_optional(_is_path), "a path"),
+    "size": (_optional(_is_size), "one size or two"),
+    "label": (_optional(lambda v: _is_name(v) or _is_int(v, -MAX_INT)), "a column"),
+}
+FITTED: dict[str, Rule] = {
+    "likelihood": (_is_likelihood, "names of likelihoods"),
+    "stopped": (_is_name, "a name"),
+    "scaling": (lambda v: v in SCALINGS, f"one of {', '.join(SCALINGS)}"),
+    "n_iter": (lambda v: _is_int(v, 0), "an epoch"),
+    "best_epoch": (lambda v: _is_int(v, 0), "an epoch"),
+    "seed": (_optional(lambda v: _is_int(v, 0, 2**64 - 1)), "a seed"),
+    "feature_shape": (_is_example_shape, "the sides of one example"),
+    "context": (_optional(_is_dict), "a dictionary"),
+}
+TRAINING_LOG: dict[str, Rule] = {
+    "format": (_is_int, "a number"),
+    "estimator": (_is_name, "a name"),
+    "params": (_is_dict, "a dictionary"),
+    "data": (_is_dict, "a dictionary"),
+    "epochs": (_optional(_is_int), "a number of epochs"),
+    "started": (_is_finite, "a time"),
+}
+
+
+def _check(entries: Mapping[str, Any], rules: Mapping[str, Rule], prefix: str = "") -> None:
+    """Raise a ValueError at the first invalid entry; a missing one counts as None."""
+    for name, (is_valid, expected) in rules.items():
+        value = entries.get(name)
+        _require(is_valid(value), f"{prefix}{name}", expected, value)
 
 
 def _require(valid: Any, name: str, expected: str, got: Any) -> None:
