@@ -125,13 +125,12 @@ class Dataset:
     @property
     def fingerprint(self) -> dict[str, object]:
         """Name, shape, dtype, SHA-256 of the bytes of `X`, and source, as JSON data."""
-        rate = {"rate": self.rate} if self.rate else {}
         return {
             "name": self.name,
             "shape": list(self.X.shape),
             "dtype": self.X.dtype.str,
             "sha256": self.sha256,
-            **rate,
+            **({"rate": self.rate} if self.rate else {}),
             **(self.source.to_record() if self.source else {}),
         }
 
@@ -230,31 +229,22 @@ def load(
         return _load_known(str(source), data_home)
     dataset = _load_path(path, size, label, columns)
     _check_numbers(path, dataset.X)
-    return replace(dataset, source=_source(path, size, label))
-
-
-def _source(
-    path: Path, size: int | tuple[int, int] | None, label: str | int | None
-) -> DataSource | None:
-    # Links are not resolved: the suffix of the target may be missing.
-    absolute = str(path.absolute())
-    return DataSource(absolute, size, label) if len(absolute) <= MAX_PATH_LENGTH else None
+    absolute = str(path.absolute())  # links stay: the suffix of their target may be missing
+    if len(absolute) > MAX_PATH_LENGTH:
+        return dataset
+    return replace(dataset, source=DataSource(absolute, size, label))
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
     if name == "digits":
-        return _load_digits()
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        return Dataset(name, (bunch.images / 16).astype(np.float32), bunch.target)
     if name == "sprites":
         images, factors = sprites.sample(_N_SPRITES, random_state=0)
         return Dataset(name, images, factors[:, 0], factors=factors)
     return _load_idx(name, data_home or os.environ.get("ISTHMUS_DATA"))
-
-
-def _load_digits() -> Dataset:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    return Dataset("digits", (bunch.images / 16).astype(np.float32), bunch.target)
 
 
 def _load_idx(name: str, data_home: str | PathLike[str] | None) -> Dataset:
@@ -265,22 +255,18 @@ def _load_idx(name: str, data_home: str | PathLike[str] | None) -> Dataset:
             f"holds {name}/ with {wanted}."
         )
     folder = Path(data_home) / name
-    paths = [_plain_or_gz(folder / file) for file in _IDX_FILES]
-    missing = [file for file, path in zip(_IDX_FILES, paths, strict=True) if path is None]
+    found = [[f for f in (folder / n, folder / f"{n}.gz") if f.is_file()] for n in _IDX_FILES]
+    missing = [file for file, paths in zip(_IDX_FILES, found, strict=True) if not paths]
     if missing:
         raise FileNotFoundError(
             f"{name}: {', '.join(missing)} missing in {folder}; put {wanted} there (with "
             "or without .gz)."
         )
-    X, y, X_test, y_test = (read_idx(path) for path in paths if path)
+    X, y, X_test, y_test = (read_idx(paths[0]) for paths in found)
     _check_lengths(folder / _IDX_FILES[0], X, y)
     _check_lengths(folder / _IDX_FILES[2], X_test, y_test)
     _check_numbers(folder / _IDX_FILES[0], X)
     return Dataset(name, X, y, X_test=X_test, y_test=y_test)
-
-
-def _plain_or_gz(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
 
 
 def _load_path(
@@ -289,6 +275,7 @@ def _load_path(
     label: str | int | None,
     columns: Columns | None,
 ) -> Dataset:
+    suffix = path.suffix.lower()
     if _is_zarr(path):
         return Dataset(path.stem, _load_zarr(path))
     if is_parquet_folder(path):
@@ -296,11 +283,15 @@ def _load_path(
         X = _read_if_small(path, rows)
         return Dataset(path.resolve().name, X, rows.labels(), notes=rows.notes)
     if path.is_dir() and is_audio_folder(path):
-        return _load_audio(path, size)
+        if isinstance(size, tuple):
+            raise ValueError(
+                f"size of a folder of audio is one number, samples per window; got {size}."
+            )
+        X, y, notes, rate, files = read_audio_folder(path, size or AUDIO_WINDOW)
+        return Dataset(path.resolve().name, X, y, notes=notes, groups=files, rate=rate)
     if path.is_dir():
-        X, labels, notes = read_image_folder(path, size)
-        return Dataset(path.resolve().name, X, labels, notes=notes)
-    suffix = path.suffix.lower()
+        X, y, notes = read_image_folder(path, size)
+        return Dataset(path.resolve().name, X, y, notes=notes)
     if not path.exists():
         raise ValueError(
             f"{str(path)!r} is neither a known dataset ({', '.join(_NAMES)}) nor a file or "
@@ -313,8 +304,7 @@ def _load_path(
         notes = ("columns:", *(f"  {line}" for line in columns.summary)) if columns.mixed else ()
         return Dataset(path.stem, X, y, columns, notes=notes)
     if suffix in (".npy", ".npz"):
-        X, y = _load_numpy(path)
-        return Dataset(path.stem, X, y)
+        return Dataset(path.stem, *_load_numpy(path))
     raise ValueError(f"{path}: expected .npy, .npz, .csv, .tsv, .parquet, or a folder; convert it.")
 
 
@@ -344,22 +334,6 @@ def _read_if_small(path: Path, array: Any) -> Any:
     rows = DiskArray.of(array) if array.shape else array
     _check_numbers(path, rows)
     return as_disk_array(array) or rows.read()
-
-
-def _load_audio(path: Path, size: int | tuple[int, int] | None) -> Dataset:
-    if isinstance(size, tuple):
-        raise ValueError(
-            f"size of a folder of audio is one number, samples per window; got {size}."
-        )
-    audio = read_audio_folder(path, size or AUDIO_WINDOW)
-    return Dataset(
-        path.resolve().name,
-        audio.X,
-        audio.labels,
-        notes=audio.notes,
-        groups=audio.files,
-        rate=audio.rate,
-    )
 
 
 def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
