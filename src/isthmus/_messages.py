@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "one_line"]
+__all__ = ["check_choice", "did_you_mean", "one_line"]
 
 MAX_QUOTED = 400  # characters
 
@@ -21,6 +21,21 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     by_lower = {each.lower(): each for each in known}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
     return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Raise a ValueError if a value is not one of the choices.
+
+    Examples
+    --------
+    >>> check_choice("start", "posteriors", ("prior", "posterior"))
+    Traceback (most recent call last):
+    ...
+    ValueError: start must be 'prior' or 'posterior', got 'posteriors'. Did you mean 'posterior'?
+    """
+    if value not in (known := tuple(choices)):
+        words = " or ".join(map(repr, known))
+        raise ValueError(f"{name} must be {words}, got {value!r}.{did_you_mean(value, known)}")
 
 
 def one_line(text: object) -> str:

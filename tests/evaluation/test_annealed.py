@@ -80,8 +80,8 @@ def test_seeds(linear):
         ({"n_chains": 0}, "n_chains must be at least 1"),
         ({"n_steps": 0}, "n_steps must be at least 1"),
         ({"leapfrogs": -1}, "leapfrogs must be at least 1"),
-        ({"start": "decoder"}, "start must be one of prior, posterior; got 'decoder'"),
-        ({"schedule": "cosine"}, "schedule must be one of sigmoid, linear; got 'cosine'"),
+        ({"start": "decoder"}, "start must be 'prior' or 'posterior', got 'decoder'"),
+        ({"schedule": "cosine"}, "schedule must be 'sigmoid' or 'linear', got 'cosine'"),
         ({"random_state": -1}, "random_state must be 0 or more"),
     ],
 )

@@ -7,7 +7,6 @@ import pytest
 from scipy.linalg import hadamard
 
 from isthmus.evaluation import disentanglement as d
-from isthmus.evaluation import groups
 
 SIZES = (3, 4, 5, 6, 8)
 N = 3000
@@ -94,10 +93,10 @@ def test_collapsed_codes_have_no_vote(factors):
     noise = np.random.default_rng(4).normal(size=(N, 1))
     codes = np.hstack([noise, 0.01 * factors[:, :1]])
     rng = np.random.default_rng(0)
-    assert groups._scaled_live(codes).shape[1] == 1
-    assert groups._scaled_live(1e-4 * factors).shape[1] == 5
+    assert d._scaled_live(codes).shape[1] == 1
+    assert d._scaled_live(1e-4 * factors).shape[1] == 5
     assert d.factor_vae_score(1e-4 * factors, factors, rng) == 1
-    assert groups._scaled_live(np.zeros((4, 2))).shape == (4, 0)
+    assert d._scaled_live(np.zeros((4, 2))).shape == (4, 0)
 
 
 def test_gap_by_hand():
@@ -158,9 +157,9 @@ def test_modularity_closed_form():
 def test_group_rows_share_the_level():
     levels = np.array([2, 0, 1, 0, 2, 2, 3])
     rng = np.random.default_rng(0)
-    assert set(groups._repeated(levels)) == {0, 1, 3, 4, 5}  # the levels 1 and 3 occur once
-    rows = rng.choice(groups._repeated(levels), size=(200, 3))
-    partners = groups._partners(levels, rows, rng)
+    assert set(d._repeated(levels)) == {0, 1, 3, 4, 5}  # the levels 1 and 3 occur once
+    rows = rng.choice(d._repeated(levels), size=(200, 3))
+    partners = d._partners(levels, rows, rng)
     np.testing.assert_array_equal(levels[rows], levels[partners])
     assert set(partners[rows == 0]) == {0, 4, 5}
 

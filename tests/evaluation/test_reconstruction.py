@@ -123,7 +123,7 @@ def test_bits_per_dimension():
     ("call", "message"),
     [
         (lambda: r.squared_error(np.ones((2, 3)), np.ones((3, 2))), "the same shape"),
-        (lambda: r.squared_error(np.ones((2, 3)), np.ones((2, 3)), per="row"), "feature, example"),
+        (lambda: r.squared_error(np.ones((2, 3)), np.ones((2, 3)), per="row"), "per must be"),
         (lambda: r.squared_error(np.ones((2, 3)), np.full((2, 3), np.nan)), "NaN"),
         (lambda: r.psnr(np.ones((2, 3)), np.ones((2, 3)), peak=0), "positive peak"),
         (lambda: r.ssim(np.ones((2, 64)), np.ones((2, 64))), "reshape"),

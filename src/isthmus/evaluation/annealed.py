@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from isthmus._messages import check_choice
 from isthmus.distributions.base import draw, per_example
 from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.joint import Joint, check_positive, chunk_size, chunks, finite_sum, seed_of
@@ -103,33 +104,36 @@ def annealed_importance(
     (3,)
     """
     check_positive(n_chains=n_chains, n_steps=n_steps, leapfrogs=leapfrogs)
-    _known("start", start, ("prior", "posterior"))
+    check_choice("start", start, ("prior", "posterior"))
+    check_choice("schedule", schedule, ("sigmoid", "linear"))
     temperatures = _temperatures(schedule, n_steps)
     joint = Joint.of(estimator, X, condition)
     generator = Generator(joint.x.device).manual_seed(seed_of(random_state))
+    estimates = []
     with torch.no_grad():
         # Gradients keep the intermediate results and need as much memory again.
         width = max(1, chunk_size(joint, max_bytes) // 2)
-        annealing = _Annealing(start, temperatures, leapfrogs, generator)
-        estimates = [
-            annealing.estimates(joint[rows], rows, n_chains, width)
-            for rows in chunks(len(joint), max(1, width // n_chains))
-        ]
+        for rows in chunks(len(joint), max(1, width // n_chains)):
+            few = joint[rows]
+            sums = few.x.new_full((2, len(few)), -math.inf, dtype=torch.float64)
+            accepted = sums.new_zeros(len(few))
+            for some in chunks(n_chains, max(1, width // len(few))):
+                z, energies = _begin(few, start, some.stop - some.start, generator)
+                first = {"likelihood": few.log_likelihood(z), "prior": few.log_prior(z)}
+                finite_sum(first | {"posterior": energies(z)[0]}, rows)
+                chains = _Chains(energies, z, generator, leapfrogs)
+                sums = torch.logaddexp(sums, log_sums(chains.anneal(temperatures)))
+                accepted += chains.accepted.double().sum(0)
+            estimates.append((*from_log_sums(sums, n_chains), accepted / (n_chains * n_steps)))
     return Annealed(*(torch.cat(f).cpu().numpy() for f in zip(*estimates, strict=True)))
 
 
 def _temperatures(schedule: str, n_steps: int) -> list[float]:
-    _known("schedule", schedule, ("sigmoid", "linear"))
     even = torch.linspace(0, 1, n_steps + 1, dtype=torch.float64)
     if schedule == "linear":
         return even.tolist()
     s = (8 * even - 4).sigmoid()
     return ((s - s[0]) / (s[-1] - s[0])).tolist()
-
-
-def _known(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
 
 
 def _begin(
@@ -151,38 +155,6 @@ def _begin(
 
 
 @dataclass
-class _Annealing:
-    """Annealing from the starting distribution to p(z) p(x|z), for a chunk of rows."""
-
-    start: str
-    temperatures: list[float]
-    leapfrogs: int
-    generator: Generator
-
-    def estimates(self, few: Joint, rows: slice, n_chains: int, width: int) -> tuple[Tensor, ...]:
-        """Return the four estimates for a chunk of rows, in batches of chains that fit memory."""
-        sums = few.x.new_full((2, len(few)), -math.inf, dtype=torch.float64)
-        accepted = sums.new_zeros(len(few))
-        for some in chunks(n_chains, max(1, width // len(few))):
-            z, energies = _begin(few, self.start, some.stop - some.start, self.generator)
-            first = {"likelihood": few.log_likelihood(z), "prior": few.log_prior(z)}
-            finite_sum(first | {"posterior": energies(z)[0]}, rows)
-            chains = _Chains(energies, z, self.generator, self.leapfrogs)
-            sums = torch.logaddexp(sums, log_sums(self._anneal(chains)))
-            accepted += chains.accepted.double().sum(0)
-        moves = n_chains * (len(self.temperatures) - 1)
-        return *from_log_sums(sums, n_chains), accepted / moves
-
-    def _anneal(self, chains: _Chains) -> Tensor:
-        """Return the final log-weights, (chains, n)."""
-        weight = chains.gap.new_zeros(chains.gap.shape, dtype=torch.float64)
-        for before, after in pairwise(self.temperatures):
-            weight += (after - before) * chains.gap.double()
-            chains.move(after)
-        return weight
-
-
-@dataclass
 class _Chains:
     """Codes z (chains, n, n_components) with density s(z) exp(t gap(z))."""
 
@@ -195,6 +167,14 @@ class _Chains:
         self.size = torch.full_like(self.z[..., :1], FIRST_STEP)
         self.base, self.gap = self.energies(self.z)
         self.accepted = torch.zeros_like(self.gap)
+
+    def anneal(self, temperatures: list[float]) -> Tensor:
+        """Move through the temperatures and return the final log-weights, (chains, n)."""
+        weight = self.gap.new_zeros(self.gap.shape, dtype=torch.float64)
+        for before, after in pairwise(temperatures):
+            weight += (after - before) * self.gap.double()
+            self.move(after)
+        return weight
 
     def move(self, t: float) -> None:
         """Make one Hamiltonian move at temperature t, and adapt the step sizes."""

@@ -11,17 +11,15 @@ finite, or a factor never varies.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import entropy
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score, recall_score
 from sklearn.tree import DecisionTreeClassifier
-
-from isthmus.evaluation.factors import Array, Seed, check_codes_and_factors
-from isthmus.evaluation.groups import beta_vae_score, factor_vae_score
 
 __all__ = [
     "DCI",
@@ -36,8 +34,14 @@ __all__ = [
     "sap",
 ]
 
+Array = NDArray[Any]
+Seed = int | np.random.Generator | None
+
 BINS = 20  # of equal width, for the mutual information of a continuous code
 TREES, LEAF = 50, 20  # of a forest, and minimum rows in a leaf
+GROUP = 64  # rows that share one factor level, for one vote or one difference
+GROUPS = 1000  # per factor, for training; as many again for testing
+COLLAPSED = 0.05  # standard deviation of a code that counts as collapsed
 
 
 def disentanglement_table(
@@ -79,6 +83,68 @@ def disentanglement_table(
     }
 
 
+def beta_vae_score(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> float:
+    """Return the test accuracy of a linear classifier of the factor that two groups of rows share.
+
+    A data point is the mean of |z - z'| over 64 pairs of rows that share the level of one factor;
+    levels with a single row are skipped. Codes are scaled to unit variance first. The score is 0
+    if all codes are collapsed (chance would be 1 / n_factors).
+    Source: β-VAE: learning basic visual concepts with a constrained variational framework
+    (Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed, Lerchner, 2017).
+
+    Parameters
+    ----------
+    codes, factors, random_state
+        As for `disentanglement_table`, with at least two factors.
+
+    Examples
+    --------
+    >>> factors = np.random.default_rng(0).integers(4, size=(500, 3))
+    >>> round(beta_vae_score(factors, factors, random_state=0), 2)
+    1.0
+    """
+    codes, factors = _checked(codes, factors, at_least=2)
+    codes = _scaled_live(codes)
+    if codes.shape[1] == 0:
+        return 0.0
+    rng = np.random.default_rng(random_state)
+    which = np.repeat(np.arange(factors.shape[1]), GROUPS)
+    train, test = (
+        np.concatenate([_differences(codes, levels, rng) for levels in factors.T]) for _ in range(2)
+    )
+    return float(LogisticRegression(max_iter=1000).fit(train, which).score(test, which))
+
+
+def factor_vae_score(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> float:
+    """Return the test accuracy of naming the shared factor of a group by its least variable code.
+
+    A vote is the code with the least variance, relative to its variance over all rows, among 64
+    rows that share the level of one factor (levels with a single row are skipped); the majority
+    assigns a factor to each code. Collapsed codes (standard deviation below 0.05, or below 0.05
+    times the largest if no code reaches 1) are ignored; if all are, the score is 0.
+    Source: Disentangling by factorising (Kim, Mnih, 2018).
+
+    Parameters
+    ----------
+    codes, factors, random_state
+        As for `disentanglement_table`, with at least two factors.
+
+    Examples
+    --------
+    >>> factors = np.random.default_rng(0).integers(4, size=(500, 3))
+    >>> factor_vae_score(factors, factors, random_state=0)
+    1.0
+    """
+    codes, factors = _checked(codes, factors, at_least=2)
+    codes = _scaled_live(codes)
+    if codes.shape[1] == 0:
+        return 0.0
+    rng = np.random.default_rng(random_state)
+    train, test = (np.stack([_votes(codes, levels, rng) for levels in factors.T]) for _ in range(2))
+    right = test[train.argmax(axis=0), np.arange(codes.shape[1])].sum()
+    return float(right / test.sum())
+
+
 def mutual_information_gap(
     codes: ArrayLike, factors: ArrayLike, random_state: Seed = None, *, bins: int = BINS
 ) -> float:
@@ -92,8 +158,8 @@ def mutual_information_gap(
 
     Parameters
     ----------
-    codes : array-like (n, n_components)
-    factors : array-like of int (n, n_factors)
+    codes, factors
+        As for `disentanglement_table`.
     random_state : int, Generator or None
         Ignored; present so that all scores have the same signature.
     bins : int, default=20
@@ -104,7 +170,7 @@ def mutual_information_gap(
     >>> mutual_information_gap(factors, factors)
     1.0
     """
-    codes, factors = check_codes_and_factors(codes, factors)
+    codes, factors = _checked(codes, factors)
     entropies = np.array([mutual_info_score(f, f) for f in factors.T])
     return float(np.mean(_gap(_information(codes, factors, bins)) / entropies))
 
@@ -133,7 +199,7 @@ def modularity(
     >>> modularity(factors, factors)
     1.0
     """
-    return modularity_from_information(_information(*check_codes_and_factors(codes, factors), bins))
+    return modularity_from_information(_information(*_checked(codes, factors), bins))
 
 
 def modularity_from_information(M: ArrayLike) -> float:
@@ -182,9 +248,8 @@ def dci(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> DCI:
 
     Parameters
     ----------
-    codes : array-like (n, n_components)
-    factors : array-like of int (n, n_factors)
-    random_state : int, Generator or None
+    codes, factors, random_state
+        As for `disentanglement_table`.
 
     Examples
     --------
@@ -192,7 +257,7 @@ def dci(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> DCI:
     >>> [round(score, 3) for score in dci(factors, factors, random_state=0)]
     [1.0, 1.0, 1.0]
     """
-    codes, factors = check_codes_and_factors(codes, factors)
+    codes, factors = _checked(codes, factors)
     rng = np.random.default_rng(random_state)
     train, test = np.array_split(rng.permutation(len(codes)), 2)
     importances, accuracies = [], []
@@ -243,9 +308,8 @@ def sap(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> floa
 
     Parameters
     ----------
-    codes : array-like (n, n_components)
-    factors : array-like of int (n, n_factors)
-    random_state : int, Generator or None
+    codes, factors, random_state
+        As for `disentanglement_table`.
 
     Examples
     --------
@@ -253,10 +317,69 @@ def sap(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> floa
     >>> round(sap(factors, factors, random_state=0), 1)
     1.0
     """
-    codes, factors = check_codes_and_factors(codes, factors)
+    codes, factors = _checked(codes, factors)
     order = np.random.default_rng(random_state).permutation(len(codes))
     z, y = codes[order], factors[order]
     return float(np.mean(_gap(np.array([[_predicts(c, f) for f in y.T] for c in z.T]))))
+
+
+def _checked(codes: ArrayLike, factors: ArrayLike, at_least: int = 1) -> tuple[Array, Array]:
+    """Return codes as float64 (constant ones as zeros), and factors as levels from 0."""
+    z, f = np.asarray(codes, dtype=np.float64), np.asarray(factors)
+    if z.ndim != 2 or f.ndim != 2 or len(z) != len(f) or len(z) < 2 or 0 in z.shape:
+        raise ValueError(
+            "expected codes (n, n_components) and factors (n, n_factors) of the same rows, at "
+            f"least two, got {z.shape} and {f.shape}."
+        )
+    if f.shape[1] < at_least:
+        raise ValueError(f"expected at least {at_least} factors, got {f.shape[1]}.")
+    if not np.isfinite(z).all():
+        raise ValueError("codes contain NaN or infinity; drop those rows first.")
+    if f.dtype.kind not in "biu":
+        raise ValueError(
+            f"factors must be integer levels, got {f.dtype}; bin continuous factors first."
+        )
+    levels = np.stack([np.unique(column, return_inverse=True)[1] for column in f.T], axis=1)
+    if not levels.any(axis=0).all():
+        fixed = int(np.argmin(levels.any(axis=0)))
+        raise ValueError(f"factor {fixed} has the same level in every row; drop its column.")
+    return np.where(np.ptp(z, axis=0) > 1e-6 * np.abs(z).max(axis=0), z, 0.0), levels
+
+
+def _scaled_live(codes: Array) -> Array:
+    """Return the codes that are not collapsed, each divided by its standard deviation."""
+    deviation = codes.std(axis=0)
+    # 0.05 assumes a unit prior; codes with a smaller scale must not all count as collapsed.
+    live = deviation > COLLAPSED * min(1.0, deviation.max())
+    return codes[:, live] / deviation[live]
+
+
+def _repeated(levels: Array) -> Array:
+    """Return the rows whose level occurs more than once."""
+    rows = np.flatnonzero(np.bincount(levels)[levels] > 1)
+    if len(rows) == 0:
+        raise ValueError("a factor has a different level in every row; bin it, or use more rows.")
+    return rows
+
+
+def _partners(levels: Array, rows: Array, rng: np.random.Generator) -> Array:
+    """Return a random row with the same level for each of the rows."""
+    counts = np.bincount(levels)
+    starts = np.cumsum(counts) - counts
+    place = rng.integers(counts[levels[rows]])
+    return np.argsort(levels, kind="stable")[starts[levels[rows]] + place]
+
+
+def _differences(codes: Array, levels: Array, rng: np.random.Generator) -> Array:
+    rows = rng.choice(_repeated(levels), size=(GROUPS, GROUP))
+    return np.abs(codes[rows] - codes[_partners(levels, rows, rng)]).mean(axis=1)
+
+
+def _votes(codes: Array, levels: Array, rng: np.random.Generator) -> Array:
+    """Return how often each code was the least variable when this factor was fixed."""
+    rows = np.repeat(rng.choice(_repeated(levels), size=(GROUPS, 1)), GROUP, axis=1)
+    least_variable = codes[_partners(levels, rows, rng)].var(axis=1).argmin(axis=1)
+    return np.bincount(least_variable, minlength=codes.shape[1])
 
 
 def _information(codes: Array, factors: Array, bins: int) -> Array:
@@ -295,7 +418,6 @@ def _concentration(weights: Array) -> float:
 
 
 def _nonnegative(values: ArrayLike) -> Array:
-    """Return a non-negative matrix (n_components, n_factors) as float64."""
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or matrix.size == 0 or not np.isfinite(matrix).all() or matrix.min() < 0:
         raise ValueError(
@@ -307,6 +429,5 @@ def _nonnegative(values: ArrayLike) -> Array:
 
 def _gap(scores: Array) -> Array:
     """Return the largest score minus the second largest (0 for one code), per factor."""
-    padded = np.vstack([scores, np.zeros_like(scores[:1])]) if len(scores) == 1 else scores
-    ranked = np.sort(padded, axis=0)
-    return ranked[-1] - ranked[-2]
+    ranked = np.sort(scores, axis=0)
+    return ranked[-1] - (ranked[-2] if len(ranked) > 1 else 0)

@@ -245,34 +245,27 @@ def _sparsity(estimator: LatentEstimator, codes: Array) -> Numbers:
 
 
 def _reconstruction(estimator: LatentEstimator, X: Array, reconstruction: Array) -> Numbers:
-    """Return reconstruction metrics: distances for numbers, accuracy for categories."""
+    """Return distances for numbers, accuracy for categories, and metrics of images and masks."""
     x, r = _values(estimator, X), as_float64(reconstruction)
-    categorical = ~np.asarray(estimator.model_.likelihood.ordered)
+    ordered = np.asarray(estimator.model_.likelihood.ordered)
     out: Numbers = {}
-    if categorical.any():
-        labels = (x, r) if categorical.all() else (x[:, categorical], r[:, categorical])
-        out["categories reconstructed (share)"] = float(np.mean(labels[0] == labels[1]))
-        x, r = (x[:, ~categorical], r[:, ~categorical]) if not categorical.all() else (x[:0], r[:0])
-    if not x.size:
-        return out
+    if not ordered.all():
+        same = x == r if not ordered.any() else (x == r)[:, ~ordered]
+        out["categories reconstructed (share)"] = float(np.mean(same))
+        if not ordered.any():
+            return out
+        x, r = x[:, ordered], r[:, ordered]
     out["mean squared error"] = squared_error(x, r)
     out["squared error per example"] = squared_error(x, r, per="example")
     out["explained variance"] = explained_variance(x, r)
     out["cosine of reconstruction"] = reconstruction_cosine(x, r)
-    return out | _image_metrics(estimator, x, r)
-
-
-def _image_metrics(estimator: LatentEstimator, x: Array, r: Array) -> Numbers:
-    """Return metrics of images with pixels in [0, 1], and of binary masks."""
-    out: Numbers = {}
     if x.min() < 0 or x.max() > 1:
         return out
-    is_image = x.ndim in (3, 4) and min(x.shape[-2:]) >= 3 and estimator.backbone != "conv1d"
-    if is_image:
+    if x.ndim in (3, 4) and min(x.shape[-2:]) >= 3 and estimator.backbone != "conv1d":
         r = r.clip(0, 1)
         out["PSNR (dB)"] = psnr(x, r)
         with contextlib.suppress(ImportError):  # torchmetrics is optional
             out["SSIM"] = ssim(x, r)
-    if ((x == 0) | (x == 1)).all():
+    if np.isin(x, (0, 1)).all():
         out |= {"Dice, mean over rows": dice(x, r), "F1, all rows together": f1(x, r)}
     return out

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus._messages import check_choice
 from isthmus._optional import import_optional
 
 __all__ = ["bits_per_dimension", "dice", "f1", "f1_from_counts", "psnr", "squared_error", "ssim"]
 
 Array = NDArray[Any]
-PER = ("feature", "example")
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian window, in pixels
 PIXELS = 2**16  # per batch: each takes part in 121 windows
 
@@ -41,8 +41,7 @@ def squared_error(X: ArrayLike, reconstruction: ArrayLike, per: str = "feature")
     >>> squared_error([[0.0, 0.0], [0.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]], per="example")
     2.0
     """
-    if per not in PER:
-        raise ValueError(f"expected per to be one of {', '.join(PER)}, got {per!r}.")
+    check_choice("per", per, ("feature", "example"))
     errors = _errors(*paired(X, reconstruction))
     return float(errors.mean() if per == "feature" else errors.sum(axis=1).mean())
 
@@ -103,10 +102,8 @@ def ssim(X: ArrayLike, reconstruction: ArrayLike) -> float:
     window = min(WINDOW, (min(x.shape[2:]) - 1) // 2 * 2 + 1)
     sigma = SIGMA * window / WINDOW  # torchmetrics derives the window width from it
     some = max(1, PIXELS // (x.size // len(x)))
-    total = sum(
-        _similarity(x[i : i + some], r[i : i + some], sigma) for i in range(0, len(x), some)
-    )
-    return float(total / len(x))
+    blocks = (slice(i, i + some) for i in range(0, len(x), some))
+    return sum(_similarity(x[block], r[block], sigma) for block in blocks) / len(x)
 
 
 def f1_from_counts(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Array:

@@ -40,11 +40,6 @@ def frechet_distance(real: ArrayLike, generated: ArrayLike) -> float:
     real, generated : array-like (n, d) and (m, d)
         At least two rows each.
 
-    Returns
-    -------
-    float
-        In squared units of the features.
-
     Examples
     --------
     >>> real = np.random.default_rng(0).normal(size=(100, 2))
@@ -71,11 +66,6 @@ def frechet_distance_from_moments(
     covariance, other_covariance : array-like (d, d)
         Symmetric positive semi-definite.
 
-    Returns
-    -------
-    float
-        Zero or more, in squared units of the features.
-
     Examples
     --------
     >>> frechet_distance_from_moments([0.0], [[1.0]], [3.0], [[4.0]])
@@ -93,7 +83,7 @@ def frechet_distance_from_moments(
 
 
 def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple[float, float]:
-    """Return precision (share of realistic samples) and recall (share of real rows covered).
+    """Return precision (share of realistic samples) and recall (share of covered real rows).
 
     Precision is the share of generated rows inside the ball of some real row, whose radius is the
     distance to the k-th nearest other real row; recall swaps the two sets.
@@ -102,14 +92,8 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
 
     Parameters
     ----------
-    real, generated : array-like (n, d) and (m, d)
-        More than k rows each.
-    k : int
-
-    Returns
-    -------
-    precision, recall : float
-        From 0 to 1.
+    real, generated, k
+        As for `sample_quality`.
 
     Examples
     --------
@@ -131,14 +115,8 @@ def density_coverage(real: ArrayLike, generated: ArrayLike, k: int = 5) -> tuple
 
     Parameters
     ----------
-    real, generated : array-like (n, d) and (m, d)
-        More than k rows each.
-    k : int
-
-    Returns
-    -------
-    density, coverage : float
-        Density from 0, coverage from 0 to 1.
+    real, generated, k
+        As for `sample_quality`.
 
     Notes
     -----
@@ -165,7 +143,7 @@ def sample_quality(real: ArrayLike, generated: ArrayLike, k: int = 5) -> dict[st
     real, generated : array-like (n, d) and (m, d)
         More than k rows each.
     k : int
-        Number of neighbours, for all four scores.
+        Number of neighbours.
 
     Examples
     --------

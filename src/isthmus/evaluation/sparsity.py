@@ -45,13 +45,7 @@ def l0(codes: ArrayLike, threshold: float = 0.0) -> float:
 
 
 def feature_density(codes: ArrayLike, threshold: float = 0.0) -> Array:
-    """Return the share of rows on which each unit is active.
-
-    Parameters
-    ----------
-    codes : array-like (n, n_components)
-    threshold : float
-        A unit is active if |z| exceeds it.
+    """Return the share of rows on which each unit is active; parameters as for `l0`.
 
     Examples
     --------
@@ -62,13 +56,7 @@ def feature_density(codes: ArrayLike, threshold: float = 0.0) -> Array:
 
 
 def live_share(codes: ArrayLike, threshold: float = 0.0) -> float:
-    """Return the share of units that are active on at least one row.
-
-    Parameters
-    ----------
-    codes : array-like (n, n_components)
-    threshold : float
-        A unit is active if |z| exceeds it.
+    """Return the share of units active on at least one row; parameters as for `l0`.
 
     Examples
     --------
@@ -102,7 +90,7 @@ def explained_variance(X: ArrayLike, reconstruction: ArrayLike) -> float:
 
 
 def reconstruction_cosine(X: ArrayLike, reconstruction: ArrayLike) -> float:
-    """Return the mean cosine between rows and their reconstructions.
+    """Return the mean cosine between rows and their reconstructions, from -1 to 1.
 
     The cosine with a row of zeros counts as 0.
 
@@ -110,11 +98,6 @@ def reconstruction_cosine(X: ArrayLike, reconstruction: ArrayLike) -> float:
     ----------
     X, reconstruction : array-like (n, *features)
         Bytes count as [0, 1].
-
-    Returns
-    -------
-    float
-        From -1 to 1.
 
     Examples
     --------

@@ -10,11 +10,11 @@ from sklearn.decomposition import PCA
 
 from isthmus.estimators.base import LatentEstimator
 from isthmus.estimators.scaling import as_float64
+from isthmus.evaluation.sparsity import active_units
 
 __all__ = ["held_out_summary"]
 
 PCA_ROWS = 10_000  # enough to fit the baseline
-ACTIVE = 0.01  # variance of the posterior means above which a unit counts as used
 
 
 def held_out_summary(
@@ -59,7 +59,7 @@ def held_out_summary(
         out["squared error per example"] = squared
     if not mixed and estimator.n_components_ < min(len(X), estimator.n_features_in_):
         out["squared error of PCA, same size"] = _pca_error(estimator.n_components_, X, X_test)
-    out[f"components in use, of {estimator.n_components_}"] = int(np.sum(codes.var(0) > ACTIVE))
+    out[f"components in use, of {estimator.n_components_}"] = active_units(codes)
     out["rows"] = len(X_test)
     return out
 

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution
 
+from isthmus._messages import check_choice
 from isthmus.inference.density import LogDensity
 from isthmus.inference.gaussian import SobolNoise, moment_matched
 from isthmus.inference.importance import (
@@ -16,7 +17,7 @@ from isthmus.inference.importance import (
     estimate_evidence,
     importance_sample,
 )
-from isthmus.inference.initialization import check_choice, initial_gaussian, positive_int
+from isthmus.inference.initialization import initial_gaussian, positive_int
 from isthmus.inference.reverse_kl import average_elbo, maximize_elbo
 
 __all__ = ["GaussianFit", "fit_gaussian"]

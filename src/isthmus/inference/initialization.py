@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
-from isthmus._messages import did_you_mean
 from isthmus.inference.gaussian import Gaussian
 
-__all__ = ["check_choice", "initial_gaussian", "positive_int"]
+__all__ = ["initial_gaussian", "positive_int"]
 
 
 def initial_gaussian(
@@ -69,13 +66,6 @@ def _n_dims_of_samples(samples: Tensor, n_dims: int | None, full: bool) -> int:
     if (same := samples.amax(0) == samples.amin(0)).any():
         raise ValueError(f"dimension {int(same.int().argmax())} of the samples is constant.")
     return d
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raise a ValueError if the value is not one of the choices."""
-    if value not in choices:
-        words = " or ".join(map(repr, choices))
-        raise ValueError(f"{name} must be {words}, got {value!r}.{did_you_mean(value, choices)}")
 
 
 def positive_int(name: str, value: int | None, default: int) -> int:
