@@ -38,9 +38,8 @@ from isthmus.objectives.bounds import (
 )
 from isthmus.objectives.corruptions import CORRUPTIONS, Binarize, Corruption, Masking
 from isthmus.objectives.objective import Objective
-from isthmus.objectives.penalties import Contractive, KLSparsity, Penalty
+from isthmus.objectives.penalties import Contractive, KLSparsity, Penalty, sparsity_penalties
 from isthmus.objectives.schedules import SCHEDULES
-from isthmus.objectives.sparsity import sparsity_penalties
 
 __all__ = [
     "BACKBONES",
@@ -95,7 +94,11 @@ SIZED: dict[str, Any] = {"pyramid": Pyramid(), "spectral": Spectral()}
 
 PENALTIES: dict[str, Callable[[Any], tuple[Penalty, ...]]] = {
     "l1": lambda spec: sparsity_penalties(spec, code_activation(spec)),
-    "kl": lambda spec: (KLSparsity(_weight(spec, 1.0), spec.sparsity_target),),
+    "kl": lambda spec: (
+        KLSparsity(
+            1.0 if spec.penalty_weight is None else spec.penalty_weight, spec.sparsity_target
+        ),
+    ),
     "contractive": lambda spec: (Contractive(spec.penalty_weight, spec.penalty_samples),),
 }
 
@@ -151,16 +154,7 @@ def build_model(
 
 
 def code_size(spec: Spec, features: Shape) -> int:
-    """Return the code size: `n_components`, unless the backbone has its own code size.
-
-    Examples
-    --------
-    >>> from isthmus.models.specs import Autoencoder
-    >>> code_size(Autoencoder(n_components=5), (8, 8))
-    5
-    >>> code_size(Autoencoder(backbone="pyramid"), (8, 8))
-    672
-    """
+    """Return the code size: `n_components`, unless the backbone has its own code size."""
     backbone = SIZED.get(spec.backbone) if isinstance(spec.backbone, str) else spec.backbone
     own = getattr(backbone, "n_components", None)
     return own(features) if own else spec.n_components
@@ -245,10 +239,6 @@ def check_combination(spec: Spec) -> None:
         )
     if spec.bound == "dreg" and spec.posterior_family == "flow":
         raise ValueError("bound='dreg' needs a normal posterior; use bound='iwae' with a flow.")
-
-
-def _weight(spec: Any, default: float) -> float:
-    return default if spec.penalty_weight is None else spec.penalty_weight
 
 
 def code_activation(spec: Spec) -> str:

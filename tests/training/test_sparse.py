@@ -23,8 +23,7 @@ from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
 from isthmus.nn.dense import Shapes, mlp
 from isthmus.objectives.objective import Objective
-from isthmus.objectives.penalties import L1, Pass
-from isthmus.objectives.sparsity import GatePenalty, GateReconstruction, WarmUp
+from isthmus.objectives.penalties import L1, GatePenalty, GateReconstruction, Pass, WarmUp
 from isthmus.registry import build_model
 from isthmus.training import Rows, Trainer
 from isthmus.training.dictionary import (

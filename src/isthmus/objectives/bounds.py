@@ -16,6 +16,7 @@ from torch.distributions import kl_divergence
 
 from isthmus.distributions.base import per_example
 from isthmus.objectives.penalties import Pass
+from isthmus.objectives.schedules import Linear
 
 __all__ = ["Bound", "Capacity", "Decomposed", "Elbo", "FreeBits", "ImportanceWeighted", "mean_kl"]
 
@@ -65,17 +66,17 @@ class ImportanceWeighted:
     def __call__(self, step: Pass, beta: float | Tensor) -> Tensor:
         """Return the loss, a scalar."""
         log_weight = self._log_weight(step, beta)  # (samples, n)
-        if self.doubly:
-            share = log_weight.detach().softmax(0)
-            if step.z.requires_grad:
-                # The encoder's gradient, through z, has the square of each sample's share.
-                weight = share.reshape(*step.z.shape[:-1], 1)
-                step.z.register_hook(lambda gradient: weight * gradient)
-            # The surrogate has the right gradient; the detached difference gives the value.
-            surrogate = -(share * log_weight).sum(0)
-            bound = -_log_mean_exp(log_weight)
-            return (surrogate + (bound - surrogate).detach()).mean()
-        return -_log_mean_exp(log_weight).mean()
+        bound = math.log(len(log_weight)) - log_weight.logsumexp(0)
+        if not self.doubly:
+            return bound.mean()
+        share = log_weight.detach().softmax(0)
+        if step.z.requires_grad:
+            # The encoder's gradient, through z, has the square of each sample's share.
+            weight = share.reshape(*step.z.shape[:-1], 1)
+            step.z.register_hook(lambda gradient: weight * gradient)
+        # The surrogate has the right gradient; the detached difference gives the value.
+        surrogate = -(share * log_weight).sum(0)
+        return (surrogate + (bound - surrogate).detach()).mean()
 
     def _log_weight(self, step: Pass, beta: float | Tensor) -> Tensor:
         q = step.q.detached() if self.doubly else step.q  # type: ignore[attr-defined]
@@ -83,10 +84,6 @@ class ImportanceWeighted:
         rate = per_example(q.log_prob(step.z), batch) - step.model.log_prior(step.z, step.condition)
         weight = -step.reconstruction - beta * rate
         return weight if weight.ndim == 2 else weight[None]
-
-
-def _log_mean_exp(values: Tensor) -> Tensor:
-    return values.logsumexp(0) - math.log(len(values))
 
 
 @dataclass(frozen=True)
@@ -122,15 +119,14 @@ class Capacity:
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the term, a scalar."""
-        aim = self.nats * min(1.0, step.step / max(1, self.steps))
-        return (mean_kl(step) - aim).abs()
+        return (mean_kl(step) - Linear(self.nats, self.steps)(step.step)).abs()
 
 
 @dataclass(frozen=True)
 class Decomposed:
-    """The KL in three weighted parts: mutual information, total correlation, dimensions.
+    """The KL as the sum of mutual information, total correlation (weighted) and dimensions.
 
-    With all weights 1 the sum is the KL in expectation. q(z) is estimated from the batch by
+    With the weight 1 the sum is the KL in expectation. q(z) is estimated from the batch by
     stratified sampling: a code's own row has the weight 1/N, and the other rows of the batch
     represent all others. (The usual weights 1/(N M) for all rows shift each part by a constant: for
     ten dimensions in batches of 128 of 30,000 rows, the total correlation by 136 nats.)
@@ -142,29 +138,24 @@ class Decomposed:
     ----------
     n_rows : int
         Size of the data set.
-    information, correlation, dimensions : float
-        Weights of I(x; z), of KL(q(z) || Π q(z_j)) and of Σ_j KL(q(z_j) || p(z_j)).
+    correlation : float
+        Weight of KL(q(z) || Π q(z_j)), next to I(x; z) and Σ_j KL(q(z_j) || p(z_j)).
     """
 
     n_rows: int
-    information: float = 1.0
     correlation: float = 1.0
-    dimensions: float = 1.0
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the weighted sum, a scalar."""
         information, correlation, dimensions = self.parts(step)
-        return (
-            self.information * information
-            + self.correlation * correlation
-            + self.dimensions * dimensions
-        )
+        return information + self.correlation * correlation + dimensions
 
     def parts(self, step: Pass) -> tuple[Tensor, Tensor, Tensor]:
         """Return the three parts, scalars in nats."""
         z = step.z.reshape(-1, *step.z.shape[-2:])[0]  # one sample per row, (n, n_components)
         log_q_zx = step.q.log_prob(z).sum(-1)
-        pairs = _broadcast(step.q).log_prob(z[:, None])  # (n codes, n posteriors, n_components)
+        every = step.q.expand(torch.Size((1, *step.q.batch_shape)))
+        pairs = every.log_prob(z[:, None])  # (n codes, n posteriors, n_components)
         log_shares = self._log_shares(z)  # (n codes, n posteriors)
         log_q_z = (pairs.sum(-1) + log_shares).logsumexp(1)
         log_q_each = (pairs + log_shares[..., None]).logsumexp(1).sum(-1)
@@ -181,11 +172,4 @@ class Decomposed:
         if batch == 1:
             return z.new_zeros(1, 1)
         others = math.log((n - 1) / (n * (batch - 1)))
-        return torch.full((batch, batch), others, dtype=z.dtype, device=z.device).fill_diagonal_(
-            -math.log(n)
-        )
-
-
-def _broadcast(q: torch.distributions.Distribution) -> torch.distributions.Distribution:
-    """Return q with an axis before its rows, to evaluate every code under every posterior."""
-    return q.expand(torch.Size((1, *q.batch_shape)))
+        return z.new_full((batch, batch), others).fill_diagonal_(-math.log(n))

@@ -9,17 +9,33 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
+from torch.func import functional_call
 
 from isthmus.distributions.families import Family, NormalFamily, PointMass
+from isthmus.distributions.sparse_codes import SparseCode
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.objectives.jacobians import Chain, chain_of, squared_norm
+from isthmus.objectives.schedules import Linear
 
-__all__ = ["L1", "Contractive", "KLSparsity", "Pass", "Penalty", "bernoulli_kl"]
+__all__ = [
+    "L1",
+    "Contractive",
+    "GatePenalty",
+    "GateReconstruction",
+    "KLSparsity",
+    "Pass",
+    "Penalty",
+    "WarmUp",
+    "bernoulli_kl",
+    "sparsity_penalties",
+]
+
+WARM_UP = 500  # steps until a gate penalty has its full weight
 
 
 class Pass(NamedTuple):
@@ -89,6 +105,82 @@ def bernoulli_kl(target: float, activity: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class GatePenalty:
+    """`weight` times the mean over rows of the sum of the gate.
+
+    For `JumpReLUPoint` the sum is L0, the number of active units; for `GatedPoint` the L1 norm of
+    the gate; for other families the L1 norm of the code.
+    """
+
+    weight: float
+
+    def __call__(self, step: Pass) -> Tensor:
+        """Return the penalty, a scalar."""
+        return self.weight * _gate(step).sum(-1).mean()
+
+
+@dataclass(frozen=True)
+class GateReconstruction:
+    """The mean over rows of -log p(x | relu of the gate), with fixed decoder and likelihood.
+
+    It trains the gate of `GatedPoint` to open for the units that the reconstruction needs. The
+    decoder is fixed so that its dictionary fits the magnitudes alone.
+    Source: equation 8 of the reference of `GatedPoint`.
+    """
+
+    def __call__(self, step: Pass) -> Tensor:
+        """Return the penalty in nats, a scalar."""
+        model, gate = step.model, _gate(step)
+        outputs = _frozen(model.decoder, gate if step.condition is None else (gate, step.condition))
+        p = _frozen(model.likelihood, outputs)
+        return -model.log_likelihood(p, step.x).mean()
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A penalty whose weight rises linearly from 0 to 1 over the first steps.
+
+    A strong penalty at the start would close units before they have learned anything.
+
+    Examples
+    --------
+    >>> WarmUp(L1(1.0), steps=100)
+    WarmUp(penalty=L1(weight=1.0), steps=100)
+    """
+
+    penalty: Penalty
+    steps: int
+
+    def __call__(self, step: Pass) -> Tensor:
+        """Return the penalty, a scalar."""
+        return Linear(1.0, self.steps)(step.step) * self.penalty(step)
+
+
+def _gate(step: Pass) -> Tensor:
+    if not isinstance(step.q, SparseCode):
+        raise ValueError("this penalty acts on a gate: it needs a posterior of a sparse family.")
+    return step.q.gate
+
+
+def _frozen(module: nn.Module, inputs: Any) -> Any:
+    """Return module(*inputs) without gradients for its parameters."""
+    fixed = {name: p.detach() for name, p in module.named_parameters()}
+    return functional_call(module, fixed, inputs)
+
+
+def sparsity_penalties(spec: Any, activation: str) -> tuple[Penalty, ...]:
+    """Return the sparsity penalties of a spec with a given activation."""
+    if activation in ("topk", "batchtopk"):
+        return (L1(spec.penalty_weight),) if spec.penalty_weight else ()
+    weight = 0.05 if spec.penalty_weight is None else spec.penalty_weight
+    if activation == "jumprelu":
+        return (WarmUp(GatePenalty(weight), WARM_UP),)
+    if activation == "gated":
+        return WarmUp(GatePenalty(weight), WARM_UP), GateReconstruction()
+    return (L1(weight),)
+
+
+@dataclass(frozen=True)
 class Contractive:
     """`weight` times the mean over rows of ‖∂z/∂x‖²_F, where z is the mean of q(z|x).
 
@@ -117,8 +209,8 @@ class Contractive:
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty, a scalar."""
-        chain = chain_of(step.model.encoder)
-        if chain is not None and step.condition is None and _is_elementwise(step):
+        chain = _elementwise_chain(step)
+        if chain is not None:
             return self.weight * self._of_chain(step, chain).mean()
         x = step.x.detach().requires_grad_()
         with torch.enable_grad(), _running_statistics(step.model.encoder):
@@ -152,11 +244,12 @@ class Contractive:
         return 2.0 * signs - 1
 
 
-def _is_elementwise(step: Pass) -> bool:
-    """Whether each z_j depends on its own outputs, and the network sees x unchanged."""
+def _elementwise_chain(step: Pass) -> Chain | None:
+    """Return the dense layers if they see x unchanged and each z_j depends on its own outputs."""
     model = step.model
     unchanged = type(model.likelihood).embed is Family.embed and not model.missing
-    return unchanged and isinstance(model.posterior, PointMass | NormalFamily)
+    elementwise = isinstance(model.posterior, PointMass | NormalFamily)
+    return chain_of(model.encoder) if unchanged and elementwise and step.condition is None else None
 
 
 @contextlib.contextmanager
