@@ -133,19 +133,7 @@ class Then(nn.Module):
         """Apply both."""
         if self.dense_first:
             return self.convolutions(self.dense(x, condition))
-        return self.dense(self.convolutions(x), condition)
-
-
-class Reshape(nn.Module):
-    """Reshape each row."""
-
-    def __init__(self, *shape: int) -> None:
-        super().__init__()
-        self.shape = shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, ...) to (n, *shape)."""
-        return x.reshape(x.shape[0], *self.shape)
+        return self.dense(self.convolutions(x.flatten(1)), condition)
 
 
 def conv(
@@ -184,42 +172,38 @@ def conv(
     layers = layers or Layers(2, 3, nonlinearity, dropout)
     channels, sizes = _stages(shapes.features, layers.axes)
     # A one-hot embedding adds categories as channels.
-    channels[0] = math.prod(shapes.encoder_inputs) // math.prod(sizes[0])
+    n_in = math.prod(shapes.encoder_inputs) // math.prod(sizes[0])
+    n_out = shapes.decoder_outputs // math.prod(sizes[0])
     n_middle = channels[-1] * math.prod(sizes[-1])
     layer = linear_layer(nonlinearity)
     inward = [n_middle, *hidden, shapes.encoder_outputs]
     outward = [shapes.code, *list(hidden)[::-1], n_middle]
-    down = _downward(channels, sizes, layers)
-    channels[0] = _channels(shapes.features, layers.axes) * shapes.likelihood_outputs
-    up = _upward(channels, sizes, layers)
+    down = _downward([n_in, *channels], sizes, layers)
+    up = _upward([n_out, *channels], sizes, layers)
     return (
         Then(Dense(inward, layer, shapes.condition, dropout), down, dense_first=False),
         Then(Dense(outward, layer, shapes.condition, dropout), up, dense_first=True),
     )
 
 
-def _channels(features: tuple[int, ...], axes: int) -> int:
-    return features[0] if len(features) == axes + 1 else 1
-
-
 def _stages(features: tuple[int, ...], axes: int) -> tuple[list[int], list[tuple[int, ...]]]:
-    """Return the channels and the sides before each layer and after the last."""
+    """Return the channels after each layer, and the sides before each layer and after the last."""
     if len(features) not in (axes, axes + 1):
         kind = {1: "signals (n, [channels,] time)", 2: "images (n, [channels,] height, width)"}
         raise ValueError(
             f"this convolutional backbone expects {kind[axes]}, but one example of X has shape "
             f"{features}; reshape X or use backbone='mlp'."
         )
-    channels = [_channels(features, axes)]
+    channels: list[int] = []
     sizes = [tuple(features[-axes:])]
-    while len(sizes) == 1 or min(sizes[-1]) > SMALLEST_SIDE:
+    while not channels or min(sizes[-1]) > SMALLEST_SIDE:
+        channels.append(min(32 * 2 ** len(channels), MOST_CHANNELS))
         sizes.append(tuple(math.ceil(s / 2) for s in sizes[-1]))
-        channels.append(min(32 * 2 ** (len(sizes) - 2), MOST_CHANNELS))
     return channels, sizes
 
 
 def _downward(channels: list[int], sizes: list[tuple[int, ...]], layers: Layers) -> nn.Sequential:
-    out: list[nn.Module] = [Reshape(channels[0], *sizes[0])]
+    out: list[nn.Module] = [nn.Unflatten(1, (channels[0], *sizes[0]))]
     for n_in, n_out in itertools.pairwise(channels):
         out += [layers.down(n_in, n_out), *layers.after(n_out)]
     return nn.Sequential(*out)
@@ -228,7 +212,7 @@ def _downward(channels: list[int], sizes: list[tuple[int, ...]], layers: Layers)
 def _upward(channels: list[int], sizes: list[tuple[int, ...]], layers: Layers) -> nn.Sequential:
     out: list[nn.Module] = [
         NONLINEARITIES[layers.nonlinearity](),
-        Reshape(channels[-1], *sizes[-1]),
+        nn.Unflatten(1, (channels[-1], *sizes[-1])),
     ]
     for i in range(len(channels) - 1, 0, -1):
         # A side s became ceil(s / 2); the output padding restores an odd or even s.

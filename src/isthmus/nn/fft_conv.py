@@ -28,8 +28,7 @@ def fft_convolve(x: Tensor, weight: Tensor, dilation: Sequence[int], groups: int
     """Cross-correlate x with kernels by FFT, without padding.
 
     Signals much longer than the kernel are cut into overlapping blocks, whose short transforms
-    stay in the cache. Source: High-speed convolution and correlation
-    (Stockham, 1966).
+    stay in the cache. Source: High-speed convolution and correlation (Stockham, 1966).
 
     Parameters
     ----------
@@ -124,35 +123,27 @@ class _ByFFT:
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         layer: Any = self
         axes = len(layer.kernel_size)
-        _check_axes(x, axes, layer.in_channels)
-        if not len(x):  # the FFT does not support empty batches
+        if not len(x) or not _fits(layer, x):  # torch handles empty batches and raises errors
             return super()._conv_forward(x, weight, bias)  # type: ignore[misc]
         batched = x if x.ndim == axes + 2 else x[None]
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         padded = F.pad(batched, layer._reversed_padding_repeated_twice, mode=mode)
-        _check_sides(padded, layer)
         out = fft_convolve(padded, weight, layer.dilation, layer.groups)
         if bias is not None:
             out = out + bias.reshape(-1, *[1] * axes)
         return out if x.ndim == axes + 2 else out[0]
 
 
-def _check_axes(x: Tensor, axes: int, channels: int) -> None:
-    if x.ndim not in (axes + 1, axes + 2) or x.shape[-axes - 1] != channels:
-        sides = ", ".join(["time"] if axes == 1 else ["height", "width"])
-        raise ValueError(
-            f"expected x of shape (n, {channels}, {sides}) or ({channels}, {sides}), got "
-            f"{tuple(x.shape)}: reshape it."
-        )
-
-
-def _check_sides(padded: Tensor, layer: Any) -> None:
-    span = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-    if any(side < width for side, width in zip(padded.shape[2:], span, strict=True)):
-        raise ValueError(
-            f"the padded input has sides {tuple(padded.shape[2:])}, the kernel spans "
-            f"{tuple(span)}: it must not be larger; pad more or take a shorter kernel."
-        )
+def _fits(layer: Any, x: Tensor) -> bool:
+    """Whether x has the axes and channels of a layer, and sides as long as its kernel."""
+    axes = len(layer.kernel_size)
+    if x.ndim not in (axes + 1, axes + 2) or x.shape[-axes - 1] != layer.in_channels:
+        return False
+    pads = layer._reversed_padding_repeated_twice[::-1]
+    return all(
+        side + sum(pads[2 * i : 2 * i + 2]) > layer.dilation[i] * (layer.kernel_size[i] - 1)
+        for i, side in enumerate(x.shape[-axes:])
+    )
 
 
 class FFTConv1d(_ByFFT, nn.Conv1d):

@@ -43,21 +43,20 @@ class Pyramid:
 
     channels: tuple[int, ...] = (24, 48, 96)
 
-    def sides(self, features: tuple[int, ...]) -> list[tuple[int, int]]:
-        """Return height and width of the feature maps."""
-        sides = [(features[-2], features[-1])]
-        for _ in self.channels:
-            sides.append((math.ceil(sides[-1][0] / 2), math.ceil(sides[-1][1] / 2)))
-        return sides[1:]
-
-    def n_components(self, features: tuple[int, ...]) -> int:
-        """Return the code size for images of a given shape."""
+    def shapes(self, features: tuple[int, ...]) -> list[tuple[int, int, int]]:
+        """Return the shapes of the feature maps of an image ([channels,] height, width)."""
         if len(features) not in (2, 3):
             raise ValueError(
                 "backbone='pyramid' expects images (n, [channels,] height, width), but one example "
                 f"of X has shape {features}."
             )
-        return sum(c * h * w for c, (h, w) in zip(self.channels, self.sides(features), strict=True))
+        height, width = features[-2:]
+        halvings = enumerate(self.channels, 1)
+        return [(c, -(-height // 2**i), -(-width // 2**i)) for i, c in halvings]
+
+    def n_components(self, features: tuple[int, ...]) -> int:
+        """Return the code size for images of a given shape."""
+        return sum(map(math.prod, self.shapes(features)))
 
     def __call__(self, shapes: Shapes) -> tuple[nn.Module, nn.Module]:
         """Build the two networks for images ([channels,] height, width)."""
@@ -67,12 +66,12 @@ class Pyramid:
                 f"backbone='pyramid' needs n_components={wanted} for images of shape "
                 f"{shapes.features}, and an autoencoder without labels and prior."
             )
-        n_in = math.prod(shapes.encoder_inputs) // math.prod(shapes.features[-2:])
-        n_out = shapes.decoder_outputs // math.prod(shapes.features[-2:])
-        sides = self.sides(shapes.features)
+        sides = shapes.features[-2:]
+        n_in = math.prod(shapes.encoder_inputs) // math.prod(sides)
+        n_out = shapes.decoder_outputs // math.prod(sides)
         return (
-            Narrowing(n_in, self.channels, shapes.features[-2:]),
-            Widening(n_out, self.channels, sides, shapes.features),
+            Narrowing((n_in, *sides), self.channels),
+            Widening(self.shapes(shapes.features), (n_out, *sides)),
         )
 
 
@@ -84,12 +83,12 @@ def _layer(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
 class Narrowing(nn.Module):
     """Compute the feature maps of an image at several scales, concatenated."""
 
-    def __init__(self, n_in: int, channels: tuple[int, ...], sides: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.shape = (n_in, *sides)
-        pairs = zip((n_in, *channels), channels, strict=False)
+        self.shape = shape
         self.stages = nn.ModuleList(
-            nn.Sequential(_layer(a, b, stride=2), _layer(b, b)) for a, b in pairs
+            nn.Sequential(_layer(a, b, stride=2), _layer(b, b))
+            for a, b in itertools.pairwise((shape[0], *channels))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,16 +103,10 @@ class Narrowing(nn.Module):
 class Widening(nn.Module):
     """Compute an image from feature maps, joined from the coarsest to the finest."""
 
-    def __init__(
-        self,
-        n_out: int,
-        channels: tuple[int, ...],
-        sides: list[tuple[int, int]],
-        features: tuple[int, ...],
-    ) -> None:
+    def __init__(self, shapes: list[tuple[int, int, int]], shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.shapes = [(c, *side) for c, side in zip(channels, sides, strict=True)]
-        self.sides = features[-2:]
+        n_out, *self.sides = shape
+        self.shapes, channels = shapes, [c for c, *_ in shapes]
         self.up = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in itertools.pairwise(channels))
         self.mix = nn.ModuleList(
             nn.Sequential(_layer(2 * c, c), _layer(c, c)) for c in channels[:-1]

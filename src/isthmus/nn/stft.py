@@ -57,7 +57,7 @@ class Spectral:
 
     def __call__(self, shapes: Shapes) -> tuple[nn.Module, nn.Module]:
         """Build the two networks for windows (time,) or (1, time)."""
-        time = shapes.features[-1]
+        time, wanted = shapes.features[-1], self.n_components(shapes.features)
         if math.prod(shapes.features) != time or shapes.likelihood_outputs != 1 or shapes.condition:
             raise ValueError(
                 "backbone='spectral' expects windows (n, time) or (n, 1, time), an estimator "
@@ -67,10 +67,9 @@ class Spectral:
             raise ValueError(
                 f"frame must be even and at most the window length {time}, got {self.frame}."
             )
-        if shapes.code != self.n_components(shapes.features) or shapes.posterior_outputs != 1:
+        if shapes.code != wanted or shapes.posterior_outputs != 1:
             raise ValueError(
-                f"backbone='spectral' needs n_components={self.n_components(shapes.features)} for "
-                f"windows of {time} samples."
+                f"backbone='spectral' needs n_components={wanted} for windows of {time} samples."
             )
         return GatedSpectrum(self), Waveform(self.frame, shapes.features)
 
