@@ -55,11 +55,30 @@ def per_example(values: Tensor, batch_dims: int, observed: Tensor | None = None)
     return values.flatten(batch_dims).sum(-1) if values.ndim > batch_dims else values
 
 
-def _broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(torch.broadcast_tensors(*tensors))
+class NoiseTransform(Distribution):
+    """A distribution over codes that transforms standard normal noise."""
+
+    loc: Tensor
+    has_rsample = True
+
+    def rsample(  # type: ignore[override]
+        self,
+        sample_shape: tuple[int, ...] = (),
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """Draw reparameterised samples (*sample_shape, *batch, n_components)."""
+        if noise is None:
+            loc, shape = self.loc, self._extended_shape(Size(sample_shape))
+            noise = torch.randn(shape, dtype=loc.dtype, device=loc.device, generator=generator)
+        return self.transform_noise(noise)
+
+    def transform_noise(self, noise: Tensor) -> Tensor:
+        """Return the samples (*samples, *batch, n_components) that noise of this shape gives."""
+        raise NotImplementedError
 
 
-class DiagonalNormal(Normal):
+class DiagonalNormal(NoiseTransform, Normal):  # type: ignore[misc]
     """A normal with independent dimensions that samples from a given generator.
 
     Parameters
@@ -75,7 +94,8 @@ class DiagonalNormal(Normal):
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
         # Skips Normal.__init__, which broadcasts and checks: this is in the hot path.
-        self.loc, self.scale = (loc, scale) if loc.shape == scale.shape else _broadcast(loc, scale)
+        same = loc.shape == scale.shape
+        self.loc, self.scale = (loc, scale) if same else torch.broadcast_tensors(loc, scale)
         Distribution.__init__(self, self.loc.shape, validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalNormal:
@@ -86,24 +106,13 @@ class DiagonalNormal(Normal):
         """Return a copy that passes no gradient to its parameters."""
         return DiagonalNormal(self.loc.detach(), self.scale.detach())
 
-    def rsample(  # type: ignore[override]
-        self,
-        sample_shape: tuple[int, ...] = (),
-        generator: Generator | None = None,
-        noise: Tensor | None = None,
-    ) -> Tensor:
-        """Draw reparameterised samples (*sample_shape, *batch, n_components)."""
-        if noise is None:
-            loc, shape = self.loc, self._extended_shape(Size(sample_shape))
-            noise = torch.randn(shape, dtype=loc.dtype, device=loc.device, generator=generator)
+    def transform_noise(self, noise: Tensor) -> Tensor:
+        """Return loc + scale * noise."""
         return torch.addcmul(self.loc, self.scale, noise)
 
 
 class StandardNormalCode(DiagonalNormal):
     """N(0, I) of a code, as a type with a shorter KL."""
-
-    def __init__(self, zeros: Tensor, ones: Tensor) -> None:
-        super().__init__(zeros, ones)
 
 
 @register_kl(DiagonalNormal, StandardNormalCode)
@@ -123,7 +132,7 @@ class Logits(Bernoulli):
         """Return minus the cross-entropy of each feature, in nats."""
         logits = self.logits
         if value.shape != logits.shape:
-            logits, value = _broadcast(logits, value)
+            logits, value = torch.broadcast_tensors(logits, value)
         values = binary_cross_entropy_with_logits(logits, value, reduction="none")
         return -values if torch.is_grad_enabled() else values.neg_()
 
@@ -159,11 +168,6 @@ class Delta(Distribution):
         return self.value
 
     @property
-    def stddev(self) -> Tensor:
-        """Zero."""
-        return torch.zeros_like(self.value)
-
-    @property
     def variance(self) -> Tensor:
         """Zero."""
         return torch.zeros_like(self.value)
@@ -196,8 +200,8 @@ class DiagonalMixture(Distribution):
 
     Parameters
     ----------
-    logits : Tensor (n_modes,)
-        Unnormalised log-weights.
+    logits : Tensor (*batch, n_modes)
+        Unnormalised log-weights, for mixtures of the same normals.
     loc, scale : Tensor (n_modes, n_components)
 
     Examples
@@ -212,7 +216,7 @@ class DiagonalMixture(Distribution):
 
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor) -> None:
         self.log_weights, self.loc, self.scale = logits.log_softmax(-1), loc, scale
-        super().__init__(torch.Size(), loc.shape[-1:], validate_args=False)
+        super().__init__(logits.shape[:-1], loc.shape[-1:], validate_args=False)
 
     @property
     def mean(self) -> Tensor:

@@ -249,32 +249,28 @@ class NormalFamily(Family):
     Parameters
     ----------
     shape : tuple of int
-    scale : {"log-variance", "softplus", "shared"}
-        From the network, as exp(½ · log-variance) or a softplus; or one learned number.
+    scale : {"log-variance", "softplus"}
+        How the second output gives the scale: as exp(½ · log-variance) or through a softplus.
     activation : str
         The activation function of the mean.
     """
+
+    n_outputs = 2
 
     def __init__(
         self, shape: tuple[int, ...], scale: str = "log-variance", activation: str = "identity"
     ) -> None:
         super().__init__(shape)
         self.scale, self.activation = scale, activation
-        self.n_outputs = 1 if scale == "shared" else 2
-        if scale == "shared":
-            self.log_scale = nn.Parameter(torch.zeros(()))
 
     def build(self, *outputs: Tensor) -> DiagonalNormal:
-        """Return the normals for a mean and, unless the scale is shared, a raw scale."""
-        mean = ACTIVATIONS[self.activation](outputs[0])
-        return DiagonalNormal(mean, self._positive(*outputs[1:]))
-
-    def _positive(self, raw: Tensor | None = None) -> Tensor:
-        if raw is None:
-            return soft_limit(self.log_scale, LOG_SCALE_LIMIT).exp()
+        """Return the normals for a mean and a raw scale."""
+        mean, raw = outputs
         if self.scale == "softplus":
-            return nn.functional.softplus(raw) + SMALLEST_SCALE
-        return (0.5 * soft_limit(raw, LOG_VARIANCE_LIMIT)).exp()
+            scale = nn.functional.softplus(raw) + SMALLEST_SCALE
+        else:
+            scale = (0.5 * soft_limit(raw, LOG_VARIANCE_LIMIT)).exp()
+        return DiagonalNormal(ACTIVATIONS[self.activation](mean), scale)
 
 
 class BernoulliFamily(Family):

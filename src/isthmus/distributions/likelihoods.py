@@ -45,11 +45,6 @@ def _precise(x: Tensor) -> Tensor:
 class ContinuousBernoulliFamily(Family):
     """Continuous Bernoulli distributions from logits: a density on [0, 1], for grey values.
 
-    See `ContinuousBernoulli`.
-
-    Source: The continuous Bernoulli: fixing a pervasive error in variational autoencoders
-    (Loaiza-Ganem, Cunningham, 2019).
-
     Examples
     --------
     >>> p = ContinuousBernoulliFamily((1,))(torch.tensor([[0.0]]))
@@ -66,7 +61,15 @@ class ContinuousBernoulliFamily(Family):
 
 
 class _LocationFamily(Family):
-    """The network gives the location; the scale belongs to the family."""
+    """The network gives the location; the scale belongs to the family.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    scale : {"shared", "per-feature"} or float
+        One learned number, one per feature, or a fixed one, in the units in which the model sees
+        the data: 1.0 is the standard deviation of scaled data.
+    """
 
     log_scale: Tensor
 
@@ -74,16 +77,10 @@ class _LocationFamily(Family):
         super().__init__(shape)
         self.learned = isinstance(scale, str)
         if isinstance(scale, str):
-            sizes = {"shared": (), "per-feature": self.shape}
-            if scale not in sizes:
-                raise ValueError(
-                    f"scale must be 'shared', 'per-feature' or a number above 0, got {scale!r}."
-                )
-            self.log_scale = nn.Parameter(torch.zeros(sizes[scale]))
-        elif scale > 0:
-            self.register_buffer("log_scale", torch.tensor(float(scale)).log())
+            size = {"shared": (), "per-feature": self.shape}[scale]
+            self.log_scale = nn.Parameter(torch.zeros(size))
         else:
-            raise ValueError(f"scale must be above 0, got {scale!r}.")
+            self.register_buffer("log_scale", torch.tensor(float(scale)).log())
 
     @property
     def scale(self) -> Tensor:
@@ -97,18 +94,6 @@ class GaussianFamily(_LocationFamily):
 
     Source: Simple and effective VAE training with calibrated decoders (Rybkin, Daniilidis,
     Levine, 2021), for the learned scale.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    scale : {"shared", "per-feature"} or float
-        One learned standard deviation, one per feature, or a fixed one, in the units in which
-        the model sees the data: 1.0 is the standard deviation of scaled data.
-
-    Raises
-    ------
-    ValueError
-        If scale is another string or not above 0.
 
     Examples
     --------
@@ -125,17 +110,6 @@ class GaussianFamily(_LocationFamily):
 
 class LaplaceFamily(_LocationFamily):
     """Laplace distributions around the output: absolute instead of squared errors.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    scale : {"shared", "per-feature"} or float
-        The mean absolute deviation, learned or fixed, as in `GaussianFamily`.
-
-    Raises
-    ------
-    ValueError
-        If scale is another string or not above 0.
 
     Examples
     --------
@@ -154,16 +128,6 @@ class CategoricalFamily(Family):
     """Categories numbered from 0; the network gives K logits per feature.
 
     Encoders see categories one-hot, as channels before the feature axes.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    n_categories : int
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 2 categories.
 
     Examples
     --------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 
 from isthmus._messages import did_you_mean
 from isthmus.distributions.families import Family
-from isthmus.distributions.likelihoods import LIKELIHOODS
+from isthmus.distributions.likelihoods import LIKELIHOODS, CategoricalFamily
 
 __all__ = ["MixedDistribution", "MixedFamily", "count_categories", "make_likelihood", "split_names"]
 
@@ -82,12 +82,7 @@ class MixedFamily(Family):
     parts : sequence of Family
         Each of shape (m,), for m columns.
     columns : sequence of sequence of int
-        The columns of each part.
-
-    Raises
-    ------
-    ValueError
-        If the columns are not 0, 1, 2, …, each once, or do not match the shapes of the parts.
+        The columns of each part; together 0, 1, 2, …, each once.
 
     Examples
     --------
@@ -98,27 +93,18 @@ class MixedFamily(Family):
     tensor([-0.6931, -1.0986])
     """
 
+    bytes_are_units = False
     order: Tensor
+    parts: Any  # a ModuleList of families
 
     def __init__(self, parts: Sequence[Family], columns: Sequence[Sequence[int]]) -> None:
         order = [column for places in columns for column in places]
-        widths = [len(places) for places in columns]
-        if sorted(order) != list(range(len(order))) or [(w,) for w in widths] != [
-            p.shape for p in parts
-        ]:
-            raise ValueError(
-                "every column must have one likelihood: expected the columns 0, 1, 2, ..., each "
-                f"once, got {[list(c) for c in columns]} for likelihoods of the shapes "
-                f"{[p.shape for p in parts]}."
-            )
         super().__init__((len(order),))
-        self.parts = nn.ModuleList(parts)
-        self.columns, self.widths = [list(places) for places in columns], widths
+        self.parts, self.columns = nn.ModuleList(parts), columns
+        self.widths = [len(places) for places in columns]
         self.register_buffer("order", torch.tensor(order), persistent=False)
         self.discrete = all(part.discrete for part in parts)
         self.ordered = self._per_column("ordered")
-
-    bytes_are_units = False
 
     @property
     def scalable(self) -> NDArray[np.bool_]:
@@ -131,9 +117,8 @@ class MixedFamily(Family):
         return self._per_column("binary")
 
     def _per_column(self, trait: str) -> NDArray[np.bool_]:
-        values = [getattr(part, trait) for part in self.families]
-        order = [column for places in self.columns for column in places]
-        return np.repeat(values, self.widths)[np.argsort(order)]
+        values = [getattr(part, trait) for part in self.parts]
+        return np.repeat(values, self.widths)[np.argsort(np.concatenate(self.columns))]
 
     @property
     def label(self) -> str:
@@ -145,66 +130,50 @@ class MixedFamily(Family):
         'likelihoods: 2 laplace, 2 categorical'
         """
         counts: Counter[str] = Counter()
-        for part, width in zip(self.families, self.widths, strict=True):
+        for part, width in zip(self.parts, self.widths, strict=True):
             counts[part.name.partition(":")[0]] += width
         return "likelihoods: " + ", ".join(f"{n} {name}" for name, n in counts.items())
 
     @property
-    def families(self) -> list[Family]:
-        """The parts."""
-        return cast(list[Family], list(self.parts))
-
-    @property
     def total_outputs(self) -> int:
         """Network outputs per example."""
-        return sum(family.total_outputs for family in self.families)
+        return sum(part.total_outputs for part in self.parts)
 
     def forward(self, outputs: Tensor, batch: tuple[int, ...] | None = None) -> MixedDistribution:
         """Return the distribution over (*batch, features) for total_outputs numbers per row."""
-        sizes = [family.total_outputs for family in self.families]
-        pieces = outputs.flatten(1).split(sizes, 1)
-        parts = [f(piece, batch) for f, piece in zip(self.families, pieces, strict=True)]
+        pieces = outputs.flatten(1).split([part.total_outputs for part in self.parts], 1)
+        parts = [part(piece, batch) for part, piece in zip(self.parts, pieces, strict=True)]
         return MixedDistribution(parts, self.order)
 
     def center(self, p: Any) -> Tensor:
         """Return the centre of each column, defined by its family."""
-        return p.join([f.center(part) for f, part in zip(self.families, p.parts, strict=True)])
+        return p.join([part.center(q) for part, q in zip(self.parts, p.parts, strict=True)])
 
     def embed(self, x: Tensor) -> Tensor:
         """Return rows (n, features) as the encoder sees them, (n, *input_shape)."""
-        pieces = x[:, self.order].split(self.widths, 1)
-        embedded = [f.embed(piece) for f, piece in zip(self.families, pieces, strict=True)]
-        return torch.cat([piece.flatten(1) for piece in embedded], 1)
+        pieces = zip(self.parts, x[:, self.order].split(self.widths, 1), strict=True)
+        return torch.cat([part.embed(piece).flatten(1) for part, piece in pieces], 1)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one embedded example, one axis."""
-        return (sum(int(np.prod(family.input_shape)) for family in self.families),)
+        return (sum(math.prod(part.input_shape) for part in self.parts),)
 
     def check(self, x: NDArray[Any]) -> None:
         """Raise a ValueError that names the first column with values outside its support."""
-        for family, column in self._each_column():
-            with _naming(column):
-                family.check(x[:, [column]].astype(np.float64))
+        self._check_columns("check", x)
 
     def check_input(self, x: NDArray[Any]) -> None:
         """Raise a ValueError that names the first column far outside its interval."""
-        for family, column in self._each_column():
-            with _naming(column):
-                family.check_input(x[:, column].astype(np.float64, copy=False))
+        self._check_columns("check_input", x)
 
-    def _each_column(self) -> Iterator[tuple[Family, int]]:
-        for family, places in zip(self.families, self.columns, strict=True):
-            yield from ((family, column) for column in places)
-
-
-@contextlib.contextmanager
-def _naming(column: int) -> Iterator[None]:
-    """Prefix errors with the column."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"column {column}: {error}") from None
+    def _check_columns(self, method: str, x: NDArray[Any]) -> None:
+        for part, places in zip(self.parts, self.columns, strict=True):
+            for column in places:
+                try:
+                    getattr(part, method)(x[:, [column]].astype(np.float64, copy=False))
+                except ValueError as error:
+                    raise ValueError(f"column {column}: {error}") from None
 
 
 def split_names(name: str) -> list[str]:
@@ -218,7 +187,7 @@ def split_names(name: str) -> list[str]:
     return [part.strip() for part in name.split(",")]
 
 
-def make_likelihood(name: str, shape: tuple[int, ...], **options: Any) -> Family:
+def make_likelihood(name: str, shape: tuple[int, ...]) -> Family:
     """Build a likelihood from its name, or a mixed table from one name per column.
 
     Parameters
@@ -229,8 +198,6 @@ def make_likelihood(name: str, shape: tuple[int, ...], **options: Any) -> Family
         share one scale and "gaussian-per-feature" columns do not.
     shape : tuple of int
         Shape of one example.
-    **options
-        Arguments of a single family: ``scale``, ``n_categories``.
 
     Raises
     ------
@@ -245,32 +212,32 @@ def make_likelihood(name: str, shape: tuple[int, ...], **options: Any) -> Family
     """
     names = split_names(name)
     if len(names) == 1:
-        return _make_one(names[0], shape, options)
-    if (len(names),) != tuple(shape) or options:
+        return _make_one(names[0], shape)
+    if (len(names),) != tuple(shape):
         raise ValueError(
-            "a mixed table takes one likelihood per column and no options, but got "
-            f"{len(names)} likelihoods, the options {sorted(options)} and the shape "
-            f"{tuple(shape)}."
+            "a mixed table takes one likelihood per column, but got "
+            f"{len(names)} likelihoods for the shape {tuple(shape)}."
         )
     columns: dict[str, list[int]] = {}
     for column, each in enumerate(names):
         columns.setdefault(each, []).append(column)
-    parts = [_make_one(each, (len(places),), {}) for each, places in columns.items()]
+    parts = [_make_one(each, (len(places),)) for each, places in columns.items()]
     family = MixedFamily(parts, list(columns.values()))
     family.name = ",".join(names)
     return family
 
 
-def _make_one(name: str, shape: tuple[int, ...], options: dict[str, Any]) -> Family:
-    key, counted = name, re.fullmatch(r"categorical:(\d+)", name)
+def _make_one(name: str, shape: tuple[int, ...]) -> Family:
+    counted = re.fullmatch(r"categorical:(\d+)", name)
     if counted:
-        key, options = "categorical", options | {"n_categories": int(counted[1])}
-    if key not in LIKELIHOODS:
+        family: Family = CategoricalFamily(shape, int(counted[1]))
+    elif name in LIKELIHOODS:
+        family = LIKELIHOODS[name](shape)
+    else:
         raise ValueError(
             f"unknown likelihood {name!r}; expected one of {', '.join(LIKELIHOODS)}, or "
             f"categorical:K for K categories.{did_you_mean(name, LIKELIHOODS)}"
         )
-    family = LIKELIHOODS[key](shape, **options)
     family.name = name
     return family
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributions import Distribution, MultivariateNormal, constraints, register_kl
+from torch.distributions import MultivariateNormal, constraints, register_kl
 
 from isthmus._optional import import_optional
-from isthmus.distributions.base import DiagonalNormal
+from isthmus.distributions.base import DiagonalNormal, NoiseTransform
 from isthmus.distributions.families import LOG_VARIANCE_LIMIT, Family, NormalFamily, soft_limit
 
 __all__ = ["FlowFamily", "FlowNormal", "FullNormal", "FullNormalFamily", "require_zuko"]
@@ -18,7 +18,7 @@ FLOW_LIMIT = 10.0
 MEAN_DRAWS = 64  # noise vectors, in antithetic pairs, that estimate the mean of a flow
 
 
-class FullNormal(MultivariateNormal):
+class FullNormal(NoiseTransform, MultivariateNormal):  # type: ignore[misc]
     """A normal with full covariance that samples from a given generator or noise.
 
     Parameters
@@ -31,18 +31,9 @@ class FullNormal(MultivariateNormal):
     def __init__(self, loc: Tensor, scale_tril: Tensor) -> None:
         super().__init__(loc, scale_tril=scale_tril, validate_args=False)
 
-    def rsample(  # type: ignore[override]
-        self,
-        sample_shape: tuple[int, ...] = (),
-        generator: Generator | None = None,
-        noise: Tensor | None = None,
-    ) -> Tensor:
-        """Draw reparameterised samples (*sample_shape, *batch, n_components)."""
-        loc = self.loc
-        if noise is None:
-            shape = self._extended_shape(torch.Size(sample_shape))
-            noise = torch.randn(shape, dtype=loc.dtype, device=loc.device, generator=generator)
-        return loc + (self._unbroadcasted_scale_tril @ noise[..., None])[..., 0]
+    def transform_noise(self, noise: Tensor) -> Tensor:
+        """Return loc + scale_tril @ noise."""
+        return self.loc + (self._unbroadcasted_scale_tril @ noise[..., None])[..., 0]
 
     def detached(self) -> FullNormal:
         """Return a copy that passes no gradient to its parameters."""
@@ -81,7 +72,7 @@ class FullNormalFamily(Family):
         return FullNormal(mean, factor.tril(-1) + torch.diag_embed(diagonal))
 
 
-class FlowNormal(Distribution):
+class FlowNormal(NoiseTransform):
     """A diagonal normal transformed by an invertible function.
 
     Parameters
@@ -94,20 +85,14 @@ class FlowNormal(Distribution):
 
     arg_constraints = {}  # noqa: RUF012 - torch's own convention
     support = constraints.real_vector
-    has_rsample = True
 
     def __init__(self, base: DiagonalNormal, transform: Any) -> None:
-        self.base, self.transform = base, transform
+        self.base, self.transform, self.loc = base, transform, base.loc
         super().__init__(base.batch_shape[:-1], base.batch_shape[-1:], validate_args=False)
 
-    def rsample(  # type: ignore[override]
-        self,
-        sample_shape: tuple[int, ...] = (),
-        generator: Generator | None = None,
-        noise: Tensor | None = None,
-    ) -> Tensor:
-        """Draw reparameterised samples (*sample_shape, *batch, n_components)."""
-        return self.transform(self.base.rsample(sample_shape, generator, noise))
+    def transform_noise(self, noise: Tensor) -> Tensor:
+        """Return the transformed samples of the base."""
+        return self.transform(self.base.transform_noise(noise))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log q(z), (*batch,), by inverting the function."""
@@ -125,18 +110,13 @@ class FlowNormal(Distribution):
         """The variance over the same set."""
         return self._draws().var(0)
 
-    @property
-    def stddev(self) -> Tensor:
-        """The standard deviation over the same set."""
-        return self._draws().std(0)
-
     def _draws(self) -> Tensor:
-        loc = self.base.loc
+        loc = self.loc
         generator = Generator().manual_seed(0)
         half = torch.randn(MEAN_DRAWS // 2, loc.shape[-1], generator=generator).to(loc)
         noise = torch.cat([half, -half])
         spread = noise.reshape(MEAN_DRAWS, *[1] * (loc.ndim - 1), -1).expand(-1, *loc.shape)
-        return self.transform(self.base.rsample((MEAN_DRAWS,), noise=spread))
+        return self.transform_noise(spread)
 
 
 class FlowFamily(Family):
@@ -145,18 +125,9 @@ class FlowFamily(Family):
     Source: Improved variational inference with inverse autoregressive flow (Kingma, Salimans,
     Jozefowicz, Chen, Sutskever, Welling, 2016). The flow is zuko's.
 
-    Parameters
-    ----------
-    shape : tuple of int
-    transforms : int
-        Autoregressive layers.
-    hidden : tuple of int
-        Widths of the hidden layers in each.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...], transforms: int = 2, hidden: tuple[int, ...] = (64,)
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__(shape)
         zuko = require_zuko()
         (n_components,) = shape
@@ -167,9 +138,9 @@ class FlowFamily(Family):
                 n_components,
                 context=n_components,
                 order=torch.arange(n_components).flip(0) if i % 2 else None,
-                hidden_features=hidden,
+                hidden_features=(64,),
             )
-            for i in range(transforms)
+            for i in range(2)
         )
 
     def build(self, *outputs: Tensor) -> FlowNormal:

@@ -11,6 +11,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
 from isthmus.distributions.base import DiagonalMixture, DiagonalNormal, StandardNormalCode
 from isthmus.distributions.families import LOG_SCALE_LIMIT, soft_limit
+from isthmus.distributions.posteriors import require_zuko
 
 __all__ = ["FlowPrior", "MixtureOfNormals", "Prior", "StandardNormal", "VampPrior"]
 
@@ -28,6 +29,7 @@ class Prior(nn.Module):
     Parameters
     ----------
     n_components : int
+        Dimensions of the code.
     """
 
     def __init__(self, n_components: int) -> None:
@@ -62,14 +64,6 @@ class StandardNormal(Prior):
         return StandardNormalCode(self.loc, self.scale)  # type: ignore[arg-type]
 
 
-class ConditionalMixture(DiagonalMixture):
-    """Mixtures of the same normals with different weights: logits (n, n_modes)."""
-
-    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor) -> None:
-        super().__init__(logits, loc, scale)
-        Distribution.__init__(self, logits.shape[:-1], loc.shape[-1:], validate_args=False)
-
-
 class MixtureOfNormals(Prior):
     """A learned mixture of diagonal normals whose weights depend on the condition.
 
@@ -79,7 +73,6 @@ class MixtureOfNormals(Prior):
     Parameters
     ----------
     n_components : int
-        Dimensions of the code.
     n_modes : int
         Normals in the mixture.
     n_condition : int
@@ -106,7 +99,7 @@ class MixtureOfNormals(Prior):
         scale = soft_limit(self.log_scale, LOG_SCALE_LIMIT).exp()
         if self.shift is None or condition is None:
             return DiagonalMixture(self.logits, self.loc, scale)
-        return ConditionalMixture(self.logits + condition @ self.shift, self.loc, scale)
+        return DiagonalMixture(self.logits + condition @ self.shift, self.loc, scale)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Load models saved before the mixture depended on the condition: their shift is 0."""
@@ -125,7 +118,6 @@ class VampPrior(Prior):
     Parameters
     ----------
     n_components : int
-        Dimensions of the code.
     n_modes : int
         Number of pseudo-inputs.
     features : tuple of int
@@ -164,19 +156,16 @@ class VampPrior(Prior):
         u: Tensor = self.pseudo_inputs
         if self.low is not None:
             u = u.clamp(self.low, self.high)
-        q = encode(u, self._unknown(u))
+        condition = None
+        if self.n_condition:
+            condition = u.new_zeros(len(u), self.n_condition)
+            condition[:, -1] = 1  # "unknown"
+        q = encode(u, condition)
         equal = u.new_zeros(len(u))
         if isinstance(q, DiagonalNormal):
             return DiagonalMixture(equal, q.loc, q.scale)
         weights = Categorical(logits=equal, validate_args=False)
         return MixtureSameFamily(weights, q, validate_args=False)
-
-    def _unknown(self, u: Tensor) -> Tensor | None:
-        if not self.n_condition:
-            return None
-        condition = u.new_zeros(len(u), self.n_condition)
-        condition[:, -1] = 1
-        return condition
 
 
 class FlowPrior(Prior):
@@ -184,16 +173,10 @@ class FlowPrior(Prior):
 
     Source: Neural spline flows (Durkan, Bekasov, Murray, Papamakarios, 2019).
 
-    Parameters
-    ----------
-    n_components : int
-    n_condition : int
     """
 
     def __init__(self, n_components: int, n_condition: int = 0) -> None:
         super().__init__(n_components)
-        from isthmus.distributions.posteriors import require_zuko
-
         self.n_condition = n_condition
         self.flow = require_zuko().flows.NSF(
             n_components, context=n_condition, transforms=3, hidden_features=(64, 64)

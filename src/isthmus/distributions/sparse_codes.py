@@ -59,7 +59,7 @@ class SparsePoint(Family):
     shape : tuple of int
         ``(n_components,)``.
     activation : str
-        A name of `isthmus.distributions.families.ACTIVATIONS`.
+        A name in `isthmus.distributions.families.ACTIVATIONS`.
 
     Examples
     --------
@@ -99,13 +99,6 @@ class TopKPoint(SparsePoint):
     Sources: k-sparse autoencoders (Makhzani, Frey, 2014); Scaling and evaluating sparse
     autoencoders (Gao, Dupré la Tour, Tillman, Goh, Troll, Radford, Sutskever, Leike, Wu, 2024).
 
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(n_components,)``.
-    n_active : int
-        k.
-
     Raises
     ------
     ValueError
@@ -139,18 +132,6 @@ class BatchTopKPoint(TopKPoint):
     Rows may have different numbers of active units. The threshold is the running mean of the
     smallest number that a batch kept, so that after training codes do not depend on the batch.
     Source: BatchTopK sparse autoencoders (Bussmann, Leask, Nanda, 2024).
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(n_components,)``.
-    n_active : int
-        k, the mean number of active units per row.
-
-    Raises
-    ------
-    ValueError
-        If k is below 1 or above the number of units.
 
     Examples
     --------
@@ -201,7 +182,6 @@ class JumpReLUPoint(SparsePoint):
     Parameters
     ----------
     shape : tuple of int
-        ``(n_components,)``.
     bandwidth : float
         ε, in units of the pre-activations.
     threshold : float
@@ -241,11 +221,6 @@ class GatedPoint(SparsePoint):
     Source: Improving dictionary learning with gated sparse autoencoders (Rajamanoharan, Conmy,
     Smith, Lieberum, Varma, Kramár, Shah, Nanda, 2024).
 
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(n_components,)``.
-
     Examples
     --------
     >>> GatedPoint((2,))(torch.tensor([[-1.0, 2.0]])).mean
@@ -273,20 +248,13 @@ SPARSE_POINTS: dict[str, Callable[[Shape, Any], SparsePoint]] = {
     "identity": lambda shape, spec: SparsePoint(shape, "identity"),
     "relu": lambda shape, spec: SparsePoint(shape, "relu"),
     "sigmoid": lambda shape, spec: SparsePoint(shape, "sigmoid"),
-    "topk": lambda shape, spec: TopKPoint(shape, n_active(spec, math.prod(shape))),
-    "batchtopk": lambda shape, spec: BatchTopKPoint(shape, n_active(spec, math.prod(shape))),
+    "topk": lambda shape, spec: TopKPoint(shape, _n_active(shape, spec)),
+    "batchtopk": lambda shape, spec: BatchTopKPoint(shape, _n_active(shape, spec)),
     "jumprelu": lambda shape, spec: JumpReLUPoint(shape, spec.bandwidth),
     "gated": lambda shape, spec: GatedPoint(shape),
 }
 
 
-def n_active(spec: Any, n_units: int) -> int:
-    """Return k, by default a quarter of the units, at most 32.
-
-    Examples
-    --------
-    >>> from isthmus.models.specs import SparseAutoencoder
-    >>> n_active(SparseAutoencoder(), 20), n_active(SparseAutoencoder(n_active=3), 20)
-    (5, 3)
-    """
-    return spec.n_active or min(max(n_units // 4, 1), MOST_ACTIVE)
+def _n_active(shape: Shape, spec: Any) -> int:
+    """Return k, by default a quarter of the units, at most 32."""
+    return spec.n_active or min(max(math.prod(shape) // 4, 1), MOST_ACTIVE)
