@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +19,7 @@ from isthmus.models.params import check_fields
 from isthmus.registry import build_objective, check_combination
 from isthmus.training import Outcome, Rows, pick_device
 
-__all__ = ["Candidate", "CandidateRun", "group_candidates", "make_candidates", "prepare"]
+__all__ = ["Candidate", "CandidateRun", "Grid", "group_candidates", "make_candidates", "prepare"]
 
 #: Settings in which the models of one stack may differ.
 STACKABLE = (
@@ -156,39 +155,30 @@ def prepare(candidates: Sequence[Candidate], X: Any, y: Any, held: Any, y_held: 
     for c in candidates:
         key = tuple(getattr(c.estimator, name) for name in READING)
         if key not in leaders:
-            leader = copy.copy(c.estimator)
-            rows, c.generator = leader.prepare(X, y)
+            rows, c.generator = c.estimator.prepare(X, y)
             assert isinstance(rows, Rows)
             # Fail before training if the test rows do not fit.
-            leader.tensors(held, y_held if leader.conditional else None)
-            leaders[key] = leader, rows.to(c.generator.device)
-            c.estimator = leader
+            c.estimator.tensors(held, y_held if c.estimator.conditional else None)
+            leaders[key] = c.estimator, rows.to(c.generator.device)
         else:
-            c.estimator, c.generator = _follow(*leaders[key], c.estimator)
+            leader, rows = leaders[key]
+            c.estimator = copy.copy(leader).set_params(**c.estimator.get_params(deep=False))
+            c.generator = c.estimator.reset_weights(rows)
         out.append(leaders[key][1])
     return out
 
 
-def _follow(
-    leader: LatentEstimator, rows: Rows, own: LatentEstimator
-) -> tuple[LatentEstimator, torch.Generator]:
-    """Return the result of `prepare` for an estimator that shares the leader's rows."""
-    new = copy.copy(leader)
-    new.set_params(**own.get_params(deep=False))
-    return new, new.reset_weights(rows)
-
-
 def group_candidates(candidates: Sequence[Candidate], most: int) -> list[list[Candidate]]:
     """Return groups of candidates that can be stacked, in the order of the grid."""
-    groups: dict[Any, list[list[Candidate]]] = defaultdict(list)
-    order: list[list[Candidate]] = []
+    latest: dict[Any, list[Candidate]] = {}
+    groups: list[list[Candidate]] = []
     for c in candidates:
-        alike = groups[_kind(c)]
-        if not alike or len(alike[-1]) >= most:
-            alike.append([])
-            order.append(alike[-1])
-        alike[-1].append(c)
-    return order
+        kind = _kind(c)
+        if len(latest.get(kind, ())) in (0, most):
+            latest[kind] = []
+            groups.append(latest[kind])
+        latest[kind].append(c)
+    return groups
 
 
 def _kind(c: Candidate) -> Any:
@@ -196,14 +186,13 @@ def _kind(c: Candidate) -> Any:
     e = c.estimator
     if not can_stack(e):
         return c.number
-    bound = []
+    varied = {*STACKABLE}
     if e.decomposed:
-        bound.append("beta")
+        varied.discard("beta")
     if e.capacity is not None:
-        bound.append("beta_epochs")
-    fixed = [n for n in e.get_params(deep=False) if n not in STACKABLE or n in bound]
-    penalties = tuple(type(p) for p in build_objective(e).penalties)
-    return penalties, tuple((name, repr(getattr(e, name))) for name in fixed)
+        varied.discard("beta_epochs")
+    fixed = {k: repr(v) for k, v in e.get_params(deep=False).items() if k not in varied}
+    return tuple(type(p) for p in build_objective(e).penalties), tuple(fixed.items())
 
 
 def can_stack(e: LatentEstimator) -> bool:
@@ -218,17 +207,16 @@ def can_stack(e: LatentEstimator) -> bool:
     >>> can_stack(VAE()), can_stack(VAE(dropout=0.1)), can_stack(VAE(backbone="conv"))
     (True, False, False)
     """
-    checks: tuple[Callable[[], bool], ...] = (
-        lambda: e.backbone in ("mlp", "gated"),
-        lambda: e.dropout == 0 and not e.normalize_gradients,
-        lambda: e.prior != "flow" and e.posterior_family != "flow" and e.bound != "dreg",
-        lambda: e.penalty != "contractive" and not callable(e.corruption),
-        lambda: e.posterior_family != "sparse" or _plain_code(e),
+    spec: Any = e
+    stateless = spec.posterior_family != "sparse" or (
+        spec.activation in STATELESS and not (spec.dictionary and not spec.hidden)
     )
-    return all(check() for check in checks)
-
-
-def _plain_code(e: Any) -> bool:
-    """Whether a sparse code trains without state and without callbacks."""
-    mended = e.dictionary and not e.hidden
-    return e.activation in STATELESS and not mended
+    return all(
+        (
+            spec.backbone in ("mlp", "gated"),
+            spec.dropout == 0 and not spec.normalize_gradients,
+            "flow" not in (spec.prior, spec.posterior_family) and spec.bound != "dreg",
+            spec.penalty != "contractive" and not callable(spec.corruption),
+            stateless,
+        )
+    )

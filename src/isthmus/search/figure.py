@@ -76,15 +76,9 @@ def _write_values(axes: Any, name: str, values: list[Any], rate: Any, distortion
         near = [words for place, words in written if (abs(place - middle) < NEAR * spans).all()]
         text = f"{value:g}" if isinstance(value, float) else str(value)
         near[0].append(text) if near else written.append((middle, [text]))
+    style = {"textcoords": "offset points", "fontsize": 8.5, "color": INK}
     for place, words in written:
-        axes.annotate(
-            f"{name} {', '.join(words)}",
-            place,
-            (7, 6),
-            textcoords="offset points",
-            fontsize=8.5,
-            color=INK,
-        )
+        axes.annotate(f"{name} {', '.join(words)}", place, (7, 6), **style)
 
 
 def _same_sums(axes: Any) -> None:
@@ -94,16 +88,11 @@ def _same_sums(axes: Any) -> None:
     for total in sums:
         axes.plot([left, right], [total - left, total - right], color=PALE, linewidth=0.7)
     axes.set(xlim=(left, right), ylim=(low, high))
-    axes.text(
-        0.99, 0.985, "thin lines: the same ELBO", transform=axes.transAxes, ha="right", va="top",
-        fontsize=8.5, color=MUTED,
-    )  # fmt: skip
+    style = {"transform": axes.transAxes, "ha": "right", "va": "top", "fontsize": 8.5}
+    axes.text(0.99, 0.985, "thin lines: the same ELBO", color=MUTED, **style)
 
 
 def _label(results: Sequence[Mapping[str, Any]]) -> str:
-    varied = [
-        name
-        for name in results[0]["params"]
-        if len({repr(r["params"].get(name)) for r in results}) > 1
-    ]
+    names = results[0]["params"]
+    varied = [n for n in names if len({repr(r["params"].get(n)) for r in results}) > 1]
     return "beta" if "beta" in varied or not varied else varied[0]

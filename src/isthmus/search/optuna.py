@@ -34,17 +34,18 @@ class OptunaPruning(Callback):
         With several processes, a `TorchDistributedTrial` (optuna-integration) of the same trial in
         each process; all are pruned together.
     monitor : str or callable
-        The number of a record to go by, less is better, nats per example; or a function of the
-        record. Losses by different `beta` or penalties cannot be compared; the held-out ELBO,
-        ``lambda record: record["valid_reconstruction"] + record["valid_kl"]``, can. A study that
-        maximises is told it with its sign turned.
+        Name of a number in the record of an epoch, in nats per example, or a function of the
+        record; lower is better. Losses with different `beta` or penalties are not comparable, but
+        the negative ELBO of the validation rows is:
+        ``lambda record: record["valid_reconstruction"] + record["valid_kl"]``. If the study
+        maximises, the value is reported with the opposite sign.
 
     Raises
     ------
     ImportError
         If optuna is not installed: ``pip install 'isthmus[tune]'``.
     ValueError
-        Without a trial; in training, where there is no such number in a record.
+        If there is no trial, or, during training, no such number in a record.
 
     References
     ----------
@@ -72,7 +73,7 @@ class OptunaPruning(Callback):
                 "optuna_integration's TorchDistributedTrial(None)."
             )
         self.trial, self.monitor = trial, monitor
-        inside = getattr(trial, "_delegate", None)  # of a trial that processes share
+        inside = getattr(trial, "_delegate", None)  # of a TorchDistributedTrial
         study = getattr(inside or trial, "study", None)  # a FixedTrial has none
         self.sign = -1 if study is not None and study.direction.name == "MAXIMIZE" else 1
 
@@ -86,11 +87,10 @@ class OptunaPruning(Callback):
         if callable(self.monitor):
             return self.monitor(record)
         if self.monitor not in record:
-            held = self.monitor.startswith("valid_") and "valid_loss" not in record
-            more = (
-                " Set validation_fraction above 0." if held else did_you_mean(self.monitor, record)
-            )
-            raise ValueError(f"a record has no {self.monitor!r}, but {', '.join(record)}.{more}")
+            hint = did_you_mean(self.monitor, record)
+            if self.monitor.startswith("valid_") and "valid_loss" not in record:
+                hint = " Set validation_fraction above 0."
+            raise ValueError(f"a record has no {self.monitor!r}, but {', '.join(record)}.{hint}")
         return record[self.monitor]
 
 
@@ -102,20 +102,20 @@ def suggest(trial: BaseTrial, estimator: type, **space: Sequence[Any]) -> dict[s
     trial : optuna.trial.Trial
         A `FixedTrial` of a study's `best_params` gives the settings of its best trial.
     estimator : type
-        An estimator's class.
+        Class of the estimator.
     **space : tuple (low, high), or list
-        For each setting a range, ends included, of numbers; by its logarithm where it is wide (10
-        times and more). Or a list of values; of sequences for settings like `hidden`.
+        For each setting an inclusive range of numbers, searched on a log scale if high is at least
+        10 low, or a list of values, which are sequences for settings such as `hidden`.
 
     Returns
     -------
     dict
-        For the estimator's constructor.
+        Arguments for the estimator's constructor.
 
     Raises
     ------
     ValueError
-        Where a setting is unknown, or a value out of its bounds.
+        If a setting is unknown or a value is out of bounds.
 
     Examples
     --------
@@ -158,12 +158,12 @@ def _chosen(trial: Any, p: Param, values: Any) -> Any:
         low, high = map(_plain, values)
         choose = trial.suggest_int if p.scalar is int else trial.suggest_float
         return choose(p.name, low, high, log=low > 0 and high >= WIDE * low)
-    if p.is_tuple:  # written as on the command line: storages take no sequences
+    if p.is_tuple:  # as text, because storages accept no sequences
         text = trial.suggest_categorical(p.name, [" ".join(map(str, v)) for v in values])
         return tuple(map(int, text.split()))
     return trial.suggest_categorical(p.name, [_plain(v) for v in values])
 
 
 def _plain(value: Any) -> Any:
-    """Return numpy's numbers as Python's: storages take no others."""
+    """Convert NumPy numbers to Python numbers; storages accept no others."""
     return value.item() if isinstance(value, np.generic) else value

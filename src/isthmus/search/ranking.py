@@ -13,7 +13,7 @@ __all__ = ["Evaluator", "keep_best", "rank", "rungs", "stop"]
 
 
 class Evaluator:
-    """Measure candidates on the test rows."""
+    """Evaluate candidates on the test rows."""
 
     def __init__(self, metric: str | Callable[[Any, Any], float], X: Any, y: Any) -> None:
         self.metric, self.X, self.y = metric, X, y

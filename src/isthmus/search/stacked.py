@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -118,8 +118,6 @@ class StackedRun(CandidateRun):
         if self.held:
             self.held_out = torch.stack([m.held.x for m in self.members if m.held])
 
-    # ---------------------------------------------------------------- training
-
     def advance(self, share: float) -> None:
         """Train up to a fraction of the epochs; members that stop early leave before."""
         if not self.members and any(c.live for c in self.candidates):
@@ -195,8 +193,6 @@ class StackedRun(CandidateRun):
             sums += index.shape[1] * torch.stack(terms)
         return sums / n
 
-    # ------------------------------------------------------------- one program
-
     def _batch(
         self, index: Tensor, generators: list[Generator]
     ) -> tuple[StepInputs, Tensor | None]:
@@ -218,10 +214,8 @@ class StackedRun(CandidateRun):
             m.objective.draw_inputs(x[i], None if c is None else c[i], generator)
             for i, (m, generator) in enumerate(zip(self.members, generators, strict=True))
         ]
+        x = x if self.shared.observe is None else torch.stack([s.x for s in each])
         seen = x if self.shared.corruption is None else torch.stack([s.seen for s in each])
-        if self.shared.observe is not None:
-            x = torch.stack([s.x for s in each])
-            seen = x if self.shared.corruption is None else seen
         hidden = [s.condition for s in each if s.condition is not None]
         return StepInputs(x, seen, torch.stack(hidden) if hidden else None)
 
@@ -253,8 +247,6 @@ class StackedRun(CandidateRun):
         axes = (0, 0, 0, where, None if noise is None else 0)
         return vmap(one, axes)(weights, beta, self.penalty_weights, shown, noise)
 
-    # ----------------------------------------------------------------- members
-
     def _finite(self) -> list[bool]:
         """Return for each member whether all of its weights are finite."""
         each = [w.detach().isfinite().reshape(len(w), -1).all(1) for w in self.weights.values()]
@@ -263,11 +255,8 @@ class StackedRun(CandidateRun):
     @torch.no_grad()
     def _keep_best(self, better: list[int]) -> None:
         """Keep the weights of the members that have improved."""
-        for best, now in self._pairs():
-            best[better] = now[better]
-
-    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(self.best.values(), (w.detach() for w in self.weights.values()), strict=True)
+        for name, best in self.best.items():
+            best[better] = self.weights[name][better]
 
     def _leave(self) -> None:
         """End members that have finished, and remove them."""
@@ -299,8 +288,9 @@ class StackedRun(CandidateRun):
         self.members = [self.members[i] for i in stay]
         self.row = {m.candidate: i for i, m in enumerate(self.members)}
         self.best = {k: w[stay] for k, w in self.best.items()}
-        rest = {k: lay_out(w.detach()[stay]) for k, w in self.weights.items()}
-        self.weights = {k: w.requires_grad_() for k, w in rest.items()}
+        self.weights = {
+            k: lay_out(w.detach()[stay]).requires_grad_() for k, w in self.weights.items()
+        }
         if self.members:
             self.optimizer = self.optimizer.of(list(self.weights.values()), stay)
             self._update_members()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import numbers
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
+from functools import wraps
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import Tags, _safe_indexing, get_tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus.data.columns import Table
@@ -21,6 +21,7 @@ from isthmus.estimators import LatentEstimator
 from isthmus.search.candidates import (
     Candidate,
     CandidateRun,
+    Grid,
     group_candidates,
     make_candidates,
     prepare,
@@ -34,12 +35,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Sweep"]
 
-Grid = Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Iterable[Any]]]
 MAX_LINES = 20  # of progress per rung
 
 
-def _has(name: str) -> Callable[[Any], bool]:
-    return lambda self: hasattr(self.estimator, name)
+def _of_best(name: str) -> Any:
+    """Return a method that calls the method of this name of the best estimator."""
+
+    @wraps(getattr(LatentEstimator, name))
+    def method(self: Sweep, *args: Any, **options: Any) -> Any:
+        check_is_fitted(self)
+        return getattr(self.best_estimator_, name)(*args, **options)
+
+    return method
 
 
 class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
@@ -49,7 +56,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     `weight_decay`, `penalty_weight`, `corruption_level`, `patience`, schedules of β) are trained
     together, in one program over stacked weights; models with other shapes or parts are trained
     group by group. Each result equals that of its own `fit` on the same rows, up to float32
-    rounding. All are compared on the same test rows, which none of them is trained on.
+    rounding. All are compared on the same test rows, on which none of them is trained.
 
     Parameters
     ----------
@@ -58,36 +65,36 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     grid : dict of lists, or list of such dicts
         Settings and their values; every combination is tried, as in scikit-learn's
         `ParameterGrid`.
-    metric : "score" or callable, default="score"
-        What is best: "score" is the ELBO in nats per example, -(rate + distortion), which can be
-        compared whatever β a model was trained with. Or a function of (estimator, test rows)
-        that returns a number; higher is better.
+    metric : "score" or callable
+        "score" is the ELBO in nats per example, -(rate + distortion), which is comparable between
+        models trained with different β; or a function of (estimator, test rows) that returns a
+        number. Higher is better.
     halving : number above 1, optional
         Successive halving: train all for a few epochs, continue with the best 1/halving of them,
         and so on until the last ones have all their epochs.
-    test_fraction : float, default=0.1
-        Fraction of the rows held out to judge the candidates by.
-    max_stacked : int, default=16
+    test_fraction : float
+        Fraction of the rows held out to compare the candidates.
+    max_stacked : int
         Maximum number of models in one program; 1 trains one after another.
     random_state : int, optional
-        Seed of the choice of held-out rows; the models have their own.
-    progress : {"none", "lines"}, default="none"
+        Seed for the choice of test rows; the models have their own.
+    progress : {"none", "lines"}
         "lines" prints progress to standard error.
 
     Attributes
     ----------
     results_ : list of dict
-        One for each candidate in the order of the grid: `params`; on held-out rows `metric`,
-        `score`, `rate` and `distortion`, nats per example; `valid_loss`, the least loss on the
-        candidate's own validation rows (None without); `epochs`, `best_epoch`, `stopped`
-        ("epochs", "patience", "diverged", "halving" or "interrupted"); `seconds`, its share of
-        the training time; `stacked`, how many were trained in its program.
+        One for each candidate in the order of the grid: `params`; on the test rows `metric`,
+        `score`, `rate` and `distortion`, nats per example; `valid_loss`, the lowest loss on the
+        candidate's own validation rows, or None; `epochs`, `best_epoch`, `stopped` ("epochs",
+        "patience", "diverged", "halving" or "interrupted"); `seconds`, its share of the training
+        time; `stacked`, the number of models in its program.
     estimators_ : list of LatentEstimator
         The fitted candidates, in the same order.
     best_index_, best_params_, best_score_, best_estimator_
         The candidate with the highest metric.
     train_rows_, test_rows_ : ndarray of int
-        Numbers of the rows trained on, and judged by.
+        Row numbers of the training rows and of the test rows.
 
     References
     ----------
@@ -108,13 +115,6 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     >>> sweep.transform(X).shape
     (1797, 4)
     """
-
-    results_: list[dict[str, Any]]
-    estimators_: list[LatentEstimator]
-    best_index_: int
-    best_score_: float
-    best_params_: dict[str, Any]
-    best_estimator_: LatentEstimator
 
     def __init__(
         self,
@@ -137,18 +137,15 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
         self.progress = progress
 
-    # ---------------------------------------------------------------- training
-
     def check(self) -> int:
-        """Check every setting of every candidate; return how many there are.
+        """Check every setting of every candidate; return the number of candidates.
 
         Raises
         ------
         ValueError
             If a setting is unknown, a value is out of bounds, or the grid is empty.
         """
-        self._check()
-        return len(make_candidates(self.estimator, self.grid))
+        return len(self._candidates())
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
         """Train and evaluate every candidate.
@@ -156,7 +153,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X, y
-            As the estimator's own `fit` takes them.
+            As for the estimator's own `fit`.
         groups : array-like (n,), optional
             Rows of one group, such as windows of one recording, stay together in the split.
 
@@ -172,9 +169,11 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         KeyboardInterrupt
             After Ctrl-C; models trained so far are evaluated and kept.
         """
-        self._check()
-        candidates = make_candidates(self.estimator, self.grid)
-        X = _indexable(X)
+        candidates = self._candidates()
+        if not isinstance(X, Table) and not is_frame(X):
+            X = check_array(
+                X, dtype=None, allow_nd=True, ensure_all_finite=False, ensure_min_samples=2
+            )
         train, held = self._split(X, y, groups)
         X, X_held = _take(X, train), _take(X, held)
         y, y_held = (None, None) if y is None else (_take(y, train), _take(y, held))
@@ -237,29 +236,27 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> None:
         self.results_ = rows
         self.estimators_ = [c.estimator for c in candidates]
-        values = [row["metric"] for row in rows]
-        self.best_index_ = max(range(len(rows)), key=lambda i: rank(values[i]))
-        self.best_score_ = values[self.best_index_]
-        self.best_params_ = rows[self.best_index_]["params"]
-        self.best_estimator_ = self.estimators_[self.best_index_]
+        best = max(range(len(rows)), key=lambda i: rank(rows[i]["metric"]))
+        self.best_index_, self.best_estimator_ = best, self.estimators_[best]
+        self.best_score_, self.best_params_ = rows[best]["metric"], rows[best]["params"]
         self.train_rows_, self.test_rows_ = train, held
         self.n_features_in_ = self.best_estimator_.n_features_in_
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
     def _split(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any]:
-        """Return the numbers of the rows to train on, and of those to judge by."""
+        """Return the row numbers of the training rows and of the test rows."""
         splitter = ShuffleSplit if groups is None else GroupShuffleSplit
         rows = X.X if isinstance(X, Table) else X
         one = splitter(1, test_size=self.test_fraction, random_state=self.random_state)
         train, held = next(one.split(rows, y, groups))
         return np.sort(train), np.sort(held)
 
-    def _check(self) -> None:
-        """Raise a ValueError that names the first of the sweep's own settings that is wrong."""
-        whole = isinstance(self.max_stacked, numbers.Integral) and self.max_stacked >= 1
-        share = isinstance(self.test_fraction, numbers.Real) and 0 < self.test_fraction < 1
-        factor = isinstance(self.halving, numbers.Real) and 1 < self.halving < math.inf
+    def _candidates(self) -> list[Candidate]:
+        """Return the candidates, after checking the sweep's own settings."""
+        whole = isinstance(self.max_stacked, Integral) and self.max_stacked >= 1
+        share = isinstance(self.test_fraction, Real) and 0 < self.test_fraction < 1
+        factor = isinstance(self.halving, Real) and 1 < self.halving < math.inf
         for name, right, expected in (
             ("metric", self.metric == "score" or callable(self.metric), "'score' or a function"),
             ("halving", self.halving is None or factor, "a number above 1 or None"),
@@ -269,56 +266,23 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         ):
             if not right:
                 raise ValueError(f"Sweep: {name} must be {expected}, got {getattr(self, name)!r}.")
+        return make_candidates(self.estimator, self.grid)
 
-    # --------------------------------------------------------------------- use
-
-    def transform(self, X: Any, **options: Any) -> Any:
-        """Return the best model's codes of rows, (n, n_components)."""
-        check_is_fitted(self)
-        return self.best_estimator_.transform(X, **options)
-
-    def inverse_transform(self, Z: Any, **options: Any) -> Any:
-        """Return the best model's decoding of codes."""
-        check_is_fitted(self)
-        return self.best_estimator_.inverse_transform(Z, **options)
-
-    def reconstruct(self, X: Any, **options: Any) -> Any:
-        """Return the best model's reconstruction of each row."""
-        check_is_fitted(self)
-        return self.best_estimator_.reconstruct(X, **options)
-
-    def score_samples(self, X: Any, **options: Any) -> Any:
-        """Return the best model's ELBO of each row, in nats, (n,)."""
-        check_is_fitted(self)
-        return self.best_estimator_.score_samples(X, **options)
-
-    def score(self, X: Any, y: Any = None, **options: Any) -> float:
-        """Return the best model's mean ELBO, in nats per example."""
-        check_is_fitted(self)
-        return self.best_estimator_.score(X, y, **options)
-
-    @available_if(_has("sample"))
-    def sample(self, n_samples: int = 1, random_state: int | None = None, **options: Any) -> Any:
-        """Generate examples from the best model."""
-        check_is_fitted(self)
-        return self.best_estimator_.sample(n_samples, random_state, **options)
-
-    def get_feature_names_out(self, input_features: Any = None) -> Any:
-        """Return the names of the best model's codes."""
-        check_is_fitted(self)
-        return self.best_estimator_.get_feature_names_out(input_features)
+    transform = _of_best("transform")
+    inverse_transform = _of_best("inverse_transform")
+    reconstruct = _of_best("reconstruct")
+    score_samples = _of_best("score_samples")
+    score = _of_best("score")
+    sample = _of_best("sample")
+    get_feature_names_out = _of_best("get_feature_names_out")
 
     def figure(self, label: str | None = None) -> Figure:
-        """Draw every candidate at its rate and distortion on the held-out rows.
+        """Plot the rate and distortion of every candidate on the test rows.
 
         Parameters
         ----------
         label : str, optional
-            The setting written beside the points; by default beta, where it was varied.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
+            Setting to show at each point; by default beta if it is varied.
         """
         from isthmus.search.figure import rate_distortion_figure
 
@@ -334,13 +298,6 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         tags.target_tags, tags.input_tags = inner.target_tags, inner.input_tags
         tags.transformer_tags = inner.transformer_tags
         return tags
-
-
-def _indexable(X: Any) -> Any:
-    """Return X as an indexable object: a data frame, a `Table` or an array."""
-    if isinstance(X, Table) or is_frame(X):
-        return X
-    return check_array(X, dtype=None, allow_nd=True, ensure_all_finite=False, ensure_min_samples=2)
 
 
 def _take(X: Any, rows: Any) -> Any:
