@@ -7,17 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, MultivariateNormal
 
 from isthmus._messages import check_choice
 from isthmus.inference.density import LogDensity
-from isthmus.inference.gaussian import SobolNoise, moment_matched
-from isthmus.inference.importance import (
-    FINAL_DRAWS,
-    estimate_evidence,
-    importance_sample,
-)
-from isthmus.inference.initialization import initial_gaussian, positive_int
+from isthmus.inference.gaussian import Gaussian, SobolNoise, moment_matched
+from isthmus.inference.importance import FINAL_DRAWS, estimate_evidence, importance_sample
 from isthmus.inference.reverse_kl import average_elbo, maximize_elbo
 
 __all__ = ["GaussianFit", "fit_gaussian"]
@@ -153,11 +148,11 @@ def fit_gaussian(
         raise ValueError("samples can only be used with direction='forward'.")
     samples = None if samples is None else torch.as_tensor(samples)
     reverse, full = direction == "reverse", covariance == "full"
-    n_steps = positive_int("n_steps", n_steps, 2000 if reverse else ROUNDS)
-    n_samples = positive_int("n_samples", n_samples, 64 if reverse else ROUND_DRAWS)
+    n_steps = _positive_int("n_steps", n_steps, 2000 if reverse else ROUNDS)
+    n_samples = _positive_int("n_samples", n_samples, 64 if reverse else ROUND_DRAWS)
     if not learning_rate > 0:
         raise ValueError(f"learning_rate must be positive, got {learning_rate!r}.")
-    initial = initial_gaussian(n_dims, start, samples, full, dtype, device)
+    initial = _initial_gaussian(n_dims, start, samples, full, dtype, device)
     generator = Generator().manual_seed(random_state)
     noise = SobolNoise(len(initial.mean), random_state, generator)
 
@@ -178,3 +173,62 @@ def fit_gaussian(
     return GaussianFit(
         q.distribution(), elbo, np.array(trace or [elbo]), *estimate_evidence(log_weights)
     )
+
+
+def _initial_gaussian(
+    n_dims: int | None,
+    start: Tensor | Distribution | None,
+    samples: Tensor | None,
+    full: bool,
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+) -> Gaussian:
+    if samples is not None:
+        n_dims = _n_dims_of_samples(samples, n_dims, full)
+    mean = start.mean if isinstance(start, Distribution) else start
+    if mean is not None:
+        mean = torch.as_tensor(mean)
+        if mean.ndim != 1 or n_dims not in (None, len(mean)):
+            wanted = "(n_dims,)" if n_dims is None else f"({n_dims},)"
+            raise ValueError(f"start must have a mean of shape {wanted}, got {tuple(mean.shape)}.")
+    elif n_dims is None:
+        raise ValueError("cannot infer n_dims: pass n_dims, start or samples.")
+    else:
+        n_dims = _positive_int("n_dims", n_dims, 1)
+        mean = torch.zeros(n_dims, device=None if samples is None else samples.device)
+    mean = mean.detach().to(device=device or mean.device, dtype=dtype)
+    if full and isinstance(start, MultivariateNormal):
+        scale = start.scale_tril.detach().to(mean)
+    else:
+        scale = torch.ones_like(mean)
+        if isinstance(start, Distribution):
+            scale = start.variance.detach().sqrt().to(mean)
+        scale = scale.diag() if full else scale
+    if not (mean.isfinite().all() and scale.isfinite().all()):
+        raise ValueError("start must have a finite mean and finite variances.")
+    return Gaussian(mean, scale)
+
+
+def _n_dims_of_samples(samples: Tensor, n_dims: int | None, full: bool) -> int:
+    if samples.ndim != 2 or n_dims not in (None, samples.shape[1]):
+        columns = "n_dims" if n_dims is None else n_dims
+        raise ValueError(f"samples must have shape (n, {columns}), got {tuple(samples.shape)}.")
+    n, d = samples.shape
+    least = d + 1 if full else 2
+    if n < least:
+        raise ValueError(
+            f"a {'full' if full else 'diagonal'} covariance of {d} dimensions needs at least "
+            f"{least} samples, got {n}."
+        )
+    if not samples.isfinite().all():
+        raise ValueError("samples must be finite.")
+    if (same := samples.amax(0) == samples.amin(0)).any():
+        raise ValueError(f"dimension {int(same.int().argmax())} of the samples is constant.")
+    return d
+
+
+def _positive_int(name: str, value: int | None, default: int) -> int:
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+    return value

@@ -34,7 +34,14 @@ def importance_sample(
         proposals.append(moment_matched(z, n >= FEW * d, _tempered(log_weights), shrink=True))
     final = max(FINAL_DRAWS, rounds * n)
     z, log_weights = _weighted(log_density, [proposals[-1], *fixed], final, generator)
-    _warn_few(_effective(log_weights))
+    size = _effective(log_weights)
+    if size < MIN_EFFECTIVE_SIZE:
+        warnings.warn(
+            f"importance sampling has an effective sample size of only {size:.1f}: the evidence "
+            "and forward fits are unreliable. Pass a start that covers the density, or increase "
+            "n_samples and n_steps.",
+            stacklevel=3,
+        )
     return z, log_weights, proposals[1:]
 
 
@@ -82,13 +89,3 @@ def estimate_evidence(log_weights: Tensor) -> tuple[float, float, float]:
     n, size = len(log_weights), _effective(log_weights)
     value = float(log_weights.logsumexp(0)) - math.log(n)
     return value, math.sqrt(max(0.0, 1 / size - 1 / n)), size
-
-
-def _warn_few(size: float) -> None:
-    if size < MIN_EFFECTIVE_SIZE:
-        warnings.warn(
-            f"importance sampling has an effective sample size of only {size:.1f}: the evidence "
-            "and forward fits are unreliable. Pass a start that covers the density, or increase "
-            "n_samples and n_steps.",
-            stacklevel=4,
-        )

@@ -19,13 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_fits"]
 
-STYLES = (
-    ("#3f90da", "-"),
-    ("#bd1f01", "--"),
-    ("#832db6", "-."),
-    ("#e76300", ":"),
-    ("#717581", "-"),
-)
+COLORS = "#3f90da", "#bd1f01", "#832db6", "#e76300", "#717581"
+STYLES = tuple(zip(COLORS, ("-", "--", "-.", ":", "-"), strict=True))
 
 
 def plot_fits(

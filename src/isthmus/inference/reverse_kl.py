@@ -15,6 +15,7 @@ __all__ = ["average_elbo", "maximize_elbo"]
 
 FINAL_FACTOR = 8  # multiplies the number of draws in the last fifth of the steps
 TOLERANCE = 0.1  # largest final gradient of the ELBO, in nats per standard deviation
+BETAS = 0.9, 0.99  # decay rates of the moments in Adam
 MAX_STRIDE = 10.0  # largest step of the mean far from the optimum, in learning rates
 
 
@@ -35,7 +36,13 @@ def maximize_elbo(
         step_size = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
         (mean, scale), stride = _preconditioned(*gradients)
         q = q.moved(step_size * stride * adam[0](mean), step_size * adam[1](scale))
-    _warn_unconverged(max(g.abs().max().item() for g in final))
+    steepest = max(g.abs().max().item() for g in final)
+    if steepest > TOLERANCE:
+        warnings.warn(
+            f"the fit has not converged: the gradient of the ELBO is still {steepest:.2g} nats per "
+            "standard deviation. Increase n_steps or n_samples, or pass a better start.",
+            stacklevel=3,
+        )
     return q, trace
 
 
@@ -56,13 +63,12 @@ class _Adam:
     Source: Adam: a method for stochastic optimization (Kingma, Ba, 2015).
     """
 
-    def __init__(self, like: Tensor, betas: tuple[float, float] = (0.9, 0.99)) -> None:
-        self.betas, self.steps = betas, 0
-        self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
+    def __init__(self, like: Tensor) -> None:
+        self.steps, self.mean, self.square = 0, torch.zeros_like(like), torch.zeros_like(like)
 
     def __call__(self, gradient: Tensor) -> Tensor:
         self.steps += 1
-        first, second = self.betas
+        first, second = BETAS
         self.mean.lerp_(gradient, 1 - first)
         self.square.lerp_(gradient.square(), 1 - second)
         size = (self.square / (1 - second**self.steps)).sqrt() + 1e-8
@@ -88,12 +94,3 @@ def average_elbo(log_density: LogDensity, q: Gaussian, noise: Tensor) -> float:
     noise = noise.to(q.mean)
     log_q = -q.entropy() - 0.5 * (noise.square().sum(-1) - noise.shape[-1])
     return (evaluate_in_chunks(log_density, q.at(noise)) - log_q).mean().item()
-
-
-def _warn_unconverged(gradient: float) -> None:
-    if gradient > TOLERANCE:
-        warnings.warn(
-            f"the fit has not converged: the gradient of the ELBO is still {gradient:.2g} nats per "
-            "standard deviation. Increase n_steps or n_samples, or pass a better start.",
-            stacklevel=4,
-        )
