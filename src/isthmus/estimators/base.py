@@ -25,7 +25,6 @@ from isthmus.estimators.batched_inference import (
 from isthmus.estimators.defaults import fresh_seed
 from isthmus.estimators.fitting import FittingMixin
 from isthmus.estimators.model_io import SaveMixin
-from isthmus.estimators.publishing import PublishMixin
 from isthmus.estimators.scaling import as_float32
 from isthmus.estimators.validation import fill_missing
 from isthmus.models.params import describe
@@ -53,9 +52,7 @@ class RateDistortion(NamedTuple):
     distortion: Array
 
 
-class LatentEstimator(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, PublishMixin, FittingMixin
-):
+class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, FittingMixin):
     """Base class of the scikit-learn estimators.
 
     A subclass combines a specification from `isthmus.models.specs` with this interface and
@@ -147,7 +144,7 @@ class LatentEstimator(
     def decode(
         self, Z: Any, *, condition: Any = None, noise: bool = False, random_state: int | None = None
     ) -> Array:
-        """Decode codes to an array, even if the model was fitted on a data frame.
+        """Decode codes to an array (n, *feature_shape_), even if fitted on a data frame.
 
         Parameters
         ----------
@@ -157,10 +154,6 @@ class LatentEstimator(
             Draw x from p(x|z) instead of returning its mean.
         random_state : int, optional
             Seed for `noise`.
-
-        Returns
-        -------
-        ndarray (n, *feature_shape_)
         """
         Z, c = self._check_codes(Z, condition)
         return self._decode(Z, c, self._seeded(random_state) if noise else None)
@@ -226,11 +219,8 @@ class LatentEstimator(
     def score_samples(self, X: Any, *, condition: Any = None) -> Array:
         """Return ``-(rate + distortion)`` of each row, in nats; higher is likelier.
 
-        This is the ELBO if the model has a prior, else the log-likelihood of the row at its code.
-
-        Returns
-        -------
-        ndarray of float64, (n,)
+        This is the ELBO if the model has a prior, else the log-likelihood of the row at its code;
+        float64, (n,).
         """
         rate, distortion = self.rate_distortion(X, condition=condition)
         return -(rate + distortion)
@@ -287,13 +277,9 @@ class LatentEstimator(
         return self.as_input_type(self._decode(Z, c, generator if noise else None))
 
     def as_input_type(self, X: Array, like: Any = None) -> Any:
-        """Convert an array to a data frame if the model was fitted on one.
+        """Convert X (n, *feature_shape_) to a data frame if the model was fitted on one.
 
-        Parameters
-        ----------
-        X : ndarray (n, *feature_shape_)
-        like : data frame, optional
-            Supplies the index of the result.
+        The index of the result is that of `like`, a data frame.
         """
         return X if self.columns_ is None else self.columns_.to_frame(X, like)
 
@@ -396,21 +382,10 @@ class LatentEstimator(
     def check_input(
         self, X: Any, condition: Any = None, *, exact: bool = False
     ) -> tuple[Array, Array | None]:
-        """Check X and encode its condition; return both as arrays.
+        """Check X and encode its condition; return both as arrays, X not yet scaled.
 
-        Parameters
-        ----------
-        X : array-like (n, *feature_shape_), or data frame
-        condition : label or array-like (n,), optional
-        exact : bool
-            Reject every value to which the likelihood gives no density. By default only values far
-            from those of the training data are rejected, since inputs may be noisy.
-
-        Returns
-        -------
-        X : ndarray (n, *feature_shape_)
-            Floats or bytes, not yet scaled.
-        condition : ndarray of float32, (n, width), or None
+        If `exact`, every value to which the likelihood gives no density is rejected; otherwise only
+        values far from those of the training data are, since inputs may be noisy.
         """
         check_is_fitted(self)
         X = self._read(X)
@@ -433,23 +408,11 @@ class LatentEstimator(
         return Z, self.encode_condition(condition, len(Z))
 
     def encode_condition(self, condition: Any, n: int) -> Array | None:
-        """Return the condition of n rows as `model_` expects it.
+        """Return the condition of n rows as `model_` expects it: float32 (n, width), or None.
 
-        Parameters
-        ----------
-        condition : label, array-like (n,) or (n, columns), or None
-            One label for all rows, or one per row; None means that the label is unknown.
-        n : int
-
-        Returns
-        -------
-        ndarray of float32, (n, width), or None
-            None if the model is not conditional.
-
-        Raises
-        ------
-        ValueError
-            If a label was not seen during fit, or the model is not conditional.
+        The condition is one label for all rows, one per row (n,) or numbers (n, columns); None
+        means that the label is unknown. An unknown label, or any condition if the model is not
+        conditional, raises a ValueError.
         """
         if self.condition_encoder_ is not None:
             return self.condition_encoder_.encode(condition, n)

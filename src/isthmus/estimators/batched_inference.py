@@ -31,18 +31,13 @@ def float_type(X: Array) -> np.dtype[Any]:
 def inference_batch_size(n_numbers: int, convolutional: bool = False) -> int:
     """Return the number of rows per batch, a power of two that is constant for a model.
 
+    `n_numbers` is the number of values in one row, times the number of draws decoded per row.
     Kernels differ in the last bits between batch sizes, so batches of one size, padded if
     necessary, give a row the same result regardless of the other rows. The size is a power of two
     because reductions over a partly filled vector sum in another order.
 
     Dense layers profit from many rows, which reuse their weights. Convolutions reuse their weights
     within a row, and take twice the time once their activations exceed the processor's cache.
-
-    Parameters
-    ----------
-    n_numbers : int
-        Number of values in one row, times the number of draws that are decoded per row.
-    convolutional : bool
 
     Examples
     --------
@@ -63,21 +58,10 @@ def apply_in_batches(
     c: Array | None,
     prepare: Callable[[Array], Array],
 ) -> tuple[Array, ...]:
-    """Apply a function to batches of X and its condition, padded with zeros to one size.
+    """Apply a function to batches of X and its condition c, padded with zeros to one size.
 
-    Parameters
-    ----------
-    function : callable
-        Takes two tensors, the second of which may be None; returns tensors (batch, ...).
-    batch_size : int
-    X : ndarray (n, ...)
-    c : ndarray (n, ...), optional
-    prepare : callable
-        Applied to each batch of X, so that only one batch is copied at a time.
-
-    Returns
-    -------
-    tuple of ndarray (n, ...)
+    The function takes two tensors, the second of which may be None, and returns tensors
+    (batch, ...). `prepare` is applied to each batch of X, so that only one is copied at a time.
     """
     outputs: list[list[Array]] = []
     with torch.inference_mode(), _RowIndependentProducts():
@@ -123,19 +107,11 @@ def _padded(a: Array, rows: int) -> torch.Tensor:
 
 
 def row_noise(x: Array, samples: int, n_components: int) -> Array:
-    """Return standard normal noise that depends only on the content of a row.
+    """Return float32 standard normal noise (samples, n, n_components) for rows x (n, *features).
 
-    A score estimated from samples must give a row the same value in every call and batch. Noise
-    shared by all rows would too, but its error would not average out over them.
-
-    Parameters
-    ----------
-    x : ndarray (n, *features)
-    samples, n_components : int
-
-    Returns
-    -------
-    ndarray of float32, (samples, n, n_components)
+    The noise depends only on the content of a row, because a score estimated from samples must give
+    a row the same value in every call and batch. Noise shared by all rows would too, but its error
+    would not average out over them.
     """
     bits = (x.reshape(len(x), -1).astype(np.float32) + 0.0).view(np.uint32)  # -0.0 becomes 0.0
     odd = np.random.default_rng(0).integers(2**63, size=bits.shape[1], dtype=np.uint64) * 2 + 1

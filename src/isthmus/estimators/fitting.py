@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,6 @@ from isthmus.estimators.run_fingerprint import (
     check_same_in_all_processes,
     check_same_run,
     describe_run,
-    seed_of,
 )
 from isthmus.models.params import check_fields
 from isthmus.registry import build_objective
@@ -38,10 +38,12 @@ SIGTERM_EXIT_CODE = 143
 class FittingMixin(PreparationMixin):
     """Trains the model; `LatentEstimator` adds the methods that use it."""
 
-    history_: list[dict[str, Any]]
-    best_epoch_: int
-    n_iter_: int
-    stopped_: str
+    @contextmanager
+    def _training(self) -> Iterator[ProcessGroup]:
+        """Join the other processes, and enable gradients, which the caller may have disabled."""
+        process_group = self._process_group()
+        with torch.inference_mode(False), torch.enable_grad(), process_group.translate_errors():
+            yield process_group
 
     def fit(
         self,
@@ -90,43 +92,31 @@ or (n, channels, time)
         fit_loader : Train on batches from a loader.
         partial_fit : Train for one pass over X.
         """
-        process_group = self._process_group()
-        # The caller may have disabled gradients.
-        with torch.inference_mode(False), torch.enable_grad(), process_group.translate_errors():
-            return self._fit(X, y, callbacks, resume_from, process_group)
-
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        callbacks: Sequence[Callback],
-        resume_from: str | Path | None,
-        process_group: ProcessGroup,
-    ) -> Self:
-        new, snapshot = copy.copy(self), None
-        resume_from = process_group.broadcast_object(resume_from)
-        if resume_from is not None:  # other processes may not see the folder
-            snapshot = process_group.broadcast_object(
-                read_checkpoint(resume_from) if process_group.is_main else None
-            )
-        rows, generator = new.prepare(X, y, None if snapshot is None else seed_of(snapshot))
-        if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
-            callbacks = [*callbacks, Checkpoint(resume_from)]
-        about: dict[str, Any] = {}
-        if process_group.size > 1 or any(isinstance(c, Checkpoint) for c in callbacks):
-            about = describe_run(new, rows)
-            check_same_in_all_processes(about, process_group)
-        if snapshot is not None:
-            check_same_run(snapshot, about, new)
-        rows = rows.to(generator.device)
-        rows, valid = rows.shared_by(process_group.size).split(new.validation_fraction, generator)
-        trainer = new._trainer(rows, generator, process_group)
-        trainer.about = about
-        watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
-        watchers = in_order([*watchers, *callbacks], resume_from)
-        outcome = trainer.fit(
-            rows, valid, watchers, snapshot and partial(restore_snapshot, snapshot)
-        )
+        with self._training() as process_group:
+            new, snapshot = copy.copy(self), None
+            resume_from = process_group.broadcast_object(resume_from)
+            if resume_from is not None:  # other processes may not see the folder
+                snapshot = process_group.broadcast_object(
+                    read_checkpoint(resume_from) if process_group.is_main else None
+                )
+            seed = None if snapshot is None else int(snapshot.facts["about"]["seed"])
+            rows, generator = new.prepare(X, y, seed)
+            if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
+                callbacks = [*callbacks, Checkpoint(resume_from)]
+            about: dict[str, Any] = {}
+            if process_group.size > 1 or any(isinstance(c, Checkpoint) for c in callbacks):
+                about = describe_run(new, rows)
+                check_same_in_all_processes(about, process_group)
+            if snapshot is not None:
+                check_same_run(snapshot, about, new)
+            rows = rows.to(generator.device).shared_by(process_group.size)
+            rows, valid = rows.split(new.validation_fraction, generator)
+            trainer = new._trainer(rows, generator, process_group)
+            trainer.about = about
+            watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
+            watchers = in_order([*watchers, *callbacks], resume_from)
+            resume = snapshot and partial(restore_snapshot, snapshot)
+            outcome = trainer.fit(rows, valid, watchers, resume)
         new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
         new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
         self.__dict__ = new.__dict__
@@ -193,18 +183,8 @@ or (n, channels, time)
     def begin(self, X: Any, y: Any = None) -> Self:
         """Build `model_` with untrained weights, for use in a custom training loop.
 
-        `tensors` returns rows as inputs of `model_`, and `isthmus.registry.build_objective` the
-        loss.
-
-        Parameters
-        ----------
-        X, y
-            As in `fit`.
-
-        Returns
-        -------
-        self
-            With all fitted attributes, and an untrained model.
+        Takes X and y as `fit` does, and returns self with all fitted attributes. `tensors` returns
+        rows as inputs of `model_`, and `isthmus.registry.build_objective` the loss.
 
         Examples
         --------
@@ -216,51 +196,35 @@ or (n, channels, time)
         """
         check_fields(self)
         new = copy.copy(self)
-        new._begin(X, y)
+        new.prepare(X, y)
         self.__dict__ = new.__dict__
         return self
-
-    def _begin(self, X: Any, y: Any) -> tuple[AnyRows, torch.Generator]:
-        rows, generator = self.prepare(X, y)
-        self.history_, self.n_iter_, self.best_epoch_, self.stopped_ = [], 0, 0, "partial"
-        return rows, generator
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train for one pass over X, starting from the current weights.
 
-        The first call determines shape, scaling, likelihood and labels. All rows are trained on.
-
-        Parameters
-        ----------
-        X, y
-            As in `fit`.
-
-        Returns
-        -------
-        self
+        Takes X and y as `fit` does, and trains on all rows. The first call determines shape,
+        scaling, likelihood and labels.
         """
-        process_group = self._process_group()
-        with torch.inference_mode(False), torch.enable_grad(), process_group.translate_errors():
-            return self._partial_fit(X, y, process_group)
-
-    def _partial_fit(self, X: Any, y: Any, process_group: ProcessGroup) -> Self:
-        new = copy.copy(self)
-        if hasattr(self, "model_"):
-            stored, generator = as_disk_array(X), new._generator(new.n_iter_)
-            rows: AnyRows = new._rows(X, y) if stored is None else new._stored_rows(stored, y)
-        else:
-            rows, generator = new._begin(X, y)
-        new.model_ = copy.deepcopy(new.model_)  # an error must leave the current model unchanged
-        if process_group.size > 1:
-            check_same_in_all_processes(describe_run(new, rows), process_group)
-        trainer = new._trainer(rows, generator, process_group)
-        trainer.load_state(self.__dict__.get("_training_state"))
-        # One call has too few steps to find dead units.
-        callbacks = training_callbacks(new, new.model_, revive=False)
-        rows = rows.to(generator.device).shared_by(trainer.process_group.size)
-        record = trainer.one_epoch(rows, callbacks, number=new.n_iter_ + 1)
+        with self._training() as process_group:
+            new = copy.copy(self)
+            rows: AnyRows
+            if hasattr(self, "model_"):
+                stored, generator = as_disk_array(X), new._generator(new.n_iter_)
+                rows = new._rows(X, y) if stored is None else new._stored_rows(stored, y)
+                new.model_ = copy.deepcopy(new.model_)  # an error must leave self unchanged
+            else:
+                rows, generator = new.prepare(X, y)
+            if process_group.size > 1:
+                check_same_in_all_processes(describe_run(new, rows), process_group)
+            trainer = new._trainer(rows, generator, process_group)
+            trainer.load_state(self.__dict__.get("_training_state"))
+            # One call has too few steps to find dead units.
+            callbacks = training_callbacks(new, new.model_, revive=False)
+            rows = rows.to(generator.device).shared_by(trainer.process_group.size)
+            record = trainer.one_epoch(rows, callbacks, number=new.n_iter_ + 1)
         if trainer.diverged(record):
-            warn_diverged(record, new.n_iter_, stacklevel=4)
+            warn_diverged(record, new.n_iter_, stacklevel=3)
             return self
         new._training_state = trainer.state()
         new.n_iter_ = new.best_epoch_ = record["epoch"]

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from pkgutil import resolve_name
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus._messages import did_you_mean, one_line
 from isthmus._version import __version__
-from isthmus.estimators.restoring import restore, unfitted
+from isthmus.estimators.restoring import PLAIN, restore, unfitted
 from isthmus.estimators.run_fingerprint import params_to_json
 from isthmus.persistence.atomic import write_all_atomic, write_atomic
 from isthmus.persistence.integrity import (
@@ -54,10 +55,11 @@ ESTIMATORS: dict[str, Any] = {}
 
 
 class SaveMixin:
-    """Adds `save`, and registers subclasses so that `load` finds them by name.
+    """Adds methods to save and publish, and registers subclasses so that `load` finds them.
 
     A class registers itself with ``class VAE(..., name="vae")``. A class without a name can be
-    fitted and used but not saved, because loading must not import code.
+    fitted and used but not saved, because loading must not import code. `isthmus.hub` is a layer
+    above the estimators, so the methods that need it import it only when called.
     """
 
     registered_name: ClassVar[str | None] = None
@@ -71,6 +73,30 @@ class SaveMixin:
     def save(self, path: str | Path) -> None:
         """Write the fitted model to a folder as JSON and tensors; `isthmus.load` reads it."""
         save(self, path)
+
+    def save_pretrained(self, folder: str | Path, **contents: Any) -> Path:
+        """Write the model and its card to a folder; see `isthmus.hub.save_pretrained`."""
+        return resolve_name("isthmus.hub:save_pretrained")(self, folder, **contents)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish the model on the Hugging Face Hub; see `isthmus.hub.push_to_hub`."""
+        return resolve_name("isthmus.hub:push_to_hub")(self, repo_id, **options)
+
+    @classmethod
+    def from_pretrained(cls, repo_id: str | Path, **options: Any) -> Self:
+        """Load a model of this class from the Hugging Face Hub or from a folder.
+
+        Takes the arguments of `isthmus.from_pretrained`, which loads models of any class; raises a
+        ValueError if the model has another class.
+        """
+        model = resolve_name("isthmus.hub:from_pretrained")(repo_id, **options)
+        if not isinstance(model, cls):
+            other = type(model).__name__
+            raise ValueError(
+                f"{repo_id} holds a {other}, not a {cls.__name__}: use {other}.from_pretrained, "
+                "or isthmus.from_pretrained, which loads any class."
+            )
+        return model
 
 
 def save(
@@ -113,7 +139,10 @@ def save(
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(record) + "\n" for record in estimator.history_)
-    files = {WEIGHTS: save_tensors(_tensors(estimator)), HISTORY: lines.encode()}
+    tensors = {f"model.{k}": v.contiguous() for k, v in estimator.model_.state_dict().items()}
+    for name in ("shift", "scale"):
+        tensors[f"scaler.{name}"] = torch.tensor(getattr(estimator.scaler_, name))
+    files = {WEIGHTS: save_tensors(tensors), HISTORY: lines.encode()}
     if test_rows is not None:
         files[SPLIT] = split_bytes(test_rows)
     config = with_checksums(json.loads(to_json(_config(estimator, data or {}))), files)
@@ -126,21 +155,13 @@ def save(
 def save_summary(
     path: str | os.PathLike[str], config: dict[str, Any], summary: Mapping[str, float]
 ) -> None:
-    """Add numbers on held-out rows to a saved model: only config.json is written anew.
+    """Add numbers on held-out rows to a saved model, given the folder and what `save` returned.
 
-    Parameters
-    ----------
-    path : path-like
-        The folder.
-    config : dict
-        What `save` returned.
-    summary : mapping of str to float
-        Values by name.
+    Only config.json is written again.
     """
     held_out = json.loads(to_json(dict(summary)))
-    write_atomic(
-        Path(path) / CONFIG, to_json(with_new_checksum(config | {"held_out": held_out})).encode()
-    )
+    config = with_new_checksum(config | {"held_out": held_out})
+    write_atomic(Path(path) / CONFIG, to_json(config).encode())
 
 
 def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "auto") -> Any:
@@ -190,7 +211,11 @@ def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "a
     with _one_error(folder):
         check_content(config, WEIGHTS, content)
         tensors = read_tensors(content, WEIGHTS, load_tensors)
-    estimator = unfitted(_registered(config["estimator"]), config["params"], backbone)
+    name = config["estimator"]
+    if name not in ESTIMATORS:
+        hint = did_you_mean(name[:100], ESTIMATORS)
+        raise ValueError(f"unknown estimator {one_line(name)!r} in {CONFIG}.{hint}")
+    estimator = unfitted(ESTIMATORS[name], config["params"], backbone)
     with _one_error(folder):
         restore(estimator, config["fitted"], tensors, target)
     estimator.history_ = read_history(folder, config)
@@ -209,13 +234,6 @@ def _one_error(folder: Path) -> Iterator[None]:
         raise ValueError(f"{folder} holds no valid model: {reason}.") from error
 
 
-def _registered(name: str) -> Any:
-    if name not in ESTIMATORS:
-        hint = did_you_mean(name[:100], ESTIMATORS)
-        raise ValueError(f"unknown estimator {one_line(name)!r} in {CONFIG}.{hint}")
-    return ESTIMATORS[name]
-
-
 def _config(estimator: Any, data: dict[str, Any]) -> dict[str, Any]:
     """Return everything about a fitted estimator that is not a tensor."""
     if estimator.registered_name is None:
@@ -223,12 +241,21 @@ def _config(estimator: Any, data: dict[str, Any]) -> dict[str, Any]:
             f"{type(estimator).__name__} is a custom class and cannot be saved, because loading "
             "runs no code. Save its model_ with safetensors instead."
         )
+    encoder = estimator.condition_encoder_
+    names = getattr(estimator, "feature_names_in_", None)
+    fitted = {name: getattr(estimator, f"{name}_") for name in PLAIN}
     return {
         "format": FORMAT,
         "isthmus": __version__,
         "estimator": estimator.registered_name,
         "params": params_to_json(estimator.fitted_params_),
-        "fitted": _fitted(estimator),
+        "fitted": fitted
+        | {
+            "feature_shape": list(estimator.feature_shape_),
+            "feature_names_in": None if names is None else names.tolist(),
+            "columns": estimator.columns_ and estimator.columns_.to_json(),
+            "context": encoder and asdict(encoder),
+        },
         "data": data,
         "held_out": {},
         "versions": {
@@ -236,31 +263,4 @@ def _config(estimator: Any, data: dict[str, Any]) -> dict[str, Any]:
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-    }
-
-
-def _fitted(estimator: Any) -> dict[str, Any]:
-    encoder = estimator.condition_encoder_
-    names = getattr(estimator, "feature_names_in_", None)
-    return {
-        "likelihood": estimator.likelihood_,
-        "feature_shape": list(estimator.feature_shape_),
-        "n_features_in": estimator.n_features_in_,
-        "feature_names_in": None if names is None else names.tolist(),
-        "columns": estimator.columns_ and estimator.columns_.to_json(),
-        "scaling": estimator.scaling_,
-        "context": encoder and asdict(encoder),
-        "seed": estimator.seed_,
-        "n_iter": estimator.n_iter_,
-        "best_epoch": estimator.best_epoch_,
-        "stopped": estimator.stopped_,
-    }
-
-
-def _tensors(estimator: Any) -> dict[str, torch.Tensor]:
-    weights = {f"model.{k}": v.contiguous() for k, v in estimator.model_.state_dict().items()}
-    scaler = estimator.scaler_
-    return weights | {
-        "scaler.shift": torch.tensor(scaler.shift),
-        "scaler.scale": torch.tensor(scaler.scale),
     }

@@ -57,27 +57,16 @@ class PreparationMixin(BaseEstimator, Spec):
     def prepare(
         self, X: Any, y: Any = None, seed: int | None = None
     ) -> tuple[AnyRows, torch.Generator]:
-        """Set every fitted attribute but the training history, with untrained weights.
+        """Set every fitted attribute, with untrained weights and an empty history.
 
-        Parameters
-        ----------
-        X, y
-            As in `fit`.
-        seed : int, optional
-            Replaces `random_state`, to resume a run whose seed was drawn at random.
-
-        Returns
-        -------
-        rows : Rows, DiskRows or LoaderRows
-            The training data as `isthmus.training.Trainer` reads them.
-        generator : torch.Generator
-            Source of all randomness of the training, on its device.
+        Takes X and y as `fit` does; a seed replaces `random_state`, to resume a run whose seed was
+        drawn at random. Returns the rows for the `Trainer`, and the generator of all randomness of
+        the training, on its device.
         """
         check_combination(self)
         self.__dict__.pop("_training_state", None)
-        self.fitted_params_ = self.get_params(deep=False)
-        generator = self._generator(seed=seed)
-        self.seed_ = generator.initial_seed()
+        self.history_, self.n_iter_, self.best_epoch_, self.stopped_ = [], 0, 0, "partial"
+        generator = self._start(seed)
         stored = as_disk_array(X)
         stream = X if isinstance(X, LoaderAdapter) else None
         if stream is not None:  # each process may have its own rows, but all must agree on these
@@ -101,9 +90,8 @@ class PreparationMixin(BaseEstimator, Spec):
         likelihood.check(observed)
         self.scaling_ = resolve_scaling(self.scaling, likelihood, X)
         self.scaler_ = Scaler.fit(X, self.scaling_).only(likelihood.scalable)
-        self.condition_encoder_ = self._fit_condition_encoder(
-            y, len(X) if stored is None else stored.n_total
-        )
+        n_rows = len(X) if stored is None else stored.n_total
+        self.condition_encoder_ = self._fit_condition_encoder(y, n_rows)
         self.make_model(generator)
         rows: AnyRows
         if stored is not None:
@@ -127,15 +115,17 @@ class PreparationMixin(BaseEstimator, Spec):
             start_sparse(self.model_, draw_rows(DICTIONARY_ROWS))
 
     def reset_weights(self, rows: Rows) -> torch.Generator:
-        """Build a new `model_` from the current settings, for data that were prepared before.
-
-        Returns the generator that `prepare` would have returned.
-        """
-        self.fitted_params_ = self.get_params(deep=False)
-        generator = self._generator()
-        self.seed_ = generator.initial_seed()
+        """Do what `prepare` does after a change of settings, for data that it has prepared."""
+        generator = self._start()
         self.make_model(generator)
         self._initialise_from_rows(rows, generator)
+        return generator
+
+    def _start(self, seed: int | None = None) -> torch.Generator:
+        """Record the settings and the seed of the training; return its generator."""
+        self.fitted_params_ = self.get_params(deep=False)
+        generator = self._generator(seed=seed)
+        self.seed_ = generator.initial_seed()
         return generator
 
     def make_model(self, generator: torch.Generator) -> None:

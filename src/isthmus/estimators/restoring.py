@@ -23,22 +23,16 @@ from isthmus.persistence.run_folder import CONFIG, WEIGHTS
 from isthmus.persistence.schema import check_params
 from isthmus.registry import build_model, code_size
 
-__all__ = ["restore", "unfitted"]
+__all__ = ["PLAIN", "restore", "unfitted"]
+
+#: Fitted attributes, without the underscore, that are saved as they are.
+PLAIN = ("likelihood", "n_features_in", "scaling", "seed", "n_iter", "best_epoch", "stopped")
 
 FLOW_BYTES = 64  # memory for the masks of a flow, per n_components squared
 
 
 def unfitted(cls: Any, params: dict[str, Any], backbone: Any) -> Any:
-    """Return an estimator with the saved settings, all of them checked.
-
-    Parameters
-    ----------
-    cls : type
-    params : dict
-        Settings as JSON.
-    backbone : callable or None
-        The custom backbone, if the settings refer to one.
-    """
+    """Return an estimator with saved settings (JSON), all checked, and its custom backbone."""
     params = dict(params)
     if params.get("backbone") == CUSTOM:
         if backbone is None:
@@ -72,28 +66,23 @@ def _missing_corruption(x: Any, generator: Any = None) -> Any:
 
 
 def restore(
-    estimator: Any,
-    fitted: dict[str, Any],
-    tensors: dict[str, torch.Tensor],
-    device: torch.device,
+    estimator: Any, fitted: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device
 ) -> None:
     """Set the fitted attributes of an estimator from saved values.
 
     Raises exceptions of many types if the values are inconsistent; `load` converts them.
     """
+    for name in PLAIN:
+        setattr(estimator, f"{name}_", fitted[name])
     estimator.feature_shape_ = tuple(fitted["feature_shape"])
-    estimator.n_features_in_ = fitted["n_features_in"]
     if fitted["feature_names_in"] is not None:
         estimator.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
     columns = fitted["columns"]
     estimator.columns_ = None if columns is None else Columns.from_json(columns)
-    estimator.likelihood_, estimator.scaling_ = fitted["likelihood"], fitted["scaling"]
     estimator.scaler_ = _scaler(tensors, estimator.feature_shape_)
     estimator.condition_encoder_ = _condition_encoder(fitted["context"])
     if estimator.condition_encoder_ and estimator.condition_encoder_.classes is not None:
         estimator.classes_ = estimator.condition_encoder_.classes
-    estimator.n_iter_, estimator.best_epoch_ = fitted["n_iter"], fitted["best_epoch"]
-    estimator.stopped_, estimator.seed_ = fitted["stopped"], fitted["seed"]
     weights = {k.removeprefix("model."): v for k, v in tensors.items()}
     _check_sizes(estimator, weights)
     estimator.make_model(torch.Generator(device))

@@ -22,7 +22,6 @@ __all__ = [
     "check_same_run",
     "describe_run",
     "params_to_json",
-    "seed_of",
 ]
 
 AnyRows = Rows | DiskRows | LoaderRows
@@ -35,14 +34,7 @@ PER_PROCESS = ("device", "progress", "random_state")
 
 
 def describe_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
-    """Return the fingerprint of a run as plain JSON, to be written to its checkpoints.
-
-    Parameters
-    ----------
-    estimator : LatentEstimator
-    rows : Rows, DiskRows or LoaderRows
-        All rows, including those for validation.
-    """
+    """Return the fingerprint of a run on rows (including validation rows), as plain JSON."""
     return {
         "estimator": type(estimator).__name__,
         "params": params_to_json(estimator.fitted_params_),
@@ -72,11 +64,6 @@ def check_same_in_all_processes(about: dict[str, Any], process_group: ProcessGro
 def params_to_json(params: dict[str, Any]) -> dict[str, Any]:
     """Return settings as plain JSON; custom functions become `CUSTOM`."""
     return {name: _plain(value) for name, value in params.items()}
-
-
-def seed_of(snapshot: Snapshot) -> int:
-    """Return the seed of an interrupted run."""
-    return int(snapshot.facts["about"]["seed"])
 
 
 def check_same_run(snapshot: Snapshot, now: dict[str, Any], estimator: Any) -> None:
@@ -115,7 +102,7 @@ def check_same_run(snapshot: Snapshot, now: dict[str, Any], estimator: Any) -> N
             f"the run was started with {was} and is resumed with {is_}: its numbers may differ in "
             "the last bits from those of an uninterrupted run.",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 

@@ -34,9 +34,6 @@ def validate_input(
 ) -> Array:
     """Check X and return it as an array (n, *features) of floats or bytes.
 
-    Two-dimensional input passes through scikit-learn's `validate_data`; arrays with more axes keep
-    their shape.
-
     Parameters
     ----------
     estimator : object
@@ -53,8 +50,7 @@ def validate_input(
     Raises
     ------
     ValueError
-        If X has the wrong shape or type, too few rows, or a NaN or infinity; the message names the
-        place.
+        If X has the wrong shape or type, too few rows, or a NaN or infinity at the place named.
     """
     if isinstance(X, list | tuple) and len(X) and getattr(X[0], "ndim", 1) > 1:
         X = np.stack(X)
@@ -153,19 +149,10 @@ def check_finite(
     missing: bool = False,
     numbers: Array | None = None,
 ) -> None:
-    """Raise a ValueError that names the place of the first NaN or infinity.
+    """Raise a ValueError that names the place of the first NaN or infinity in X (n, *features).
 
-    Nothing is checked under ``sklearn.config_context(assume_finite=True)``.
-
-    Parameters
-    ----------
-    X : ndarray (n, *features)
-    names : sequence of str, optional
-        Feature names.
-    missing : bool
-        Allow NaN.
-    numbers : ndarray (n,), optional
-        Row numbers to name; by default the position in X.
+    `names` are feature names, and `numbers` (n,) the row numbers to report, by default the position
+    in X. Nothing is checked under ``sklearn.config_context(assume_finite=True)``.
     """
     if X.dtype == np.uint8 or get_config()["assume_finite"]:
         return
@@ -187,10 +174,7 @@ def check_finite(
 
 
 def fill_missing(X: Array) -> Array:
-    """Replace each NaN by an observed value of the same feature.
-
-    For checks of the data as a whole, such as its range and its categories.
-    """
+    """Replace each NaN by an observed value of the same feature, for checks of range and type."""
     gaps = np.isnan(X) if X.dtype.kind == "f" else np.zeros(0, bool)
     if not gaps.any():
         return X

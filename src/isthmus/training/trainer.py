@@ -132,7 +132,7 @@ class Trainer(BatchTrainer):
             if self.diverged(record):
                 outcome.stopped = "diverged"
                 if self.process_group.is_main:
-                    warn_diverged(record, best.epoch, stacklevel=6)
+                    warn_diverged(record, best.epoch, stacklevel=5)
                 return
             outcome.history.append(record)
             outcome.best_epoch = epoch
