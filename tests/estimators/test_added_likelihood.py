@@ -60,7 +60,7 @@ def test_fit_score_and_sample(fitted):
     assert samples.min() >= 0
 
 
-def test_unsuitable_data_are_refused():
+def test_unsuitable_data_raise():
     with pytest.raises(ValueError, match="'exponential' takes values of at least 0, but X has -1"):
         isthmus.VAE(likelihood="exponential", **FAST).fit(-np.ones((5, 2)))
     with pytest.raises(ValueError, match="out of the range of likelihood 'exponential'"):

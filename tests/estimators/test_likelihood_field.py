@@ -16,15 +16,15 @@ TABLE = np.column_stack(
     ]
 )
 NAMES = "gaussian,bernoulli,categorical,negative-binomial"
-FAST = {"n_components": 2, "epochs": 60, "random_state": 0}
+FAST = {"n_components": 2, "hidden": (32,), "random_state": 0}
 
 
 @pytest.fixture(scope="module")
 def mixed():
-    return isthmus.VAE(likelihood=NAMES, **FAST).fit(TABLE)
+    return isthmus.VAE(likelihood=NAMES, epochs=40, learning_rate=5e-3, **FAST).fit(TABLE)
 
 
-def test_a_mixed_table_is_learned_column_by_column(mixed):
+def test_mixed_table_gets_one_likelihood_per_column(mixed):
     assert mixed.likelihood_ == "gaussian,bernoulli,categorical:4,negative-binomial"
     again = mixed.reconstruct(TABLE)
     assert np.corrcoef(again[:, 0], TABLE[:, 0])[0, 1] > 0.9
@@ -38,13 +38,13 @@ def test_only_real_columns_are_scaled(mixed):
     assert mixed.scaler_.scale[0] == pytest.approx(TABLE[:, 0].std())
 
 
-def test_samples_have_the_kinds_of_the_columns(mixed):
-    made = mixed.sample(500, random_state=0, noise=True)
-    assert set(np.unique(made[:, 1])) == {0, 1}
-    assert set(np.unique(made[:, 2])) <= {0, 1, 2, 3}
-    assert (made[:, 3] == made[:, 3].round()).all()
-    assert made[:, 3].min() >= 0
-    assert made[:, 0].mean() == pytest.approx(1e5, rel=0.02)
+def test_samples_have_the_types_of_the_columns(mixed):
+    samples = mixed.sample(500, random_state=0, noise=True)
+    assert set(np.unique(samples[:, 1])) == {0, 1}
+    assert set(np.unique(samples[:, 2])) <= {0, 1, 2, 3}
+    assert (samples[:, 3] == samples[:, 3].round()).all()
+    assert samples[:, 3].min() >= 0
+    assert samples[:, 0].mean() == pytest.approx(1e5, rel=0.02)
 
 
 def test_a_mixed_model_is_saved_and_loaded(mixed, tmp_path):
@@ -69,8 +69,7 @@ def test_a_mixed_model_is_saved_and_loaded(mixed, tmp_path):
 @pytest.mark.parametrize("prior", ["standard", "vamp"])
 def test_every_likelihood_learns_counts(name, prior):
     counts = RNG.poisson(np.exp(1 + 0.5 * CAUSE[:, None] * np.ones(6))).astype(float)
-    fast = FAST | {"epochs": 8, "hidden": (16,)}
-    model = isthmus.VAE(likelihood=name, prior=prior, prior_modes=10, **fast).fit(counts)
+    model = isthmus.VAE(likelihood=name, prior=prior, prior_modes=10, epochs=8, **FAST).fit(counts)
     assert model.history_[-1]["loss"] < model.history_[0]["loss"]
     assert np.isfinite(model.score_samples(counts)).all()
     assert model.sample(3, random_state=0).shape == (3, 6)
@@ -78,7 +77,7 @@ def test_every_likelihood_learns_counts(name, prior):
 
 def test_bytes_are_counts_for_a_count_likelihood():
     counts = RNG.poisson(5, (100, 4)).astype(np.uint8)
-    model = isthmus.VAE(likelihood="poisson", **FAST | {"epochs": 300}).fit(counts)
+    model = isthmus.VAE(likelihood="poisson", epochs=80, learning_rate=1e-2, **FAST).fit(counts)
     assert model.reconstruct(counts).mean() == pytest.approx(counts.mean(), rel=0.1)
 
 
@@ -94,11 +93,11 @@ def test_bytes_are_counts_for_a_count_likelihood():
         ("continuous-bernoulli", np.full((5, 2), 3.0), "continuous-bernoulli"),
     ],
 )
-def test_unsuitable_data_are_refused(likelihood, X, message):
+def test_unsuitable_data_raise(likelihood, X, message):
     with pytest.raises(ValueError, match=message):
         isthmus.VAE(likelihood=likelihood, **FAST).fit(X)
 
 
-def test_convolutions_refuse_mixed_columns():
+def test_convolutions_reject_mixed_columns():
     with pytest.raises(ValueError, match="backbone='mlp'"):
         isthmus.VAE(likelihood=NAMES, backbone="conv1d", **FAST).fit(TABLE)

@@ -42,7 +42,7 @@ def test_every_model_fits_incomplete_data(name):
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "vae"])
-def test_complete_data_give_the_same_scores_as_missing_refuse(name):
+def test_scores_of_complete_data_do_not_depend_on_the_missing_setting(name):
     a = ESTIMATORS[name](**FAST).fit(X)
     b = ESTIMATORS[name](**FAST | {"missing": "refuse"}).fit(X)
     np.testing.assert_array_equal(a.score_samples(X), b.score_samples(X))
@@ -71,11 +71,9 @@ def test_reconstruction_of_missing_values_beats_the_mean():
     table = hidden @ np.random.default_rng(2).normal(size=(2, 8))
     table += 0.1 * np.random.default_rng(3).normal(size=table.shape)
     gaps = np.random.default_rng(4).random(table.shape) < 0.2
-    model = isthmus.VAE(**FAST | {"epochs": 60, "hidden": (64,), "learning_rate": 5e-3}).fit(
-        np.where(gaps, np.nan, table)
-    )
-    made = model.reconstruct(np.where(gaps, np.nan, table))
-    error = np.abs(made - table)[gaps].mean()
+    data = np.where(gaps, np.nan, table)
+    model = isthmus.VAE(**FAST | {"epochs": 30, "hidden": (32,), "learning_rate": 1e-2}).fit(data)
+    error = np.abs(model.reconstruct(data) - table)[gaps].mean()
     assert error < 0.6 * np.abs(table - table.mean(0))[gaps].mean()
 
 
@@ -87,10 +85,10 @@ def test_scaling_uses_observed_values():
 
 @pytest.mark.parametrize("names", ["auto", "bernoulli"])
 def test_images_with_missing_values(names):
-    pictures = incomplete(load_digits().images[:200] / 16)
-    model = isthmus.VAE(**FAST | {"likelihood": names, "backbone": "conv"}).fit(pictures)
+    images = incomplete(load_digits().images[:200] / 16)
+    model = isthmus.VAE(**FAST | {"likelihood": names, "backbone": "conv"}).fit(images)
     assert model.likelihood_ == "bernoulli"
-    assert np.isfinite(model.score_samples(pictures)).all()
+    assert np.isfinite(model.score_samples(images)).all()
 
 
 def test_mixed_table_with_missing_values():

@@ -12,7 +12,7 @@ X_train, X_held = X[:400], X[400:600]
 SMALL = {"n_components": 2, "hidden": (8,), "epochs": 6, "random_state": 0}
 
 
-def elbo_of(record):
+def negative_elbo(record):
     return record["valid_reconstruction"] + record["valid_kl"]
 
 
@@ -24,33 +24,33 @@ def optuna():
 
 
 class Stub:
-    """A trial that prunes after an epoch, and remembers what it was told."""
+    """A trial that is pruned after some epochs, and records the reported values."""
 
     def __init__(self, prune_after=99, study=None):
-        self.after, self.study, self.told = prune_after, study, {}
+        self.after, self.study, self.reported = prune_after, study, {}
 
     def report(self, value, step):
-        self.told[step] = value
+        self.reported[step] = value
 
     def should_prune(self):
-        return len(self.told) >= self.after
+        return len(self.reported) >= self.after
 
 
 def journal(folder):
-    """Return a storage on the disk; a database takes seconds to make."""
+    """Return a storage on disk; a database takes seconds to create."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     return JournalStorage(JournalFileBackend(str(folder / "study.log")))
 
 
-def test_a_study_goes_on_and_prunes(optuna, tmp_path):
+def test_study_is_stored_and_prunes_trials(optuna, tmp_path):
     space = {"n_components": (2, 16), "learning_rate": (1e-5, 1e-2), "beta": (0.5, 4.0)}
 
     def elbo(trial):
         chosen = suggest(trial, isthmus.BetaVAE, **space)
         model = isthmus.BetaVAE(**SMALL | chosen)
-        model.fit(X_train, callbacks=[OptunaPruning(trial, monitor=elbo_of)])
+        model.fit(X_train, callbacks=[OptunaPruning(trial, monitor=negative_elbo)])
         return model.score(X_held)
 
     study = optuna.create_study(
@@ -74,25 +74,25 @@ def test_a_study_goes_on_and_prunes(optuna, tmp_path):
     assert best == study.best_params
 
 
-def test_what_is_reported_is_the_history(optuna):
+def test_reported_values_are_those_of_the_history(optuna):
     trial = Stub()
     model = isthmus.VAE(**SMALL).fit(X_train, callbacks=[OptunaPruning(trial)])
-    assert trial.told == {r["epoch"]: r["valid_loss"] for r in model.history_}
+    assert trial.reported == {r["epoch"]: r["valid_loss"] for r in model.history_}
 
 
-def test_a_study_that_maximises_is_told_it_with_its_sign_turned(optuna):
+def test_values_change_sign_if_the_study_maximises(optuna):
     trial = Stub(study=optuna.create_study(direction="maximize"))
     model = isthmus.VAE(**SMALL).fit(X_train, callbacks=[OptunaPruning(trial, "valid_kl")])
-    assert trial.told == {r["epoch"]: -r["valid_kl"] for r in model.history_}
+    assert trial.reported == {r["epoch"]: -r["valid_kl"] for r in model.history_}
 
 
-def test_pruning_goes_through_fit_and_leaves_the_estimator_as_it_was(optuna):
+def test_pruned_fit_raises_and_leaves_the_estimator_unchanged(optuna):
     model = isthmus.VAE(**SMALL).fit(X_train)
     before, known = model.transform(X_held), dict(model.__dict__)
     trial = Stub(prune_after=3)
     with pytest.raises(optuna.TrialPruned, match="epoch 3"):
         model.set_params(epochs=9).fit(X_train, callbacks=[OptunaPruning(trial)])
-    assert sorted(trial.told) == [1, 2, 3]
+    assert sorted(trial.reported) == [1, 2, 3]
     assert (model.transform(X_held) == before).all()
     assert model.__dict__ == known | {"epochs": 9}
     new = isthmus.VAE(**SMALL)
@@ -101,7 +101,7 @@ def test_pruning_goes_through_fit_and_leaves_the_estimator_as_it_was(optuna):
     assert not hasattr(new, "model_")
 
 
-def test_a_fixed_trial_trains_to_the_end(optuna):
+def test_fixed_trial_is_never_pruned(optuna):
     trial = optuna.trial.FixedTrial({})
     assert isthmus.VAE(**SMALL).fit(X_train, callbacks=[OptunaPruning(trial)]).n_iter_ == 6
 
@@ -113,19 +113,19 @@ def test_a_fixed_trial_trains_to_the_end(optuna):
         ("val_loss", {}, "Did you mean 'valid_loss'"),
     ],
 )
-def test_a_number_that_is_not_there_is_said(optuna, monitor, settings, words):
+def test_unknown_monitor_raises(optuna, monitor, settings, words):
     with pytest.raises(ValueError, match=words) as caught:
         isthmus.VAE(**SMALL | settings).fit(X_train, callbacks=[OptunaPruning(Stub(), monitor)])
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_extra_is_said(monkeypatch):
+def test_missing_optuna_raises_import_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"pip install 'isthmus\[tune\]'"):
         OptunaPruning(Stub())
 
 
-def test_suggestions_are_of_the_declared_kind_and_in_range(optuna):
+def test_suggestions_have_the_declared_type_and_range(optuna):
     space = {
         "n_components": (2, 64),
         "learning_rate": (1e-4, 1e-2),
@@ -154,7 +154,7 @@ def test_suggestions_are_of_the_declared_kind_and_in_range(optuna):
     assert not ranges["dropout"].log
 
 
-def test_numbers_of_numpy_are_stored_and_come_back_as_plain_ones(optuna, tmp_path):
+def test_numpy_numbers_become_python_numbers(optuna, tmp_path):
     space = {
         "n_components": list(np.arange(2, 9)),
         "batch_size": (np.int64(32), np.int64(128)),
@@ -186,12 +186,12 @@ def test_numbers_of_numpy_are_stored_and_come_back_as_plain_ones(optuna, tmp_pat
         ({"hidden": (32, 64)}, "hidden: expected a list of values"),
     ],
 )
-def test_a_space_out_of_bounds_is_said_before_any_suggestion(space, words):
+def test_invalid_space_raises_before_any_suggestion(space, words):
     with pytest.raises(ValueError, match=words) as caught:
         suggest(None, isthmus.VAE, **space)
     assert "\n" not in str(caught.value)
 
 
-def test_no_trial_is_refused_before_anybody_waits(optuna):
+def test_missing_trial_raises(optuna):
     with pytest.raises(ValueError, match="TorchDistributedTrial"):
         OptunaPruning(None)

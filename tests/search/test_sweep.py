@@ -34,8 +34,8 @@ COUNTS = np.random.default_rng(0).poisson(2.0, size=(300, 6)).astype(float)
 CLOCK = ("seconds", "examples_per_second")
 
 
-def by_itself(sweep, row, X, y=None):
-    """Fit one candidate of a sweep as a user would, on the rows that the sweep trained on."""
+def fit_alone(sweep, row, X, y=None):
+    """Fit one candidate of a sweep by its own `fit`, on the training rows of the sweep."""
     rows = sweep.train_rows_
     one = clone(sweep.estimator).set_params(**row["params"])
     return one.fit(X[rows], None if y is None else y[rows])
@@ -88,38 +88,38 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_model_trained_together_equals_its_own_fit(name):
+def test_stacked_models_equal_their_own_fit(name):
     estimator, grid, data = CASES[name]
     sweep = Sweep(estimator, grid, random_state=0).fit(data)
     n = len(sweep.results_)
     assert [row["stacked"] for row in sweep.results_] == [n] * n
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
-        assert_same(model, by_itself(sweep, row, data), data)
+        assert_same(model, fit_alone(sweep, row, data), data)
 
 
-def test_conditional_models_are_told_their_labels():
+def test_stacked_conditional_models_equal_their_own_fit():
     sweep = Sweep(ConditionalVAE(**SMALL), {"condition_dropout": [0.0, 0.4]}, random_state=0)
     sweep.fit(X, Y)
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
-        assert_same(model, by_itself(sweep, row, X, Y), X)
+        assert_same(model, fit_alone(sweep, row, X, Y), X)
 
 
-def test_missing_values_are_left_out():
+def test_stacked_models_with_missing_values_equal_their_own_fit():
     holes = np.where(np.random.default_rng(1).random(TABLE.shape) < 0.2, np.nan, TABLE)
     sweep = Sweep(VAE(**SMALL, missing="ignore"), {"random_state": [0, 1]}, random_state=0)
     sweep.fit(holes)
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
-        assert_same(model, by_itself(sweep, row, holes), holes)
+        assert_same(model, fit_alone(sweep, row, holes), holes)
 
 
-def test_patience_ends_each_model_at_its_own_epoch():
+def test_patience_stops_each_model_at_its_own_epoch():
     settings = {**SMALL, "epochs": 40, "learning_rate": 0.05}
     grid = {"patience": [1, 3], "random_state": [0, 1, 2]}
     sweep = Sweep(VAE(**settings), grid, random_state=0).fit(X[:200])
     assert len({row["epochs"] for row in sweep.results_}) > 1
     assert any(row["best_epoch"] < row["epochs"] for row in sweep.results_)
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
-        assert_same(model, by_itself(sweep, row, X[:200]), X, codes=1e-3)
+        assert_same(model, fit_alone(sweep, row, X[:200]), X, codes=1e-3)
 
 
 def test_without_validation_rows_the_last_weights_are_kept():
@@ -127,10 +127,10 @@ def test_without_validation_rows_the_last_weights_are_kept():
     sweep.fit(X)
     assert sweep.results_[0]["valid_loss"] is None
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
-        assert_same(model, by_itself(sweep, row, X), X)
+        assert_same(model, fit_alone(sweep, row, X), X)
 
 
-def test_a_traced_step_gives_the_same_results(monkeypatch):
+def test_compiled_step_gives_the_same_results(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda graph, **options: graph)
     grid = {"beta": [0.5, 4.0], "patience": [1, 50]}
     settings = {**SMALL, "epochs": 12, "learning_rate": 0.03, "beta_schedule": "linear"}
@@ -138,16 +138,16 @@ def test_a_traced_step_gives_the_same_results(monkeypatch):
     sweep.estimator.compile = False
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
         model.fitted_params_["compile"] = False
-        assert_same(model, by_itself(sweep, row, X), X, codes=1e-4)
+        assert_same(model, fit_alone(sweep, row, X), X, codes=1e-4)
 
 
-def test_a_model_that_diverges_leaves_the_others_alone():
+def test_diverging_model_does_not_affect_the_others():
     settings = {**SMALL, "epochs": 6, "likelihood": "gaussian-fixed", "scaling": "none"}
     grid = {"learning_rate": [1e-3, 1e30]}
     with pytest.warns(RuntimeWarning, match="diverged"):
         sweep = Sweep(Autoencoder(**settings), grid, random_state=0).fit(TABLE)
     assert [row["stopped"] for row in sweep.results_] == ["epochs", "diverged"]
-    assert_same(sweep.estimators_[0], by_itself(sweep, sweep.results_[0], TABLE), TABLE)
+    assert_same(sweep.estimators_[0], fit_alone(sweep, sweep.results_[0], TABLE), TABLE)
     assert all(torch.isfinite(p).all() for p in sweep.estimators_[1].model_.parameters())
     assert sweep.best_index_ == 0
 
@@ -163,14 +163,14 @@ def test_a_model_that_diverges_leaves_the_others_alone():
     ],
     ids=["dropout", "normalised", "contractive", "dictionary", "batchtopk"],
 )
-def test_what_cannot_be_stacked_is_trained_in_turn_as_by_its_own_fit(estimator):
+def test_models_that_cannot_be_stacked_equal_their_own_fit_exactly(estimator):
     sweep = Sweep(estimator, {"random_state": [0, 1]}, random_state=0).fit(X)
     assert [row["stacked"] for row in sweep.results_] == [1, 1]
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
-        np.testing.assert_array_equal(by_itself(sweep, row, X).transform(X), model.transform(X))
+        np.testing.assert_array_equal(fit_alone(sweep, row, X).transform(X), model.transform(X))
 
 
-def test_shapes_that_differ_fall_into_groups_and_order_stays():
+def test_models_of_different_shapes_are_stacked_in_groups():
     grid = {"n_components": [2, 3], "random_state": [0, 1, 2]}
     sweep = Sweep(VAE(**SMALL), grid, max_stacked=2, random_state=0).fit(X)
     assert [row["stacked"] for row in sweep.results_] == [2, 2, 1, 2, 2, 1]
@@ -178,15 +178,12 @@ def test_shapes_that_differ_fall_into_groups_and_order_stays():
     assert sizes == [row["params"]["n_components"] for row in sweep.results_]
 
 
-def test_decomposed_models_of_different_beta_are_not_mixed():
+def test_decomposed_models_of_different_beta_are_not_stacked():
     candidates = make_candidates(BetaVAE(decomposed=True), {"beta": [1.0, 2.0]})
     assert [len(group) for group in group_candidates(candidates, 16)] == [1, 1]
 
 
-# ------------------------------------------------------------------- judging
-
-
-def test_the_best_has_the_highest_elbo_whatever_its_beta():
+def test_best_model_has_the_highest_unweighted_elbo():
     sweep = Sweep(BetaVAE(**SMALL), {"beta": [0.1, 1.0, 20.0]}, random_state=0).fit(X)
     held = X[sweep.test_rows_]
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
@@ -201,7 +198,7 @@ def test_the_best_has_the_highest_elbo_whatever_its_beta():
     assert sweep.sample(3, random_state=0).shape == (3, 64)
 
 
-def test_a_metric_of_ones_own_decides():
+def test_custom_metric_selects_the_best_model():
     sweep = Sweep(
         BetaVAE(**SMALL),
         {"beta": [0.1, 30.0]},
@@ -212,14 +209,14 @@ def test_a_metric_of_ones_own_decides():
     assert sweep.best_score_ == pytest.approx(-sweep.results_[1]["rate"])
 
 
-def test_groups_are_held_out_whole():
+def test_groups_are_not_divided_by_the_split():
     groups = np.arange(len(X)) // 25
     sweep = Sweep(VAE(**SMALL), {"random_state": [0, 1]}, random_state=0).fit(X, groups=groups)
     held, kept = groups[sweep.test_rows_], groups[sweep.train_rows_]
     assert not set(held) & set(kept)
 
 
-def test_a_data_frame_goes_in():
+def test_data_frames_are_accepted():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(TABLE, columns=list("abcdef"))
     frame["kind"] = np.where(TABLE[:, 0] > 0, "x", "y")
@@ -227,16 +224,13 @@ def test_a_data_frame_goes_in():
     assert sweep.sample(2, random_state=0).columns.tolist() == [*"abcdef", "kind"]
 
 
-# ------------------------------------------------------------------- halving
-
-
-def test_rungs():
+def test_rungs_are_fractions_of_the_epochs():
     assert rungs(9, 3) == [1 / 9, 1 / 3, 1.0]
     assert rungs(1, 3) == rungs(5, None) == [1.0]
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.1], ids=["together", "in turn"])
-def test_the_winner_of_halving_equals_its_own_whole_fit(dropout):
+@pytest.mark.parametrize("dropout", [0.0, 0.1], ids=["stacked", "sequential"])
+def test_winner_of_halving_equals_its_own_full_fit(dropout):
     settings = {**SMALL, "epochs": 8, "dropout": dropout}
     grid = {"learning_rate": [1e-5, 1e-4, 1e-3, 1e-2]}
     sweep = Sweep(VAE(**settings), grid, halving=2, random_state=0).fit(X)
@@ -244,16 +238,13 @@ def test_the_winner_of_halving_equals_its_own_whole_fit(dropout):
     assert sorted(row["stopped"] for row in sweep.results_) == ["epochs"] + ["halving"] * 3
     assert sweep.best_params_ == {"learning_rate": 1e-2}
     best = sweep.results_[sweep.best_index_]
-    assert_same(sweep.best_estimator_, by_itself(sweep, best, X), X)
+    assert_same(sweep.best_estimator_, fit_alone(sweep, best, X), X)
     for row, model in zip(sweep.results_, sweep.estimators_, strict=True):
         rows, held = sweep.train_rows_, X[sweep.test_rows_]
         short = clone(sweep.estimator).set_params(**row["params"])
-        if not dropout:  # a schedule apart, a shorter fit is the beginning of a longer one
+        if not dropout:  # without a schedule, a shorter fit is the start of a longer one
             short.set_params(epochs=row["epochs"]).fit(X[rows])
             assert short.score(held) == pytest.approx(model.score(held), abs=1e-3)
-
-
-# ------------------------------------------------------------------- mistakes
 
 
 @pytest.mark.parametrize(
@@ -277,7 +268,7 @@ def test_the_winner_of_halving_equals_its_own_whole_fit(dropout):
         ({"beta": [1.0]}, {"progress": "bar"}, "progress must be"),
     ],
 )
-def test_mistakes_are_said_in_one_line_before_any_training(grid, options, words, monkeypatch):
+def test_invalid_settings_raise_before_training(grid, options, words, monkeypatch):
     monkeypatch.setattr(StackedRun, "advance", lambda *_: pytest.fail("it trained"))
     sweep = Sweep(BetaVAE(**SMALL), grid, **options)
     with pytest.raises(ValueError, match=words) as error:
@@ -286,25 +277,25 @@ def test_mistakes_are_said_in_one_line_before_any_training(grid, options, words,
     assert not hasattr(sweep, "results_")
 
 
-def test_progress_is_told_on_request(capsys):
+def test_progress_lines_name_rung_and_group(capsys):
     grid = {"n_components": [2, 3], "random_state": [0, 1]}
     Sweep(VAE(**SMALL), grid, progress="lines", random_state=0).fit(X)
-    said = capsys.readouterr().err.splitlines()
-    assert said[1] == "rung 1/1  group 2/2: 2 models, to 100% of the epochs"
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[1] == "rung 1/1  group 2/2: 2 models, to 100% of the epochs"
 
 
-def test_only_models_of_ours_are_swept():
+def test_other_estimators_raise():
     with pytest.raises(ValueError, match="one of isthmus's models"):
         Sweep("vae", {"beta": [1.0]}).fit(X)
 
 
-def test_data_that_cannot_be_learned_from_are_said_before_any_training(monkeypatch):
+def test_unsuitable_data_raise_before_training(monkeypatch):
     monkeypatch.setattr(StackedRun, "advance", lambda *_: pytest.fail("it trained"))
     with pytest.raises(ValueError, match="bernoulli"):
         Sweep(VAE(**SMALL), {"likelihood": ["gaussian", "bernoulli"]}).fit(TABLE)
 
 
-def test_ctrl_c_keeps_what_was_trained(monkeypatch):
+def test_ctrl_c_keeps_the_models_trained_so_far(monkeypatch):
     calls, real = [], StackedRun._one_epoch
 
     def one_epoch(self):
@@ -323,10 +314,7 @@ def test_ctrl_c_keeps_what_was_trained(monkeypatch):
     assert sweep.transform(X).shape[0] == len(X)
 
 
-# ------------------------------------------------------------------- its parts
-
-
-def test_the_stacked_update_is_that_of_adam_for_each_model():
+def test_stacked_adam_equals_adam_of_each_model():
     rng = torch.Generator().manual_seed(0)
     start = torch.randn(3, 4, 5, generator=rng)
     settings = [VAE(learning_rate=r, weight_decay=d) for r, d in ((0.1, 0), (0.1, 0), (0.2, 0.5))]
@@ -350,14 +338,14 @@ def test_the_stacked_update_is_that_of_adam_for_each_model():
     torch.testing.assert_close(stacked, torch.stack(alone).detach())
 
 
-def test_a_candidate_knows_its_best_epoch():
+def test_candidate_records_its_best_epoch():
     c = Candidate(0, {}, VAE())
     losses = [3.0, 1.0, 2.0]
     better = [c.offer({"epoch": i + 1, "loss": v}, False) for i, v in enumerate(losses)]
     assert (better, c.best_epoch, c.best_loss) == ([True, True, False], 2, 1.0)
 
 
-def test_the_figure_shows_every_candidate_and_marks_the_best():
+def test_figure_shows_every_candidate_and_marks_the_best():
     sweep = Sweep(BetaVAE(**SMALL), {"beta": [1.0, 4.0], "random_state": [0, 1]}, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -378,14 +366,14 @@ def test_the_figure_shows_every_candidate_and_marks_the_best():
 FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--data-home", "."]
 
 
-def test_tune_leaves_a_table_a_plot_and_the_best_run(tmp_path, capsys):
+def test_tune_writes_a_table_a_plot_and_the_best_run(tmp_path, capsys):
     out = tmp_path / "t"
     command = ["tune", "digits", "--model", "beta-vae", "--grid", "beta=1,8"]
     command += ["--grid", "random-state=0,1", "--out", str(out), *FAST]
     assert main(command) == 0
-    said = capsys.readouterr().out
-    assert "beta" in said
-    assert str(out / "best") in said
+    printed = capsys.readouterr().out
+    assert "beta" in printed
+    assert str(out / "best") in printed
     assert sorted(p.name for p in out.iterdir()) == ["best", "rate-distortion.png", "results.csv"]
     rows = list(csv.DictReader((out / "results.csv").open()))
     assert [(r["beta"], r["random_state"]) for r in rows] == [
@@ -417,12 +405,12 @@ def test_tune_leaves_a_table_a_plot_and_the_best_run(tmp_path, capsys):
         (["--grid", "beta=1", "--halving", "0.5"], "halving"),
     ],
 )
-def test_mistakes_on_the_command_line_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):
+def test_invalid_arguments_of_tune_print_one_line(arguments, words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["tune", "digits", "--model", "beta-vae", *arguments]) == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert words in printed
+    assert printed.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -433,7 +421,7 @@ def test_check_estimator(estimator, check):
     check(estimator)
 
 
-def test_a_metric_that_fails_loses_no_model():
+def test_failing_metric_ranks_the_model_last():
     def metric(model, rows):
         if model.beta == 4.0:
             raise KeyError("no such thing")
