@@ -20,8 +20,9 @@ SCORES = {
 
 
 @pytest.fixture(autouse=True)
-def few_trees(monkeypatch):
+def small_estimates(monkeypatch):
     monkeypatch.setattr(d, "TREES", 10)
+    monkeypatch.setattr(d, "GROUPS", 300)
 
 
 @pytest.fixture(scope="module")

@@ -66,12 +66,12 @@ def gradients(doubly, seed, size):
 
 @pytest.mark.parametrize("size", [0.3, 3.0])
 def test_doubly_reparameterized_gradient_has_the_same_mean(size):
-    plain = [gradients(False, seed, size) for seed in range(80)]
-    doubly = [gradients(True, seed, size) for seed in range(80)]
+    plain = [gradients(False, seed, size) for seed in range(40)]
+    doubly = [gradients(True, seed, size) for seed in range(40)]
     encoder_plain = torch.stack([g[0] for g in plain])
     encoder_doubly = torch.stack([g[0] for g in doubly])
     error = encoder_plain.mean(0) - encoder_doubly.mean(0)
-    allowed = (encoder_plain.var(0) + encoder_doubly.var(0)).div(80).sqrt()
+    allowed = (encoder_plain.var(0) + encoder_doubly.var(0)).div(40).sqrt()
     assert (error.abs() > 5 * allowed + 1e-6).float().mean() < 0.01
     if size < 1:  # q is near the posterior, so the noise of the gradient nearly vanishes
         assert encoder_doubly.var(0).sum() < 0.5 * encoder_plain.var(0).sum()
@@ -135,11 +135,10 @@ def test_total_correlation_matches_the_stratified_estimator():
 
 
 def test_decomposed_kl_lowers_total_correlation_more_than_mutual_information():
-    images = load_digits().images / 16
+    images = load_digits().images[:800] / 16
+    settings = {"n_components": 4, "hidden": (64,), "epochs": 25, "learning_rate": 3e-3}
     fits = [
-        isthmus.BetaVAE(
-            beta=beta, decomposed=True, n_components=4, hidden=(64,), epochs=30, random_state=0
-        ).fit(images)
+        isthmus.BetaVAE(beta=beta, decomposed=True, random_state=0, **settings).fit(images)
         for beta in (1.0, 10.0)
     ]
     parts = []

@@ -1,4 +1,4 @@
-"""Properties by hypothesis: round trips through disk, any array, any split into batches."""
+"""Hypothesis properties: saving and loading, array layouts, splits into batches."""
 
 import tempfile
 
@@ -23,7 +23,7 @@ QUICK = settings(
 THOROUGH = settings(QUICK, max_examples=400)
 N = 24
 REAL = ("gaussian", "laplace")
-#: What a draw may not choose freely, lest it take long or need another kind of data.
+#: Settings limited so that a fit is fast and accepts the test data.
 SMALL = {
     "n_components": st.integers(1, 6),
     "hidden": st.lists(st.integers(1, 12), max_size=2).map(tuple),
@@ -48,7 +48,7 @@ SMALL = {
 
 
 def values(p):
-    """Any value that a setting accepts."""
+    """Return a strategy for the valid values of a setting."""
     if p.name in SMALL:
         return SMALL[p.name]
     if p.choices:
@@ -65,7 +65,7 @@ def values(p):
 
 @st.composite
 def estimators(draw):
-    """Any model with any settings, most at their default so that few exclude each other."""
+    """Draw a model; most settings keep their defaults, so that few exclude each other."""
     cls = ESTIMATORS[draw(st.sampled_from(sorted(ESTIMATORS)))]
     params = params_of(cls)
     chosen = draw(st.lists(st.sampled_from(sorted(params)), unique=True, max_size=6))
@@ -75,7 +75,7 @@ def estimators(draw):
 
 
 def rows_for(model, shape, rng):
-    """Rows that the model's likelihood takes; real ones for those that take any."""
+    """Return rows in the range of the likelihood of the model."""
     if model.likelihood.startswith(REAL):
         return rng.normal(3, 5, size=(N, *shape))
     x = rng.random((N, *shape))
@@ -83,12 +83,12 @@ def rows_for(model, shape, rng):
 
 
 def fitted(model, x, y):
-    """The model fitted, or no example where its settings exclude each other, which is said."""
+    """Fit the model; discard examples whose settings exclude each other."""
     try:
         return model.fit(x, y)
     except (ValueError, ImportError) as error:
         reason = str(error)
-    assume("\n" in reason)  # a refusal is one line; anything longer is a mistake
+    assume("\n" in reason)  # such an error has one line; a longer one is a bug
     raise AssertionError(reason)
 
 
@@ -129,14 +129,14 @@ SHAPES = st.sampled_from([(1,), (5,), (3, 4), (2, 2, 3)])
 
 @QUICK
 @given(estimators(), st.integers(0, 99), SHAPES)
-def test_a_saved_model_answers_as_before_whatever_its_settings(model, seed, shape):
+def test_loaded_model_gives_the_same_results(model, seed, shape):
     round_trip(model, seed, shape)
 
 
 @pytest.mark.slow
 @THOROUGH
 @given(estimators(), st.integers(0, 2**32 - 1), SHAPES)
-def test_a_saved_model_answers_as_before_whatever_its_settings_long(model, seed, shape):
+def test_loaded_model_gives_the_same_results_for_many_settings(model, seed, shape):
     round_trip(model, seed, shape)
 
 
@@ -150,12 +150,12 @@ def read_only(x):
 
 
 def every_other(x):
-    """The same numbers with others between them in memory."""
+    """Return a strided view with the same values."""
     wide = np.repeat(x, 2, axis=-1)
     return wide[..., ::2]
 
 
-#: Ways to hold the same numbers.
+#: Containers and memory layouts for the same values.
 LAYOUTS = {
     "C": np.ascontiguousarray,
     "Fortran": np.asfortranarray,
@@ -184,7 +184,7 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def models():
-    """A fitted model of each kind and shape."""
+    """Return a fitted model of each kind and shape."""
     rng = np.random.default_rng(0)
     return {
         (shape, name): model.fit(rng.random((40, *shape)))
@@ -204,23 +204,23 @@ KEYS = st.sampled_from([(shape, name) for shape, kinds in MODELS.items() for nam
     st.integers(1, 9),
     st.integers(0, 99),
 )
-def test_any_array_of_the_same_numbers_has_the_same_answer(models, key, layout, dtype, n, seed):
+def test_results_do_not_depend_on_memory_layout_or_container(models, key, layout, dtype, n, seed):
     (shape, _), model = key, models[key]
     x = (np.random.default_rng(seed).random((n, *shape)) * 2).astype(dtype)
     x = np.minimum(x, np.ones((), dtype))
     assume(not (layout == "swapped" and x.dtype.itemsize == 1))
-    given_, before = LAYOUTS[layout](x), x.copy()
-    assume(layout != "list" or dtype in (np.float64, np.int32, bool))  # lists know no other type
-    codes, out = model.transform(given_), model.reconstruct(given_)
+    array, before = LAYOUTS[layout](x), x.copy()
+    assume(layout != "list" or dtype in (np.float64, np.int32, bool))  # lists have no other dtypes
+    codes, out = model.transform(array), model.reconstruct(array)
     floats = x.dtype if x.dtype.kind == "f" else np.dtype(codes.dtype)
     assert codes.shape == (n, 3)
     assert out.shape == x.shape
     assert codes.dtype == out.dtype == floats
     assert codes.dtype.isnative
-    assert model.score_samples(given_).shape == (n,)
+    assert model.score_samples(array).shape == (n,)
     np.testing.assert_array_equal(codes, model.transform(x))
     np.testing.assert_array_equal(out, model.reconstruct(x))
-    np.testing.assert_array_equal(x, before)  # nothing was written into it
+    np.testing.assert_array_equal(x, before)  # the input is unchanged
 
 
 @QUICK
@@ -231,9 +231,7 @@ def test_any_array_of_the_same_numbers_has_the_same_answer(models, key, layout, 
     st.integers(1, 9),
     st.integers(0, 99),
 )
-def test_any_array_of_codes_is_decoded_to_the_shape_of_the_data(
-    models, key, layout, dtype, n, seed
-):
+def test_codes_in_any_layout_decode_to_the_shape_of_the_data(models, key, layout, dtype, n, seed):
     (shape, _), model = key, models[key]
     z = np.random.default_rng(seed).normal(size=(n, 3)).astype(dtype)
     assume(layout != "list" or dtype is np.float64)
@@ -251,7 +249,7 @@ def test_any_array_of_codes_is_decoded_to_the_shape_of_the_data(
     st.sampled_from([np.float64, np.float32]),
     st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple),
 )
-def test_fit_takes_any_array_and_gives_the_bits_of_the_plain_one(name, layout, dtype, shape):
+def test_fit_gives_the_same_bits_for_any_memory_layout(name, layout, dtype, shape):
     x = np.random.default_rng(0).random((N, *shape)).astype(dtype)
     y, kind = np.arange(N) % 2, {"n_components": 2, "hidden": (4,), "epochs": 1, "random_state": 0}
     a, b = (ESTIMATORS[name](**kind).fit(data, y) for data in (x, LAYOUTS[layout](x)))
@@ -273,10 +271,7 @@ def test_fit_takes_any_array_and_gives_the_bits_of_the_plain_one(name, layout, d
     st.booleans(),
 )
 def test_any_split_of_the_rows_gives_the_same_bits(models, key, n, cuts, seed, shuffle):
-    """To the bit, as each call pads its rows to chunks of one size: a row is always computed in a
-    product of the same shape, and only its place in it and its company differ. (In products of
-    another size a kernel may sum in another order: see the chunks in test_reproducible.)
-    """
+    """Each call pads its rows to batches of one size, so that kernels add in the same order."""
     (shape, _), model = key, models[key]
     rng = np.random.default_rng(seed)
     x = rng.random((n, *shape))
@@ -292,7 +287,7 @@ def test_any_split_of_the_rows_gives_the_same_bits(models, key, n, cuts, seed, s
 
 @QUICK
 @given(st.integers(1, 10**8), st.booleans())
-def test_a_chunk_has_rows_and_is_bounded(n_features, convolutional):
+def test_inference_batch_size_is_bounded(n_features, convolutional):
     rows = inference_batch_size(n_features, convolutional)
     assert 8 <= rows <= 1024
     assert rows * n_features <= max(2**22, 8 * n_features)
@@ -304,7 +299,7 @@ def test_a_chunk_has_rows_and_is_bounded(n_features, convolutional):
 
 @QUICK
 @given(st.integers(1, 50), st.integers(1, 4), st.integers(1, 3), st.integers(0, 99))
-def test_the_noise_of_a_row_is_its_own(n, samples, components, seed):
+def test_noise_of_a_row_depends_only_on_the_row(n, samples, components, seed):
     x = np.random.default_rng(seed).normal(size=(n, 3)).astype(np.float32)
     noise = row_noise(x, samples, components)
     assert noise.shape == (samples, n, components)

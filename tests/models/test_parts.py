@@ -2,15 +2,15 @@
 
 To add a part:
 
-1. Write it next to its siblings: `families.py`, `posteriors.py`, `likelihoods.py`, `priors.py`,
-   `penalties.py`, `corruptions.py`, `backbones.py`. The docstring of the base class describes
-   the required methods.
+1. Write it next to its siblings in `distributions`, `objectives` or `nn`. The docstring of the base
+   class describes the required methods.
 2. Add its name to the table in `isthmus/registry.py` (or in its own file) and to the choices in
    `isthmus/models/specs.py`: TestTables below fails until both agree.
 3. Run this file. The tests of its kind and the cross products find it by its name; you write no
    test here. If a part needs data other than numbers between 0 and 1, add them to DATA. An
    impossible combination must raise: see `test_every_posterior_prior_and_bound_train_together`.
-4. Add a reference to test_oracles.py: a closed form, a library, or a worked example.
+4. Add a test to the folder of its package that compares it with a closed form, a library or a
+   worked example.
 """
 
 import itertools
