@@ -56,12 +56,9 @@ def read_audio_folder(
 ) -> AudioFolder:
     """Read all audio files of a folder as overlapping windows; its subfolders are the classes.
 
-    WAV files need no extra. FLAC, Ogg and MP3 need the extra `audio`; without it they are skipped
-    if there are WAV files too.
-
+    FLAC, Ogg and MP3 need the extra `audio`; without it they are skipped if there are WAV files.
     Channels are averaged and files of another rate are resampled. The last window of a file ends
-    with it; files shorter than a window are padded with silence. Files are read in sorted order;
-    hidden ones are skipped.
+    with it; files shorter than a window are padded with silence. Hidden files are skipped.
 
     Parameters
     ----------
@@ -73,10 +70,6 @@ def read_audio_folder(
         Fraction of a window that the next one also covers.
     rate : int, optional
         Sampling rate in hertz; by default the most common one of the files.
-
-    Returns
-    -------
-    AudioFolder
 
     Raises
     ------

@@ -14,7 +14,7 @@ from isthmus._messages import did_you_mean
 from isthmus.data.columns import Columns
 from isthmus.data.frames import is_frame
 
-__all__ = ["FeatureColumns", "table_rows"]
+__all__ = ["FeatureColumns", "number_rows"]
 
 Array = NDArray[Any]
 
@@ -72,35 +72,42 @@ class FeatureColumns:
         if self.by_name:
             assert self.columns is not None
             return self.columns.to_numbers(_frame(batch, names))
-        parts = [_values(name, _column(batch, name)) for name in names]
-        whole = len(parts) == 1 and parts[0].ndim > 1
-        if not whole and any(part.ndim > 1 for part in parts):
-            lists = next(n for n, part in zip(names, parts, strict=True) if part.ndim > 1)
+        parts = [_values(name, batch[name]) for name in names]
+        lists = next((n for n, part in zip(names, parts, strict=True) if part.ndim > 1), None)
+        if lists is not None and len(parts) > 1:
             raise ValueError(
                 f"column {lists!r} holds lists, but the features are the columns {_listed(names)}; "
                 f"select one column with --column {lists}."
             )
         if parts and not len(parts[0]):
             return np.zeros((0, self.n_features), np.result_type(*parts))
-        self._check_width(int(np.prod(parts[0].shape[1:])) if whole else len(parts), names)
-        return parts[0].reshape(-1, self.n_features) if whole else np.stack(parts, 1)
-
-    def _check_width(self, width: int, names: Sequence[Any]) -> None:
+        width = len(parts) if lists is None else int(np.prod(parts[0].shape[1:]))
         if width != self.n_features:
             raise ValueError(
                 f"expected rows of {self.n_features} numbers, as in fit, got {width} in the "
                 f"columns {_listed(names)}; --keep excludes columns, --column selects one of lists."
             )
+        return (parts[0] if len(parts) == 1 else np.stack(parts, 1)).reshape(-1, width)
 
     def kept(self, batch: Any) -> dict[str, Any]:
         """Return the columns to keep, by name."""
-        return {name: _column(batch, name) for name in self.keep}
+        return {name: batch[name] for name in self.keep}
 
 
-def table_rows(table: Any, names: Sequence[str]) -> Array:
-    """Return columns of numbers as an array (n, columns), or one column of lists as rows."""
+def number_rows(table: Any, names: Sequence[str]) -> Array:
+    """Return columns of numbers of an Arrow table as rows, or the rows in one column of lists.
+
+    Bytes in lists are pixels, which stand for [0, 1] and stay bytes; bytes in columns of their own
+    are whole numbers.
+    """
+    if not names:
+        raise ValueError("expected columns of numbers besides the label, found none.")
+    if len(names) > 1 and any(table.schema.field(name).type.num_fields for name in names):
+        raise ValueError("expected columns of numbers or one column of lists, got both.")
     parts = [_values(name, table.column(name)) for name in names]
-    return parts[0] if len(parts) == 1 and parts[0].ndim > 1 else np.stack(parts, 1)
+    rows = parts[0] if len(parts) == 1 and parts[0].ndim > 1 else np.stack(parts, 1)
+    are_pixels = len(names) == 1 and rows[:1].size > 1
+    return rows.astype(np.float32) if rows.dtype == np.uint8 and not are_pixels else rows
 
 
 def _listed(names: Sequence[Any]) -> str:
@@ -108,13 +115,7 @@ def _listed(names: Sequence[Any]) -> str:
 
 
 def _names(batch: Any) -> list[Any]:
-    if isinstance(batch, Mapping) or is_frame(batch):
-        return [*batch]
-    return [*batch.schema.names]
-
-
-def _column(batch: Any, name: Any) -> Any:
-    return batch[name] if isinstance(batch, Mapping) or is_frame(batch) else batch.column(name)
+    return [*(batch if isinstance(batch, Mapping) or is_frame(batch) else batch.schema.names)]
 
 
 def _frame(batch: Any, names: Sequence[Any]) -> Any:

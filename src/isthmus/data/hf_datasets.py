@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from isthmus._optional import import_optional
-from isthmus.data.parquet_rows import number_rows
+from isthmus.data.feature_columns import number_rows
 
 __all__ = ["DatasetLoader"]
 
@@ -18,9 +18,8 @@ class DatasetLoader:
     """Load batches of a Hugging Face dataset, for `fit_loader`.
 
     Under torchrun each process reads its own part of the files. Checkpoints record the position in
-    the dataset. A resumed run skips the rows that waited in a shuffle buffer, so it continues
-    exactly only without one. A folder of Parquet files read by `isthmus.data.load` is shuffled
-    faster and always continues exactly.
+    the dataset, but not the rows in a shuffle buffer, which a resumed run skips. A folder of
+    Parquet files read by `isthmus.data.load` is shuffled faster and continues exactly.
 
     Parameters
     ----------
@@ -38,17 +37,12 @@ class DatasetLoader:
     ------
     ValueError
         If `dataset` is not a single dataset (but a dict of splits, say) or a column is missing.
-    ImportError
-        If `datasets` is not installed.
 
     Examples
     --------
-    >>> import datasets, isthmus  # doctest: +SKIP
-    >>> files = datasets.load_dataset("parquet", data_files="rows/*.parquet", streaming=True)
-    ... # doctest: +SKIP
-    >>> loader = DatasetLoader(files["train"].shuffle(seed=0, buffer_size=10_000), label="kind")
-    ... # doctest: +SKIP
-    >>> isthmus.VAE(epochs=5).fit_loader(loader)  # doctest: +SKIP
+    >>> import datasets  # doctest: +SKIP
+    >>> files = datasets.load_dataset("parquet", data_files="*.parquet")  # doctest: +SKIP
+    >>> isthmus.VAE().fit_loader(DatasetLoader(files["train"], label="kind"))  # doctest: +SKIP
     """
 
     def __init__(

@@ -29,24 +29,16 @@ _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 def read_idx(path: str | PathLike[str]) -> np.ndarray:
     """Read an IDX file, compressed with gzip or not.
 
-    Parameters
-    ----------
-    path : str or path-like
-        The file. Its first bytes, not its name, decide whether it is decompressed.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, int8, int16, int32, float32 or float64, in native byte order, of the shape that the
-        header announces.
+    The first bytes of the file, not its name, decide whether it is decompressed. The array is
+    uint8, int8, int16, int32, float32 or float64, in native byte order.
 
     Raises
     ------
     FileNotFoundError
         If there is no file at `path`.
     ValueError
-        If the file is not IDX, is truncated, has extra bytes, announces more than 4 GiB, or
-        expands more than `isthmus.data.limits` allows.
+        If the file is damaged, announces more than 4 GiB, or expands more than
+        `isthmus.data.limits` allows.
 
     Examples
     --------

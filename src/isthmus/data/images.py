@@ -32,8 +32,8 @@ def read_image_folder(
     """Read all images of a folder; its subfolders are the classes.
 
     Images are rotated as their EXIF data say, placed on white if they are transparent, and brought
-    to one size: those of another size are scaled to fit and padded with white. Files are read in
-    sorted order; hidden ones are skipped.
+    to one size: those of another size are scaled to fit and padded with white. Hidden files are
+    skipped.
 
     Parameters
     ----------

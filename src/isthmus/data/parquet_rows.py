@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
-from isthmus.data.feature_columns import table_rows
+from isthmus.data.feature_columns import number_rows
 from isthmus.data.parquet_limits import check_parquet
 from isthmus.data.tables import find_label
 
-__all__ = ["ParquetRows", "is_parquet_folder", "number_rows", "parquet_files"]
+__all__ = ["ParquetRows", "is_parquet_folder", "parquet_files"]
 
 Array = NDArray[Any]
 LARGE_GROUP = 2**28  # bytes of a row group, as float32, above which `notes` warn
@@ -114,21 +114,6 @@ class ParquetRows:
         parts = [self._group(i, [self.label]).column(0) for i in range(len(self.groups))]
         labels = np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
         return labels if labels.dtype.kind in "biuf" else labels.astype(str)
-
-
-def number_rows(table: Any, names: Sequence[str]) -> Array:
-    """Return columns of numbers as rows, or the rows in one column of lists.
-
-    Bytes in lists are pixels, which stand for [0, 1] and stay bytes; bytes in columns of their own
-    are whole numbers.
-    """
-    if not names:
-        raise ValueError("expected columns of numbers besides the label, found none.")
-    if len(names) > 1 and any(table.schema.field(name).type.num_fields for name in names):
-        raise ValueError("expected columns of numbers or one column of lists, got both.")
-    rows = table_rows(table, names)
-    whole = rows[:1].size > 1 and len(names) == 1
-    return rows.astype(np.float32) if rows.dtype == np.uint8 and not whole else rows
 
 
 def is_parquet_folder(path: Path) -> bool:

@@ -103,21 +103,15 @@ def sample(
     Parameters
     ----------
     n : int
-        Sample size, from 1 to 737,280.
+        From 1 to 737,280.
     random_state : int, numpy.random.Generator or None, default=None
-        Seed.
 
     Returns
     -------
     images : numpy.ndarray of uint8, shape (n, 64, 64)
-        Images of 0 and 255.
+        As by `render`.
     factors : numpy.ndarray of int64, shape (n, 5)
-        Their factors, as by `factors`.
-
-    Raises
-    ------
-    ValueError
-        If `n` is out of range.
+        As by `factors`.
 
     Examples
     --------
@@ -136,14 +130,11 @@ def _checked(indices: ArrayLike) -> np.ndarray:
     if array.size == 0:
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-            "indices must be a sequence of whole numbers, "
-            f"got {array.dtype} of shape {array.shape}."
-        )
+        found = f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"indices must be a sequence of whole numbers, got {found}.")
     if array.size and not (array.min() >= 0 and array.max() < N_SPRITES):
-        raise ValueError(
-            f"indices must be from 0 to {N_SPRITES - 1}, got {array.min()} to {array.max()}."
-        )
+        found = f"{array.min()} to {array.max()}"
+        raise ValueError(f"indices must be from 0 to {N_SPRITES - 1}, got {found}.")
     return array
 
 
@@ -156,7 +147,10 @@ def _masks() -> np.ndarray:
 
 
 def _outlines(radius: int) -> np.ndarray:
-    """Return the pixels inside each shape: bool (3, 6, 40, 2 radius + 1, 2 radius + 1)."""
+    """Return the pixels inside each shape: bool (3, 6, 40, 2 radius + 1, 2 radius + 1).
+
+    The heart is the inside of (a² + b² - 1)³ = a² b³.
+    """
     grid = np.arange(-radius, radius + 1) / _RADIUS
     x, y = grid[None, :], -grid[:, None]  # rows run downwards, y upwards
     scale = _VALUES[1][:, None, None, None]
@@ -166,10 +160,6 @@ def _outlines(radius: int) -> np.ndarray:
     v = (y * np.cos(angle) - x * np.sin(angle)) / scale
     square = np.maximum(abs(u), abs(v)) < 0.71
     ellipse = u**2 + (v / 0.5) ** 2 < 1.01
-    return np.stack([square, ellipse, _heart(u, v)])
-
-
-def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the inside of (a² + b² - 1)³ = a² b³, scaled and centred in the unit circle."""
-    a, b = 1.33 * u, 1.33 * v + 0.12
-    return (a**2 + b**2 - 1) ** 3 < a**2 * b**3
+    a, b = 1.33 * u, 1.33 * v + 0.12  # scaled and centred in the unit circle
+    heart = (a**2 + b**2 - 1) ** 3 < a**2 * b**3
+    return np.stack([square, ellipse, heart])

@@ -106,24 +106,11 @@ def fill_table(
     columns: Columns,
     label: str | int | None = None,
 ) -> str:
-    r"""Return the text of a table with some cells replaced and all others spelled as before.
+    r"""Return the text of a table, comma-separated, with some cells replaced.
 
-    Parameters
-    ----------
-    path : str or path-like
-        A text file that `read_table` reads.
-    values, gaps : numpy.ndarray, shape (n_rows, n_features)
-        Numbers, and a mask of the cells that they replace, for the first rows. Later rows are left
-        out.
-    columns : Columns
-        How the columns were read.
-    label : str, int or None, default=None
-        As for `read_table`.
-
-    Returns
-    -------
-    str
-        Comma-separated.
+    All other cells are spelled as before. `values` and `gaps` (n, columns) are numbers and a mask
+    of the cells that they replace in the first n rows; later rows are left out. `path`, `columns`
+    and `label` are those of `read_table`.
 
     Examples
     --------

@@ -43,14 +43,7 @@ class AudioClip(NamedTuple):
 def read_wav(path: str | os.PathLike[str]) -> AudioClip:
     """Read a WAV file of 8, 16, 24 or 32-bit integers or of floats, with any number of channels.
 
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    AudioClip
-        Integers are divided by their largest value; floats stay as they are.
+    Integers are divided by their largest value; floats stay as they are.
 
     Raises
     ------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -62,17 +63,10 @@ class Windows:
         return self._views(X)[tuple(self._index(X))]
 
     def apply(self, function: Callable[[Array], Array], X: Array) -> Array:
-        """Apply a function to all windows and blend the results.
+        """Apply a function to all windows of X (n, ..., *sides) and blend the results.
 
-        Parameters
-        ----------
-        function : callable
-            Maps windows (m, ..., *size) to an array of the same shape.
-        X : ndarray (n, ..., *sides)
-
-        Returns
-        -------
-        ndarray of float64, of the shape of X
+        The function maps windows (m, ..., *size) to an array of the same shape. The result is
+        float64 of the shape of X.
         """
         padded = self._padded(X)
         views, index = self._views(padded), self._index(padded)
@@ -83,7 +77,7 @@ class Windows:
             block = tuple(i[start : start + step] for i in index)
             done = np.asarray(function(views[block]), dtype=np.float64) * weight
             for window, row, *corner in zip(done, *block, strict=True):
-                place = self._place(corner)
+                place = tuple(slice(c, c + s) for c, s in zip(corner, self.size, strict=True))
                 total[row][(..., *place)] += window
                 if row == 0:  # the same for all rows
                     weights[place] += weight
@@ -93,11 +87,10 @@ class Windows:
     @property
     def weight(self) -> Array:
         """Weight of each position of a window when windows are blended, of shape `size`."""
-        weight = np.ones(self.size if self.overlap else (1,) * len(self.size))
-        for axis, length in enumerate(self.size if self.overlap else ()):
-            sine = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
-            weight *= sine.reshape([-1 if a == axis else 1 for a in range(len(self.size))])
-        return np.broadcast_to(weight, self.size)
+        if not self.overlap:
+            return np.ones(self.size)
+        sines = [np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in self.size]
+        return reduce(np.multiply.outer, sines)
 
     def starts(self, length: int, axis: int = 0) -> Array:
         """Return where windows begin along an axis; the last one ends with the array."""
@@ -130,6 +123,3 @@ class Windows:
         corners = [self.starts(side, axis) for axis, side in enumerate(sides)]
         grid = np.meshgrid(np.arange(len(X)), *corners, indexing="ij")
         return [g.ravel() for g in grid]
-
-    def _place(self, corner: Sequence[int]) -> tuple[slice, ...]:
-        return tuple(slice(c, c + s) for c, s in zip(corner, self.size, strict=True))

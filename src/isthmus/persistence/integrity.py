@@ -40,14 +40,7 @@ SUMS, OWN = "sha256", "this file"
 
 
 def with_checksums(record: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return a record with the SHA-256 of its own content and of the files beside it.
-
-    Parameters
-    ----------
-    record : mapping
-        Plain JSON.
-    files : mapping
-        File contents by name.
+    """Return a record, plain JSON, with the SHA-256 of itself and of files (contents by name).
 
     Examples
     --------
@@ -106,15 +99,7 @@ def _own_sum(record: Mapping[str, Any]) -> str:
 
 
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
-    """Return the content of a regular file of at most `limit` bytes.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it does not exist, or is a pipe or device.
-    ValueError
-        If it is larger than the limit.
-    """
+    """Return the content of a regular file; a ValueError if it has more than `limit` bytes."""
     if not is_regular_file(path):
         raise FileNotFoundError(
             f"{path} is missing or not a regular file: the folder is incomplete."
@@ -151,18 +136,8 @@ def read_tensors(
 ) -> dict[str, Any]:
     """Return the tensors of a safetensors file by name.
 
-    Parameters
-    ----------
-    content : bytes
-    path : object
-        Name for messages.
-    load : callable
-        The loader of safetensors, for torch or NumPy.
-
-    Raises
-    ------
-    ValueError
-        Of one line, if the tensors cannot be read.
+    `load` is the loader of safetensors for torch or NumPy, and `path` a name for messages. Raises
+    a ValueError of one line if the tensors cannot be read.
     """
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or not 2 <= length <= min(len(content) - 8, MAX_HEADER):

@@ -98,16 +98,7 @@ def read_columns(folder: str | os.PathLike[str]) -> Columns | None:
 def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """Return one record per epoch; an empty list if there is no history file.
 
-    Parameters
-    ----------
-    folder : Path
-    config : dict, optional
-        The configuration, to verify the checksum.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged.
+    Raises a ValueError if it is damaged or, given the configuration, its checksum differs.
     """
     path = Path(folder) / HISTORY
     if not is_regular_file(path):
@@ -129,18 +120,9 @@ def split_bytes(test_rows: NDArray[Any]) -> bytes:
 def read_test_rows(folder: Path, config: dict[str, Any]) -> NDArray[np.int64] | None:
     """Return the row numbers of a run's test rows, sorted; None if the run records none.
 
-    Older runs, and runs on data with a test set of their own, record none.
-
-    Parameters
-    ----------
-    folder : Path
-    config : dict
-        The configuration in the folder, as `read_config` returns it.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing or corrupt.
+    Older runs, and runs on data with a test set of their own, record none. `config` is the
+    configuration in the folder. Raises a FileNotFoundError or ValueError if the file is missing or
+    corrupt.
     """
     if SPLIT not in (config.get(SUMS) or {}):
         return None
@@ -148,14 +130,10 @@ def read_test_rows(folder: Path, config: dict[str, Any]) -> NDArray[np.int64] | 
     content = read_bytes(path)
     check_content(config, SPLIT, content)
     rows = read_tensors(content, path, load_arrays).get("test")
-    if rows is None or rows.dtype != np.int64 or rows.ndim != 1 or not _ascending(rows):
+    valid = rows is not None and rows.dtype == np.int64 and rows.ndim == 1
+    if not valid or (rows[:1] < 0).any() or (np.diff(rows) <= 0).any():
         raise ValueError(f"{path}: expected 'test', a list of ascending row numbers.")
     return rows
-
-
-def _ascending(rows: NDArray[np.int64]) -> bool:
-    """Whether row numbers are at least 0, and each is above the one before."""
-    return not len(rows) or bool(rows[0] >= 0 and (np.diff(rows) > 0).all())
 
 
 def to_json(value: Any) -> str:
