@@ -183,6 +183,12 @@ def test_columns_of_one_table_encode_another(table):
         read_table(table("pet,a\neel,5\ncow,1\n", "other.csv"), columns=columns)
 
 
+def test_digits_in_a_column_of_texts_are_its_categories(table):
+    _, _, columns = read_table(table("a,room\n1,20\n2,21\n3,hall\n"))
+    X, _, _ = read_table(table("a,room\n4,21\n5,20\n", "other.csv"), columns=columns)
+    np.testing.assert_array_equal(X, [[4, 1], [5, 0]])
+
+
 def test_fill_table_keeps_the_spelling_of_other_cells(table):
     path = table("n,pet,x\n01,cat,1.50\n,,\n3,dog,2.5\n4,eel,3\n")
     X, _, columns = read_table(path)

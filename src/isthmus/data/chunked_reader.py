@@ -118,9 +118,8 @@ def _text_chunk(features: FeatureColumns, columns: dict[str, Sequence[str]]) -> 
     names = features.names([*columns])
     if features.by_name:
         assert features.columns is not None
-        # A column of text categories stays text even if this chunk holds digits only.
         raw = [
-            to_column(c.name, columns[name], any(isinstance(k, str) for k in c.categories))
+            to_column(c.name, columns[name], text=c.is_text)
             for c, name in zip(features.columns.columns, names, strict=True)
         ]
         X = features.columns.encode_raw(raw)

@@ -118,6 +118,11 @@ class Column:
         kinds = {"number": "gaussian-per-feature", "boolean": "bernoulli"}
         return kinds.get(self.kind, f"categorical:{len(self.categories)}")
 
+    @property
+    def is_text(self) -> bool:
+        """Whether categories are texts, so that cells such as "20" are texts too."""
+        return any(isinstance(value, str) for value in self.categories)
+
     def to_numbers(self, raw: RawColumn) -> Array:
         """Encode a column, with NaN for missing values; a ValueError for unknown categories."""
         if self.kind == "number":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from io import StringIO
 from itertools import islice
 from os import PathLike
@@ -89,7 +90,8 @@ def read_table(
         raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
     read = _read_parquet_columns if path.suffix.lower() == ".parquet" else _read_text_columns
     try:
-        raw, y = read(path, label)
+        texts = {c.name for c in columns.columns if c.is_text} if columns else set()
+        raw, y = read(path, label, texts)
         columns = Columns.from_raw(raw) if columns is None else columns
         return columns.encode_raw(raw), y, columns
     except ValueError as error:  # may quote names and cells of any length, with line breaks
@@ -152,19 +154,22 @@ def _spell(column: Column, numbers: np.ndarray) -> list[str]:
 
 
 def _read_text_columns(
-    path: Path, label: str | int | None
+    path: Path, label: str | int | None, texts: Collection[str]
 ) -> tuple[list[RawColumn], np.ndarray | None]:
+    """Return the raw columns and the label; the columns `texts` are text even if all digits."""
     with open_text_table(path, label) as table:
         columns = dict(enumerate(zip(*table.rows, strict=True)))
     y = None
     if label is not None:
         y = to_labels(columns.pop(find_label(path, table.names, label)))
-    return [to_column(table.names[j], cells) for j, cells in columns.items()], y
+    named = [(table.names[j], cells) for j, cells in columns.items()]
+    return [to_column(name, cells, text=name in texts) for name, cells in named], y
 
 
 def _read_parquet_columns(
-    path: Path, label: str | int | None
+    path: Path, label: str | int | None, texts: Collection[str]
 ) -> tuple[list[RawColumn], np.ndarray | None]:
+    """Return the raw columns, whose types the file holds, and the label."""
     frame = read_parquet(path)
     y = None
     if label is not None:
