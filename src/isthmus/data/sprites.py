@@ -31,13 +31,8 @@ N_SPRITES = 737_280  # the product of the sizes
 _SIDE = 64  # of an image, in pixels
 _RADIUS = 16  # a shape fits in 33 × 33 pixels, so its 32 positions just fill the image
 _WINDOW = 2 * _RADIUS + 1
-_VALUES = (
-    np.arange(1.0, 4.0),
-    np.linspace(0.5, 1.0, 6),
-    np.linspace(0.0, 2 * np.pi, 40),
-    np.linspace(0.0, 1.0, 32),
-    np.linspace(0.0, 1.0, 32),
-)
+_SCALES = np.linspace(0.5, 1.0, FACTOR_SIZES[1])
+_ANGLES = np.linspace(0.0, 2 * np.pi, FACTOR_SIZES[2])
 
 
 def factors(indices: ArrayLike) -> np.ndarray:
@@ -153,8 +148,8 @@ def _outlines(radius: int) -> np.ndarray:
     """
     grid = np.arange(-radius, radius + 1) / _RADIUS
     x, y = grid[None, :], -grid[:, None]  # rows run downwards, y upwards
-    scale = _VALUES[1][:, None, None, None]
-    angle = _VALUES[2][:, None, None]
+    scale = _SCALES[:, None, None, None]
+    angle = _ANGLES[:, None, None]
     # Rotate and scale the coordinates of the pixels back to those of the upright shape.
     u = (x * np.cos(angle) + y * np.sin(angle)) / scale
     v = (y * np.cos(angle) - x * np.sin(angle)) / scale

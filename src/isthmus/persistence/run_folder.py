@@ -130,8 +130,9 @@ def read_test_rows(folder: Path, config: dict[str, Any]) -> NDArray[np.int64] | 
     content = read_bytes(path)
     check_content(config, SPLIT, content)
     rows = read_tensors(content, path, load_arrays).get("test")
-    valid = rows is not None and rows.dtype == np.int64 and rows.ndim == 1
-    if not valid or (rows[:1] < 0).any() or (np.diff(rows) <= 0).any():
+    if rows is None or rows.dtype != np.int64 or rows.ndim != 1:
+        raise ValueError(f"{path}: expected 'test', a list of row numbers.")
+    if (np.diff(rows, prepend=-1) <= 0).any():
         raise ValueError(f"{path}: expected 'test', a list of ascending row numbers.")
     return rows
 
