@@ -19,18 +19,18 @@ from sklearn.utils import estimator_checks as checks
 from torch import nn
 
 import isthmus
-from isthmus.applications.anomaly_detection import AnomalyDetector
+from isthmus.applications.anomaly_detection import (
+    AnomalyDetector,
+    best_f1_threshold,
+    conformal_threshold,
+    fraction_threshold,
+)
 from isthmus.applications.anomaly_scores import (
     SCORES,
     Whitening,
     hash_features,
     hidden_layers,
     pool_errors,
-)
-from isthmus.applications.anomaly_thresholds import (
-    best_f1_threshold,
-    conformal_threshold,
-    fraction_threshold,
 )
 from isthmus.cli import detect as command
 from isthmus.estimators import ESTIMATORS
@@ -211,7 +211,7 @@ def test_paths_whiten_activations_differences_and_pooled_errors():
         blocks = (X - model.reconstruct(X)).reshape(-1, 7, 2, 7, 2).mean((2, 4))
         return np.c_[first, first - second, blocks.reshape(-1, 49)]
 
-    assert detector._scorer.scores[0].whitening.mean.shape == (2 * (16 + 3) + 49,)
+    assert detector._measures[0].whitening.mean.shape == (2 * (16 + 3) + 49,)
     expected = distances(rows(X), rows(new), 1e-4)
     np.testing.assert_allclose(detector.anomaly_score(new), expected, rtol=1e-2)
 
@@ -258,7 +258,7 @@ def test_activations_count_a_wrong_category_as_one(score):
     model = isthmus.Autoencoder(likelihood="categorical:5,gaussian", **FAST)
     detector = AnomalyDetector(model, score_method=score, random_state=0).fit(X)
     x, _ = detector.estimator_.tensors(X)
-    found = detector._scorer.scores[0].activations(x, None)[:, -2].detach().numpy()
+    found = detector._measures[0]._activations(x, None)[:, -2].detach().numpy()
     wrong = detector.estimator_.reconstruct(X)[:, 0] != X[:, 0]
     np.testing.assert_array_equal(found, wrong.astype(np.float32))
 
@@ -287,7 +287,7 @@ def test_hidden_layers_of_every_backbone_are_found(name, backbone, score):
     detector = AnomalyDetector(model, score_method=score, random_state=0).fit(IMAGES[:50], Y[:50])
     assert np.isfinite(detector.score_samples(FOURS)).all()
     code = detector.estimator_.n_components_
-    assert len(detector._scorer.scores[0].whitening.mean) > code
+    assert len(detector._measures[0].whitening.mean) > code
     assert not any(m._forward_hooks for m in detector.estimator_.model_.modules())
 
 
@@ -299,7 +299,7 @@ def test_hidden_layers_without_activation_modules():
 def test_nap_of_a_linear_encoder_uses_the_code():
     model = isthmus.Autoencoder(**FAST | {"hidden": ()})
     detector = AnomalyDetector(model, score_method="nap", random_state=0).fit(ZEROS)
-    assert len(detector._scorer.scores[0].whitening.mean) == 3
+    assert len(detector._measures[0].whitening.mean) == 3
 
 
 def test_hashed_features_preserve_distances():

@@ -30,7 +30,7 @@ class Identity(BaseEstimator):
         self.model_ = SimpleNamespace(prior=None if self.std == 0 else "standard")
         return self
 
-    def posterior(self, X):
+    def posterior(self, X, condition=None):
         return SimpleNamespace(mean=X, std=np.full(X.shape, self.std))
 
     def transform(self, X):
@@ -38,7 +38,7 @@ class Identity(BaseEstimator):
 
     columns_ = None
 
-    def decode(self, Z, noise=False, random_state=None):
+    def decode(self, Z, noise=False, random_state=None, condition=None):
         return Z
 
     def as_input_type(self, X):

@@ -28,10 +28,10 @@ class Identity(BaseEstimator):
         self.n_components_ = X.shape[1]
         return self
 
-    def transform(self, X):
+    def transform(self, X, condition=None):
         return np.asarray(X, dtype=np.float64)
 
-    def decode(self, Z):
+    def decode(self, Z, condition=None):
         return np.asarray(Z, dtype=np.float64)
 
 

@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import OutlierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus.applications.anomaly_scores import SCORES, ScoreEnsemble
-from isthmus.applications.anomaly_thresholds import (
-    best_f1_threshold,
-    conformal_pvalues,
-    conformal_threshold,
-    fraction_threshold,
-)
+from isthmus.applications.anomaly_scores import SCORES, combined_anomaly
+from isthmus.applications.meta_estimator import MetaEstimator, check_choice
 from isthmus.data.columns import Table
 from isthmus.data.frames import is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.validation import validate_input
+from isthmus.evaluation.reconstruction import f1_from_counts
 from isthmus.training.distributed import started_together
 
-__all__ = ["AnomalyDetector"]
+__all__ = [
+    "AnomalyDetector",
+    "best_f1_threshold",
+    "conformal_pvalues",
+    "conformal_threshold",
+    "fraction_threshold",
+]
 
 Array = NDArray[Any]
 
 
-class AnomalyDetector(OutlierMixin, BaseEstimator):
+@dataclass(eq=False, repr=False)
+class AnomalyDetector(OutlierMixin, MetaEstimator):
     """Detect rows that differ from the training rows, using an autoencoder.
 
-    `fit` trains the estimator on most rows and sets the threshold and p-values by the rest,
-    because an autoencoder's errors on its own training rows are too small. Follows scikit-learn's
-    conventions: higher scores are more normal, the threshold of `decision_function` is 0, and
-    `predict` returns 1 for normal and -1 for anomalous rows.
+    `fit` trains the estimator on most rows, which should be mostly normal, and sets the threshold
+    and p-values by the rest, because an autoencoder's errors on its own training rows are too
+    small. Follows scikit-learn's conventions: higher scores are more normal, the threshold of
+    `decision_function` is 0, and `predict` returns 1 for normal and -1 for anomalous rows.
 
     Parameters
     ----------
@@ -104,74 +108,34 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     (181, 8, 8)
     """
 
-    estimators_: list[LatentEstimator]
-    estimator_: LatentEstimator
-    offset_: float
-    calibration_scores_: Array
-    _scorer: ScoreEnsemble
-    feature_shape_: tuple[int, ...]
-    n_features_in_: int
-
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        contamination: str | float = "auto",
-        score_method: str = "reconstruction",
-        calibration_fraction: float = 0.2,
-        false_alarm_rate: float = 0.05,
-        random_state: Any = None,
-    ) -> None:
-        self.estimator = estimator
-        self.contamination = contamination
-        self.score_method = score_method
-        self.calibration_fraction = calibration_fraction
-        self.false_alarm_rate = false_alarm_rate
-        self.random_state = random_state
+    estimator: Any = None
+    _: KW_ONLY
+    contamination: str | float = "auto"
+    score_method: str = "reconstruction"
+    calibration_fraction: float = 0.2
+    false_alarm_rate: float = 0.05
+    random_state: Any = None
 
     # ---------------------------------------------------------------- training
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Train on most rows of X, which should be mostly normal, and set the threshold.
-
-        Parameters
-        ----------
-        X : array-like (n, *features)
-            Data that the estimator accepts: a table, images or signals; numbers or bytes.
-        y : array-like (n,), optional
-            Labels for training a conditional estimator. Scores are computed without labels.
-
-        Returns
-        -------
-        self
-            Unchanged if an error is raised.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range, there are too few rows, or the estimator rejects X.
-        """
+    def _fit(self, X: Any, y: Any) -> None:
         self._check_parameters()
         if self.random_state is None and started_together():
             raise ValueError("set random_state so that all processes hold out the same rows.")
-        new = copy.copy(self)
-        data = new._read_training_rows(X)
-        train, held_out = new._split(len(data))
+        data = self._read_training_rows(X)
+        train, held_out = self._split(len(data))
         seeds = check_random_state(self.random_state)
-        new.estimators_ = [
-            new._trained(each, X, data, y, train, seeds) for each in new._estimator_list
-        ]
-        new.estimator_ = new.estimators_[0]
-        new.feature_shape_ = new.estimator_.feature_shape_
-        new._scorer = ScoreEnsemble([SCORES[self.score_method](m) for m in new.estimators_])
-        new._scorer.fit(data[train])
-        new.calibration_scores_ = np.sort(new._scores(data[held_out]))
+        self.estimators_ = [self._trained(e, X, data, y, train, seeds) for e in self._estimators]
+        self.estimator_ = self.estimators_[0]
+        self.feature_shape_ = self.estimator_.feature_shape_
+        self._measures = [SCORES[self.score_method](model) for model in self.estimators_]
+        for measure in self._measures:
+            measure.fit(data[train])
+        self.calibration_scores_ = np.sort(self._scores(data[held_out]))
         automatic = self.contamination == "auto"
-        new.offset_ = new._threshold(
-            new.calibration_scores_ if automatic else np.sort(new._scores(data))
+        self.offset_ = self._threshold(
+            self.calibration_scores_ if automatic else np.sort(self._scores(data))
         )
-        self.__dict__ = new.__dict__
-        return self
 
     def calibrate(self, X: Any) -> Self:
         """Recompute the threshold and the p-values from normal rows outside the training set.
@@ -181,9 +145,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         X : array-like (n, *features)
             Normal rows. A numeric `contamination` flags that fraction of them.
 
-        Returns
-        -------
-        self
         """
         scores = np.sort(self.score_samples(X))
         self.offset_ = self._threshold(scores)
@@ -200,22 +161,27 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         y : array-like (n,)
             1 for normal and -1 for anomalous rows, with at least one -1.
 
-        Returns
-        -------
-        self
-
         Raises
         ------
         ValueError
             If y has other values or another length than X.
         """
-        scores = self.score_samples(X)
-        self.offset_ = best_f1_threshold(scores, _anomalous(y, len(scores)))
+        scores, labels = self.score_samples(X), np.asarray(y)
+        if labels.shape != scores.shape:
+            raise ValueError(
+                f"y must hold one label for each of {len(scores)} rows, got shape {labels.shape}."
+            )
+        if not np.isin(labels, (-1, 1)).all() or not (labels == -1).any():
+            raise ValueError(
+                "y must hold 1 for normal and -1 for anomalous rows, with at least one -1; got "
+                f"{np.unique(labels)[:5].tolist()}. If 1 marks anomalous rows, pass 1 - 2 * y."
+            )
+        self.offset_ = best_f1_threshold(scores, labels == -1)
         return self
 
     def _check_parameters(self) -> None:
         frozen = isinstance(self.estimator, FrozenEstimator)
-        models = [self.estimator.estimator] if frozen else self._estimator_list
+        models = [self.estimator.estimator] if frozen else self._estimators
         wrong = [m for m in models if not isinstance(m, LatentEstimator)]
         if self.estimator is not None and (wrong or not models):
             raise ValueError(
@@ -224,10 +190,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 f"{type(wrong[0]).__name__ if wrong else 'an empty list'}."
             )
         share, held_out = self.contamination, self.calibration_fraction
-        if self.score_method not in SCORES:
-            raise ValueError(
-                f"score_method must be one of {', '.join(SCORES)}, got {self.score_method!r}."
-            )
+        check_choice("score_method", self.score_method, SCORES)
         if share != "auto" and not (_is_number(share) and 0 < share <= 0.5):  # type: ignore[operator]
             raise ValueError(f"contamination must be 'auto' or in (0, 0.5], got {share!r}.")
         if not (_is_number(held_out) and 0 <= held_out < 1):
@@ -265,14 +228,18 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return validate_input(self, X, reset=False, missing=self._missing)
 
     @property
-    def _estimator_list(self) -> list[Any]:
+    def _estimators(self) -> list[Any]:
         return [*self.estimator] if isinstance(self.estimator, list | tuple) else [self.estimator]
 
     def _trained(
         self, given: Any, X: Any, data: Array, y: Any, train: Array, seeds: np.random.RandomState
     ) -> LatentEstimator:
         if isinstance(given, FrozenEstimator):
-            return _without_feature_names(given.estimator, X)
+            check_is_fitted(given.estimator)
+            validate_input(given.estimator, X, reset=False)  # the same feature names
+            model = copy.copy(given.estimator)
+            model.__dict__.pop("feature_names_in_", None)  # it is given arrays
+            return model
         if given is None:
             model = Autoencoder(n_components=int(np.clip(self.n_features_in_ // 4, 1, 20)))
         else:
@@ -318,7 +285,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return -self.score_samples(X)
 
     def anomaly_pvalue(self, X: Any) -> Array:
-        """Return the conformal p-value of each row.
+        """Return the conformal p-value of each row, (n,) of float64.
 
         The p-value is (1 + number of held-out rows at least as anomalous) / (1 + number of
         held-out rows). If normal rows follow the same distribution as the held-out rows, at most a
@@ -326,23 +293,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         model. With contamination "auto", `predict` flags the rows whose p-value is at most
         `false_alarm_rate`.
 
-        Parameters
-        ----------
-        X : array-like (n, *features)
-
-        Returns
-        -------
-        ndarray of float64, (n,)
-            At least 1 / (1 + number of held-out rows).
-
         Raises
         ------
         ValueError
             If no rows were held out.
-
-        References
-        ----------
-        Testing for outliers with conformal p-values (Bates, Candès, Lei, Romano, Sesia, 2023).
         """
         scores = self.score_samples(X)
         if not len(self.calibration_scores_):
@@ -386,18 +340,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return SCORES[name](self.estimator_).contributions(data)
 
     def anomaly_map(self, X: Any) -> Array:
-        """Return a heat map per image, which shows where it is anomalous.
+        """Return a heat map (n, height, width) of where each image is anomalous.
 
         Uses `explain`, with squared errors if the detector's score is not a sum over pixels, and
         sums over channels.
-
-        Parameters
-        ----------
-        X : array-like (n, height, width) or (n, channels, height, width)
-
-        Returns
-        -------
-        ndarray of float64, (n, height, width)
 
         Raises
         ------
@@ -422,10 +368,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Refitting flags a fraction `contamination` of the rows, or `false_alarm_rate` if that is
         "auto".
 
-        Returns
-        -------
-        PyodDetector
-
         Raises
         ------
         ImportError
@@ -438,19 +380,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return PyodDetector.from_detector(self)
 
     def _read(self, X: Any) -> Array:
-        missing = self.estimator_.model_.missing
-        return validate_input(self, X, reset=False, missing=missing)
+        return validate_input(self, X, reset=False, missing=self.estimator_.model_.missing)
 
     def _scores(self, data: Array) -> Array:
-        return -self._scorer.anomaly(data) if len(data) else np.zeros(0)
+        return -combined_anomaly(self._measures, data) if len(data) else np.zeros(0)
 
     @property
     def _missing(self) -> bool:
         """Whether the estimator accepts missing values."""
-        return all(getattr(e, "missing", "refuse") == "ignore" for e in self._estimator_list)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "offset_")
+        return all(getattr(e, "missing", "refuse") == "ignore" for e in self._estimators)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -458,26 +396,61 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
-def _anomalous(y: ArrayLike, n: int) -> NDArray[np.bool_]:
-    labels = np.asarray(y)
-    if labels.shape != (n,):
-        raise ValueError(f"y must hold one label for each of {n} rows, got shape {labels.shape}.")
-    if not np.isin(labels, (-1, 1)).all() or not (labels == -1).any():
-        raise ValueError(
-            "y must hold 1 for normal and -1 for anomalous rows, with at least one -1; got "
-            f"{np.unique(labels)[:5].tolist()}. If 1 marks anomalous rows, pass 1 - 2 * y."
-        )
-    return labels == -1
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _without_feature_names(model: LatentEstimator, X: Any) -> LatentEstimator:
-    """Return a fitted model that accepts arrays, after checking that X has its feature names."""
-    check_is_fitted(model)
-    validate_input(model, X, reset=False)
-    model = copy.copy(model)
-    model.__dict__.pop("feature_names_in_", None)
-    return model
+def conformal_pvalues(calibration: Array, scores: Array) -> Array:
+    """Return (1 + number of calibration scores <= score) / (1 + number of calibration scores).
+
+    The calibration scores (n_calibration,) must be sorted; scores have shape (n,).
+
+    Examples
+    --------
+    >>> conformal_pvalues(np.arange(3.0), np.array([-1.0, 1.0, 9.0]))
+    array([0.25, 0.75, 1.  ])
+    """
+    return (1 + np.searchsorted(calibration, scores, side="right")) / (1 + len(calibration))
+
+
+def conformal_threshold(calibration: Array, level: float) -> float:
+    """Return the threshold below which conformal p-values are at most `level`.
+
+    With too few calibration scores for such a p-value it is the lowest of them.
+
+    Examples
+    --------
+    >>> conformal_threshold(np.arange(99.0), 0.05)
+    4.0
+    """
+    k = int(level * (len(calibration) + 1) + 1e-9)  # 0.05 * 100 may round below 5
+    return float(calibration[max(k, 1) - 1])
+
+
+def fraction_threshold(scores: Array, fraction: float) -> float:
+    """Return the midpoint between two sorted scores below which the given fraction lies.
+
+    Examples
+    --------
+    >>> fraction_threshold(np.arange(10.0), 0.2)
+    1.5
+    """
+    k = round(fraction * len(scores))
+    return float(scores[0] if k == 0 else (scores[k - 1] + scores[k]) / 2)
+
+
+def best_f1_threshold(scores: Array, anomalous: NDArray[np.bool_]) -> float:
+    """Return the threshold with the highest F1; of equal ones, that which flags fewest rows.
+
+    Examples
+    --------
+    >>> best_f1_threshold(np.array([0.0, 1.0, 2.0, 3.0]), np.array([True, True, False, False]))
+    1.5
+    """
+    values, place = np.unique(scores, return_inverse=True)
+    tp = np.bincount(place, anomalous).cumsum()
+    fp = np.bincount(place, ~anomalous).cumsum()
+    best = int(np.argmax(f1_from_counts(tp, fp, anomalous.sum() - tp)))
+    if best + 1 == len(values):
+        return float(np.nextafter(values[-1], np.inf))
+    return float((values[best] + values[best + 1]) / 2)

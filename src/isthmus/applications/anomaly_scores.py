@@ -7,6 +7,7 @@ depend on the other rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,7 @@ from isthmus.estimators.base import SCORE_SAMPLES, LatentEstimator
 from isthmus.estimators.batched_inference import row_noise
 from isthmus.nn.dense import Gated
 
-__all__ = [
-    "SCORES",
-    "Latent",
-    "Likelihood",
-    "Nap",
-    "Paths",
-    "Reconstruction",
-    "Score",
-    "ScoreEnsemble",
-    "Whitened",
-    "Whitening",
-]
+__all__ = ["SCORES", "Score", "Whitening", "combined_anomaly"]
 
 Array = NDArray[Any]
 ACTIVATIONS = nn.ReLU.__module__
@@ -61,6 +51,10 @@ class Score:
 
     def contributions(self, X: Array) -> Array:
         """Return the contribution of each feature to `anomaly`, (n, *features) of float64."""
+        return self.run(self._parts, X)
+
+    def _parts(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return the contributions for a batch of scaled rows."""
         raise NotImplementedError
 
     def run(self, f: Callable[[Tensor, Tensor | None], Tensor], X: Array) -> Array:
@@ -69,26 +63,15 @@ class Score:
         return out
 
 
-class ScoreEnsemble:
+def combined_anomaly(scores: list[Score], X: Array) -> Array:
     """Combine the same score of several models: the geometric mean, or the mean of nats."""
-
-    def __init__(self, scores: list[Score]) -> None:
-        self.scores = scores
-
-    def fit(self, X: Array) -> None:
-        """Fit each score."""
-        for score in self.scores:
-            score.fit(X)
-
-    def anomaly(self, X: Array) -> Array:
-        """Return the combined score of each row, (n,) of float64."""
-        each = np.stack([score.anomaly(X) for score in self.scores])
-        if len(each) == 1:
-            return each[0]
-        if isinstance(self.scores[0], Likelihood):
-            return each.mean(0)
-        # The scores differ in scale, which does not affect a geometric mean.
-        return np.exp(np.log(np.maximum(each, np.finfo(np.float64).tiny)).mean(0))
+    each = np.stack([score.anomaly(X) for score in scores])
+    if len(each) == 1:
+        return each[0]
+    if isinstance(scores[0], Likelihood):
+        return each.mean(0)
+    # The scores differ in scale, which does not affect a geometric mean.
+    return np.exp(np.log(np.maximum(each, np.finfo(np.float64).tiny)).mean(0))
 
 
 class Reconstruction(Score):
@@ -98,18 +81,17 @@ class Reconstruction(Score):
 
     def anomaly(self, X: Array) -> Array:
         """Return the summed errors."""
-        return self.run(lambda x, c: per_example(self._errors(x, c), 1), X)
+        return self.run(lambda x, c: per_example(self._parts(x, c), 1), X)
 
-    def contributions(self, X: Array) -> Array:
-        """Return the errors."""
-        return self.run(self._errors, X)
-
-    def _errors(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def _parts(self, x: Tensor, c: Tensor | None) -> Tensor:
         return errors(self.estimator, x, reconstruct(self.estimator, x, c)).cpu().double() ** 2
 
 
 class Likelihood(Score):
-    """Negative `score_samples` of the estimator: the negative log-likelihood or ELBO in nats."""
+    """Negative `score_samples` of the estimator: the negative log-likelihood or ELBO in nats.
+
+    The contributions sum to the distortion; `anomaly` also contains the rate (the KL).
+    """
 
     is_additive = True
 
@@ -117,11 +99,7 @@ class Likelihood(Score):
         """Return rate + distortion."""
         return -self.estimator.score_samples(X)
 
-    def contributions(self, X: Array) -> Array:
-        """Return the distortion per feature; `anomaly` also contains the rate (the KL)."""
-        return self.run(self._distortions, X)
-
-    def _distortions(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def _parts(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Return -E log p(x|z) per feature, with the same draws as `rate_distortion`."""
         model = self.estimator.model_
         samples = SCORE_SAMPLES if model.prior is not None else 1
@@ -146,14 +124,14 @@ class Latent(Score):
 
     def fit(self, X: Array) -> None:
         """Fit mean and covariance of the activations."""
-        blocks = (self.run(self.activations, X[i : i + BLOCK]) for i in range(0, len(X), BLOCK))
+        blocks = (self.run(self._activations, X[i : i + BLOCK]) for i in range(0, len(X), BLOCK))
         self.whitening = Whitening.fit(blocks, self.ridge)
 
     def anomaly(self, X: Array) -> Array:
         """Return the squared distances."""
-        return self.run(lambda x, c: self.whitening(self.activations(x, c)), X)
+        return self.run(lambda x, c: self.whitening(self._activations(x, c)), X)
 
-    def activations(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def _activations(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Return the vectors to whiten, (n, width): the code."""
         return self.estimator.model_.encode(x, c).mean
 
@@ -168,8 +146,7 @@ class Nap(Latent):
     Jeon, Choi, Kim, Yoon, 2020), normalized aggregation along pathway (NAP).
     """
 
-    def activations(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """Return the vectors to whiten, (n, width): the differences."""
+    def _activations(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._path(x, c) - self._path(reconstruct(self.estimator, x, c), c)
 
     def _path(self, x: Tensor, c: Tensor | None) -> Tensor:
@@ -195,8 +172,7 @@ class Paths(Nap):
     Source: RaPP (Kim, Shim, Lim, Jeon, Choi, Kim, Yoon, 2020), which whitens only differences.
     """
 
-    def activations(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """Return the vectors to whiten, (n, width): activations, differences, errors."""
+    def _activations(self, x: Tensor, c: Tensor | None) -> Tensor:
         reconstruction = reconstruct(self.estimator, x, c)
         path = hash_features(self._path(x, c), MAX_PATH_WIDTH)
         other = hash_features(self._path(reconstruction, c), MAX_PATH_WIDTH)
@@ -212,12 +188,12 @@ class Whitened(Latent):
 
     ridge = ERROR_RIDGE
 
-    def activations(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """Return the vectors to whiten, (n, width): the errors."""
+    def _activations(self, x: Tensor, c: Tensor | None) -> Tensor:
         reconstruction = reconstruct(self.estimator, x, c)
         return hash_features(errors(self.estimator, x, reconstruction).flatten(1))
 
 
+@dataclass(frozen=True, eq=False)
 class Whitening:
     """Squared Mahalanobis distance, with a ridge.
 
@@ -238,8 +214,8 @@ class Whitening:
     tensor([4., 4.], dtype=torch.float64)
     """
 
-    def __init__(self, mean: Array, directions: Array) -> None:
-        self.mean, self.directions = mean, directions
+    mean: Array
+    directions: Array
 
     @classmethod
     def fit(cls, blocks: Iterable[Array], ridge: float = RIDGE) -> Whitening:

@@ -206,14 +206,14 @@ class LatentCodec(LatentMetaEstimator):
     bits: int = 8
     coding: str = "auto"
 
-    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
-        codes = encode_in_chunks(estimator, X).astype(np.float64)
-        self.estimator_, self.low_, self.high_ = estimator, codes.min(0), codes.max(0)
+    def _fit_codes(self, X: Any, y: Any) -> None:
+        codes = encode_in_chunks(self.estimator_, X).astype(np.float64)
+        self.low_, self.high_ = codes.min(0), codes.max(0)
 
     def compress(self, X: Any) -> CompressedCodes:
         """Compress the rows of X, array-like (n, *features), to quantised codes."""
         check_is_fitted(self)
-        self._check_parameters(X)
+        self._check_parameters()
         numbers = self._quantise(encode_in_chunks(self.estimator_, X).astype(np.float64))
         tried = CODINGS if self.coding == "auto" else (self.coding,)
         payloads = {name: _pack(numbers, self.bits, name) for name in tried}
@@ -261,7 +261,7 @@ class LatentCodec(LatentMetaEstimator):
         unit = (codes - self.low_) / np.where(width > 0, width, 1)
         return np.rint(np.clip(unit, 0, 1) * (2**self.bits - 1)).astype(np.uint16)
 
-    def _check_parameters(self, X: Any) -> None:
+    def _check_parameters(self) -> None:
         if not (_is_integer(self.bits) and 1 <= self.bits <= MOST_BITS):
             raise ValueError(f"bits must be an integer from 1 to {MOST_BITS}, got {self.bits!r}.")
         check_choice("coding", self.coding, ("auto", *CODINGS))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from dataclasses import replace
-from typing import Any, Self
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from isthmus.applications.corruptions import InDataUnits, make_corruption
+from isthmus.applications.meta_estimator import MetaEstimator
 from isthmus.data.wav import resample
 from isthmus.data.windows import Windows
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
@@ -35,18 +35,18 @@ class _ReplaceCorruption(Callback):
         self.corruption = corruption
 
     def on_start(self, trainer: TrainerView, rows: Any) -> None:
-        """Replace it before the first step."""
         scaler = trainer.settings.scaler_  # type: ignore[attr-defined]  # settings is the estimator
         corruption = InDataUnits(self.corruption, scaler)
         trainer.objective = replace(trainer.objective, corruption=corruption)
 
 
-class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+@dataclass(eq=False, repr=False)
+class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     """Denoise rows, images or signals with an autoencoder trained on clean ones.
 
-    `fit` trains an autoencoder to reconstruct clean examples from corrupted ones; `transform`
-    returns the reconstructions of noisy examples. The closer the corruption is to the actual
-    noise, the better the result.
+    `fit` takes clean examples, floats or bytes that represent [0, 1], and trains an autoencoder to
+    reconstruct them from corrupted ones; `transform` returns the reconstructions of noisy
+    examples. The closer the corruption is to the actual noise, the better the result.
 
     Parameters
     ----------
@@ -90,96 +90,47 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from sklearn.datasets import load_digits
     >>> from isthmus import DenoisingAutoencoder
     >>> X = (load_digits().images / 16).astype(np.float32)
     >>> noisy = X + np.random.default_rng(0).normal(0, 0.3, X.shape).astype(np.float32)
-    >>> denoiser = Denoiser(
-    ...     DenoisingAutoencoder(n_components=32, epochs=10, random_state=0),
-    ...     corruption="gaussian",
-    ...     level=0.3,
-    ... ).fit(X)
+    >>> model = DenoisingAutoencoder(n_components=32, epochs=10, random_state=0)
+    >>> denoiser = Denoiser(model, corruption="gaussian", level=0.3).fit(X)
     >>> cleaned = denoiser.transform(noisy)
     >>> cleaned.shape, bool(((cleaned - X) ** 2).mean() < 0.5 * ((noisy - X) ** 2).mean())
     ((1797, 8, 8), True)
     """
 
-    estimator_: LatentEstimator
-    feature_shape_: tuple[int, ...]
-    n_features_in_: int
+    estimator: Any = None
+    _: KW_ONLY
+    corruption: Any = None
+    level: Any = None
+    patch_size: int | tuple[int, ...] | None = None
+    overlap: float = 0.5
+    n_patches: int = 20_000
+    random_state: int | None = None
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        corruption: Any = None,
-        level: Any = None,
-        patch_size: int | tuple[int, ...] | None = None,
-        overlap: float = 0.5,
-        n_patches: int = 20_000,
-        random_state: int | None = None,
-    ) -> None:
-        self.estimator = estimator
-        self.corruption = corruption
-        self.level = level
-        self.patch_size = patch_size
-        self.overlap = overlap
-        self.n_patches = n_patches
-        self.random_state = random_state
-
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Train on clean examples.
-
-        Parameters
-        ----------
-        X : array-like (n, features), or array (n, height, width), (n, channels, height, width), \
-(n, time) or (n, channels, time)
-            Floats, or bytes that represent [0, 1].
-        y : array-like (n,), optional
-            Labels for training a conditional estimator.
-
-        Returns
-        -------
-        self
-            Unchanged if an error is raised.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is invalid or does not match X.
-        """
-        new = copy.copy(self)
-        corruption = make_corruption(self.corruption, self.level)
-        windows = self._windows()
-        X = new._read(X, reset=True)
+    def _fit(self, X: Any, y: Any) -> None:
+        corruption, windows = make_corruption(self.corruption, self.level), self._windows()
+        X = self._read(X, reset=True)
         if isinstance(self.estimator, FrozenEstimator):
-            new.estimator_ = _checked(self.estimator)
+            self.estimator_ = _checked(self.estimator.estimator)
+            check_is_fitted(self.estimator_)
             self._check_frozen(X.shape[1:], windows)
-        else:
-            new.estimator_ = _checked(
-                DenoisingAutoencoder() if self.estimator is None else clone(self.estimator)
-            )
-            callbacks = [] if corruption is None else [_ReplaceCorruption(corruption)]
-            if windows is not None:
-                X, y = self._patches(X, windows), None
-            _set_code_size(new.estimator_, X.shape[1:])
-            new.estimator_.fit(X, y, callbacks=callbacks)
-        self.__dict__ = new.__dict__
-        return self
+            return
+        model = DenoisingAutoencoder() if self.estimator is None else clone(self.estimator)
+        self.estimator_ = _checked(model)
+        if windows is not None:
+            X, y = self._patches(X, windows), None
+        n_components = getattr(model.backbone, "n_components", None)
+        if n_components is not None:  # the backbone prescribes it
+            model.set_params(n_components=n_components(X.shape[1:]))
+        model.fit(X, y, callbacks=[] if corruption is None else [_ReplaceCorruption(corruption)])
 
     def transform(self, X: Any) -> Array:
-        """Denoise examples.
+        """Denoise examples; the result has the shape of X and its float type, or uint8 for bytes.
 
-        Parameters
-        ----------
-        X : as in `fit`
-            With `patch_size` the patched axes may have any length.
-
-        Returns
-        -------
-        ndarray of the shape of X
-            The float type of X; uint8 for bytes.
+        With `patch_size`, the patched axes of X (n, *features) may have any length.
         """
         check_is_fitted(self)
         windows = self._windows()
@@ -234,13 +185,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows = generator.integers(len(X), size=self.n_patches)
         high = [x - s + 1 for s, x in zip(windows.size, X.shape[-k:], strict=True)]
         corners = generator.integers(high, size=(self.n_patches, k))
-        ends = corners + windows.size
-        return np.stack(
-            [
-                X[(row, ..., *map(slice, start, end))]
-                for row, start, end in zip(rows, corners, ends, strict=True)
-            ]
-        )
+        places = zip(rows, corners, corners + windows.size, strict=True)
+        return np.stack([X[(row, ..., *map(slice, start, end))] for row, start, end in places])
 
     def _check_frozen(self, shape: tuple[int, ...], windows: Windows | None) -> None:
         if self.corruption is not None:
@@ -278,10 +224,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
 
     def __sklearn_is_fitted__(self) -> bool:
-        if hasattr(self, "estimator_"):
-            return True
-        frozen = isinstance(self.estimator, FrozenEstimator)
-        return frozen and hasattr(self.estimator.estimator, "model_")
+        inner = getattr(self.estimator, "estimator", None)  # of a frozen estimator
+        return hasattr(self, "estimator_") or hasattr(inner, "model_")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -289,23 +233,12 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _set_code_size(estimator: Any, shape: tuple[int, ...]) -> None:
-    """Set `n_components` if the backbone prescribes it."""
-    n_components = getattr(estimator.backbone, "n_components", None)
-    if n_components is not None:
-        estimator.set_params(n_components=n_components(shape))
-
-
-def _checked(estimator: Any) -> Any:
-    inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-    if not hasattr(inner, "reconstruct"):
+def _checked(estimator: Any) -> LatentEstimator:
+    if not isinstance(estimator, LatentEstimator):
         raise ValueError(
-            f"estimator must be an isthmus autoencoder with the method reconstruct, got "
-            f"{type(inner).__name__}."
+            f"estimator must be an isthmus autoencoder, got {type(estimator).__name__}."
         )
-    if isinstance(estimator, FrozenEstimator):
-        check_is_fitted(inner)
-    return inner
+    return estimator
 
 
 def denoise_audio(
@@ -343,7 +276,6 @@ def denoise_audio(
 
     Examples
     --------
-    >>> import numpy as np
     >>> from isthmus import Autoencoder
     >>> t = np.linspace(0, 100, 4000)
     >>> model = Autoencoder(n_components=4, epochs=2).fit(np.sin(t).reshape(-1, 1, 40))

@@ -13,7 +13,6 @@ from isthmus.applications.latent_mixtures import LatentMixtures
 from isthmus.applications.meta_estimator import (
     SavedMetaEstimator,
     check_choice,
-    condition_kwargs,
     encode_in_chunks,
     estimator_name,
     has_distribution,
@@ -97,26 +96,26 @@ class LatentSampler(SavedMetaEstimator):
     _content, _command = "mixture", "isthmus sample RUN --source mixture"
     _hint = "delete the folder to have the mixture fitted again"
 
-    def _check_parameters(self, X: Any) -> None:
+    def _check_parameters(self) -> None:
         check_choice("source", self.source, SOURCES)
 
-    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
+    def _fit_codes(self, X: Any, y: Any) -> None:
+        estimator = self.estimator_
         has_prior = has_distribution(estimator)
         if self.source == "prior" and not has_prior:
             raise ValueError(
                 f"{estimator_name(estimator)} has no prior: use a VAE, or source='mixture'."
             )
         if has_prior and self.source != "mixture":
-            self._set_fitted(estimator, None)
-            return
+            return self._set_mixtures(None)
         rng = np.random.default_rng(self.random_state)
-        q = estimator.posterior(X, **condition_kwargs(y if estimator.conditional else None))
+        q = estimator.posterior(X, condition=y if estimator.conditional else None)
         codes = (q.mean + q.std * rng.standard_normal(q.mean.shape)).astype(np.float64)
         labels = None if y is None else check_labels(y, len(codes))
-        self._set_fitted(estimator, LatentMixtures.fit(codes, labels, self.n_modes, rng))
+        self._set_mixtures(LatentMixtures.fit(codes, labels, self.n_modes, rng))
 
-    def _set_fitted(self, estimator: Any, mixtures: LatentMixtures | None) -> None:
-        self.estimator_, self._mixtures = estimator, mixtures
+    def _set_mixtures(self, mixtures: LatentMixtures | None) -> None:
+        self._mixtures = mixtures
         self.source_ = "prior" if mixtures is None else "mixture"
         if mixtures is not None and mixtures.classes is not None:
             self.classes_ = mixtures.classes
@@ -150,22 +149,17 @@ class LatentSampler(SavedMetaEstimator):
                 )
             return model.sample(n_samples, random_state, y=y)
         codes, drawn = self._sample_codes(n_samples, random_state, y)
-        context = {"condition": drawn} if model.conditional else {}
+        condition = drawn if model.conditional else None
         noise = model.columns_ is not None  # rows of a table are samples, not means
-        generated = model.decode(codes, noise=noise, random_state=random_state, **context)
+        generated = model.decode(codes, noise=noise, random_state=random_state, condition=condition)
         return model.as_input_type(generated)
 
     def sample_codes(
         self, n_samples: int = 1, random_state: int | None = None, *, y: Any = None
     ) -> Array:
-        """Draw codes from the mixture, (n_samples, n_components) of float32.
+        """Draw codes from the mixture, (n_samples, n_components) of float32, as `sample` does.
 
         They are nonnegative if all training codes were, as with rectified units.
-
-        Parameters
-        ----------
-        n_samples, random_state, y
-            As in `sample`.
         """
         check_is_fitted(self)
         return self._sample_codes(n_samples, random_state, y)[0]
@@ -180,14 +174,10 @@ class LatentSampler(SavedMetaEstimator):
     def variations(
         self, X: Any, n_samples: int = 8, spread: float = 1.0, random_state: int | None = None
     ) -> Array:
-        """Generate variations of each row of X; see the function `variations`.
+        """Generate variations of each row of X, (n, n_samples, *feature_shape_).
 
-        For a model whose codes are points, the scale is the standard deviation of the nearest mode
-        of the mixture.
-
-        Returns
-        -------
-        ndarray (n, n_samples, *feature_shape_)
+        As the function `variations`; for a model whose codes are points, the scale is the standard
+        deviation of the nearest mode of the mixture.
         """
         check_is_fitted(self)
         scale = None
@@ -206,9 +196,8 @@ class LatentSampler(SavedMetaEstimator):
         return self._mixtures.arrays(), {"classes": self._mixtures.classes}
 
     def _from_arrays(self, arrays: dict[str, Array], record: dict[str, Any]) -> None:
-        d = self.estimator.estimator.n_components_
-        mixtures = LatentMixtures.from_arrays(arrays, record["classes"], d)
-        self._set_fitted(self.estimator, mixtures)
+        d = self.estimator_.n_components_
+        self._set_mixtures(LatentMixtures.from_arrays(arrays, record["classes"], d))
 
     @classmethod
     def _is_valid(cls, record: dict[str, Any]) -> bool:
@@ -257,10 +246,6 @@ def variations(
     ValueError
         If a number is out of range, or `scale` is missing for a model whose codes are points.
 
-    See Also
-    --------
-    LatentSampler : New examples that do not start from an input.
-
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -275,8 +260,7 @@ def variations(
             f"n_samples must be at least 1 and spread nonnegative, got {n_samples!r} and "
             f"{spread!r}."
         )
-    context = condition_kwargs(condition)
-    q = estimator.posterior(X, **context)
+    q = estimator.posterior(X, condition=condition)
     if scale is None and not has_distribution(estimator):
         raise ValueError(
             f"the codes of {estimator_name(estimator)} are points: pass scale, or use a VAE or a "
@@ -287,6 +271,6 @@ def variations(
     noise = rng.standard_normal((len(q.mean), n_samples, q.mean.shape[1]))
     codes = (q.mean[:, None] + spread * unit[:, None] * noise).astype(np.float32)
     if np.ndim(condition):
-        context = {"condition": np.repeat(np.asarray(condition), n_samples, axis=0)}
-    decoded = estimator.decode(codes.reshape(-1, codes.shape[-1]), **context)
+        condition = np.repeat(np.asarray(condition), n_samples, axis=0)
+    decoded = estimator.decode(codes.reshape(-1, codes.shape[-1]), condition=condition)
     return decoded.reshape(len(q.mean), n_samples, *decoded.shape[1:])

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, NamedTuple, Self
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator
 
 from isthmus.applications.gap_filling import Completions, GapFiller
+from isthmus.applications.meta_estimator import MetaEstimator, check_choice
 from isthmus.data.frames import is_frame
 from isthmus.estimators import VAE
 from isthmus.estimators.base import LatentEstimator
@@ -35,10 +36,11 @@ class Imputation(NamedTuple):
     std: Array
 
 
-class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+@dataclass(eq=False, repr=False)
+class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     """Impute missing values with their expectation under a model, given the observed values.
 
-    Observed values do not change.
+    NaN marks missing values. Observed values do not change.
 
     Parameters
     ----------
@@ -93,55 +95,28 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     True
     """
 
-    estimator_: LatentEstimator
-    estimators_: list[LatentEstimator]
+    estimator: Any = None
+    _: KW_ONLY
+    method: str = "auto"
+    n_draws: int = 100
+    n_models: int = 1
+    train_mask: Any = None
+    random_state: int | None = None
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        method: str = "auto",
-        n_draws: int = 100,
-        n_models: int = 1,
-        train_mask: Any = None,
-        random_state: int | None = None,
-    ) -> None:
-        self.estimator, self.method = estimator, method
-        self.n_draws, self.n_models = n_draws, n_models
-        self.train_mask, self.random_state = train_mask, random_state
-
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Fit the model to the observed values.
-
-        Parameters
-        ----------
-        X : array-like (n, *features)
-            NaN marks missing values.
-        y : ignored
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range, or `train_mask` has the wrong shape.
-        """
+    def _fit(self, X: Any, y: Any) -> None:
         self._check_parameters()
         if isinstance(self.estimator, FrozenEstimator):
             check_is_fitted(self.estimator.estimator)
-            models = [self.estimator.estimator]
+            self.estimators_ = [self.estimator.estimator]
         else:
-            models = [self._clone(i) for i in range(self.n_models)]
+            self.estimators_ = [self._clone(i) for i in range(self.n_models)]
             callbacks = [] if self.train_mask is None else [_HideFeatures(self.train_mask)]
-            for each in models:
+            for each in self.estimators_:
                 each.fit(X, callbacks=callbacks)
-        self.estimator_, self.estimators_ = models[0], models
-        self.n_features_in_ = models[0].n_features_in_
-        if hasattr(models[0], "feature_names_in_"):
-            self.feature_names_in_ = models[0].feature_names_in_
-        return self
+        self.estimator_ = self.estimators_[0]
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.estimator_, name):
+                setattr(self, name, getattr(self.estimator_, name))
 
     def transform(self, X: Any) -> Any:
         """Return X with its missing values filled; see `impute`."""
@@ -173,7 +148,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         --------
         sample_imputations : The individual draws.
         """
-        check_is_fitted(self, "estimator_")
+        check_is_fitted(self)
         self._check_parameters()
         values, std, _ = self._impute(X, mask, keep_draws=False)
         return Imputation(self._as_input_type(X, values, mask), std)
@@ -190,7 +165,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ValueError
             If the method is not "sample".
         """
-        check_is_fitted(self, "estimator_")
+        check_is_fitted(self)
         if self._resolve_method() != "sample":
             raise ValueError(
                 f"method={self.method!r} with {type(self.estimator_).__name__} gives one "
@@ -266,8 +241,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self.method
 
     def _check_parameters(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}.")
+        check_choice("method", self.method, METHODS)
         if self.n_draws < 1:
             raise ValueError(f"n_draws must be at least 1, got {self.n_draws!r}.")
         if not 1 <= self.n_models <= self.n_draws:
@@ -318,7 +292,6 @@ class _HideFeatures(Callback):
         self.mask = np.asarray(mask)
 
     def on_start(self, trainer: TrainerView, rows: Any) -> None:
-        """Replace the corruption of the objective before the first step."""
         shape = tuple(rows.x.shape[1:])
         if self.mask.shape != shape or self.mask.dtype != bool:
             raise ValueError(

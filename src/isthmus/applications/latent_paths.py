@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus.applications.meta_estimator import (
     LatentMetaEstimator,
     check_choice,
-    condition_kwargs,
     encode_in_chunks,
     estimator_name,
 )
@@ -55,10 +54,6 @@ def latent_path(start: ArrayLike, end: ArrayLike, n_steps: int = 9, how: str = "
     Returns
     -------
     ndarray (n_steps, n_components) or (n, n_steps, n_components)
-
-    See Also
-    --------
-    interpolate : The decoded path between two rows of data.
 
     References
     ----------
@@ -132,9 +127,8 @@ def interpolate(
     >>> interpolate(model, X[:1], X[1:2], n_steps=5, how="spherical").shape
     (1, 5, 8, 8)
     """
-    context = condition_kwargs(condition)
-    first, last = (estimator.transform(X, **context) for X in (start, end))
-    return _decode(estimator, latent_path(first, last, n_steps, how), context)
+    first, last = (estimator.transform(X, condition=condition) for X in (start, end))
+    return _decode(estimator, latent_path(first, last, n_steps, how), condition)
 
 
 def traverse(
@@ -149,15 +143,13 @@ def traverse(
 
     Parameters
     ----------
-    estimator : LatentEstimator
-        Fitted.
+    estimator, condition
+        As in `interpolate`.
     X : array-like (n, *features)
     latent : int
         Index of the latent.
     values : array-like (n_steps,), optional
         The default is nine values from -3 to 3 and requires a standard normal prior.
-    condition : label, optional
-        One condition for all rows of a conditional model.
 
     Returns
     -------
@@ -182,10 +174,10 @@ def traverse(
         _require_standard_prior(estimator, "values")
         values = np.linspace(-REACH, REACH, 9)
     steps = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    context = condition_kwargs(condition)
-    codes = np.repeat(estimator.transform(X, **context)[:, None], len(steps), axis=1)
+    codes = estimator.transform(X, condition=condition)
+    codes = np.repeat(codes[:, None], len(steps), axis=1)
     codes[:, :, latent] = steps
-    return _decode(estimator, codes, context)
+    return _decode(estimator, codes, condition)
 
 
 def decode_grid(
@@ -204,16 +196,14 @@ def decode_grid(
 
     Parameters
     ----------
-    estimator : LatentEstimator
-        Fitted, with at least two components.
+    estimator, condition
+        As in `interpolate`; the model needs at least two components.
     n : int
         Grid points per axis.
     latents : (int, int)
         Indices of the latents along the first axis (rows) and the second (columns).
     codes : array-like (m, n_components), optional
         Codes of data; required for models without a standard normal prior.
-    condition : label, optional
-        For conditional models.
 
     Returns
     -------
@@ -241,7 +231,7 @@ def decode_grid(
         ticks, center = np.linspace(low, high, n).T, np.median(codes, axis=0)
     grid = np.tile(center, (n, n, 1))
     grid[:, :, first], grid[:, :, second] = ticks[first][:, None], ticks[second]
-    return _decode(estimator, grid, condition_kwargs(condition))
+    return _decode(estimator, grid, condition)
 
 
 def latent_arithmetic(
@@ -254,11 +244,9 @@ def latent_arithmetic(
 
     Parameters
     ----------
-    estimator : LatentEstimator
-        Fitted.
+    estimator, condition
+        As in `interpolate`.
     plus, minus : array-like (n, *features)
-    condition : label, optional
-        For conditional models.
 
     Returns
     -------
@@ -278,11 +266,10 @@ def latent_arithmetic(
     >>> latent_arithmetic(model, plus=X[[1, 2]], minus=X[[0]]).shape
     (8, 8)
     """
-    context = condition_kwargs(condition)
-    code = estimator.transform(plus, **context).sum(0)
+    code = estimator.transform(plus, condition=condition).sum(0)
     if len(minus):
-        code = code - estimator.transform(minus, **context).sum(0)
-    return estimator.decode(code[None], **context)[0]
+        code = code - estimator.transform(minus, condition=condition).sum(0)
+    return estimator.decode(code[None], condition=condition)[0]
 
 
 @dataclass(eq=False, repr=False)
@@ -290,7 +277,9 @@ class AttributeVectors(LatentMetaEstimator):
     """Estimate a latent direction for each attribute.
 
     The vector of an attribute is the mean code of the rows that have it minus the mean code of
-    the rows that do not.
+    the rows that do not. The argument y of `fit` holds one class per row (n,), each class being an
+    attribute, or one column of 0 and 1 per attribute (n, n_attributes); columns of a data frame
+    keep their names. Some rows must have each attribute, and some must not.
 
     Parameters
     ----------
@@ -326,34 +315,13 @@ class AttributeVectors(LatentMetaEstimator):
 
     estimator: Any
 
-    def fit(self, X: Any, y: Any) -> Self:  # type: ignore[override]  # y is required
-        """Train the estimator (unless frozen) and compute the mean codes.
-
-        Parameters
-        ----------
-        X : array-like (n, *features)
-        y : array-like (n,) or (n, n_attributes)
-            One class per row, each class being an attribute; or a 0/1 column per attribute.
-            Columns of a data frame keep their names.
-
-        Returns
-        -------
-        self
-            Unchanged if an error is raised.
-
-        Raises
-        ------
-        ValueError
-            If all rows or no rows have an attribute.
-        """
-        names, has = _attributes(y, len(X))
-        estimator = clone(self.estimator).fit(X, np.asarray(y))
-        codes = encode_in_chunks(estimator, X).astype(np.float64)
+    def _fit(self, X: Any, y: Any) -> None:
+        self.names_, has = _attributes(y, len(X))
+        self.estimator_ = clone(self.estimator).fit(X, np.asarray(y))
+        codes = encode_in_chunks(self.estimator_, X).astype(np.float64)
         count = has.sum(0)[:, None]  # (attributes, 1)
-        self.estimator_, self.names_ = estimator, names
         self.means_ = has.T @ codes / count
         self.vectors_ = self.means_ - (~has).T @ codes / (len(codes) - count)
-        return self
 
     def vector(self, add: Any = None, remove: Any = None) -> Array:
         """Return the direction (n_components,) that adds an attribute, removes one, or both.
@@ -376,27 +344,18 @@ class AttributeVectors(LatentMetaEstimator):
         *,
         condition: Any = None,
     ) -> Array:
-        """Shift the codes of X along an attribute's direction and decode them.
+        """Shift the codes of X (n, *features) along the direction of `vector` and decode them.
 
-        Parameters
-        ----------
-        X : array-like (n, *features)
-        add, remove
-            Names of attributes, as for `vector`.
-        amount : float or array-like (n_steps,)
-            Multiple of the direction; 0 gives the reconstruction.
-        condition : label, optional
-            For conditional models.
+        Multiples of the direction are given by `amount`; 0 gives the reconstruction.
 
         Returns
         -------
         ndarray (n, *feature_shape_), or (n, n_steps, *feature_shape_) for several amounts
         """
         direction = self.vector(add, remove)
-        context = condition_kwargs(condition)
-        codes = self.estimator_.transform(X, **context)[:, None]
+        codes = self.estimator_.transform(X, condition=condition)[:, None]
         amounts = np.atleast_1d(np.asarray(amount, dtype=np.float64))
-        out = _decode(self.estimator_, codes + amounts[:, None] * direction, context)
+        out = _decode(self.estimator_, codes + amounts[:, None] * direction, condition)
         return out if np.ndim(amount) else out[:, 0]
 
     def _index(self, name: Any) -> int:
@@ -412,13 +371,11 @@ def _attributes(y: Any, n: int) -> tuple[list[Any], Array]:
     if labels.ndim == 1:
         classes, index = np.unique(labels, return_inverse=True)
         names, has = classes.tolist(), index[:, None] == np.arange(len(classes))
-    else:
-        if labels.ndim != 2 or not np.isin(labels, (0, 1)).all():
-            raise ValueError(
-                "y must hold one class per row, or one column of 0 and 1 per attribute."
-            )
+    elif labels.ndim == 2 and np.isin(labels, (0, 1)).all():
         names = list(getattr(y, "columns", range(labels.shape[1])))
         has = labels.astype(bool)
+    else:
+        raise ValueError("y must hold one class per row, or one column of 0 and 1 per attribute.")
     for name, count in zip(names, has.sum(0), strict=True):
         if count in (0, n):
             raise ValueError(
@@ -436,8 +393,8 @@ def _require_standard_prior(estimator: Any, argument: str) -> None:
         )
 
 
-def _decode(estimator: Any, codes: Array, context: dict[str, Any]) -> Array:
+def _decode(estimator: Any, codes: Array, condition: Any) -> Array:
     """Decode codes (*batch, n_components) to (*batch, *feature_shape_)."""
     flat = codes.reshape(-1, codes.shape[-1]).astype(np.float32)
-    decoded = estimator.decode(flat, **context)
+    decoded = estimator.decode(flat, condition=condition)
     return decoded.reshape(*codes.shape[:-1], *decoded.shape[1:])

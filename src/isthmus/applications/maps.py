@@ -18,7 +18,6 @@ from isthmus._optional import import_optional
 from isthmus.applications.meta_estimator import (
     LatentMetaEstimator,
     check_choice,
-    condition_kwargs,
     encode_in_chunks,
     estimator_name,
     has_distribution,
@@ -85,13 +84,13 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
     method: str = "auto"
     random_state: int | None = 0
 
-    def _check_parameters(self, X: Any) -> None:
+    def _check_parameters(self) -> None:
         check_choice("method", self.method, METHODS)
         if self.method == "umap":
             _umap()
 
-    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
-        codes = encode_in_chunks(estimator, X)
+    def _fit_codes(self, X: Any, y: Any) -> None:
+        codes = encode_in_chunks(self.estimator_, X)
         method, few = self.method, codes.shape[1] <= 2
         if method == "auto":
             method = "codes" if few else "pca"
@@ -107,8 +106,7 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
         elif method == "umap":
             projection = _umap().UMAP(n_jobs=1, random_state=self.random_state).fit(codes)
             axes = ["UMAP 1", "UMAP 2"]
-        self.estimator_, self.method_, self.axes_ = estimator, method, axes
-        self._projection = projection
+        self.method_, self.axes_, self._projection = method, axes, projection
 
     def transform(self, X: Any) -> Array:
         """Return the map coordinates of each row, (n, 2); (n, 1) for one-component models."""
@@ -177,10 +175,6 @@ def latent_distributions(
     condition : label or array-like (n,), optional
         For conditional models.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
@@ -194,7 +188,7 @@ def latent_distributions(
     >>> figure = latent_distributions(VAE(n_components=4, epochs=2).fit(X), X[:3])
     """
     _require_distribution(estimator)
-    q = estimator.posterior(X, **condition_kwargs(condition))
+    q = estimator.posterior(X, condition=condition)
     n, d = q.mean.shape
     if n > 12 or (names is not None and len(names) != n):
         raise ValueError(f"X must have at most 12 rows, and names one entry per row; got {n} rows.")
@@ -227,11 +221,7 @@ def fit_loss_ablation(X: Any, **settings: Any) -> dict[str, Any]:
     -------
     dict of str to LatentEstimator
         An Autoencoder, a BetaVAE with β = 10,000, at which the reconstruction term is negligible,
-        and a VAE.
-
-    See Also
-    --------
-    compare_latent_maps : Plot the result.
+        and a VAE. `compare_latent_maps` plots them.
     """
     from isthmus.estimators import VAE, Autoencoder, BetaVAE
 
@@ -248,9 +238,7 @@ def compare_latent_maps(
 ) -> Figure:
     """Plot the maps of several models of the same rows side by side, coloured by label.
 
-    A point is one draw from q(z|x), which for a plain autoencoder is the code. With the KL term
-    only, the points follow the prior and labels do not separate; with the reconstruction term
-    only, they form clusters with gaps; with both, they fill the space and labels separate.
+    A point is one draw from q(z|x), which for a plain autoencoder is the code.
 
     Parameters
     ----------
@@ -261,10 +249,6 @@ def compare_latent_maps(
     y : array-like (n,), optional
     random_state : int, optional
         Seed of the draws.
-
-    Returns
-    -------
-    Figure
 
     Examples
     --------

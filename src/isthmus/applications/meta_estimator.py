@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import json
@@ -32,9 +33,9 @@ from isthmus.persistence.schema import check_settings
 
 __all__ = [
     "LatentMetaEstimator",
+    "MetaEstimator",
     "SavedMetaEstimator",
     "check_choice",
-    "condition_kwargs",
     "encode_in_chunks",
     "estimator_name",
     "has_distribution",
@@ -45,24 +46,19 @@ CHUNK = 8192  # rows encoded at once
 FORMAT = 1
 
 
-class LatentMetaEstimator(BaseEstimator):
-    """Base of meta-estimators: `fit` trains a clone of the parameter `estimator`."""
+class MetaEstimator(BaseEstimator):
+    """Base of estimators with a parameter `estimator`, of which `fit` trains a clone."""
 
     estimator: Any
     estimator_: Any
 
-    @classmethod
-    def from_fitted(cls, estimator: Any, **settings: Any) -> Self:
-        """Wrap a fitted model; `fit` then uses it as it is instead of training a clone."""
-        check_is_fitted(estimator)
-        return cls(FrozenEstimator(estimator), **settings)
-
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train the estimator (unless frozen), then fit the application to the codes of X.
+        """Train the estimator (unless it is frozen), then fit what depends on it.
 
         Parameters
         ----------
         X : array-like (n, *features)
+            Data that the estimator accepts: a table, images or signals; numbers or bytes.
         y : array-like (n,), optional
             Labels, with which a conditional estimator is trained.
 
@@ -76,19 +72,37 @@ class LatentMetaEstimator(BaseEstimator):
         ValueError
             If a parameter is invalid or does not match X, or the estimator rejects X.
         """
-        self._check_parameters(X)
-        self._fit(clone(self.estimator).fit(X, y), X, y)
+        new = copy.copy(self)
+        new._fit(X, y)
+        self.__dict__ = new.__dict__
         return self
 
-    def _check_parameters(self, X: Any) -> None:
-        """Raise an error if a parameter is invalid, before the estimator is trained."""
-
-    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
-        """Set the fitted attributes, among them `estimator_`."""
+    def _fit(self, X: Any, y: Any) -> None:
         raise NotImplementedError
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
+
+
+class LatentMetaEstimator(MetaEstimator):
+    """Base of meta-estimators that use the codes of the estimator."""
+
+    @classmethod
+    def from_fitted(cls, estimator: Any, **settings: Any) -> Self:
+        """Wrap a fitted model; `fit` then uses it as it is instead of training a clone."""
+        check_is_fitted(estimator)
+        return cls(FrozenEstimator(estimator), **settings)
+
+    def _fit(self, X: Any, y: Any) -> None:
+        self._check_parameters()
+        self.estimator_ = clone(self.estimator).fit(X, y)
+        self._fit_codes(X, y)
+
+    def _check_parameters(self) -> None:
+        """Raise an error if a parameter is invalid, before the estimator is trained."""
+
+    def _fit_codes(self, X: Any, y: Any) -> None:
+        raise NotImplementedError
 
 
 class SavedMetaEstimator(LatentMetaEstimator):
@@ -147,7 +161,8 @@ class SavedMetaEstimator(LatentMetaEstimator):
         if record["model"] != model_digest(estimator):
             raise ValueError(f"{path} belongs to another model; {cls._hint}.")
         loaded = cls.from_fitted(estimator, **(record["settings"] | settings))
-        loaded._check_parameters(None)
+        loaded.estimator_ = loaded.estimator
+        loaded._check_parameters()
         content = read_bytes(arrays_path)
         try:
             check_content(record, arrays_path.name, content)
@@ -205,11 +220,6 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise a ValueError if the value of a parameter is not one of the known ones."""
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
-
-
-def condition_kwargs(condition: Any) -> dict[str, Any]:
-    """Return the keyword arguments that pass on a condition; none if it is None."""
-    return {} if condition is None else {"condition": condition}
 
 
 def estimator_name(estimator: Any) -> str:

@@ -1,8 +1,4 @@
-"""Adapt an `AnomalyDetector` to pyod's interface; requires pyod.
-
-Use `AnomalyDetector.to_pyod`. This module does not import `AnomalyDetector`: it takes any
-detector with the same interface.
-"""
+"""Adapt an `AnomalyDetector` to pyod's interface; requires pyod. See `AnomalyDetector.to_pyod`."""
 
 from __future__ import annotations
 
@@ -61,11 +57,6 @@ class PyodDetector(BaseDetector):
     (20, (200, 2))
     """
 
-    detector_: Any
-    decision_scores_: NDArray[np.float64]
-    labels_: NDArray[np.int64]
-    threshold_: float
-
     def __init__(self, detector: Any, contamination: Any = 0.1) -> None:
         super().__init__(contamination=contamination)
         self.detector = detector
@@ -80,22 +71,26 @@ class PyodDetector(BaseDetector):
             If the detector is fitted without calibration rows (pyod scales its probabilities by
             their scores), or flags more than half of the rows.
         """
-        new = cls(clone(detector), _contamination(detector))
-        return new._adopt_fitted(detector) if detector.__sklearn_is_fitted__() else new
+        automatic = detector.contamination == "auto"
+        rate = detector.false_alarm_rate if automatic else float(detector.contamination)
+        new = cls(clone(detector), rate)
+        if not detector.__sklearn_is_fitted__():
+            return new
+        if not len(detector.calibration_scores_):
+            raise ValueError(
+                "pyod scales probabilities by the scores of calibration rows, but this detector "
+                "has none: call calibrate(X) with normal rows first, or fit with "
+                "calibration_fraction > 0."
+            )
+        new._adopt(copy.copy(detector), -detector.calibration_scores_)
+        new.threshold_ = -detector.offset_
+        new.labels_ = (new.decision_scores_ > new.threshold_).astype(int)
+        return new
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train a clone of `detector` on X and set the threshold.
+        """Train a clone of `detector` on X and set the threshold; y is ignored.
 
-        Parameters
-        ----------
-        X : array-like (n, *features)
-            Data that the detector accepts.
-        y : ignored
-
-        Returns
-        -------
-        self
-            Unchanged if an error is raised.
+        If an error is raised, self does not change.
         """
         detector = clone(self.detector)
         return self._adopt(detector.fit(X), detector.anomaly_score(X))
@@ -110,21 +105,3 @@ class PyodDetector(BaseDetector):
         self.detector_, self.decision_scores_ = detector, scores
         self._set_n_classes(None)
         return self._process_decision_scores()
-
-    def _adopt_fitted(self, detector: Any) -> Self:
-        if not len(detector.calibration_scores_):
-            raise ValueError(
-                "pyod scales probabilities by the scores of calibration rows, but this detector "
-                "has none: call calibrate(X) with normal rows first, or fit with "
-                "calibration_fraction > 0."
-            )
-        self._adopt(copy.copy(detector), -detector.calibration_scores_)
-        self.threshold_ = -detector.offset_
-        self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
-        return self
-
-
-def _contamination(detector: Any) -> float:
-    """Return pyod's contamination: the false alarm rate if the detector's is "auto"."""
-    automatic = detector.contamination == "auto"
-    return detector.false_alarm_rate if automatic else float(detector.contamination)

@@ -87,21 +87,21 @@ class LatentIndex(SavedMetaEstimator):
     _arrays_file, _record_file = CODES, RECORD
     _content, _command, _hint = "index", "isthmus search RUN QUERY", "index the data again"
 
-    def _check_parameters(self, X: Any) -> None:
+    def _check_parameters(self) -> None:
         check_choice("metric", self.metric, METRICS)
         check_choice("backend", self.backend, BACKENDS)
         if self.backend == "approximate":
             _faiss()
 
-    def _fit(self, estimator: Any, X: Any, y: Any) -> None:
-        self._set_fitted(estimator, encode_in_chunks(estimator, X))
+    def _fit_codes(self, X: Any, y: Any) -> None:
+        self._set_codes(encode_in_chunks(self.estimator_, X))
 
-    def _set_fitted(self, estimator: Any, codes: Array) -> None:
+    def _set_codes(self, codes: Array) -> None:
         backend = self.backend
         if backend == "auto":
             many = len(codes) > self.exact_up_to
             backend = "approximate" if many and _has_faiss() else "exact"
-        self.estimator_, self.codes_, self.backend_ = estimator, codes, backend
+        self.codes_, self.backend_ = codes, backend
         spread = codes.std(0)
         self.scale_ = np.where(spread > 0, spread, 1).astype(codes.dtype)
         self._points = self._prepare(codes)
@@ -163,11 +163,11 @@ class LatentIndex(SavedMetaEstimator):
         return {"codes": self.codes_}, {"rows": len(self.codes_)}
 
     def _from_arrays(self, arrays: dict[str, Array], record: dict[str, Any]) -> None:
-        codes, d = arrays["codes"], self.estimator.estimator.n_components_
+        codes, d = arrays["codes"], self.estimator_.n_components_
         valid = codes.shape == (record["rows"], d) and codes.dtype in (np.float32, np.float64)
         if not valid or not len(codes) or not np.isfinite(codes).all():
             raise ValueError("the arrays do not hold the codes of the index.")
-        self._set_fitted(self.estimator, codes)
+        self._set_codes(codes)
 
     @classmethod
     def _is_valid(cls, record: dict[str, Any]) -> bool:

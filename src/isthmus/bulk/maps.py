@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.applications.anomaly_detection import AnomalyDetector
-from isthmus.applications.anomaly_thresholds import conformal_pvalues
+from isthmus.applications.anomaly_detection import AnomalyDetector, conformal_pvalues
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.frames import is_frame
 from isthmus.estimators import model_io
