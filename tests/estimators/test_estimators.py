@@ -213,6 +213,13 @@ def test_partial_fit_continues_from_the_current_weights():
     assert model.score(X) == pytest.approx(before, abs=1.0)
 
 
+def test_partial_fit_works_under_inference_mode():
+    with torch.inference_mode():
+        model = isthmus.VAE(**FAST).partial_fit(X)
+    expected = isthmus.VAE(**FAST).partial_fit(X).partial_fit(X)
+    np.testing.assert_array_equal(model.partial_fit(X).transform(X), expected.transform(X))
+
+
 def fail_in_the_second_step(monkeypatch, error):
     """Make training raise an error in its second step."""
     update, steps = Trainer.update, []

@@ -155,7 +155,16 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         random_state : int, optional
             Seed for `noise`.
         """
-        Z, c = self._check_codes(Z, condition)
+        check_is_fitted(self)
+        if isinstance(Z, np.ndarray):  # float32 in another byte order stays float32
+            Z = Z.astype(Z.dtype.newbyteorder("="), copy=False)
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        if Z.shape[1] != self.n_components_:
+            raise ValueError(
+                f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have "
+                f"{self.n_components_}."
+            )
+        c = self.encode_condition(condition, len(Z))
         return self._decode(Z, c, self._seeded(random_state) if noise else None)
 
     def _decode(self, Z: Array, c: Array | None, generator: torch.Generator | None) -> Array:
@@ -394,18 +403,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         else:
             self.model_.likelihood.check_input(X)
         return X, self.encode_condition(condition, len(X))
-
-    def _check_codes(self, Z: Any, condition: Any) -> tuple[Array, Array | None]:
-        check_is_fitted(self)
-        if isinstance(Z, np.ndarray):  # float32 in another byte order stays float32
-            Z = Z.astype(Z.dtype.newbyteorder("="), copy=False)
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
-        if Z.shape[1] != self.n_components_:
-            raise ValueError(
-                f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have "
-                f"{self.n_components_}."
-            )
-        return Z, self.encode_condition(condition, len(Z))
 
     def encode_condition(self, condition: Any, n: int) -> Array | None:
         """Return the condition of n rows as `model_` expects it: float32 (n, width), or None.

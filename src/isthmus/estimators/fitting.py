@@ -157,11 +157,6 @@ or (n, channels, time)
         callbacks, resume_from
             As in `fit`; to resume, the loader must yield the same batches again.
 
-        Returns
-        -------
-        self
-            Unchanged if an error is raised.
-
         Raises
         ------
         ValueError
@@ -223,10 +218,10 @@ or (n, channels, time)
             callbacks = training_callbacks(new, new.model_, revive=False)
             rows = rows.to(generator.device).shared_by(trainer.process_group.size)
             record = trainer.one_epoch(rows, callbacks, number=new.n_iter_ + 1)
-        if trainer.diverged(record):
-            warn_diverged(record, new.n_iter_, stacklevel=3)
-            return self
-        new._training_state = trainer.state()
+            if trainer.diverged(record):
+                warn_diverged(record, new.n_iter_, stacklevel=3)
+                return self
+            new._training_state = trainer.state()
         new.n_iter_ = new.best_epoch_ = record["epoch"]
         new.history_ = [*new.history_, record]
         self.__dict__ = new.__dict__

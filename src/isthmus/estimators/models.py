@@ -106,7 +106,7 @@ class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator, name="sparse")
         ----------
         X : array-like (n_rows, *features)
         unit : int
-            Index of the unit.
+            Index of the unit; a ValueError is raised if it does not exist.
         n : int
             Number of rows; all rows if X has fewer.
 
@@ -115,11 +115,6 @@ class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator, name="sparse")
         rows : ndarray of int, (n,)
             Row indices; rows with equal activation keep their order in X.
         activations : ndarray (n,)
-
-        Raises
-        ------
-        ValueError
-            If the unit does not exist, or n is below 1.
 
         Examples
         --------

@@ -136,7 +136,7 @@ def fit_gaussian(
     --------
     >>> def log_density(z):  # mean 3, variance 4, unnormalised
     ...     return -((z - 3) ** 2).sum(-1) / 8
-    >>> fit = fit_gaussian(log_density, 1, n_steps=800)
+    >>> fit = fit_gaussian(log_density, 1, n_steps=400)
     >>> print(f"{fit.distribution.mean.item():.3f} {fit.distribution.stddev.item():.3f}")
     3.000 2.000
     >>> print(f"{fit.elbo:.3f}")  # log Z = log √(8π), because q = p

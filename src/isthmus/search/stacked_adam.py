@@ -55,26 +55,22 @@ class StackedAdam:
         self.moments = moments or [(torch.zeros_like(w), torch.zeros_like(w)) for w in lines]
         self.slices: list[tuple[slice, list[Tensor]]] = []
         groups = []
-        for part, (rate, decay) in self._runs():
+        keys = [(s.learning_rate, s.weight_decay) for s in self.settings]
+        for (rate, decay), run in itertools.groupby(range(len(keys)), keys.__getitem__):
+            first, *others = run
+            part = slice(first, first + 1 + len(others))
             own = [w[part] for w in lines]
             self.slices.append((part, own))
             groups.append({"params": own, "lr": rate, "weight_decay": decay})
         self.optimizer = FusedAdamW(groups)
         fused = self.optimizer.defaults["fused"]
         for part, own in self.slices:
-            for w, (first, second) in zip(own, self.moments, strict=True):
+            for w, (mean, square) in zip(own, self.moments, strict=True):
                 self.optimizer.state[w] = {
                     "step": torch.tensor(steps, device=w.device if fused else None),
-                    "exp_avg": first[part],
-                    "exp_avg_sq": second[part],
+                    "exp_avg": mean[part],
+                    "exp_avg_sq": square[part],
                 }
-
-    def _runs(self) -> list[tuple[slice, tuple[float, float]]]:
-        """Return the slice of models with each learning rate and weight decay."""
-        keys = [(s.learning_rate, s.weight_decay) for s in self.settings]
-        lengths = [(key, len(list(run))) for key, run in itertools.groupby(keys)]
-        ends = itertools.accumulate(n for _, n in lengths)
-        return [(slice(end - n, end), key) for (key, n), end in zip(lengths, ends, strict=True)]
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Update from the gradients of the stacked weights; None skips a weight."""
@@ -86,5 +82,5 @@ class StackedAdam:
 
     def of(self, weights: list[Tensor], stay: list[int]) -> StackedAdam:
         """Return the optimizer of the remaining models, given their restacked weights."""
-        moments = [(first[stay], second[stay]) for first, second in self.moments]
+        moments = [(mean[stay], square[stay]) for mean, square in self.moments]
         return StackedAdam(weights, [self.settings[i] for i in stay], moments, self.steps)
