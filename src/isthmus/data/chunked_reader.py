@@ -116,13 +116,9 @@ def _read_text(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chun
 
 def _text_chunk(features: FeatureColumns, columns: dict[str, Sequence[str]]) -> Chunk:
     names = features.names([*columns])
-    if features.by_name:
-        assert features.columns is not None
-        raw = [
-            to_column(c.name, columns[name], text=c.is_text)
-            for c, name in zip(features.columns.columns, names, strict=True)
-        ]
-        X = features.columns.encode_raw(raw)
+    if (encoding := features.encoding) is not None:
+        raw = [to_column(c.name, columns[c.name], text=c.is_text) for c in encoding.columns]
+        X = encoding.encode_raw(raw)
     else:
         X = features.rows({**columns, **{name: _numbers(name, columns[name]) for name in names}})
     return Chunk(X, {name: [*columns[name]] for name in features.keep})

@@ -46,9 +46,9 @@ class FeatureColumns:
         return cls(model.n_features_in_, model.columns_, column, tuple(keep))
 
     @property
-    def by_name(self) -> bool:
-        """Whether features are found by the column names of the table used in fit."""
-        return self.columns is not None and self.column is None
+    def encoding(self) -> Columns | None:
+        """The columns by whose names features are found, if the model was fitted on a table."""
+        return self.columns if self.column is None else None
 
     def names(self, found: Sequence[Any]) -> list[Any]:
         """Return the feature names among the columns found; a ValueError if one is missing."""
@@ -59,8 +59,8 @@ class FeatureColumns:
                     f"there is no column {name!r}; columns: {_listed(found)}."
                     f"{did_you_mean(name, map(str, found))}"
                 )
-        if self.columns is not None and self.by_name:
-            known = [*self.columns.names]
+        if self.encoding is not None:
+            known = [*self.encoding.names]
             if missing := [str(name) for name in known if name not in found]:
                 raise ValueError(f"columns the model was fitted on are missing: {_listed(missing)}")
             return known
@@ -69,9 +69,8 @@ class FeatureColumns:
     def rows(self, batch: Any) -> Array:
         """Return the features of a batch of any type as an array (n, n_features)."""
         names = self.names(_names(batch))
-        if self.by_name:
-            assert self.columns is not None
-            return self.columns.to_numbers(_frame(batch, names))
+        if self.encoding is not None:
+            return self.encoding.to_numbers(_frame(batch, names))
         parts = [_values(name, batch[name]) for name in names]
         lists = next((n for n, part in zip(names, parts, strict=True) if part.ndim > 1), None)
         if lists is not None and len(parts) > 1:

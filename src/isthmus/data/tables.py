@@ -88,10 +88,12 @@ def read_table(
     path = Path(path)
     if not is_regular_file(path):
         raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
-    read = _read_parquet_columns if path.suffix.lower() == ".parquet" else _read_text_columns
     try:
-        texts = {c.name for c in columns.columns if c.is_text} if columns else set()
-        raw, y = read(path, label, texts)
+        if path.suffix.lower() == ".parquet":
+            raw, y = _read_parquet_columns(path, label)
+        else:
+            texts = {c.name for c in columns.columns if c.is_text} if columns else set()
+            raw, y = _read_text_columns(path, label, texts)
         columns = Columns.from_raw(raw) if columns is None else columns
         return columns.encode_raw(raw), y, columns
     except ValueError as error:  # may quote names and cells of any length, with line breaks
@@ -167,7 +169,7 @@ def _read_text_columns(
 
 
 def _read_parquet_columns(
-    path: Path, label: str | int | None, texts: Collection[str]
+    path: Path, label: str | int | None
 ) -> tuple[list[RawColumn], np.ndarray | None]:
     """Return the raw columns, whose types the file holds, and the label."""
     frame = read_parquet(path)
