@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("nothing to export: give --page, --onnx, or --torch.")
     if arguments.opset is not None and arguments.onnx is None:
         raise ValueError("--opset is a version of ONNX: use it with --onnx.")
-    export.check_opset(arguments.opset)
+    if arguments.onnx is not None:
+        export.check_opset(arguments.opset)
     _write_networks(arguments)
     if arguments.page is not None:
         dataset, missing = rows_to_show(arguments)

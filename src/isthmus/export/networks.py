@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.distributions import Distribution, Transform
+from torch.distributions import Transform
 from torch.distributions.transforms import identity_transform
 
 from isthmus.distributions.base import DiagonalNormal
@@ -28,22 +28,13 @@ def x_dtype(estimator: LatentEstimator) -> str:
     """Return the dtype of the input `x`: "float32", or "float64" if the data are scaled.
 
     A column such as 1e9 ± 1 keeps its digits only in float64.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from isthmus import Autoencoder
-    >>> x_dtype(Autoencoder(n_components=1, epochs=1).fit(np.eye(4)))
-    'float32'
-    >>> x_dtype(Autoencoder(n_components=1, epochs=1).fit(9 * np.eye(4)))
-    'float64'
     """
     check_is_fitted(estimator)
     return "float32" if estimator.scaler_.identity else "float64"
 
 
 class Graph(nn.Module):
-    """An estimator's model on the CPU, with its scaler as buffers."""
+    """A frozen copy of an estimator's model on the CPU, with its scaler as buffers."""
 
     part: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]]
@@ -54,9 +45,12 @@ class Graph(nn.Module):
 
     def __init__(self, estimator: LatentEstimator) -> None:
         super().__init__()
-        self.model, self.scaled = _portable(estimator.model_), not estimator.scaler_.identity
+        model: Any = copy.deepcopy(estimator.model_).cpu().eval().requires_grad_(False)
+        for layer in model.modules():
+            layer.__class__ = SAME_LAYER.get(type(layer), type(layer))
         for name in self.unused:
-            setattr(self.model, name, None)
+            setattr(model, name, None)
+        self.model, self.scaled = model, not estimator.scaler_.identity
         self.register_buffer("shift", torch.tensor(estimator.scaler_.shift))
         self.register_buffer("scale", torch.tensor(estimator.scaler_.scale))
 
@@ -79,7 +73,10 @@ class Encode(Graph):
     def __init__(self, estimator: LatentEstimator) -> None:
         super().__init__(estimator)
         if isinstance(self.model.posterior, FlowFamily):
-            self.register_buffer("noise", _flow_noise(estimator.n_components_))
+            # Fixed noise, by which flow means are estimated: a graph cannot seed a generator.
+            zeros = torch.zeros(1, estimator.n_components_)
+            normal = FlowNormal(DiagonalNormal(zeros, zeros + 1), identity_transform)
+            self.register_buffer("noise", normal._draws())
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation."""
@@ -109,35 +106,15 @@ class Score(Graph):
     def forward(self, x: Tensor, eps: Tensor, c: Tensor | None = None) -> tuple[Tensor]:
         """Return -(rate + distortion), the mean over samples."""
         model, x = self.model, self.transform(x)
-        q = _with_cache(model.encode(x, c))
-        z = q.rsample((eps.shape[0],), noise=eps)  # type: ignore[call-arg]
+        q = model.encode(x, c)
+        if isinstance(q, FlowNormal):  # cache the inverse of each layer, which is expensive
+            for layer in q.transform.transforms:
+                Transform.__init__(layer, cache_size=1)
+        z = q.rsample((eps.shape[0],), noise=eps)
         rate = model.kl(q, z, c)
         x = x.expand(eps.shape[0], *x.shape)  # else torch.export guards on the batch size
         gain = model.log_likelihood(model.decode(z, c), x).mean(0)
         return (gain - (rate if rate.ndim == 1 else rate.mean(0)),)
-
-
-def _portable(model: nn.Module) -> Any:
-    """Return a frozen copy on the CPU that uses only layers that ONNX has."""
-    model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
-    for layer in model.modules():
-        if type(layer) in SAME_LAYER:
-            layer.__class__ = SAME_LAYER[type(layer)]
-    return model
-
-
-def _flow_noise(n_components: int) -> Tensor:
-    """Return the fixed noise by which flow means are estimated; a graph cannot seed a generator."""
-    zeros = torch.zeros(1, n_components)
-    return FlowNormal(DiagonalNormal(zeros, zeros + 1), identity_transform)._draws()
-
-
-def _with_cache(q: Distribution) -> Distribution:
-    """Cache the inverse of each flow layer, which is expensive to compute."""
-    if isinstance(q, FlowNormal):
-        for layer in q.transform.transforms:
-            Transform.__init__(layer, cache_size=1)
-    return q
 
 
 PARTS: dict[str, type[Graph]] = {graph.part: graph for graph in (Encode, Decode, Score)}

@@ -51,15 +51,7 @@ def _dft_kernel(n: int, window: Tensor) -> Tensor:
 
 
 def _stft(
-    x: Tensor,
-    n_fft: int,
-    hop_length: int,
-    win_length: int,
-    window: Tensor,
-    normalized: bool,
-    onesided: bool = True,
-    return_complex: bool = True,
-    align_to_window: bool | None = None,
+    x: Tensor, n_fft: int, hop_length: int, win_length: int, window: Tensor, *_: Any, **__: Any
 ) -> Tensor:
     """Return the short-time Fourier transform of x (n, time), as a convolution."""
     kernel = _dft_kernel(n_fft, window).flatten(0, 1)[:, None]
@@ -77,7 +69,6 @@ def _istft(
     normalized: bool = False,
     onesided: bool | None = None,
     length: int | None = None,
-    return_complex: bool = False,
 ) -> Tensor:
     """Return the waveform (n, time) of a spectrogram, as a transposed convolution."""
     bins = n_fft // 2 + 1
@@ -91,13 +82,7 @@ def _istft(
     return (sound / weight.clamp(min=1e-11))[:, start:][:, :length]
 
 
-def _cross_entropy(
-    logits: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    pos_weight: Tensor | None = None,
-    reduction: int = 0,
-) -> Tensor:
+def _cross_entropy(logits: Tensor, target: Tensor, *_: Any) -> Tensor:
     """Return the Bernoulli cross-entropy from logits, finite for saturated ones."""
     return logits.relu() - logits * target + (-logits.abs()).exp().log1p()
 

@@ -1,10 +1,7 @@
 """Export to ONNX, for onnxruntime, browsers and other runtimes.
 
-Operations that ONNX does not have are decomposed first: see `onnx_decompositions`.
-
-References
-----------
-Open Neural Network Exchange, https://onnx.ai; `torch.onnx` writes the models.
+`torch.onnx` writes the models. Operations that ONNX (https://onnx.ai) does not have are decomposed
+first: see `onnx_decompositions`.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from torch.export import ExportedProgram
 from isthmus._optional import import_optional
 from isthmus.export.networks import PARTS
 from isthmus.export.onnx_decompositions import DECOMPOSITIONS
-from isthmus.export.tracing import dynamic_axes, exporting, input_names, trace
+from isthmus.export.torch_export import dynamic_axes, exporting, input_names, trace
 
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator
@@ -74,27 +71,7 @@ def decoder(estimator: LatentEstimator, opset: int | None = None) -> bytes:
 
     Inputs are `z` (batch, n_components), float32, and for conditional models `c`, as for
     `encoder`. The output is `x` (batch, *feature_shape_), the mean of p(x|z) in the units of the
-    data, with dtype `x_dtype`.
-
-    Parameters
-    ----------
-    estimator, opset
-        As for `encoder`.
-
-    Raises
-    ------
-    ValueError, ImportError
-        As for `encoder`.
-
-    Examples
-    --------
-    >>> import numpy as np, pytest
-    >>> onnx = pytest.importorskip("onnx")
-    >>> from isthmus import Autoencoder
-    >>> model = Autoencoder(n_components=2, hidden=(), epochs=1).fit(np.eye(4))
-    >>> graph = onnx.load_from_string(decoder(model)).graph
-    >>> [i.name for i in graph.input], [o.name for o in graph.output]
-    (['z'], ['x'])
+    data, with dtype `x_dtype`. Parameters and errors are those of `encoder`.
     """
     return _to_onnx(estimator, "decoder", opset)
 
@@ -105,45 +82,16 @@ def scorer(estimator: LatentEstimator, opset: int | None = None) -> bytes:
     Inputs are `x` and, for conditional models, `c`, as for `encoder`; and `eps` (samples, batch,
     n_components), standard normal, float32, from which z is drawn (ignored if the code is a
     point). The output is `score` (batch,), float32, in nats per example: -(rate + distortion),
-    the mean over samples.
-
-    Parameters
-    ----------
-    estimator, opset
-        As for `encoder`.
-
-    Raises
-    ------
-    ValueError, ImportError
-        As for `encoder`.
-
-    Examples
-    --------
-    >>> import numpy as np, pytest
-    >>> onnx = pytest.importorskip("onnx")
-    >>> from isthmus import VAE
-    >>> model = VAE(n_components=2, hidden=(), epochs=1).fit(np.eye(4))
-    >>> [i.name for i in onnx.load_from_string(scorer(model)).graph.input]
-    ['x', 'eps']
+    the mean over samples. Parameters and errors are those of `encoder`.
     """
     return _to_onnx(estimator, "scorer", opset)
 
 
 def check_opset(opset: int | None) -> None:
-    """Raise a ValueError if the installed libraries cannot export with an opset.
-
-    Examples
-    --------
-    >>> import pytest
-    >>> pytest.importorskip("onnx") and check_opset(20)
-    >>> check_opset(11)
-    Traceback (most recent call last):
-    ...
-    ValueError: opset 11 is too old: choose 18 to 25...
-    """
+    """Raise an error if the installed libraries cannot export to ONNX, or not with this opset."""
+    import_optional("onnx", "onnxscript", extra="onnx", what="export to ONNX")
     if opset is None:
         return
-    _require_onnx()
     import onnx
 
     newest = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
@@ -156,20 +104,16 @@ def check_opset(opset: int | None) -> None:
 
 
 def _to_onnx(estimator: LatentEstimator, part: str, opset: int | None) -> bytes:
-    _require_onnx()
     check_opset(opset)
     with exporting(estimator, part, "an ONNX model"):
         program = trace(estimator, part).run_decompositions(DECOMPOSITIONS)
         return _write(program, input_names(estimator, part), PARTS[part].outputs, opset)
 
 
-def _require_onnx() -> None:
-    import_optional("onnx", "onnxscript", extra="onnx", what="export to ONNX")
-
-
 def _write(
     program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int | None
 ) -> bytes:
+    """Convert a program to ONNX, without paths of source files."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass, NameFixPass
 
     written = torch.onnx.export(
@@ -187,5 +131,5 @@ def _write(
     if opset not in (None, got):  # torch keeps its own opset if it cannot convert
         raise ValueError(f"torch wrote opset {got} instead of {opset}.")
     NameFixPass()(written.model)  # an operation may share the name of an output: "mean"
-    ClearMetadataAndDocStringPass()(written.model)  # they contain paths of source files
+    ClearMetadataAndDocStringPass()(written.model)
     return written.model_proto.SerializeToString()

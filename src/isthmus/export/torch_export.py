@@ -1,25 +1,31 @@
-"""Export as a `torch.export` program, which runs with torch alone.
-
-References
-----------
-PyTorch 2: Faster machine learning through dynamic Python bytecode transformation and
-graph compilation (Ansel et al., 2024).
-"""
+"""Export as a `torch.export` program, which runs with torch alone, for batches of any size."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from torch.export import ExportedProgram
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
-from isthmus.export.networks import PARTS
-from isthmus.export.tracing import exporting, trace
+from isthmus.export.networks import PARTS, Graph, x_dtype
 
 if TYPE_CHECKING:
     from isthmus.estimators import LatentEstimator
 
-__all__ = ["program"]
+__all__ = ["dynamic_axes", "exporting", "input_names", "program", "trace"]
+
+Inputs = tuple[Tensor, ...]
+
+AXES = {"x": ("batch",), "c": ("batch",), "z": ("batch",), "eps": ("samples", "batch")}
+_lock = threading.Lock()  # torch traces one program at a time
 
 
 def program(estimator: LatentEstimator, part: str) -> ExportedProgram:
@@ -45,6 +51,11 @@ def program(estimator: LatentEstimator, part: str) -> ExportedProgram:
     --------
     encoder, decoder, scorer : The same as ONNX.
 
+    References
+    ----------
+    PyTorch 2: Faster machine learning through dynamic Python bytecode transformation and graph
+    compilation (Ansel et al., 2024).
+
     Examples
     --------
     >>> import numpy as np, torch
@@ -58,13 +69,94 @@ def program(estimator: LatentEstimator, part: str) -> ExportedProgram:
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
     with exporting(estimator, part, "a torch.export program"):
-        return _without_paths(trace(estimator, part))
-
-
-def _without_paths(program: ExportedProgram) -> ExportedProgram:
-    """Remove the stack traces, which contain paths of source files."""
-    for module in program.graph_module.modules():
+        traced = trace(estimator, part)
+    for module in traced.graph_module.modules():
         if isinstance(module, GraphModule):
             for node in module.graph.nodes:
-                node.meta.pop("stack_trace", None)
+                node.meta.pop("stack_trace", None)  # contains paths of source files
+    return traced
+
+
+@contextmanager
+def exporting(estimator: LatentEstimator, part: str, what: str) -> Iterator[None]:
+    """Export in one thread at a time, quietly; turn any failure into a one-line ValueError."""
+    check_is_fitted(estimator)
+    with _lock, _quiet():
+        try:
+            yield
+        except Exception as error:  # torch and custom networks raise errors of any kind
+            raise ValueError(
+                f"the {part} of this {type(estimator).__name__} cannot be exported as {what}: "
+                f"{_reason(error)} Use isthmus itself to run it, or fit a model with other parts."
+            ) from error
+
+
+def input_names(estimator: LatentEstimator, part: str) -> list[str]:
+    """Return the names of the inputs, in order."""
+    return [*PARTS[part].inputs, *([] if estimator.condition_encoder_ is None else ["c"])]
+
+
+def dynamic_axes(names: Sequence[str]) -> dict[str, Any]:
+    """Return the axes of each input that may have any length, for `torch.export`."""
+    return {name: {i: Dim(a, min=1) for i, a in enumerate(AXES[name])} for name in names}
+
+
+def trace(estimator: LatentEstimator, part: str) -> ExportedProgram:
+    """Trace an exported module; check the result on a batch of another size.
+
+    Non-strict tracing first; strict tracing also handles networks that call ``len`` on a batch.
+    """
+    graph = PARTS[part](estimator).eval()
+    names = input_names(estimator, part)
+    few, many = (_examples(estimator, names, *sizes) for sizes in ((2, 3), (5, 7)))
+    shapes = tuple(dynamic_axes(names).values())
+    try:
+        return _traced(graph, few, many, shapes, strict=False)
+    except Exception:
+        return _traced(graph, few, many, shapes, strict=True)
+
+
+def _traced(
+    graph: Graph, few: Inputs, many: Inputs, shapes: tuple[Any, ...], *, strict: bool
+) -> ExportedProgram:
+    program = torch.export.export(graph, few, dynamic_shapes=shapes, strict=strict)
+    for a, b in zip(program.module()(*many), graph(*many), strict=True):
+        if a.shape != b.shape or not torch.allclose(a, b, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise ValueError("its result depends on more than its inputs.")
     return program
+
+
+def _examples(estimator: LatentEstimator, names: Sequence[str], batch: int, samples: int) -> Inputs:
+    """Return example inputs of the given sizes."""
+    shape, code = estimator.feature_shape_, estimator.n_components_
+    context = estimator.condition_encoder_
+    examples = {
+        "x": torch.zeros(batch, *shape, dtype=getattr(torch, x_dtype(estimator))),
+        "z": torch.zeros(batch, code),
+        "eps": torch.zeros(samples, batch, code),
+        "c": torch.zeros(batch, 0 if context is None else context.width),
+    }
+    return tuple(examples[name] for name in names)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence warnings and log messages of torch and onnx about their internals."""
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the root cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".") + "."
