@@ -495,7 +495,7 @@ def test_output_batches_have_the_type_of_the_input(run, model, kind):
     for j, name in enumerate(model.get_feature_names_out()):
         np.testing.assert_array_equal(np.asarray(output[name]), expected[:, j])
     again = pickle.loads(pickle.dumps(encode))
-    assert "_loaded" not in again.__dict__
+    assert "estimator" not in again.__dict__
 
 
 def test_score_is_pickled_with_its_calibration(model):

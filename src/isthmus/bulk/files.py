@@ -22,7 +22,7 @@ from isthmus.estimators.batched_inference import inference_batch_size
 __all__ = ["FileResult", "FileTask", "output_paths", "process_files"]
 
 Array = NDArray[Any]
-MODEL_BATCHES = 8  # per chunk of a file, of which at most one is padded
+MODEL_BATCHES = 8  # per chunk of a file
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,11 @@ class FileTask:
         The columns of tables that are features.
     about : dict
         What produced an output, as JSON data: it is recomputed if this changes.
-    form : {"auto", "parquet", "npy"}
-        Output format; "auto" is an array for an array and otherwise a table.
     """
 
     function: Callable[[Array, int], dict[str, Array]]
     features: FeatureColumns
     about: dict[str, Any] = field(default_factory=dict)
-    form: str = "parquet"
-
-    @property
-    def rows(self) -> int:
-        """Rows per chunk: whole batches of the model, so that only the last one is padded."""
-        return MODEL_BATCHES * inference_batch_size(self.features.n_features)
 
     def record(self, source: Path) -> dict[str, Any]:
         """Return the record of the output for a file."""
@@ -79,17 +71,16 @@ def find_files(names: Sequence[str]) -> list[Path]:
 def _expand(name: str) -> list[str]:
     if os.path.isdir(name):
         inside = sorted(entry.path for entry in os.scandir(name) if entry.is_file())
-        found = [path for path in inside if Path(path).suffix.lower() in SUFFIXES]
-        if not found:
-            known = ", ".join(SUFFIXES)
-            raise ValueError(f"{name} holds no file of type {known}; name another folder.")
-        return found
+        if found := [path for path in inside if Path(path).suffix.lower() in SUFFIXES]:
+            return found
+        raise ValueError(
+            f"{name} holds no file of type {', '.join(SUFFIXES)}; name another folder."
+        )
     if os.path.exists(name):
         return [name]
-    found = sorted(glob(name))
-    if not found:
-        raise ValueError(f"no file matches {name!r}; check the name.")
-    return [path for each in found for path in _expand(each)]
+    if found := sorted(glob(name)):
+        return [path for each in found for path in _expand(each)]
+    raise ValueError(f"no file matches {name!r}; check the name.")
 
 
 def output_paths(
@@ -97,8 +88,9 @@ def output_paths(
 ) -> dict[Path, Path]:
     """Return the output path in the folder `out` of each file, pattern or folder of inputs.
 
-    Raises a ValueError if two outputs would have the same path, or `out` is a file, or holds or is
-    inside an input.
+    `form` is "parquet", "npy" or "auto": an array for an array, otherwise a table. Raises a
+    ValueError if two outputs would have the same path, or `out` is a file, or holds or is inside an
+    input.
     """
     files = find_files(names)
     if column is not None and all(file.suffix.lower() in ARRAY_SUFFIXES for file in files):
@@ -126,15 +118,8 @@ def process_files(
 ) -> Iterator[FileResult]:
     """Process files one after another; a failure does not stop the others.
 
-    Parameters
-    ----------
-    targets : dict
-        Output path of each file.
-    files : sequence of Path
-        Those to process here.
-    task : FileTask
-    force : bool
-        Recompute finished outputs and replace files that isthmus did not write.
+    `targets` holds the output path of each file. `force` recomputes finished outputs and replaces
+    files that isthmus did not write.
     """
     for file in files:
         try:
@@ -163,7 +148,9 @@ def _process_file(source: Path, target: Path, task: FileTask, force: bool) -> Fi
 def _compute(source: Path, task: FileTask) -> Iterator[dict[str, Any]]:
     """Yield the output columns of each chunk of a file."""
     start = 0
-    for chunk in prefetch(read_chunks(source, task.features, task.rows), join_timeout=None):
+    # Whole batches of the model, so that only the last one is padded.
+    n_rows = MODEL_BATCHES * inference_batch_size(task.features.n_features)
+    for chunk in prefetch(read_chunks(source, task.features, n_rows), join_timeout=None):
         # An empty file still has output columns: those of a row of zeros.
         X = chunk.X if len(chunk.X) else np.zeros((1, *chunk.X.shape[1:]), chunk.X.dtype)
         try:

@@ -1,8 +1,8 @@
 """Write one output file per input atomically, with a record of what produced it.
 
-Records, partial files and locks lie in a hidden folder beside the outputs. A record holds what
-produced an output and from which input, and the size and time of the output itself, so a file that
-was changed since, or a name taken just before a crash, does not count as finished.
+Records, partial files and locks are kept in a hidden folder beside the outputs. A record contains
+the model and input of an output, and its size and time of change: an output that was changed
+later, or interrupted by a crash, does not count as finished.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,21 +29,11 @@ MAX_EXACT = 2**53  # largest whole number up to which float64 is exact
 GROUP_SIZE = 2**22  # approximate numbers per row group of Parquet
 
 
-class Writer(Protocol):
-    """Writes columns of rows, given as dictionaries of arrays."""
-
-    def write(self, columns: Mapping[str, Any]) -> None:
-        """Append rows."""
-
-    def close(self) -> None:
-        """Write what is left."""
-
-
 class ParquetWriter:
-    """Writes Parquet, in row groups whose size depends on the columns only."""
+    """Write columns of rows as Parquet, in row groups whose size depends on the columns only."""
 
     def __init__(self, path: Path) -> None:
-        import_optional(
+        self.pa = import_optional(
             "pyarrow", extra="tables", what="writing .parquet", instead="use --format npy"
         )
         self.path = path
@@ -52,23 +42,20 @@ class ParquetWriter:
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append rows."""
-        import pyarrow as pa  # type: ignore[import-untyped]
-
-        self.pending.append(pa.table(dict(columns)))
+        self.pending.append(self.pa.table(dict(columns)))
         if sum(map(len, self.pending)) * len(columns) >= GROUP_SIZE:
             self._flush()
 
     def _flush(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        from pyarrow import parquet  # type: ignore[import-untyped]
 
-        table = pa.concat_tables(self.pending).combine_chunks()
-        self.writer = self.writer or pq.ParquetWriter(self.path, table.schema)
+        table = self.pa.concat_tables(self.pending).combine_chunks()
+        self.writer = self.writer or parquet.ParquetWriter(self.path, table.schema)
         self.writer.write_table(table)
         self.pending = []
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         if self.pending:
             self._flush()
         if self.writer is not None:
@@ -76,7 +63,7 @@ class ParquetWriter:
 
 
 class ArrayWriter:
-    """Writes one .npy array (n, columns) whose number of rows is known at the end only."""
+    """Write columns as one .npy array (n, columns) whose number of rows is known at the end."""
 
     def __init__(self, path: Path) -> None:
         self.file, self.rows = path.open("wb"), 0
@@ -103,18 +90,19 @@ class ArrayWriter:
         np.lib.format.write_array_header_1_0(self.file, header)
 
 
+Writer = ParquetWriter | ArrayWriter
+
+
 def _check_exact(name: str, column: Any) -> NDArray[Any]:
     """Return a column of numbers that an array of floats can hold exactly."""
     values = np.asarray(column)
+    problem = ""
     if values.dtype.kind not in "biuf":
-        raise ValueError(
-            f"column {name!r} does not hold numbers, as .npy requires; use --format parquet."
-        )
-    if values.dtype.kind in "iu" and np.any(np.abs(values) > MAX_EXACT):
-        raise ValueError(
-            f"column {name!r} has whole numbers above 2^53, which .npy would round; use --format "
-            "parquet."
-        )
+        problem = "does not hold numbers, as .npy requires"
+    elif values.dtype.kind in "iu" and np.any(np.abs(values) > MAX_EXACT):
+        problem = "has whole numbers above 2^53, which .npy would round"
+    if problem:
+        raise ValueError(f"column {name!r} {problem}; use --format parquet.")
     return values
 
 
@@ -126,13 +114,9 @@ def atomic_output(target: Path, record: Mapping[str, Any]) -> Iterator[Writer]:
     busy = f"another process is writing {target}: wait for it."
     with exclusive(_beside(target, ".lock"), busy):
         try:
-            writer: Writer = (
-                ParquetWriter(partial) if target.suffix == ".parquet" else ArrayWriter(partial)
-            )
-            try:
+            kind = ParquetWriter if target.suffix == ".parquet" else ArrayWriter
+            with contextlib.closing(kind(partial)) as writer:
                 yield writer
-            finally:
-                writer.close()
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
             content = to_json({**record, "output": file_stamp(partial)}).encode()
@@ -144,9 +128,9 @@ def atomic_output(target: Path, record: Mapping[str, Any]) -> Iterator[Writer]:
 
 def is_finished(target: Path, record: Mapping[str, Any]) -> bool:
     """Return whether an output is complete and was produced by the same input and model."""
-    if not target.is_file() or (found := _read_record(target)) is None:
+    if not target.is_file():
         return False
-    return found == {**record, "output": file_stamp(target)}
+    return bool(_read_record(target) == {**record, "output": file_stamp(target)})
 
 
 def has_record(target: Path) -> bool:

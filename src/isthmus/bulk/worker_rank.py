@@ -19,22 +19,9 @@ POLL_SECONDS = 0.2
 
 
 class WorkerRank(NamedTuple):
-    """One of several processes that divide files among themselves without communication.
+    """One of `world_size` processes that divide files without communication."""
 
-    Parameters
-    ----------
-    number : int
-        From 0.
-    world_size : int
-        Number of processes.
-
-    Examples
-    --------
-    >>> WorkerRank(1, 3)
-    WorkerRank(number=1, world_size=3)
-    """
-
-    number: int = 0
+    number: int = 0  # from 0
     world_size: int = 1
 
     @classmethod

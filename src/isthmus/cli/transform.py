@@ -58,6 +58,5 @@ def run(arguments: argparse.Namespace) -> int:
         lambda X, start: code_columns(model, X),
         FeatureColumns.for_model(model, arguments.column, arguments.keep),
         {"verb": "transform", "model": model_digest(model)},
-        arguments.format,
     )
     return process_and_report(task, rank, targets, arguments.force)
