@@ -14,7 +14,6 @@ import isthmus
 from isthmus.cli import main
 from isthmus.estimators import ESTIMATORS
 from isthmus.hub import from_pretrained, pictures, push_to_hub, save_pretrained
-from isthmus.hub.pictures import View
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -31,9 +30,7 @@ def undrawn(request, monkeypatch):
     if "drawn" not in request.fixturenames:
         file = BytesIO()
         Image.new("L", (1, 1)).save(file, "png")
-        monkeypatch.setattr(
-            pictures, "_drawn", lambda name, words, figure: View(words, name, file.getvalue())
-        )
+        monkeypatch.setattr(pictures, "_png", lambda figure: file.getvalue())
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from importlib import resources
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
 
 from isthmus._optional import import_optional
 from isthmus.hub.pictures import View
@@ -16,14 +13,21 @@ from isthmus.hub.snippet import extras_of, snippet_of
 from isthmus.plots.cells import is_image
 from isthmus.report.page import setting_text
 from isthmus.report.tables import number
+from isthmus.report.templating import template
 
 __all__ = ["CARD", "card_text", "markdown"]
 
 CARD = "README.md"  # the name that the Hub expects
 COLUMNS = 100  # of a table, at most
 LABELS = 20  # of a conditional model, at most
-DATA = {"name": "name", "shape": "shape", "dtype": "type", "rate": "samples per second"}
-DATA |= {"label": "label column", "sha256": "SHA-256"}
+DATA = {
+    "name": "name",
+    "shape": "shape",
+    "dtype": "type",
+    "rate": "samples per second",
+    "label": "label column",
+    "sha256": "SHA-256",
+}
 BASELINE = "PCA"  # in the names of metrics of another model
 #: Characters that could start Markdown, HTML, mathematics or a link.
 SPECIAL = re.compile(r"[\\`*\[\]<>#|&~$@]|\b_|_\b|:(?=\S)|(?<=www)\.", re.IGNORECASE)
@@ -58,18 +62,8 @@ def card_text(
 ) -> str:
     """Return the model card: Markdown with a YAML header that the Hub reads.
 
-    Parameters
-    ----------
-    estimator : LatentEstimator
-        Fitted.
-    config : dict
-        Its configuration, as returned by `isthmus.persistence.schema.check_config`.
-    views : list of View
-        Figures and tables to include.
-    repo_id : str, optional
-        OWNER/NAME.
-    license : str, optional
-        License identifier of the Hub.
+    `config` is the configuration of the fitted model, as `isthmus.persistence.schema.check_config`
+    returns it; `views` are the figures and tables to include.
 
     Raises
     ------
@@ -77,10 +71,9 @@ def card_text(
         If huggingface_hub is not installed.
     """
     name = config["data"].get("name")
+    columns = estimator.columns_.columns if estimator.columns_ is not None else ()
     title = f"{type(estimator).__name__} on {name}" if name else type(estimator).__name__
-    source = resources.files("isthmus.hub").joinpath("card.md").read_text("utf-8")
-    environment = Environment(finalize=markdown, undefined=StrictUndefined, trim_blocks=True)
-    return environment.from_string(source).render(
+    return template("isthmus.hub", "card.md", escape=markdown).render(
         header=Markdown(_header(estimator, config, repo_id or title, license)),
         title=title,
         about=str(type(estimator).__doc__).partition("\n")[0],
@@ -89,8 +82,8 @@ def card_text(
         snippet=Markdown(snippet_of(estimator, repo_id)),
         condition=_condition(estimator),
         data=list(_data(config["data"])),
-        columns=_columns(estimator)[:COLUMNS],
-        more_columns=max(0, len(_columns(estimator)) - COLUMNS),
+        columns=[(str(c.name), c.describe()) for c in columns[:COLUMNS]],
+        more_columns=max(0, len(columns) - COLUMNS),
         held_out=[(k, number(v)) for k, v in config["held_out"].items()],
         training=list(_training(estimator, config)),
         settings=[(k, setting_text(v)) for k, v in config["params"].items()],
@@ -172,9 +165,8 @@ def _condition(estimator: Any) -> str:
         return ""
     if context.classes is None:
         return f"{context.n_numbers} numbers"
-    known = [str(label) for label in context.classes[:LABELS]]
-    more = ", …" if len(context.classes) > LABELS else ""
-    return f"its label, one of {', '.join(known)}{more}"
+    known = [*map(str, context.classes[:LABELS]), *["…"] * (len(context.classes) > LABELS)]
+    return f"its label, one of {', '.join(known)}"
 
 
 def _data(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -184,11 +176,6 @@ def _data(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield text, " × ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _columns(estimator: Any) -> list[tuple[str, str]]:
-    columns = estimator.columns_
-    return [] if columns is None else [(str(c.name), c.describe()) for c in columns.columns]
-
-
 def _training(estimator: Any, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "epochs", f"{estimator.n_iter_} (stopped by: {estimator.stopped_})"
     yield "best epoch (of the weights)", str(estimator.best_epoch_)
@@ -196,12 +183,8 @@ def _training(estimator: Any, config: dict[str, Any]) -> Iterator[tuple[str, str
     seconds = [record.get("seconds", 0.0) for record in estimator.history_]
     if any(seconds):
         yield "time", f"{sum(seconds):,.1f} seconds"
-    yield (
-        "versions",
-        ", ".join(
-            f"{k} {v}" for k, v in {"isthmus": config["isthmus"], **config["versions"]}.items()
-        ),
-    )
+    versions = {"isthmus": config["isthmus"], **config["versions"]}
+    yield "versions", ", ".join(f"{k} {v}" for k, v in versions.items())
 
 
 def _limits(estimator: Any) -> Iterator[str]:
@@ -213,19 +196,16 @@ def _limits(estimator: Any) -> Iterator[str]:
     )
     if estimator.prior is not None:
         yield "Generated examples may resemble rows of the training data."
-    kept = ["scaling", *_kept(estimator)]
+    kept = "scaling"
+    if estimator.columns_ is not None:
+        kept += ", names, ranges and categories of columns"
+    if estimator.condition_encoder_ is not None:
+        kept += ", labels"
     yield (
-        f"The files contain no rows, but they do contain {', '.join(kept)} and weights, from which "
-        "rows can sometimes be reconstructed."
+        f"The files contain no rows, but they do contain {kept} and weights, from which rows can "
+        "sometimes be reconstructed."
     )
     if estimator.prior == "vamp":
         yield "The weights contain pseudo-inputs of the prior, which were initialised with rows."
     if callable(estimator.backbone):
         yield "The networks are custom code, which is required to load the model."
-
-
-def _kept(estimator: Any) -> Iterator[str]:
-    if estimator.columns_ is not None:
-        yield "names, ranges and categories of columns"
-    if estimator.condition_encoder_ is not None:
-        yield "labels"

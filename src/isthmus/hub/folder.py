@@ -27,16 +27,7 @@ __all__ = ["OPTIONAL", "Model", "save_pretrained"]
 Model = LatentEstimator | str | os.PathLike[str]
 Record = dict[str, Any]
 
-ENTRIES = (
-    "format",
-    "isthmus",
-    "estimator",
-    "params",
-    "fitted",
-    "data",
-    "held_out",
-    "versions",
-)
+ENTRIES = ("format", "isthmus", "estimator", "params", "fitted", "data", "held_out", "versions")
 DATA = ("name", "shape", "dtype", "sha256", "rate", "size", "label")  # but not its path
 OPTIONAL = (*PICTURES, REPORT)  # files that a publication may or may not have
 
@@ -107,15 +98,14 @@ def save_pretrained(
     >>> import isthmus
     >>> model = isthmus.VAE(n_components=2, epochs=2).fit(load_digits().images / 16)
     >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
-    ...     sorted(path.name for path in save_pretrained(model, folder).iterdir())
-    ['README.md', 'config.json', 'history.jsonl', 'latent-plane.png', 'losses.png',
-     'model.safetensors', 'samples.png']
+    ...     _ = model.save_pretrained(folder)
     """
     target = Path(folder)
     with _as_run(model) as (run, estimator):
         if target.resolve() == run.resolve():
             raise ValueError(f"{folder} is the folder of the run itself; choose another folder.")
-        files = {name: (run / name).read_bytes() for name in _saved_files(run)}
+        saved = [name for name in (WEIGHTS, HISTORY) if is_regular_file(run / name)]
+        files = {name: (run / name).read_bytes() for name in saved}
         config = _config(read_config(run), data, held_out)
         files[CONFIG] = to_json(with_checksums(config, files)).encode()
         if report:
@@ -127,16 +117,12 @@ def save_pretrained(
     else:
         files[CARD] = _custom_card(Path(card))
     target.mkdir(parents=True, exist_ok=True)
-    old = [target / name for name in OPTIONAL if name not in files] if _is_published(target) else []
+    was_published = (target / CARD).is_file() and (target / CONFIG).is_file()  # runs have no card
     write_all_atomic({target / name: content for name, content in files.items()})
-    for path in old:  # they may show rows that are not published any more
-        path.unlink(missing_ok=True)
+    if was_published:  # remaining files may show rows that are no longer published
+        for name in {*OPTIONAL} - {*files}:
+            (target / name).unlink(missing_ok=True)
     return target
-
-
-def _is_published(folder: Path) -> bool:
-    """Return whether a folder was written by this function; runs have no card."""
-    return (folder / CARD).is_file() and (folder / CONFIG).is_file()
 
 
 @contextmanager
@@ -148,11 +134,6 @@ def _as_run(model: Model) -> Iterator[tuple[Path, Any]]:
     with TemporaryDirectory() as folder:
         model_io.save(model, folder)
         yield Path(folder), model
-
-
-def _saved_files(run: Path) -> list[str]:
-    """Return the names of the files beside the configuration; the history is optional."""
-    return [WEIGHTS, *([HISTORY] if is_regular_file(run / HISTORY) else [])]
 
 
 def _config(config: Record, data: Any, held_out: Any) -> Record:
@@ -182,9 +163,7 @@ def _custom_card(path: Path) -> bytes:
     """Return a card written by the user."""
     if not is_regular_file(path):
         raise FileNotFoundError(f"card file {path} does not exist; expected a Markdown file.")
-    content = path.read_bytes()
     try:
-        content.decode("utf-8")
+        return path.read_bytes().decode("utf-8").encode()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: expected Markdown in UTF-8; re-encode the file.") from None
-    return content

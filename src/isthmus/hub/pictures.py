@@ -9,18 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 
 from isthmus import plots
-from isthmus.estimators.validation import as_array
 from isthmus.plots.latent import has_standard_prior
-from isthmus.report import captions, tables
+from isthmus.report import sections, tables
 from isthmus.report.captions import Words
+from isthmus.report.sections import Section
 
 __all__ = ["PICTURES", "View", "show"]
-
-Array = NDArray[Any]
 
 SAMPLES, PLANE, RECONSTRUCTIONS, MAP, LOSSES = PICTURES = (
     "samples.png",
@@ -32,7 +29,6 @@ SAMPLES, PLANE, RECONSTRUCTIONS, MAP, LOSSES = PICTURES = (
 DPI = 144
 GENERATED = 32  # samples
 CLASSES, PER_CLASS = 10, 10  # labels, and samples of each
-PAIRS = 12  # rows with their reconstructions
 MAPPED = 2000  # rows on the map
 
 
@@ -48,13 +44,7 @@ class View(NamedTuple):
 def show(estimator: Any, examples: Any = None, labels: Any = None) -> list[View]:
     """Return the figures and tables of a model card.
 
-    Parameters
-    ----------
-    estimator : LatentEstimator
-    examples : array-like (n, *shape) or data frame, optional
-        Rows that may be published.
-    labels : array-like (n,), optional
-        Their labels.
+    `examples` (n, *shape) are rows that may be published, and `labels` (n,) their labels.
 
     Raises
     ------
@@ -63,88 +53,57 @@ def show(estimator: Any, examples: Any = None, labels: Any = None) -> list[View]
     """
     if labels is not None and examples is None:
         raise ValueError("labels were given without examples; pass examples as well.")
-    views = [] if examples is None else list(_reconstructed(estimator, examples, labels))
-    return [*_generated(estimator), *views, *_trained(estimator)]
+    views = list(_generated(estimator))
+    if examples is not None:
+        y = None if labels is None else np.asarray(labels)[:MAPPED]
+        rows = sections.ShownRows(estimator, _safe_indexing(examples, slice(MAPPED)), y)
+        views.append(_view(RECONSTRUCTIONS, sections.reconstructions(rows)))
+        views.append(_view(MAP, sections.latent_map(rows)))
+    if estimator.history_:
+        views.append(_view(LOSSES, sections.loss_curves(estimator)))
+    return views
 
 
 def _generated(estimator: Any) -> Iterator[View]:
-    """Yield samples from the prior."""
+    """Yield samples from the prior, with one row of figures per label, and the latent plane."""
     if estimator.prior is None:
         return
-    if estimator.columns_ is not None:
-        yield View(_sample_caption(estimator), table=_rows(estimator))
-        return
-    yield _drawn(SAMPLES, _sample_caption(estimator), _samples(estimator))
-    if estimator.n_components_ == 2 and has_standard_prior(estimator):
-        label = _classes(estimator)[0] if _classes(estimator) else None
-        grid = plots.latent_grid(estimator, condition=label)
-        yield _drawn(PLANE, captions.decoded(estimator, label), grid)
-
-
-def _reconstructed(estimator: Any, X: Any, y: Any) -> Iterator[View]:
-    """Yield reconstructions and a map of examples."""
-    X = _safe_indexing(X, slice(MAPPED))
-    y = None if y is None else np.asarray(y)[:MAPPED]
-    condition = y if estimator.conditional else None
-    back = estimator.reconstruct(X, condition=condition)
-    x, r = (as_array(estimator, rows).reshape(-1, *estimator.feature_shape_) for rows in (X, back))
-    words, columns = captions.reconstructions(estimator), estimator.columns_
-    if columns is not None and columns.mixed:
-        yield View(words, table=tables.reconstructed_rows(columns, x, r))
-    else:
-        names = getattr(estimator, "feature_names_in_", None)
-        few = slice(PAIRS if x.ndim > 2 else None)
-        yield _drawn(RECONSTRUCTIONS, words, plots.reconstructions(x[few], r[few], names=names))
-    colours = y if y is None or y.ndim == 1 else y[:, 0]
-    codes = estimator.transform(X, condition=condition)
-    words = captions.latent_map(estimator, colours is not None)
-    yield _drawn(MAP, words, plots.latent_map(codes, colours))
-
-
-def _trained(estimator: Any) -> Iterator[View]:
-    if estimator.history_:
-        curves = plots.loss_curves(estimator.history_)
-        yield _drawn(LOSSES, captions.losses(estimator), curves)
-
-
-def _classes(estimator: Any) -> list[Any]:
-    """Return the labels of a conditional model, as plain values."""
-    return np.asarray(getattr(estimator, "classes_", [])).tolist()
-
-
-def _numbers(estimator: Any, n: int, y: Any = None) -> Array:
-    """Return reproducible samples as numbers, even if the model returns data frames."""
-    plain = copy.copy(estimator)
-    plain.columns_ = None
-    return plain.sample(n, random_state=0, y=y, noise=estimator.columns_ is not None)
-
-
-def _samples(estimator: Any) -> Figure:
-    """Draw samples, with one row per label."""
-    labels = _classes(estimator)[:CLASSES]
-    if not labels:
-        return plots.pictures(_numbers(estimator, GENERATED), columns=8)
-    y = np.repeat(labels, PER_CLASS)
-    return plots.pictures(_numbers(estimator, len(y), y), PER_CLASS, labels=list(y))
-
-
-def _sample_caption(estimator: Any) -> Words:
-    label = " Each is generated for the label above it." if _classes(estimator) else ""
-    noise = ", with the noise of each column" if estimator.columns_ is not None else ""
-    return Words(
+    labels = np.asarray(getattr(estimator, "classes_", [])).tolist()[:CLASSES]
+    columns = estimator.columns_
+    words = Words(
         "Samples",
-        f"Codes drawn from the prior and decoded{noise}; not rows of the data.{label}",
+        "Codes drawn from the prior and decoded"
+        f"{'' if columns is None else ', with the noise of each column'}; not rows of the data."
+        f"{' Each is generated for the label above it.' if labels else ''}",
         "Samples look plausible and differ from one another. If they are sharp but meaningless, "
         "the codes of the data do not match the prior.",
         "Generated examples.",
     )
+    if columns is not None:
+        plain = copy.copy(estimator)
+        plain.columns_ = None  # numbers instead of a data frame
+        rows = plain.sample(tables.GENERATED, random_state=0, noise=True)
+        yield View(words, table=tables.generated_rows(columns, rows))
+        return
+    if labels:
+        y = np.repeat(labels, PER_CLASS)
+        drawn = estimator.sample(len(y), random_state=0, y=y)
+        samples = plots.pictures(drawn, PER_CLASS, labels=list(y))
+    else:
+        samples = plots.pictures(estimator.sample(GENERATED, random_state=0), columns=8)
+    yield _view(SAMPLES, Section(words, samples))
+    if estimator.n_components_ == 2 and has_standard_prior(estimator):
+        yield _view(PLANE, sections.decoded(estimator))
 
 
-def _rows(estimator: Any) -> tables.Sheet:
-    return tables.generated_rows(estimator.columns_, _numbers(estimator, tables.GENERATED))
+def _view(name: str, section: Section) -> View:
+    if section.figure is None:
+        return View(section.words, table=section.table)
+    return View(section.words, name, _png(section.figure))
 
 
-def _drawn(name: str, words: Words, figure: Figure) -> View:
-    stream = io.BytesIO()  # no Software entry, which would change with the version
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    # Without the entry Software, which would change with the version of matplotlib.
     figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
-    return View(words, name, stream.getvalue())
+    return stream.getvalue()
