@@ -9,7 +9,7 @@ from isthmus.estimators import ESTIMATORS
 from isthmus.nn.dense import mlp
 from isthmus.registry import build_model, build_objective
 from isthmus.training import Callback, Rows, Trainer
-from isthmus.training.compiled_step import CompiledStep
+from isthmus.training.functional_step import CompiledStep
 
 SMALL = {"n_components": 3, "hidden": (8,), "batch_size": 16}
 X = torch.from_numpy(np.random.default_rng(0).random((36, 8, 8))).float()

@@ -15,8 +15,7 @@ import isthmus
 from isthmus.cli import main
 from isthmus.cli._parser import make_parser
 from isthmus.training import Checkpoint
-from isthmus.training.tracker import FAILED, FINISHED, KILLED, Tracker, as_metrics
-from isthmus.training.tracker_images import as_sheet
+from isthmus.training.tracker import FAILED, FINISHED, KILLED, Tracker, as_metrics, as_sheet
 from isthmus.training.trackers import MLflow, TensorBoard, _database, make_trackers
 
 X = load_digits().images[:300] / 16
@@ -551,5 +550,6 @@ def test_reconstructions_are_told_the_labels_of_their_rows(kind, tmp_path, monke
     else:
         mapped = np.load(tmp_path / "x.npy", mmap_mode="r" if kind == "disk" else None)
         model.fit(mapped, labels, callbacks=[told])
-    values = model.scaler_.inverse_transform(told.images.x.numpy()).mean((1, 2))
-    assert (2 * values).round().tolist() == told.images.c.argmax(1).tolist()
+    x, c = told.shown
+    values = model.scaler_.inverse_transform(x.numpy()).mean((1, 2))
+    assert (2 * values).round().tolist() == c.argmax(1).tolist()

@@ -28,9 +28,13 @@ from isthmus.registry import build_objective
 from isthmus.search.candidates import Candidate, CandidateRun
 from isthmus.search.stacked_adam import StackedAdam, lay_out
 from isthmus.training import Rows
-from isthmus.training.compiled_step import CompiledStep
 from isthmus.training.devices import flush_denormals
-from isthmus.training.functional_step import Gradients, Program, compute_gradients
+from isthmus.training.functional_step import (
+    CompiledStep,
+    Gradients,
+    Program,
+    compute_gradients,
+)
 from isthmus.training.trainer import TARGET_STEPS, warn_diverged
 
 __all__ = ["StackedRun"]
@@ -52,7 +56,7 @@ class _Member:
         """Split the rows as the candidate's own fit does."""
         numbers = Rows(torch.arange(len(rows), device=device))
         kept, held = numbers.split(c.estimator.validation_fraction, c.generator)
-        n_batches = kept.n_batches(c.estimator.batch_size)
+        n_batches = len(kept.sizes(c.estimator.batch_size))
         return cls(c, build_objective(c.estimator, len(kept), n_batches), kept, held)
 
     def shuffled(self) -> Tensor:
@@ -273,7 +277,7 @@ class StackedRun(CandidateRun):
         """Maximum number of epochs, as in Trainer."""
         if self.settings.epochs is not None:
             return self.settings.epochs
-        n_batches = self.members[0].kept.n_batches(self.settings.batch_size)
+        n_batches = len(self.members[0].kept.sizes(self.settings.batch_size))
         return min(max(TARGET_STEPS // n_batches, 20), 500)
 
     @torch.no_grad()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor
@@ -48,22 +47,39 @@ class Source:
         Device of the batches.
     n_rows : int or None
         Rows per epoch; None if the number is unknown before reading.
+    shares : int
+        Number of processes that share each batch.
     """
 
     device: torch.device
     n_rows: int | None
+    shares: int = 1
+
+    def shared_by(self, processes: int) -> Self:
+        """Return a copy whose batches are shared by several processes."""
+        if self.n_rows is not None and self.n_rows < processes:
+            raise ValueError(
+                f"{processes} processes cannot share {self.n_rows} rows: start at most one process "
+                "per row."
+            )
+        return replace(self, shares=processes)  # type: ignore[type-var]
+
+    def sizes(self, size: int) -> list[int]:
+        """Return the batch sizes of an epoch, each at least two and one row per process."""
+        assert self.n_rows is not None
+        if size < self.shares:
+            raise ValueError(
+                f"batch_size={size} counts the rows of all {self.shares} processes, and each needs "
+                f"at least one: set batch_size to at least {self.shares}."
+            )
+        return batch_sizes(self.n_rows, size, max(2, self.shares))
 
     def n_batches(self, size: int) -> int | None:
         """Return the number of batches per epoch, or None if unknown."""
-        raise NotImplementedError
+        return len(self.sizes(size))
 
     def local_batches(
-        self,
-        size: int,
-        generator: Generator,
-        process_group: ProcessGroup,
-        skip: int = 0,
-        epoch: int = 1,
+        self, size: int, generator: Generator, group: ProcessGroup, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
         """Yield the local part of each shuffled batch of an epoch, without the first `skip`."""
         raise NotImplementedError
@@ -75,10 +91,6 @@ class Source:
     def first(self, n: int) -> tuple[Tensor, Tensor | None]:
         """Return the first n rows and their conditions, if any."""
         raise NotImplementedError
-
-    def conditions(self, n: int) -> Tensor | None:
-        """Return the conditions of the first n rows, if any."""
-        return self.first(n)[1]
 
     def state(self) -> Any:
         """Return the reader's position in the epoch as JSON; None if counting batches suffices."""
@@ -150,26 +162,17 @@ class Rows(Source):
         c = None if self.c is None else self.c.to(device)
         return replace(self, x=self.x.to(device), c=c)
 
-    def shared_by(self, processes: int) -> Rows:
-        """Return a copy whose batches are shared by several processes."""
-        if len(self) < processes:
-            raise ValueError(
-                f"{processes} processes cannot share {len(self)} rows: start at most one process "
-                "per row."
-            )
-        return replace(self, shares=processes)
-
     def split(self, fraction: float, generator: Generator) -> tuple[Rows, Rows | None]:
         """Split off random validation rows; return (training rows, validation rows or None)."""
         n_held = int(fraction * len(self))
         if n_held == 0:
             return self, None
         order = torch.randperm(len(self), generator=generator, device=generator.device)
-        held, kept = order.to(self.x.device).split([n_held, len(self) - n_held])
-        return self._take(kept), self._take(held)
-
-    def _take(self, index: Tensor) -> Rows:
-        return replace(self, x=self.x[index], c=None if self.c is None else self.c[index])
+        held, kept = (
+            replace(self, x=self.x[index], c=None if self.c is None else self.c[index])
+            for index in order.to(self.x.device).split([n_held, len(self) - n_held])
+        )
+        return kept, held
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n random rows (at most all), with or without replacement."""
@@ -184,47 +187,29 @@ class Rows(Source):
         """Return the first n rows and their conditions, if any."""
         return self[:n]
 
-    def sizes(self, size: int) -> list[int]:
-        """Return the batch sizes of an epoch, each at least two and one row per process."""
-        if size < self.shares:
-            raise ValueError(
-                f"batch_size={size} counts the rows of all {self.shares} processes, and each needs "
-                f"at least one: set batch_size to at least {self.shares}."
-            )
-        return batch_sizes(len(self), size, max(2, self.shares))
-
-    def n_batches(self, size: int) -> int:
-        """Return the number of batches per epoch."""
-        return len(self.sizes(size))
-
     def __getitem__(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
         return to_unit(self.x[index]), None if self.c is None else self.c[index]
 
     def batches(
-        self, size: int, generator: Generator | None = None, skip: int = 0
+        self, size: int, generator: Generator | None = None
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield every row once in batches, shuffled by a generator, without the first `skip`."""
+        """Yield every row once in batches, shuffled by a generator if there is one."""
         if generator is not None:
-            yield from (self[index] for index in self._shuffled(size, generator, skip))
+            yield from (self[index] for index in self._shuffled(size, generator))
             return
-        sizes = self.sizes(size)
-        ends = list(itertools.accumulate(sizes))
-        for end, length in list(zip(ends, sizes, strict=True))[skip:]:
-            yield self[end - length : end]
+        start = 0
+        for n in self.sizes(size):
+            yield self[start : start + n]
+            start += n
 
     def local_batches(
-        self,
-        size: int,
-        generator: Generator,
-        process_group: ProcessGroup,
-        skip: int = 0,
-        epoch: int = 1,
+        self, size: int, generator: Generator, group: ProcessGroup, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
         """Yield the local part of each batch; all processes have the same rows and generator."""
-        for index in self._shuffled(size, generator, skip):
-            part = process_group.local_slice(len(index))
+        for index in self._shuffled(size, generator)[skip:]:
+            part = group.local_slice(len(index))
             yield Batch(*self[index[part]], len(index), part.start)
 
-    def _shuffled(self, size: int, generator: Generator, skip: int) -> Sequence[Tensor]:
+    def _shuffled(self, size: int, generator: Generator) -> Sequence[Tensor]:
         order = torch.randperm(len(self), device=self.device, generator=generator)
-        return order.split(self.sizes(size))[skip:]
+        return order.split(self.sizes(size))

@@ -1,18 +1,68 @@
-"""Callbacks: the interface, and the progress display."""
+"""Callbacks: the interface, what they see of the trainer, and the progress display."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Any, Protocol
 
+import torch
+from torch import Generator, nn
+
+from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.specs import Training
+from isthmus.objectives.objective import Objective
 from isthmus.training.batches import Source
-from isthmus.training.state import Outcome
-from isthmus.training.trainer_view import TrainerView
+from isthmus.training.distributed import ProcessGroup
+from isthmus.training.state import BestWeights, Outcome, Position
 
-__all__ = ["Callback", "ProgressBar", "ProgressLines", "progress_callbacks"]
+__all__ = ["Callback", "ProgressBar", "ProgressLines", "TrainerView", "progress_callbacks"]
 
 REFRESH_SECONDS = 0.1
+
+
+class TrainerView(Protocol):
+    """Type of the `trainer` argument of a callback; `Trainer` implements it.
+
+    Callbacks depend on this protocol and the trainer depends on callbacks, so that neither
+    module imports the other.
+
+    Attributes
+    ----------
+    settings : Training
+        The settings of the run; an estimator, if one started it.
+    weights : list of Parameter
+        The parameters that the optimizer updates.
+    step : int
+        Optimizer steps so far.
+    max_rows : int or None
+        Most rows in one step, once memory was too small for a batch.
+    rows : Source or None
+        Training rows, once training has started.
+    about : dict
+        Description of the run, stored in its checkpoints.
+    started : float
+        When the epoch started, by `time.perf_counter`.
+    """
+
+    model: LatentVariableModel
+    objective: Objective
+    settings: Training
+    generator: Generator
+    process_group: ProcessGroup
+    optimizer: torch.optim.Optimizer
+    weights: list[nn.Parameter]
+    step: int
+    max_rows: int | None
+    outcome: Outcome
+    position: Position
+    best: BestWeights
+    rows: Source | None
+    about: dict[str, Any]
+    started: float
+
+    def n_epochs(self, rows: Source) -> int:
+        """Return the maximum number of epochs."""
 
 
 class Callback:
@@ -78,40 +128,21 @@ def progress_callbacks(how: str) -> list[Callback]:
     """Return the display for a `progress` setting."""
     if how == "auto":
         how = "bar" if sys.stderr.isatty() else "lines"
-    displays: dict[str, list[Callback]] = {
-        "none": [],
-        "bar": [ProgressBar()],
-        "lines": [ProgressLines()],
-    }
-    return displays[how]
+    displays: dict[str, list[Callback]] = {"bar": [ProgressBar()], "lines": [ProgressLines()]}
+    return displays.get(how, [])
 
 
 def terms_text(record: dict[str, Any]) -> str:
-    """Return the loss terms of a record as text, with the validation loss if there is one.
-
-    Examples
-    --------
-    >>> terms_text({"loss": 3.0, "reconstruction": 2.0, "kl": 1.0, "penalty": 0.0})
-    'loss 3.00  reconstruction 2.00  kl 1.00'
-    """
-    parts = [
-        f"{k} {record[k]:.2f}"
-        for k in ("loss", "reconstruction", "kl", "penalty")
-        if k == "loss" or record[k]
-    ]
+    """Return the loss terms of a record as text, with the validation loss if there is one."""
+    names = ["loss", *(k for k in ("reconstruction", "kl", "penalty") if record[k])]
+    parts = [f"{name} {record[name]:.2f}" for name in names]
     if "valid_loss" in record:
         parts.append(f"validation {record['valid_loss']:.2f}")
     return "  ".join(parts)
 
 
 def compact_text(record: dict[str, Any]) -> str:
-    """Return a short form with the speed, for a terminal of 80 columns.
-
-    Examples
-    --------
-    >>> compact_text({"loss": 3.0, "reconstruction": 2.0, "kl": 1.0, "examples_per_second": 76e3})
-    'loss 3.00 rec 2.00 KL 1.00 76,000/s'
-    """
+    """Return a short form with the speed, for a terminal of 80 columns."""
     kl = f" KL {record['kl']:.2f}" if record["kl"] else ""
     pace = f"{record['examples_per_second']:,.0f}/s"
     return f"loss {record['loss']:.2f} rec {record['reconstruction']:.2f}{kl} {pace}"

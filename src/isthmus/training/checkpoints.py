@@ -19,9 +19,8 @@ from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes, read_tensors
 from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints, remove_checkpoints
 from isthmus.training.batches import Source
-from isthmus.training.callbacks import Callback
+from isthmus.training.callbacks import Callback, TrainerView
 from isthmus.training.snapshot import Snapshot, take_snapshot
-from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -86,10 +87,6 @@ def _own_gpu(number: int) -> str:
     return f"cuda:{number}"
 
 
-def _flushing() -> bool:
-    return (torch.tensor(1e-40) * 1.0).item() == 0.0
-
-
 @contextlib.contextmanager
 def flush_denormals() -> Iterator[None]:
     """Treat denormal numbers as zero within the block.
@@ -97,7 +94,7 @@ def flush_denormals() -> Iterator[None]:
     As a model converges, moments and gradients fall below 1e-38, where processors are many times
     slower, and where zero is as good.
     """
-    before = _flushing()
+    before = (torch.tensor(1e-40) * 1.0).item() == 0.0
     torch.set_flush_denormal(True)
     try:
         yield
@@ -115,7 +112,9 @@ def enough_threads(model: nn.Module, n_rows: int) -> Iterator[None]:
     """
     limit_threads_after_fork()
     limit = _LIMIT  # a fork replaces it
-    before = limit.enter(_work(model, n_rows))
+    n_weights = sum(p.numel() for p in model.parameters())
+    operations = math.inf if is_convolutional(model) else 6.0 * n_rows * n_weights
+    before = limit.enter(operations)
     try:
         yield
     finally:
@@ -158,10 +157,3 @@ def is_convolutional(model: nn.Module) -> bool:
         parameter.ndim > 2 and not name.startswith(("prior.", "likelihood."))
         for name, parameter in model.named_parameters()
     )
-
-
-def _work(model: nn.Module, n_rows: int) -> float:
-    """Return the operations of a training step of dense layers; infinity for other models."""
-    if is_convolutional(model):
-        return float("inf")
-    return 6.0 * n_rows * sum(p.numel() for p in model.parameters())

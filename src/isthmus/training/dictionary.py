@@ -18,9 +18,8 @@ from isthmus.distributions.sparse_codes import SparsePoint
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.nn.dense import only_linear
 from isthmus.training.batches import Source
-from isthmus.training.callbacks import Callback
+from isthmus.training.callbacks import Callback, TrainerView
 from isthmus.training.state import Outcome
-from isthmus.training.trainer_view import TrainerView
 
 __all__ = [
     "Dictionary",
@@ -35,16 +34,7 @@ SAMPLE_ROWS = 8192
 
 
 class Dictionary(NamedTuple):
-    """The two linear layers of a sparse code; each unit is an encoder row and a decoder column.
-
-    Examples
-    --------
-    >>> from isthmus.registry import build_model
-    >>> from isthmus.models.specs import SparseAutoencoder
-    >>> model = build_model(SparseAutoencoder(n_components=9, hidden=()), (4,), "gaussian")
-    >>> Dictionary.of(model).columns.shape
-    torch.Size([4, 9])
-    """
+    """The two linear layers of a sparse code; each unit is an encoder row and a decoder column."""
 
     encoder: nn.Linear
     decoder: nn.Linear
@@ -168,9 +158,8 @@ def start_sparse(model: LatentVariableModel, x: Tensor) -> None:
 
 def _best_scale(model: LatentVariableModel, units: Dictionary, x: Tensor) -> Tensor:
     """Return the s with the least error of s · D z; activations are proportional to the encoder."""
-    a = nn.functional.linear(x, units.rows, units.encoder.bias)
     posterior = copy.deepcopy(model.posterior).train()  # a copy, since it updates statistics
-    guess = posterior(a).mean @ units.columns.T
+    guess = posterior(units.encoder(x)).mean @ units.columns.T
     wanted = model.likelihood.link(x) - units.decoder.bias
     return ((wanted * guess).sum() / guess.square().sum().clamp(min=1e-12)).clamp(0.01, 1)
 
@@ -214,11 +203,9 @@ class Revive(Callback):
 
     At regular intervals, each unit that was active on no row since the last time gets, as encoder
     row and decoder column, the direction of a row drawn in proportion to its squared error. Its
-    activation parameters and its moments in the optimizer are reset.
-
-    Resampling works for every activation, unlike an auxiliary loss on dead units: a closed relu,
-    jumprelu or gated unit has no gradient. It costs some reconstruction error, which
-    benchmarks/sparse_codes.py measures with and without ``--no-revival``.
+    activation parameters and its moments in the optimizer are reset. Unlike an auxiliary loss on
+    dead units, this works for every activation: a closed relu, jumprelu or gated unit has no
+    gradient. The cost in reconstruction error is measured by benchmarks/sparse_codes.py.
 
     Parameters
     ----------
@@ -248,8 +235,13 @@ class Revive(Callback):
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Store the rows and reset the counts."""
-        self.units, self.posterior = Dictionary.of(trainer.model), _sparse(trainer.model)
-        self.rows, self.revived = rows, []
+        self.units, posterior = Dictionary.of(trainer.model), trainer.model.posterior
+        if not isinstance(posterior, SparsePoint):
+            raise ValueError(
+                "revival needs a sparse posterior family, which counts active units, but the "
+                f"posterior is a {type(posterior).__name__}."
+            )
+        self.posterior, self.rows, self.revived = posterior, rows, []
         n_batches = rows.n_batches(trainer.settings.batch_size) or math.inf
         self.last = trainer.step + self.until * trainer.n_epochs(rows) * n_batches
         self.posterior.fired.zero_()
@@ -281,7 +273,12 @@ class Revive(Callback):
         self.units.rows[dead] = self.strength * norm * directions
         self.units.center_on(_center(trainer.model), dead)
         self.posterior.restart(dead)
-        _reset_moments(trainer, dead)
+        encoder, decoder = self.units
+        of_units = (encoder.weight, encoder.bias, *self.posterior.parameters())
+        for parameter, axis in [*((p, 0) for p in of_units), (decoder.weight, 1)]:
+            for moment in trainer.optimizer.state[parameter].values():
+                if moment.shape == parameter.shape:
+                    moment.index_fill_(axis, dead.nonzero().flatten(), 0.0)
 
     def _directions(self, trainer: TrainerView, n: int) -> Tensor:
         """Return n directions, (n, features), from the center to poorly reconstructed rows."""
@@ -296,16 +293,7 @@ class Revive(Callback):
 
 
 def is_dictionary(spec: Any, model: LatentVariableModel) -> bool:
-    """Whether a spec requests a dictionary and its model can be one.
-
-    Examples
-    --------
-    >>> from isthmus.registry import build_model
-    >>> from isthmus.models.specs import SparseAutoencoder
-    >>> specs = SparseAutoencoder(hidden=()), SparseAutoencoder(hidden=(8,))
-    >>> [is_dictionary(spec, build_model(spec, (4,), "gaussian")) for spec in specs]
-    [True, False]
-    """
+    """Whether a spec requests a dictionary and its model can be one."""
     code = model.posterior
     if not (getattr(spec, "dictionary", False) and isinstance(code, SparsePoint)):
         return False
@@ -327,26 +315,7 @@ def training_callbacks(
     return [UnitColumns(), Revive(spec.revive_every)] if revives else [UnitColumns()]
 
 
-def _sparse(model: LatentVariableModel) -> SparsePoint:
-    if not isinstance(model.posterior, SparsePoint):
-        raise ValueError(
-            "revival needs a sparse posterior family, which counts active units, but the posterior "
-            f"is a {type(model.posterior).__name__}."
-        )
-    return model.posterior
-
-
 def _center(model: LatentVariableModel) -> Tensor:
     """Return the reconstruction without active units, as the encoder receives it, (features,)."""
     nothing = next(model.parameters()).new_zeros(1, *model.posterior.shape)
     return model.likelihood.embed(model.reconstruct(nothing)).flatten().to(nothing.dtype)
-
-
-def _reset_moments(trainer: TrainerView, units: Tensor) -> None:
-    """Clear the optimizer's moments of units in all their parameters."""
-    encoder, decoder = Dictionary.of(trainer.model)
-    own = [(p, 0) for p in (encoder.weight, encoder.bias, *trainer.model.posterior.parameters())]
-    for parameter, axis in [*own, (decoder.weight, 1)]:
-        for moment in trainer.optimizer.state[parameter].values():
-            if moment.shape == parameter.shape:
-                moment.index_fill_(axis, units.nonzero().flatten(), 0.0)

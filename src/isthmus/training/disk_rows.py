@@ -62,10 +62,6 @@ class DiskRows(Source):
         """Return a copy whose batches are on a device."""
         return replace(self, device=device)
 
-    def shared_by(self, processes: int) -> DiskRows:
-        """Return a copy whose batches are shared by several processes."""
-        return replace(self, shares=self._counted.shared_by(processes).shares)
-
     def split(self, fraction: float, generator: Generator) -> tuple[DiskRows, Rows | None]:
         """Split off random validation rows, at most what fits in memory."""
         if fraction * len(self) < 1:
@@ -73,19 +69,6 @@ class DiskRows(Source):
         kept, held = self.stored.split(fraction, np.random.default_rng(_seed(generator)))
         rows = Rows(*replace(self, stored=held)._read(held.blocks), self.shares)
         return replace(self, stored=kept), rows.to(self.device)
-
-    def n_batches(self, size: int) -> int:
-        """Return the number of batches per epoch."""
-        return len(self.sizes(size))
-
-    def sizes(self, size: int) -> list[int]:
-        """Return the batch sizes of an epoch."""
-        return self._counted.sizes(size)
-
-    @property
-    def _counted(self) -> Rows:
-        """As many rows without features, for computations that need only their number."""
-        return Rows(torch.empty(len(self), 0), shares=self.shares)
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n distinct random rows (at most all) from a random window of blocks."""
@@ -103,29 +86,24 @@ class DiskRows(Source):
         return to_unit(x[:n].to(self.device)), None if c is None else c[:n].to(self.device)
 
     def local_batches(
-        self,
-        size: int,
-        generator: Generator,
-        process_group: ProcessGroup,
-        skip: int = 0,
-        epoch: int = 1,
+        self, size: int, generator: Generator, group: ProcessGroup, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
         """Yield the local part of each batch; all processes have the same rows and generator."""
         order = np.random.default_rng(_seed(generator))
         sizes = self.sizes(size)
-        windows = prefetch(self._windows(order, _own(np.array(sizes), process_group)[skip:]))
-        rest = None
+        windows = prefetch(self._windows(order, _own(np.array(sizes), group)[skip:]))
+        rest = next(windows, ())
         for n in sizes[skip:]:
-            part = process_group.local_slice(n)
+            part = group.local_slice(n)
             wanted = part.stop - part.start
-            while rest is None or len(rest[0]) < wanted:
-                rest = _joined(rest, next(windows))
-            (x, c), rest = _cut(rest, wanted)
-            x, c = x.to(self.device), None if c is None else c.to(self.device)
-            yield Batch(to_unit(x), c, n, part.start)
+            while len(rest[0]) < wanted:
+                rest = tuple(map(torch.cat, zip(rest, next(windows), strict=True)))
+            x, *c = (t[:wanted].to(self.device) for t in rest)
+            rest = tuple(t[wanted:] for t in rest)
+            yield Batch(to_unit(x), c[0] if c else None, n, part.start)
 
-    def _windows(self, order: np.random.Generator, own: Array) -> Iterator[Pair]:
-        """Yield the shuffled local rows of each window."""
+    def _windows(self, order: np.random.Generator, own: Array) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the shuffled local rows of each window, and their conditions, if any."""
         blocks = replace(self.stored, blocks=order.permutation(self.stored.blocks))
         first = 0
         for piece in blocks.block_groups(self.window_bytes):
@@ -134,7 +112,8 @@ class DiskRows(Source):
             mine = places[_within(own, first, first + len(numbers))]
             first += len(numbers)
             if len(mine):
-                yield self.prepare(blocks.read(piece)[mine], numbers[mine])
+                x, c = self.prepare(blocks.read(piece)[mine], numbers[mine])
+                yield (x,) if c is None else (x, c)
 
     @property
     def preview(self) -> Rows:
@@ -145,11 +124,11 @@ class DiskRows(Source):
         return self.prepare(self.stored.read(blocks), self.stored.indices(blocks))
 
 
-def _own(sizes: Array, process_group: ProcessGroup) -> Array:
+def _own(sizes: Array, group: ProcessGroup) -> Array:
     """Return the start and end of the local part of each batch within the epoch, (n, 2)."""
     own = np.repeat((np.cumsum(sizes) - sizes)[:, None], 2, axis=1)
     for n in np.unique(sizes).tolist():  # two at the most
-        part = process_group.local_slice(n)
+        part = group.local_slice(n)
         own[sizes == n] += (part.start, part.stop)
     return own
 
@@ -163,20 +142,6 @@ def _within(intervals: Array, first: int, last: int) -> Array:
     np.add.at(change, starts, 1)
     np.add.at(change, ends, -1)
     return np.flatnonzero(np.cumsum(change)[:-1])
-
-
-def _joined(a: Pair | None, b: Pair) -> Pair:
-    if a is None or not len(a[0]):
-        return b
-    c = None if a[1] is None or b[1] is None else torch.cat([a[1], b[1]])
-    return torch.cat([a[0], b[0]]), c
-
-
-def _cut(pair: Pair, n: int) -> tuple[Pair, Pair]:
-    x, c = pair
-    if c is None:
-        return (x[:n], None), (x[n:], None)
-    return (x[:n], c[:n]), (x[n:], c[n:])
 
 
 def _seed(generator: Generator) -> int:

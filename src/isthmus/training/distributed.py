@@ -22,7 +22,6 @@ from isthmus.training.functional_step import Gradients, Program, compute_gradien
 
 __all__ = [
     "ProcessGroup",
-    "ReplicatedGroup",
     "ShardedGroup",
     "is_main",
     "join_process_group",
@@ -38,10 +37,16 @@ SYNC_EVERY = 16  # steps between two exchanges of messages
 
 
 class ProcessGroup:
-    """A single process; subclasses override what needs several.
+    """The processes that train one model together, or this one alone.
 
     Every step trains on `batch_size` rows in total. Each process computes a part of them, and the
-    gradient is that of the whole batch, so that more processes change only the run time.
+    gradient is that of the whole batch, so that more processes change only the run time. Each
+    process has a copy of the model (DistributedDataParallel, through Accelerate).
+
+    Parameters
+    ----------
+    device : torch.device, optional
+        Of this process; None for a process alone.
 
     Attributes
     ----------
@@ -58,6 +63,11 @@ class ProcessGroup:
 
     rank, size, sharded = 0, 1, False
 
+    def __init__(self, device: torch.device | None = None) -> None:
+        if device is not None:
+            self.device = device
+            self.rank, self.size = dist.get_rank(), dist.get_world_size()
+
     @property
     def is_main(self) -> bool:
         """Whether this is the process that writes files and messages."""
@@ -69,19 +79,28 @@ class ProcessGroup:
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Return the sum over the processes."""
+        if self.size > 1:
+            tensor = tensor.clone()
+            dist.all_reduce(tensor)
         return tensor
 
     def any(self, flags: Tensor) -> Tensor:
         """Return the element-wise logical or over the processes."""
-        return flags
+        return self.sum(flags.int()).bool()
 
     def broadcast_object(self, value: Any) -> Any:
         """Return the main process' value in all processes."""
-        return value
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
 
     def gather_objects(self, value: Any) -> list[Any]:
         """Return the values of all processes."""
-        return [value]
+        values = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value)
+        return values
 
     def all_equal(self, value: Any) -> bool:
         """Whether all processes have the same value."""
@@ -93,38 +112,64 @@ class ProcessGroup:
 
     def syncs_at(self, step: int) -> bool:
         """Whether the processes exchange messages after this step."""
-        return True
+        return self.size == 1 or step % SYNC_EVERY == 0
 
     def generator(self, shared: Generator, step: int) -> Generator:
-        """Return the generator of random numbers for local rows only."""
-        return shared
+        """Return the generator of random numbers for local rows, the same in a resumed run."""
+        if self.size == 1:
+            return shared
+        words = np.random.SeedSequence([shared.initial_seed(), step, self.rank])
+        seed = int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        return Generator(shared.device).manual_seed(seed)
 
     def wrap(self, model: LatentVariableModel) -> list[nn.Parameter]:
-        """Prepare a model for training; return the weights to update."""
+        """Prepare a model, which is the same in all processes; return the weights to update."""
         self.program: nn.Module = Program(model)
+        if self.size == 1:
+            return list(model.parameters())
+        accelerator = _accelerator(self.device.type)
+        # Release earlier models; `free_memory` would also collect garbage, which is slow.
+        getattr(accelerator, "_models", []).clear()
+        with warnings.catch_warnings():  # Accelerate does not know its new name
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
+            self.program = accelerator.prepare_model(self.program, device_placement=False)
+        if not isinstance(self.program, nn.parallel.DistributedDataParallel):
+            raise ValueError(SET_UP.format(accelerator.distributed_type))
         return list(model.parameters())
 
+    @torch.no_grad()
     def gather_weights(self, model: LatentVariableModel) -> None:
-        """Let a model have the weights as they are now."""
-
-    def compute_gradients(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Gradients:
-        """Return the gradients of a batch's loss, and the loss terms of the local rows."""
-        return compute_gradients(terms, weights)
+        """Give a model the current weights, and the mean of running statistics."""
+        for buffer in model.buffers() if self.size > 1 else ():
+            if buffer.is_floating_point():
+                buffer.copy_(self.sum(buffer) / self.size)
 
     def broadcast_weights(self, model: LatentVariableModel) -> None:
         """Copy the weights of the main process' model to all processes."""
+        for tensor in _tensors(model) if self.size > 1 else ():
+            dist.broadcast(tensor.detach(), src=0)
+
+    def compute_gradients(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Gradients:
+        """Return the gradients of a batch's loss, and the loss terms of the local rows."""
+        if self.size == 1:
+            return compute_gradients(terms, weights)
+        for weight in weights:
+            weight.grad = None
+        (terms.loss * share * self.size).backward()  # DDP averages over the processes
+        return [w.grad for w in weights], torch.stack([t.detach() for t in terms])
 
     def full_tensor(self, tensor: Tensor) -> Tensor:
         """Return the full tensor of a possibly sharded one."""
-        return tensor
+        return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
-    def shard_like(self, tensor: Tensor, weight: Tensor) -> Tensor:
+    def shard_like(self, tensor: Tensor, weight: Any) -> Tensor:
         """Return the part of a moment that belongs to this process' part of the weight."""
-        return tensor
+        if not hasattr(weight, "device_mesh") or tensor.shape != weight.shape:
+            return tensor
+        from torch.distributed.tensor import distribute_tensor  # slow to import
 
-    def is_connection_error(self, error: RuntimeError) -> bool:
-        """Whether an error means that another process has ended."""
-        return False
+        tensor = tensor.detach().to(weight.device)
+        return distribute_tensor(tensor, weight.device_mesh, weight.placements)
 
     @contextlib.contextmanager
     def translate_errors(self) -> Iterator[None]:
@@ -132,7 +177,8 @@ class ProcessGroup:
         try:
             yield
         except RuntimeError as error:
-            if not self.is_connection_error(error):
+            lost = isinstance(error, dist.DistError) or "gloo" in str(error)
+            if self.size == 1 or not lost:
                 raise
             raise ConnectionError(
                 "another process of this run has ended or does not answer; see its error message."
@@ -140,96 +186,13 @@ class ProcessGroup:
 
     def close(self) -> None:
         """Wait for all processes and close the connection."""
+        if self.size > 1:
+            self.gather_objects(None)
+            dist.destroy_process_group()
 
 
-class ReplicatedGroup(ProcessGroup):
-    """Processes with one copy of the model each: DistributedDataParallel, through Accelerate.
-
-    Parameters
-    ----------
-    device : torch.device
-        Of this process.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """Return the sum over the processes."""
-        total = tensor.clone()
-        dist.all_reduce(total)
-        return total
-
-    def any(self, flags: Tensor) -> Tensor:
-        """Return the element-wise logical or over the processes."""
-        return self.sum(flags.int()).bool()
-
-    def broadcast_object(self, value: Any) -> Any:
-        """Return the main process' value in all processes."""
-        said = [value]
-        dist.broadcast_object_list(said, src=0)
-        return said[0]
-
-    def gather_objects(self, value: Any) -> list[Any]:
-        """Return the values of all processes."""
-        values = [None] * self.size
-        dist.all_gather_object(values, value)
-        return values
-
-    def is_connection_error(self, error: RuntimeError) -> bool:
-        """Whether an error means that another process has ended."""
-        return isinstance(error, dist.DistError) or "gloo" in str(error)
-
-    def close(self) -> None:
-        """Wait for all processes and close the connection."""
-        self.broadcast_object(None)
-        dist.destroy_process_group()
-
-    def syncs_at(self, step: int) -> bool:
-        """Whether the processes exchange messages after this step."""
-        return step % SYNC_EVERY == 0
-
-    def generator(self, shared: Generator, step: int) -> Generator:
-        """Return a generator for this process and step, the same in a resumed run."""
-        words = np.random.SeedSequence([shared.initial_seed(), step, self.rank])
-        seed = int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return Generator(shared.device).manual_seed(seed)
-
-    def wrap(self, model: LatentVariableModel) -> list[nn.Parameter]:
-        """Wrap a model, which must be the same in all processes."""
-        accelerator = _accelerator(self.device.type)
-        # Release earlier models; `free_memory` would also collect garbage, which is slow.
-        getattr(accelerator, "_models", []).clear()
-        with warnings.catch_warnings():  # Accelerate does not know its new name
-            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
-            self.program = accelerator.prepare_model(Program(model), device_placement=False)
-        if not isinstance(self.program, nn.parallel.DistributedDataParallel):
-            raise ValueError(SET_UP.format(accelerator.distributed_type))
-        return list(model.parameters())
-
-    @torch.no_grad()
-    def gather_weights(self, model: LatentVariableModel) -> None:
-        """Copy the mean of running statistics into the model."""
-        for buffer in model.buffers():
-            if buffer.is_floating_point():
-                buffer.copy_(self.sum(buffer) / self.size)
-
-    def broadcast_weights(self, model: LatentVariableModel) -> None:
-        """Copy the weights of the main process' model to all processes."""
-        for tensor in (*model.parameters(), *model.buffers()):
-            dist.broadcast(tensor.detach(), src=0)
-
-    def compute_gradients(self, terms: Terms, weights: Sequence[Tensor], share: float) -> Gradients:
-        """Return the gradients of a batch's loss, and the loss terms of the local rows."""
-        for weight in weights:
-            weight.grad = None
-        (terms.loss * share * self.size).backward()  # DDP averages over the processes
-        return [w.grad for w in weights], torch.stack([t.detach() for t in terms])
-
-
-class ShardedGroup(ReplicatedGroup):
-    """Processes that share the weights, gradients and moments: FSDP.
+class ShardedGroup(ProcessGroup):
+    """Processes that divide the weights, gradients and moments among them: FSDP.
 
     `wrap` shards a copy of the model; `gather_weights` updates the original.
     """
@@ -260,23 +223,8 @@ class ShardedGroup(ReplicatedGroup):
         for own, part in zip(_tensors(model), _tensors(self.program), strict=True):
             part.copy_(self.shard_like(own, part))
 
-    def full_tensor(self, tensor: Tensor) -> Tensor:
-        """Return the full tensor of a possibly sharded one."""
-        from torch.distributed.tensor import DTensor
 
-        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-    def shard_like(self, tensor: Tensor, weight: Tensor) -> Tensor:
-        """Return the part of a moment that belongs to this process' part of the weight."""
-        from torch.distributed.tensor import DTensor, distribute_tensor
-
-        if not isinstance(weight, DTensor) or tensor.shape != weight.shape:
-            return tensor
-        tensor = tensor.detach().to(weight.device)
-        return distribute_tensor(tensor, weight.device_mesh, weight.placements)
-
-
-STRATEGIES = {"ddp": ReplicatedGroup, "fsdp": ShardedGroup}
+STRATEGIES = {"ddp": ProcessGroup, "fsdp": ShardedGroup}
 
 
 def join_process_group(strategy: str, device: torch.device) -> ProcessGroup:
@@ -305,7 +253,7 @@ def join_process_group(strategy: str, device: torch.device) -> ProcessGroup:
             )
         return ProcessGroup()
     _join(device)
-    return STRATEGIES.get(strategy, ReplicatedGroup)(device)
+    return STRATEGIES.get(strategy, ProcessGroup)(device)
 
 
 def started_together() -> bool:

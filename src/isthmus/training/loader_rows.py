@@ -28,7 +28,7 @@ class LoaderRows(Source):
     stream : LoaderAdapter
     prepare : callable
         Maps X and y of a batch to `Rows`.
-    shown : Rows
+    preview : Rows
         Rows that were read before training.
     device : torch.device
     here : dict
@@ -40,11 +40,7 @@ class LoaderRows(Source):
     preview: Rows
     device: torch.device
     here: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def n_rows(self) -> int | None:  # type: ignore[override]
-        """Rows per epoch; always None, since the number is unknown."""
-        return None
+    n_rows = None
 
     def n_batches(self, size: int) -> int | None:
         """Return the number of batches per epoch, or None if the loader has no length."""
@@ -75,18 +71,13 @@ class LoaderRows(Source):
         return self.preview.to(self.device).first(n)
 
     def local_batches(
-        self,
-        size: int,
-        generator: Generator,
-        process_group: ProcessGroup,
-        skip: int = 0,
-        epoch: int = 1,
+        self, size: int, generator: Generator, group: ProcessGroup, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
         """Yield the local part of each batch, in the loader's order and sizes."""
         batches = self._here_after(prefetch(self._read(epoch, skip), PREFETCH))
-        if self.stream.sharded and process_group.size > 1:
-            return self._own(batches, process_group)
-        return self._parts(batches, process_group)
+        if self.stream.sharded and group.size > 1:
+            return self._own(batches, group)
+        return self._parts(batches, group)
 
     def state(self) -> Any:
         """Return the loader's position after the current batch, if it has one."""
@@ -112,26 +103,26 @@ class LoaderRows(Source):
             self.here["state"] = state
             yield rows
 
-    def _parts(self, batches: Iterator[Rows], process_group: ProcessGroup) -> Iterator[Batch]:
+    def _parts(self, batches: Iterator[Rows], group: ProcessGroup) -> Iterator[Batch]:
         """Yield the local part of each batch, which all processes read."""
         for rows in batches:
             n = len(rows)
-            if n < process_group.size:
+            if n < group.size:
                 raise ValueError(
-                    f"the loader returned {n} rows for {process_group.size} processes; each "
+                    f"the loader returned {n} rows for {group.size} processes; each "
                     "process needs at least one row. Use larger batches, or sharded=True if each "
                     "process loads its own rows."
                 )
-            part = process_group.local_slice(n)
+            part = group.local_slice(n)
             yield Batch(*self._here(rows, part), n, part.start)
 
-    def _own(self, batches: Iterator[Rows], process_group: ProcessGroup) -> Iterator[Batch]:
+    def _own(self, batches: Iterator[Rows], group: ProcessGroup) -> Iterator[Batch]:
         """Yield the batches of this process, until no process has any left."""
         last: Rows = self.preview
         while True:
             rows = next(batches, None)
-            counts = process_group.gather_objects(0 if rows is None else len(rows))
-            n, start = sum(counts), sum(counts[: process_group.rank])
+            counts = group.gather_objects(0 if rows is None else len(rows))
+            n, start = sum(counts), sum(counts[: group.rank])
             if not n:
                 return
             if rows is None:  # a placeholder of weight zero, since all processes must take the step

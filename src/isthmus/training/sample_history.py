@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from isthmus.distributions.base import draw
 from isthmus.training.batches import Source
-from isthmus.training.callbacks import Callback
+from isthmus.training.callbacks import Callback, TrainerView
 from isthmus.training.state import Outcome
-from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["SampleRecorder"]
 
@@ -33,7 +32,7 @@ class SampleRecorder(Callback):
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Store the conditions to generate for."""
         self.taken = []
-        self.c = rows.conditions(self.n)
+        self.c = rows.first(self.n)[1]
 
     def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
         """Decode after epochs that are powers of two."""

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from isthmus.training.callbacks import Callback
+from isthmus.training.callbacks import Callback, TrainerView
 from isthmus.training.state import Position, layers_state
 from isthmus.training.trainer import Trainer
-from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["Snapshot", "restore_snapshot", "take_snapshot"]
 

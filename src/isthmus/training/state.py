@@ -1,16 +1,32 @@
-"""State of a training run: its outcome, its position and its best weights."""
+"""State of a training run: outcome, position, best weights and requests to stop."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
+import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BestWeights", "Outcome", "Position", "layers_state", "set_layers_state"]
+__all__ = [
+    "BestWeights",
+    "Outcome",
+    "Position",
+    "StopRequest",
+    "StopTraining",
+    "catch_signals",
+    "layers_state",
+    "set_layers_state",
+]
+
+REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+DEFAULT_HANDLERS = (signal.SIG_DFL, signal.default_int_handler)
 
 
 @dataclass
@@ -96,3 +112,38 @@ def set_layers_state(device: torch.device, state: Tensor) -> None:
         torch.cuda.set_rng_state(state, device)
     else:
         torch.set_rng_state(state)
+
+
+class StopTraining(Exception):
+    """Raised between two steps after a stop request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class StopRequest:
+    """Whether, and why, a signal requested that training stop."""
+
+    reason: str | None = None
+
+    def receive(self, number: int, frame: Any = None) -> None:
+        """Record a signal; a second Ctrl-C interrupts at once."""
+        if self.reason is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.reason = REASONS[signal.Signals(number)]
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[StopRequest]:
+    """Record SIGINT and SIGTERM within the block, unless the program handles them itself."""
+    request, before = StopRequest(), {}
+    if threading.current_thread() is threading.main_thread():
+        before = {s: h for s in REASONS if (h := signal.getsignal(s)) in DEFAULT_HANDLERS}
+    for number in before:
+        signal.signal(number, request.receive)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Base class of experiment trackers: what is logged, and when."""
+"""Base class of experiment trackers: what is logged, and when, numbers and images."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from isthmus.data.image_grid import is_image
+from isthmus.data.image_grid import is_image, rescale, tile, to_rgba, value_range
 from isthmus.models.params import params_of
 from isthmus.training.batches import Source
-from isthmus.training.callbacks import Callback
+from isthmus.training.callbacks import Callback, TrainerView
+from isthmus.training.sample_history import SampleRecorder
 from isthmus.training.state import Outcome
-from isthmus.training.tracker_images import TrackerImages
-from isthmus.training.trainer_view import TrainerView
 
-__all__ = ["FAILED", "FINISHED", "KILLED", "Tracker", "as_metrics", "settings_of"]
+__all__ = ["FAILED", "FINISHED", "KILLED", "Tracker", "as_metrics", "as_sheet"]
 
 Record = dict[str, Any]
+Array = NDArray[Any]
 
 FINISHED, KILLED, FAILED = "FINISHED", "KILLED", "FAILED"
+STATUS = {"interrupted": KILLED, "terminated": KILLED, "diverged": FAILED, "failed": FAILED}
 SPEED = ("seconds", "examples_per_second")
+COLUMNS = 8  # images per row of a sheet
+GAP = 0.1  # white space between images, in image widths
+MIN_WIDTH = 480  # pixels; trackers show small sheets small
 
 
 class Tracker(Callback):
@@ -68,8 +73,6 @@ class Tracker(Callback):
         self.last = 0
         self.settings: dict[str, Any] = {}
 
-    # --------------------------------------------------- implemented by subclasses
-
     def start_run(self) -> int:
         """Start a run, or continue the one named `run`; return its last epoch, or 0."""
         return self.last
@@ -83,14 +86,15 @@ class Tracker(Callback):
     def end_run(self, status: str) -> None:
         """End the run: "FINISHED", "KILLED" (stop requested) or "FAILED" (diverged, an error)."""
 
-    # ------------------------------------------------------------------ callbacks
-
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Collect settings; the run starts at the first step, once it is known if it resumes."""
         self.run, self.last, self.started, self.failed = "", 0, False, False
-        self.settings = settings_of(trainer) | {"rows": rows.n_rows}
-        wanted = self.wants_images and is_image(tuple(trainer.model.likelihood.shape))
-        self.images = TrackerImages(trainer, rows) if wanted else None
+        self.settings = _settings(trainer) | {"rows": rows.n_rows}
+        self.recorder: SampleRecorder | None = None
+        if self.wants_images and is_image(tuple(trainer.model.likelihood.shape)):
+            self.recorder = SampleRecorder(4 * COLUMNS)
+            self.recorder.on_start(trainer, rows)
+            self.shown = rows.first(COLUMNS)
 
     def state(self) -> dict[str, Any]:
         """Return the run and its last epoch."""
@@ -138,26 +142,51 @@ class Tracker(Callback):
         for each in trainer.outcome.history[self.last :]:  # all epochs, if tracking starts late
             self.log_metrics(as_metrics(each), each["epoch"])
             self.last = each["epoch"]
-        if is_new and self.images is not None:
-            self._log_images(self.images.after_epoch(trainer, record), self.last)
+        if is_new and self.recorder is not None and not self.last & (self.last - 1):
+            self.recorder.on_epoch(trainer, record)
+            self._log_images(trainer, self.recorder, self.last)
 
     def _end(self, trainer: TrainerView, outcome: Outcome) -> None:
-        status = FINISHED
-        if outcome.stopped in ("interrupted", "terminated"):
-            status = KILLED
-        elif outcome.stopped in ("diverged", "failed"):
-            status = FAILED
+        status = STATUS.get(outcome.stopped, FINISHED)
         # An interrupted run may resume, and would log the images again.
-        if self.images is not None and outcome.best_epoch and status == FINISHED:
-            self._log_images(self.images.at_end(trainer, outcome), outcome.best_epoch)
+        if self.recorder is not None and outcome.best_epoch and status == FINISHED:
+            self.recorder.on_end(trainer, outcome)
+            self._log_images(trainer, self.recorder, outcome.best_epoch, "best/")
         self.end_run(status)
 
-    def _log_images(self, sheets: dict[str, NDArray[Any]], epoch: int) -> None:
-        for name, pixels in sheets.items():
-            self.log_image(name, pixels, epoch)
+    @torch.no_grad()
+    def _log_images(
+        self, trainer: TrainerView, recorder: SampleRecorder, epoch: int, prefix: str = ""
+    ) -> None:
+        """Log rows above their reconstructions, and the last samples, if the model has a prior."""
+        model, scaler = trainer.model, getattr(trainer.settings, "scaler_", None)
+        (x, c), was_training = self.shown, model.training
+        model.eval()
+        rebuilt = model.reconstruct(model.encode(x, c).mean, c)
+        model.train(was_training)
+        sheets = [("reconstructions", torch.cat([x, rebuilt]).cpu().numpy(), len(x))]
+        if recorder.taken:
+            sheets.append(("samples", recorder.taken[-1][1], COLUMNS))
+            recorder.taken.clear()
+        for name, images, columns in sheets:
+            if scaler is not None:
+                images = np.asarray(scaler.inverse_transform(images))
+            self.log_image(prefix + name, as_sheet(images, columns), epoch)
 
 
-def settings_of(trainer: TrainerView) -> dict[str, Any]:
+def as_sheet(images: Array, columns: int) -> Array:
+    """Return images side by side, as bytes (height, width, 3).
+
+    Images are (n, height, width) or (n, channels, height, width), with values in [0, 1]; other
+    values are scaled so that the least is black and the greatest white.
+    """
+    pixels = to_rgba(rescale(images, value_range(images)))
+    sheet = tile(pixels, -(-len(pixels) // columns), columns, GAP)[..., :3]
+    factor = -(-MIN_WIDTH // sheet.shape[1])
+    return sheet.repeat(factor, 0).repeat(factor, 1)
+
+
+def _settings(trainer: TrainerView) -> dict[str, Any]:
     """Return the settings of a run as plain values, with the seed that was drawn."""
     settings = trainer.settings
     values = {name: getattr(settings, name) for name in params_of(type(settings))}
@@ -174,17 +203,10 @@ def _plain(value: Any) -> Any:
 
 
 def as_metrics(record: Mapping[str, float]) -> dict[str, float]:
-    """Return the numbers of a record under names that trackers show in groups.
-
-    Examples
-    --------
-    >>> as_metrics({"epoch": 1, "loss": 3.0, "valid_loss": 4.0, "seconds": 0.5})
-    {'train/loss': 3.0, 'valid/loss': 4.0, 'speed/seconds': 0.5}
-    """
-    return {_metric_name(k): float(v) for k, v in record.items() if k != "epoch"}
-
-
-def _metric_name(key: str) -> str:
-    if key in SPEED:
-        return f"speed/{key}"
-    return f"valid/{key.removeprefix('valid_')}" if key.startswith("valid_") else f"train/{key}"
+    """Return the numbers of a record under names such as "train/loss", which trackers group."""
+    metrics = {}
+    for key, value in record.items():
+        group = "speed" if key in SPEED else "valid" if key.startswith("valid_") else "train"
+        metrics[f"{group}/{key.removeprefix('valid_')}"] = float(value)
+    metrics.pop("train/epoch", None)
+    return metrics

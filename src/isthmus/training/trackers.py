@@ -7,7 +7,6 @@ the settings.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -143,13 +142,14 @@ class MLflow(Tracker):
 
     def start_run(self) -> int:
         """Create or find the run, without touching the active run."""
-        from mlflow import MlflowClient
         from mlflow.entities import Param
 
-        folder = self._folder()
-        with _lock(folder):
-            self.client = MlflowClient(_database(folder) if folder else self.tracking_uri)
-            self.run = self.run or self.run_id or self._create(folder)
+        if (folder := self._folder()) is None:
+            self._connect(self.tracking_uri, None)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "mlflow.lock"):  # only one process may create the database
+                self._connect(_database(folder), (folder / "artifacts").as_uri())
         known = self.client.get_run(self.run).data.params  # MLflow's parameters cannot change
         new = [Param(k, str(v)) for k, v in self.settings.items() if k not in known]
         self.client.log_batch(self.run, params=new)
@@ -164,10 +164,15 @@ class MLflow(Tracker):
             return None
         return Path(uri).absolute()
 
-    def _create(self, folder: Path | None) -> str:
-        artifacts = None if folder is None else (folder / "artifacts").as_uri()
-        experiment = self._experiment_id(self.experiment_name, artifacts)
-        return self.client.create_run(experiment, run_name=self.run_name).info.run_id
+    def _connect(self, uri: str | None, artifacts: str | None) -> None:
+        """Connect to a server or database, and create the run if there is none."""
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(uri)
+        self.run = self.run or self.run_id or ""
+        if not self.run:
+            experiment = self._experiment_id(self.experiment_name, artifacts)
+            self.run = self.client.create_run(experiment, run_name=self.run_name).info.run_id
 
     def _experiment_id(self, name: str, artifacts: str | None) -> str:
         from mlflow.exceptions import MlflowException
@@ -200,28 +205,17 @@ class MLflow(Tracker):
 
 
 def make_trackers(names: Sequence[str], to: str | None, folder: Path) -> list[Tracker]:
-    """Return the trackers that the command line names.
+    """Return the trackers of these names for a run's folder.
 
-    Parameters
-    ----------
-    names : sequence of {"tensorboard", "mlflow"}
-    to : str, optional
-        Folder or server of the tracker, if there is only one. By default ``tensorboard`` within
-        the run's folder, or MLflow's own choice.
-    folder : Path
-        Folder of the run; MLflow shows the run under its name.
+    `to` is the folder or server of the tracker, if there is only one; by default ``tensorboard``
+    within the run's folder, or MLflow's own choice.
 
     Raises
     ------
     ImportError
-        If the library is not installed: ``pip install 'isthmus[track]'``.
+        If the library is not installed.
     ValueError
         If `to` is given for several trackers, or for none.
-
-    Examples
-    --------
-    >>> make_trackers([], None, Path("runs/first"))
-    []
     """
     if to is not None and len(names) != 1:
         raise ValueError(
@@ -249,11 +243,3 @@ def _database(folder: Path) -> str:
     """Return the address of the database in a folder, with % and ? escaped."""
     path = str(folder / "mlflow.db").replace("%", "%25").replace("?", "%3F")
     return f"sqlite:///{path}"
-
-
-def _lock(folder: Path | None) -> contextlib.AbstractContextManager[Any]:
-    """Create the folder and keep other processes from creating its database at the same time."""
-    if folder is None:
-        return contextlib.nullcontext()
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / "mlflow.lock")

@@ -1,12 +1,14 @@
-"""The trainer: epochs, validation, early stopping and exact resume."""
+"""The trainer: optimizer steps, epochs, validation, early stopping and exact resume."""
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,15 +17,23 @@ from torch import Generator, Tensor, nn
 from isthmus.distributions.base import isolated_rng
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
-from isthmus.objectives.objective import Objective, Terms
+from isthmus.objectives.objective import Objective, StepInputs, Terms
 from isthmus.objectives.schedules import SETTLED
-from isthmus.training.batches import Rows, Source
+from isthmus.training.adam import FusedAdamW
+from isthmus.training.batches import Batch, Rows, Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals
 from isthmus.training.distributed import ProcessGroup
-from isthmus.training.state import BestWeights, Outcome, Position, set_layers_state
-from isthmus.training.step import BatchTrainer
-from isthmus.training.stopping import StopRequest, StopTraining, catch_signals
+from isthmus.training.functional_step import CompiledStep, Gradients, is_traceable
+from isthmus.training.state import (
+    BestWeights,
+    Outcome,
+    Position,
+    StopRequest,
+    StopTraining,
+    catch_signals,
+    set_layers_state,
+)
 
 __all__ = ["Trainer", "warn_diverged"]
 
@@ -32,10 +42,20 @@ CUT_SHORT = ("diverged", "interrupted", "terminated")
 Record = dict[str, Any]
 
 
-class Trainer(BatchTrainer):
+class Trainer:
     """Minimise an objective over rows, epoch by epoch.
 
-    It calls `Objective.terms` on batches; `BatchTrainer` documents its parameters.
+    Parameters
+    ----------
+    model : LatentVariableModel
+        Trained in place, on its device.
+    objective : Objective
+    settings : Training
+        An instance of `Training`, or an estimator.
+    generator : torch.Generator
+        Source of all randomness, on the model's device.
+    process_group : ProcessGroup, optional
+        The processes that train together; by default this one alone.
     """
 
     def __init__(
@@ -46,7 +66,16 @@ class Trainer(BatchTrainer):
         generator: Generator,
         process_group: ProcessGroup | None = None,
     ) -> None:
-        super().__init__(model, objective, settings, generator, process_group)
+        self.model, self.objective, self.settings = model, objective, settings
+        self.generator, self.process_group = generator, process_group or ProcessGroup()
+        self.step = 0
+        self.max_rows: int | None = None  # rows per step, once memory was too small for a batch
+        self.weights = self.process_group.wrap(model)
+        self.optimizer: torch.optim.Optimizer = FusedAdamW(self.weights, **self._options)
+        self.compute_gradients: Callable[..., Gradients] = self._compute_gradients
+        self.compiled: CompiledStep | None = None
+        # Everything but tensors that the compiled graph contains.
+        self._compiled_for: tuple[Objective | None, Any] = None, None
         self.outcome, self.best, self.position = Outcome(), BestWeights(model), Position()
         self.about: dict[str, Any] = {}  # stored in checkpoints
         self.rows: Source | None = None  # of training
@@ -211,6 +240,120 @@ class Trainer(BatchTrainer):
             return None
         return self.process_group.first_not_none(self.stop_request.reason)
 
+    def choose_gradients(self, rows: Source) -> None:
+        """Compile the step if the settings ask for it; compile anew if the model has changed."""
+        if self.process_group.size > 1 or not self.settings.compile:
+            return
+        modes = [(m.training, getattr(m, "p", None)) for m in self.model.modules()]
+        content = modes, [w.requires_grad for w in self.weights]
+        objective, compiled_content = self._compiled_for
+        if objective is not self.objective or compiled_content != content:
+            size = self.settings.batch_size
+            full = size if rows.n_rows is None else min(rows.n_rows, size)
+            self.compiled = CompiledStep(
+                self._compute_gradients,
+                wanted=lambda weights, beta, x, *others: len(x) == full,
+                state=lambda: list(self.model.buffers()),
+            )
+            self._compiled_for = self.objective, content
+        traceable = self.compiled is not None and is_traceable(self.model, self.objective)
+        self.compute_gradients = self.compiled if traceable else self._compute_gradients  # type: ignore[assignment]
+
+    def train_on(self, batch: Batch) -> Tensor:
+        """Update on a batch, in two steps if memory is too small for one.
+
+        Returns
+        -------
+        Tensor
+            The sums of the loss terms over the local rows.
+        """
+        n, half = batch.n, self.max_rows
+        if half is not None and n > half:
+            x, c, *_ = batch
+            first = Batch(x[:half], None if c is None else c[:half], half, 0)
+            second = Batch(x[half:], None if c is None else c[half:], n - half, 0)
+            return self.train_on(first) + self.train_on(second)
+        try:
+            return batch.n_local * self.update(batch)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error) or self.process_group.size > 1:
+                raise
+            self._halve_batches(n)
+        return self.train_on(batch)
+
+    def _halve_batches(self, n: int) -> None:
+        if self.max_rows is not None or n < 2:
+            raise MemoryError(
+                f"memory is too small for a step on {n} rows: set a smaller batch_size than "
+                f"{self.settings.batch_size}, or use a smaller model."
+            )
+        self.max_rows = (n + 1) // 2
+        warnings.warn(
+            f"memory is too small for a batch of {n} rows; each batch is split in two from now "
+            f"on. Set batch_size={self.max_rows} to avoid this warning.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def update(self, batch: Batch) -> Tensor:
+        """Take one optimizer step; return the stacked loss terms of the local rows."""
+        x, c, n, start = batch
+        self._share = batch.n_local / n
+        self._local_generator = self.process_group.generator(self.generator, self.step)
+        shown = self.objective.draw_inputs(x, c, self._local_generator)
+        noise = self.objective.noise(self.model, n, self.generator)
+        if noise is not None and len(x) < n:
+            start = min(start, n - len(x))
+            noise = noise[..., start : start + len(x), :]
+        beta = torch.as_tensor(self.objective.kl_weight(self.step), device=x.device)
+        gradients, terms = self.compute_gradients(self.step, self.weights, beta, *shown, noise)
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.grad = gradient
+        if self.settings.normalize_gradients:
+            _normalize(self.weights, self.process_group)
+        self.optimizer.step()
+        self.step += 1
+        return terms
+
+    def _compute_gradients(
+        self,
+        step: int,
+        weights: Sequence[Tensor],
+        beta: Tensor,
+        x: Tensor,
+        seen: Tensor,
+        c: Any,
+        noise: Any,
+    ) -> Gradients:
+        """Return the gradients of the whole batch's loss, and the loss terms of local rows."""
+        objective, shown = replace(self.objective, beta=beta), StepInputs(x, seen, c)
+        with self._autocast(x.device):
+            terms = self.process_group.program(objective, shown, step, noise, self._local_generator)
+        return self.process_group.compute_gradients(terms, weights, self._share)
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        if self.settings.precision == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, getattr(torch, self.settings.precision))
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"lr": self.settings.learning_rate, "weight_decay": self.settings.weight_decay}
+
+    def state(self) -> dict[str, Any]:
+        """Return what training needs beside the weights to continue."""
+        return {"optimizer": self.optimizer.state_dict(), "step": self.step}
+
+    def load_state(self, state: dict[str, Any] | None) -> None:
+        """Continue from a `state`; None starts from the beginning."""
+        if state is None:
+            return
+        # Copied, since the trainer it belongs to may continue; the settings may have changed.
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        for group in self.optimizer.param_groups:
+            group.update(self._options)
+        self.step = state["step"]
+
     def continue_from(self, generator: Tensor, layers: Tensor) -> None:
         """Continue from these states of the generator and of torch's global generator."""
         self._states = generator, layers
@@ -278,3 +421,15 @@ def warn_diverged(record: Record, best_epoch: int, stacklevel: int) -> None:
         RuntimeWarning,
         stacklevel=stacklevel,
     )
+
+
+def _normalize(weights: Sequence[Tensor], process_group: ProcessGroup) -> None:
+    """Divide the gradient of each parameter by its norm."""
+    gradients = [p.grad for p in weights if p.grad is not None]
+    norms = [process_group.full_tensor(norm) for norm in torch._foreach_norm(gradients)]
+    torch._foreach_add_(norms, 1e-8)
+    torch._foreach_div_(gradients, norms)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -16,9 +16,8 @@ from isthmus.persistence.atomic import PARTIAL, write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes
 from isthmus.persistence.schema import check_history, check_training_log
 from isthmus.training.batches import Source
-from isthmus.training.callbacks import Callback
+from isthmus.training.callbacks import Callback, TrainerView
 from isthmus.training.state import Outcome
-from isthmus.training.trainer_view import TrainerView
 
 __all__ = ["TRAINING_LOG", "TrainingLog", "read_training_log", "remove_training_log"]
 
@@ -41,19 +40,6 @@ class TrainingLog(Callback):
     facts : mapping
         Description of the run, plain JSON: `estimator`, `params`, and `data` with name and
         shape. The log adds `format`, `epochs` (the maximum) and `started` (seconds since 1970).
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from sklearn.datasets import load_digits
-    >>> import isthmus
-    >>> X = load_digits().images / 16
-    >>> facts = {"estimator": "vae", "params": {}, "data": {"name": "digits", "shape": [*X.shape]}}
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     model = isthmus.VAE(epochs=2).fit(X, callbacks=[TrainingLog(folder, facts)])
-    ...     facts, records = read_training_log(folder)
-    >>> facts["epochs"], records == model.history_
-    (2, True)
     """
 
     def __init__(self, folder: Any, facts: Mapping[str, Any]) -> None:
@@ -106,28 +92,13 @@ class TrainingLog(Callback):
 def read_training_log(folder: Any) -> tuple[Record, list[Record]] | None:
     """Return the description of a run and the records of its epochs so far.
 
-    An incomplete last line is ignored.
-
-    Parameters
-    ----------
-    folder : path-like
-        Folder of the run.
-
-    Returns
-    -------
-    (dict, list of dict) or None
-        Facts and records as `TrainingLog` has them, losses in nats per example; None if
-        there is no log: the run has not started, or is finished.
+    Returns None if the folder has no log: the run has not started, or is finished. An incomplete
+    last line is ignored.
 
     Raises
     ------
     ValueError
         If the file is not a training log, is too large, or a newer isthmus wrote it.
-
-    Examples
-    --------
-    >>> read_training_log("nowhere") is None
-    True
     """
     path = Path(folder) / TRAINING_LOG
     try:
