@@ -177,13 +177,7 @@ class MixedFamily(Family):
 
 
 def split_names(name: str) -> list[str]:
-    """Return the names in a comma-separated list of likelihoods, one per column.
-
-    Examples
-    --------
-    >>> split_names("gaussian, categorical:3")
-    ['gaussian', 'categorical:3']
-    """
+    """Return the names in a comma-separated list of likelihoods, one per column."""
     return [part.strip() for part in name.split(",")]
 
 
@@ -266,18 +260,16 @@ def count_categories(name: str, X: NDArray[Any]) -> str:
         raise ValueError(
             f"likelihood names {len(names)} columns, but one example of X has shape {X.shape[1:]}."
         )
-    columns = [X] if len(names) == 1 else X.T
-    return ",".join(map(_count_one, names, columns))
-
-
-def _count_one(name: str, X: NDArray[Any]) -> str:
-    if name != "categorical":
-        return name
-    number = max(2, int(X.max()) + 1)
-    if number > MOST_CATEGORIES:
-        raise ValueError(
-            "likelihood 'categorical' takes categories numbered from 0, but X goes to "
-            f"{X.max():g}, which would mean {number} categories per feature; renumber them from "
-            f"0, use likelihood='poisson' for counts, or pass 'categorical:{number}'."
-        )
-    return f"categorical:{number}"
+    for i, values in enumerate([X] if len(names) == 1 else X.T):
+        if names[i] != "categorical":
+            continue
+        number = max(2, int(values.max()) + 1)
+        if number > MOST_CATEGORIES:
+            raise ValueError(
+                "likelihood 'categorical' takes categories numbered from 0, but X goes to "
+                f"{values.max():g}, which would mean {number} categories per feature; renumber "
+                "them from 0, use likelihood='poisson' for counts, or pass "
+                f"'categorical:{number}'."
+            )
+        names[i] = f"categorical:{number}"
+    return ",".join(names)

@@ -48,29 +48,28 @@ class Layers:
         k = self.kernel_size
         if self.axes == 1 and k >= FFT_PAYS_FROM_1D:
             return HalvingFFT(n_in, n_out, k)
-        Conv = (nn.Conv1d, nn.Conv2d)[self.axes - 1]
-        return Conv(n_in, n_out, k, stride=2, padding=k // 2, bias=False)
+        return self.module("Conv")(n_in, n_out, k, stride=2, padding=k // 2, bias=False)
 
     def up(self, n_in: int, n_out: int, extra: tuple[int, ...], bias: bool) -> nn.Module:
         """Return a layer that doubles the sides, minus one if `extra` is 0."""
         k = self.kernel_size
         if self.axes == 1 and k >= FFT_PAYS_FROM_1D:
             return DoublingFFT(n_in, n_out, k, extra[0], bias)
-        Conv: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d)[self.axes - 1]
-        return Conv(n_in, n_out, k, 2, k // 2, output_padding=extra, bias=bias)
+        transposed = self.module("ConvTranspose")
+        return transposed(n_in, n_out, k, 2, k // 2, output_padding=extra, bias=bias)
 
     def after(self, n: int) -> list[nn.Module]:
         """Return the layers after each convolution except the last."""
-        layers = [self.norm(n), NONLINEARITIES[self.nonlinearity]()]
+        layers = [self.module("BatchNorm")(n), NONLINEARITIES[self.nonlinearity]()]
         if self.residual:
             layers.append(Residual(self, n))
         if self.dropout:
-            layers.append((nn.Dropout1d, nn.Dropout2d)[self.axes - 1](self.dropout))
+            layers.append(self.module("Dropout")(self.dropout))
         return layers
 
-    def norm(self, n: int) -> nn.Module:
-        """Return a batch norm."""
-        return (nn.BatchNorm1d, nn.BatchNorm2d)[self.axes - 1](n)
+    def module(self, name: str) -> Any:
+        """Return the class of `torch.nn` for the number of axes, such as Conv2d."""
+        return getattr(nn, f"{name}{self.axes}d")
 
 
 class Residual(nn.Module):
@@ -81,15 +80,15 @@ class Residual(nn.Module):
 
     def __init__(self, layers: Layers, n: int) -> None:
         super().__init__()
-        Conv = (nn.Conv1d, nn.Conv2d)[layers.axes - 1]
+        Conv, norm = layers.module("Conv"), layers.module("BatchNorm")
+        self.function = NONLINEARITIES[layers.nonlinearity]()
         self.block = nn.Sequential(
             Conv(n, n, 3, padding=1, bias=False),
-            layers.norm(n),
-            NONLINEARITIES[layers.nonlinearity](),
+            norm(n),
+            self.function,
             Conv(n, n, 3, padding=1, bias=False),
-            layers.norm(n),
+            norm(n),
         )
-        self.function = NONLINEARITIES[layers.nonlinearity]()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, *sides) to the same shape."""

@@ -161,7 +161,9 @@ class Dense(nn.Module):
         for n_in, n_out in itertools.pairwise([first + condition, *hidden]):
             layers += [layer(n_in, n_out)] + [nn.Dropout(dropout)] * (dropout > 0)
         if hidden and condition > 1:
-            _widen_condition(layers[0], first)
+            for linear in layers[0].modules():
+                if isinstance(linear, nn.Linear):  # all weights of the condition but "unknown"
+                    nn.init.normal_(linear.weight.data[:, first:-1], std=CONDITION_STD)
         layers.append(nn.Linear([first + condition, *hidden][-1], last))
         self.layers = nn.Sequential(*layers)
 
@@ -171,21 +173,8 @@ class Dense(nn.Module):
         return self.layers(x if condition is None else torch.cat([x, condition], 1))
 
 
-def _widen_condition(layer: nn.Module, first: int) -> None:
-    """Redraw the weights of inputs first, first + 1, …, except the last."""
-    for linear in layer.modules():
-        if isinstance(linear, nn.Linear):
-            nn.init.normal_(linear.weight.data[:, first:-1], std=CONDITION_STD)
-
-
 def only_linear(network: nn.Module) -> nn.Linear | None:
-    """Return the linear layer of a `Dense` without hidden layers, else None.
-
-    Examples
-    --------
-    >>> only_linear(Dense([4, 2], linear_layer("relu")))
-    Linear(in_features=4, out_features=2, bias=True)
-    """
+    """Return the linear layer of a `Dense` without hidden layers, else None."""
     layers = list(network.layers) if isinstance(network, Dense) else []
     return cast(nn.Linear, layers[0]) if len(layers) == 1 else None
 

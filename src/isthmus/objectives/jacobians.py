@@ -29,14 +29,7 @@ class Chain(NamedTuple):
 
 
 def chain_of(network: nn.Module) -> Chain | None:
-    """Return the layers of a plain `Dense` network, or None for other networks.
-
-    Examples
-    --------
-    >>> from isthmus.nn.dense import linear_layer
-    >>> chain_of(Dense([4, 3, 2], linear_layer("relu"))).functions
-    [ReLU()]
-    """
+    """Return the layers of a plain `Dense` network, or None for other networks."""
     if not isinstance(network, Dense):
         return None
     linears, functions = [], []
@@ -70,16 +63,6 @@ def squared_norm(
     directions : Tensor (n, m, outputs), optional
         Random signs r: the mean of ‖rᵀ ∂z/∂x‖² is an unbiased estimate (Hutchinson). Without
         them the norm is exact.
-
-    Examples
-    --------
-    >>> from isthmus.nn.dense import linear_layer
-    >>> chain = chain_of(Dense([4, 3, 2], linear_layer("tanh")))
-    >>> x = torch.randn(5, 4)
-    >>> jacobian = torch.func.vmap(torch.func.jacrev(lambda row: chain.linears[1](
-    ...     chain.linears[0](row).tanh())))(x)
-    >>> squared_norm(chain, lambda a: a, x).allclose(jacobian.square().sum((1, 2)))
-    True
     """
     flat = steady and all(isinstance(f, PIECEWISE) for f in chain.functions)
     with torch.set_grad_enabled(not flat):

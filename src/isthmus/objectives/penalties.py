@@ -141,11 +141,6 @@ class WarmUp:
     """A penalty whose weight rises linearly from 0 to 1 over the first steps.
 
     A strong penalty at the start would close units before they have learned anything.
-
-    Examples
-    --------
-    >>> WarmUp(L1(1.0), steps=100)
-    WarmUp(penalty=L1(weight=1.0), steps=100)
     """
 
     penalty: Penalty
