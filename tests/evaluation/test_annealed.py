@@ -63,7 +63,7 @@ def test_memory_is_bounded_however_many_chains(linear):
     assert (found.acceptance_rate <= 1).all()
 
 
-def test_seeds(linear):
+def test_random_state_makes_the_estimate_repeatable(linear):
     model, data = linear
 
     def drawn(seed):
@@ -85,6 +85,6 @@ def test_seeds(linear):
         ({"random_state": -1}, "random_state must be 0 or more"),
     ],
 )
-def test_errors(linear, wrong, message):
+def test_invalid_arguments_raise(linear, wrong, message):
     with pytest.raises(ValueError, match=message):
         annealed_importance(*linear, **wrong)

@@ -100,7 +100,7 @@ def test_collapsed_codes_have_no_vote(factors):
     assert d._scaled_live(np.zeros((4, 2))).shape == (4, 0)
 
 
-def test_gap_by_hand():
+def test_gap_of_two_bits_and_their_sum():
     # Two independent bits; code 0 is bit 0, code 1 their sum: I = ln 2, 0; 1/2 ln 2, 1/2 ln 2.
     bits = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     codes = np.stack([bits[:, 0], bits.sum(axis=1)], axis=1)
@@ -127,7 +127,7 @@ def test_bins_are_of_equal_width():
     assert d._cut(np.array([3.0, 1.0, 3.0]), 10, 10).tolist() == [1, 0, 1]
 
 
-def test_sap_by_hand():
+def test_sap_of_a_noisy_bit():
     # Code 0 equals a balanced bit on 3 rows of 4, code 1 is a constant: accuracy 3/4, adjusted 1/2.
     y = np.tile([0, 0, 0, 0, 1, 1, 1, 1], 500)
     code = np.tile([0, 0, 0, 1, 0, 1, 1, 1], 500)
@@ -136,7 +136,7 @@ def test_sap_by_hand():
     assert d.sap(codes[:, :1], y[:, None], 0) == pytest.approx(0.5, abs=0.03)
 
 
-def test_dci_closed_form():
+def test_dci_matches_the_closed_form():
     score = d.dci_from_importance([[3, 1], [0, 4]])
     base2 = 1 + 0.75 * np.log2(0.75) + 0.25 * np.log2(0.25)
     assert score.disentanglement == pytest.approx(0.5 * base2 + 0.5)
@@ -149,7 +149,7 @@ def test_dci_closed_form():
     assert d.dci_from_importance([[2, 1]]).completeness == 1
 
 
-def test_modularity_closed_form():
+def test_modularity_matches_the_closed_form():
     M = [[2, 1, 0], [0, 3, 0], [0, 0, 0], [1, 1, 1]]
     assert d.modularity_from_information(M) == pytest.approx((1 - 1 / 8 + 1 + 0 + 0) / 4)
     assert d.modularity_from_information(np.eye(3)) == 1
@@ -195,13 +195,13 @@ def test_group_scores_are_left_out_for_one_factor(factors):
         (np.ones((4, 2)), np.eye(4, 1, dtype=int) * [1, 0], "factor 1 has the same level"),
     ],
 )
-def test_errors(codes, factors, message):
+def test_invalid_arguments_raise(codes, factors, message):
     with pytest.raises(ValueError, match=message) as caught:
         d.disentanglement_table(codes, factors)
     assert "\n" not in str(caught.value)
 
 
-def test_errors_of_groups_and_matrices():
+def test_invalid_groups_and_matrices_raise():
     lone = np.stack([np.arange(6), np.arange(6) % 2], axis=1)
     with pytest.raises(ValueError, match="different level in every row"):
         d.factor_vae_score(lone, lone)

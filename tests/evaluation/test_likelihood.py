@@ -55,7 +55,7 @@ def test_exact_posterior_gives_zero_error():
 
 @pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize("prior", PRIORS)
-def test_any_prior_against_a_sum_over_a_grid(prior, conditional):
+def test_estimate_matches_a_sum_over_a_grid_for_any_prior(prior, conditional):
     model = fitted(prior=prior, prior_modes=10, conditional=conditional)
     labels = DIGITS.target[:8] if conditional else None
     truth = by_grid(model, X[:8], labels)
@@ -72,7 +72,7 @@ def test_any_prior_against_a_sum_over_a_grid(prior, conditional):
 
 
 @pytest.mark.parametrize("family", ["full-normal", "flow"])
-def test_any_posterior_against_a_sum_over_a_grid(family):
+def test_estimate_matches_a_sum_over_a_grid_for_any_posterior(family):
     model = fitted(posterior_family=family, prior="vamp", prior_modes=10)
     found = importance_weighted(model, X[:8], 2000)
     off = found.log_likelihood - by_grid(model, X[:8])
@@ -90,7 +90,7 @@ def test_bytes_count_as_values_in_the_unit_interval():
         np.testing.assert_allclose(same.log_likelihood, found.log_likelihood, atol=1e-3)
 
 
-def test_the_bound_rises_with_the_samples():
+def test_bound_rises_with_the_number_of_samples():
     model = isthmus.VAE(n_components=2, hidden=(16,), epochs=20, random_state=0).fit(X)
     rising = [importance_weighted(model, X[:600], k).log_likelihood.mean() for k in (1, 10, 300)]
     assert rising[0] == pytest.approx(model.score(X[:600]), abs=0.3)
@@ -125,7 +125,7 @@ def test_memory_is_bounded_however_many_samples(linear):
     np.testing.assert_allclose(found.log_likelihood, of_linear(model, data[:3]), atol=0.03)
 
 
-def test_many_rows_and_few_samples_are_bounded_too(linear):
+def test_memory_is_bounded_for_many_rows_and_few_samples(linear):
     model, data = linear
     seen = []
     hook = model.model_.encoder.register_forward_hook(lambda m, a, out: seen.append(len(a[0])))
@@ -134,7 +134,7 @@ def test_many_rows_and_few_samples_are_bounded_too(linear):
     assert max(seen) * 5 * 4 <= 20_000
 
 
-def test_seeds(linear):
+def test_random_state_makes_the_estimate_repeatable(linear):
     model, data = linear
 
     def drawn(seed):
@@ -163,7 +163,7 @@ def test_aggregate_kl_and_information_add_up_to_the_rate(linear):
     assert 0 < information < np.log(len(data))
 
 
-def test_the_aggregate_kl_by_brute_force(linear):
+def test_aggregate_kl_matches_a_sum_over_all_pairs(linear):
     model, data = linear
     q = model.posterior(data[:60])
     means, stds = torch.from_numpy(q.mean).double(), torch.from_numpy(q.std).double()
@@ -203,7 +203,7 @@ def test_uninformative_codes_have_zero_mutual_information():
 
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("family", ["normal", "full-normal", "flow"])
-def test_every_prior_and_posterior(prior, family):
+def test_estimates_agree_with_the_elbo_for_every_prior_and_posterior(prior, family):
     model = fitted(2, prior=prior, posterior_family=family, prior_modes=10)
     few = importance_weighted(model, X[:20], 100)
     assert (few.log_likelihood > model.score_samples(X[:20]) - 2.0).all()
@@ -212,10 +212,10 @@ def test_every_prior_and_posterior(prior, family):
     assert kl + information == pytest.approx(rate, abs=0.6)
 
 
-# ------------------------------------------------------------ mistakes
+# ------------------------------------------------------------ errors
 
 
-def test_errors(linear):
+def test_invalid_arguments_raise(linear):
     model, data = linear
     for wrong in (0, -3, 2.5):
         with pytest.raises(ValueError, match="n_samples must be at least 1"):

@@ -57,7 +57,7 @@ def ssim_by_scipy(x, y, sigma, radius):
 
 
 @pytest.mark.parametrize(("size", "window"), [(24, 11), (11, 11), (10, 9), (8, 7), (5, 5), (3, 3)])
-def test_ssim_against_scipy(size, window):
+def test_ssim_matches_scipy(size, window):
     rng = np.random.default_rng(0)
     x = rng.random((4, size, size + 2))
     y = np.clip(x + 0.2 * rng.normal(size=x.shape), 0, 1)
@@ -90,7 +90,7 @@ def test_ssim_names_the_extra(images, monkeypatch):
         r.ssim(*images)
 
 
-def test_f1_and_dice_against_sklearn():
+def test_f1_and_dice_match_sklearn():
     rng = np.random.default_rng(0)
     x, y = (rng.random((6, 4, 4)) for _ in range(2))
     x[0] = y[0] = 0  # no positive on either side
@@ -133,7 +133,7 @@ def test_bits_per_dimension():
         (lambda: r.bits_per_dimension(1.0, 0), "above zero"),
     ],
 )
-def test_errors(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)

@@ -20,7 +20,7 @@ def test_frechet_of_commuting_covariances():
     assert found == pytest.approx(expected)
 
 
-def test_frechet_against_the_matrix_root():
+def test_frechet_distance_matches_the_matrix_root():
     rng = np.random.default_rng(0)
     a, b = (np.cov(rng.normal(size=(30, 5)) @ rng.normal(size=(5, 5)), rowvar=0) for _ in "ab")
     expected = np.trace(a) + np.trace(b) - 2 * np.trace(sqrtm(a @ b)).real
@@ -90,7 +90,7 @@ def test_a_dropped_mode_costs_recall_and_coverage():
     assert wild["density"] < full["density"]
 
 
-def test_neighbours_by_hand():
+def test_scores_of_points_on_a_line():
     real = np.array([[0.0], [1.0], [3.0], [7.0]])  # radii to the next: 1, 1, 2, 4
     generated = np.array([[0.5], [2.5], [8.0], [20.0]])  # radii 2, 2, 5.5, 12
     precision, recall = s.precision_recall(real, generated, k=1)
@@ -112,13 +112,13 @@ def test_neighbours_by_hand():
         (np.full((9, 2), np.inf), np.ones((9, 2)), "infinity"),
     ],
 )
-def test_errors(real, generated, message):
+def test_invalid_arguments_raise(real, generated, message):
     with pytest.raises(ValueError, match=message) as caught:
         s.sample_quality(real, generated)
     assert "\n" not in str(caught.value)
 
 
-def test_errors_of_moments_and_neighbours():
+def test_invalid_moments_and_neighbours_raise():
     with pytest.raises(ValueError, match="means"):
         s.frechet_distance_from_moments([0.0], [[1.0]], [0.0, 1.0], [[1.0]])
     with pytest.raises(ValueError, match="k of 1 or more"):

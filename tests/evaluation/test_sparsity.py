@@ -10,7 +10,7 @@ from isthmus.evaluation import sparsity as s
 CODES = np.array([[0.0, 2.0, 0.0, 0.05], [1.0, -3.0, 0.0, 0.0], [0.0, 0.5, 0.0, 0.0]])
 
 
-def test_counts_by_hand():
+def test_counts_of_a_small_table():
     assert s.l0(CODES) == pytest.approx(5 / 3)
     np.testing.assert_allclose(s.feature_density(CODES), [1 / 3, 1, 0, 1 / 3])
     assert s.live_share(CODES) == 0.75
@@ -80,7 +80,7 @@ def test_active_units():
         (lambda: s.explained_variance(CODES[:1], CODES[:1]), "at least 2 rows"),
     ],
 )
-def test_errors(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ from isthmus.models.specs import SPECS, VAE, Autoencoder, SparseAutoencoder
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_defaults_of_every_spec_are_valid(name):
+def test_defaults_of_every_spec_are_valid(name):
     check_fields(SPECS[name]())
 
 
@@ -30,12 +30,12 @@ def test_the_defaults_of_every_spec_are_valid(name):
         (SparseAutoencoder(penalty="l2"), "penalty must be one of 'l1', 'kl'"),
     ],
 )
-def test_a_setting_out_of_bounds_is_named_with_what_was_expected(spec, message):
+def test_error_names_the_setting_and_the_expected_values(spec, message):
     with pytest.raises(ValueError, match=message):
         check_fields(spec)
 
 
-def test_numpy_numbers_lists_and_callables_are_taken():
+def test_numpy_numbers_lists_and_callables_are_accepted():
     numpy = pytest.importorskip("numpy")
     check_fields(VAE(n_components=numpy.int64(3), hidden=[8, 4], learning_rate=numpy.float32(1)))
     check_fields(VAE(backbone=lambda shapes: None, patience=None))
@@ -52,11 +52,11 @@ def test_one_declaration_gives_default_help_and_bounds():
     assert "speed : a number above 0, default=2.0" in describe(Mine)
 
 
-def test_a_choice_that_makes_the_model_is_no_setting():
+def test_choices_that_define_a_model_are_not_settings():
     assert "beta" not in params_of(VAE)
     assert "corruption" not in params_of(Autoencoder)
 
 
-def test_nearest_suggests_only_what_is_near():
+def test_only_similar_names_are_suggested():
     assert did_you_mean("vea", SPECS) == " Did you mean 'vae'?"
     assert did_you_mean("zebra", SPECS) == ""

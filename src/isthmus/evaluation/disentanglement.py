@@ -92,10 +92,7 @@ def beta_vae_score(codes: ArrayLike, factors: ArrayLike, random_state: Seed = No
     Source: β-VAE: learning basic visual concepts with a constrained variational framework
     (Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed, Lerchner, 2017).
 
-    Parameters
-    ----------
-    codes, factors, random_state
-        As for `disentanglement_table`, with at least two factors.
+    Parameters as for `disentanglement_table`, with at least two factors.
 
     Examples
     --------
@@ -124,10 +121,7 @@ def factor_vae_score(codes: ArrayLike, factors: ArrayLike, random_state: Seed = 
     times the largest if no code reaches 1) are ignored; if all are, the score is 0.
     Source: Disentangling by factorising (Kim, Mnih, 2018).
 
-    Parameters
-    ----------
-    codes, factors, random_state
-        As for `disentanglement_table`, with at least two factors.
+    Parameters as for `disentanglement_table`, with at least two factors.
 
     Examples
     --------
@@ -180,18 +174,11 @@ def modularity(
 ) -> float:
     """Return the modularity: whether each code informs about a single factor.
 
-    It is relative, so even tiny amounts of information count: random codes reach 0.66 on the
-    factors of sprites through estimation bias alone. Read it together with the MIG.
+    The mean of `modularity_from_information`, to which a constant code contributes 0. It is
+    relative, so even tiny amounts of information count: random codes reach 0.66 on the factors of
+    sprites through estimation bias alone. Read it together with the MIG.
 
-    Parameters
-    ----------
-    codes, factors, random_state, bins
-        As for `mutual_information_gap`.
-
-    Returns
-    -------
-    float
-        `modularity_from_information` of the codes; a constant code counts as 0.
+    Parameters as for `mutual_information_gap`.
 
     Examples
     --------
@@ -246,10 +233,7 @@ def dci(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> DCI:
     Source: A framework for the quantitative evaluation of disentangled representations
     (Eastwood, Williams, 2018).
 
-    Parameters
-    ----------
-    codes, factors, random_state
-        As for `disentanglement_table`.
+    Parameters as for `disentanglement_table`.
 
     Examples
     --------
@@ -306,10 +290,7 @@ def sap(codes: ArrayLike, factors: ArrayLike, random_state: Seed = None) -> floa
     Source: Variational inference of disentangled latent concepts from unlabeled observations
     (Kumar, Sattigeri, Balakrishnan, 2018).
 
-    Parameters
-    ----------
-    codes, factors, random_state
-        As for `disentanglement_table`.
+    Parameters as for `disentanglement_table`.
 
     Examples
     --------

@@ -204,15 +204,15 @@ class _GenerativeMetrics:
     def samples(self, features: Features, rng: np.random.Generator) -> Numbers:
         """Compare samples from the prior with as many rows."""
         X, condition = self.subsample(rng, PAIRED_ROWS)
-        made = as_array(
-            self.estimator, self.estimator.sample(len(X), random_state=self.seed, y=condition)
-        )
+        drawn = self.estimator.sample(len(X), random_state=self.seed, y=condition)
+        drawn = as_array(self.estimator, drawn)
         if callable(features):
-            pair, name = (np.asarray(features(X)), np.asarray(features(made))), "features"
+            pair, name = (features(X), features(drawn)), "features"
         elif features == "codes":
-            pair, name = (self.estimator.transform(X), self.estimator.transform(made)), "codes"
+            pair, name = (self.estimator.transform(X), self.estimator.transform(drawn)), "codes"
         else:
-            pair, name = (_flat(_values(self.estimator, X)), _flat(made)), "values"
+            values, shape = _values(self.estimator, X), (len(X), -1)
+            pair, name = (values.reshape(shape), drawn.reshape(shape)), "values"
         return {f"samples, in {name}: {k}": v for k, v in sample_quality(*pair).items()}
 
 
@@ -224,10 +224,6 @@ def _values(estimator: LatentEstimator, X: Array) -> Array:
     """Return rows as float64 in the shape of reconstructions, bytes as the model reads them."""
     values = as_float64(estimator.model_.likelihood.convert_bytes(X))
     return values.reshape(len(X), *estimator.feature_shape_)
-
-
-def _flat(X: Array) -> Array:
-    return X.reshape(len(X), -1)
 
 
 def _sparsity(estimator: LatentEstimator, codes: Array) -> Numbers:

@@ -1,8 +1,8 @@
 """Sample quality: whether generated examples look real and cover the real data.
 
-All scores compare two sets of features (n, d) chosen by the user: pixels, codes or activations of
-a network. Scores are comparable only for the same features. All functions raise a ValueError if
-shapes do not match, there are too few rows, or features are not finite.
+All scores compare two sets of features (n, d) and (m, d) chosen by the user: pixels, codes or
+activations of a network. Scores are comparable only for the same features. All functions raise a
+ValueError if shapes do not match, there are too few rows, or features are not finite.
 """
 
 from __future__ import annotations
@@ -90,10 +90,7 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
     Source: Improved precision and recall metric for assessing generative models (Kynkäänniemi,
     Karras, Laine, Lehtinen, Aila, 2019).
 
-    Parameters
-    ----------
-    real, generated, k
-        As for `sample_quality`.
+    Parameters as for `sample_quality`.
 
     Examples
     --------
@@ -111,12 +108,7 @@ def density_coverage(real: ArrayLike, generated: ArrayLike, k: int = 5) -> tuple
     Density is the mean number of real balls that contain a generated row, divided by k: 1 if the
     distributions agree, more if samples concentrate in dense regions. Coverage is the share of
     real rows with a sample in their ball. Unlike recall, neither is sensitive to outliers among
-    the samples.
-
-    Parameters
-    ----------
-    real, generated, k
-        As for `sample_quality`.
+    the samples. Parameters as for `sample_quality`.
 
     Notes
     -----
