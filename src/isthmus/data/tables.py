@@ -1,4 +1,9 @@
-"""Read tables from text files and Parquet, and write text tables with imputed cells."""
+"""Read tables from text files and Parquet, and write text tables with imputed cells.
+
+`text_tables` splits a file into rows of cells, `cells` converts the cells of a column to numbers or
+text, `column` encodes it as numbers, and `columns` does so for a table. Parquet files and data
+frames enter at the third step, by `frames`.
+"""
 
 from __future__ import annotations
 

@@ -99,7 +99,11 @@ def _own_sum(record: Mapping[str, Any]) -> str:
 
 
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
-    """Return the content of a regular file; a ValueError if it has more than `limit` bytes."""
+    """Return the content of a file.
+
+    Raises a FileNotFoundError for a missing file, pipe or device, and a ValueError if the file has
+    more than `limit` bytes.
+    """
     if not is_regular_file(path):
         raise FileNotFoundError(
             f"{path} is missing or not a regular file: the folder is incomplete."
