@@ -106,6 +106,28 @@ def test_fill_changes_only_gaps(library):
     assert [str(t) for t in full.dtypes] == [str(t) for t in frame.dtypes]
 
 
+def test_objects_that_are_all_numbers_are_numbers():
+    frame = pd.DataFrame({"n": pd.Series([1.5, 2.5, None], dtype=object)})
+    columns = Columns.learn(frame)
+    numbers = columns.to_numbers(frame)
+    np.testing.assert_array_equal(numbers, [[1.5], [2.5], [np.nan]])
+    again = columns.to_frame(numbers[:2])
+    assert again["n"].dtype == object
+    assert again["n"].tolist() == [1.5, 2.5]
+
+
+def test_text_in_a_column_of_numbers_is_refused():
+    columns = Columns.learn(pd.DataFrame({"age": [31, 40]}))
+    with pytest.raises(ValueError, match=r"'age' held numbers when .* now holds 'old'"):
+        columns.to_numbers(pd.DataFrame({"age": ["old", "young"]}))
+
+
+def test_a_saved_type_that_polars_lacks_is_refused():
+    columns = Columns((Column("age", "number", "int64"),), "polars")
+    with pytest.raises(ValueError, match="'age': polars has no type 'int64'"):
+        columns.to_frame(np.zeros((2, 1)))
+
+
 def test_decoded_numbers_are_clipped_and_rounded():
     column = Column("n", "number", "float64", low=0.0, high=5.0, whole=True)
     np.testing.assert_array_equal(column.from_numbers(np.array([-3.0, 2.6, 9.0])), [0, 3, 5])
