@@ -1,6 +1,5 @@
 """Anomaly detection: scikit-learn's contract, closed forms, coverage."""
 
-import argparse
 import pickle
 import sys
 from pathlib import Path
@@ -33,6 +32,7 @@ from isthmus.applications.anomaly_scores import (
     pool_errors,
 )
 from isthmus.cli import detect as command
+from isthmus.cli._parser import make_parser
 from isthmus.estimators import ESTIMATORS
 
 DIGITS = load_digits()
@@ -549,9 +549,7 @@ def test_missing_values_contribute_nothing(score):
 
 
 def detect(*words):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    return command.run(parser.parse_args(["detect", *map(str, words)]))
+    return command.run(make_parser().parse_args(["detect", *map(str, words)]))
 
 
 @pytest.fixture

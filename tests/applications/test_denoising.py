@@ -1,5 +1,3 @@
-import argparse
-
 import numpy as np
 import pytest
 import torch
@@ -22,6 +20,7 @@ from isthmus.applications.corruptions import (
 )
 from isthmus.applications.denoising import Denoiser, denoise_audio
 from isthmus.cli import denoise
+from isthmus.cli._parser import make_parser
 from isthmus.data.audio import read_audio
 from isthmus.data.wav import AudioClip, read_wav, write_wav
 from isthmus.estimators.scaling import Scaler
@@ -325,17 +324,10 @@ def test_spectral_backbone_denoises_tones():
 # ---------------------------------------------------------------- command line
 
 
-@pytest.fixture(scope="module")
-def parser():
-    parser = argparse.ArgumentParser()
-    denoise.add_parser(parser.add_subparsers())
-    return parser
-
-
 @pytest.fixture
-def command(parser, capsys):
+def command(capsys):
     def call(*words):
-        code = denoise.run(parser.parse_args(["denoise", *map(str, words)]))
+        code = denoise.run(make_parser().parse_args(["denoise", *map(str, words)]))
         assert code == 0
         return capsys.readouterr().out
 

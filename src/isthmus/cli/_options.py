@@ -1,39 +1,92 @@
-"""Flags that several commands share; those of a model's settings come from its specification."""
+"""Arguments of commands: how they are declared, their types, and those that several share.
+
+The settings of the models become options by themselves, from their specifications.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from isthmus._messages import did_you_mean
 from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec, Training
 
 __all__ = [
-    "add_data",
-    "add_data_options",
-    "add_fields",
-    "add_file_options",
-    "add_model",
-    "add_run",
-    "add_seed",
+    "DATA",
+    "FILES",
+    "MODEL",
+    "READING",
+    "RUN",
+    "SEED",
+    "TRACKERS",
+    "Argument",
+    "add_arguments",
     "field_groups",
     "fields_given",
+    "model_settings",
+    "option",
+    "other_data",
     "run_folder",
+    "seconds",
+    "switch",
+    "tracker_names",
     "whole_number",
 ]
 
-DATASET = "dataset name or path, as for `isthmus fit`"
+TRACKERS = ("tensorboard", "mlflow")
+TYPES: dict[str, type] = {"N": int, "X": float, "FRACTION": float}  # by metavar
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the folder of a run."""
-    parser.add_argument(
-        "run", metavar="RUN", type=run_folder, help="run folder written by `isthmus fit`"
-    )
+class Argument(NamedTuple):
+    """One argument of a command, as `argparse` takes it, and the group in whose help it is."""
+
+    names: list[str]
+    settings: dict[str, Any]
+    group: str | None = None
+
+
+def option(text: str, **settings: Any) -> Argument:
+    """Declare an argument that takes values, by "names METAVAR: help" or "names a|b|c: help".
+
+    The metavar gives the type: an integer for N, a number for X or FRACTION. The help ends with
+    the default, unless it states one itself.
+
+    Examples
+    --------
+    >>> option("-k --n-neighbors N: results", default=10).settings["help"]
+    'results (default: 10)'
+    >>> option("--source prior|mixture: where codes come from").settings["choices"]
+    ['prior', 'mixture']
+    """
+    declared, _, help = text.partition(": ")
+    words = declared.split()
+    metavar = words.pop() if words[-1].isupper() else None
+    if metavar in TYPES:
+        settings.setdefault("type", TYPES[metavar])
+    if "|" in words[-1]:
+        settings["choices"] = words.pop().split("|")
+    if (default := settings.get("default")) and "(default" not in help:
+        help += f" (default: {default})"
+    return Argument(words, {"help": help, "metavar": metavar, **settings})
+
+
+def switch(text: str, **settings: Any) -> Argument:
+    """Declare a flag without a value, by "name: help"."""
+    name, _, help = text.partition(": ")
+    return Argument([name], {"action": "store_true", "help": help, **settings})
+
+
+def add_arguments(parser: argparse.ArgumentParser, arguments: Iterable[Argument]) -> None:
+    """Add arguments to a parser, in their groups."""
+    groups: dict[str | None, Any] = {None: parser}
+    for names, settings, title in arguments:
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        groups[title].add_argument(*names, **settings)
 
 
 def run_folder(text: str) -> str:
@@ -60,75 +113,65 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
-def add_data(
-    parser: argparse.ArgumentParser, flag: str = "data", help: str = DATASET, **options: Any
-) -> None:
-    """Add a data set, and how to read it; by default as a positional argument."""
-    parser.add_argument(flag, metavar="DATA", help=help, **options)
-    add_data_options(parser)
+def seconds(text: str) -> float | None:
+    """Read a time in seconds, or 'none'."""
+    if text.lower() == "none":
+        return None
+    if not (value := float(text)) >= 0:
+        raise argparse.ArgumentTypeError(f"expected seconds of 0 or more, or 'none', got {text!r}")
+    return value
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add how to read a data set."""
-    parser.add_argument(
-        "--data-home",
-        metavar="DIR",
-        help="folder of mnist and fashion-mnist (default: the environment variable ISTHMUS_DATA)",
-    )
-    parser.add_argument(
-        "--size",
-        type=int,
-        metavar="N",
-        help="resize images to N x N pixels; cut sound into windows of N samples",
-    )
-    parser.add_argument("--label", metavar="COLUMN", help="column of a table that holds the label")
+def tracker_names(text: str) -> list[str]:
+    """Read names of trackers, separated by commas."""
+    names = [*dict.fromkeys(text.split(","))]
+    for name in names:
+        if name not in TRACKERS:
+            raise argparse.ArgumentTypeError(
+                f"unknown tracker {name!r}.{did_you_mean(name, TRACKERS)} "
+                f"Known: {', '.join(TRACKERS)}"
+            )
+    return names
 
 
-def add_seed(parser: argparse.ArgumentParser) -> None:
-    """Add the seed."""
-    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="random seed")
-
-
-def add_file_options(parser: argparse.ArgumentParser) -> None:
-    """Add how to read and write many files."""
-    parser.add_argument(
-        "--keep",
-        metavar="COLUMN",
+RUN = option("run RUN: run folder written by `isthmus fit`", type=run_folder)
+SEED = option("--random-state N: random seed", default=0)
+READING = (
+    option(
+        "--data-home DIR: folder of mnist and fashion-mnist (default: the environment variable "
+        "ISTHMUS_DATA)"
+    ),
+    option("--size N: resize images to N x N pixels; cut sound into windows of N samples"),
+    option("--label COLUMN: column of a table that holds the label"),
+)
+DATA = (option("data DATA: dataset name or path, as for `isthmus fit`"), *READING)
+FILES = (
+    option(
+        "--keep COLUMN: table column that is not a feature, to be copied to the output; may be "
+        "repeated",
         action="append",
         default=[],
-        help="table column that is not a feature, to be copied to the output; may be repeated",
-    )
-    parser.add_argument(
-        "--column", metavar="COLUMN", help="the one table column that holds each row as a list"
-    )
-    parser.add_argument(
-        "--device",
+    ),
+    option("--column COLUMN: the one table column that holds each row as a list"),
+    option(
+        "--device DEVICE: device to compute on (default: a GPU if there is one; one per torchrun "
+        "process)",
         default="auto",
-        metavar="DEVICE",
-        help="device to compute on (default: a GPU if there is one; one per torchrun process)",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="process finished files again, and replace results"
-    )
+    ),
+    switch("--force: process finished files again, and replace results"),
+)
+MODEL = option(f"--model NAME: {', '.join(SPECS)}", default="vae", choices=tuple(SPECS))
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the name of a model."""
-    parser.add_argument(
-        "--model",
-        default="vae",
-        choices=tuple(SPECS),
-        metavar="NAME",
-        help=f"{', '.join(SPECS)} (default: vae)",
-    )
+def other_data(help: str) -> tuple[Argument, ...]:
+    """Declare data to use instead of the run's own, and how to read them."""
+    return (option(f"--data DATA: {help}"), *READING)
 
 
-def add_fields(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each setting of each model, in groups."""
+def model_settings() -> Iterator[Argument]:
+    """Declare an option for each setting of each model, in groups."""
     for title, fields in field_groups().items():
-        group = parser.add_argument_group(title)
-        for p in fields:
-            _add_field(group, p)
+        yield from (_setting(p, title) for p in fields)
 
 
 def field_groups() -> dict[str, list[Param]]:
@@ -168,18 +211,22 @@ def _help(p: Param) -> str:
     return f"{p.help}{choices} (default: {default})"
 
 
-def _add_field(group: Any, p: Param) -> None:
-    options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": p.name}
+def _setting(p: Param, group: str) -> Argument:
+    settings: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": p.name}
     if p.scalar is bool:
-        options["action"] = argparse.BooleanOptionalAction
+        settings["action"] = argparse.BooleanOptionalAction
     elif p.is_tuple:
-        options |= {"type": int, "nargs": "*", "metavar": "N"}
+        settings |= {"type": int, "nargs": "*", "metavar": "N"}
     elif p.choices:
-        options |= {"choices": p.choices, "metavar": "NAME"}
+        settings |= {"choices": p.choices, "metavar": "NAME"}
     else:
-        options |= {"type": _reader(p), "metavar": {int: "N", float: "X"}.get(p.scalar, "NAME")}
-    help = p.help.replace("%", "%%")
-    group.add_argument(f"--{p.name.replace('_', '-')}", help=help, **options)
+        settings |= {"type": _reader(p), "metavar": {int: "N", float: "X"}.get(p.scalar, "NAME")}
+    settings["help"] = p.help.replace("%", "%%")
+    return Argument([_flag(p.name)], settings, group)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _reader(p: Param) -> Any:
@@ -205,7 +252,7 @@ def fields_given(arguments: argparse.Namespace) -> dict[str, Any]:
         if name not in own:
             having = [m for m, spec in SPECS.items() if name in params_of(spec)]
             raise ValueError(
-                f"--{name.replace('_', '-')} is not a setting of {arguments.model}; it belongs to "
+                f"{_flag(name)} is not a setting of {arguments.model}; it belongs to "
                 f"{', '.join(having)}."
             )
     return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}

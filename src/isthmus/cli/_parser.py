@@ -8,42 +8,17 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from itertools import takewhile
 from typing import Any, NoReturn
 
 from isthmus._messages import did_you_mean
 from isthmus._version import __version__
-from isthmus.cli import (
-    completion,
-    compress,
-    denoise,
-    detect,
-    evaluate,
-    export,
-    fit,
-    impute,
-    info,
-    interpolate,
-    map,
-    push,
-    sample,
-    search,
-    studio,
-    transform,
-    traverse,
-    tune,
-)
+from isthmus.cli._commands import COMMANDS
 from isthmus.cli._exit_codes import INTERRUPTED, USER_ERROR
+from isthmus.cli._options import add_arguments
 
-__all__ = ["COMMANDS", "main", "make_parser"]
-
-COMMANDS = {
-    module.__name__.rpartition(".")[2]: module  # in the order in which `isthmus --help` lists them
-    for module in (
-        *(fit, tune, info, evaluate, transform, detect, impute, denoise, search, sample),
-        *(traverse, interpolate, map, compress, studio, export, completion, push),
-    )
-}
+__all__ = ["main", "make_parser"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = make_parser().parse_args(argv)
         name += f" {arguments.command}"
-        return COMMANDS[arguments.command].run(arguments)
+        command = import_module(f"isthmus.cli.{arguments.command}")
+        return command.run(arguments)
     except SystemExit as stop:  # the parser has printed its message
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -95,8 +71,14 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"isthmus {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in COMMANDS.values():
-        module.add_parser(subparsers)
+    for name, command in COMMANDS.items():
+        added = subparsers.add_parser(
+            name,
+            help=command.summary,
+            description=command.description,
+            epilog="Examples:  " + "   ".join(command.examples) if command.examples else None,
+        )
+        add_arguments(added, command.arguments)
     parser.set_defaults(root=parser)
     return parser
 

@@ -6,58 +6,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus.cli._options import add_data, add_run
+from isthmus.applications.compression import CompressedCodes, LatentCodec, decompress
+from isthmus.cli._console import print_table
+from isthmus.cli._run_data import load_rows
+from isthmus.cli._sheets import check_out, save_array, save_frame, write_figure
+from isthmus.estimators import model_io
+from isthmus.estimators.validation import as_array
+from isthmus.persistence.run_folder import WEIGHTS
+from isthmus.plots import pictures, reconstructions
 
-__all__ = ["add_parser", "run"]
+__all__ = ["run"]
 
 SHOWN, PAIRS = 64, 12  # examples in the image
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "compress",
-        help="write data as quantised codes, or decode them",
-        description="Encode data, round each component of the codes to a few bits over its range "
-        "in the training rows, and write them; report the bytes they take on disk and the error. "
-        "With --decompress, DATA is such a file, and its rows are decoded. Decoding needs the "
-        "model, whose size is not counted.",
-        epilog="Examples:  isthmus compress RUN digits --out codes.npz --bits 6   "
-        "isthmus compress RUN codes.npz --decompress --out back.npy",
-    )
-    add_run(parser)
-    add_data(parser, help="dataset name or path, as for `isthmus fit`; or a file of codes")
-    parser.add_argument(
-        "--bits", type=int, default=8, metavar="N", help="bits per component, 1 to 16 (default: 8)"
-    )
-    parser.add_argument(
-        "--coding",
-        choices=("auto", "packed", "zlib", "lzma"),
-        default="auto",
-        help="how the numbers become bytes (default: auto, the shortest)",
-    )
-    parser.add_argument(
-        "--test",
-        action="store_true",
-        help="compress the test set, over the ranges of the training set",
-    )
-    parser.add_argument("--decompress", action="store_true", help="decode a file of codes")
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="output file of codes (.npz) or rows (.npy, for tables .csv); default: RUN/codes.npz, "
-        "RUN/rows.npy",
-    )
-    parser.add_argument(
-        "--picture", metavar="FILE", help="output image (default: like --out, ending in .png)"
-    )
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Compress or decompress, and draw some of the rows; return the exit code."""
-    from isthmus.cli._sheets import check_out
-    from isthmus.estimators import model_io
-
     estimator = model_io.load(arguments.run)
     suffix, name, work = ".npz", "codes", _compress
     if arguments.decompress:
@@ -72,14 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture: Path) -> None:
-    from isthmus.applications.compression import LatentCodec
-    from isthmus.cli._console import print_table
-    from isthmus.cli._run_data import load_rows
-    from isthmus.cli._sheets import write_figure
-    from isthmus.estimators.validation import as_array
-    from isthmus.persistence.run_folder import WEIGHTS
-    from isthmus.plots import reconstructions
-
     codec = LatentCodec.from_fitted(estimator, bits=arguments.bits, coding=arguments.coding)
     data = load_rows(arguments)
     if arguments.test and data.X_test is None:
@@ -98,10 +54,6 @@ def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture:
 
 
 def _decompress(arguments: argparse.Namespace, estimator: Any, out: Path, picture: Path) -> None:
-    from isthmus.applications.compression import CompressedCodes, decompress
-    from isthmus.cli._sheets import save_array, save_frame, write_figure
-    from isthmus.plots import pictures
-
     rows = decompress(estimator, CompressedCodes.load(arguments.data))
     if estimator.columns_ is not None:
         save_frame(out, rows)

@@ -6,74 +6,30 @@ import argparse
 import io
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from isthmus.cli._options import add_run, whole_number
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from sklearn.frozen import FrozenEstimator
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from isthmus.applications.denoising import Denoiser, denoise_audio
+from isthmus.data.audio import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES, read_audio
+from isthmus.data.images import IMAGE_SUFFIXES, open_image, to_rgb
+from isthmus.data.wav import AudioClip, wav_bytes
+from isthmus.data.windows import Windows
+from isthmus.estimators import LatentEstimator, model_io
+from isthmus.persistence.atomic import write_atomic
+from isthmus.persistence.run_folder import read_config
 
-    from isthmus.data.wav import AudioClip
-    from isthmus.estimators import LatentEstimator
-
-__all__ = ["add_parser", "run"]
+__all__ = ["run"]
 
 PILLOW_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 AS_PNG = (".gif", ".webp")  # few colours, or lossy: the result is written as PNG
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "denoise",
-        help="remove noise from images and audio files",
-        description="Remove noise from images and audio files with a run that was fitted on clean "
-        "ones. The size, sample rate, bit depth and channels of a file are kept; FLAC, Ogg and MP3 "
-        "become WAV; the input is never replaced.",
-        epilog="Examples:  isthmus denoise RUN scan.png   isthmus denoise RUN *.wav --out clean/",
-    )
-    add_run(parser)
-    parser.add_argument(
-        "files",
-        metavar="FILE",
-        nargs="+",
-        help="images (png, jpg, ...) and audio files (wav, flac, ogg, mp3)",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="PATH",
-        help="output folder, or the name of the only output (default: NAME-denoised next to each "
-        "file)",
-    )
-    parser.add_argument(
-        "--patches",
-        action="store_true",
-        help="clean images of any size in overlapping patches, for runs fitted on patches",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=float,
-        default=0.5,
-        metavar="FRACTION",
-        help="overlap of consecutive windows or patches (default: 0.5)",
-    )
-    parser.add_argument(
-        "--rate",
-        type=whole_number(1),
-        metavar="HZ",
-        help="sample rate of the training data (default: the one recorded in the run)",
-    )
-    parser.add_argument("--force", action="store_true", help="replace existing results")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Clean each file and write the result; return the exit code."""
-    from isthmus.data.audio import AUDIO_SUFFIXES
-    from isthmus.data.windows import Windows
-    from isthmus.estimators import model_io
-    from isthmus.persistence.atomic import write_atomic
-    from isthmus.persistence.run_folder import read_config
-
     Windows((1,), arguments.overlap)  # raises for an overlap out of bounds
     sources = [Path(file) for file in arguments.files]
     targets = _targets(sources, arguments.out, arguments.force)
@@ -92,9 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
     """Return the path of each result; raise a ValueError if one cannot be written."""
-    from isthmus.data.audio import AUDIO_SUFFIXES
-    from isthmus.data.images import IMAGE_SUFFIXES
-
     suffixes = (*AUDIO_SUFFIXES, *IMAGE_SUFFIXES)
     for source in sources:
         if not source.is_file():
@@ -118,9 +71,6 @@ def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
 
 
 def _target(source: Path, out: str | None, n_sources: int) -> Path:
-    from isthmus.data.audio import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES
-    from isthmus.data.images import IMAGE_SUFFIXES
-
     suffix = source.suffix
     if suffix.lower() in AS_PNG:
         suffix = ".png"
@@ -144,10 +94,6 @@ def _denoise_audio(
     estimator: LatentEstimator, source: Path, rate: int | None, overlap: float
 ) -> tuple[bytes, str]:
     """Return the bytes of the result, and a summary."""
-    from isthmus.applications.denoising import denoise_audio
-    from isthmus.data.audio import read_audio
-    from isthmus.data.wav import AudioClip, wav_bytes
-
     noisy = read_audio(source)
     try:
         samples = denoise_audio(estimator, noisy.samples, noisy.rate, rate, overlap=overlap)
@@ -177,13 +123,6 @@ def _denoise_image(
     estimator: LatentEstimator, source: Path, target: Path, arguments: argparse.Namespace
 ) -> tuple[bytes, str]:
     """Return the bytes of the result, and a summary."""
-    import numpy as np
-    from PIL import ImageOps
-    from sklearn.frozen import FrozenEstimator
-
-    from isthmus.applications.denoising import Denoiser
-    from isthmus.data.images import open_image, to_rgb
-
     channels, *sides = _image_shape(estimator, source, arguments.run)
     with open_image(source) as image:
         transparent = image.has_transparency_data
@@ -227,9 +166,6 @@ def _image_shape(estimator: LatentEstimator, source: Path, run: str) -> tuple[in
 
 
 def _encode_image(pixels: NDArray[Any], target: Path) -> bytes:
-    import numpy as np
-    from PIL import Image
-
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))
     stream = io.BytesIO()
     form = PILLOW_FORMATS.get(target.suffix.lower(), "PNG")

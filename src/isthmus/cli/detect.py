@@ -9,72 +9,30 @@ import io
 import os
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
 
 from isthmus._optional import import_optional
-from isthmus.cli._options import add_data_options, add_file_options, add_run, add_seed
+from isthmus.applications.anomaly_detection import AnomalyDetector
+from isthmus.applications.meta_estimator import model_digest
+from isthmus.bulk.files import FileTask, output_paths
+from isthmus.bulk.maps import score_columns
+from isthmus.bulk.worker_rank import WorkerRank
+from isthmus.cli._console import print_table
+from isthmus.cli._files import process_and_report
+from isthmus.data import load
+from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, TEXT_SUFFIXES, read_chunks
+from isthmus.data.feature_columns import FeatureColumns
+from isthmus.estimators import model_io
+from isthmus.persistence.atomic import write_atomic
 
-if TYPE_CHECKING:
-    from isthmus.applications.anomaly_detection import AnomalyDetector
-    from isthmus.data.feature_columns import FeatureColumns
-
-__all__ = ["add_parser", "run"]
+__all__ = ["run"]
 
 TABLES = (".parquet", ".csv")
 DEFAULT_TABLE = "scores.csv"
 CALIBRATION_CHUNK = 8192  # normal rows read at once
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "detect",
-        help="score rows and flag anomalies",
-        description="Score the rows of data: the anomaly score of each row, its p-value and "
-        "whether it is flagged. The threshold and the p-values come from the rows of --normal, "
-        "which the run should not have been trained on; without --normal, from the data "
-        "themselves. With many files, finished ones are skipped, and under torchrun the files are "
-        "divided among the processes.",
-    )
-    add_run(parser)
-    parser.add_argument(
-        "data",
-        metavar="DATA",
-        nargs="+",
-        help="dataset name or path, as for `isthmus fit`; or many files, patterns and folders",
-    )
-    add_data_options(parser)
-    parser.add_argument(
-        "--normal", metavar="DATA", help="name or path of normal rows that were not trained on"
-    )
-    parser.add_argument(
-        "--score",
-        default="reconstruction",
-        choices=("reconstruction", "likelihood", "nap", "latent", "paths", "whitened"),
-        help="anomaly score (default: reconstruction)",
-    )
-    parser.add_argument(
-        "--contamination",
-        metavar="FRACTION",
-        type=float,
-        help="flag this fraction of the normal rows, above 0 and at most 0.5 (default: flag "
-        "p-values of at most --false-alarm-rate)",
-    )
-    parser.add_argument(
-        "--false-alarm-rate",
-        metavar="FRACTION",
-        type=float,
-        default=0.05,
-        help="fraction of normal rows that may be flagged (default: 0.05)",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="output table, .parquet or .csv, with one row for each row (default: scores.csv); "
-        "for many files a folder, such as scores/",
-    )
-    add_seed(parser)
-    add_file_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -94,12 +52,6 @@ def _has_many_files(arguments: argparse.Namespace) -> bool:
 
 
 def _score_data(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    from isthmus.bulk.maps import score_columns
-    from isthmus.cli._console import print_table
-    from isthmus.estimators import model_io
-
     out, (source,) = Path(arguments.out or DEFAULT_TABLE), arguments.data
     check_writable(out)
     _check_single(Path(source))
@@ -128,8 +80,6 @@ def _score_data(arguments: argparse.Namespace) -> int:
 
 def _check_single(source: Path) -> None:
     """Raise a ValueError for a folder of arrays or text tables, which is not one data set."""
-    from isthmus.data.chunked_reader import ARRAY_SUFFIXES, TEXT_SUFFIXES
-
     files = [path for path in source.iterdir() if path.is_file()] if source.is_dir() else []
     if files and all(path.suffix.lower() in (*ARRAY_SUFFIXES, *TEXT_SUFFIXES) for path in files):
         raise ValueError(f"{source} holds many files: name an output folder by --out DIR.")
@@ -146,8 +96,6 @@ def _check_flags(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
 
 def _load(source: str, data_home: str | None, options: dict[str, Any]) -> tuple[str, Any]:
     """Return a name and rows: those of the test set if there is one."""
-    from isthmus.data import load
-
     data = load(source, data_home=data_home, **options)
     if data.X_test is not None:
         return f"test rows of {data.name}", data.X_test
@@ -156,10 +104,6 @@ def _load(source: str, data_home: str | None, options: dict[str, Any]) -> tuple[
 
 def _calibrated(arguments: argparse.Namespace, model: Any, normal: Any) -> AnomalyDetector:
     """Return a detector whose threshold comes from normal rows."""
-    from sklearn.frozen import FrozenEstimator
-
-    from isthmus.applications.anomaly_detection import AnomalyDetector
-
     detector = AnomalyDetector(
         FrozenEstimator(model),
         score_method=arguments.score,
@@ -176,17 +120,6 @@ def _calibrated(arguments: argparse.Namespace, model: Any, normal: Any) -> Anoma
 
 def _score_files(arguments: argparse.Namespace) -> int:
     """Score each file with one calibration, which is the same in all processes."""
-    import numpy as np
-
-    from isthmus.applications.meta_estimator import model_digest
-    from isthmus.bulk.files import FileTask, output_paths
-    from isthmus.bulk.maps import score_columns
-    from isthmus.bulk.worker_rank import WorkerRank
-    from isthmus.cli._files import process_and_report
-    from isthmus.data.chunked_reader import ARRAY_SUFFIXES
-    from isthmus.data.feature_columns import FeatureColumns
-    from isthmus.estimators import model_io
-
     rank = WorkerRank.from_environment()
     _check_flags(arguments, {"--size": arguments.size, "--label": arguments.label})
     if arguments.normal is None:
@@ -209,11 +142,6 @@ def _score_files(arguments: argparse.Namespace) -> int:
 
 def _calibration_rows(arguments: argparse.Namespace, features: FeatureColumns) -> Any:
     """Return the rows of --normal; a file is read as the others are."""
-    import numpy as np
-
-    from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, read_chunks
-    from isthmus.data.feature_columns import FeatureColumns
-
     path = Path(arguments.normal)
     if path.suffix.lower() not in SUFFIXES:
         return _load(arguments.normal, arguments.data_home, {"columns": features.columns})[1]
@@ -247,8 +175,6 @@ def check_writable(path: Path) -> None:
 
 def _write_table(path: Path, columns: dict[str, Any]) -> None:
     """Write columns as Parquet, or as CSV with all digits."""
-    from isthmus.persistence.atomic import write_atomic
-
     if path.suffix == ".parquet":
         import pyarrow as pa  # type: ignore[import-untyped]
         import pyarrow.parquet as pq  # type: ignore[import-untyped]

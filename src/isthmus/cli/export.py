@@ -8,61 +8,19 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from isthmus.cli._options import add_data, add_run, whole_number
+import torch
 
-__all__ = ["add_parser", "run"]
+from isthmus import export
+from isthmus.cli._run_data import rows_to_show
+from isthmus.estimators.model_io import load
+from isthmus.persistence.atomic import write_all_atomic
+from isthmus.runs.studio_page import write_studio_page
 
-
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "export",
-        help="write a run as a page that runs the model in the browser, as ONNX, or for torch",
-        description="Write a run as one page that needs neither Python nor a network connection: "
-        "the model decodes in the browser, under the cursor. For large models give a folder "
-        "instead of a .html file. Or write its networks as ONNX, for other programs, or for torch "
-        "without isthmus.",
-        epilog="Examples:  isthmus export RUN --page   isthmus export RUN --page mine.html --rows "
-        "2000   isthmus export RUN --page site/ --data table.csv   isthmus export RUN --onnx "
-        "--torch   isthmus export RUN --onnx graphs/ --opset 18",
-    )
-    add_run(parser)
-    for flag, metavar, help in (
-        ("--page", "PATH", "output page: a .html file or a folder (default: RUN/studio.html)"),
-        ("--onnx", "DIR", "folder for encoder.onnx, decoder.onnx, scorer.onnx (default: RUN/onnx)"),
-        (
-            "--torch",
-            "DIR",
-            "folder for encoder.pt2, decoder.pt2 and scorer.pt2, which torch.export.load reads "
-            "(default: RUN/torch)",
-        ),
-    ):
-        parser.add_argument(flag, nargs="?", const="", metavar=metavar, help=help)
-    parser.add_argument(
-        "--opset",
-        type=int,
-        metavar="N",
-        help="ONNX operator set, 18 to 25 (default: that of torch, usually 20)",
-    )
-    add_data(parser, "--data", "rows to show (default: those the run was fitted on)")
-    parser.add_argument(
-        "--rows",
-        type=whole_number(2),
-        default=5000,
-        metavar="N",
-        help="maximum number of rows to show (default: 5000)",
-    )
-    parser.add_argument(
-        "--no-data", action="store_true", help="show the model only, without any row of data"
-    )
+__all__ = ["run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the networks and the page; return the exit code."""
-    from isthmus import export
-    from isthmus.cli._run_data import rows_to_show
-    from isthmus.runs.studio_page import write_studio_page
-
     if arguments.page is None and arguments.onnx is None and arguments.torch is None:
         raise ValueError("nothing to export: give --page, --onnx, or --torch.")
     if arguments.opset is not None and arguments.onnx is None:
@@ -85,10 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write_networks(arguments: argparse.Namespace) -> None:
     """Write the networks of a run as files, all or none."""
-    from isthmus import export
-    from isthmus.estimators.model_io import load
-    from isthmus.persistence.atomic import write_all_atomic
-
     if arguments.onnx is None and arguments.torch is None:
         return
     run = Path(arguments.run)
@@ -109,10 +63,6 @@ def _write_networks(arguments: argparse.Namespace) -> None:
 
 
 def _saved_program(estimator: Any, part: str) -> bytes:
-    import torch
-
-    from isthmus import export
-
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of buffers that are views of one memory

@@ -5,82 +5,15 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
 
 from isthmus._messages import did_you_mean
-from isthmus.cli._options import add_data_options, add_fields, add_model, fields_given
+from isthmus.cli._console import print_summary
+from isthmus.cli._options import fields_given
+from isthmus.runs import DataArguments, ModelSettings, Run, RunOptions, fit_run
 
-if TYPE_CHECKING:
-    from isthmus.runs import DataArguments, Run
-
-__all__ = ["add_parser", "run"]
+__all__ = ["run"]
 
 TRACKERS = ("tensorboard", "mlflow")
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    fit = subparsers.add_parser(
-        "fit",
-        help="train a model on data; writes the model and a report with figures",
-        description="Train a model on data. Writes a folder with the model, its training history "
-        "and report.html, a page of figures.",
-        epilog="Examples:  isthmus fit digits   isthmus fit digits --n-components 2   "
-        "isthmus fit photos/ --size 64 --backbone conv   isthmus fit table.csv --label class "
-        "--model conditional-vae",
-    )
-    fit.add_argument(
-        "data",
-        metavar="DATA",
-        help="digits, mnist, fashion-mnist or sprites; or a path: .npy, .npz, .zarr, a table "
-        "(.csv, .tsv, .parquet: numbers, yes and no, categories), or a folder of images or "
-        "sounds (its subfolders are classes) or of .parquet files",
-    )
-    add_model(fit)
-    add_data_options(fit)
-    fit.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-MODEL)")
-    fit.add_argument("--force", action="store_true", help="replace an existing run in --out")
-    fit.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the interrupted run in --out with the settings it was started with",
-    )
-    fit.add_argument(
-        "--test-fraction",
-        type=float,
-        metavar="X",
-        help="share of the rows held out for the summary, if the data have no test set of their "
-        "own; 0 for none (default: 0.1)",
-    )
-    fit.add_argument(
-        "--checkpoint-every",
-        type=seconds,
-        default=30.0,
-        metavar="SECONDS",
-        help="time between two checkpoints, from which --resume continues; 'none' for no "
-        "checkpoints, unless a run is resumed (default: 30)",
-    )
-    fit.add_argument(
-        "--page",
-        action="store_true",
-        help="also write studio.html, a page that runs the model in the browser and contains up "
-        "to 5000 rows of the data (needs isthmus[studio])",
-    )
-    fit.add_argument(
-        "--track",
-        type=tracker_names,
-        default=[],
-        metavar="NAME[,NAME]",
-        help=f"also write metrics and images to {', '.join(TRACKERS)} (needs isthmus[track])",
-    )
-    fit.add_argument(
-        "--track-to",
-        metavar="DIR|URI",
-        help="where the tracker writes: a folder, or a server's address (default: tensorboard in "
-        "--out; mlflow chooses its own place)",
-    )
-    fit.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    add_fields(fit)
 
 
 def seconds(text: str) -> float | None:
@@ -106,8 +39,6 @@ def tracker_names(text: str) -> list[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit the run and print its summary; return the exit code."""
-    from isthmus.runs import DataArguments, ModelSettings, RunOptions, fit_run
-
     values = {"progress": "none" if arguments.quiet else "auto"} | fields_given(arguments)
     # The default stands for any model when a run is resumed.
     name = None if arguments.model == "vae" else arguments.model
@@ -130,8 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_result(result: Run, data: DataArguments, arguments: argparse.Namespace) -> None:
     """Print how to resume an interrupted run, and the summary."""
-    from isthmus.cli._console import print_summary
-
     if result.resumable:
         out = shlex.quote(str(result.folder))
         command = f"isthmus fit {data.command_line} --out {out} --resume{_tracking(arguments)}"

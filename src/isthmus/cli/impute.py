@@ -5,72 +5,32 @@ from __future__ import annotations
 import argparse
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from isthmus.cli._options import add_data, add_run, add_seed
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from isthmus.applications.imputation import LatentImputer, missing_mask
+from isthmus.cli._console import print_table
+from isthmus.cli._run_data import load_rows, unseen_rows
+from isthmus.data import Dataset
+from isthmus.data.images import open_image
+from isthmus.data.tables import fill_table, read_parquet
+from isthmus.estimators import model_io
+from isthmus.persistence.atomic import write_atomic
+from isthmus.plots import pictures
+from isthmus.plots.cells import as_units
 
-    from isthmus.data import Dataset
+Array = NDArray[Any]
 
-    Array = NDArray[Any]
-
-__all__ = ["add_parser", "run"]
+__all__ = ["run"]
 
 SHOWN = 10  # rows in the image
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "impute",
-        help="fill in missing values: empty cells of a table, masked parts of images",
-        description="Fill in what is missing: the empty cells of a table, the NaN of an array, or "
-        "the values under a mask. Observed values are written unchanged.",
-        epilog="Examples:  isthmus impute runs/table-vae table.csv   "
-        "isthmus impute runs/digits-vae digits --mask lower-half.npy",
-    )
-    add_run(parser)
-    add_data(parser)
-    parser.add_argument(
-        "--mask",
-        metavar="FILE",
-        help="what is missing: an .npy file of True and False, or an image that is white there; "
-        "for one example or for each",
-    )
-    parser.add_argument(
-        "--method",
-        choices=("auto", "decode", "optimize", "predict", "sample"),
-        default="auto",
-        help="decode: encode and decode repeatedly; optimize: search for the best code; predict: "
-        "one pass with the gaps masked as in training; sample: draws, which also give the "
-        "uncertainty (default: auto)",
-    )
-    parser.add_argument(
-        "--draws", type=int, default=100, metavar="N", help="draws per value (default: 100)"
-    )
-    parser.add_argument("--rows", type=int, metavar="N", help="process only the first N rows")
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="output file: .csv or .parquet for such tables, else .npz (default: NAME-imputed in "
-        "the run's folder)",
-    )
-    parser.add_argument("--force", action="store_true", help="replace an existing --out")
-    add_seed(parser)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Impute, write the result and draw it; return the exit code."""
-    import numpy as np
-    from sklearn.frozen import FrozenEstimator
-
-    from isthmus.applications.imputation import LatentImputer, missing_mask
-    from isthmus.cli._console import print_table
-    from isthmus.cli._run_data import load_rows, unseen_rows
-    from isthmus.estimators import model_io
-
     estimator = model_io.load(arguments.run)
     data = load_rows(arguments)
     X = unseen_rows(data)[0][: arguments.rows]
@@ -118,10 +78,6 @@ def _output(arguments: argparse.Namespace, data: Dataset) -> Path:
 
 
 def _read_mask(path: Path, shape: tuple[int, ...]) -> Array:
-    import numpy as np
-
-    from isthmus.data.images import open_image
-
     if not path.is_file():
         raise FileNotFoundError(f"--mask {path}: no such file.")
     try:
@@ -140,11 +96,6 @@ def _read_mask(path: Path, shape: tuple[int, ...]) -> Array:
 def _write(
     out: Path, arguments: argparse.Namespace, data: Dataset, full: Array, std: Array, gaps: Array
 ) -> None:
-    import numpy as np
-
-    from isthmus.data.tables import fill_table, read_parquet
-    from isthmus.persistence.atomic import write_atomic
-
     buffer = io.BytesIO()
     if data.columns is None:
         np.savez_compressed(buffer, X=full, std=std.astype(np.float32), missing=gaps)
@@ -159,11 +110,6 @@ def _write(
 
 def _draw(path: Path, full: Array, gaps: Array, std: Array) -> None:
     """Draw the input, the imputed images, and the uncertainty if there is one."""
-    import numpy as np
-
-    from isthmus.plots import pictures
-    from isthmus.plots.cells import as_units
-
     std = std / (255 if full.dtype == np.uint8 else 1)
     full = as_units(full)
     middle = 0.5 * (full.min() + full.max())

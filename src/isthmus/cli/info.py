@@ -6,26 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from isthmus._version import __version__
-from isthmus.cli._options import add_run
+from isthmus.cli._console import print_table
+from isthmus.persistence.run_folder import WEIGHTS, read_columns, read_config
 
-__all__ = ["add_parser", "run"]
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    add_run(
-        subparsers.add_parser(
-            "info", help="describe a saved run", description="Describe a saved run."
-        )
-    )
+__all__ = ["run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the model of a run, its settings and its results; return the exit code."""
-    from isthmus.cli._console import print_table
-    from isthmus.persistence.run_folder import read_columns, read_config
-
     folder = Path(arguments.run)
     config = read_config(folder)
     fitted = config["fitted"]
@@ -41,10 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-    import torch
-
-    from isthmus.persistence.run_folder import WEIGHTS
-
     fitted, data = config["fitted"], config["data"]
     facts = {
         "data": data.get("name", "not recorded"),

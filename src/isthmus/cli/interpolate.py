@@ -4,58 +4,21 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from isthmus.cli._options import add_data, add_run, whole_number
+import numpy as np
 
-__all__ = ["add_parser", "run"]
+from isthmus.applications.latent_paths import interpolate
+from isthmus.cli._run_data import load_rows, read_queries
+from isthmus.cli._sheets import check_out, path_sheet, write_figure
+from isthmus.estimators import model_io
+
+__all__ = ["run"]
 
 MOST = 40  # steps of a path, and paths in an image
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "interpolate",
-        help="draw the path from one example to another through the latent space",
-        description="Draw the decoded path between the codes of examples: from the first to the "
-        "second, from the second to the third, and so on.",
-        epilog="Examples:  isthmus interpolate RUN 17 25   isthmus interpolate RUN test:0 test:1 "
-        "test:2 --spherical   isthmus interpolate RUN cat.png dog.png --data photos/",
-    )
-    add_run(parser)
-    parser.add_argument(
-        "query",
-        metavar="QUERY",
-        nargs="+",
-        help="two or more examples: a row number, test:NUMBER, an image, or an .npy file",
-    )
-    parser.add_argument(
-        "--spherical",
-        action="store_true",
-        help="rotate about the origin instead of a straight line (for many latents under a normal "
-        "prior)",
-    )
-    parser.add_argument(
-        "--steps",
-        type=whole_number(2, MOST),
-        default=9,
-        metavar="N",
-        help="examples per path (default: 9)",
-    )
-    add_data(parser, "--data", "the data, as for `isthmus fit` (default: the run's own)")
-    parser.add_argument("--out", metavar="FILE", help="output image (default: RUN/interpolate.png)")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Decode the paths and draw them; return the exit code."""
-    import numpy as np
-
-    from isthmus.applications.latent_paths import interpolate
-    from isthmus.cli._run_data import load_rows, read_queries
-    from isthmus.cli._sheets import check_out, path_sheet, write_figure
-    from isthmus.estimators import model_io
-
     out = check_out(arguments.out, Path(arguments.run) / "interpolate.png")
     estimator = model_io.load(arguments.run)
     queries = read_queries(arguments.query, load_rows(arguments), estimator.feature_shape_)

@@ -6,59 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus.cli._options import add_data, add_run, run_folder
+from isthmus.applications.maps import LatentMap, compare_latent_maps, latent_distributions
+from isthmus.cli._run_data import load_rows, read_queries, unseen_rows
+from isthmus.cli._sheets import check_out, write_figure
+from isthmus.estimators import BetaVAE, model_io
 
-__all__ = ["add_parser", "run"]
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "map",
-        help="draw where data lie in the latent space, coloured by label",
-        description="Draw a map of the codes of data (of the test set if there is one). Two "
-        "latents are drawn as they are, more by principal components or UMAP.",
-        epilog="Examples:  isthmus map RUN digits --out map.png   isthmus map RUN digits "
-        "--spread   isthmus map RUN-AE digits --beside RUN-KL RUN-VAE",
-    )
-    add_run(parser)
-    add_data(parser)
-    kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument(
-        "--method",
-        choices=("auto", "pca", "umap"),
-        default="auto",
-        help="projection to two dimensions; umap needs isthmus[maps] (default: auto)",
-    )
-    kinds.add_argument(
-        "--beside",
-        nargs="+",
-        metavar="RUN",
-        type=run_folder,
-        help="draw these runs next to the first one, with one draw from q(z|x) per example",
-    )
-    parser.add_argument(
-        "--spread",
-        action="store_true",
-        help="draw q(z|x) of each example as an ellipse of one standard deviation",
-    )
-    parser.add_argument(
-        "--rows",
-        nargs="+",
-        metavar="QUERY",
-        help="draw q(z|x) of these instead, one panel per latent: row numbers, test:NUMBER, or "
-        "files",
-    )
-    parser.add_argument("--out", metavar="FILE", help="output image (default: RUN/map.png)")
+__all__ = ["run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Project and draw; return the exit code."""
-    from isthmus.applications.maps import LatentMap, compare_latent_maps, latent_distributions
-    from isthmus.cli._run_data import load_rows, read_queries, unseen_rows
-    from isthmus.cli._sheets import check_out, write_figure
-    from isthmus.estimators import model_io
-
     out = check_out(arguments.out, Path(arguments.run) / "map.png")
     if sum(map(bool, (arguments.spread, arguments.rows, arguments.beside))) > 1:
         raise ValueError("--spread, --rows and --beside exclude each other.")
@@ -88,7 +45,5 @@ def _names(runs: list[str], models: list[Any]) -> list[str]:
 
 
 def _kind(model: Any) -> str:
-    from isthmus.estimators import BetaVAE
-
     name = type(model).__name__
     return f"{name}, β = {model.beta:,g}" if isinstance(model, BetaVAE) else name

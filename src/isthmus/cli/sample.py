@@ -5,20 +5,37 @@ from __future__ import annotations
 import argparse
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from isthmus.cli._options import add_data, add_run, add_seed, whole_number
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
+from isthmus.applications.generation import (
+    MIXTURE,
+    MIXTURES,
+    LatentSampler,
+    variations,
+)
+from isthmus.applications.meta_estimator import model_digest
+from isthmus.cli._run_data import as_class, load_rows, read_queries
+from isthmus.cli._sheets import (
+    beside_sheet,
+    check_out,
+    rows_of_cells,
+    save_array,
+    save_frame,
+    short,
+    write_figure,
+)
+from isthmus.data import Dataset
+from isthmus.estimators import model_io
+from isthmus.estimators.validation import as_array
 
-    from isthmus.applications.generation import LatentSampler
-    from isthmus.data import Dataset
+Array = NDArray[Any]
 
-    Array = NDArray[Any]
-
-__all__ = ["add_parser", "run"]
+__all__ = ["run"]
 
 MANY, FEW = 64, 10  # default number of examples: in all, and per class or input
 MAX_EXAMPLES = 1600  # in one image
@@ -27,83 +44,8 @@ ACROSS = 10  # examples in a row of a class
 MIXTURE_SEED = 0  # of the fit; --random-state seeds the draws from it
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "sample",
-        help="generate examples: from the prior, of a class, around an input",
-        description="Generate examples and draw them. Models without a prior draw codes from a "
-        "mixture of normals fitted to the codes of the data; the mixture is stored in the run and "
-        "used again for the same data, or if --data is not given.",
-        epilog="Examples:  isthmus sample RUN -n 64 --out sheet.png   isthmus sample RUN --of 7   "
-        "isthmus sample RUN --of each -n 10   isthmus sample RUN --around 17 --spread 2   "
-        "isthmus sample runs/table-vae -n 1000 --out rows.csv",
-    )
-    add_run(parser)
-    parser.add_argument(
-        "-n",
-        "--n-samples",
-        type=whole_number(1),
-        metavar="N",
-        help="number of examples (default: 64), or per class or input (default: 10)",
-    )
-    parser.add_argument(
-        "--of",
-        nargs="+",
-        metavar="CLASS",
-        help="classes to generate, or 'each'; for conditional models, or with --source mixture "
-        "and labelled data",
-    )
-    parser.add_argument(
-        "--around",
-        nargs="+",
-        metavar="QUERY",
-        help="inputs to vary: a row number, test:NUMBER, an image, or an .npy file",
-    )
-    parser.add_argument(
-        "--spread",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="how far to vary, in standard deviations of q(z|x) (default: 1)",
-    )
-    parser.add_argument(
-        "--source",
-        choices=("auto", "prior", "mixture"),
-        default="auto",
-        help="where codes come from (default: auto, the prior if there is one, else a mixture)",
-    )
-    parser.add_argument(
-        "--mixture",
-        action="store_const",
-        dest="source",
-        const="mixture",
-        help="short for --source mixture",
-    )
-    parser.add_argument(
-        "--modes", type=int, default=10, metavar="N", help="components of the mixture (default: 10)"
-    )
-    add_data(
-        parser,
-        "--data",
-        "the data, as for `isthmus fit` (default: those of the stored mixture, else the run's own)",
-    )
-    add_seed(parser)
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="output image (default: RUN/samples.png), or for tables .csv or .parquet",
-    )
-    parser.add_argument(
-        "--save", metavar="FILE", help="also write the examples: .npy, or for tables .csv, .parquet"
-    )
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Generate examples, draw or write them; return the exit code."""
-    from isthmus.cli._sheets import check_out, save_array, save_frame, write_figure
-    from isthmus.estimators import model_io
-
     if arguments.out and Path(arguments.out).suffix in TABLES:
         return _write_table(arguments)
     out = check_out(arguments.out, Path(arguments.run) / "samples.png")
@@ -130,11 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write_table(arguments: argparse.Namespace) -> int:
     """Write rows of a table instead of an image; return the exit code."""
-    import numpy as np
-
-    from isthmus.cli._sheets import check_out, save_frame
-    from isthmus.estimators import model_io
-
     out = check_out(arguments.out, Path(), suffixes=TABLES)
     estimator = model_io.load(arguments.run)
     if estimator.columns_ is None:
@@ -160,11 +97,6 @@ def _check_number(n: int) -> None:
 
 def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
     """Return a sampler of the prior, of the run's mixture, or of a new mixture, which is stored."""
-    from sklearn.frozen import FrozenEstimator
-
-    from isthmus.applications.generation import MIXTURE, MIXTURES, LatentSampler
-    from isthmus.cli._run_data import load_rows
-
     sampler = LatentSampler(
         FrozenEstimator(estimator),
         source=arguments.source,
@@ -192,8 +124,6 @@ def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
 
 
 def _stored(folder: Path, record: dict[str, Any], estimator: Any) -> LatentSampler:
-    from isthmus.applications.generation import LatentSampler
-
     print(f"using the mixture in {folder}, of {record['data'].get('name', 'unnamed data')}")
     return LatentSampler.load(folder, estimator)
 
@@ -205,9 +135,6 @@ def _needs_mixture(arguments: argparse.Namespace, estimator: Any) -> bool:
 
 def _record(folder: Path, arguments: argparse.Namespace, estimator: Any) -> dict[str, Any] | None:
     """Return the record of the stored mixture, if it is of this model and as many components."""
-    from isthmus.applications.generation import LatentSampler
-    from isthmus.applications.meta_estimator import model_digest
-
     try:
         record = LatentSampler.read_record(folder)
     except FileNotFoundError:
@@ -228,11 +155,6 @@ def _matches(record: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 def _drawn(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tuple[Array, Figure]:
-    import numpy as np
-
-    from isthmus.cli._sheets import rows_of_cells
-    from isthmus.estimators.validation import as_array
-
     estimator = sampler.estimator_.estimator
     source = "its prior"
     if sampler.source_ == "mixture":
@@ -250,10 +172,6 @@ def _drawn(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tup
 
 def _by_class(examples: Array, classes: Array, n: int, heading: str) -> Figure:
     """Draw the examples so that each class starts a row, with its name at the left."""
-    import numpy as np
-
-    from isthmus.cli._sheets import rows_of_cells, short
-
     across = min(n, ACROSS)
     down = -(-n // across)
     shape = examples.shape[1:]
@@ -265,10 +183,6 @@ def _by_class(examples: Array, classes: Array, n: int, heading: str) -> Figure:
 
 def _classes(names: list[str], sampler: LatentSampler) -> Array:
     """Return the classes that words of the command line name."""
-    import numpy as np
-
-    from isthmus.cli._run_data import as_class
-
     known = getattr(sampler, "classes_", getattr(sampler.estimator_, "classes_", None))
     if known is None:
         if sampler.estimator_.conditional:  # the condition is a number
@@ -281,12 +195,6 @@ def _classes(names: list[str], sampler: LatentSampler) -> Array:
 
 
 def _around(arguments: argparse.Namespace, estimator: Any, n: int) -> tuple[Array, Figure]:
-    import numpy as np
-
-    from isthmus.applications.generation import variations
-    from isthmus.cli._run_data import load_rows, read_queries
-    from isthmus.cli._sheets import beside_sheet
-
     queries = read_queries(arguments.around, load_rows(arguments), estimator.feature_shape_)
     seed, spread = arguments.random_state, arguments.spread
     if _needs_mixture(arguments, estimator):

@@ -5,71 +5,26 @@ from __future__ import annotations
 import argparse
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from isthmus.cli._options import add_data, add_run
+import numpy as np
 
-if TYPE_CHECKING:
-    from isthmus.applications.retrieval import LatentIndex
-    from isthmus.data import Dataset
+from isthmus.applications.meta_estimator import model_digest
+from isthmus.applications.retrieval import INDEX, LatentIndex
+from isthmus.cli._run_data import load_rows, read_queries
+from isthmus.cli._sheets import beside_sheet, check_out, short, write_figure
+from isthmus.data import Dataset
+from isthmus.data.datasets import DataSource
+from isthmus.estimators import model_io
 
-__all__ = ["add_parser", "run"]
+__all__ = ["run"]
 
 MAX_QUERIES = 40
 SHORT = 3  # letters of a label that fits next to the distance
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "search",
-        help="find the examples most like a query, as a contact sheet",
-        description="Find the rows of a data set whose codes are nearest to those of a query. The "
-        "first search encodes the data and stores the index in the run; later searches reuse it.",
-        epilog="Examples:  isthmus search runs/digits-vae 17   isthmus search RUN test:3 test:9 "
-        "--data mnist   isthmus search RUN photo.jpg --data photos/",
-    )
-    add_run(parser)
-    parser.add_argument(
-        "query",
-        metavar="QUERY",
-        nargs="+",
-        help="a row number (the row itself is not a result), test:NUMBER, an image, or an .npy "
-        "file",
-    )
-    add_data(
-        parser,
-        "--data",
-        "data to search, as for `isthmus fit` (default: those indexed last, else those the run "
-        "was fitted on)",
-    )
-    parser.add_argument(
-        "-k", "--n-neighbors", type=int, default=10, metavar="N", help="results (default: 10)"
-    )
-    parser.add_argument(
-        "--metric",
-        choices=("euclidean", "cosine", "scaled"),
-        default="euclidean",
-        help="distance between codes; scaled: each latent divided by its standard deviation "
-        "(default: euclidean)",
-    )
-    parser.add_argument(
-        "--backend",
-        choices=("auto", "exact", "approximate"),
-        default="auto",
-        help="auto is exact up to 200,000 rows, beyond that approximate if faiss is installed",
-    )
-    parser.add_argument("--out", metavar="FILE", help="output image (default: RUN/search.png)")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Find the neighbours, print and draw them; return the exit code."""
-    import numpy as np
-
-    from isthmus.cli._run_data import load_rows, read_queries
-    from isthmus.cli._sheets import beside_sheet, check_out, write_figure
-    from isthmus.estimators import model_io
-
     folder = Path(arguments.run)
     out = check_out(arguments.out, folder / "search.png")
     estimator = model_io.load(folder)
@@ -100,8 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read_index_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of the run's index, if there is one that can be read."""
-    from isthmus.applications.retrieval import INDEX, LatentIndex
-
     try:
         return LatentIndex.read_record(folder / INDEX)
     except (ValueError, OSError):
@@ -112,8 +65,6 @@ def _with_indexed_data(
     arguments: argparse.Namespace, record: dict[str, Any] | None
 ) -> argparse.Namespace:
     """Return the arguments; without --data, with the data that were indexed last."""
-    from isthmus.data.datasets import DataSource
-
     complete = copy.copy(arguments)
     if arguments.data is None and record is not None:
         source = DataSource.from_record(record["data"]) or DataSource(record["data"].get("name"))
@@ -125,9 +76,6 @@ def _index(
     arguments: argparse.Namespace, estimator: Any, data: Dataset, record: dict[str, Any] | None
 ) -> LatentIndex:
     """Return the run's index if it is of this model and these data, else a new, saved one."""
-    from isthmus.applications.meta_estimator import model_digest
-    from isthmus.applications.retrieval import INDEX, LatentIndex
-
     folder, fingerprint = Path(arguments.run) / INDEX, data.fingerprint
     settings = {"metric": arguments.metric, "backend": arguments.backend}
     if record is not None and record["model"] == model_digest(estimator):
@@ -141,8 +89,6 @@ def _index(
 
 
 def _labels(data: Dataset, rows: Any) -> list[str]:
-    from isthmus.cli._sheets import short
-
     return [""] * len(rows) if data.y is None else [short(label) for label in data.y[rows]]
 
 

@@ -15,57 +15,14 @@ from typing import Any
 
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
-from isthmus.cli._options import add_data, whole_number
+from isthmus.cli._run_data import rows_to_show
+from isthmus.persistence.run_folder import CONFIG, find_checkpoints
+from isthmus.training.training_log import TRAINING_LOG
 
-__all__ = ["add_parser", "find_runs", "run"]
+__all__ = ["find_runs", "run"]
 
 PORT = 8631
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "studio",
-        help="explore a run in the browser: map, sliders, samples, imputation, training",
-        description="Explore a run in the browser, with its model behind every image. Runs that "
-        "are being trained can be followed.",
-        epilog="Examples:  isthmus studio runs/digits-vae   isthmus studio runs/   "
-        "isthmus studio RUN --data photos/ --port 9000",
-    )
-    parser.add_argument(
-        "runs",
-        metavar="RUN",
-        nargs="+",
-        help="run folders written by `isthmus fit`, or a folder of runs: the first one's model is "
-        "shown, and the training of all",
-    )
-    add_data(
-        parser,
-        "--data",
-        "data to show, as for `isthmus fit` (default: those the run was fitted on)",
-    )
-    parser.add_argument(
-        "--rows",
-        type=whole_number(2),
-        default=100_000,
-        metavar="N",
-        help="maximum number of rows to show (default: 100000)",
-    )
-    parser.add_argument(
-        "--port",
-        type=whole_number(0, 2**16 - 1),
-        metavar="N",
-        help="port (default: 8631, or a free one if it is in use)",
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen at (default: 127.0.0.1, for this machine only)",
-    )
-    parser.add_argument(
-        "--no-browser", action="store_true", help="print the address; do not open a browser"
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -110,17 +67,12 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    from isthmus.persistence.run_folder import CONFIG, find_checkpoints
-    from isthmus.training.training_log import TRAINING_LOG
-
     named = any((folder / name).is_file() for name in (CONFIG, TRAINING_LOG))
     return named or bool(find_checkpoints(folder))
 
 
 def _bundle(runs: list[Path], arguments: argparse.Namespace) -> Any:
     """Return the first run's model with data, or without if the run's own are not available."""
-    from isthmus.cli._run_data import rows_to_show
-    from isthmus.persistence.run_folder import CONFIG
     from isthmus.studio.bundle import Bundle
 
     if not (runs[0] / CONFIG).is_file():  # training, or interrupted

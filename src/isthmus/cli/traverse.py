@@ -4,76 +4,32 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from isthmus.cli._options import add_data, add_run, whole_number
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
+from isthmus.applications.latent_paths import EDGE, REACH, AttributeVectors, decode_grid, traverse
+from isthmus.applications.meta_estimator import encode_in_chunks
+from isthmus.cli._run_data import as_class, load_rows, read_queries
+from isthmus.cli._sheets import beside_sheet, check_out, rows_of_cells, write_figure
+from isthmus.data import Dataset
+from isthmus.estimators import model_io
+from isthmus.plots.latent import has_standard_prior, latent_grid, traversals
+from isthmus.plots.style import signed
 
-    from isthmus.data import Dataset
+Array = NDArray[Any]
 
-    Array = NDArray[Any]
-
-__all__ = ["add_parser", "run"]
+__all__ = ["run"]
 
 MAX_ROWS = 10_000  # of data, encoded for ranges and activity
 MAX_LATENTS = 10
 MAX_STEPS = 40
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "traverse",
-        help="draw how an example changes along one latent, or towards a class",
-        description="Draw what each latent does: one row per latent, the most active first, from "
-        "low to high. With --row, start from an example of the data; with --toward or --away, "
-        "move along the difference of mean codes of a class; with --grid, decode the plane of two "
-        "latents.",
-        epilog="Examples:  isthmus traverse RUN   isthmus traverse RUN --row 17 --latents 1 3   "
-        "isthmus traverse RUN --row 17 --toward 3 --away 5   isthmus traverse RUN --grid 15",
-    )
-    add_run(parser)
-    parser.add_argument(
-        "--row",
-        nargs="+",
-        metavar="QUERY",
-        help="examples to start from: a row number, test:NUMBER, an image, or an .npy file",
-    )
-    parser.add_argument(
-        "--latents",
-        nargs="+",
-        type=int,
-        metavar="D",
-        help="latents to move along, counted from 1 (default: the ten most active)",
-    )
-    parser.add_argument("--toward", metavar="CLASS", help="move toward this class; needs --row")
-    parser.add_argument("--away", metavar="CLASS", help="move away from this class; needs --row")
-    parser.add_argument(
-        "--amount",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="how far to move, in differences of means (default: 1)",
-    )
-    steps = whole_number(2, MAX_STEPS)
-    parser.add_argument("--grid", type=steps, metavar="N", help="decode N x N codes of two latents")
-    parser.add_argument(
-        "--steps", type=steps, default=9, metavar="N", help="examples per row (default: 9)"
-    )
-    add_data(parser, "--data", "the data, as for `isthmus fit` (default: the run's own)")
-    parser.add_argument("--out", metavar="FILE", help="output image (default: RUN/traverse.png)")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Decode and draw; return the exit code."""
-    from isthmus.cli._run_data import load_rows
-    from isthmus.cli._sheets import check_out, write_figure
-    from isthmus.estimators import model_io
-    from isthmus.plots.latent import traversals
-
     out = check_out(arguments.out, Path(arguments.run) / "traverse.png")
     directed = arguments.toward is not None or arguments.away is not None
     if directed and not arguments.row:
@@ -94,20 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _codes(estimator: Any, data: Dataset) -> Array:
     """Return the codes of the data, or of every n-th row of large data."""
-    from isthmus.applications.meta_estimator import encode_in_chunks
-
     return encode_in_chunks(estimator, data.X[:: -(-len(data.X) // MAX_ROWS)])
 
 
 def _along_latents(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure:
-    import numpy as np
-
-    from isthmus.applications.latent_paths import REACH, traverse
-    from isthmus.cli._run_data import read_queries
-    from isthmus.cli._sheets import rows_of_cells
-    from isthmus.plots.latent import has_standard_prior
-    from isthmus.plots.style import signed
-
     codes, n, standard = _codes(estimator, data), arguments.steps, has_standard_prior(estimator)
     latents = _latents(arguments.latents, codes)
     values = [_values(codes[:, d], n, standard) for d in latents]
@@ -139,10 +85,6 @@ def _along_latents(arguments: argparse.Namespace, estimator: Any, data: Dataset)
 
 def _values(codes: Array, n: int, standard: bool) -> Array:
     """Return n values of a latent: over the range of a normal prior, or of its codes."""
-    import numpy as np
-
-    from isthmus.applications.latent_paths import EDGE, REACH
-
     low, high = (-REACH, REACH) if standard else np.quantile(codes, [EDGE, 1 - EDGE])
     return np.linspace(low, high, n)
 
@@ -158,13 +100,6 @@ def _latents(wanted: list[int] | None, codes: Array) -> list[int]:
 
 
 def _along_class(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure:
-    import numpy as np
-
-    from isthmus.applications.latent_paths import AttributeVectors
-    from isthmus.cli._run_data import as_class, read_queries
-    from isthmus.cli._sheets import beside_sheet
-    from isthmus.plots.style import signed
-
     if data.y is None:
         raise ValueError(f"{data.name} has no labels; --toward and --away need them.")
     start = read_queries(arguments.row, data, estimator.feature_shape_)
@@ -181,10 +116,6 @@ def _along_class(arguments: argparse.Namespace, estimator: Any, data: Dataset) -
 
 
 def _grid(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure:
-    from isthmus.applications.latent_paths import decode_grid
-    from isthmus.cli._sheets import rows_of_cells
-    from isthmus.plots.latent import has_standard_prior, latent_grid
-
     codes = None if has_standard_prior(estimator) else _codes(estimator, data)
     if estimator.n_components_ == 2:
         return latent_grid(estimator, arguments.grid, codes)

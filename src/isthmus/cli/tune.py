@@ -3,68 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from isthmus._messages import did_you_mean
+from isthmus.cli._console import number_text
 from isthmus.cli._exit_codes import INTERRUPTED
-from isthmus.cli._options import add_data_options, add_fields, add_model, fields_given
+from isthmus.cli._options import fields_given
+from isthmus.estimators import ESTIMATORS
+from isthmus.estimators.defaults import fresh_seed
 from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec
+from isthmus.runs import DataArguments, Tuning, tune_run
+from isthmus.runs.tune import BEST, FIGURE, RESULTS, setting_text, varied_settings
+from isthmus.search import Sweep
 
-if TYPE_CHECKING:
-    from isthmus.runs import Tuning
-    from isthmus.search import Sweep
-
-__all__ = ["add_parser", "run"]
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add the command."""
-    tune = subparsers.add_parser(
-        "tune",
-        help="train a grid of models together; writes a table, a plot and the best model",
-        description="Train one model at every point of a grid of settings, dense models many at a "
-        "time, and evaluate all on the same held-out rows. Writes a folder with results.csv, "
-        "rate-distortion.png and the best model as a run, which every other command takes.",
-        epilog="Examples:  isthmus tune digits --model beta-vae --grid beta=1,2,4 "
-        "--grid random-state=0,1   isthmus tune table.csv --grid learning-rate=0.001,0.003 "
-        "--grid hidden=64,128x64 --halving 3",
-    )
-    tune.add_argument("data", metavar="DATA", help="a name or path, as for `isthmus fit`")
-    add_model(tune)
-    tune.add_argument(
-        "--grid",
-        action="append",
-        default=[],
-        metavar="SETTING=A,B,...",
-        help="a setting and its values; repeat it for each setting. Join the widths of several "
-        "layers by x: hidden=64,128x64",
-    )
-    tune.add_argument(
-        "--halving",
-        type=float,
-        metavar="X",
-        help="successive halving: train all for a few epochs, continue the best 1/X, and so on",
-    )
-    tune.add_argument(
-        "--max-stacked",
-        type=int,
-        default=16,
-        metavar="N",
-        help="maximum number of models in one program; 1 trains them in turn (default: 16)",
-    )
-    tune.add_argument(
-        "--test-fraction",
-        type=float,
-        default=0.1,
-        metavar="X",
-        help="share of the rows held out to evaluate the models (default: 0.1)",
-    )
-    add_data_options(tune)
-    tune.add_argument("--out", metavar="DIR", help="folder (default: runs/DATA-MODEL-tune)")
-    tune.add_argument("--force", action="store_true", help="replace an existing sweep in --out")
-    tune.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    add_fields(tune)
+__all__ = ["run"]
 
 
 def read_grid(texts: list[str], spec: type[Spec]) -> dict[str, list[Any]]:
@@ -114,8 +71,6 @@ def _value(word: str, p: Param) -> Any:
 
 def run(arguments: argparse.Namespace) -> int:
     """Tune, and print the candidates; return the exit code."""
-    from isthmus.runs import DataArguments, tune_run
-
     data = DataArguments(arguments.data, arguments.data_home, arguments.size, arguments.label)
     options = {"out": arguments.out, "force": arguments.force, "quiet": arguments.quiet}
     tuning = tune_run(_sweep(arguments), data, **options)
@@ -125,10 +80,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> Sweep:
-    from isthmus.estimators import ESTIMATORS
-    from isthmus.estimators.defaults import fresh_seed
-    from isthmus.search import Sweep
-
     grid = read_grid(arguments.grid, SPECS[arguments.model])
     fields: dict[str, Any] = fields_given(arguments)
     for name in grid:
@@ -151,13 +102,6 @@ def _sweep(arguments: argparse.Namespace) -> Sweep:
 
 def _print_candidates(tuning: Tuning) -> None:
     """Print the candidates, best first, and the files written."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from isthmus.cli._console import number_text
-    from isthmus.runs.tune import BEST, FIGURE, RESULTS, setting_text, varied_settings
-
     sweep, folder = tuning.sweep, tuning.folder
     names = varied_settings(sweep)
     shown = ("score", "rate", "distortion", "epochs", "seconds")
