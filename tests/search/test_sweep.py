@@ -212,8 +212,11 @@ def test_custom_metric_selects_the_best_model():
 def test_groups_are_not_divided_by_the_split():
     groups = np.arange(len(X)) // 25
     sweep = Sweep(VAE(**SMALL), {"random_state": [0, 1]}, random_state=0).fit(X, groups=groups)
-    held, kept = groups[sweep.test_rows_], groups[sweep.train_rows_]
-    assert not set(held) & set(kept)
+    train = sweep.train_rows_
+    assert not set(groups[sweep.test_rows_]) & set(groups[train])
+    alone = VAE(**SMALL).fit(X[train], groups=groups[train])  # validates on the same groups
+    losses = [[row["valid_loss"] for row in m.history_] for m in (alone, sweep.estimators_[0])]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
 def test_data_frames_are_accepted():

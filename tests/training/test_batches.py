@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -89,3 +90,15 @@ def test_a_split_leaves_something_to_learn_from(fraction):
     kept, held = Rows(torch.zeros(10, 1)).split(fraction, torch.Generator().manual_seed(0))
     assert len(kept) >= 1
     assert len(kept) + len(held) == 10
+
+
+def test_split_keeps_groups_together():
+    rows, generator = Rows(torch.arange(40).float()[:, None]), torch.Generator().manual_seed(0)
+    groups = np.array(list("abcdefgh")).repeat(5)
+    train, valid = rows.grouped_by(groups).split(0.3, generator)
+    assert (len(train), len(valid)) == (30, 10)
+    names = [set(groups[part.x[:, 0].int().numpy()]) for part in (train, valid)]
+    assert not names[0] & names[1]
+    assert len(rows.grouped_by(groups[:5].repeat(8)).split(0.3, generator)[1]) == 12  # one group
+    with pytest.raises(ValueError, match=r"expected groups of shape \(40,\), got \(5,\)"):
+        rows.grouped_by(groups[:5])

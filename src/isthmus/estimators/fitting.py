@@ -50,6 +50,7 @@ class FittingMixin(PreparationMixin):
         X: Any,
         y: Any = None,
         *,
+        groups: Any = None,
         callbacks: Sequence[Callback] = (),
         resume_from: str | Path | None = None,
     ) -> Self:
@@ -64,6 +65,9 @@ or (n, channels, time)
             training.
         y : array-like (n,) or (n, columns), optional
             Labels, for conditional models; other models ignore them.
+        groups : array-like (n,), optional
+            Rows of one group, such as windows of one recording, are all trained on, or all held
+            out for validation. Only for rows in memory.
         callbacks : sequence of Callback
             Observers of the training, such as `isthmus.training.Checkpoint`.
         resume_from : path-like, optional
@@ -101,6 +105,8 @@ or (n, channels, time)
                 )
             seed = None if snapshot is None else int(snapshot.facts["about"]["seed"])
             rows, generator = new.prepare(X, y, seed)
+            if groups is not None:
+                rows = rows.grouped_by(groups)
             if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
                 callbacks = [*callbacks, Checkpoint(resume_from)]
             about: dict[str, Any] = {}

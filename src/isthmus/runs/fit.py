@@ -204,7 +204,13 @@ class _Fitting:
         resume_from = folder if self.options.resume else None
         train = self.split.train
         try:
-            self.estimator.fit(train.rows, train.y, callbacks=callbacks, resume_from=resume_from)
+            self.estimator.fit(
+                train.rows,
+                train.y,
+                groups=train.groups,
+                callbacks=callbacks,
+                resume_from=resume_from,
+            )
         except KeyboardInterrupt as stop:
             if not hasattr(self.estimator, "model_"):
                 raise

@@ -155,7 +155,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         X, y
             As for the estimator's own `fit`.
         groups : array-like (n,), optional
-            Rows of one group, such as windows of one recording, stay together in the split.
+            Rows of one group, such as windows of one recording, stay together in both splits.
 
         Returns
         -------
@@ -178,7 +178,8 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         X, X_held = _take(X, train), _take(X, held)
         y, y_held = (None, None) if y is None else (_take(y, train), _take(y, held))
         evaluator = Evaluator(self.metric, X_held, y_held)
-        runs = self._runs(candidates, X, y, evaluator)
+        groups = None if groups is None else np.asarray(groups)[train]
+        runs = self._runs(candidates, X, y, groups, evaluator)
         interrupted = False
         try:
             self._train(runs, evaluator)
@@ -196,7 +197,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _runs(
-        self, candidates: list[Candidate], X: Any, y: Any, evaluator: Evaluator
+        self, candidates: list[Candidate], X: Any, y: Any, groups: Any, evaluator: Evaluator
     ) -> list[CandidateRun]:
         rows = prepare(candidates, X, y, evaluator.X, evaluator.y)
         runs: list[CandidateRun] = []
@@ -204,6 +205,8 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             for c in group:
                 c.n_stacked = len(group)
             own = rows[group[0].number]
+            if groups is not None:
+                own = own.grouped_by(groups)
             runs.append(StackedRun(group, own) if len(group) > 1 else SequentialRun(group[0], own))
         return runs
 

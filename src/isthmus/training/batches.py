@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Generator, Tensor
 
 from isthmus.training.distributed import ProcessGroup
@@ -78,6 +80,10 @@ class Source:
         """Return the number of batches per epoch, or None if unknown."""
         return len(self.sizes(size))
 
+    def grouped_by(self, groups: ArrayLike) -> Self:
+        """Return a copy that splits off whole groups of rows."""
+        raise ValueError("groups are only for rows in memory; leave them out.")
+
     def local_batches(
         self, size: int, generator: Generator, group: ProcessGroup, skip: int = 0, epoch: int = 1
     ) -> Iterator[Batch]:
@@ -138,11 +144,14 @@ class Rows(Source):
     c : Tensor (n, condition), optional
     shares : int
         Number of processes that share each batch.
+    groups : Tensor of int (n,), optional
+        Number of the group of each row: `split` keeps the rows of a group together.
     """
 
     x: Tensor
     c: Tensor | None = None
     shares: int = 1
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -159,20 +168,37 @@ class Rows(Source):
 
     def to(self, device: torch.device) -> Rows:
         """Return a copy on a device."""
-        c = None if self.c is None else self.c.to(device)
-        return replace(self, x=self.x.to(device), c=c)
+        c, groups = (None if part is None else part.to(device) for part in (self.c, self.groups))
+        return replace(self, x=self.x.to(device), c=c, groups=groups)
+
+    def grouped_by(self, groups: ArrayLike) -> Self:
+        """Return a copy with the group of each row, an array-like (n,) of any labels."""
+        names, numbers = np.unique(np.asarray(groups), return_inverse=True)
+        if numbers.shape != (len(self),):
+            raise ValueError(f"expected groups of shape ({len(self)},), got {numbers.shape}.")
+        if len(names) < 2:  # the windows of a single recording
+            return self
+        return replace(self, groups=torch.as_tensor(numbers, device=self.x.device))
 
     def split(self, fraction: float, generator: Generator) -> tuple[Rows, Rows | None]:
-        """Split off random validation rows; return (training rows, validation rows or None)."""
+        """Split off random validation rows, or groups; return (training, validation or None)."""
         n_held = int(fraction * len(self))
         if n_held == 0:
             return self, None
-        order = torch.randperm(len(self), generator=generator, device=generator.device)
-        held, kept = (
-            replace(self, x=self.x[index], c=None if self.c is None else self.c[index])
-            for index in order.to(self.x.device).split([n_held, len(self) - n_held])
+        if self.groups is None:
+            order = torch.randperm(len(self), generator=generator, device=generator.device)
+            held, kept = order.to(self.x.device).split([n_held, len(self) - n_held])
+        else:
+            n_groups = int(self.groups.max()) + 1
+            n_held = min(max(1, int(fraction * n_groups)), n_groups // 2)
+            order = torch.randperm(n_groups, generator=generator, device=generator.device)
+            held = torch.isin(self.groups, order[:n_held].to(self.x.device))
+            kept = ~held
+        train, valid = (
+            replace(self, x=self.x[rows], c=None if self.c is None else self.c[rows], groups=None)
+            for rows in (kept, held)
         )
-        return kept, held
+        return train, valid
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n random rows (at most all), with or without replacement."""
