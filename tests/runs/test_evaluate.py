@@ -250,11 +250,11 @@ def error_of(arguments, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--samples", "0"], "--samples must be at least 1"),
-        (["--rows", "1"], "--rows must be at least 2"),
-        (["--rows", "-5"], "--rows must be at least 2"),
-        (["--random-state", "-1"], "--random-state must be at least 0"),
-        (["--samples", "many"], "invalid int value"),
+        (["--samples", "0"], "--samples: expected a whole number of at least 1"),
+        (["--rows", "1"], "--rows: expected a whole number of at least 2"),
+        (["--rows", "-5"], "--rows: expected a whole number of at least 2"),
+        (["--random-state", "-1"], "--random-state: expected a whole number of at least 0"),
+        (["--samples", "many"], "invalid whole number value"),
         (["--quality", "pixels"], "unknown value 'pixels'"),
         (["--json", "nowhere/numbers.json"], "in a folder that exists"),
         (["--factors", "nowhere.npy"], "nowhere.npy"),

@@ -78,7 +78,7 @@ def test_a_refused_resume_is_one_line_and_changes_nothing(tmp_path, monkeypatch,
     assert "--resume to continue" in error_of("--out", run, *FAST)
     assert "hidden was [8], is [9]" in error_of("--out", run, "--resume", "--hidden", 9)
     assert "of a vae, not of a sparse" in error_of("--out", run, "--resume", "--model", "sparse")
-    assert "expected seconds" in error_of("--out", run, "--resume", "--checkpoint-every", "-1")
+    assert "at least 0 seconds" in error_of("--out", run, "--resume", "--checkpoint-every", "-1")
     for name in CHECKPOINTS:
         (run / name).write_bytes(b"x" * 100)
     assert "is corrupt" in error_of("--out", run, "--resume")

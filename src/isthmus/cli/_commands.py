@@ -10,23 +10,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from isthmus.cli._options import (
-    DATA,
-    FILES,
-    MODEL,
-    READING,
-    RUN,
-    SEED,
-    TRACKERS,
     Argument,
     model_settings,
+    names,
     option,
-    other_data,
     run_folder,
     seconds,
     switch,
-    tracker_names,
     whole_number,
 )
+from isthmus.models.specs import SPECS
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -51,6 +44,40 @@ def _declare(
     name: str, summary: str, description: str, *arguments: Argument, examples: tuple[str, ...] = ()
 ) -> None:
     COMMANDS[name] = Command(summary, description, arguments, examples)
+
+
+RUN = option("run RUN: run folder written by `isthmus fit`", type=run_folder)
+SEED = option("--random-state N: random seed", type=whole_number(0), default=0)
+READING = (
+    option(
+        "--data-home DIR: folder of mnist and fashion-mnist (default: the environment variable "
+        "ISTHMUS_DATA)"
+    ),
+    option("--size N: resize images to N x N pixels; cut sound into windows of N samples"),
+    option("--label COLUMN: column of a table that holds the label"),
+)
+DATA = (option("data DATA: dataset name or path, as for `isthmus fit`"), *READING)
+FILES = (
+    option(
+        "--keep COLUMN: table column that is not a feature, to be copied to the output; may be "
+        "repeated",
+        action="append",
+        default=[],
+    ),
+    option("--column COLUMN: the one table column that holds each row as a list"),
+    option(
+        "--device DEVICE: device to compute on (default: a GPU if there is one; one per torchrun "
+        "process)",
+        default="auto",
+    ),
+    switch("--force: process finished files again, and replace results"),
+)
+MODEL = option(f"--model NAME: {', '.join(SPECS)}", default="vae", choices=tuple(SPECS))
+
+
+def other_data(help: str) -> tuple[Argument, ...]:
+    """Declare data to use instead of the run's own, and how to read them."""
+    return (option(f"--data DATA: {help}"), *READING)
 
 
 _declare(
@@ -83,9 +110,9 @@ _declare(
         "to 5000 rows of the data (needs isthmus[studio])"
     ),
     option(
-        f"--track NAME[,NAME]: also write metrics and images to {', '.join(TRACKERS)} (needs "
+        "--track NAME[,NAME]: also write metrics and images to tensorboard, mlflow (needs "
         "isthmus[track])",
-        type=tracker_names,
+        type=names,
         default=[],
     ),
     option(
@@ -145,15 +172,16 @@ _declare(
     "a table and writes evaluation.json into the run.",
     RUN,
     *DATA,
-    option("--samples N: importance samples", default=500),
-    option("--rows N: measure on N rows drawn at random, not on all"),
+    option("--samples N: importance samples", type=whole_number(1), default=500),
+    option("--rows N: measure on N rows drawn at random, not on all", type=whole_number(2)),
     switch(
         "--test-rows: measure only the test rows recorded in the run, which its model has not seen"
     ),
     switch("--annealed: annealed importance sampling on 100 rows drawn at random"),
     option(
         "--quality values|codes: quality of samples from the prior, in raw values or in the run's "
-        "own codes"
+        "own codes",
+        default=None,
     ),
     option(
         "--factors FILE: .npy of whole numbers (rows, factors): adds the disentanglement scores; "
@@ -171,13 +199,11 @@ _declare(
     "Under torchrun the files are divided among the processes.",
     RUN,
     option(
-        "inputs INPUT: files (.parquet, .npy, .npz, .csv, .tsv), patterns, or folders of files",
-        nargs="+",
+        "inputs INPUT+: files (.parquet, .npy, .npz, .csv, .tsv), patterns, or folders of files"
     ),
     option("out OUT: output folder"),
     option(
-        "--format auto|parquet|npy: output format (default: auto, .npy for arrays, else Parquet)",
-        default="auto",
+        "--format auto|parquet|npy: output format (default: auto, .npy for arrays, else Parquet)"
     ),
     *FILES,
     examples=(
@@ -195,16 +221,12 @@ _declare(
     "are skipped, and under torchrun the files are divided among the processes.",
     RUN,
     option(
-        "data DATA: dataset name or path, as for `isthmus fit`; or many files, patterns and "
-        "folders",
-        nargs="+",
+        "data DATA+: dataset name or path, as for `isthmus fit`; or many files, patterns and "
+        "folders"
     ),
     *READING,
     option("--normal DATA: name or path of normal rows that were not trained on"),
-    option(
-        "--score reconstruction|likelihood|nap|latent|paths|whitened: anomaly score",
-        default="reconstruction",
-    ),
+    option("--score reconstruction|likelihood|nap|latent|paths|whitened: anomaly score"),
     option(
         "--contamination FRACTION: flag this fraction of the normal rows, above 0 and at most 0.5 "
         "(default: flag p-values of at most --false-alarm-rate)"
@@ -234,8 +256,7 @@ _declare(
     option(
         "--method auto|decode|optimize|predict|sample: decode: encode and decode repeatedly; "
         "optimize: search for the best code; predict: one pass with the gaps masked as in "
-        "training; sample: draws, which also give the uncertainty",
-        default="auto",
+        "training; sample: draws, which also give the uncertainty"
     ),
     option("--draws N: draws per value", default=100),
     option("--rows N: process only the first N rows"),
@@ -258,7 +279,7 @@ _declare(
     "sample rate, bit depth and channels of a file are kept; FLAC, Ogg and MP3 become WAV; the "
     "input is never replaced.",
     RUN,
-    option("files FILE: images (png, jpg, ...) and audio files (wav, flac, ogg, mp3)", nargs="+"),
+    option("files FILE+: images (png, jpg, ...) and audio files (wav, flac, ogg, mp3)"),
     option(
         "--out PATH: output folder, or the name of the only output (default: NAME-denoised next to "
         "each file)"
@@ -282,9 +303,8 @@ _declare(
     "encodes the data and stores the index in the run; later searches reuse it.",
     RUN,
     option(
-        "query QUERY: a row number (the row itself is not a result), test:NUMBER, an image, or an "
-        ".npy file",
-        nargs="+",
+        "query QUERY+: a row number (the row itself is not a result), test:NUMBER, an image, or an "
+        ".npy file"
     ),
     *other_data(
         "data to search, as for `isthmus fit` (default: those indexed last, else those the run was "
@@ -293,13 +313,11 @@ _declare(
     option("-k --n-neighbors N: results", default=10),
     option(
         "--metric euclidean|cosine|scaled: distance between codes; scaled: each latent divided by "
-        "its standard deviation",
-        default="euclidean",
+        "its standard deviation"
     ),
     option(
         "--backend auto|exact|approximate: auto is exact up to 200,000 rows, beyond that "
-        "approximate if faiss is installed",
-        default="auto",
+        "approximate if faiss is installed"
     ),
     option("--out FILE: output image (default: RUN/search.png)"),
     examples=(
@@ -321,16 +339,14 @@ _declare(
         type=whole_number(1),
     ),
     option(
-        "--of CLASS: classes to generate, or 'each'; for conditional models, or with --source "
-        "mixture and labelled data",
-        nargs="+",
+        "--of CLASS+: classes to generate, or 'each'; for conditional models, or with --source "
+        "mixture and labelled data"
     ),
-    option(f"--around QUERY: inputs to vary: {EXAMPLES}", nargs="+"),
+    option(f"--around QUERY+: inputs to vary: {EXAMPLES}"),
     option("--spread X: how far to vary, in standard deviations of q(z|x)", default=1),
     option(
         "--source auto|prior|mixture: where codes come from (default: auto, the prior if there is "
-        "one, else a mixture)",
-        default="auto",
+        "one, else a mixture)"
     ),
     switch(
         "--mixture: short for --source mixture",
@@ -361,11 +377,8 @@ _declare(
     "--row, start from an example of the data; with --toward or --away, move along the difference "
     "of mean codes of a class; with --grid, decode the plane of two latents.",
     RUN,
-    option(f"--row QUERY: examples to start from: {EXAMPLES}", nargs="+"),
-    option(
-        "--latents N: latents to move along, counted from 1 (default: the ten most active)",
-        nargs="+",
-    ),
+    option(f"--row QUERY+: examples to start from: {EXAMPLES}"),
+    option("--latents N+: latents to move along, counted from 1 (default: the ten most active)"),
     option("--toward CLASS: move toward this class; needs --row"),
     option("--away CLASS: move away from this class; needs --row"),
     option("--amount X: how far to move, in differences of means", default=1),
@@ -387,7 +400,7 @@ _declare(
     "Draw the decoded path between the codes of examples: from the first to the second, from the "
     "second to the third, and so on.",
     RUN,
-    option(f"query QUERY: two or more examples: {EXAMPLES}", nargs="+"),
+    option(f"query QUERY+: two or more examples: {EXAMPLES}"),
     switch(
         "--spherical: rotate about the origin instead of a straight line (for many latents under a "
         "normal prior)"
@@ -409,21 +422,16 @@ _declare(
     "they are, more by principal components or UMAP.",
     RUN,
     *DATA,
+    option("--method auto|pca|umap: projection to two dimensions; umap needs isthmus[maps]"),
     option(
-        "--method auto|pca|umap: projection to two dimensions; umap needs isthmus[maps]",
-        default="auto",
-    ),
-    option(
-        "--beside RUN: draw these runs next to the first one, with one draw from q(z|x) per "
+        "--beside RUN+: draw these runs next to the first one, with one draw from q(z|x) per "
         "example",
-        nargs="+",
         type=run_folder,
     ),
     switch("--spread: draw q(z|x) of each example as an ellipse of one standard deviation"),
     option(
-        "--rows QUERY: draw q(z|x) of these instead, one panel per latent: row numbers, "
-        "test:NUMBER, or files",
-        nargs="+",
+        "--rows QUERY+: draw q(z|x) of these instead, one panel per latent: row numbers, "
+        "test:NUMBER, or files"
     ),
     option("--out FILE: output image (default: RUN/map.png)"),
     examples=(
@@ -445,9 +453,7 @@ _declare(
     *READING,
     option("--bits N: bits per component, 1 to 16", default=8),
     option(
-        "--coding auto|packed|zlib|lzma: how the numbers become bytes (default: auto, the "
-        "shortest)",
-        default="auto",
+        "--coding auto|packed|zlib|lzma: how the numbers become bytes (default: auto, the shortest)"
     ),
     switch("--test: compress the test set, over the ranges of the training set"),
     switch("--decompress: decode a file of codes"),
@@ -468,9 +474,8 @@ _declare(
     "Explore a run in the browser, with its model behind every image. Runs that are being trained "
     "can be followed.",
     option(
-        "runs RUN: run folders written by `isthmus fit`, or a folder of runs: the first one's "
-        "model is shown, and the training of all",
-        nargs="+",
+        "runs RUN+: run folders written by `isthmus fit`, or a folder of runs: the first one's "
+        "model is shown, and the training of all"
     ),
     *other_data("data to show, as for `isthmus fit` (default: those the run was fitted on)"),
     option("--rows N: maximum number of rows to show", type=whole_number(2), default=100_000),
@@ -497,21 +502,11 @@ _declare(
     "in the browser, under the cursor. For large models give a folder instead of a .html file. Or "
     "write its networks as ONNX, for other programs, or for torch without isthmus.",
     RUN,
+    option("--page PATH?: output page: a .html file or a folder (default: RUN/studio.html)"),
+    option("--onnx DIR?: folder for encoder.onnx, decoder.onnx, scorer.onnx (default: RUN/onnx)"),
     option(
-        "--page PATH: output page: a .html file or a folder (default: RUN/studio.html)",
-        nargs="?",
-        const="",
-    ),
-    option(
-        "--onnx DIR: folder for encoder.onnx, decoder.onnx, scorer.onnx (default: RUN/onnx)",
-        nargs="?",
-        const="",
-    ),
-    option(
-        "--torch DIR: folder for encoder.pt2, decoder.pt2 and scorer.pt2, which torch.export.load "
-        "reads (default: RUN/torch)",
-        nargs="?",
-        const="",
+        "--torch DIR?: folder for encoder.pt2, decoder.pt2 and scorer.pt2, which torch.export.load "
+        "reads (default: RUN/torch)"
     ),
     option("--opset N: ONNX operator set, 18 to 25 (default: that of torch, usually 20)"),
     *other_data("rows to show (default: those the run was fitted on)"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from isthmus.bulk.files import FileResult, FileTask, process_files
 from isthmus.bulk.worker_rank import WorkerRank
-from isthmus.cli._exit_codes import FAILED
+from isthmus.cli._parser import FAILED
 
 __all__ = ["process_and_report"]
 

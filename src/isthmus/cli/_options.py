@@ -16,28 +16,20 @@ from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec, Training
 
 __all__ = [
-    "DATA",
-    "FILES",
-    "MODEL",
-    "READING",
-    "RUN",
-    "SEED",
-    "TRACKERS",
     "Argument",
     "add_arguments",
     "field_groups",
     "fields_given",
+    "flag_of",
     "model_settings",
+    "names",
     "option",
-    "other_data",
     "run_folder",
     "seconds",
     "switch",
-    "tracker_names",
     "whole_number",
 ]
 
-TRACKERS = ("tensorboard", "mlflow")
 TYPES: dict[str, type] = {"N": int, "X": float, "FRACTION": float}  # by metavar
 
 
@@ -52,23 +44,29 @@ class Argument(NamedTuple):
 def option(text: str, **settings: Any) -> Argument:
     """Declare an argument that takes values, by "names METAVAR: help" or "names a|b|c: help".
 
-    The metavar gives the type: an integer for N, a number for X or FRACTION. The help ends with
-    the default, unless it states one itself.
+    The metavar gives the type: an integer for N, a number for X or FRACTION. FILE+ takes one value
+    or more, FILE? at most one. The first of several choices is the default. The help ends with the
+    default, unless it states one itself.
 
     Examples
     --------
     >>> option("-k --n-neighbors N: results", default=10).settings["help"]
     'results (default: 10)'
-    >>> option("--source prior|mixture: where codes come from").settings["choices"]
-    ['prior', 'mixture']
+    >>> option("--source prior|mixture: where codes come from").settings["default"]
+    'prior'
     """
     declared, _, help = text.partition(": ")
     words = declared.split()
     metavar = words.pop() if words[-1].isupper() else None
+    if metavar and metavar[-1] in "+?":
+        metavar, settings["nargs"] = metavar[:-1], metavar[-1]
+    if settings.get("nargs") == "?":
+        settings["const"] = ""
     if metavar in TYPES:
         settings.setdefault("type", TYPES[metavar])
     if "|" in words[-1]:
-        settings["choices"] = words.pop().split("|")
+        choices = words.pop().split("|")
+        settings = {"choices": choices, "default": choices[0], **settings}
     if (default := settings.get("default")) and "(default" not in help:
         help += f" (default: {default})"
     return Argument(words, {"help": help, "metavar": metavar, **settings})
@@ -115,57 +113,12 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 def seconds(text: str) -> float | None:
     """Read a time in seconds, or 'none'."""
-    if text.lower() == "none":
-        return None
-    if not (value := float(text)) >= 0:
-        raise argparse.ArgumentTypeError(f"expected seconds of 0 or more, or 'none', got {text!r}")
-    return value
+    return None if text.lower() == "none" else float(text)
 
 
-def tracker_names(text: str) -> list[str]:
-    """Read names of trackers, separated by commas."""
-    names = [*dict.fromkeys(text.split(","))]
-    for name in names:
-        if name not in TRACKERS:
-            raise argparse.ArgumentTypeError(
-                f"unknown tracker {name!r}.{did_you_mean(name, TRACKERS)} "
-                f"Known: {', '.join(TRACKERS)}"
-            )
-    return names
-
-
-RUN = option("run RUN: run folder written by `isthmus fit`", type=run_folder)
-SEED = option("--random-state N: random seed", default=0)
-READING = (
-    option(
-        "--data-home DIR: folder of mnist and fashion-mnist (default: the environment variable "
-        "ISTHMUS_DATA)"
-    ),
-    option("--size N: resize images to N x N pixels; cut sound into windows of N samples"),
-    option("--label COLUMN: column of a table that holds the label"),
-)
-DATA = (option("data DATA: dataset name or path, as for `isthmus fit`"), *READING)
-FILES = (
-    option(
-        "--keep COLUMN: table column that is not a feature, to be copied to the output; may be "
-        "repeated",
-        action="append",
-        default=[],
-    ),
-    option("--column COLUMN: the one table column that holds each row as a list"),
-    option(
-        "--device DEVICE: device to compute on (default: a GPU if there is one; one per torchrun "
-        "process)",
-        default="auto",
-    ),
-    switch("--force: process finished files again, and replace results"),
-)
-MODEL = option(f"--model NAME: {', '.join(SPECS)}", default="vae", choices=tuple(SPECS))
-
-
-def other_data(help: str) -> tuple[Argument, ...]:
-    """Declare data to use instead of the run's own, and how to read them."""
-    return (option(f"--data DATA: {help}"), *READING)
+def names(text: str) -> list[str]:
+    """Read names separated by commas, each once."""
+    return [*dict.fromkeys(text.split(","))]
 
 
 def model_settings() -> Iterator[Argument]:
@@ -222,10 +175,11 @@ def _setting(p: Param, group: str) -> Argument:
     else:
         settings |= {"type": _reader(p), "metavar": {int: "N", float: "X"}.get(p.scalar, "NAME")}
     settings["help"] = p.help.replace("%", "%%")
-    return Argument([_flag(p.name)], settings, group)
+    return Argument([flag_of(p.name)], settings, group)
 
 
-def _flag(name: str) -> str:
+def flag_of(name: str) -> str:
+    """Return the flag of a setting."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -238,21 +192,15 @@ def _reader(p: Param) -> Any:
 
 
 def fields_given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that the user gave.
-
-    Raises
-    ------
-    ValueError
-        For a flag that the chosen model does not have.
-    """
-    own = params_of(SPECS[arguments.model])
-    every = {name for spec in SPECS.values() for name in params_of(spec)}
-    given = {k: v for k, v in vars(arguments).items() if k in every}
-    for name in given:
-        if name not in own:
-            having = [m for m, spec in SPECS.items() if name in params_of(spec)]
+    """Return the settings that the user gave; raise a ValueError if the model has no such one."""
+    given = {}
+    for name, value in vars(arguments).items():
+        having = [model for model, spec in SPECS.items() if name in params_of(spec)]
+        if having and arguments.model not in having:
             raise ValueError(
-                f"{_flag(name)} is not a setting of {arguments.model}; it belongs to "
+                f"{flag_of(name)} is not a setting of {arguments.model}; it belongs to "
                 f"{', '.join(having)}."
             )
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        if having:
+            given[name] = tuple(value) if isinstance(value, list) else value
+    return given

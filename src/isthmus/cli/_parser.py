@@ -15,10 +15,14 @@ from typing import Any, NoReturn
 from isthmus._messages import did_you_mean
 from isthmus._version import __version__
 from isthmus.cli._commands import COMMANDS
-from isthmus.cli._exit_codes import INTERRUPTED, USER_ERROR
 from isthmus.cli._options import add_arguments
 
-__all__ = ["main", "make_parser"]
+__all__ = ["FAILED", "INTERRUPTED", "USER_ERROR", "main", "make_parser"]
+
+# Exit codes, beside 0 for success.
+FAILED = 1  # some of many files could not be processed
+USER_ERROR = 2
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,7 +83,6 @@ def make_parser() -> Parser:
             epilog="Examples:  " + "   ".join(command.examples) if command.examples else None,
         )
         add_arguments(added, command.arguments)
-    parser.set_defaults(root=parser)
     return parser
 
 

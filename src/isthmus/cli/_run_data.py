@@ -36,13 +36,7 @@ def load_rows(arguments: argparse.Namespace) -> Dataset:
 
 
 def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | None]:
-    """Return the data to show, or why there are none: a run can be shown without its own data.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no run, or the data given on the command line cannot be read.
-    """
+    """Return the data to show, or why there are none: a run can be shown without its own data."""
     if getattr(arguments, "no_data", False):
         return None, "omitted by --no-data"
     run = Path(arguments.run)

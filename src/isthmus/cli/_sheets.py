@@ -17,6 +17,7 @@ from isthmus.plots.cells import as_units, cell_height, draw_cells, value_range
 from isthmus.plots.style import INK, MUTED, figure, title
 
 __all__ = [
+    "IMAGES",
     "beside_sheet",
     "check_out",
     "path_sheet",
@@ -67,7 +68,7 @@ def save_frame(path: Path, frame: Any) -> None:
     """Write a pandas or polars data frame as .csv or .parquet, and print its path."""
     buffer = io.BytesIO()
     pandas = hasattr(frame, "to_csv")  # else polars
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         frame.to_parquet(buffer) if pandas else frame.write_parquet(buffer)
     else:
         frame.to_csv(buffer, index=False) if pandas else frame.write_csv(buffer)

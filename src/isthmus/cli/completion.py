@@ -7,26 +7,19 @@ from typing import Any
 
 import shtab
 
+from isthmus.cli._parser import make_parser
 from isthmus.data.datasets import known_datasets
-
-__all__ = ["run"]
-
-SHELLS = ("bash", "zsh", "fish")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the script; return the exit code."""
-    (commands,) = (
-        action
-        for action in arguments.root._actions
-        if isinstance(action, argparse._SubParsersAction)
-    )
-    completers = _completers()
+    root, completers = make_parser(), _completers()
+    (commands,) = (a for a in root._actions if isinstance(a, argparse._SubParsersAction))
     for parser in commands.choices.values():
         for action in parser._actions:
             if completer := completers.get(action.metavar):
                 action.complete = completer  # read by shtab
-    print(shtab.complete(arguments.root, arguments.shell))
+    print(shtab.complete(root, arguments.shell))
     return 0
 
 

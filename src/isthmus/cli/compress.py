@@ -15,8 +15,6 @@ from isthmus.estimators.validation import as_array
 from isthmus.persistence.run_folder import WEIGHTS
 from isthmus.plots import pictures, reconstructions
 
-__all__ = ["run"]
-
 SHOWN, PAIRS = 64, 12  # examples in the image
 
 
@@ -27,9 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.decompress:
         suffix = ".npy" if estimator.columns_ is None else ".csv"
         name, work = "rows", _decompress
-    out = Path(arguments.out or Path(arguments.run) / f"{name}{suffix}")
-    if out.suffix != suffix:
-        raise ValueError(f"--out must end in {suffix}, got {str(out)!r}.")
+    default = Path(arguments.run) / f"{name}{suffix}"
+    out = check_out(arguments.out, default, suffixes=[suffix])
     picture = check_out(arguments.picture, out.with_suffix(".png"), "--picture")
     work(arguments, estimator, out, picture)
     return 0

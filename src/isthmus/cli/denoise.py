@@ -22,8 +22,6 @@ from isthmus.estimators import LatentEstimator, model_io
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.run_folder import read_config
 
-__all__ = ["run"]
-
 PILLOW_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 AS_PNG = (".gif", ".webp")  # few colours, or lossy: the result is written as PNG
 

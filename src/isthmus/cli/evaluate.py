@@ -13,15 +13,12 @@ from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.run_folder import to_json
 from isthmus.runs import DataArguments, evaluate_run
 
-__all__ = ["run"]
-
 SEEN = "the model was trained on most of these rows; --test-rows measures those it never saw."
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure the run, print and write the numbers; return the exit code."""
     out = Path(arguments.json or Path(arguments.run) / "evaluation.json")
-    _check(arguments)
     if out.is_dir() or not out.parent.is_dir():
         raise ValueError(f"cannot write {out}: --json names a file in a folder that exists.")
     evaluation = evaluate_run(
@@ -41,14 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {SEEN}")
     print(f"written to {out}")
     return 0
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    """Check the numbers among the flags."""
-    for name, least in (("samples", 1), ("rows", 2), ("random_state", 0)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")
 
 
 def _factors(arguments: argparse.Namespace) -> Any:

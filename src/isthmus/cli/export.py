@@ -16,8 +16,6 @@ from isthmus.estimators.model_io import load
 from isthmus.persistence.atomic import write_all_atomic
 from isthmus.runs.studio_page import write_studio_page
 
-__all__ = ["run"]
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the networks and the page; return the exit code."""
@@ -33,9 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         if missing:
             print(f"without rows: {missing}")
         out = Path(arguments.page) if arguments.page else None
-        page = write_studio_page(
-            Path(arguments.run), dataset, no_data_reason=missing, out=out, rows=arguments.rows
-        )
+        page = write_studio_page(Path(arguments.run), dataset, out=out, rows=arguments.rows)
         size = page.n_bytes / 2**20
         print(f"written to {page.path}, {size:.1f} MB: open it in a browser")
     return 0

@@ -6,35 +6,9 @@ import argparse
 import shlex
 import sys
 
-from isthmus._messages import did_you_mean
 from isthmus.cli._console import print_summary
 from isthmus.cli._options import fields_given
 from isthmus.runs import DataArguments, ModelSettings, Run, RunOptions, fit_run
-
-__all__ = ["run"]
-
-TRACKERS = ("tensorboard", "mlflow")
-
-
-def seconds(text: str) -> float | None:
-    """Read a time in seconds, or 'none'."""
-    if text.lower() == "none":
-        return None
-    if not (value := float(text)) >= 0:
-        raise argparse.ArgumentTypeError(f"expected seconds of 0 or more, or 'none', got {text!r}")
-    return value
-
-
-def tracker_names(text: str) -> list[str]:
-    """Read names of trackers, separated by commas."""
-    names = [*dict.fromkeys(text.split(","))]
-    for name in names:
-        if name not in TRACKERS:
-            raise argparse.ArgumentTypeError(
-                f"unknown tracker {name!r}.{did_you_mean(name, TRACKERS)} "
-                f"Known: {', '.join(TRACKERS)}"
-            )
-    return names
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from isthmus.applications.imputation import LatentImputer, missing_mask
 from isthmus.cli._console import print_table
 from isthmus.cli._run_data import load_rows, unseen_rows
+from isthmus.cli._sheets import check_out
 from isthmus.data import Dataset
 from isthmus.data.images import open_image
 from isthmus.data.tables import fill_table, read_parquet
@@ -23,8 +24,6 @@ from isthmus.plots import pictures
 from isthmus.plots.cells import as_units
 
 Array = NDArray[Any]
-
-__all__ = ["run"]
 
 SHOWN = 10  # rows in the image
 
@@ -67,13 +66,10 @@ def _output(arguments: argparse.Namespace, data: Dataset) -> Path:
     suffix = ".npz" if data.columns is None else ".csv"
     if Path(arguments.data).suffix.lower() == ".parquet":
         suffix = ".parquet"
-    out = Path(arguments.out or Path(arguments.run) / f"{data.name}-imputed{suffix}")
-    if out.suffix.lower() != suffix:
-        raise ValueError(f"--out must end in {suffix} for {data.name}, got {out.name!r}.")
+    default = Path(arguments.run) / f"{data.name}-imputed{suffix}"
+    out = check_out(arguments.out, default, suffixes=[suffix])
     if out.exists() and not arguments.force:
         raise ValueError(f"{out} already exists; add --force to replace it.")
-    if not out.parent.is_dir():
-        raise ValueError(f"there is no folder {out.parent}; create it first.")
     return out
 
 

@@ -12,8 +12,6 @@ from isthmus._version import __version__
 from isthmus.cli._console import print_table
 from isthmus.persistence.run_folder import WEIGHTS, read_columns, read_config
 
-__all__ = ["run"]
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the model of a run, its settings and its results; return the exit code."""
@@ -41,16 +39,13 @@ def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         "likelihood": fitted["likelihood"],
         "scaling": fitted["scaling"],
         "epoch of the weights": fitted["best_epoch"],
-        "isthmus": _version(config["isthmus"], __version__),
-        "torch": _version(config["versions"]["torch"], torch.__version__),
     }
+    versions = {"isthmus": __version__, "torch": torch.__version__}
+    recorded = {"isthmus": config["isthmus"], "torch": config["versions"]["torch"]}
+    for name, here in versions.items():
+        differs = f" (here {here}: results may differ in the last bits)" * (recorded[name] != here)
+        facts[name] = recorded[name] + differs
     weights = folder / WEIGHTS
     if weights.is_file():
         facts["model file"] = f"{weights.stat().st_size / 2**20:.1f} MB"
     return facts
-
-
-def _version(recorded: str, installed: str) -> str:
-    if recorded == installed:
-        return recorded
-    return f"{recorded} (here {installed}: results may differ in the last bits)"

@@ -12,8 +12,6 @@ from isthmus.cli._run_data import load_rows, read_queries
 from isthmus.cli._sheets import check_out, path_sheet, write_figure
 from isthmus.estimators import model_io
 
-__all__ = ["run"]
-
 MOST = 40  # steps of a path, and paths in an image
 
 

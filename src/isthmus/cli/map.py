@@ -11,14 +11,14 @@ from isthmus.cli._run_data import load_rows, read_queries, unseen_rows
 from isthmus.cli._sheets import check_out, write_figure
 from isthmus.estimators import BetaVAE, model_io
 
-__all__ = ["run"]
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Project and draw; return the exit code."""
     out = check_out(arguments.out, Path(arguments.run) / "map.png")
     if sum(map(bool, (arguments.spread, arguments.rows, arguments.beside))) > 1:
         raise ValueError("--spread, --rows and --beside exclude each other.")
+    if arguments.beside and arguments.method != "auto":
+        raise ValueError("--beside and --method exclude each other.")
     runs = [arguments.run, *(arguments.beside or [])]
     models = [model_io.load(run) for run in runs]
     data = load_rows(arguments)
@@ -37,13 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _names(runs: list[str], models: list[Any]) -> list[str]:
     """Return the models' names, or those of their folders if two models have the same name."""
-    kinds = [_kind(model) for model in models]
+    kinds = [
+        type(m).__name__ + (f", β = {m.beta:,g}" if isinstance(m, BetaVAE) else "") for m in models
+    ]
     names = kinds if len(set(kinds)) == len(kinds) else [Path(run).name for run in runs]
     if len(set(names)) < len(names):
         raise ValueError("two of the runs have the same name; give each run once.")
     return names
-
-
-def _kind(model: Any) -> str:
-    name = type(model).__name__
-    return f"{name}, β = {model.beta:,g}" if isinstance(model, BetaVAE) else name

@@ -11,8 +11,6 @@ from isthmus.hub import push_to_hub, save_pretrained
 from isthmus.runs.folders import has_content
 from isthmus.runs.split import recorded_split
 
-__all__ = ["run"]
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Publish, or write what would be published; return the exit code."""

@@ -21,6 +21,7 @@ from isthmus.applications.generation import (
 from isthmus.applications.meta_estimator import model_digest
 from isthmus.cli._run_data import as_class, load_rows, read_queries
 from isthmus.cli._sheets import (
+    IMAGES,
     beside_sheet,
     check_out,
     rows_of_cells,
@@ -35,8 +36,6 @@ from isthmus.estimators.validation import as_array
 
 Array = NDArray[Any]
 
-__all__ = ["run"]
-
 MANY, FEW = 64, 10  # default number of examples: in all, and per class or input
 MAX_EXAMPLES = 1600  # in one image
 TABLES = (".csv", ".parquet")
@@ -46,48 +45,37 @@ MIXTURE_SEED = 0  # of the fit; --random-state seeds the draws from it
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate examples, draw or write them; return the exit code."""
-    if arguments.out and Path(arguments.out).suffix in TABLES:
-        return _write_table(arguments)
-    out = check_out(arguments.out, Path(arguments.run) / "samples.png")
-    _check_suffix(arguments.save, (".npy", *TABLES))
+    default = Path(arguments.run) / "samples.png"
+    out = check_out(arguments.out, default, suffixes=(*IMAGES, *TABLES))
+    as_table = out.suffix.lower() in TABLES
     groups = arguments.of or arguments.around
-    n = arguments.n_samples or (FEW if groups else MANY)
-    _check_number(n * len(groups or [0]))
+    n = arguments.n_samples or (FEW if groups and not as_table else MANY)
+    if not as_table:
+        _check_number(n * len(groups or [0]))
     if arguments.of and arguments.around:
         raise ValueError("--of and --around exclude each other.")
     estimator = model_io.load(arguments.run)
-    _check_suffix(arguments.save, (".npy",) if estimator.columns_ is None else (".npy", *TABLES))
+    if as_table and estimator.columns_ is None:
+        raise ValueError(f"--out {out.name} needs a model of a table; name an image instead.")
+    if as_table and arguments.around:
+        raise ValueError("--around draws an image: give --out an image, and --save the rows.")
+    if as_table:
+        save_frame(out, _drawn(arguments, _sampler(arguments, estimator), n)[0])
+        return 0
+    save = None
+    if arguments.save:
+        suffixes = (".npy", *TABLES) if estimator.columns_ is not None else (".npy",)
+        save = check_out(arguments.save, Path(), "--save", suffixes)
     if arguments.around:
         examples, sheet = _around(arguments, estimator, n)
     else:
-        examples, sheet = _drawn(arguments, _sampler(arguments, estimator), n)
+        examples, sheet = _sheet(arguments, _sampler(arguments, estimator), n)
     write_figure(sheet, out)
-    if arguments.save and Path(arguments.save).suffix in TABLES:
-        rows = examples.reshape(-1, *estimator.feature_shape_)
-        save_frame(Path(arguments.save), estimator.as_input_type(rows))
-    elif arguments.save:
-        save_array(Path(arguments.save), examples)
+    if save and save.suffix.lower() in TABLES:
+        save_frame(save, estimator.as_input_type(examples.reshape(-1, *estimator.feature_shape_)))
+    elif save:
+        save_array(save, examples)
     return 0
-
-
-def _write_table(arguments: argparse.Namespace) -> int:
-    """Write rows of a table instead of an image; return the exit code."""
-    out = check_out(arguments.out, Path(), suffixes=TABLES)
-    estimator = model_io.load(arguments.run)
-    if estimator.columns_ is None:
-        raise ValueError(f"--out {out.name} needs a model of a table; name an image instead.")
-    if arguments.around:
-        raise ValueError("--around draws an image: give --out an image, and --save the rows.")
-    n = arguments.n_samples or MANY
-    sampler = _sampler(arguments, estimator)
-    y = np.repeat(_classes(arguments.of, sampler), n) if arguments.of else None
-    save_frame(out, sampler.sample(n if y is None else len(y), arguments.random_state, y=y))
-    return 0
-
-
-def _check_suffix(path: str | None, suffixes: tuple[str, ...]) -> None:
-    if path and Path(path).suffix not in suffixes:
-        raise ValueError(f"--save must end in {' or '.join(suffixes)}, got {path!r}.")
 
 
 def _check_number(n: int) -> None:
@@ -108,11 +96,11 @@ def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
     by_class = bool(arguments.of) or estimator.conditional
     folder = Path(arguments.run) / (MIXTURES if by_class else MIXTURE)
     record = _record(folder, arguments, estimator)
-    if record and arguments.data is None:
-        return _stored(folder, record, estimator)
-    data = load_rows(arguments)
-    if record and _matches(record["data"], _fingerprint(data, by_class)):
-        return _stored(folder, record, estimator)
+    data = None if record and arguments.data is None else load_rows(arguments)
+    if record and (data is None or _matches(record["data"], _fingerprint(data, by_class))):
+        print(f"using the mixture in {folder}, of {record['data'].get('name', 'unnamed data')}")
+        return LatentSampler.load(folder, estimator)
+    assert data is not None
     sampler.fit(data.X, data.y if by_class else None)
     try:
         sampler.save(folder, _fingerprint(data, by_class))
@@ -121,11 +109,6 @@ def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
         where = f"not stored: {error}"
     print(f"fitted a mixture to the codes of {len(data.X):,} rows of {data.name}, {where}")
     return sampler
-
-
-def _stored(folder: Path, record: dict[str, Any], estimator: Any) -> LatentSampler:
-    print(f"using the mixture in {folder}, of {record['data'].get('name', 'unnamed data')}")
-    return LatentSampler.load(folder, estimator)
 
 
 def _needs_mixture(arguments: argparse.Namespace, estimator: Any) -> bool:
@@ -154,31 +137,34 @@ def _matches(record: dict[str, Any], wanted: dict[str, Any]) -> bool:
     return all(record.get(key) == value for key, value in wanted.items())
 
 
-def _drawn(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tuple[Array, Figure]:
+def _drawn(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tuple[Any, Any]:
+    """Return n examples, or n of each class in --of, and these classes."""
+    if not arguments.of:
+        return sampler.sample(n, arguments.random_state), None
+    classes = _classes(arguments.of, sampler)
+    y = np.repeat(classes, n)
+    return sampler.sample(len(y), arguments.random_state, y=y), classes
+
+
+def _sheet(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tuple[Array, Figure]:
+    """Return examples and their image, in which each class starts a row with its name."""
     estimator = sampler.estimator_.estimator
+    drawn, classes = _drawn(arguments, sampler, n)
+    examples = as_array(estimator, drawn)
     source = "its prior"
     if sampler.source_ == "mixture":
         source = f"a mixture of {arguments.modes} normals fitted to its codes"
     heading = f"Samples of {type(estimator).__name__}, from {source}"
-    classes = _classes(arguments.of, sampler) if arguments.of else None
     if classes is None:
-        examples = as_array(estimator, sampler.sample(n, arguments.random_state))
         return examples, rows_of_cells(examples, int(np.ceil(np.sqrt(n))), [], heading)
-    _check_number(n * len(classes))
-    y = np.repeat(classes, n)
-    examples = as_array(estimator, sampler.sample(len(y), arguments.random_state, y=y))
-    return examples, _by_class(examples, classes, n, heading)
-
-
-def _by_class(examples: Array, classes: Array, n: int, heading: str) -> Figure:
-    """Draw the examples so that each class starts a row, with its name at the left."""
+    _check_number(len(examples))
     across = min(n, ACROSS)
     down = -(-n // across)
     shape = examples.shape[1:]
     cells = np.full((len(classes), down * across, *shape), np.nan)
     cells[:, :n] = examples.reshape(len(classes), n, *shape)
     names = [short(c) if i == 0 else "" for c in classes for i in range(down)]
-    return rows_of_cells(cells.reshape(-1, *shape), across, names, heading)
+    return examples, rows_of_cells(cells.reshape(-1, *shape), across, names, heading)
 
 
 def _classes(names: list[str], sampler: LatentSampler) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import copy
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from isthmus.data import Dataset
 from isthmus.data.datasets import DataSource
 from isthmus.estimators import model_io
 
-__all__ = ["run"]
-
 MAX_QUERIES = 40
 SHORT = 3  # letters of a label that fits next to the distance
 
@@ -28,8 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.run)
     out = check_out(arguments.out, folder / "search.png")
     estimator = model_io.load(folder)
-    record = _read_index_record(folder)
-    data = load_rows(_with_indexed_data(arguments, record))
+    record = None
+    with suppress(ValueError, OSError):  # an index that cannot be read is replaced
+        record = LatentIndex.read_record(folder / INDEX)
+    if arguments.data is None and record is not None:  # the data that were indexed last
+        source = DataSource.from_record(record["data"]) or DataSource(record["data"].get("name"))
+        arguments.data, arguments.size, arguments.label = source
+    data = load_rows(arguments)
     queries = read_queries(arguments.query, data, estimator.feature_shape_)
     k = arguments.n_neighbors
     if not 1 <= k < len(data.X):
@@ -51,25 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
     results = np.asarray(data.X[found])
     write_figure(beside_sheet(queries.X, results, queries.names, heading, notes), out)
     return 0
-
-
-def _read_index_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of the run's index, if there is one that can be read."""
-    try:
-        return LatentIndex.read_record(folder / INDEX)
-    except (ValueError, OSError):
-        return None
-
-
-def _with_indexed_data(
-    arguments: argparse.Namespace, record: dict[str, Any] | None
-) -> argparse.Namespace:
-    """Return the arguments; without --data, with the data that were indexed last."""
-    complete = copy.copy(arguments)
-    if arguments.data is None and record is not None:
-        source = DataSource.from_record(record["data"]) or DataSource(record["data"].get("name"))
-        complete.data, complete.size, complete.label = source
-    return complete
 
 
 def _index(

@@ -43,13 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_runs(folders: list[str]) -> list[Path]:
-    """Return the folders of runs, each once; a folder of runs stands for the runs in it.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a folder does not exist or holds no run.
-    """
+    """Return the folders of runs, each once; a folder of runs stands for the runs in it."""
     found = [each for folder in folders for each in _runs_in(Path(folder))]
     return list({run.resolve(): run for run in found}.values())
 

@@ -13,8 +13,6 @@ from isthmus.cli._files import process_and_report
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.estimators import model_io
 
-__all__ = ["run"]
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Encode each file; return the exit code."""

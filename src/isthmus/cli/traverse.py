@@ -21,11 +21,8 @@ from isthmus.plots.style import signed
 
 Array = NDArray[Any]
 
-__all__ = ["run"]
-
 MAX_ROWS = 10_000  # of data, encoded for ranges and activity
 MAX_LATENTS = 10
-MAX_STEPS = 40
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from isthmus._messages import did_you_mean
 from isthmus.cli._console import number_text
-from isthmus.cli._exit_codes import INTERRUPTED
-from isthmus.cli._options import fields_given
+from isthmus.cli._options import fields_given, flag_of
+from isthmus.cli._parser import INTERRUPTED
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.defaults import fresh_seed
 from isthmus.models.params import Param, params_of
@@ -21,17 +21,9 @@ from isthmus.runs import DataArguments, Tuning, tune_run
 from isthmus.runs.tune import BEST, FIGURE, RESULTS, setting_text, varied_settings
 from isthmus.search import Sweep
 
-__all__ = ["run"]
-
 
 def read_grid(texts: list[str], spec: type[Spec]) -> dict[str, list[Any]]:
-    """Parse a grid of settings such as ``beta=1,2,4``.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to vary, a setting is unknown or given twice, or a value has the wrong
-        type.
+    """Parse a grid of settings such as ``beta=1,2,4``; raise a ValueError for an invalid one.
 
     Examples
     --------
@@ -84,8 +76,7 @@ def _sweep(arguments: argparse.Namespace) -> Sweep:
     fields: dict[str, Any] = fields_given(arguments)
     for name in grid:
         if name in fields:
-            flag = "--" + name.replace("_", "-")
-            raise ValueError(f"{flag} is given a value and a grid; leave one of them out.")
+            raise ValueError(f"{flag_of(name)} is given a value and a grid; leave one of them out.")
     if fields.get("random_state") is None:
         fields["random_state"] = fresh_seed() % 2**31  # recorded, so that it can be repeated
     quiet = arguments.quiet or fields.pop("progress", "auto") == "none"

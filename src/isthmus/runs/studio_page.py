@@ -12,6 +12,7 @@ __all__ = ["PAGE", "PAGE_ROWS", "StudioPage", "write_studio_page"]
 
 PAGE = "studio.html"
 PAGE_ROWS = 5000
+NO_DATA = "The data of this run is not included: only the map, sliders and samples are available."
 
 
 class StudioPage(NamedTuple):
@@ -22,38 +23,17 @@ class StudioPage(NamedTuple):
 
 
 def write_studio_page(
-    folder: Path,
-    dataset: Dataset | None,
-    *,
-    no_data_reason: str | None = None,
-    out: Path | None = None,
-    rows: int = PAGE_ROWS,
+    folder: Path, dataset: Dataset | None, *, out: Path | None = None, rows: int = PAGE_ROWS
 ) -> StudioPage:
     """Write a page that executes the model of a run in the browser, and link it in the report.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of the run.
-    dataset : Dataset, optional
-        Rows to show.
-    no_data_reason : str, optional
-        Message shown if there is no dataset.
-    out : Path, optional
-        The page; by default `PAGE` in the folder of the run, whose report then has a button.
-    rows : int
-        Rows in the page, at most.
+    The page shows at most `rows` rows of the dataset, if there is one. Only a page in the folder
+    of the run, as by default, is linked.
     """
-    from isthmus.studio import Bundle, write_page  # not before a page is asked for
+    from isthmus.studio import Bundle, write_page  # takes long to import
 
     out = folder / PAGE if out is None else out
-    if no_data_reason is not None:  # it may name a path of this machine
-        no_data_reason = (
-            "The data of this run is not included: only the map, sliders and samples are available."
-        )
-    page = write_page(
-        Bundle.load([folder], dataset, no_data_reason=no_data_reason, max_rows=rows), out
-    )
+    page = write_page(Bundle.load([folder], dataset, no_data_reason=NO_DATA, max_rows=rows), out)
     files = [page] if page == out else [p for p in out.rglob("*") if p.is_file()]
     if (folder / REPORT).is_file() and page.parent.resolve() == folder.resolve():
         link_live(folder / REPORT, page.name)

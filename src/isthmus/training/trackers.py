@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from isthmus._messages import did_you_mean
 from isthmus._optional import import_optional
 from isthmus.training.tracker import Tracker
 
@@ -226,6 +227,10 @@ def make_trackers(names: Sequence[str], to: str | None, folder: Path) -> list[Tr
         "tensorboard": lambda: TensorBoard(to or folder / "tensorboard"),
         "mlflow": lambda: MLflow(to, run_name=folder.name),
     }
+    for name in names:
+        if name not in makers:
+            near = did_you_mean(name, makers)
+            raise ValueError(f"unknown tracker {name!r}.{near} Known: {', '.join(makers)}.")
     return [makers[name]() for name in names]
 
 
