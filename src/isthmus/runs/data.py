@@ -14,7 +14,7 @@ from isthmus.data.columns import Columns
 from isthmus.data.datasets import DataSource
 from isthmus.persistence.run_folder import read_columns, read_config
 
-__all__ = ["CHANGED", "DataArguments", "load_for_run"]
+__all__ = ["CHANGED", "DataArguments", "as_dataset", "load_for_run"]
 
 MAX_BYTES_TO_COMPARE = 2**28  # of data; of larger data only the shape is compared
 CHANGED = "the data differ from those the run was fitted on."
@@ -59,6 +59,15 @@ class DataArguments:
         flags = {"--data-home": self.data_home, "--size": self.size, "--label": self.label}
         words = [word for flag, v in flags.items() if v is not None for word in (flag, str(v))]
         return shlex.join([str(self.source), *words])
+
+
+def as_dataset(
+    data: Dataset | DataArguments | str | Path, columns: Columns | None = None
+) -> Dataset:
+    """Return data as they are, or load them."""
+    if isinstance(data, Dataset):
+        return data
+    return (data if isinstance(data, DataArguments) else DataArguments(data)).load(columns)
 
 
 def load_for_run(

@@ -31,16 +31,15 @@ def after_restart(options: RunOptions, process_group: ProcessGroup) -> RunOption
     """
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0:
         return options
-    folder = process_group.broadcast_object(
-        _interrupted_folder(options.out) if process_group.is_main else None
-    )
-    if folder is None:
+    found = None
+    if process_group.is_main and (folder := _interrupted_folder(options.out)) is not None:
+        complete = (folder / CONFIG).is_file() and read_training_log(folder) is None
+        found = folder, bool(find_checkpoints(folder)), complete
+    found = process_group.broadcast_object(found)
+    if found is None:
         return options
-    resume = process_group.broadcast_object(
-        bool(find_checkpoints(folder)) if process_group.is_main else None
-    )
-    complete = (folder / CONFIG).is_file() and read_training_log(folder) is None
-    if not (resume or options.force) and process_group.broadcast_object(complete):
+    folder, resume, complete = found
+    if complete and not (resume or options.force):
         return None
     return replace(options, out=folder, resume=resume)
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from isthmus._version import __version__
 from isthmus.data import Dataset
-from isthmus.estimators import LatentEstimator, model_io
+from isthmus.estimators import model_io
 from isthmus.evaluation.model_evaluation import evaluate_model
 from isthmus.persistence.run_folder import read_config
-from isthmus.runs.data import DataArguments
+from isthmus.runs.data import DataArguments, as_dataset
 from isthmus.runs.split import recorded_split
 
 __all__ = ["Evaluation", "evaluate_run"]
@@ -102,19 +102,26 @@ def evaluate_run(
     ('Autoencoder on test rows of digits', 179)
     """
     estimator = model_io.load(run)
-    if not isinstance(data, Dataset):
-        source = data if isinstance(data, DataArguments) else DataArguments(data)
-        data = source.load(columns=estimator.columns_)
+    data = as_dataset(data, estimator.columns_)
     own = read_config(Path(run))["data"].get("sha256") == data.fingerprint["sha256"]
     factors = data.factors if factors is None else factors
     X, y = (data.X, data.y) if data.X_test is None else (data.X_test, data.y_test)
-    _check_factors(factors, len(X))
+    if factors is not None and len(factors) != len(X):
+        raise ValueError(f"factors has {len(factors)} rows, the data have {len(X)}.")
     if test_rows_only and data.X_test is None:
         X, y, factors = _test_rows(run, data, factors, own)
     if n_rows is not None and n_rows < len(X):
         rows = np.sort(np.random.default_rng(random_state).choice(len(X), n_rows, replace=False))
         X, y, factors = X[rows], *(None if a is None else a[rows] for a in (y, factors))
-    _check_possible(run, estimator, data, y, annealed, quality)
+    name = type(estimator).__name__
+    if estimator.conditional and y is None:
+        raise ValueError(
+            f"{run} is conditional, but {data.name} has no labels (for a table, --label names "
+            "their column)."
+        )
+    if estimator.prior is None and (annealed or quality):
+        flag = "--annealed" if annealed else "--quality"
+        raise ValueError(f"{flag} is for models with a prior; {name} has none.")
     numbers = evaluate_model(
         estimator,
         X,
@@ -128,7 +135,7 @@ def evaluate_run(
     unseen = test_rows_only or data.X_test is not None
     record = {
         "isthmus": __version__,
-        "model": type(estimator).__name__,
+        "model": name,
         "data": data.name,
         "samples": n_samples,
         "random_state": random_state,
@@ -136,7 +143,7 @@ def evaluate_run(
         "numbers": {k: v if math.isfinite(v) else None for k, v in numbers.items()},
     }
     which = "test rows" if unseen else "rows"
-    return Evaluation(f"{type(estimator).__name__} on {which} of {data.name}", numbers, record)
+    return Evaluation(f"{name} on {which} of {data.name}", numbers, record)
 
 
 def _test_rows(run: str | Path, data: Dataset, factors: Any, own: bool) -> tuple[Any, Any, Any]:
@@ -149,29 +156,3 @@ def _test_rows(run: str | Path, data: Dataset, factors: Any, own: bool) -> tuple
     if not len(split.X_test):
         raise ValueError(f"{run} held out no test rows; evaluate it on other data.")
     return split.X_test, split.y_test, None if factors is None else factors[split.test_rows]
-
-
-def _check_factors(factors: Any, n: int) -> None:
-    if factors is not None and len(factors) != n:
-        raise ValueError(f"factors has {len(factors)} rows, the data have {n}.")
-
-
-def _check_possible(
-    run: str | Path,
-    estimator: LatentEstimator,
-    data: Dataset,
-    y: Any,
-    annealed: bool,
-    quality: str | None,
-) -> None:
-    """Raise a ValueError if the model or the data cannot give what is asked for."""
-    if estimator.conditional and y is None:
-        raise ValueError(
-            f"{run} is conditional, but {data.name} has no labels (for a table, --label names "
-            "their column)."
-        )
-    for flag, value in {"--annealed": annealed, "--quality": quality}.items():
-        if value and estimator.prior is None:
-            raise ValueError(
-                f"{flag} is for models with a prior; {type(estimator).__name__} has none."
-            )

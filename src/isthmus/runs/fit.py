@@ -21,18 +21,11 @@ from isthmus.persistence.locks import exclusive_folder
 from isthmus.persistence.run_folder import CONFIG, find_checkpoints, remove_checkpoints
 from isthmus.registry import code_size
 from isthmus.report import REPORT, write_report
-from isthmus.runs.data import DataArguments
+from isthmus.runs.data import DataArguments, as_dataset
 from isthmus.runs.elastic_restart import after_restart, launcher
 from isthmus.runs.folders import run_folder
 from isthmus.runs.options import Outcome, Run, RunOptions
-from isthmus.runs.settings import (
-    Facts,
-    Model,
-    check_can_resume,
-    checkpoint_facts,
-    join,
-    prepare_estimator,
-)
+from isthmus.runs.settings import Facts, Model, checkpoint_facts, join, prepare_estimator
 from isthmus.runs.split import TEST_FRACTION, Split, split_dataset
 from isthmus.runs.studio_page import write_studio_page
 from isthmus.training import Callback, Checkpoint
@@ -58,9 +51,9 @@ def fit_run(
     Parameters
     ----------
     model : LatentEstimator or ModelSettings
-        The estimator to fit; it is copied and itself left as it is.
+        The estimator to fit; it is copied, not changed.
     data : Dataset, DataArguments, or str or path-like
-        The data, or where to load them from: a name or path for `isthmus.data.load`.
+        The data, or what `isthmus.data.load` takes.
     options : RunOptions, optional
         Where to write, how much to hold out, checkpoints, trackers.
 
@@ -80,7 +73,7 @@ def fit_run(
 
     Notes
     -----
-    Under torchrun call it in each process, once: the processes part at the end.
+    Under torchrun, call it once in each process: it leaves the process group at the end.
 
     See Also
     --------
@@ -104,7 +97,7 @@ def fit_run(
     process_group = join(model)
     with process_group.translate_errors():
         run = _fit_run(model, data, options or RunOptions(), process_group)
-        process_group.close()  # at one time: torchrun ends all when the first one fails
+        process_group.close()  # in all processes at once: torchrun ends all when one fails
     return run
 
 
@@ -115,16 +108,13 @@ def _fit_run(model: Model, data: Any, options: RunOptions, process_group: Proces
         return Run(options.out)
     options, facts = remaining, None
     if options.resume and options.out is not None:
-        if process_group.is_main:
-            check_can_resume(options.out)
         facts = checkpoint_facts(options.out, process_group)
     estimator = prepare_estimator(model, facts, options.out, process_group)
     make_trackers(options.trackers, options.track_to, Path())  # an error if a library is missing
     fraction = process_group.broadcast_object(
         _test_fraction(options) if process_group.is_main else None
     )
-    if not isinstance(data, Dataset):
-        data = (data if isinstance(data, DataArguments) else DataArguments(data)).load()
+    data = as_dataset(data)
     with checked(data, estimator.missing == "ignore"):
         split = split_dataset(data, fraction, estimator.random_state or 0)
         fitting = _Fitting(estimator, data, split, fraction, options)
@@ -196,29 +186,23 @@ class _Fitting:
                 remove_training_log(folder)
         resumable = outcome != "finished" and any(c.resumes for c in checkpoints)
         run = Run(folder, self.estimator, outcome, resumable=resumable)
-        if saved is None or outcome == "terminated":  # whoever sent SIGTERM does not wait long
+        if saved is None or outcome == "terminated":  # SIGTERM leaves little time
             return run
         return self._finish(run, saved, recorder)
 
     def _train(self, callbacks: list[Callback], folder: Path) -> Outcome:
-        resume_from = folder if self.options.resume else None
-        train = self.split.train
+        model, train = self.estimator, self.split.train
+        resume = folder if self.options.resume else None
         try:
-            self.estimator.fit(
-                train.rows,
-                train.y,
-                groups=train.groups,
-                callbacks=callbacks,
-                resume_from=resume_from,
+            model.fit(
+                train.rows, train.y, groups=train.groups, callbacks=callbacks, resume_from=resume
             )
-        except KeyboardInterrupt as stop:
-            if not hasattr(self.estimator, "model_"):
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if not hasattr(model, "model_"):
                 raise
-            _print(str(stop))
-            return "interrupted"
-        except SystemExit:
-            if not hasattr(self.estimator, "model_"):
-                raise
+            if isinstance(stop, KeyboardInterrupt):
+                _print(str(stop))
+                return "interrupted"
             _print("terminated; the best weights so far are kept.")
             return "terminated"
         return "finished"

@@ -15,19 +15,7 @@ RUNS = Path("runs")  # parent of the folders of runs that the user did not name
 
 
 def run_folder(out: Path | None, name: str, *, resume: bool, force: bool) -> Path:
-    """Return the folder to write a run to, and check that it may be written to.
-
-    Parameters
-    ----------
-    out : Path or None
-        The folder that the user named; None for a new one in runs/.
-    name : str
-        Name of the new folder.
-    resume : bool
-        Whether a run in the folder is to be continued.
-    force : bool
-        Whether a run in the folder may be replaced.
-    """
+    """Return the folder to write a run to: `out` if it may be used, or a new one in runs/."""
     if out is None:
         return unused(RUNS / name)
     if resume and has_content(out):
@@ -39,24 +27,10 @@ def run_folder(out: Path | None, name: str, *, resume: bool, force: bool) -> Pat
 
 
 def output_folder(folder: Path, what: str, is_one: bool, force: bool, hint: str = "") -> Path:
-    """Return a folder that the user named, and check that it may be written to.
+    """Return a folder that the user named; raise a ValueError if it may not be written to.
 
-    Parameters
-    ----------
-    folder : Path
-    what : str
-        What is about to be written: "run" or "sweep".
-    is_one : bool
-        Whether the folder holds one of these.
-    force : bool
-        Whether the user allows to replace it.
-    hint : str
-        Another way out, in front of the advice to add --force.
-
-    Raises
-    ------
-    ValueError
-        If it is a file, or a folder with content that is not to be replaced.
+    `is_one` says whether it holds what is about to be written, a "run" or a "sweep", and `force`
+    whether that may be replaced. `hint` is advice besides --force.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file; name a folder.")
@@ -90,9 +64,7 @@ def _only_started(folder: Path) -> bool:
     """Whether a folder holds only the training log of a run killed before its first checkpoint."""
     names = {p.name for p in folder.iterdir() if p.suffix != PARTIAL} if folder.is_dir() else set()
     try:
-        return (
-            names - {LOCK, "tensorboard"} == {TRAINING_LOG}
-            and read_training_log(folder) is not None
-        )
+        only_log = names - {LOCK, "tensorboard"} == {TRAINING_LOG}
+        return only_log and read_training_log(folder) is not None
     except (ValueError, OSError):  # a file of the user's with this name
         return False

@@ -31,8 +31,8 @@ class RunOptions:
         Whether to continue the interrupted run in `out` from its last checkpoint.
     test_fraction : float, optional
         Share of the rows to hold out for the summary, if the data have no test set of their own;
-        0 for none. By default 0.1, or what the run to be resumed was started with. The rows that
-        watch training (`validation_fraction` of the model) are drawn from the others.
+        0 for none. By default 0.1, or the value of the run to be resumed. The validation rows
+        (`validation_fraction` of the model) are drawn from the others.
     checkpoint_every : float, optional
         Seconds between two checkpoints; None for no checkpoints, unless a run is resumed.
     trackers : sequence of {"tensorboard", "mlflow"}

@@ -19,7 +19,7 @@ from isthmus.training import pick_device
 from isthmus.training.checkpoints import read_checkpoint
 from isthmus.training.distributed import ProcessGroup, join_process_group
 
-__all__ = ["ModelSettings", "check_can_resume", "checkpoint_facts", "join", "prepare_estimator"]
+__all__ = ["ModelSettings", "checkpoint_facts", "join", "prepare_estimator"]
 
 Facts = dict[str, Any]
 
@@ -42,13 +42,7 @@ class ModelSettings:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self, facts: Facts | None, folder: Path | None) -> LatentEstimator:
-        """Return the unfitted estimator, for the checkpoint of a run in a folder if one is given.
-
-        Raises
-        ------
-        ValueError
-            If the checkpoint is of another model, or of one with functions of the user's own.
-        """
+        """Return the unfitted estimator, as the checkpoint of a run in a folder requires."""
         if facts is None:
             return ESTIMATORS[self.name or "vae"](**self.values)
         about = facts["about"]
@@ -76,49 +70,26 @@ def join(model: Model) -> ProcessGroup:
     return join_process_group(strategy, pick_device(device))
 
 
-def check_can_resume(folder: Path) -> None:
-    """Raise a ValueError if the run in a folder is complete."""
+def checkpoint_facts(folder: Path, process_group: ProcessGroup) -> Facts:
+    """Return what the checkpoint of a run says, in all processes; only the main one reads it."""
+    if not process_group.is_main:
+        return process_group.broadcast_object(None)
     if (folder / CONFIG).is_file() and not find_checkpoints(folder):
         raise ValueError(
             f"the run in {folder} is complete: there is nothing to resume. For a new run name "
             "another --out, or add --force instead of --resume."
         )
-
-
-def checkpoint_facts(folder: Path, process_group: ProcessGroup) -> Facts:
-    """Return what the checkpoint of a run says, in all processes; only the main one reads it."""
-    return process_group.broadcast_object(
-        read_checkpoint(folder).facts if process_group.is_main else None
-    )
+    return process_group.broadcast_object(read_checkpoint(folder).facts)
 
 
 def prepare_estimator(
     model: Model, facts: Facts | None, folder: Path | None, process_group: ProcessGroup
 ) -> LatentEstimator:
-    """Return an unfitted copy of a model with a seed, after checking its settings.
-
-    Parameters
-    ----------
-    model : LatentEstimator or ModelSettings
-    facts : dict, optional
-        What the checkpoint to resume from says.
-    folder : Path, optional
-        Folder of that checkpoint.
-    process_group : ProcessGroup
-
-    Raises
-    ------
-    ValueError
-        If a setting is out of bounds, or settings exclude each other.
-    """
+    """Return an unfitted copy of a model with a seed, after checking its settings."""
     estimator = model.build(facts, folder) if isinstance(model, ModelSettings) else clone(model)
     if estimator.random_state is None:  # recorded, so that the run can be repeated
-        seed = (
-            facts["about"]["seed"]
-            if facts
-            else process_group.broadcast_object(fresh_seed() % 2**31)
-        )
-        estimator.set_params(random_state=seed)
+        seed = process_group.broadcast_object(fresh_seed() % 2**31)
+        estimator.set_params(random_state=facts["about"]["seed"] if facts else seed)
     check_fields(estimator)
     check_likelihood(estimator.likelihood)
     check_combination(estimator)

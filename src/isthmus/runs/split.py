@@ -76,7 +76,7 @@ def split_dataset(data: Dataset, test_fraction: float, seed: int) -> Split:
     rng = np.random.default_rng(seed)
     if (stored := as_disk_array(data.X)) is not None:
         kept, held = stored.split(test_fraction, rng)
-        # Labels are those of the whole array: rows on disk keep their numbers in it.
+        # y holds the labels of the whole array: rows on disk keep their numbers in it.
         train = replace(data, X=kept, groups=None)
         return _with_test_rows(train, data, held.indices(), held.read())
     rows = _draw(data, test_fraction, rng)

@@ -14,7 +14,7 @@ from isthmus.estimators import model_io
 from isthmus.evaluation.summary import held_out_summary
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.locks import exclusive_folder
-from isthmus.runs.data import DataArguments
+from isthmus.runs.data import DataArguments, as_dataset
 from isthmus.runs.fit import checked
 from isthmus.runs.folders import RUNS, output_folder, unused
 from isthmus.runs.options import Outcome
@@ -64,9 +64,9 @@ def tune_run(
     Parameters
     ----------
     sweep : Sweep
-        Its `test_fraction` of the rows judges the candidates.
+        It holds out `test_fraction` of the rows to evaluate the candidates.
     data : Dataset, DataArguments, or str or path-like
-        The data, or where to load them from: a name or path for `isthmus.data.load`.
+        The data, or what `isthmus.data.load` takes.
     out : path-like, optional
         The folder; by default a new one, ``runs/DATA-MODEL-tune``.
     force : bool
@@ -106,8 +106,7 @@ def tune_run(
     if started_together():
         raise ValueError("tune trains its models in one process: start it without torchrun.")
     n = sweep.check()
-    if not isinstance(data, Dataset):
-        data = (data if isinstance(data, DataArguments) else DataArguments(data)).load()
+    data = as_dataset(data)
     folder = _folder(out, data, sweep, force)
     with checked(data, sweep.estimator.missing == "ignore"), exclusive_folder(folder):
         if not quiet:
@@ -183,5 +182,5 @@ def _description(sweep: Sweep, data: Dataset, n: int) -> str:
     shape = " x ".join(map(str, data.X.shape[1:]))
     return (
         f"{n} of {type(sweep.estimator).__name__} on {data.name}: {len(data.X):,} rows of {shape}, "
-        f"{sweep.test_fraction:.0%} held out to judge by, seed {sweep.random_state}"
+        f"{sweep.test_fraction:.0%} held out to evaluate them, seed {sweep.random_state}"
     )
