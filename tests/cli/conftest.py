@@ -10,6 +10,12 @@ from isthmus.estimators import model_io
 FAST = ["--epochs", "2", "--hidden", "16", "--n-components", "2", "--random-state", "3"]
 
 
+@pytest.fixture(autouse=True)
+def small_images(monkeypatch):
+    """Draw contact sheets with few pixels."""
+    monkeypatch.setattr("isthmus.cli._sheets.DPI", 40)
+
+
 @pytest.fixture(scope="session")
 def fast():
     """The flags of a short fit."""

@@ -222,7 +222,7 @@ def test_python_dash_m_is_the_same_command():
 
 
 def test_evaluate_prints_a_table_and_writes_json(run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("isthmus.evaluation.model_evaluation.AIS_ROWS", 4)
+    monkeypatch.setattr("isthmus.evaluation.model_evaluation.AIS_ROWS", 1)
     out = tmp_path / "numbers.json"
     command = ["evaluate", str(run), "digits", "--rows", "200", "--samples", "20"]
     assert main([*command, "--annealed", "--quality", "codes", "--json", str(out)]) == 0

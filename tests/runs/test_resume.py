@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 import time
 
 import numpy as np
@@ -35,45 +36,59 @@ def error_of(capsys):
     return run
 
 
-def interrupted(folder, monkeypatch):
-    """Interrupt a run in its second epoch; return its arguments."""
+def fit(folder):
+    """Return the arguments of a fit."""
+    return ["fit", "digits", "--out", str(folder), *FAST, "--random-state", "0"]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder with a run that was interrupted in its second epoch, and with a whole one."""
+    folder = tmp_path_factory.mktemp("shared")
 
     def on_step(self, trainer, n_rows):
         if trainer.step == 20:
             trainer.stop_request.reason = "interrupted"
 
-    monkeypatch.setattr(Checkpoint, "on_step", on_step)
-    arguments = ["fit", "digits", "--out", str(folder), *FAST, "--random-state", "0"]
-    assert main(arguments) == 130
-    monkeypatch.undo()
-    return arguments
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("isthmus.runs.fit.write_report", lambda path, **_: path)
+        assert main(fit(folder / "whole")) == 0
+        patch.setattr(Checkpoint, "on_step", on_step)
+        assert main(fit(folder / "interrupted")) == 130
+    return folder
 
 
-def test_an_interrupted_run_is_a_model_and_resumes_with_its_settings(tmp_path, monkeypatch, capsys):
-    arguments = interrupted(tmp_path / "run", monkeypatch)
-    assert isthmus.load(tmp_path / "run").n_iter_ == 1
-    assert main(["fit", "digits", "--out", str(tmp_path / "run"), "--resume"]) == 0
-    assert "resuming in epoch 2" in capsys.readouterr().err
-    assert not find_checkpoints(tmp_path / "run")
-    whole = tmp_path / "whole"
-    assert main([*arguments[:3], str(whole), *arguments[4:]]) == 0
+@pytest.fixture
+def interrupted(shared, tmp_path):
+    """A copy of the interrupted run."""
+    return shutil.copytree(shared / "interrupted", tmp_path / "run")
+
+
+def assert_same_codes(run, whole):
     X = load_digits().images / 16
-    again, straight = isthmus.load(tmp_path / "run"), isthmus.load(whole)
+    again, straight = isthmus.load(run), isthmus.load(whole)
     assert again.stopped_ == straight.stopped_ == "epochs"
     np.testing.assert_array_equal(again.transform(X), straight.transform(X))
-    configs = [json.loads((f / "config.json").read_text()) for f in (tmp_path / "run", whole)]
+
+
+def test_an_interrupted_run_is_a_model_and_resumes_with_its_settings(interrupted, shared, capsys):
+    assert isthmus.load(interrupted).n_iter_ == 1
+    assert main(["fit", "digits", "--out", str(interrupted), "--resume"]) == 0
+    assert "resuming in epoch 2" in capsys.readouterr().err
+    assert not find_checkpoints(interrupted)
+    assert_same_codes(interrupted, shared / "whole")
+    runs = interrupted, shared / "whole"
+    configs = [json.loads((run / "config.json").read_text()) for run in runs]
     assert configs[0]["params"] == {**configs[1]["params"], "progress": "auto"}
     assert configs[0]["held_out"] == configs[1]["held_out"]
 
 
-def test_a_refused_resume_is_one_line_and_changes_nothing(tmp_path, monkeypatch, error_of):
-    run, done = tmp_path / "run", tmp_path / "done"
-    interrupted(run, monkeypatch)
+def test_a_refused_resume_is_one_line_and_changes_nothing(interrupted, shared, tmp_path, error_of):
+    run, done = interrupted, shared / "whole"
     before = {p.name: p.read_bytes() for p in run.iterdir()}
     assert "resume continues the run in a folder" in error_of("--resume")
     assert "no checkpoint" in error_of("--out", tmp_path / "none", "--resume")
     assert not (tmp_path / "none").exists()
-    assert main(["fit", "digits", "--out", str(done), *FAST]) == 0
     assert "is complete" in error_of("--out", done, "--resume")
     assert "--resume to continue" in error_of("--out", run, *FAST)
     assert "hidden was [8], is [9]" in error_of("--out", run, "--resume", "--hidden", 9)
@@ -109,19 +124,17 @@ def test_other_data_are_refused(tmp_path, monkeypatch, capsys):
     assert "other data" in capsys.readouterr().err
 
 
-def test_the_error_for_a_killed_run_says_how_to_resume_it(tmp_path, monkeypatch, capsys):
-    interrupted(tmp_path, monkeypatch)
-    (tmp_path / "config.json").unlink()
-    assert main(["info", str(tmp_path)]) == 2
+def test_the_error_for_a_killed_run_says_how_to_resume_it(interrupted, capsys):
+    (interrupted / "config.json").unlink()
+    assert main(["info", str(interrupted)]) == 2
     assert "--resume" in capsys.readouterr().err
-    assert main(["fit", "digits", "--out", str(tmp_path), "--resume", "--quiet"]) == 0
+    assert main(["fit", "digits", "--out", str(interrupted), "--resume", "--quiet"]) == 0
 
 
-def test_force_restarts_an_interrupted_run(tmp_path, monkeypatch):
-    arguments = interrupted(tmp_path, monkeypatch)
-    assert main([*arguments, "--force"]) == 0
-    assert isthmus.load(tmp_path).stopped_ == "epochs"
-    assert not find_checkpoints(tmp_path)
+def test_force_restarts_an_interrupted_run(interrupted):
+    assert main([*fit(interrupted), "--force"]) == 0
+    assert isthmus.load(interrupted).stopped_ == "epochs"
+    assert not find_checkpoints(interrupted)
 
 
 def test_a_run_killed_in_its_first_checkpoint_leaves_a_usable_folder(tmp_path):
@@ -130,37 +143,31 @@ def test_a_run_killed_in_its_first_checkpoint_leaves_a_usable_folder(tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_checkpoints_of_a_replaced_run_are_removed(tmp_path, monkeypatch):
-    interrupted(tmp_path, monkeypatch)
-
+def test_checkpoints_of_a_replaced_run_are_removed(interrupted, monkeypatch):
     def stop(self, trainer, record):
         trainer.stop_request.reason = "interrupted"
 
     monkeypatch.setattr("isthmus.training.sample_history.SampleRecorder.on_epoch", stop)
     flags = ["--force", "--checkpoint-every", "none", "--n-components", "3"]
-    assert main(["fit", "digits", "--out", str(tmp_path), *FAST, *flags]) == 130
-    assert isthmus.load(tmp_path).n_components == 3
-    assert not find_checkpoints(tmp_path)
+    assert main([*fit(interrupted), *flags]) == 130
+    assert isthmus.load(interrupted).n_components == 3
+    assert not find_checkpoints(interrupted)
 
 
-def test_a_resumed_run_without_checkpoints_can_be_interrupted_again(tmp_path, monkeypatch):
-    arguments = interrupted(tmp_path / "run", monkeypatch)
-
+def test_a_resumed_run_without_checkpoints_can_be_interrupted_again(
+    interrupted, shared, monkeypatch
+):
     def on_step(self, trainer, n_rows):
         if trainer.step == 22:
             trainer.stop_request.reason = "interrupted"
 
     monkeypatch.setattr(SampleRecorder, "on_step", on_step)
-    resume = ["fit", "digits", "--out", str(tmp_path / "run"), "--resume"]
+    resume = ["fit", "digits", "--out", str(interrupted), "--resume"]
     assert main([*resume, "--checkpoint-every", "none"]) == 130
-    assert find_checkpoints(tmp_path / "run")
-    monkeypatch.undo()
+    assert find_checkpoints(interrupted)
+    monkeypatch.setattr(SampleRecorder, "on_step", lambda *_: None)
     assert main(resume) == 0
-    whole = tmp_path / "whole"
-    assert main([*arguments[:3], str(whole), *arguments[4:]]) == 0
-    X = load_digits().images / 16
-    again, straight = isthmus.load(tmp_path / "run"), isthmus.load(whole)
-    np.testing.assert_array_equal(again.transform(X), straight.transform(X))
+    assert_same_codes(interrupted, shared / "whole")
 
 
 def test_checkpoints_can_be_turned_off(tmp_path, monkeypatch):
