@@ -48,11 +48,13 @@ SAMPLES = ("Fréchet distance", "precision", "recall", "density", "coverage")
 
 
 @pytest.fixture(autouse=True)
-def short_annealing(monkeypatch):
+def small_estimates(monkeypatch):
     module = importlib.import_module("isthmus.evaluation.model_evaluation")
     short = functools.partial(module.annealed_importance, n_steps=40)
     monkeypatch.setattr(module, "annealed_importance", short)
     monkeypatch.setattr(module, "AIS_ROWS", 4)
+    monkeypatch.setattr("isthmus.evaluation.disentanglement.TREES", 10)
+    monkeypatch.setattr("isthmus.evaluation.disentanglement.GROUPS", 200)
 
 
 @pytest.fixture(scope="module")
