@@ -55,16 +55,8 @@ def draw_cells(
 ) -> None:
     """Draw examples (n, *shape) row by row; NaN leaves a pixel empty.
 
-    Parameters
-    ----------
-    axes : Axes
-    examples : ndarray (n, *shape)
-    columns : int
-        Cells per row.
-    limits : pair, optional
-        Result of `value_range`, to use the same scale in several figures.
-    gap : float
-        Space between images, in image widths.
+    Pass the result of `value_range` as limits to use the same scale in several figures. The gap
+    between images is in image widths.
     """
     shape, rows = examples.shape[1:], -(-len(examples) // columns)
     values = rescale(examples, value_range(examples) if limits is None else limits)

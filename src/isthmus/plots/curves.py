@@ -57,16 +57,18 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     lines = sheet.axes[0].get_lines()
     style = {"ncols": 3, "columnspacing": 3, "frameon": False, "labelcolor": MUTED}
     sheet.legend(handles=lines, loc="outside lower center", **style)
-    title(sheet, _headline(history))
+    best = _best(history)
+    which, key = ("held-out", "valid_loss") if "valid_loss" in best else ("training", "loss")
+    value = signed(best[key], ",.2f")
+    title(sheet, f"Lowest {which} loss: {value} nats per example, in epoch {best['epoch']}")
     return sheet
 
 
 def _panel(axes: Axes, history: Sequence[Mapping[str, Any]], name: str) -> None:
     _curve(axes, history, name, color=TRAIN, label="training rows")
     if any("valid_loss" in r for r in history):
-        _curve(
-            axes, history, "valid_" + name, color=HELD_OUT, linestyle="--", label="held-out rows"
-        )
+        style = {"color": HELD_OUT, "linestyle": "--", "label": "held-out rows"}
+        _curve(axes, history, "valid_" + name, **style)
     values = np.array([r[name] for r in history])
     if values.min() > 0 and values.max() > STEEP * values[-1]:
         axes.set_yscale("log")
@@ -84,14 +86,5 @@ def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], key: str, **style: 
 
 
 def _best(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    watched = [r for r in history if "valid_loss" in r]
-    if watched:
-        return min(watched, key=lambda r: r["valid_loss"])
-    return min(history, key=lambda r: r["loss"])
-
-
-def _headline(history: Sequence[Mapping[str, Any]]) -> str:
-    best = _best(history)
-    which, key = ("held-out", "valid_loss") if "valid_loss" in best else ("training", "loss")
-    value = signed(best[key], ",.2f")
-    return f"Lowest {which} loss: {value} nats per example, in epoch {best['epoch']}"
+    validated = [r for r in history if "valid_loss" in r]
+    return min(validated or history, key=lambda r: r["valid_loss" if validated else "loss"])

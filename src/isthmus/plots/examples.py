@@ -110,14 +110,11 @@ def _pairs(x: Array, r: Array) -> Figure:
         pairs[:, : len(x[part])] = x[part], r[part]
         draw_cells(axes, pairs.reshape(-1, *x.shape[1:]), columns, limits)
         for i, value in enumerate(error[part]):
-            _note(axes, i, 2.04, _short(value), va="top")
+            text = f"{value:.3f}" if 0.01 <= value < 100 else f"{value:.3g}"
+            _note(axes, i, 2.04, text, va="top")
     unit = "pixels in [0, 1]" if limits == (0, 1) else "units of the data"
     title(sheet, f"Original above, reconstruction below; root-mean-square error, {unit}")
     return sheet
-
-
-def _short(error: float) -> str:
-    return f"{error:.3f}" if 0.01 <= error < 100 else f"{error:.3g}"
 
 
 def _note(axes: Axes, column: float, row: float, text: Any, va: str) -> None:
@@ -175,7 +172,8 @@ def samples_by_epoch(samples: Sequence[tuple[int, ArrayLike]]) -> Figure:
     """
     if not samples:
         raise ValueError("there are no samples to draw; models without a prior have none.")
-    chosen = [samples[i] for i in _spread(len(samples), GRIDS)]
+    spread = np.linspace(0, len(samples) - 1, min(len(samples), GRIDS)).round()
+    chosen = [samples[int(i)] for i in spread]
     rows, columns = SAMPLES
     drawn = [as_units(x, "samples")[: rows * columns] for _, x in chosen]
     limits = value_range(np.concatenate(drawn))
@@ -191,14 +189,3 @@ def samples_by_epoch(samples: Sequence[tuple[int, ArrayLike]]) -> Figure:
         axes.set_title(f"epoch {epoch}", loc="left", fontsize=9.5, color=INK)
     title(sheet, "Samples from the prior, as training went on")
     return sheet
-
-
-def _spread(n: int, wanted: int) -> list[int]:
-    """Return at most so many of n positions, even from the first to the last.
-
-    Examples
-    --------
-    >>> _spread(3, 6), _spread(9, 5)
-    ([0, 1, 2], [0, 2, 4, 6, 8])
-    """
-    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, wanted))})

@@ -1,4 +1,4 @@
-"""Points coloured by label: which labels there are, and how they are told apart."""
+"""Points coloured by label."""
 
 from __future__ import annotations
 
@@ -17,38 +17,26 @@ __all__ = ["Colours", "shortened"]
 
 Array = NDArray[Any]
 
-MANY = 20  # labels that colours and marks tell apart
-COMMON = 9  # names that have a colour of their own where there are too many
+MANY = 20  # labels that colours and marks can distinguish
+COMMON = 9  # names with their own colour if there are too many
 MARKS = ("o", "^")  # the second for the labels after the tenth
 LONGEST = 24  # letters of a name
-SHORT = 10  # longer names would hide what they name
+SHORT = 10  # longer names would hide their points
 BINS = 60
 
 
 @dataclass(frozen=True)
 class Colours:
-    """What colours the points: classes, numbers, or nothing.
+    """The colours of n points, by classes, by numbers, or the same for all."""
 
-    Parameters
-    ----------
-    names : tuple of str
-        The classes, as text.
-    index : ndarray of int (n,), optional
-        The class of each point.
-    numbers : ndarray (n,), optional
-        The number of each point, where labels are many numbers.
-    others : bool
-        Whether the last class stands for all that are too rare to have a colour.
-    """
-
-    names: tuple[str, ...] = ()
-    index: Array | None = None
-    numbers: Array | None = None
-    others: bool = False
+    names: tuple[str, ...] = ()  # of the classes
+    index: Array | None = None  # class of each point
+    numbers: Array | None = None  # number of each point
+    others: bool = False  # whether the last class combines all rare ones
 
     @classmethod
     def of(cls, labels: Array | None) -> Colours:
-        """Tell classes from numbers: more than 20 different numbers are no classes."""
+        """Return colours by class, or by number if there are more than 20 distinct numbers."""
         if labels is None:
             return cls()
         if labels.dtype.kind not in "biuf":
@@ -58,11 +46,7 @@ class Colours:
             return cls(tuple(map(shortened, values)), index)
         if labels.dtype.kind in "iuf":
             return cls(numbers=labels)
-        return cls._of_common(values, index, counts)
-
-    @classmethod
-    def _of_common(cls, values: Array, index: Array, counts: Array) -> Colours:
-        """Keep the most frequent names; the others share one, the last, and grey."""
+        # The most frequent names have colours; all others share the last name and grey.
         common = np.argsort(-counts, kind="stable")[:COMMON]
         place = np.full(len(values), COMMON)
         place[common] = np.arange(COMMON)
@@ -95,16 +79,14 @@ class Colours:
         self._legend(axes)
         if max(map(len, self.names)) <= SHORT and not self.others:
             for k, name in enumerate(self.names):
-                self._name(axes, name, np.median(points[self.index == k], axis=0))
-
-    def _name(self, axes: Axes, name: str, place: Array) -> None:
-        halo = [patheffects.withStroke(linewidth=3, foreground="white")]
-        style: dict[str, Any] = {"ha": "center", "va": "center", "path_effects": halo}
-        x, y = place
-        set_text(axes.text(x, y, "", weight="bold", color=INK, fontsize=10, **style), name)
+                x, y = np.median(points[self.index == k], axis=0)
+                text = axes.text(x, y, "", ha="center", va="center", color=INK, fontsize=10)
+                halo = patheffects.withStroke(linewidth=3, foreground="white")
+                text.set(weight="bold", path_effects=[halo])
+                set_text(text, name)
 
     def histogram(self, axes: Axes, values: Array) -> None:
-        """Draw how many of the values (n,) lie where, one class upon the other."""
+        """Draw a histogram of the values (n,), with stacked classes."""
         index = np.zeros(len(values), int) if self.index is None else self.index
         n = max(1, len(self.names))
         parts = [values[index == k] for k in range(n)]

@@ -131,12 +131,7 @@ def _ranges(estimator: Any, n: int, codes: ArrayLike | None) -> list[Array]:
 
 
 def traversals(
-    estimator: Any,
-    codes: ArrayLike,
-    n_dims: int = 10,
-    n_steps: int = 9,
-    *,
-    condition: Any = None,
+    estimator: Any, codes: ArrayLike, n_dims: int = 10, n_steps: int = 9, *, condition: Any = None
 ) -> Figure:
     """Draw how decoded examples change as one latent at a time varies.
 
@@ -166,7 +161,17 @@ def traversals(
     if not has_standard_prior(estimator):
         ticks = ["lowest", *[""] * (n_steps - 2), "highest"]
     rows = [f"z{d + 1}  ({activity[d]:.2f})" for d in dims]
-    return _traversal_sheet(as_units(decoded, "decoded examples"), rows, ticks)
+    images = as_units(decoded, "decoded examples")
+    cell = (WIDTH - 1) / n_steps * cell_height(images.shape[1:])
+    sheet = figure(0.6 + cell * len(rows))
+    axes = sheet.subplots()
+    draw_cells(axes, images, n_steps)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axes.set_xticks(np.arange(n_steps) + 0.5, ticks)
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.tick_params(axis="y", labelcolor=INK)
+    title(sheet, "One latent per row (variance of its mean over the data), from low to high")
+    return sheet
 
 
 def traversal_steps(
@@ -189,33 +194,15 @@ def traversal_steps(
             f"expected codes with {estimator.n_components_} columns, got {codes.shape[1]}."
         )
     dims = np.argsort(-codes.var(0), kind="stable")[:n_dims]
-    centre, steps = _paths(estimator, codes, n_steps)
+    if has_standard_prior(estimator):
+        centre = np.zeros(codes.shape[1])
+        steps = np.tile(np.linspace(-REACH, REACH, n_steps), (codes.shape[1], 1))
+    else:
+        low, high = np.quantile(codes, [EDGE, 1 - EDGE], axis=0)
+        centre, steps = np.median(codes, axis=0), np.linspace(low, high, n_steps).T
     z = np.tile(centre, (len(dims), n_steps, 1))
     z[np.arange(len(dims)), :, dims] = steps[dims]
     return dims, z, steps
-
-
-def _paths(estimator: Any, codes: Array, n_steps: int) -> tuple[Array, Array]:
-    """Return the central code, and the values (n_components, n_steps) of each latent."""
-    if not has_standard_prior(estimator):
-        low, high = np.quantile(codes, [EDGE, 1 - EDGE], axis=0)
-        return np.median(codes, axis=0), np.linspace(low, high, n_steps).T
-    steps = np.linspace(-REACH, REACH, n_steps)
-    return np.zeros(codes.shape[1]), np.tile(steps, (codes.shape[1], 1))
-
-
-def _traversal_sheet(decoded: Array, rows: list[str], ticks: list[str]) -> Figure:
-    columns = len(ticks)
-    cell = (WIDTH - 1) / columns * cell_height(decoded.shape[1:])
-    sheet = figure(0.6 + cell * len(rows))
-    axes = sheet.subplots()
-    draw_cells(axes, decoded, columns)
-    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
-    axes.set_xticks(np.arange(columns) + 0.5, ticks)
-    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.tick_params(axis="y", labelcolor=INK)
-    title(sheet, "One latent per row (variance of its mean over the data), from low to high")
-    return sheet
 
 
 def _checked(codes: ArrayLike) -> Array:

@@ -70,18 +70,7 @@ def set_text(text: Text, words: Any) -> Text:
     r"""Set untrusted text: on one line, without TeX, in fonts that contain its characters.
 
     A character that no installed font contains is shown by its code point, such as "U+732B". The
-    original text is kept as the artist's label, for renderers with other fonts.
-
-    Parameters
-    ----------
-    text : Text
-    words : object
-        A label or column name.
-
-    Returns
-    -------
-    Text
-        The same artist.
+    original text is kept as the artist's label, for renderers with other fonts. Returns the artist.
 
     Examples
     --------

@@ -43,24 +43,12 @@ EDGE = 0.01  # quantile of the codes at the ends of a slider
 
 @dataclass
 class Bundle:
-    """A run with rows of data, as the studio shows them.
+    """A run with rows of data, as the studio shows them."""
 
-    Parameters
-    ----------
-    manifest : dict
-        Description of the run as plain JSON.
-    arrays : dict of str to ndarray
-        The arrays listed in `manifest["arrays"]`, without the items themselves.
-    estimator : LatentEstimator or None
-        None while the run has no model yet.
-    X : ndarray (n, *feature_shape) or None
-        The rows shown, as the estimator reads them.
-    """
-
-    manifest: dict[str, Any]
-    arrays: dict[str, Array] = field(default_factory=dict)
-    estimator: Any = None
-    X: Array | None = None
+    manifest: dict[str, Any]  # a description of the run as plain JSON
+    arrays: dict[str, Array] = field(default_factory=dict)  # as listed in the manifest
+    estimator: Any = None  # None while the run has no model yet
+    X: Array | None = None  # the rows shown (n, *feature_shape), as the estimator reads them
 
     @classmethod
     def load(
@@ -121,9 +109,7 @@ class Bundle:
         X = dataset.X if dataset.X_test is None else dataset.X_test
         y = dataset.y_test if test else dataset.y
         n = len(X)
-        chosen = np.arange(n)
-        if n > max_rows:
-            chosen = np.sort(np.random.default_rng(0).permutation(n)[:max_rows])
+        chosen = np.sort(np.random.default_rng(0).permutation(n)[:max_rows])
         y = None if y is None else np.asarray(y)[chosen]
         rows = X[chosen] if dataset.columns is None else Table(X[chosen], dataset.columns)
         validated = validate_input(self.estimator, rows, reset=False, missing=True)
@@ -170,13 +156,9 @@ class Bundle:
             self._add_column(feature["name"], X[:, j], feature["categories"], feature=j)
 
     def _add_column(
-        self,
-        name: str,
-        values: Array,
-        categories: list[str] | None = None,
-        feature: int | None = None,
+        self, name: str, values: Array, categories: Any = None, feature: int | None = None
     ) -> str:
-        """Add a column and return the name of its array."""
+        """Add a column of numbers, or of categories, and return the name of its array."""
         array = f"column-{len(self.manifest['columns'])}"
         if categories:
             dtype = np.uint16 if len(categories) < 2**16 else np.int32
@@ -211,8 +193,7 @@ class Bundle:
         """Describe the latents and the map; project the codes."""
         d = self.estimator.n_components_
         known = self._prior_codes() if codes is None else codes
-        if known is None:
-            known = np.zeros((0, d), np.float32)
+        known = np.zeros((0, d), np.float32) if known is None else known
         self.manifest["latents"] = _latents(known, d)
         self.manifest["map"], points = _map_plane(codes, d, known)
         if points is not None:
@@ -388,12 +369,8 @@ def _map_plane(codes: Array | None, d: int, known: Array) -> tuple[dict[str, Any
     centre = known.mean(0) if len(known) else np.zeros(d)
     centre[:2] = 0  # map positions are the first two latents themselves
     plane = {"mean": centre.tolist(), "components": np.eye(d)[:2].tolist()}
-    return {"kind": "codes", "axes": axes, **plane}, None if codes is None else _first_two(codes)
-
-
-def _first_two(codes: Array) -> Array:
-    """Return the first two latents, with random jitter as the second if there is only one."""
-    if codes.shape[1] >= 2:
-        return codes[:, :2]
-    jitter = np.random.default_rng(0).uniform(-1, 1, len(codes)) * codes.std()
-    return np.column_stack([codes[:, 0], jitter])
+    points = None if codes is None else codes[:, :2]
+    if points is not None and d == 1:
+        jitter = np.random.default_rng(0).uniform(-1, 1, len(points)) * points.std()
+        points = np.column_stack([points, jitter])
+    return {"kind": "codes", "axes": axes, **plane}, points

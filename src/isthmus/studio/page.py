@@ -41,19 +41,8 @@ def write_page(bundle: Bundle, path: Path) -> Path:
     """Write a run as a self-contained HTML file, or as a folder with an index.html.
 
     Encoder and decoder run in the browser with onnxruntime's WebAssembly. The page loads nothing
-    from other hosts, so it can be opened from disk, from a mail or from any static host.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        Contents of a run that has a model.
-    path : Path
-        A file if it ends in .html, otherwise a folder.
-
-    Returns
-    -------
-    Path
-        The file to open.
+    from other hosts, so it can be opened from disk, from a mail or from any static host. If the
+    path ends in .html, it is a file, otherwise a folder. Returns the path of the file to open.
 
     Raises
     ------
@@ -68,7 +57,11 @@ def write_page(bundle: Bundle, path: Path) -> Path:
         raise ValueError("the run has no model yet; export it when training has finished.")
     app_file("app.js")
     bundle = _with_items(bundle)
-    parts = {name: _compressed(content) for name, content in _parts(bundle).items()}
+    model = bundle.estimator
+    contents = {"encoder": export.encoder(model), "decoder": export.decoder(model)}
+    for name, array in bundle.arrays.items():
+        contents[name] = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    parts = {name: _compressed(content) for name, content in contents.items()}
     parts["engine"] = base64.b64encode(app_file("engine.wasm.gz"))
     parts["licences"] = _compressed(app_file("licences.txt"))
     write = _write_file if path.suffix == ".html" else _write_folder
@@ -123,14 +116,6 @@ def _stored_items(items: Array, manifest: dict[str, Any]) -> tuple[Array, dict[s
     start, step = item["low"], (item["high"] - item["low"]) / 255
     quantized = ((items - start) / step).round().clip(0, 255).astype(np.uint8)
     return quantized, {"start": start, "step": step}
-
-
-def _parts(bundle: Bundle) -> dict[str, bytes]:
-    """Return networks and arrays as bytes by name."""
-    model = bundle.estimator
-    networks = {"encoder": export.encoder(model), "decoder": export.decoder(model)}
-    arrays = {n: a.astype(a.dtype.newbyteorder("<")) for n, a in bundle.arrays.items()}
-    return networks | {name: a.tobytes() for name, a in arrays.items()}
 
 
 def _compressed(content: bytes) -> bytes:

@@ -30,19 +30,8 @@ DRAWS = 40  # draws per imputation: enough for a mean, and fast enough to follow
 class ModelQueries:
     """Thread-safe queries of a run's model and rows.
 
-    All methods raise a ValueError with a message of one line for invalid arguments.
-
-    Parameters
-    ----------
-    runs : sequence of Path
-        Run folders; the model of the first is queried.
-    load : callable
-        Loads the `Bundle`; called again while the run has no model.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As for `Bundle.load`.
+    All methods raise a ValueError with a message of one line for invalid arguments. The model of
+    the first run is queried; `load` loads its `Bundle`, again and again while it has no model.
     """
 
     def __init__(self, runs: Sequence[Path], load: Callable[[], Bundle]) -> None:

@@ -20,12 +20,9 @@ TIMEOUT = 60  # seconds without progress after which an unlocked run counts as i
 
 
 def run_record(folder: Path) -> dict[str, Any]:
-    """Return the history, settings and metrics of a run, the `Run` of manifest.ts.
+    """Return the history, settings and metrics of a run, finished or in training.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of a run, finished or in training.
+    It is the `Run` of manifest.ts.
 
     Raises
     ------
@@ -51,22 +48,14 @@ def run_record(folder: Path) -> dict[str, Any]:
 
 
 def run_records(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the records of runs, with unique names.
+    """Return the record of each run, as `run_record`.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As for `run_record`.
+    Their names are the shortest unique path suffixes: "vae", or "a/vae" and "b/vae".
     """
-    names = _names(folders)
-    return [run_record(f) | {"name": name} for f, name in zip(folders, names, strict=True)]
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Return the shortest unique path suffixes: "vae", or "a/vae" and "b/vae"."""
     parts = [folder.resolve().parts for folder in folders]
     ends = (["/".join(p[-n:]) for p in parts] for n in count(1))
-    return next(names for names in ends if len(set(names)) == len(set(parts)))
+    names = next(names for names in ends if len(set(names)) == len(set(parts)))
+    return [run_record(f) | {"name": name} for f, name in zip(folders, names, strict=True)]
 
 
 def _record(folder: Path, facts: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:

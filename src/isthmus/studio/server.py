@@ -58,13 +58,7 @@ REPORT_POLICY = f"{DENY_ALL}; style-src 'unsafe-inline'; img-src data:"
 def make_app(queries: ModelQueries, token: str, hosts: frozenset[str] | None) -> FastAPI:
     """Return the FastAPI application of the studio.
 
-    Parameters
-    ----------
-    queries : ModelQueries
-    token : str
-        Token that requests must present.
-    hosts : frozenset of str, optional
-        Accepted Host headers, with port; any if None.
+    Requests must present the token and one of the `hosts` with port, if given, as Host header.
     """
     app = FastAPI(openapi_url=None)
     app.add_middleware(Guard, hosts=hosts)
@@ -74,7 +68,8 @@ def make_app(queries: ModelQueries, token: str, hosts: frozenset[str] | None) ->
     app.add_exception_handler(ClientDisconnect, _disconnected)
     _add_app(app, queries)
     _add_report(app, queries.runs[0] / REPORT, token)
-    api = APIRouter(prefix="/api", dependencies=[Depends(_header_token(token))])
+    check = _token_check(token, Header("", alias="X-Isthmus-Token"))
+    api = APIRouter(prefix="/api", dependencies=[Depends(check)])
     _add_metadata_routes(api, queries)
     _add_row_routes(api, queries)
     _add_model_routes(api, queries)
@@ -117,7 +112,7 @@ def _file(name: str) -> Callable[[], Response]:
 
 
 def _add_report(app: FastAPI, path: Path, token: str) -> None:
-    @app.get("/report", dependencies=[Depends(_query_token(token))])
+    @app.get("/report", dependencies=[Depends(_token_check(token, Query("", alias="token")))])
     def report() -> Response:
         if not path.is_file():
             raise HTTPException(404, "this run has no report.")
@@ -219,14 +214,7 @@ def _json(value: Any) -> Response:
 
 
 class Guard:
-    """ASGI middleware that checks the Host header and adds the security headers.
-
-    Parameters
-    ----------
-    app : ASGI application
-    hosts : frozenset of str, optional
-        Accepted Host headers, as for `make_app`.
-    """
+    """ASGI middleware that checks the Host header, as `make_app`, and adds security headers."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
         self.app, self.hosts = app, hosts
@@ -239,32 +227,22 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        await self._app_for(scope)(scope, receive, send_with_headers)
-
-    def _app_for(self, scope: Scope) -> ASGIApp:
-        host = Headers(scope=scope).get("host", "").lower()
-        if self.hosts is None or host in self.hosts:
-            return self.app
-        return _refusal(400, "unknown host name; use the address that `isthmus studio` printed.")
+        app, host = self.app, Headers(scope=scope).get("host", "").lower()
+        if self.hosts is not None and host not in self.hosts:
+            reason = "unknown host name; use the address that `isthmus studio` printed."
+            app = _refusal(400, reason)
+        await app(scope, receive, send_with_headers)
 
 
-def _header_token(token: str) -> Callable[..., None]:
-    def check(x_isthmus_token: Annotated[str, Header()] = "") -> None:
-        _check_token(x_isthmus_token, token)
+def _token_check(token: str, source: Any) -> Callable[..., None]:
+    """Return a dependency that requires the token in a header or a query parameter."""
 
-    return check
-
-
-def _query_token(token: str) -> Callable[..., None]:
-    def check(given: Annotated[str, Query(alias="token")] = "") -> None:
-        _check_token(given, token)
+    def check(given: str = source) -> None:
+        if not secrets.compare_digest(given.encode(), token.encode()):
+            message = "invalid token; open the address that `isthmus studio` printed."
+            raise HTTPException(401, message)
 
     return check
-
-
-def _check_token(given: str, token: str) -> None:
-    if not secrets.compare_digest(given.encode(), token.encode()):
-        raise HTTPException(401, "invalid token; open the address that `isthmus studio` printed.")
 
 
 def _refusal(status: int, reason: object) -> JSONResponse:
