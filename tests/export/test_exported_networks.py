@@ -176,9 +176,6 @@ class TestParity:
         close(got["mean"], model.transform(GREY), 1)
         assert not got["std"].any()
 
-    def test_scorer_as_a_torch_program(self):
-        check_scorer(fitted(VAE, GREY, hidden=()), GREY, by_torch)
-
 
 class TestNetworks:
     """The exported modules before conversion."""

@@ -108,32 +108,46 @@ def served(run, load):
             thread.join()
 
 
+class Browser:
+    """A browser that keeps the page of each address open, because loading a page is slow."""
+
+    def __init__(self, chromium):
+        self.chromium, self.pages = chromium, {}
+
+    def page(self, address, scheme):
+        """Return the page of an address, and a list of its console messages."""
+        if (address, scheme) not in self.pages:
+            size = {"width": 1000, "height": 700}
+            page, messages = self.chromium.new_page(viewport=size, color_scheme=scheme), []
+            page.set_default_timeout(TIMEOUT)
+            page.on(
+                "console",
+                lambda m: messages.append(m.text) if m.type in ("error", "warning") else None,
+            )
+            page.on("pageerror", lambda error: messages.append(str(error)))
+            self.pages[address, scheme] = page, messages
+        return self.pages[address, scheme]
+
+
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as p:
         chromium = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
+        yield Browser(chromium)
         chromium.close()
 
 
 @contextmanager
-def opened(browser, address, view, **options):
+def opened(browser, address, view, scheme="light"):
     """Open a view; afterwards require an empty console and no error message."""
-    page = browser.new_page(**{"viewport": {"width": 1000, "height": 700}} | options)
-    page.set_default_timeout(TIMEOUT)
-    messages = []
-    page.on(
-        "console", lambda m: messages.append(m.text) if m.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    try:
-        page.goto(f"{address}#{view}")
-        page.get_by_role("link", name=view.capitalize(), exact=True).wait_for()
-        yield page
-        assert page.get_by_role("alert").count() == 0, page.get_by_role("alert").inner_text()
-        assert not [line for line in messages if "GPU stall" not in line]  # of software rendering
-    finally:
-        page.close()
+    page, messages = browser.page(address, scheme)
+    page.goto(f"{address}#{view}")
+    page.locator("main:has(h2)").get_by_role(
+        "heading", name=view.capitalize(), exact=True
+    ).wait_for()
+    yield page
+    assert page.get_by_role("alert").count() == 0, page.get_by_role("alert").inner_text()
+    assert not [line for line in messages if "GPU stall" not in line]  # of software rendering
 
 
 def screenshot(page, name):
@@ -296,7 +310,7 @@ def test_click_on_a_sample_opens_it_in_the_sliders(browser, file):
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed (npm ci in studio/)")
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_reports_no_serious_violation(browser, file, scheme):
-    with opened(browser, file, "map", color_scheme=scheme) as page:
+    with opened(browser, file, "map", scheme) as page:
         page.evaluate(AXE.read_text())
         rules = (
             "{runOnly: ['color-contrast']}" if scheme == "dark" else ""
@@ -346,7 +360,7 @@ def test_markup_in_names_and_values_is_shown_as_text(browser, table):
 
 @pytest.mark.slow
 def test_report_links_to_the_page(browser, table):
-    page = browser.new_page()
+    page = browser.chromium.new_page()
     page.goto((table / "run" / "report.html").as_uri())
     page.get_by_role("link", name="Open the studio").click()
     page.get_by_role("link", name="Sliders").wait_for()
