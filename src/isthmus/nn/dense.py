@@ -162,7 +162,9 @@ class Dense(nn.Module):
             layers += [layer(n_in, n_out)] + [nn.Dropout(dropout)] * (dropout > 0)
         if hidden and condition > 1:
             for linear in layers[0].modules():
-                if isinstance(linear, nn.Linear):  # all weights of the condition but "unknown"
+                # All weights of the condition but "unknown". Without memory, as in `load`,
+                # normal_ would import torch's compiler, which takes seconds.
+                if isinstance(linear, nn.Linear) and not linear.weight.is_meta:
                     nn.init.normal_(linear.weight.data[:, first:-1], std=CONDITION_STD)
         layers.append(nn.Linear([first + condition, *hidden][-1], last))
         self.layers = nn.Sequential(*layers)
