@@ -296,10 +296,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         """Return rows and their condition as inputs for `model_`, on its device.
 
         The tensors are copies. Bytes stay bytes; `isthmus.training.to_unit` maps them to [0, 1].
-
-        See Also
-        --------
-        run_batched : Apply a function to batches without gradients.
+        `run_batched` is the alternative for computations without gradients.
         """
         X, c = self.check_input(X, condition, exact=True)
         x = torch.from_numpy(np.array(self.scaler_.transform(X), order="C"))
@@ -331,10 +328,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         Returns
         -------
         tuple of ndarray (n, ...)
-
-        See Also
-        --------
-        tensors : All rows at once, for computations with gradients.
 
         Examples
         --------

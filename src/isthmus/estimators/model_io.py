@@ -130,10 +130,6 @@ def save(
         If the class of the estimator is not registered.
     OSError
         If the folder cannot be written.
-
-    See Also
-    --------
-    load : Read the model.
     """
     check_is_fitted(estimator)
     folder = Path(path)

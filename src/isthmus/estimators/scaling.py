@@ -20,10 +20,7 @@ SLICE_NUMBERS = 2**18  # as float64 they fit into the processor's cache
 class Scaler:
     """Standardisation (x - shift) / scale in float64, so that large offsets lose no digits.
 
-    Parameters
-    ----------
-    shift, scale : ndarray
-        One number each, or one per feature.
+    Shift and scale are arrays of one number each, or of one per feature.
     """
 
     shift: Array

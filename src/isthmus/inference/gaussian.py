@@ -40,8 +40,7 @@ class Gaussian:
 
     def entropy(self) -> Tensor:
         """Return the entropy in nats."""
-        d = len(self.mean)
-        return 0.5 * d * math.log(2 * math.pi * math.e) + self._log_det()
+        return 0.5 * len(self.mean) * math.log(2 * math.pi * math.e) + self._log_det()
 
     def _log_det(self) -> Tensor:
         return (self.scale.diagonal() if self.full else self.scale).log().sum()

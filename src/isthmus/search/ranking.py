@@ -21,9 +21,8 @@ class Evaluator:
     def __call__(self, c: Candidate) -> dict[str, Any]:
         """Return a candidate's results."""
         condition = self.y if c.estimator.conditional else None
-        rate, distortion = (
-            float(part.mean()) for part in c.estimator.rate_distortion(self.X, condition=condition)
-        )
+        terms = c.estimator.rate_distortion(self.X, condition=condition)
+        rate, distortion = (float(term.mean()) for term in terms)
         score = -(rate + distortion)
         metric = self._measure(c) if callable(self.metric) else score
         losses = [r["valid_loss"] for r in c.outcome.history if "valid_loss" in r]

@@ -15,14 +15,9 @@ __all__ = ["SequentialRun"]
 
 
 class SequentialRun(CandidateRun):
-    """Train one candidate epoch by epoch, through the `Trainer`.
+    """Train one prepared candidate epoch by epoch, through the `Trainer`.
 
-    Parameters
-    ----------
-    candidate : Candidate
-        Prepared.
-    rows : Rows
-        Training rows, from which the candidate splits off its validation rows.
+    Its validation rows are split off from the rows.
     """
 
     def __init__(self, candidate: Candidate, rows: Rows) -> None:

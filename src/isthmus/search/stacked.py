@@ -66,15 +66,7 @@ class _Member:
 
 
 class StackedRun(CandidateRun):
-    """Train candidates with the same architecture together.
-
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        Prepared; they differ only in the settings `isthmus.search.candidates.STACKABLE`.
-    rows : Rows
-        Training rows of all candidates.
-    """
+    """Train prepared candidates that differ only in the settings STACKABLE, on the same rows."""
 
     def __init__(self, candidates: Sequence[Candidate], rows: Rows) -> None:
         # Adjacent models with one learning rate are updated together by the optimizer.
@@ -107,8 +99,8 @@ class StackedRun(CandidateRun):
         self.held = first.held is not None
         self.code = self.settings.n_components_ if self.settings.model_.posterior.draws else None
         objectives = [m.objective for m in self.members]
-        self.hides = self.rows.c is not None and any(o.condition_dropout for o in objectives)
-        self.draws = self.hides or bool(self.shared.observe or self.shared.corruption)
+        hides = self.rows.c is not None and any(o.condition_dropout for o in objectives)
+        self.draws = hides or bool(self.shared.observe or self.shared.corruption)
         self.penalty_weights = torch.tensor(
             [[p.weight for p in o.penalties] for o in objectives],  # type: ignore[attr-defined]
             device=self.rows.x.device,

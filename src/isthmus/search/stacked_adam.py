@@ -31,16 +31,8 @@ def _line(w: Tensor) -> Tensor:
 class StackedAdam:
     """AdamW on slices of stacked tensors, with one group for models with equal settings.
 
-    Parameters
-    ----------
-    weights : list of Tensor (models, ...)
-        Updated in place; as `lay_out` returns them.
-    settings : sequence of Training
-        Of each model; models with the same learning rate and weight decay are adjacent.
-    moments : list of (Tensor, Tensor), optional
-        First and second moments to continue from.
-    steps : float
-        Steps so far.
+    The weights, (models, ...) each, come from `lay_out` and are updated in place. Models with the
+    same learning rate and weight decay must be adjacent. To continue, pass moments and steps.
     """
 
     def __init__(
