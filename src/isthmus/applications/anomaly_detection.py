@@ -73,18 +73,12 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
 
     Attributes
     ----------
-    estimators_ : list of LatentEstimator
-        The fitted models.
-    estimator_ : LatentEstimator
-        The first of them.
+    estimators_, estimator_ : list of LatentEstimator, LatentEstimator
+        The fitted models, and the first of them.
     offset_ : float
         The threshold: ``decision_function(X) == score_samples(X) - offset_``.
     calibration_scores_ : ndarray of float64, (n_held_out,)
         `score_samples` of the held-out rows, sorted.
-    n_features_in_ : int
-        Number of values in one example.
-    feature_names_in_ : ndarray of str, (n_features_in_,)
-        Column names, if X had any.
     feature_shape_ : tuple of int
         Shape of one example.
 
@@ -140,11 +134,7 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
     def calibrate(self, X: Any) -> Self:
         """Recompute the threshold and the p-values from normal rows outside the training set.
 
-        Parameters
-        ----------
-        X : array-like (n, *features)
-            Normal rows. A numeric `contamination` flags that fraction of them.
-
+        A numeric `contamination` flags that fraction of the rows X (n, *features).
         """
         scores = np.sort(self.score_samples(X))
         self.offset_ = self._threshold(scores)
@@ -307,7 +297,7 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
         return conformal_pvalues(self.calibration_scores_, scores)
 
     def explain(self, X: Any, score_method: str | None = None) -> Array:
-        """Return the contribution of each feature to the anomaly score.
+        """Return the contribution of each feature to the anomaly score, (n, *feature_shape_).
 
         Contributions to "reconstruction" are squared errors and sum to `anomaly_score`.
         Contributions to "likelihood" are -E log p(x|z) in nats and sum to `anomaly_score` minus
@@ -318,10 +308,6 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
         X : array-like (n, *features)
         score_method : {"reconstruction", "likelihood"}, optional
             The score to explain; by default that of the detector.
-
-        Returns
-        -------
-        ndarray of float64, (n, *feature_shape_)
 
         Raises
         ------
@@ -404,11 +390,6 @@ def conformal_pvalues(calibration: Array, scores: Array) -> Array:
     """Return (1 + number of calibration scores <= score) / (1 + number of calibration scores).
 
     The calibration scores (n_calibration,) must be sorted; scores have shape (n,).
-
-    Examples
-    --------
-    >>> conformal_pvalues(np.arange(3.0), np.array([-1.0, 1.0, 9.0]))
-    array([0.25, 0.75, 1.  ])
     """
     return (1 + np.searchsorted(calibration, scores, side="right")) / (1 + len(calibration))
 
@@ -417,36 +398,19 @@ def conformal_threshold(calibration: Array, level: float) -> float:
     """Return the threshold below which conformal p-values are at most `level`.
 
     With too few calibration scores for such a p-value it is the lowest of them.
-
-    Examples
-    --------
-    >>> conformal_threshold(np.arange(99.0), 0.05)
-    4.0
     """
     k = int(level * (len(calibration) + 1) + 1e-9)  # 0.05 * 100 may round below 5
     return float(calibration[max(k, 1) - 1])
 
 
 def fraction_threshold(scores: Array, fraction: float) -> float:
-    """Return the midpoint between two sorted scores below which the given fraction lies.
-
-    Examples
-    --------
-    >>> fraction_threshold(np.arange(10.0), 0.2)
-    1.5
-    """
+    """Return the midpoint between two sorted scores below which the given fraction lies."""
     k = round(fraction * len(scores))
     return float(scores[0] if k == 0 else (scores[k - 1] + scores[k]) / 2)
 
 
 def best_f1_threshold(scores: Array, anomalous: NDArray[np.bool_]) -> float:
-    """Return the threshold with the highest F1; of equal ones, that which flags fewest rows.
-
-    Examples
-    --------
-    >>> best_f1_threshold(np.array([0.0, 1.0, 2.0, 3.0]), np.array([True, True, False, False]))
-    1.5
-    """
+    """Return the threshold with the highest F1; of equal ones, that which flags fewest rows."""
     values, place = np.unique(scores, return_inverse=True)
     tp = np.bincount(place, anomalous).cumsum()
     fp = np.bincount(place, ~anomalous).cumsum()

@@ -139,8 +139,7 @@ class Latent(Score):
 class Nap(Latent):
     """Whitened difference between the encoder activations of a row and of its reconstruction.
 
-    Compares all hidden layers and the code, but not the input layer, whose difference is the
-    reconstruction error.
+    Of all hidden layers and the code; that of the input layer is the reconstruction error.
 
     Source: RaPP: novelty detection with reconstruction along projection pathway (Kim, Shim, Lim,
     Jeon, Choi, Kim, Yoon, 2020), normalized aggregation along pathway (NAP).
@@ -195,23 +194,11 @@ class Whitened(Latent):
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """Squared Mahalanobis distance, with a ridge.
+    """Squared Mahalanobis distance from the mean (width,).
 
-    Directions without variance are dropped. The ridge regularises directions of low variance,
+    The directions (width, n_directions) are the principal ones, each divided by its standard
+    deviation; those without variance are dropped. A ridge regularises directions of low variance,
     which few rows estimate poorly.
-
-    Parameters
-    ----------
-    mean : ndarray (width,)
-    directions : ndarray (width, n_directions)
-        Principal directions, each divided by its standard deviation.
-
-    Examples
-    --------
-    >>> rows = np.random.default_rng(0).normal(scale=[1.0, 10.0], size=(1000, 2))
-    >>> whiten = Whitening.fit([rows])
-    >>> whiten(torch.tensor([[0.0, 20.0], [2.0, 0.0]])).round()
-    tensor([4., 4.], dtype=torch.float64)
     """
 
     mean: Array
@@ -252,15 +239,7 @@ def errors(estimator: LatentEstimator, x: Tensor, reconstruction: Tensor) -> Ten
 
 
 def pool_errors(error: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return errors as (n, width); those of images are averaged over at most 7 x 7 blocks.
-
-    Examples
-    --------
-    >>> pool_errors(torch.ones(2, 784), (28, 28)).shape
-    torch.Size([2, 49])
-    >>> pool_errors(torch.ones(2, 5), (5,)).shape
-    torch.Size([2, 5])
-    """
+    """Return errors as (n, width); those of images are averaged over at most 7 x 7 blocks."""
     if len(shape) in (2, 3):
         height, width = (min(POOL_SIZE, side) for side in shape[-2:])
         error = nn.functional.adaptive_avg_pool2d(error.reshape(-1, *shape), (height, width))
@@ -272,11 +251,6 @@ def hidden_layers(encoder: nn.Module) -> list[nn.Module]:
 
     These are activation functions and gated layers or, if there are none, all modules with
     weights except the last.
-
-    Examples
-    --------
-    >>> hidden_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
-    [ReLU()]
     """
     modules = list(encoder.modules())
     found = [m for m in modules if isinstance(m, Gated) or type(m).__module__ == ACTIVATIONS]
@@ -285,9 +259,8 @@ def hidden_layers(encoder: nn.Module) -> list[nn.Module]:
 
 
 def hash_features(layer: Tensor, max_width: int = MAX_WIDTH) -> Tensor:
-    """Reduce (n, width) to at most `max_width` features by signed sums.
+    """Reduce (n, width) to at most `max_width` features by signed sums, which preserve distances.
 
-    Feature hashing approximately preserves distances and needs no stored weights.
     Source: Feature hashing for large scale multitask learning (Weinberger, Dasgupta, Langford,
     Smola, Attenberg, 2009).
     """
@@ -304,10 +277,6 @@ def hash_features(layer: Tensor, max_width: int = MAX_WIDTH) -> Tensor:
 
 #: Scores by the name that `AnomalyDetector` and the command line use.
 SCORES: dict[str, type[Score]] = {
-    "reconstruction": Reconstruction,
-    "likelihood": Likelihood,
-    "nap": Nap,
-    "latent": Latent,
-    "paths": Paths,
-    "whitened": Whitened,
+    score.__name__.lower(): score
+    for score in (Reconstruction, Likelihood, Nap, Latent, Paths, Whitened)
 }

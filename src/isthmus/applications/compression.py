@@ -60,10 +60,6 @@ class CompressedCodes:
         Packed bits, or bytes ordered by component and compressed.
     model : str
         Digest of the model that decodes them.
-
-    See Also
-    --------
-    LatentCodec : Creates compressed codes.
     """
 
     payload: bytes
@@ -181,8 +177,6 @@ class LatentCodec(LatentMetaEstimator):
 
     Attributes
     ----------
-    estimator_ : LatentEstimator
-        The fitted model.
     low_, high_ : ndarray of float64 (n_components,)
         Range of each component on the training rows.
 
@@ -214,7 +208,9 @@ class LatentCodec(LatentMetaEstimator):
         """Compress the rows of X, array-like (n, *features), to quantised codes."""
         check_is_fitted(self)
         self._check_parameters()
-        numbers = self._quantise(encode_in_chunks(self.estimator_, X).astype(np.float64))
+        width = self.high_ - self.low_
+        unit = (encode_in_chunks(self.estimator_, X) - self.low_) / np.where(width > 0, width, 1)
+        numbers = np.rint(np.clip(unit, 0, 1) * (2**self.bits - 1)).astype(np.uint16)
         tried = CODINGS if self.coding == "auto" else (self.coding,)
         payloads = {name: _pack(numbers, self.bits, name) for name in tried}
         best = min(payloads, key=lambda name: len(payloads[name]))
@@ -256,11 +252,6 @@ class LatentCodec(LatentMetaEstimator):
             "fraction of values out of range": outside,
         }
 
-    def _quantise(self, codes: Array) -> Array:
-        width = self.high_ - self.low_
-        unit = (codes - self.low_) / np.where(width > 0, width, 1)
-        return np.rint(np.clip(unit, 0, 1) * (2**self.bits - 1)).astype(np.uint16)
-
     def _check_parameters(self) -> None:
         if not (_is_integer(self.bits) and 1 <= self.bits <= MOST_BITS):
             raise ValueError(f"bits must be an integer from 1 to {MOST_BITS}, got {self.bits!r}.")
@@ -268,21 +259,15 @@ class LatentCodec(LatentMetaEstimator):
 
 
 def decompress(estimator: Any, compressed: CompressedCodes) -> Any:
-    """Decompress codes to rows (n, *feature_shape_).
+    """Decompress codes to rows (n, *feature_shape_), with the fitted model that computed them.
 
     If the model was fitted on a data frame, the result is a data frame with the same columns and
     types.
 
-    Parameters
-    ----------
-    estimator : LatentEstimator
-        The fitted model that computed the codes.
-    compressed : CompressedCodes
-
     Raises
     ------
     ValueError
-        If another model computed them.
+        If another model computed the codes.
     """
     if compressed.model != model_digest(estimator):
         raise ValueError("another model computed the codes: decompress them with that model.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,9 @@ class BackgroundNoise:
     power: float | None = None
 
     def __post_init__(self) -> None:
-        recordings = self.noise if isinstance(self.noise, list | tuple) else [self.noise]
-        if not recordings or np.isscalar(recordings[0]):
-            recordings = [self.noise]
+        noise: Any = self.noise
+        several = isinstance(noise, list | tuple) and len(noise) > 0 and not np.isscalar(noise[0])
+        recordings = noise if several else [noise]
         tensors = [torch.from_numpy(np.array(a, dtype=np.float32).ravel()) for a in recordings]
         if any(not t.square().mean() > 0 for t in tensors):
             raise ValueError("noise must not contain silent or empty recordings.")
@@ -59,33 +59,28 @@ class BackgroundNoise:
         """Return x (n, ..., time) with noise added, the same in all channels."""
         n, time = len(x), x.shape[-1]
         recording, offset, level = torch.rand(3, n, generator=generator, device=x.device).unbind()
-        noise = torch.stack(list(self._segments(recording, offset, time))).to(x)
+        segments = map(self._segment, recording.tolist(), offset.tolist(), [time] * n)
+        noise = torch.stack(list(segments)).to(x)
         low, high = self.snr
         power = x.square().mean() if self.power is None else torch.tensor(self.power).to(x)
         scale = (power / 10 ** ((low + (high - low) * level) / 10)).sqrt()
         return x + (scale[:, None] * noise).reshape(n, *[1] * (x.ndim - 2), time)
 
-    def _segments(self, recording: Tensor, offset: Tensor, time: int) -> Iterator[Tensor]:
+    def _segment(self, recording: float, offset: float, time: int) -> Tensor:
         recordings: Any = self.noise
-        for k, u in zip(recording.tolist(), offset.tolist(), strict=True):
-            noise = recordings[int(k * len(recordings))]
-            if len(noise) < time:
-                raise ValueError(
-                    f"noise must be at least as long as a window of {time} samples, got a "
-                    f"recording of {len(noise)}."
-                )
-            start = int(u * (len(noise) - time + 1))
-            yield noise[start : start + time]
+        noise = recordings[int(recording * len(recordings))]
+        if len(noise) < time:
+            raise ValueError(
+                f"noise must be at least as long as a window of {time} samples, got a recording "
+                f"of {len(noise)}."
+            )
+        start = int(offset * (len(noise) - time + 1))
+        return noise[start : start + time]
 
 
 @dataclass(frozen=True)
 class RandomChoice:
-    """Apply one of several corruptions to each row, chosen at random.
-
-    Parameters
-    ----------
-    corruptions : tuple of callable
-        Each maps (x, generator) to the corrupted x of the same shape.
+    """Apply one of several corruptions (x, generator) -> x to each row, chosen at random.
 
     Examples
     --------
@@ -109,15 +104,7 @@ class RandomChoice:
 
 @dataclass(frozen=True)
 class InDataUnits:
-    """Apply a corruption, defined in the units of the data, to scaled rows.
-
-    Parameters
-    ----------
-    corruption : callable
-        Maps (x, generator) to the corrupted x, in the units of the data; bytes count as [0, 1].
-    scaler : Scaler
-        The scaling of the rows.
-    """
+    """Apply a corruption, defined in the units of the data (bytes as [0, 1]), to scaled rows."""
 
     corruption: Corruption
     scaler: Scaler
@@ -132,13 +119,7 @@ class InDataUnits:
 
 
 def make_corruption(corruption: Any, level: Any = None) -> Corruption | None:
-    """Build one corruption from a name, a callable or a sequence of both, with their levels.
-
-    Examples
-    --------
-    >>> make_corruption("masking", 0.5)
-    Masking(share=0.5, value=0.0)
-    """
+    """Build one corruption from a name, a callable or a sequence of both, with their levels."""
     if corruption is None:
         if level is not None:
             raise ValueError("level requires a corruption: pass one, such as 'gaussian'.")

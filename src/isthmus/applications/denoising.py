@@ -76,8 +76,6 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         The trained autoencoder.
     feature_shape_ : tuple of int
         Shape of one example.
-    n_features_in_ : int
-        Number of values in one example.
 
     See Also
     --------

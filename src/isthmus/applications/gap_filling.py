@@ -106,7 +106,10 @@ class GapFiller:
         adam = torch.optim.Adam([z], lr=STEP_SIZE)
         with torch.enable_grad():
             for _ in range(STEPS):
-                loss = -self._log_joint(z, ~self.gaps).sum()
+                log_p = self.model.log_likelihood(self.model.decode(z), self.x, ~self.gaps)
+                if self.model.prior is not None:
+                    log_p = log_p + self.model.log_prior(z)
+                loss = -log_p.sum()
                 (z.grad,) = torch.autograd.grad(loss, z)
                 adam.step()
         with torch.no_grad():
@@ -136,7 +139,8 @@ class GapFiller:
         """Return n codes per row by importance resampling."""
         proposals = self._proposals(generator)
         drawn = [q.rsample((CODES_PER_FILL,), generator=generator) for q in proposals]
-        z = torch.cat([*drawn, self._prior_codes(generator)])  # (many, rows, n_components)
+        prior = draw(self.model.prior_given(), generator, (PRIOR_CODES * len(self.x),))
+        z = torch.cat([*drawn, prior.reshape(PRIOR_CODES, len(self.x), -1)])  # (many, rows, ...)
         log_q = torch.stack([per_example(q.log_prob(z), z.ndim - 1) for q in proposals])
         log_prior = self.model.log_prior(z)
         log_mixture = torch.logaddexp(
@@ -162,10 +166,6 @@ class GapFiller:
             self.x = self.filled(self.model.reconstruct(z))
         return proposals
 
-    def _prior_codes(self, generator: Generator) -> Tensor:
-        z = draw(self.model.prior_given(), generator, (PRIOR_CODES * len(self.x),))
-        return z.reshape(PRIOR_CODES, len(self.x), -1)
-
     def _draw(self, z: Tensor, generator: Generator) -> Tensor:
         """Return rows with gaps drawn from p(x | z), (*batch of z, *features)."""
         return self.filled(draw(self.model.decode(z), generator).to(self.x.dtype))
@@ -174,10 +174,6 @@ class GapFiller:
         """Return log p(x, z) - log q(z), (*batch of z,)."""
         log_p = self.model.log_likelihood(self.model.decode(z), x) + self.model.log_prior(z)
         return log_p - per_example(q.log_prob(z.flatten(0, 1)), 1).reshape(log_p.shape)
-
-    def _log_joint(self, z: Tensor, observed: Tensor | None) -> Tensor:
-        log_p = self.model.log_likelihood(self.model.decode(z), self.x, observed)
-        return log_p if self.model.prior is None else log_p + self.model.log_prior(z)
 
     def _completions(self, codes: list[Tensor]) -> Completions:
         parts: list[tuple[Array, Array]] = []

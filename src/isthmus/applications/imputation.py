@@ -69,10 +69,8 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
 
     Attributes
     ----------
-    estimator_ : LatentEstimator
-        The fitted model; the first of several.
-    estimators_ : list of LatentEstimator
-        All fitted models.
+    estimators_, estimator_ : list of LatentEstimator, LatentEstimator
+        The fitted models, and the first of them.
 
     References
     ----------
@@ -138,15 +136,6 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         Imputation
             In the units of X. The standard deviation includes the spread of x given its code (if
             the likelihood has one), of the codes ("sample") and between models.
-
-        Raises
-        ------
-        ValueError
-            If the mask has the wrong shape.
-
-        See Also
-        --------
-        sample_imputations : The individual draws.
         """
         check_is_fitted(self)
         self._check_parameters()
@@ -154,16 +143,11 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         return Imputation(self._as_input_type(X, values, mask), std)
 
     def sample_imputations(self, X: Any, mask: Any = None) -> Any:
-        """Draw `n_draws` completions of X from p(missing | observed).
+        """Draw `n_draws` completions of X from p(missing | observed); requires method "sample".
 
         Returns
         -------
         ndarray (n_draws, *X.shape), or list of data frames
-
-        Raises
-        ------
-        ValueError
-            If the method is not "sample".
         """
         check_is_fitted(self)
         if self._resolve_method() != "sample":
@@ -201,11 +185,12 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
             where = gaps[rows]
             completions = self._complete(known[rows], where, generator)
             value, spread = completions.summary(model.model_.likelihood)
-            filled = _cast(X, unit * _in_data_units(model, value))
+            filled = _cast(X, unit * model.scaler_.inverse_transform(value.astype(np.float64)))
             out[rows] = np.where(where, filled, out[rows])
             std[rows] = np.where(where, unit * spread * model.scaler_.scale, 0.0)
             if keep_draws:
-                filled = _cast(X, unit * _in_data_units(model, completions.draws))
+                filled = model.scaler_.inverse_transform(completions.draws.astype(np.float64))
+                filled = _cast(X, unit * filled)
                 draws[:, rows] = np.where(where, filled, draws[:, rows])
         return out, std, draws
 
@@ -279,10 +264,6 @@ def missing_mask(X: Array, mask: Any) -> Array:
 def _cast(X: Array, values: Array) -> Array:
     """Return values in the type of X."""
     return (values if X.dtype.kind == "f" else values.round()).astype(X.dtype)
-
-
-def _in_data_units(model: LatentEstimator, values: Array) -> Array:
-    return model.scaler_.inverse_transform(values.astype(np.float64))
 
 
 class _HideFeatures(Callback):

@@ -45,7 +45,13 @@ class LatentMixtures:
         if labels is not None:
             classes, index = np.unique(labels, return_inverse=True)
         counts = np.bincount(index)
-        _check_counts(counts, classes, n_modes)
+        few = np.flatnonzero(counts < max(2, n_modes))
+        if len(few):
+            name = "X" if classes is None else f"class {classes[few[0]]!s}"
+            raise ValueError(
+                f"{name} has {counts[few[0]]} rows, too few for a mixture of {n_modes} modes: "
+                "reduce n_modes or pass more rows."
+            )
         middle, scale = codes.mean(0), codes.std(0)
         floor = 0.0 if codes.min() >= 0 else -np.inf
         points = _standardise(codes, middle, scale)
@@ -71,7 +77,9 @@ class LatentMixtures:
         if not finite or any(w.min() < 0 or not np.allclose(w.sum(-1), 1) for w in weights):
             raise ValueError("the arrays do not hold the values of a mixture.")
         np.linalg.cholesky(arrays["covariances_"])  # a LinAlgError is a ValueError
-        parts = [_mixture({name: arrays[name][i] for name in LEARNED}) for i in range(k)]
+        parts = [GaussianMixture(modes, reg_covar=RIDGE) for _ in range(k)]
+        for i, part in enumerate(parts):
+            vars(part).update({name: arrays[name][i] for name in LEARNED})
         shares, middle, scale = (arrays[name] for name in ("shares", "middle", "scale"))
         return cls(classes, parts, shares, middle, scale, float(arrays["floor"][0]))
 
@@ -116,23 +124,6 @@ class LatentMixtures:
 
 def _standardise(codes: Array, middle: Array, scale: Array) -> Array:
     return (codes - middle) / np.where(scale > 0, scale, 1)
-
-
-def _check_counts(counts: Array, classes: Array | None, n_modes: int) -> None:
-    few = np.flatnonzero(counts < max(2, n_modes))
-    if len(few):
-        name = "X" if classes is None else f"class {classes[few[0]]!s}"
-        raise ValueError(
-            f"{name} has {counts[few[0]]} rows, too few for a mixture of {n_modes} modes: reduce "
-            "n_modes or pass more rows."
-        )
-
-
-def _mixture(learned: dict[str, Array]) -> GaussianMixture:
-    mixture = GaussianMixture(len(learned["weights_"]), reg_covar=RIDGE)
-    for name, array in learned.items():
-        setattr(mixture, name, array)
-    return mixture
 
 
 def _fit_mixture(points: Array, n_modes: int, rng: np.random.Generator) -> GaussianMixture:

@@ -288,8 +288,6 @@ class AttributeVectors(LatentMetaEstimator):
 
     Attributes
     ----------
-    estimator_ : LatentEstimator
-        The fitted model.
     vectors_ : ndarray (n_attributes, n_components)
     means_ : ndarray (n_attributes, n_components)
         Mean code of the rows that have each attribute.
@@ -387,10 +385,8 @@ def _attributes(y: Any, n: int) -> tuple[list[Any], Array]:
 
 def _require_standard_prior(estimator: Any, argument: str) -> None:
     if estimator.prior != "standard":
-        raise ValueError(
-            f"{estimator_name(estimator)} has no standard normal prior to set a range: pass "
-            f"{argument}."
-        )
+        name = estimator_name(estimator)
+        raise ValueError(f"{name} has no standard normal prior to set a range: pass {argument}.")
 
 
 def _decode(estimator: Any, codes: Array, condition: Any) -> Array:

@@ -56,8 +56,6 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
 
     Attributes
     ----------
-    estimator_ : LatentEstimator
-        The fitted model.
     method_ : str
         "codes", "pca" or "umap".
     axes_ : list of str
@@ -274,17 +272,12 @@ def compare_latent_maps(
         axes.set_title(name, loc="left", fontsize=9.5, color=INK)
         if axes.get_legend() and axes is not panels[-1]:
             axes.get_legend().remove()
-        _tidy_labels(axes, points)
+        places = np.array([text.get_position() for text in axes.texts])
+        if len(places) > 1 and places.std(0).max() < CROWDED * points.std(0).max():
+            for text in list(axes.texts):
+                text.remove()
     title(sheet, f"One draw from q(z|x) for each of {len(rows):,} examples")
     return sheet
-
-
-def _tidy_labels(axes: Any, points: Array) -> None:
-    """Remove labels that overlap."""
-    places = np.array([text.get_position() for text in axes.texts])
-    if len(places) > 1 and places.std(0).max() < CROWDED * points.std(0).max():
-        for text in list(axes.texts):
-            text.remove()
 
 
 def _sampled_points(name: str, model: Any, rows: Array, rng: Any) -> tuple[Array, list[str]]:
@@ -319,9 +312,8 @@ def _ellipses(axes: Any, points: Array, std: Array, directions: Array, colours: 
 
 def _require_distribution(estimator: Any) -> None:
     if not has_distribution(estimator):
-        raise ValueError(
-            f"the codes of {estimator_name(estimator)} are points, not distributions: use a VAE."
-        )
+        name = estimator_name(estimator)
+        raise ValueError(f"the codes of {name} are points, not distributions: use a VAE.")
 
 
 def _umap() -> Any:

@@ -47,7 +47,13 @@ FORMAT = 1
 
 
 class MetaEstimator(BaseEstimator):
-    """Base of estimators with a parameter `estimator`, of which `fit` trains a clone."""
+    """Base of estimators with a parameter `estimator`, of which `fit` trains a clone.
+
+    Attributes
+    ----------
+    estimator_ : LatentEstimator
+        The fitted model.
+    """
 
     estimator: Any
     estimator_: Any
@@ -108,8 +114,7 @@ class LatentMetaEstimator(MetaEstimator):
 class SavedMetaEstimator(LatentMetaEstimator):
     """A meta-estimator whose arrays are saved beside the model, with a JSON record.
 
-    Subclasses set the names of the two files, what they contain, the command that creates them and
-    a hint for corrupt files.
+    Subclasses set the names of both files, and what error messages say about them.
     """
 
     _arrays_file: str

@@ -34,10 +34,8 @@ class PyodDetector(BaseDetector):
     ----------
     detector_ : AnomalyDetector
         The fitted detector, which provides anomaly maps, explanations and p-values.
-    decision_scores_ : ndarray of float64, (n,)
-        `decision_function` of the training rows.
-    labels_ : ndarray of int, (n,)
-        1 for outliers among the training rows, 0 for inliers.
+    decision_scores_, labels_ : ndarray (n,)
+        Scores of the training rows, and 1 for outliers among them.
     threshold_ : float
         Rows with a higher score are outliers.
 

@@ -53,8 +53,6 @@ class LatentIndex(SavedMetaEstimator):
 
     Attributes
     ----------
-    estimator_ : LatentEstimator
-        The fitted model.
     codes_ : ndarray (n, n_components)
         Codes of the indexed rows.
     backend_ : str
@@ -140,14 +138,7 @@ class LatentIndex(SavedMetaEstimator):
     def query(
         self, codes: ArrayLike, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any:
-        """Return the nearest indexed rows of each code, nearest first.
-
-        Parameters
-        ----------
-        codes : array-like (n, n_components)
-        n_neighbors, return_distance
-            As in `kneighbors`, which queries by rows of data and returns the same.
-        """
+        """Return the nearest indexed rows of codes (n, n_components), as `kneighbors` of rows."""
         check_is_fitted(self)
         Z: Array = check_array(codes, dtype=[np.float32, np.float64], input_name="codes")
         if Z.shape[1] != self.codes_.shape[1]:

@@ -46,9 +46,8 @@ def with_condition(estimator: Any, condition: Any = None) -> Any:
         return estimator
     again = copy.copy(estimator)
     again.condition_encoder_ = None
-    again.model_ = _WithCondition.of(
-        estimator.model_, torch.from_numpy(condition).to(estimator.device_)
-    )
+    fixed = torch.from_numpy(condition).to(estimator.device_)
+    again.model_ = _WithCondition(estimator.model_, fixed)
     return again
 
 
@@ -57,31 +56,18 @@ class _WithCondition(LatentVariableModel):
 
     condition: Tensor
 
-    @classmethod
-    def of(cls, model: LatentVariableModel, condition: Tensor) -> _WithCondition:
-        """Share all parts of a model."""
-        made = cls(
-            model.encoder,
-            model.decoder,
-            model.posterior,
-            model.likelihood,
-            model.prior,
-            model.log_unit,
-            model.missing,
-        )
-        made.register_buffer("condition", condition)
-        return made.eval()
+    def __init__(self, model: LatentVariableModel, condition: Tensor) -> None:
+        names = ["encoder", "decoder", "posterior", "likelihood", "prior", "log_unit", "missing"]
+        super().__init__(**{name: getattr(model, name) for name in names})
+        self.register_buffer("condition", condition)
+        self.eval()
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Distribution:
-        """Return q(z | x, condition)."""
-        return super().encode(
-            x, self.condition.expand(len(x), -1) if condition is None else condition
-        )
+        default = self.condition.expand(len(x), -1)
+        return super().encode(x, default if condition is None else condition)
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution:
-        """Return p(x | z, condition)."""
         return super().decode(z, self.condition if condition is None else condition)
 
     def prior_given(self, condition: Tensor | None = None) -> Distribution:
-        """Return p(z | condition)."""
         return super().prior_given(self.condition if condition is None else condition)
