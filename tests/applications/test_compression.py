@@ -50,7 +50,7 @@ def test_quantisation_error_is_at_most_half_a_step(model, bits, coding):
     )
 
 
-def test_the_shortest_coding_is_kept(model):
+def test_shortest_coding_is_chosen(model):
     lengths = {
         coding: len(LatentCodec.from_fitted(model, coding=coding).fit(X).compress(X).payload)
         for coding in CODINGS
@@ -70,7 +70,7 @@ def test_values_out_of_range_are_clipped_and_counted(model):
     assert 0 < share == codec.report(X)["fraction of values out of range"]
 
 
-def test_a_constant_component_costs_no_accuracy(model):
+def test_constant_component_is_exact(model):
     codec = LatentCodec.from_fitted(model).fit(np.repeat(X[:1], 4, axis=0))
     packed = codec.compress(X[:1])
     np.testing.assert_allclose(packed.codes(), model.transform(X[:1]), rtol=1e-6)

@@ -3,7 +3,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
@@ -11,7 +10,6 @@ from sklearn.datasets import load_digits
 from isthmus import VAE, Autoencoder, ConditionalVAE, SparseAutoencoder, cli
 from isthmus.applications.generation import LatentSampler, variations
 from isthmus.data import load
-from isthmus.nn.dense import CONDITION_STD, Dense, Gated, linear_layer
 
 DIGITS = load_digits()
 X, Y = DIGITS.images[:400] / 16, DIGITS.target[:400]
@@ -55,7 +53,7 @@ def plain():
     return Autoencoder(**FAST).fit(X)
 
 
-def test_a_mixture_of_one_normal_has_the_moments_of_the_codes():
+def test_mixture_of_one_normal_has_the_moments_of_the_codes():
     rng = np.random.default_rng(0)
     mixing = np.array([[1.0, 0.0, 0.0], [300.0, 40.0, 0.0], [0.0, 0.001, 0.002]])
     codes = rng.standard_normal((4000, 3)) @ mixing.T + [5.0, 0.0, -1.0]
@@ -79,9 +77,9 @@ def test_each_class_has_its_own_mixture():
     codes = rng.normal(size=(400, 2)) + np.where(y == "low", -10, 10)[:, None]
     sampler = LatentSampler(Identity(), n_modes=1, random_state=0).fit(codes, y)
     assert list(sampler.classes_) == ["high", "low"]
-    asked = np.array(["low", "high", "high", "low"])
-    drawn = sampler.sample(4, random_state=0, y=asked)
-    assert ((drawn > 0).all(1) == (asked == "high")).all()
+    requested = np.array(["low", "high", "high", "low"])
+    drawn = sampler.sample(4, random_state=0, y=requested)
+    assert ((drawn > 0).all(1) == (requested == "high")).all()
     share = (sampler.sample(4000, random_state=0)[:, 0] > 0).mean()
     assert abs(share - 0.75) < 0.03
 
@@ -115,33 +113,12 @@ def conditional():
     return ConditionalVAE(n_components=2, random_state=0, **settings).fit(X, Y)
 
 
-@pytest.mark.parametrize("layer", [linear_layer("relu"), Gated])
-def test_a_label_is_heard_beside_many_inputs_from_the_start(layer):
-    torch.manual_seed(0)
-    network = Dense([784, 500, 3], layer, condition=11)
-    for linear in (m for m in network.layers[0].modules() if isinstance(m, torch.nn.Linear)):
-        pixels, labels, unknown = linear.weight.detach().split([784, 10, 1], dim=1)
-        assert float(labels.std()) == pytest.approx(CONDITION_STD, rel=0.05)
-        assert float(pixels.abs().max()) < 0.04  # 1 / sqrt(795), as torch begins them
-        assert float(unknown.abs().max()) < 0.04
-
-
-def test_what_is_not_told_a_context_begins_as_ever():
-    weights = []
-    for network in (lambda: Dense([4, 8, 2], linear_layer("relu")), lambda: torch.nn.Linear(4, 8)):
-        torch.manual_seed(0)
-        weights.append(next(network().parameters()))
-    assert torch.equal(*weights)
-    straight = Dense([4, 2], linear_layer("relu"), condition=3).layers[0]
-    assert float(straight.weight.detach().abs().max()) < 0.38  # nothing hidden: 1 / sqrt(7)
-
-
 @pytest.mark.parametrize("source", ["prior", "mixture"])
 def test_conditional_model_generates_the_requested_class(conditional, source):
     sampler = LatentSampler.from_fitted(conditional, source=source, n_modes=1, random_state=0)
     sampler.fit(X, Y)
     zeros, ones = (sampler.sample(30, random_state=0, y=k).mean(0) for k in (0, 1))
-    centre = (slice(3, 5), slice(3, 5))  # empty in a nought, inked in a one
+    centre = (slice(3, 5), slice(3, 5))  # empty in a zero, filled in a one
     assert ones[centre].mean() > zeros[centre].mean() + 0.3
 
 
@@ -212,15 +189,17 @@ def test_loaded_mixture_draws_the_same_examples(kind, labels, tmp_path):
         again.variations(X[:3], 2, 1.0, 1), fitted.variations(X[:3], 2, 1.0, 1)
     )
     if labels is not None:
-        asked = labels[:20]
+        requested = labels[:20]
         assert again.classes_.dtype == fitted.classes_.dtype
-        np.testing.assert_array_equal(again.sample(20, 1, y=asked), fitted.sample(20, 1, y=asked))
+        np.testing.assert_array_equal(
+            again.sample(20, 1, y=requested), fitted.sample(20, 1, y=requested)
+        )
 
 
 @pytest.fixture
-def kept(plain, tmp_path):
-    LatentSampler.from_fitted(plain, n_modes=2, random_state=0).fit(X, Y).save(tmp_path / "kept")
-    return tmp_path / "kept"
+def stored(plain, tmp_path):
+    LatentSampler.from_fitted(plain, n_modes=2, random_state=0).fit(X, Y).save(tmp_path / "stored")
+    return tmp_path / "stored"
 
 
 def of_other_shape(folder):
@@ -261,26 +240,26 @@ def with_another_setting(folder):
         (with_another_setting, r"mixture\.json is corrupt or has another format version"),
     ],
 )
-def test_corrupt_mixtures_raise(damage, words, kept, plain):
-    LatentSampler.load(kept, plain)
-    damage(kept)
+def test_corrupt_mixtures_raise(damage, words, stored, plain):
+    LatentSampler.load(stored, plain)
+    damage(stored)
     with pytest.raises(ValueError, match=words) as raised:
-        LatentSampler.load(kept, plain)
+        LatentSampler.load(stored, plain)
     assert "\n" not in str(raised.value)
 
 
-def test_missing_or_foreign_mixtures_raise(kept, plain, vae, tmp_path):
+def test_missing_or_foreign_mixtures_raise(stored, plain, vae, tmp_path):
     with pytest.raises(FileNotFoundError, match="contains no mixture"):
         LatentSampler.load(tmp_path, plain)
     with pytest.raises(ValueError, match="another model"):
-        LatentSampler.load(kept, vae)
+        LatentSampler.load(stored, vae)
     with pytest.raises(ValueError, match="saved with the model"):
         LatentSampler.from_fitted(vae).fit(X).save(tmp_path / "prior")
     assert not (tmp_path / "prior").exists()
 
 
-class TestTheVerb:
-    """`isthmus sample` keeps the mixture in the run, and uses it again."""
+class TestCommand:
+    """`isthmus sample` stores the mixture in the run and reuses it."""
 
     @pytest.fixture
     def run(self, plain, tmp_path):
@@ -295,7 +274,7 @@ class TestTheVerb:
         return np.load(out) if code == 0 else None
 
     @pytest.mark.parametrize("of", [[], ["--of", 3, 5]])
-    def test_a_mixture_is_kept_and_used_again_even_without_the_data(self, run, of, capsys):
+    def test_stored_mixture_is_reused_without_the_data(self, run, of, capsys):
         data = run.parent / "rows.npz"
         first = self.sample(run, "--source", "mixture", "--data", data, *of)
         assert "fitted a mixture" in capsys.readouterr().out
@@ -306,7 +285,7 @@ class TestTheVerb:
         np.testing.assert_array_equal(first, self.sample(run, *of))
         assert not np.array_equal(first, self.sample(run, "--random-state", 1, *of))
 
-    def test_other_data_labels_or_modes_make_a_new_one(self, run, capsys):
+    def test_other_data_labels_or_modes_fit_a_new_mixture(self, run, capsys):
         data = run.parent / "rows.npz"
         for rows, labels, modes in ((X, Y, 2), (X[::2], Y[::2], 2), (X, Y // 5, 2), (X, Y, 3)):
             np.savez(data, X=rows, y=labels)
@@ -317,7 +296,7 @@ class TestTheVerb:
         self.sample(run, "--data", data, "--of", 1, "--source", "mixture")
         assert "fitted a mixture" in capsys.readouterr().out
 
-    def test_a_damaged_one_is_one_line_until_its_folder_is_deleted(self, run, capsys):
+    def test_corrupt_mixture_raises_a_one_line_error(self, run, capsys):
         data = run.parent / "rows.npz"
         first = self.sample(run, "--data", data)
         cut("mixture.safetensors")(run / "mixture")
@@ -329,18 +308,18 @@ class TestTheVerb:
         (run / "mixture" / "mixture.json").unlink()
         np.testing.assert_array_equal(self.sample(run, "--data", data), first)
 
-    def test_a_run_that_cannot_be_written_to_is_drawn_from(self, run, capsys):
+    def test_read_only_run_can_be_sampled(self, run, capsys):
         (run / "mixture").write_text("no folder")
         assert self.sample(
             run, "--data", run.parent / "rows.npz", "--out", run.parent / "o.png"
         ).size
         assert "not stored: " in capsys.readouterr().out
 
-    def test_a_prior_that_is_not_there_is_said(self, run, capsys):
+    def test_missing_prior_is_reported(self, run, capsys):
         self.sample(run, "--source", "prior", code=2)
         assert "has no prior" in capsys.readouterr().err
 
-    def test_a_table_is_drawn_as_numbers_and_written_as_a_table(self, tmp_path):
+    def test_samples_of_a_table_are_written_as_a_table(self, tmp_path):
         table, run, made = tmp_path / "t.csv", tmp_path / "run", tmp_path / "made.csv"
         rng = np.random.default_rng(0)
         rows = [f"{rng.normal():.3f},{rng.choice(['low', 'high'])}" for _ in range(60)]
@@ -355,6 +334,6 @@ class TestTheVerb:
         assert {line.split(",")[1] for line in lines} <= {"low", "high"}
         assert len(lines) == len(np.load(made.with_suffix(".npy"))) == 4
 
-    def test_a_kind_of_file_that_examples_are_not_written_as_is_said(self, run, capsys):
+    def test_unknown_file_type_is_reported(self, run, capsys):
         assert cli.main(["sample", str(run), "--save", "made.csv"]) == 2
         assert "must end in .npy, got" in capsys.readouterr().err

@@ -88,7 +88,7 @@ def test_distributions_latent_by_latent(vae):
 
 
 def test_compare_latent_maps_of_a_loss_ablation():
-    settings = {"n_components": 2, "hidden": (32,), "epochs": 30, "random_state": 0}
+    settings = {"n_components": 2, "hidden": (32,), "epochs": 20, "random_state": 0}
     models = fit_loss_ablation(X, **settings)
     assert list(models) == ["reconstruction only", "KL only", "both"]
     q = models["KL only"].posterior(X)

@@ -1,4 +1,4 @@
-"""The detector with pyod's names and signs: what pyod's own suite asks of every detector."""
+"""The pyod adapter, with the checks that pyod runs on its own detectors."""
 
 import pickle
 import sys
@@ -24,7 +24,7 @@ NEW, NEW_Y = np.concatenate([ZEROS[110:], FOURS[10:40]]), np.repeat([0, 1], [len
 
 
 def detector(**settings):
-    model = Autoencoder(n_components=6, hidden=(32,), epochs=40, random_state=0)
+    model = Autoencoder(n_components=6, hidden=(32,), epochs=25, random_state=0)
     return AnomalyDetector(model, random_state=0, **settings)
 
 
@@ -100,7 +100,7 @@ class TestPyod:
         assert new.labels_.sum() == 24
         assert new.detector_.estimator_.n_components_ == 3
 
-    def test_survives_pickle_and_the_files_of_pyod(self, fitted, tmp_path):
+    def test_pickle_and_pyod_files_round_trip(self, fitted, tmp_path):
         loaded = [pickle.loads(pickle.dumps(fitted))]
         try:
             from pyod.utils import persistence
@@ -113,7 +113,7 @@ class TestPyod:
             assert (each.decision_function(NEW) == fitted.decision_function(NEW)).all()
             assert (each.predict(NEW) == fitted.predict(NEW)).all()
 
-    @pytest.mark.slow  # to import these takes ten seconds
+    @pytest.mark.slow  # importing these takes ten seconds
     @pytest.mark.parametrize("name", ["auto_encoder.AutoEncoder", "vae.VAE"])
     def test_outputs_match_those_of_pyod_networks(self, fitted, name):
         module, kind = name.split(".")
@@ -136,7 +136,7 @@ class TestPyod:
         assert pyods.predict_proba(NEW).max() <= 1
         assert pyods.contamination == settings.get("contamination", 0.05)
         given.calibrate(ZEROS[110:140])
-        assert pyods.threshold_ != -given.offset_  # what is done to one is not done to the other
+        assert pyods.threshold_ != -given.offset_  # the two are independent
 
     def test_a_frozen_model_is_not_trained_again(self):
         model = detector().estimator.fit(ZEROS[:110])
@@ -145,10 +145,10 @@ class TestPyod:
         assert pyods.labels_.sum() == 12
 
     def test_images_keep_their_shape(self):
-        pictures = X.reshape(-1, 8, 8)
-        pyods = detector(contamination=0.1).to_pyod().fit(pictures)
-        assert pyods.predict_proba(pictures).shape == (len(X), 2)
-        assert pyods.detector_.anomaly_map(pictures).shape == (len(X), 8, 8)
+        images = X.reshape(-1, 8, 8)
+        pyods = detector(contamination=0.1).to_pyod().fit(images)
+        assert pyods.predict_proba(images).shape == (len(X), 2)
+        assert pyods.detector_.anomaly_map(images).shape == (len(X), 8, 8)
 
     def test_failed_fit_keeps_the_fitted_state(self, fitted):
         before = fitted.decision_function(NEW)

@@ -151,7 +151,7 @@ def test_missing_faiss_falls_back_or_names_the_extra(model, monkeypatch):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_the_approximate_search_finds_nearly_all(model, metric):
+def test_approximate_search_finds_nearly_all_neighbours(model, metric):
     pytest.importorskip("faiss")
     exact = LatentIndex.from_fitted(model, metric=metric).fit(X)
     quick = LatentIndex.from_fitted(model, metric=metric, exact_up_to=10).fit(X)

@@ -21,23 +21,23 @@ def model(request):
 @pytest.mark.parametrize("label", [None, 3])
 @torch.no_grad()
 def test_fixed_condition_equals_passing_the_condition(model, label):
-    plain, heard = model.model_, with_condition(model, label).model_
+    plain, fixed = model.model_, with_condition(model, label).model_
     c = torch.from_numpy(model.condition_encoder_.encode(label, 5))
     x, z = torch.from_numpy(X[:5]).float(), torch.randn(3, 5, 2)
-    torch.testing.assert_close(heard.encode(x).mean, plain.encode(x, c).mean)
-    torch.testing.assert_close(heard.reconstruct(z), plain.reconstruct(z, c))
-    torch.testing.assert_close(heard.log_prior(z), plain.log_prior(z, c))
+    torch.testing.assert_close(fixed.encode(x).mean, plain.encode(x, c).mean)
+    torch.testing.assert_close(fixed.reconstruct(z), plain.reconstruct(z, c))
+    torch.testing.assert_close(fixed.log_prior(z), plain.log_prior(z, c))
     other = torch.from_numpy(model.condition_encoder_.encode(7, 5))
-    torch.testing.assert_close(heard.encode(x, other).mean, plain.encode(x, other).mean)
+    torch.testing.assert_close(fixed.encode(x, other).mean, plain.encode(x, other).mean)
 
 
 def test_with_condition_shares_weights(model):
     before = model.transform(X[:5], condition=3)
-    heard = with_condition(model, 3)
-    assert heard.model_.encoder is model.model_.encoder
-    np.testing.assert_array_equal(heard.transform(X[:5]), before)
+    fixed = with_condition(model, 3)
+    assert fixed.model_.encoder is model.model_.encoder
+    np.testing.assert_array_equal(fixed.transform(X[:5]), before)
     np.testing.assert_array_equal(model.transform(X[:5], condition=3), before)
-    assert with_condition(heard) is heard
+    assert with_condition(fixed) is fixed
 
 
 def test_unconditional_models_are_returned_unchanged():
