@@ -264,13 +264,7 @@ def started_together() -> bool:
 
 
 def is_main() -> bool:
-    """Whether this process writes files and messages.
-
-    Examples
-    --------
-    >>> is_main()
-    True
-    """
+    """Whether this process writes files and messages."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
     return not started_together() or int(os.environ["RANK"]) == 0
@@ -278,7 +272,7 @@ def is_main() -> bool:
 
 def _join(device: torch.device) -> None:
     """Connect to the other processes, once."""
-    _accelerate()
+    _import_accelerate()
     if not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -291,13 +285,13 @@ def _join(device: torch.device) -> None:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 
-def _accelerate() -> Any:
+def _import_accelerate() -> Any:
     return import_optional("accelerate", extra="scale", what="training in several processes")
 
 
 @functools.cache
 def _accelerator(device_type: str) -> Any:
-    accelerate = _accelerate()
+    accelerate = _import_accelerate()
     # The graph is the same at every step; some weights may not be part of it.
     how = accelerate.DistributedDataParallelKwargs(static_graph=True, broadcast_buffers=False)
     try:  # the precision is a setting of isthmus, not of the launcher

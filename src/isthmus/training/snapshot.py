@@ -100,25 +100,16 @@ def restore_snapshot(
     trainer.step, trainer.max_rows = facts["step"], facts["most_rows"]
     trainer.outcome.history[:] = facts["history"]
     trainer.outcome.best_epoch = len(facts["history"])
+    readers, process_group = facts["readers"], trainer.process_group
     sums = None
     if facts["batch"]:  # summed over processes: the main one continues, the others start at 0
-        sums = tensors["sums"].to(trainer.weights[0].device) * float(trainer.process_group.is_main)
-    trainer.position = Position(
-        facts["epoch"],
-        facts["batch"],
-        sums,
-        tensors.get("random.began"),
-        facts["seconds"],
-        facts["rows"],
-    )
-    readers, process_group = facts["readers"], trainer.process_group
+        sums = tensors["sums"].to(trainer.weights[0].device) * float(process_group.is_main)
+    numbers = {name: facts[name] for name in ("epoch", "batch", "rows", "seconds")}
+    trainer.position = Position(**numbers, sums=sums, began=tensors.get("random.began"))
     # With a different number of processes, batches are counted instead.
-    if (
-        trainer.rows
-        and len(readers) == process_group.size
-        and readers[process_group.rank] is not None
-    ):
-        trainer.rows.go_on(readers[process_group.rank])
+    reader = readers[process_group.rank] if len(readers) == process_group.size else None
+    if trainer.rows and reader is not None:
+        trainer.rows.go_on(reader)
     for name, callback in _named(callbacks):
         if name in facts["callbacks"]:
             callback.load_state(_below(tensors, f"callback.{name}") | facts["callbacks"][name])

@@ -226,19 +226,16 @@ class Trainer:
             at.rows += batch.n
             for callback in callbacks:
                 callback.on_step(self, batch.n)
-            if reason := self._stop_reason():
+            if not self.process_group.syncs_at(self.step):
+                continue
+            # All processes stop for the same reason.
+            if reason := self.process_group.first_not_none(self.stop_request.reason):
                 for callback in callbacks:
                     callback.on_stop(self)
                 raise StopTraining(reason)
         self._continue_draws()
         self.process_group.program.eval()
         return at.sums
-
-    def _stop_reason(self) -> str | None:
-        """Return why to stop after this step; all processes return the same."""
-        if not self.process_group.syncs_at(self.step):
-            return None
-        return self.process_group.first_not_none(self.stop_request.reason)
 
     def choose_gradients(self, rows: Source) -> None:
         """Compile the step if the settings ask for it; compile anew if the model has changed."""

@@ -111,7 +111,12 @@ def read_training_log(folder: Any) -> tuple[Record, list[Record]] | None:
     if not first:
         return None
     try:
-        return _facts(first), check_history(parse_json(line, "a line") for line in lines)
+        facts = parse_json(first, "the first line")
+        number = facts.get("format") if isinstance(facts, dict) else None
+        if isinstance(number, int) and number > FORMAT:
+            raise ValueError("it was written by a newer isthmus; update isthmus.")
+        facts = check_training_log(facts)
+        return facts, check_history(parse_json(line, "a line") for line in lines)
     except ValueError as error:
         raise ValueError(f"{path} is not a training log: {one_line(error)}") from None
 
@@ -121,14 +126,6 @@ def remove_training_log(folder: Any) -> None:
     for name in (TRAINING_LOG, TRAINING_LOG + PARTIAL):
         with contextlib.suppress(OSError):
             (Path(folder) / name).unlink()
-
-
-def _facts(line: bytes) -> Record:
-    facts = parse_json(line, "the first line")
-    number = facts.get("format") if isinstance(facts, dict) else None
-    if isinstance(number, int) and number > FORMAT:
-        raise ValueError("it was written by a newer isthmus; update isthmus.")
-    return check_training_log(facts)
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
