@@ -1,4 +1,4 @@
-"""Work of the processes that test_distributed.py starts with torchrun; prints JSON."""
+"""Fits in the processes that test_distributed.py starts with torchrun; the results are JSON."""
 
 import contextlib
 import json
@@ -21,8 +21,8 @@ from isthmus.training.distributed import join_process_group
 warnings.simplefilter("ignore")
 SPECS = data.load("digits")
 X, Y = SPECS.X[:500], SPECS.y[:500]
-HOLES = X.copy()
-HOLES[:, ::3, 2] = float("nan")
+GAPS = X.copy()
+GAPS[:, ::3, 2] = float("nan")
 SETTINGS = {"n_components": 3, "hidden": (32,), "epochs": 3, "random_state": 0, "batch_size": 48}
 KINDS = {
     "vae": (isthmus.VAE, {}),
@@ -38,8 +38,8 @@ KINDS = {
     "normalized": (isthmus.VAE, {"normalize_gradients": True, "weight_decay": 0.1}),
     "incomplete": (isthmus.VAE, {"missing": "ignore"}),
 }
-DIVIDED = ("vae", "vamp", "normalized", "conv", "dropout")  # kinds that are trained as shards too
-APART = {  # what each process draws for its own rows, and statistics of its part of a batch
+SHARDED = ("vae", "vamp", "normalized", "conv", "dropout")  # kinds that are trained as shards too
+LOCAL = {  # models that draw or compute statistics for local rows
     "conv": (isthmus.VAE, {"backbone": "conv", "epochs": 1}),
     "denoising": (isthmus.DenoisingAutoencoder, {}),
     "binarized": (isthmus.VAE, {"binarize": True}),
@@ -48,20 +48,20 @@ APART = {  # what each process draws for its own rows, and statistics of its par
 }
 
 
-class AskedAtTheEnd(Callback):
-    """Ask the main process alone to stop, when there is nothing left to do."""
+class StopAtTheEnd(Callback):
+    """Request a stop in the main process alone, after the last step."""
 
     def on_epoch(self, trainer, record):
         if record["epoch"] == SETTINGS["epochs"]:
             trainer.stop_request.receive(signal.SIGTERM)
 
 
-class BrokenOff(Exception):
-    """Training was to end here."""
+class Interrupted(Exception):
+    """Raised to end training."""
 
 
 class At(Callback):
-    """Write a checkpoint after a step, and break off."""
+    """Write a checkpoint after a step and end training."""
 
     everywhere = True
 
@@ -71,11 +71,11 @@ class At(Callback):
     def on_step(self, trainer, n_rows):
         if trainer.step == self.step:
             self.checkpoint.write(trainer)
-            raise BrokenOff
+            raise Interrupted
 
 
 def curve(model):
-    """Return the losses of each epoch, and the numbers that a fitted model gives for rows."""
+    """Return the losses of each epoch, and the codes of five rows."""
     last = model.history_[-1]
     return {
         "loss": [record["loss"] for record in model.history_],
@@ -88,14 +88,14 @@ def curve(model):
 
 
 def with_condition(model):
-    """Return what a conditional model is told."""
+    """Return the condition argument of a conditional model."""
     return {"condition": Y[:5]} if model.conditional else {}
 
 
 def fitted(kind, **more):
-    """Return the curve of one kind."""
-    make, own = (KINDS | APART)[kind]
-    rows = HOLES if "missing" in own else X
+    """Return the curve of one kind of model."""
+    make, own = (KINDS | LOCAL)[kind]
+    rows = GAPS if "missing" in own else X
     return curve(make(**SETTINGS | own | more).fit(rows, Y))
 
 
@@ -105,13 +105,13 @@ def interrupted(folder, step=13, **more):
     model = isthmus.VAE(**SETTINGS | more)
     try:
         model.fit(X, callbacks=[At(step, checkpoint), checkpoint])
-    except BrokenOff:
+    except Interrupted:
         return
-    raise AssertionError("it was not broken off")
+    raise AssertionError("training was not interrupted")
 
 
 def resumed(folder, **more):
-    """Return the curve of a run that goes on from a copy of a folder's checkpoint."""
+    """Return the curve of a run resumed from a copy of a folder's checkpoint."""
     with tempfile.TemporaryDirectory() as copy:
         for path in Path(folder).iterdir():
             (Path(copy) / path.name).write_bytes(path.read_bytes())
@@ -119,14 +119,14 @@ def resumed(folder, **more):
 
 
 def stored():
-    """Return the curve of rows on the disk."""
+    """Return the curve of rows on disk."""
     rows = DiskArray.of(X, block_bytes=256 * 20)
     model = isthmus.VAE(**SETTINGS | {"epochs": 2}).fit(rows)
     return curve(model)
 
 
 def streamed(folder):
-    """Return the curve of a streamed data set, of which each process reads its own part."""
+    """Return the curve of a streamed data set, of which each process reads a part."""
     import datasets
 
     files = sorted(map(str, Path(folder).glob("*.parquet")))
@@ -136,19 +136,19 @@ def streamed(folder):
 
 
 def parts(n=100):
-    """Return which rows each process took in an epoch."""
+    """Return the rows of each process in an epoch."""
     from isthmus.training import Rows
 
     process_group = join_process_group("auto", torch.device("cpu"))
     rows = Rows(torch.arange(n).float()[:, None]).shared_by(process_group.size)
-    dealt = rows.local_batches(7, torch.Generator().manual_seed(0), process_group)
+    batches = rows.local_batches(7, torch.Generator().manual_seed(0), process_group)
     return process_group.gather_objects(
-        [int(i) for batch in dealt for i in batch.x.flatten().tolist()]
+        [int(i) for batch in batches for i in batch.x.flatten().tolist()]
     )
 
 
 def partly(**more):
-    """Return the curve of three passes, one by one, over a model with frozen weights."""
+    """Return the curve of three calls of partial_fit on a model with frozen weights."""
     model = isthmus.VAE(**SETTINGS | more).begin(X)
     frozen = next(model.model_.encoder.parameters()).requires_grad_(False).clone()
     for _ in range(3):
@@ -157,8 +157,8 @@ def partly(**more):
     return curve(model)
 
 
-def refusal(fit):
-    """Return the words of the error that a call ends with, in all processes alike."""
+def message(fit):
+    """Return the message of the error that a call raises."""
     try:
         fit()
     except (ValueError, SystemExit) as error:
@@ -167,7 +167,7 @@ def refusal(fit):
 
 
 def errors(rank):
-    """Return what is said of what cannot be."""
+    """Return the messages of invalid calls."""
     vae = partial(isthmus.VAE, **SETTINGS)
     small = {**SETTINGS, "batch_size": 1}
     units = {"n_components": 90, "hidden": (), "strategy": "fsdp"}
@@ -180,13 +180,13 @@ def errors(rank):
         "other settings": lambda: isthmus.VAE(**SETTINGS | {"random_state": rank}).fit(X),
         "other callbacks": lambda: vae().fit(X, callbacks=mine),
         "sharded units": lambda: isthmus.SparseAutoencoder(**SETTINGS | units).fit(X),
-        "asked": lambda: vae().fit(X, callbacks=[AskedAtTheEnd()]),
+        "stopped": lambda: vae().fit(X, callbacks=[StopAtTheEnd()]),
     }
-    return {name: refusal(case) for name, case in cases.items()}
+    return {name: message(case) for name, case in cases.items()}
 
 
 def searched(rank):
-    """Return what became of the trials of a search, in which all processes train together."""
+    """Return the losses and states of the trials of a search in which all processes train."""
     import optuna
     from optuna_integration import TorchDistributedTrial
 
@@ -214,7 +214,7 @@ def searched(rank):
 
 
 def tracked(folder):
-    """Return the names of the numbers and pictures that TensorBoard has of a run, and its files."""
+    """Return the losses and images that TensorBoard has of a run, and its number of files."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     isthmus.VAE(**SETTINGS).fit(X.reshape(-1, 8, 8), callbacks=[TensorBoard(folder)])
@@ -224,27 +224,27 @@ def tracked(folder):
     return {"files": len(files), "tags": sorted(events.Tags()["images"]), "loss": loss}
 
 
-def looked(rank):
-    """Return the scale that a process learns where each has rows of its own."""
+def scaled(rank):
+    """Return the scale that a process learns if each loads different rows."""
     rows = X * (1 + rank)
     model = isthmus.VAE(**SETTINGS | {"epochs": 1, "likelihood": "gaussian"})
     return model.fit_loader([rows[:100], rows[100:200]], sharded=True).scaler_.log_unit.tolist()
 
 
 def main(out, shared):
-    """Write all answers of the main process to a file."""
+    """Write all results to a file."""
     shared = Path(shared)
     process_group = join_process_group("auto", torch.device("cpu"))
     size = process_group.size
     answers = {"size": size, "parts": parts()}
-    answers |= {kind: fitted(kind) for kind in KINDS | APART}
+    answers |= {kind: fitted(kind) for kind in KINDS | LOCAL}
     answers["partly"] = partly()
     if size > 1:
-        answers |= {f"fsdp-{kind}": fitted(kind, strategy="fsdp") for kind in DIVIDED}
+        answers |= {f"fsdp-{kind}": fitted(kind, strategy="fsdp") for kind in SHARDED}
         answers["fsdp-partly"] = partly(strategy="fsdp")
         answers["errors"] = process_group.gather_objects(errors(process_group.rank))
         answers["searched"] = process_group.gather_objects(searched(process_group.rank))
-        answers["looked"] = process_group.gather_objects(looked(process_group.rank))
+        answers["scaled"] = process_group.gather_objects(scaled(process_group.rank))
         interrupted(shared / "two", strategy="ddp")
         interrupted(shared / "shards", strategy="fsdp")
     for name in ("one", "two", "shards"):

@@ -1,4 +1,4 @@
-"""The lean optimiser against torch's own, and threads by the work there is."""
+"""FusedAdamW equals torch's AdamW; the number of threads follows the size of the model."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def trained(make, steps, seed=0):
 
 
 @pytest.mark.parametrize("options", [{"lr": 1e-2}, {"lr": 1e-3, "weight_decay": 0.1}])
-def test_it_is_torchs_own_to_the_last_bit(options):
+def test_it_equals_torch_adamw_bit_for_bit(options):
     ours, _ = trained(lambda p: FusedAdamW(p, **{"weight_decay": 0.0} | options), 20)
     options = {"weight_decay": 0.0} | options
     theirs, _ = trained(lambda p: torch.optim.AdamW(p, fused=True, **options), 20)
@@ -33,7 +33,7 @@ def test_it_is_torchs_own_to_the_last_bit(options):
         assert torch.equal(a, b)
 
 
-def test_a_loaded_state_goes_on_as_if_never_stopped():
+def test_a_loaded_state_continues_bit_for_bit():
     whole, _ = trained(lambda p: FusedAdamW(p, lr=1e-2), 12)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
@@ -51,7 +51,7 @@ def test_a_loaded_state_goes_on_as_if_never_stopped():
         assert torch.equal(a, b)
 
 
-def test_a_parameter_without_gradient_stays():
+def test_a_parameter_without_gradient_is_unchanged():
     used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     optimizer = FusedAdamW([used, unused], lr=0.1)
     for _ in range(3):
@@ -62,7 +62,7 @@ def test_a_parameter_without_gradient_stays():
     assert (unused == 1).all()
 
 
-def test_small_models_use_one_thread_and_all_come_back():
+def test_small_models_use_one_thread_and_the_setting_is_restored():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -82,7 +82,7 @@ def test_small_models_use_one_thread_and_all_come_back():
         torch.set_num_threads(before)
 
 
-def test_two_trainings_at_once_leave_the_threads_as_they_were():
+def test_two_trainings_at_once_restore_the_number_of_threads():
     before = torch.get_num_threads()
     small, inside, leave = nn.Linear(2, 2), threading.Event(), threading.Event()
 

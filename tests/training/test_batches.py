@@ -6,7 +6,7 @@ from isthmus.training import Rows, to_unit
 
 
 @pytest.mark.parametrize(("n", "size"), [(10, 3), (9, 4), (7, 7), (8, 7), (5, 100), (1, 1), (3, 1)])
-def test_every_row_comes_once_an_epoch(n, size):
+def test_every_row_is_used_once_per_epoch(n, size):
     rows = Rows(torch.arange(n).float()[:, None], torch.arange(n).float()[:, None])
     for generator in (None, torch.Generator().manual_seed(0)):
         batches = list(rows.batches(size, generator))
@@ -17,20 +17,20 @@ def test_every_row_comes_once_an_epoch(n, size):
 
 
 @pytest.mark.parametrize("n", range(2, 40))
-def test_no_batch_is_a_single_row_where_that_can_be_helped(n):
+def test_no_batch_is_a_single_row(n):
     assert min(Rows(torch.zeros(n, 1)).sizes(8)) > 1
 
 
 @pytest.mark.parametrize("n", range(1, 30))
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
-def test_batches_are_of_one_size_but_the_last(n, size):
+def test_all_batches_but_the_last_have_one_size(n, size):
     *others, last = Rows(torch.zeros(n, 1)).sizes(size)
     assert sum(others) + last == n
     assert set(others) <= {size}
     assert 1 <= last <= size + 1
 
 
-def test_a_generator_decides_the_order_and_nothing_global_is_touched():
+def test_the_generator_determines_the_order():
     rows, before = Rows(torch.arange(50).float()[:, None]), torch.random.get_rng_state()
     a, b = (
         torch.cat([x for x, _ in rows.batches(7, torch.Generator().manual_seed(3))])
@@ -45,13 +45,13 @@ def test_without_a_generator_the_order_is_kept():
     assert torch.cat([x for x, _ in rows.batches(4)]).flatten().tolist() == list(range(9))
 
 
-def test_batches_are_shuffled_anew():
+def test_each_epoch_has_a_new_order():
     rows, generator = Rows(torch.arange(50).float()[:, None]), torch.Generator().manual_seed(0)
     first, second = (torch.cat([x for x, _ in rows.batches(7, generator)]) for _ in range(2))
     assert not torch.equal(first, second)
 
 
-def test_bytes_stay_bytes_until_their_batch():
+def test_bytes_are_scaled_batch_by_batch():
     rows = Rows(torch.tensor([[0], [255]], dtype=torch.uint8))
     (x, c), *_ = rows.batches(2)
     assert c is None
@@ -60,7 +60,7 @@ def test_bytes_stay_bytes_until_their_batch():
     assert to_unit(x) is x
 
 
-def test_a_split_is_of_all_rows():
+def test_a_split_contains_every_row_once():
     rows = Rows(torch.arange(10).float()[:, None])
     kept, held = rows.split(0.3, torch.Generator().manual_seed(0))
     assert len(held) == 3
@@ -68,7 +68,7 @@ def test_a_split_is_of_all_rows():
     assert rows.split(0.05, torch.Generator()) == (rows, None)
 
 
-def test_a_split_keeps_context_beside_its_row_and_bytes_as_bytes():
+def test_a_split_keeps_conditions_with_their_rows_and_bytes_as_bytes():
     x = torch.arange(20, dtype=torch.uint8)[:, None]
     parts = Rows(x, x.float()).split(0.25, torch.Generator().manual_seed(0))
     for part in parts:
@@ -76,7 +76,7 @@ def test_a_split_keeps_context_beside_its_row_and_bytes_as_bytes():
         assert torch.equal(part.x.float(), part.c)
 
 
-def test_a_split_repeats_by_its_generator():
+def test_a_split_is_determined_by_its_generator():
     rows = Rows(torch.arange(20).float()[:, None])
     (a, _), (b, _), (c, _) = (
         rows.split(0.25, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
@@ -86,7 +86,7 @@ def test_a_split_repeats_by_its_generator():
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.9, 0.999])
-def test_a_split_leaves_something_to_learn_from(fraction):
+def test_a_split_leaves_training_rows(fraction):
     kept, held = Rows(torch.zeros(10, 1)).split(fraction, torch.Generator().manual_seed(0))
     assert len(kept) >= 1
     assert len(kept) + len(held) == 10

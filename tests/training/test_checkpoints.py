@@ -94,21 +94,21 @@ def test_a_resumed_run_ends_with_the_same_bits(kind, tmp_path):
 
 
 @pytest.mark.parametrize("step", [6, 12])
-def test_at_the_end_of_an_epoch_too(step, tmp_path):
+def test_a_run_resumed_at_the_end_of_an_epoch_ends_with_the_same_bits(step, tmp_path):
     whole = make(KINDS[1]).fit(X, y)
     assert len(X) // 32 == 6
     fit_until(step, KINDS[1], tmp_path)
     assert_same(make(KINDS[1]).fit(X, y, resume_from=tmp_path), whole)
 
 
-def test_a_finished_run_is_there_at_once_and_can_be_trained_longer(tmp_path):
+def test_a_finished_run_resumes_at_once_and_can_train_longer(tmp_path):
     first = make(KINDS[0]).fit(X, callbacks=[Checkpoint(tmp_path)])
     assert_same(make(KINDS[0]).fit(X, resume_from=tmp_path), first)
     longer = make(KINDS[0], epochs=7).fit(X, resume_from=tmp_path)
     assert_same(longer, make(KINDS[0], epochs=7).fit(X))
 
 
-def test_patience_holds_across_a_break(tmp_path):
+def test_patience_counts_across_an_interruption(tmp_path):
     settings = {"epochs": 60, "patience": 2, "learning_rate": 0.03}
     whole = make(KINDS[7], **settings).fit(X)
     assert whole.stopped_ == "patience"
@@ -118,7 +118,7 @@ def test_patience_holds_across_a_break(tmp_path):
     assert_same(make(KINDS[7], **settings).fit(X, resume_from=tmp_path), whole)
 
 
-def test_without_a_seed_the_run_goes_on_with_its_own(tmp_path):
+def test_a_resumed_run_without_random_state_keeps_its_seed(tmp_path):
     estimator = make(KINDS[0], random_state=None)
     with contextlib.suppress(KeyboardInterrupt):
         estimator.fit(X, callbacks=[StopAt(8), Checkpoint(tmp_path)])
@@ -230,7 +230,7 @@ def test_a_signal_stops_after_the_step_and_the_run_resumes(number, code, tmp_pat
     assert "is complete" in capsys.readouterr().err
 
 
-def test_fewer_epochs_than_are_done_are_refused_and_nothing_is_lost(tmp_path):
+def test_resuming_with_fewer_epochs_than_done_raises_and_loses_nothing(tmp_path):
     fit_until(20, KINDS[0], tmp_path)
     done = read_checkpoint(tmp_path).facts["epoch"] - 1
     assert done > 1
@@ -265,7 +265,7 @@ def test_a_full_disk_does_not_end_training(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "said"), [(-1, "a newer"), (1, "an older")])
-def test_one_of_another_isthmus_is_refused_in_one_line(change, said, tmp_path, monkeypatch):
+def test_checkpoints_of_another_format_raise(change, said, tmp_path, monkeypatch):
     fit_until(8, KINDS[0], tmp_path)
     monkeypatch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT + change)
     with pytest.raises(ValueError, match=f"was written by {said} isthmus"):
@@ -273,7 +273,7 @@ def test_one_of_another_isthmus_is_refused_in_one_line(change, said, tmp_path, m
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs to mount")
-def test_a_disk_that_is_full(tmp_path):
+def test_a_full_file_system_does_not_end_training(tmp_path):
     mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
     if subprocess.run(mounted, capture_output=True, check=False).returncode:
         pytest.skip("may not mount here")
@@ -288,7 +288,7 @@ def test_a_disk_that_is_full(tmp_path):
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_a_folder_that_goes_away_does_not_end_training(tmp_path):
+def test_a_removed_folder_does_not_end_training(tmp_path):
     folder = tmp_path / "run"
 
     class Remove(Callback):
@@ -303,7 +303,7 @@ def test_a_folder_that_goes_away_does_not_end_training(tmp_path):
     assert model.n_iter_ == 4
 
 
-def test_flipped_bits_and_cut_files_are_found_and_the_other_checkpoint_taken(tmp_path):
+def test_corrupt_checkpoints_are_detected_and_the_other_one_is_used(tmp_path):
     fit_until(13, KINDS[0], tmp_path)
     newest = max(find_checkpoints(tmp_path), key=lambda p: p.stat().st_mtime_ns)
     content, rng = newest.read_bytes(), np.random.default_rng(0)
@@ -323,7 +323,7 @@ def test_flipped_bits_and_cut_files_are_found_and_the_other_checkpoint_taken(tmp
         make(KINDS[0]).fit(X, resume_from=tmp_path)
 
 
-def test_what_is_another_run_is_refused(tmp_path):
+def test_resuming_a_different_run_raises(tmp_path):
     fit_until(8, KINDS[0], tmp_path)
     for more, words in [
         ({"learning_rate": 0.01}, "learning_rate was 0.001, is 0.01"),
@@ -348,7 +348,7 @@ def test_what_is_another_run_is_refused(tmp_path):
     }
 
 
-def test_another_version_is_said(tmp_path, monkeypatch):
+def test_resuming_with_another_version_warns(tmp_path, monkeypatch):
     monkeypatch.setattr("isthmus.estimators.run_fingerprint.__version__", "0.0.1")
     fit_until(8, KINDS[0], tmp_path)
     monkeypatch.undo()
@@ -363,7 +363,7 @@ def test_a_new_run_replaces_the_checkpoints_of_an_old_one(tmp_path):
     assert read_checkpoint(tmp_path).facts["about"]["seed"] == 3
 
 
-def test_checkpoints_that_take_long_are_rarer(tmp_path, monkeypatch):
+def test_slow_checkpoints_are_written_less_often(tmp_path, monkeypatch):
     writes = []
 
     def slow(path, content):
@@ -376,7 +376,7 @@ def test_checkpoints_that_take_long_are_rarer(tmp_path, monkeypatch):
     assert len(writes) <= 1 + (time.perf_counter() - start) / (50 * 0.02)
 
 
-def test_weights_that_are_not_finite_are_never_written(tmp_path):
+def test_non_finite_weights_are_never_written(tmp_path):
     class Break(Callback):
         def on_step(self, trainer, n_rows):
             if trainer.step == 8:
@@ -401,7 +401,7 @@ def test_numbers_of_numpy_shared_weights_and_infinite_buffers_can_be_checkpointe
     assert_same(make(KINDS[0], **settings).fit(X, resume_from=tmp_path), whole)
 
 
-def test_whatever_keeps_a_checkpoint_from_being_written_does_not_end_training(tmp_path):
+def test_a_callback_state_that_is_not_json_does_not_end_training(tmp_path):
     class Strange(Callback):
         def state(self):
             return {"what": object()}
@@ -411,7 +411,7 @@ def test_whatever_keeps_a_checkpoint_from_being_written_does_not_end_training(tm
     assert model.n_iter_ == 4
 
 
-def test_a_signal_after_the_last_step_is_heard(tmp_path):
+def test_a_signal_after_the_last_step_ends_the_program(tmp_path):
     class Late(Callback):
         def on_epoch(self, trainer, record):
             if record["epoch"] == 4:
@@ -440,7 +440,7 @@ def small_memory(monkeypatch, most):
     monkeypatch.setattr(Trainer, "update", update)
 
 
-def test_a_batch_too_large_for_memory_is_halved_once_and_this_is_said(monkeypatch):
+def test_a_batch_too_large_for_memory_is_halved_once_with_a_warning(monkeypatch):
     small_memory(monkeypatch, 20)
     with pytest.warns(RuntimeWarning, match="too small for a batch of 32 rows") as said:
         model = make(KINDS[0]).fit(X)
@@ -451,7 +451,7 @@ def test_a_batch_too_large_for_memory_is_halved_once_and_this_is_said(monkeypatc
     assert model.history_[-1]["loss"] == pytest.approx(ordinary.history_[-1]["loss"], rel=0.1)
 
 
-def test_memory_that_is_too_small_for_half_a_batch_is_one_line(monkeypatch):
+def test_memory_too_small_for_half_a_batch_raises(monkeypatch):
     small_memory(monkeypatch, 10)
     with (
         pytest.warns(RuntimeWarning, match="too small"),

@@ -66,7 +66,7 @@ def dealt(rows, size=48, seed=0, process_group=None, **options):
 
 @pytest.mark.parametrize("n", [2, 19, 48, 49, 500, 1000])
 @pytest.mark.parametrize("window", [4, 4 * 130, 10**6])
-def test_every_row_comes_once_an_epoch(n, window):
+def test_every_row_is_used_once_per_epoch(n, window):
     rows = numbered(n, window_bytes=window)
     batches = dealt(rows)
     assert sorted(itertools.chain(*batches)) == [*range(n)]
@@ -74,7 +74,7 @@ def test_every_row_comes_once_an_epoch(n, window):
     assert rows.n_batches(48) == len(batches)
 
 
-def test_the_order_is_the_seeds_and_is_shuffled():
+def test_the_seed_determines_the_shuffled_order():
     rows = numbered()
     assert dealt(rows) == dealt(rows)
     assert dealt(rows) != dealt(rows, seed=1)
@@ -88,12 +88,12 @@ def test_the_order_is_the_seeds_and_is_shuffled():
 
 
 @pytest.mark.parametrize("skip", [0, 1, 5, 20, 21])
-def test_what_is_left_of_an_epoch_is_the_rest_of_it(skip):
+def test_a_resumed_epoch_has_the_remaining_batches(skip):
     rows = numbered()
     assert dealt(rows, skip=skip) == dealt(rows)[skip:]
 
 
-def test_what_is_skipped_is_not_read():
+def test_skipped_rows_are_not_read():
     rows, read = numbered(), []
 
     def prepare(x, numbers):
@@ -107,7 +107,7 @@ def test_what_is_skipped_is_not_read():
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("skip", [0, 7])
-def test_parts_of_processes_make_the_batches_of_one(size, skip):
+def test_the_parts_of_the_processes_make_up_the_batches_of_one(size, skip):
     class One(ProcessGroup):
         def __init__(self, rank):
             self.rank, self.size = rank, size
@@ -118,14 +118,14 @@ def test_parts_of_processes_make_the_batches_of_one(size, skip):
     assert [list(itertools.chain(*part)) for part in zip(*parts, strict=True)] == whole
 
 
-def test_processes_that_have_no_row_in_a_batch():
+def test_batches_smaller_than_the_number_of_processes_raise():
     with pytest.raises(ValueError, match="batch_size=2 counts the rows of all 3"):
         numbered().shared_by(3).sizes(2)
     with pytest.raises(ValueError, match="3 processes cannot share 2 rows"):
         numbered(2).shared_by(3)
 
 
-def test_rows_held_out_are_not_trained_on():
+def test_validation_rows_are_not_trained_on():
     rows = numbered()
     kept, held = rows.split(0.1, Generator().manual_seed(0))
     assert len(held) == 100
@@ -136,7 +136,7 @@ def test_rows_held_out_are_not_trained_on():
     assert rows.split(0.0001, Generator())[1] is None
 
 
-def test_some_rows_are_of_all_and_none_comes_twice():
+def test_samples_are_distinct_rows():
     rows = numbered(window_bytes=4 * 500)
     some = rows.sample(100, Generator().manual_seed(0)).flatten().int().tolist()
     assert len({*some}) == 100
@@ -180,12 +180,12 @@ def opened_as(path, kind):
 @pytest.mark.parametrize(
     "kind", ["fortran", "big-endian", "view", "strided", "changed", "writable"]
 )
-def test_however_rows_lie_on_the_disk_they_are_learned_alike(path, kind):
+def test_every_storage_order_gives_the_same_model(path, kind):
     alike = fitted(np.load(path, mmap_mode="r"))
     assert torch.equal(weights(fitted(opened_as(path, kind))), weights(alike))
 
 
-def test_zarr_and_parquet_too(path, tmp_path):
+def test_zarr_and_parquet_give_the_same_model(path, tmp_path):
     zarr = pytest.importorskip("zarr")
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     alike = weights(fitted(np.load(path, mmap_mode="r")))
@@ -198,7 +198,7 @@ def test_zarr_and_parquet_too(path, tmp_path):
     assert torch.equal(weights(fitted(load(tmp_path / "rows").X)), alike)
 
 
-def test_h5py(path, tmp_path):
+def test_h5py_gives_the_same_model(path, tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "x.h5", "w") as file:
         rows = file.create_dataset("x", data=X)
@@ -206,7 +206,7 @@ def test_h5py(path, tmp_path):
         assert torch.equal(weights(fitted(rows)), alike)
 
 
-def test_pictures_of_bytes(tmp_path):
+def test_images_of_bytes_on_disk(tmp_path):
     images = np.random.default_rng(0).integers(256, size=(200, 8, 8), dtype=np.uint8)
     np.save(tmp_path / "x.npy", images)
     model = fitted(np.load(tmp_path / "x.npy", mmap_mode="r"), backbone="conv")
@@ -215,7 +215,7 @@ def test_pictures_of_bytes(tmp_path):
     assert model.reconstruct(images[:2]).max() <= 1
 
 
-def test_scaling_is_learned_of_all(tmp_path):
+def test_scaling_is_learned_from_all_rows(tmp_path):
     shifted = np.sort(np.random.default_rng(0).normal(1e6, 50, (N, 4)), axis=0)
     np.save(tmp_path / "x.npy", shifted)
     model = fitted(np.load(tmp_path / "x.npy", mmap_mode="r"))
@@ -223,7 +223,7 @@ def test_scaling_is_learned_of_all(tmp_path):
     assert np.allclose(model.scaler_.scale, shifted.std(0), rtol=0.1)
 
 
-def test_labels_stay_beside_their_rows(path, monkeypatch):
+def test_labels_stay_with_their_rows(path, monkeypatch):
     seen = []
 
     class Look(Callback):
@@ -244,7 +244,7 @@ def test_labels_stay_beside_their_rows(path, monkeypatch):
     )
 
 
-def test_what_cannot_be_learned_is_said_and_changes_nothing(path):
+def test_invalid_data_raise_and_leave_the_estimator_unchanged(path):
     mapped = np.load(path, mmap_mode="r+")
     model = fitted(mapped)
     before = weights(model).clone()
@@ -261,7 +261,7 @@ def test_what_cannot_be_learned_is_said_and_changes_nothing(path):
         fitted(mapped, Y[:3], isthmus.ConditionalVAE)
 
 
-def test_numbers_outside_of_a_likelihood_met_late(path, monkeypatch):
+def test_values_outside_the_likelihood_in_a_late_row_raise(path, monkeypatch):
     monkeypatch.setattr(disk_array, "PREVIEW_BYTES", 16 * 40)
     mapped = np.load(path, mmap_mode="r+")
     mapped[21, 0] = 7  # of a block that is not looked at
@@ -270,7 +270,7 @@ def test_numbers_outside_of_a_likelihood_met_late(path, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(7,), (1, 7), (0, 7)])
-def test_what_is_no_rows_is_said_as_of_arrays(tmp_path, shape):
+def test_invalid_shapes_raise_as_for_arrays(tmp_path, shape):
     np.save(tmp_path / "x.npy", np.zeros(shape))
     said = []
     for rows in (np.zeros(shape), np.load(tmp_path / "x.npy", mmap_mode="r")):
@@ -287,7 +287,7 @@ def test_parts_that_begin_as_data_begin(path):
     assert fitted(mapped, cls=isthmus.SparseAutoencoder, **sparse).n_iter_ == 2
 
 
-def test_learning_by_and_by(path):
+def test_partial_fit_of_rows_on_disk(path):
     mapped = np.load(path, mmap_mode="r")
     model = isthmus.VAE(**SETTINGS)
     for calls in (1, 2):
@@ -297,7 +297,7 @@ def test_learning_by_and_by(path):
     assert begun.transform(X).shape == (N, 2)
 
 
-def test_a_sweep_of_a_map_is_that_of_an_array(path):
+def test_a_sweep_over_a_memory_map_equals_one_over_an_array(path):
     found = []
     for rows in (X, np.load(path, mmap_mode="r")):
         sweep = isthmus.Sweep(
@@ -324,7 +324,7 @@ class At(Callback):
 
 
 @pytest.mark.parametrize("step", [7, 19, 25])
-def test_a_run_that_was_broken_off_comes_to_the_same_weights(path, tmp_path, step):
+def test_a_resumed_run_ends_with_the_same_weights(path, tmp_path, step):
     mapped = np.load(path, mmap_mode="r")
     checkpoint = Checkpoint(tmp_path / "run", every=1e9)
     with pytest.raises(BrokenOff):
@@ -333,7 +333,7 @@ def test_a_run_that_was_broken_off_comes_to_the_same_weights(path, tmp_path, ste
     assert torch.equal(weights(again), weights(fitted(mapped)))
 
 
-def test_no_thread_is_left_behind(path, new_threads):
+def test_no_thread_remains_after_training(path, new_threads):
     checkpoint = Checkpoint(path.parent / "run")
     with pytest.raises(BrokenOff):
         isthmus.VAE(**SETTINGS).fit(
@@ -357,7 +357,7 @@ def parquet(tmp_path):
 FLAGS = ["--n-components", "2", "--hidden", "8", "--epochs", "2", "--random-state", "0", "--quiet"]
 
 
-def test_a_folder_of_parquet_on_the_command_line(parquet, tmp_path, capsys):
+def test_the_command_line_reads_a_folder_of_parquet_files(parquet, tmp_path, capsys):
     out = str(tmp_path / "run")
     kind = ["--label", "kind"]
     fit = ["fit", str(parquet), *kind, "--model", "conditional-vae", *FLAGS, "--out", out]
@@ -370,7 +370,7 @@ def test_a_folder_of_parquet_on_the_command_line(parquet, tmp_path, capsys):
     assert data.manifest["rows"] == {"n": 60, "total": N, "source": "rows of rows"}
 
 
-def test_zarr_on_the_command_line(tmp_path, capsys):
+def test_the_command_line_reads_zarr(tmp_path, capsys):
     zarr = pytest.importorskip("zarr")
     array = zarr.create_array(tmp_path / "x.zarr", shape=X.shape, chunks=(50, 4), dtype=X.dtype)
     array[:] = X
@@ -388,7 +388,7 @@ def test_zarr_on_the_command_line(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_comes_to_the_same_weights(path, tmp_path):
+def test_a_killed_run_resumes_to_the_same_weights(path, tmp_path):
     code = (
         "import sys, numpy as np, isthmus\n"
         "from isthmus.data import disk_array\n"
@@ -414,7 +414,7 @@ def test_a_run_that_was_killed_comes_to_the_same_weights(path, tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_stays_flat(tmp_path):
+def test_memory_use_does_not_grow_with_the_rows(tmp_path):
     rows = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (700_000, 784))
     rows[:] = 0.5  # 2.2 GB
     del rows
@@ -429,7 +429,7 @@ def test_memory_stays_flat(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_other_labels_are_another_run(path, tmp_path):
+def test_resuming_with_other_labels_raises(path, tmp_path):
     mapped, checkpoint = np.load(path, mmap_mode="r"), Checkpoint(tmp_path, every=1e9)
     model = isthmus.ConditionalVAE(**SETTINGS)
     with pytest.raises(BrokenOff):

@@ -1,4 +1,4 @@
-"""Two processes train as one does."""
+"""Two processes train like one."""
 
 import json
 import os
@@ -25,7 +25,7 @@ WORKER = Path(worker.__file__)
 
 
 def torchrun(*arguments, n=2, **options):
-    """Return a finished torchrun."""
+    """Run torchrun to its end."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
     return subprocess.run(
         [*command, *map(str, arguments)],
@@ -39,7 +39,7 @@ def torchrun(*arguments, n=2, **options):
 
 
 def write_rows(folder):
-    """Write the rows as Parquet, in files of unlike lengths."""
+    """Write the rows as Parquet files of different lengths."""
     folder.mkdir()
     for number, part in enumerate(np.split(worker.X.reshape(500, 64), [120, 330])):
         columns = {f"p{i}": part[:, i] for i in range(64)}
@@ -48,7 +48,7 @@ def write_rows(folder):
 
 @pytest.fixture(scope="session")
 def answers(tmp_path_factory):
-    """Return what one process and what two say; made once, whichever test worker comes first."""
+    """Return the results of one process, of two, and of runs resumed by one; computed once."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "process_group"
     with FileLock(f"{shared}.lock"):
@@ -63,7 +63,7 @@ def answers(tmp_path_factory):
             again = {name: worker.resumed(shared / name) for name in names}
             (shared / "again.json").write_text(json.dumps(again))
     if not (shared / "again.json").is_file():
-        pytest.fail("the processes did not come to their end, as an error before this one says")
+        pytest.fail("the processes failed; see the error of the first test")
     return [json.loads((shared / f"{name}.json").read_text()) for name in ("1", "2", "again")]
 
 
@@ -76,26 +76,26 @@ def close(a, b, tolerance):
 
 
 @pytest.mark.parametrize("kind", worker.KINDS)
-def test_two_processes_have_the_curve_of_one(answers, kind):
+def test_two_processes_have_the_loss_curve_of_one(answers, kind):
     one, two, _ = answers
     assert close(one[kind], two[kind], 2e-4)
     assert len(one[kind]["loss"]) == len(two[kind]["loss"])
 
 
-@pytest.mark.parametrize("kind", worker.APART)
-def test_what_is_of_its_own_rows_leaves_the_curve_nearly_as_it_is(answers, kind):
+@pytest.mark.parametrize("kind", worker.LOCAL)
+def test_draws_for_local_rows_change_the_loss_only_a_little(answers, kind):
     one, two, _ = answers
     assert np.allclose(one[kind]["loss"], two[kind]["loss"], rtol=0.02)
     assert one[kind]["loss"] != two[kind]["loss"]
 
 
-@pytest.mark.parametrize("kind", worker.DIVIDED)
-def test_shards_have_the_same_curve(answers, kind):
+@pytest.mark.parametrize("kind", worker.SHARDED)
+def test_sharded_weights_have_the_same_loss_curve(answers, kind):
     assert close(answers[1][kind], answers[1][f"fsdp-{kind}"], 2e-4)
 
 
 @pytest.mark.parametrize("kind", ["partly", "fsdp-partly"])
-def test_passes_one_by_one_are_shared_too(answers, kind):
+def test_partial_fit_in_two_processes_has_the_loss_curve_of_one(answers, kind):
     one, two, _ = answers
     assert np.allclose(one["partly"]["loss"], two[kind]["loss"], rtol=2e-4)
 
@@ -107,20 +107,20 @@ def test_rows_are_divided_without_overlap(answers):
 
 
 @pytest.mark.parametrize("source", ["one", "two", "shards"])
-def test_two_processes_go_on_where_others_stopped(answers, source):
+def test_two_processes_resume_any_checkpoint(answers, source):
     assert close(answers[0]["vae"], answers[1][f"from {source}"], 2e-4)
 
 
 @pytest.mark.parametrize("source", ["two", "shards"])
-def test_one_process_goes_on_where_two_stopped(answers, source):
+def test_one_process_resumes_the_checkpoint_of_two(answers, source):
     assert close(answers[0]["vae"], answers[2][source], 2e-4)
 
 
-def test_shards_go_on_where_one_process_stopped(answers):
+def test_sharded_processes_resume_the_checkpoint_of_one(answers):
     assert close(answers[0]["vae"], answers[1]["one by shards"], 2e-4)
 
 
-def test_rows_on_the_disk_are_shared_too(answers):
+def test_rows_on_disk_have_the_loss_curve_of_one_process(answers):
     assert close(answers[0]["stored"], answers[1]["stored"], 2e-4)
 
 
@@ -130,12 +130,12 @@ def test_each_process_reads_its_own_part_of_a_stream(answers):
     assert np.allclose(one["streamed"]["loss"], two["streamed"]["loss"], rtol=0.1)
 
 
-def test_half_precision_learns_the_same(answers):
+def test_bfloat16_has_nearly_the_same_loss(answers):
     for each in answers[:2]:
         assert np.allclose(each["bfloat16"]["loss"], answers[0]["vae"]["loss"], rtol=0.01)
 
 
-def test_a_search_prunes_in_all_processes_alike(answers):
+def test_a_search_prunes_the_same_trials_in_all_processes(answers):
     ours, theirs = answers[1]["searched"]
     losses, states = ours
     assert len(states) == 4
@@ -144,19 +144,19 @@ def test_a_search_prunes_in_all_processes_alike(answers):
     assert losses == theirs
 
 
-def test_a_tracker_is_told_once(answers):
+def test_only_one_process_writes_to_a_tracker(answers):
     one, two = (each["tracked"] for each in answers[:2])
     assert two["files"] == one["files"] == 1
     assert two["tags"] == one["tags"] != []
     assert np.allclose(one["loss"], two["loss"], rtol=1e-4)
 
 
-def test_a_seed_that_nobody_gave_is_agreed_on(answers):
+def test_processes_without_random_state_use_the_same_seed(answers):
     assert len(answers[1]["seeds"]) == 2
     assert len({*answers[1]["seeds"]}) == 1
 
 
-SAID = {
+MESSAGES = {
     "batch": "set batch_size to at least 2",
     "rows": "needs at least 2 rows",
     "other rows": "be given the same X or y",
@@ -164,23 +164,23 @@ SAID = {
     "other settings": "be given the same settings",
     "other callbacks": "must be passed in every process",
     "sharded units": "use strategy='ddp', or dictionary=False",
-    "asked": "143",
+    "stopped": "143",
 }
 
 
-@pytest.mark.parametrize("case", SAID)
-def test_what_cannot_be_is_one_line_in_all_processes(answers, case):
-    for said in answers[1]["errors"]:
-        assert SAID[case] in said[case]
-        assert "\n" not in said[case]
+@pytest.mark.parametrize("case", MESSAGES)
+def test_errors_are_one_line_in_all_processes(answers, case):
+    for messages in answers[1]["errors"]:
+        assert MESSAGES[case] in messages[case]
+        assert "\n" not in messages[case]
 
 
-def test_what_is_learned_of_the_first_rows_is_the_same_in_all(answers):
-    first, second = answers[1]["looked"]
+def test_scaling_learned_from_the_first_rows_is_the_same_in_all_processes(answers):
+    first, second = answers[1]["scaled"]
     assert first == second
 
 
-def test_alone_there_is_nothing_to_agree_on():
+def test_a_single_process_has_the_trivial_group():
     process_group = join_process_group("auto", torch.device("cpu"))
     assert type(process_group) is ProcessGroup
     assert is_main()
@@ -190,7 +190,7 @@ def test_alone_there_is_nothing_to_agree_on():
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_a_strategy_for_several_needs_several(strategy):
+def test_strategies_for_several_processes_need_several(strategy):
     with pytest.raises(ValueError, match="torchrun --nproc-per-node"):
         join_process_group(strategy, torch.device("cpu"))
 
@@ -214,7 +214,7 @@ def test_every_process_has_a_row_of_every_batch(n, size):
             )
 
 
-def test_without_accelerate_the_pip_line_is_named(monkeypatch):
+def test_without_accelerate_the_error_names_the_pip_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
@@ -222,14 +222,14 @@ def test_without_accelerate_the_pip_line_is_named(monkeypatch):
         join_process_group("auto", torch.device("cpu"))
 
 
-def test_a_process_without_its_own_gpu_is_refused(monkeypatch):
+def test_a_process_without_its_own_gpu_raises(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(ValueError, match="process 2 has no GPU: this machine has 1"):
         pick_device("cuda")
 
 
-def test_main_is_the_first_of_a_group_that_somebody_else_formed(monkeypatch):
+def test_rank_zero_of_an_existing_group_is_main(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     for rank in (0, 1):
@@ -241,7 +241,7 @@ def test_main_is_the_first_of_a_group_that_somebody_else_formed(monkeypatch):
     ("options", "reason"),
     [({}, "DistributedType.NO"), ({"mixed_precision": "bf16"}, "another precision")],
 )
-def test_other_accelerators_are_refused(options, reason):
+def test_accelerators_with_another_configuration_raise(options, reason):
     accelerate = pytest.importorskip("accelerate")
     process_group = ProcessGroup()
     process_group.device, process_group.size = torch.device("cpu"), 2
@@ -261,7 +261,7 @@ def test_other_accelerators_are_refused(options, reason):
 
 
 @pytest.mark.slow
-def test_the_fault_of_one_is_not_taken_for_a_fault_of_others():
+def test_connection_errors_are_translated_only_with_several_processes():
     process_group = ProcessGroup()
     with pytest.raises(RuntimeError, match="gloo"), process_group.translate_errors():
         raise RuntimeError("gloo: closed by peer")
@@ -270,7 +270,7 @@ def test_the_fault_of_one_is_not_taken_for_a_fault_of_others():
         raise RuntimeError("gloo: closed by peer")
 
 
-def test_a_fault_of_the_first_alone_is_one_line_and_ends_all(tmp_path):
+def test_an_error_of_the_main_process_is_one_line_and_ends_all(tmp_path):
     pytest.importorskip("accelerate")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
@@ -284,7 +284,7 @@ def test_a_fault_of_the_first_alone_is_one_line_and_ends_all(tmp_path):
 
 
 def worker_in(folder, rank):
-    """Return the number of the process of a rank that works in a folder."""
+    """Return the id of the process of a rank that runs in a folder."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             here = (process / "cwd").resolve() == folder.resolve()
@@ -299,7 +299,7 @@ def worker_in(folder, rank):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 @pytest.mark.parametrize(("rank", "out"), [(1, ["--out", "mine"]), (0, []), (1, [])])
-def test_a_killed_worker_comes_back_and_the_run_ends_well(tmp_path, rank, out):
+def test_a_killed_process_restarts_and_the_run_finishes(tmp_path, rank, out):
     run = ["-m", "isthmus", "fit", "digits", "--epochs", "40", "--random-state", "0", "--quiet"]
     run += ["--patience", "99", "--checkpoint-every", "0", "--batch-size", "16", *out]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]

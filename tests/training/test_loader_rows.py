@@ -63,7 +63,7 @@ class Three(ProcessGroup):
         return counts
 
 
-def test_batches_are_the_loaders():
+def test_batches_equal_those_of_the_loader():
     batches = dealt(streamed([X[:7], X[7:20]]))
     assert [(batch.n, batch.start, batch.n_local) for batch in batches] == [(7, 0, 7), (13, 0, 13)]
     assert torch.cat([batch.x for batch in batches]).numpy().tolist() == X[:20].tolist()
@@ -79,7 +79,7 @@ def test_a_batch_is_divided_among_processes():
         dealt(streamed([X[:2]]), Three(0))
 
 
-def test_processes_with_loaders_of_their_own_take_every_step():
+def test_sharded_loaders_of_different_length_take_every_step():
     counts = [[7, 4, 5], [0, 4, 3], [0, 0, 0]]
     loaders = [[X[:7]], [X[:4], X[4:8]], [X[:5], X[5:8]]]
     own = [
@@ -91,7 +91,7 @@ def test_processes_with_loaders_of_their_own_take_every_step():
     assert len(own[0][1].x) == 2  # batch statistics need two
 
 
-def test_loaders_learn_what_lists_do():
+def test_a_data_loader_equals_a_list_of_batches():
     rows = torch.from_numpy(X)
     alike = weights(fitted([X[i : i + 20] for i in range(0, 200, 20)]))
     for workers in (0, 1):
@@ -101,7 +101,7 @@ def test_loaders_learn_what_lists_do():
         assert torch.equal(weights(model), alike)
 
 
-def test_frames_labels_and_gaps(monkeypatch):
+def test_data_frames_labels_and_missing_values(monkeypatch):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": X[:, 0], "kind": Y})
     model = fitted(lambda: (frame[i : i + 30] for i in range(0, 200, 30)))
@@ -125,12 +125,12 @@ def test_parts_that_begin_as_data_begin(cls, settings):
     assert fitted([X] * 5, cls, **settings).n_iter_ == 2
 
 
-def test_a_row_left_over_does_not_break_batch_norm():
+def test_a_last_batch_of_one_row_works_with_batch_norm():
     images = np.random.default_rng(0).random((33, 8, 8)).astype(np.float32)
     assert fitted([images[:16], images[16:32], images[32:]], backbone="conv").n_iter_ == 2
 
 
-def test_epochs_are_told():
+def test_the_loader_receives_the_epoch():
     told = []
 
     class Told(list):
@@ -158,7 +158,9 @@ def late(bad):
         ({"x": X}, "got dict: collate batches in the loader"),
     ],
 )
-def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch, new_threads):
+def test_invalid_late_batches_raise_and_leave_the_estimator_unchanged(
+    bad, message, monkeypatch, new_threads
+):
     monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 1)
     model = fitted([X], likelihood="bernoulli")
     before = weights(model).clone()
@@ -169,14 +171,14 @@ def test_what_comes_late_is_told_and_changes_nothing(bad, message, monkeypatch, 
     assert not new_threads()
 
 
-def test_a_loader_that_has_run_dry_is_told(monkeypatch):
+def test_a_loader_without_batches_in_a_later_epoch_raises(monkeypatch):
     monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 1)
     once = iter([X] * 6)
     with pytest.raises(ValueError, match="gives no batches in epoch 2"):
         fitted(lambda: once)
 
 
-def test_an_error_of_the_loader_reaches_the_user_as_it_is(monkeypatch, new_threads):
+def test_an_error_of_the_loader_is_raised_unchanged(monkeypatch, new_threads):
     monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 1)
 
     def broken():
@@ -211,7 +213,7 @@ class At(Callback):
 
 
 @pytest.mark.parametrize("step", [3, 10, 14])
-def test_a_run_goes_on_by_counting(tmp_path, step):
+def test_a_run_resumes_by_counting_batches(tmp_path, step):
     loader = [X[:0], *(part for part, _ in PARTS[:5]), X[100:101], X[:0], X[101:150], X[150:]]
     with pytest.raises(BrokenOff):
         fitted(loader, callbacks=At(tmp_path, step).both, epochs=3)
@@ -220,7 +222,7 @@ def test_a_run_goes_on_by_counting(tmp_path, step):
 
 
 @pytest.mark.parametrize("step", [4, 7, 12])
-def test_a_run_goes_on_by_the_state_of_its_loader(tmp_path, step):
+def test_a_run_resumes_from_the_state_of_its_loader(tmp_path, step):
     pytest.importorskip("datasets")
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     for number, part in enumerate((slice(0, 70), slice(70, 200))):
@@ -253,7 +255,7 @@ def dataset_loader(folder):
     return DatasetLoader(data["train"], 32)
 
 
-def test_a_loader_may_fill_one_array_again_and_again():
+def test_a_loader_may_reuse_one_array():
     def refilled():
         buffer = np.empty_like(X[:32])
         for start in range(0, 96, 32):
@@ -265,7 +267,7 @@ def test_a_loader_may_fill_one_array_again_and_again():
     assert torch.equal(weights(ours), weights(fitted([*np.split(X[:96], 3)])))
 
 
-def test_ctrl_c_while_rows_are_read(monkeypatch, new_threads):
+def test_ctrl_c_while_the_loader_is_read(monkeypatch, new_threads):
     monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 1)
 
     def slow():

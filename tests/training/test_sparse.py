@@ -1,4 +1,4 @@
-"""Sparse codes: each activation against its definition, and what keeps them in shape."""
+"""Sparse codes: activations against their definitions, initialization and dead units."""
 
 from types import SimpleNamespace
 
@@ -70,7 +70,7 @@ def trained(model, x, penalties=(), callbacks=(), epochs=30, batch_size=40):
 
 
 def sparse_data(n=400, seed=0):
-    """Rows made of few of K directions: what a dictionary should find."""
+    """Rows that are sums of a few of K directions."""
     g = generator(seed)
     directions = torch.nn.functional.normalize(torch.randn(K, D, generator=g), dim=1)
     active = torch.rand(n, K, generator=g) < ACTIVE / K
@@ -87,11 +87,11 @@ class TestTopK:
             expected[best] = np.maximum(row[best], 0)
             np.testing.assert_array_equal(code, expected)
 
-    def test_a_row_without_positive_numbers_is_silent(self):
+    def test_a_row_without_positive_numbers_has_no_active_unit(self):
         assert not TopKPoint((K,), ACTIVE)(-numbers(N, K).abs()).mean.any()
 
     @pytest.mark.parametrize("k", [0, K + 1])
-    def test_k_beyond_the_units_is_refused(self, k):
+    def test_more_active_units_than_units_raise(self, k):
         with pytest.raises(
             ValueError, match="n_active must be between 1 and the number of units, 24"
         ):
@@ -123,7 +123,7 @@ class TestBatchTopK:
         z = family.eval()(numbers(5000, K, seed=999)).mean
         assert float((z > 0).sum(1).float().mean()) == pytest.approx(ACTIVE, rel=0.05)
 
-    def test_a_silent_batch_leaves_the_threshold(self):
+    def test_a_batch_without_active_units_keeps_the_threshold(self):
         family = BatchTopKPoint((K,), ACTIVE)
         family(-numbers(N, K).abs())
         assert family.threshold == -1
@@ -190,7 +190,7 @@ class TestGated:
         assert torch.equal(q.mean, (a > 0) * torch.relu(r.exp() * a + b))
         assert torch.equal(q.gate, torch.relu(a))
 
-    def test_it_is_the_two_biases_of_the_paper(self):
+    def test_it_equals_the_two_biases_of_the_paper(self):
         """Gate w·x + c and magnitude e^r w·x + d, with the magnitude's bias free."""
         family, wx, c = self.family(), numbers(N, K), numbers(K, seed=3)
         r, b = family.rescale.detach(), family.bias.detach()
@@ -198,7 +198,7 @@ class TestGated:
         expected = (wx + c > 0) * torch.relu(r.exp() * wx + d)
         torch.testing.assert_close(family(wx + c).mean, expected)
 
-    def test_the_auxiliary_term_reads_the_gate_and_moves_no_decoder(self):
+    def test_the_auxiliary_term_has_no_gradient_for_the_decoder(self):
         model, x = sparse_model("gated"), numbers(N, D)
         auxiliary = GateReconstruction()(one_pass(model, x))
         gate = torch.relu(model.encoder(x))
@@ -217,14 +217,14 @@ class TestEveryActivation:
     def name(self, request):
         return request.param
 
-    def test_the_decoder_reads_what_is_penalised(self, name):
+    def test_the_decoder_receives_the_penalised_code(self, name):
         model, x = sparse_model(name), numbers(N, D)
         step = one_pass(model, x)
         assert torch.equal(step.z, step.q.mean)
         torch.testing.assert_close(L1(1.0)(step), step.z.abs().sum(1).mean())
         assert torch.equal(step.p.mean.float(), model.decoder(step.z))
 
-    def test_finite_gradients_even_where_nothing_fires(self, name):
+    def test_gradients_are_finite_without_active_units(self, name):
         model = sparse_model(name)
         for scale in (0.0, 1.0, 1e3):
             model.zero_grad()
@@ -282,7 +282,7 @@ class TestGeometricMedian:
         best = minimize(lambda m: np.linalg.norm(x.numpy() - m, axis=1).sum(), x.numpy().mean(0))
         np.testing.assert_allclose(geometric_median(x).numpy(), best.x, atol=1e-4)
 
-    def test_one_wild_row_moves_it_little(self):
+    def test_an_outlier_hardly_moves_it(self):
         x = numbers(100, 4)
         wild = torch.cat([x, torch.full((1, 4), 1e6)])
         assert (geometric_median(wild) - geometric_median(x)).norm() < 0.05
@@ -309,7 +309,7 @@ class TestStart:
         torch.testing.assert_close(reads, torch.zeros(1, K), atol=1e-5, rtol=0)
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_it_begins_better_than_the_median_and_leaves_no_trace(self, name):
+    def test_the_first_reconstruction_beats_the_median_and_no_statistics_change(self, name):
         model, x = sparse_model(name), sparse_data()
         start_sparse(model, x)
         assert not model.posterior.fired.any()
@@ -319,13 +319,13 @@ class TestStart:
             rebuilt = model.reconstruct(model.train().encode(x).mean)
             assert (rebuilt - x).square().sum() < (geometric_median(x) - x).square().sum()
 
-    def test_bernoulli_decoders_speak_in_logits(self):
+    def test_bernoulli_decoders_start_at_the_logit_of_the_median(self):
         model, x = sparse_model("relu", likelihood=BernoulliFamily), torch.rand(50, D) * 0.9
         start_sparse(model, x)
         bias = Dictionary.of(model).decoder.bias
         torch.testing.assert_close(torch.sigmoid(bias), geometric_median(x))
 
-    def test_deeper_networks_are_refused(self):
+    def test_deeper_networks_raise(self):
         model = build_model(SparseAutoencoder(hidden=(5,)), (D,), "gaussian")
         with pytest.raises(ValueError, match=r"hidden=\(\)"):
             start_sparse(model, sparse_data())
@@ -338,14 +338,14 @@ class TestRevive:
             trained(model, sparse_data(), callbacks=[Revive()], epochs=1)
 
     def killed(self, name):
-        """A model whose second half of units no row can open."""
+        """A model whose second half of units is inactive on every row."""
         model, x = sparse_model(name), sparse_data()
         start_sparse(model, x)
         Dictionary.of(model).encoder.bias.data[K // 2 :] = -1e3
         return model, x
 
     @pytest.mark.parametrize("name", ["relu", "topk", "batchtopk", "jumprelu", "gated"])
-    def test_units_that_were_killed_come_alive(self, name):
+    def test_dead_units_become_active(self, name):
         alive = []
         for callbacks in ([], [Revive(every=20)]):
             model, x = self.killed(name)
@@ -356,7 +356,7 @@ class TestRevive:
         assert alive[0] == 0
         assert alive[1] >= 0.8 * (K // 2)
 
-    def test_the_dead_alone_are_changed(self):
+    def test_only_dead_units_are_changed(self):
         model, x = self.killed("jumprelu")
         trainer = trained(model, x, epochs=3)
         callback = Revive()
@@ -385,12 +385,12 @@ class TestRevive:
         trained(model, x, callbacks=[callback], epochs=10)  # 100 steps
         assert len(callback.revived) == 5
 
-    def test_watching_is_no_part_of_the_model(self):
+    def test_counts_of_active_units_are_not_saved(self):
         assert not any("fired" in name for name in sparse_model("relu").state_dict())
 
 
 class TestUnitColumns:
-    def test_the_gradient_along_columns_is_taken_out_while_training_only(self):
+    def test_the_gradient_along_columns_is_removed_only_during_training(self):
         model, x = sparse_model("relu"), sparse_data()
         callback = UnitColumns()
         trainer = trained(model, x, epochs=1)
@@ -424,7 +424,7 @@ class TestTopActivating:
             np.testing.assert_array_equal(rows, expected)
             np.testing.assert_array_equal(activations, codes[expected, unit])
 
-    def test_fewer_rows_than_asked(self, fitted):
+    def test_fewer_rows_than_requested(self, fitted):
         model, X = fitted
         assert len(model.top_activating(X[:4], 0, n=10)[0]) == 4
 
@@ -432,7 +432,7 @@ class TestTopActivating:
         ("unit", "n", "says"),
         [(30, 1, "unit must be between 0 and 29, got 30"), (0, 0, "at least 1")],
     )
-    def test_what_is_not_there_is_said(self, fitted, unit, n, says):
+    def test_units_and_counts_out_of_range_raise(self, fitted, unit, n, says):
         model, X = fitted
         with pytest.raises(ValueError, match=says):
             model.top_activating(X, unit, n=n)
@@ -462,7 +462,7 @@ class TestEstimator:
         [{"dictionary": False}, {"hidden": (9,)}, {"activation": "sigmoid"}],
         ids=lambda s: min(s),
     )
-    def test_no_dictionary_where_none_is_asked_for_or_possible(self, settings):
+    def test_no_dictionary_if_not_requested_or_impossible(self, settings):
         model = SparseAutoencoder(n_components=K, epochs=2, **{"hidden": ()} | settings)
         columns = model.fit(self.X).model_.decoder.layers[-1].weight
         assert not torch.allclose(columns.norm(dim=0), torch.ones(columns.shape[1]))
@@ -476,12 +476,12 @@ class TestEstimator:
 
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("hidden", [(), (9,)])
-    def test_a_row_of_a_batch_is_what_it_is_alone(self, name, hidden):
+    def test_the_code_of_a_row_does_not_depend_on_its_batch(self, name, hidden):
         model = self.fit(name, epochs=3, hidden=hidden)
         alone = np.concatenate([model.transform(row[None]) for row in self.X[:9]])
         np.testing.assert_allclose(model.transform(self.X)[:9], alone, atol=1e-5)
 
-    def test_no_more_units_are_active_than_asked_for(self):
+    def test_at_most_n_active_units_are_active(self):
         assert (self.fit("topk", n_active=2).transform(self.X) > 0).sum(1).max() == 2
         assert (self.fit("batchtopk", n_active=2).transform(self.X) > 0).sum(1).mean() < 3
 
@@ -496,7 +496,7 @@ class TestEstimator:
         ]
         assert active[1] < 0.7 * active[0]
 
-    def test_dead_units_are_revived_on_the_way(self):
+    def test_revive_every_leaves_fewer_dead_units(self):
         few = {"epochs": 25, "n_components": 200, "n_active": 2, "batch_size": 20}
         dead = [
             (self.fit("topk", revive_every=every, **few).transform(self.X) == 0).all(0).mean()
@@ -504,6 +504,6 @@ class TestEstimator:
         ]
         assert dead[1] < 0.5 * dead[0]
 
-    def test_more_active_units_than_there_are_is_said(self):
+    def test_more_active_units_than_components_raise(self):
         with pytest.raises(ValueError, match="number of units, 24; got 25"):
             self.fit("topk", n_active=25)

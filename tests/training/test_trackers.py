@@ -23,8 +23,8 @@ SMALL = {"n_components": 2, "hidden": (8,), "epochs": 5, "random_state": 0}
 SHEETS = ["reconstructions", "samples", "best/reconstructions", "best/samples"]
 
 
-class Told(Tracker):
-    """A tracker that remembers what it was told; what it keeps outlives it, as a server's would."""
+class Recorder(Tracker):
+    """A tracker that records its calls, in a store that outlives it like a server."""
 
     def __init__(self, store=None, **options):
         super().__init__(**options)
@@ -70,36 +70,36 @@ def interrupt():
 
 
 def learned(points):
-    """Return numbers by epoch without the pace, which no epoch that is repeated has again."""
+    """Return metrics by epoch without the speed, which differs if an epoch is repeated."""
     return {
         epoch: {name: value for name, value in values.items() if not name.startswith("speed")}
         for epoch, values in points.items()
     }
 
 
-# ---------------------------------------------------------- what every tracker is told
+# ---------------------------------------------------------- calls of every tracker
 
 
-def test_it_is_told_settings_numbers_and_pictures_and_changes_nothing():
-    told = Told()
-    model = fit(told)
+def test_a_tracker_receives_settings_metrics_and_images():
+    recorder = Recorder()
+    model = fit(recorder)
     plain = fit()
     assert (model.transform(X) == plain.transform(X)).all()
-    assert told.store["1"] == {r["epoch"]: as_metrics(r) for r in model.history_}
-    assert told.settings["model"] == "VAE"
-    assert told.settings["hidden"] == "8"
-    assert told.settings["rows"] == 270
-    assert [(name, epoch) for name, epoch, _ in told.sheets] == [
+    assert recorder.store["1"] == {r["epoch"]: as_metrics(r) for r in model.history_}
+    assert recorder.settings["model"] == "VAE"
+    assert recorder.settings["hidden"] == "8"
+    assert recorder.settings["rows"] == 270
+    assert [(name, epoch) for name, epoch, _ in recorder.sheets] == [
         *((name, epoch) for epoch in (1, 2, 4) for name in SHEETS[:2]),
         *((name, 5) for name in SHEETS[2:]),
     ]
-    assert told.status == FINISHED
+    assert recorder.status == FINISHED
 
 
-def test_the_first_row_of_reconstructions_is_of_the_data():
-    told = Told()
-    fit(told, scaling="none")
-    sheet = told.sheets[0][2]
+def test_reconstructions_are_below_their_rows():
+    recorder = Recorder()
+    fit(recorder, scaling="none")
+    sheet = recorder.sheets[0][2]
     cell = sheet[: sheet.shape[0] // 2, : sheet.shape[1] // 8, 0]
     rows = np.stack([as_sheet(x[None], 1)[..., 0] for x in X])
     step = cell.shape[1] // 9  # eight pixels and what is between
@@ -107,7 +107,7 @@ def test_the_first_row_of_reconstructions_is_of_the_data():
     assert (small == cell[::step, ::step]).all((1, 2)).any()
 
 
-def test_sheets_are_white_between_pictures_and_where_values_miss():
+def test_sheets_are_white_between_images_and_at_missing_values():
     pictures = np.zeros((3, 8, 8))
     pictures[1, 0, 0] = np.nan
     sheet = as_sheet(pictures, 2)
@@ -117,50 +117,50 @@ def test_sheets_are_white_between_pictures_and_where_values_miss():
     assert as_sheet(np.zeros((2, 3, 600, 600)), 2).shape == (660, 1320, 3)
 
 
-def test_tables_and_models_without_a_prior_have_fewer_pictures():
-    told = Told()
-    fit(told, data=X.reshape(len(X), -1))
-    assert not told.sheets
-    told = Told(images=False)
-    fit(told)
-    assert not told.sheets
-    told = Told()
-    fit(told, model=isthmus.Autoencoder)
-    assert {name for name, _, _ in told.sheets} == {SHEETS[0], SHEETS[2]}
+def test_tables_have_no_images_and_models_without_a_prior_no_samples():
+    recorder = Recorder()
+    fit(recorder, data=X.reshape(len(X), -1))
+    assert not recorder.sheets
+    recorder = Recorder(images=False)
+    fit(recorder)
+    assert not recorder.sheets
+    recorder = Recorder()
+    fit(recorder, model=isthmus.Autoencoder)
+    assert {name for name, _, _ in recorder.sheets} == {SHEETS[0], SHEETS[2]}
 
 
-def test_labels_and_missing_values_have_pictures_too():
-    told = Told()
+def test_conditions_and_missing_values_have_images():
+    recorder = Recorder()
     y = load_digits().target[: len(X)]
-    isthmus.ConditionalVAE(**SMALL).fit(X, y, callbacks=[told])
-    assert len(told.sheets) == 8
-    told, holes = Told(), X.copy()
+    isthmus.ConditionalVAE(**SMALL).fit(X, y, callbacks=[recorder])
+    assert len(recorder.sheets) == 8
+    recorder, holes = Recorder(), X.copy()
     holes[:, 2, 2] = np.nan
-    fit(told, data=holes, missing="ignore")
-    assert len(told.sheets) == 8
+    fit(recorder, data=holes, missing="ignore")
+    assert len(recorder.sheets) == 8
 
 
 @pytest.mark.parametrize(("action", "status"), [(interrupt, KILLED), (lambda: 1 / 0, FAILED)])
-def test_how_training_ended_is_told(action, status):
-    told = Told()
+def test_the_tracker_receives_the_status(action, status):
+    recorder = Recorder()
     with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
-        fit(told, After(3, action))
-    assert told.status == status
-    assert list(told.store["1"]) == [1, 2, 3]
+        fit(recorder, After(3, action))
+    assert recorder.status == status
+    assert list(recorder.store["1"]) == [1, 2, 3]
 
 
-def test_divergence_is_a_failure():
-    told = Told()
+def test_divergence_has_the_status_failed():
+    recorder = Recorder()
     with pytest.warns(RuntimeWarning, match="diverged"):
-        fit(told, learning_rate=1e30)
-    assert told.status == FAILED
+        fit(recorder, learning_rate=1e30)
+    assert recorder.status == FAILED
 
 
-def test_a_run_that_goes_on_goes_on_in_its_tracker(tmp_path):
-    first = Told()
+def test_a_resumed_run_continues_in_its_tracker(tmp_path):
+    first = Recorder()
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path), first, After(3, interrupt))
-    second = Told(first.store)
+    second = Recorder(first.store)
     model = fit(second, resume_from=tmp_path)
     assert first.store["runs"] == 1
     assert learned(first.store["1"]) == learned({r["epoch"]: as_metrics(r) for r in model.history_})
@@ -168,61 +168,61 @@ def test_a_run_that_goes_on_goes_on_in_its_tracker(tmp_path):
 
 
 def test_points_beyond_the_checkpoint_are_not_written_twice(tmp_path):
-    first = Told()
+    first = Recorder()
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path), first, After(2, interrupt))
     first.store["1"][3] = {}  # the power failed after this and before the next checkpoint
-    fit(Told(first.store), resume_from=tmp_path)
+    fit(Recorder(first.store), resume_from=tmp_path)
     assert first.store["1"][3] == {}
     assert list(first.store["1"]) == [1, 2, 3, 4, 5]
 
 
-def test_tracking_that_begins_late_has_all_epochs(tmp_path):
+def test_a_tracker_added_on_resume_receives_all_epochs(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path), After(3, interrupt))
-    told = Told()
-    fit(told, resume_from=tmp_path)
-    assert list(told.store["1"]) == [1, 2, 3, 4, 5]
+    recorder = Recorder()
+    fit(recorder, resume_from=tmp_path)
+    assert list(recorder.store["1"]) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("what", ["start_run", "log_metrics", "log_image", "end_run"])
-def test_what_fails_is_said_once_and_training_goes_on(monkeypatch, what):
+def test_a_failing_tracker_warns_once_and_training_continues(monkeypatch, what):
     def gone(*given):
         raise OSError(28, "No space left on device")
 
-    told = Told()
-    monkeypatch.setattr(told, what, gone)
+    recorder = Recorder()
+    monkeypatch.setattr(recorder, what, gone)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = fit(told)
+        model = fit(recorder)
     assert [str(w.message) for w in caught] == [
-        "could not write to Told (No space left on device); training continues without it."
+        "could not write to Recorder (No space left on device); training continues without it."
     ]
     assert model.n_iter_ == 5
 
 
-def test_one_object_serves_two_runs():
-    told = Told()
-    fit(told)
-    fit(told)
-    assert told.store["runs"] == 2
-    assert list(told.store["2"]) == [1, 2, 3, 4, 5]
+def test_one_tracker_logs_two_runs():
+    recorder = Recorder()
+    fit(recorder)
+    fit(recorder)
+    assert recorder.store["runs"] == 2
+    assert list(recorder.store["2"]) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
     ("make", "library"),
     [(lambda: TensorBoard("x"), "tensorboard"), (MLflow, "mlflow")],
 )
-def test_a_missing_extra_is_said_before_training(monkeypatch, make, library):
+def test_a_missing_library_raises_before_training(monkeypatch, make, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=rf"{library}: pip install 'isthmus\[track\]'"):
         make()
 
 
-def test_settings_of_numpy_are_plain_numbers():
-    told = Told()
-    fit(told, n_components=np.int64(3), learning_rate=np.float32(0.5), hidden=(np.int64(8),))
-    chosen = told.settings
+def test_numpy_settings_are_logged_as_plain_numbers():
+    recorder = Recorder()
+    fit(recorder, n_components=np.int64(3), learning_rate=np.float32(0.5), hidden=(np.int64(8),))
+    chosen = recorder.settings
     assert [type(chosen[name]) for name in ("n_components", "learning_rate")] == [int, float]
     assert (chosen["n_components"], chosen["learning_rate"], chosen["hidden"]) == (3, 0.5, "8")
 
@@ -259,7 +259,7 @@ def wanted(model):
     }
 
 
-def test_tensorboard_has_what_the_history_has(tmp_path):
+def test_tensorboard_has_the_history_and_images(tmp_path):
     pytest.importorskip("tensorboard")
     model = fit(TensorBoard(tmp_path))
     assert scalars(tmp_path) == wanted(model)
@@ -273,7 +273,7 @@ def test_tensorboard_has_what_the_history_has(tmp_path):
     assert [image.step for image in found.Images("best/samples")] == [5]
 
 
-def test_tensorboard_has_the_settings_in_the_run_itself(tmp_path):
+def test_tensorboard_has_the_settings_in_the_same_run(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -285,7 +285,7 @@ def test_tensorboard_has_the_settings_in_the_run_itself(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_tensorboard_goes_on_without_doubled_points(tmp_path):
+def test_tensorboard_has_no_duplicate_points_after_a_resume(tmp_path):
     pytest.importorskip("tensorboard")
     log, run = tmp_path / "log", tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -297,7 +297,7 @@ def test_tensorboard_goes_on_without_doubled_points(tmp_path):
     assert [image.step for image in found.Images("samples")] == [1, 2, 4]
 
 
-def test_a_run_that_goes_on_within_the_second_is_read_in_order(tmp_path, monkeypatch):
+def test_a_run_resumed_within_a_second_is_read_in_order(tmp_path, monkeypatch):
     writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
     log, run = tmp_path / "log", tmp_path / "run"
     # The last part of a file's name, by which "10" comes before "9".
@@ -309,7 +309,7 @@ def test_a_run_that_goes_on_within_the_second_is_read_in_order(tmp_path, monkeyp
     assert scalars(log) == wanted(model)
 
 
-def test_another_folder_gets_the_run_from_its_beginning(tmp_path):
+def test_a_different_folder_receives_the_whole_run(tmp_path):
     pytest.importorskip("tensorboard")
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path / "run"), TensorBoard(tmp_path / "one"), After(3, interrupt))
@@ -317,14 +317,14 @@ def test_another_folder_gets_the_run_from_its_beginning(tmp_path):
     assert scalars(tmp_path / "two") == wanted(model)
 
 
-def test_a_new_run_hides_the_one_that_was_there(tmp_path):
+def test_a_new_run_hides_the_earlier_one(tmp_path):
     pytest.importorskip("tensorboard")
     fit(TensorBoard(tmp_path), epochs=7)
     model = fit(TensorBoard(tmp_path), epochs=2)
     assert scalars(tmp_path) == wanted(model)
 
 
-def test_tensorboard_that_cannot_write_ends_nothing(tmp_path):
+def test_a_tensorboard_error_does_not_end_training(tmp_path):
     pytest.importorskip("tensorboard")
     (tmp_path / "file").write_text("")
     with pytest.warns(RuntimeWarning, match="could not write to TensorBoard"):
@@ -358,7 +358,7 @@ def metrics(client, run):
     }
 
 
-def test_mlflow_has_settings_numbers_pictures_and_how_it_ended(store):
+def test_mlflow_has_settings_metrics_images_and_status(store):
     model = fit(MLflow(store, run_name="first"))
     client, (run,) = mlflow_runs(store)
     assert metrics(client, run) == wanted(model)
@@ -369,7 +369,7 @@ def test_mlflow_has_settings_numbers_pictures_and_how_it_ended(store):
     assert sum(path.endswith(".png") for path in images) == 8
 
 
-def test_mlflow_goes_on_in_the_same_run(store, tmp_path):
+def test_mlflow_continues_the_same_run(store, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(Checkpoint(tmp_path), MLflow(store), After(3, interrupt))
     _, (run,) = mlflow_runs(store)
@@ -382,7 +382,7 @@ def test_mlflow_goes_on_in_the_same_run(store, tmp_path):
     assert sorted(p.step for p in points) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_run_of_somebody_is_written_in_and_not_ended(store):
+def test_an_existing_mlflow_run_is_not_ended(store):
     from mlflow import MlflowClient
 
     client = MlflowClient(store)
@@ -395,7 +395,7 @@ def test_a_run_of_somebody_is_written_in_and_not_ended(store):
     assert "train/loss" in run.data.metrics
 
 
-def test_a_server_that_is_gone_ends_nothing(monkeypatch):
+def test_an_unreachable_server_does_not_end_training(monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as free:
@@ -406,11 +406,11 @@ def test_a_server_that_is_gone_ends_nothing(monkeypatch):
     assert len(caught) == 1
 
 
-def test_an_experiment_that_another_process_makes_meanwhile_is_taken(monkeypatch):
+def test_an_experiment_created_by_another_process_is_used(monkeypatch):
     exceptions = pytest.importorskip("mlflow.exceptions")
 
     class Store:
-        """One where somebody was faster."""
+        """A store in which another process was faster."""
 
         made = None
 
@@ -433,7 +433,7 @@ def test_an_experiment_that_another_process_makes_meanwhile_is_taken(monkeypatch
     ("uri", "folder"),
     [(None, None), ("http://a:5000", None), ("databricks", None), ("/a/b", Path("/a/b"))],
 )
-def test_what_is_no_address_is_a_folder(uri, folder):
+def test_paths_are_folders_and_addresses_are_not(uri, folder):
     pytest.importorskip("mlflow")
     assert MLflow(uri)._folder() == folder
 
@@ -446,7 +446,7 @@ def test_a_folder_of_any_name_has_its_own_database(tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_that_begin_at_once_share_a_new_folder(tmp_path):
+def test_processes_started_together_share_a_new_folder(tmp_path):
     pytest.importorskip("mlflow")
     pytest.importorskip("alembic")
     code = (
@@ -463,7 +463,7 @@ def test_processes_that_begin_at_once_share_a_new_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_holds_a_database_and_the_pictures(tmp_path):
+def test_a_folder_has_a_database_and_images(tmp_path):
     pytest.importorskip("mlflow")
     pytest.importorskip("alembic")
     model = fit(MLflow(tmp_path / "here"))
@@ -489,7 +489,7 @@ def test_trackers_are_made_by_name():
 
 
 @pytest.mark.parametrize("names", [[], ["tensorboard", "mlflow"]])
-def test_one_place_is_of_one_tracker(names):
+def test_track_to_needs_exactly_one_tracker(names):
     with pytest.raises(ValueError, match=f"--track names {len(names)}"):
         make_trackers(names, "logs", RUN)
 
@@ -508,7 +508,7 @@ def test_flags_are_read_and_checked(capsys):
 # ------------------------------------------------------------------- docs/callbacks.md
 
 
-def test_the_callback_of_ten_lines_in_the_docs_runs(capsys):
+def test_the_callback_in_the_docs_runs_and_has_at_most_ten_lines(capsys):
     page = Path(__file__).parents[2] / "docs" / "callbacks.md"
     code = page.read_text().split("```python")[1].split("```")[0]
     own = code[code.index("class ") :].partition("\n\n\n")[0]
@@ -520,7 +520,7 @@ def test_the_callback_of_ten_lines_in_the_docs_runs(capsys):
 # ---------------------------------------------------------------------- `isthmus fit`
 
 
-def test_the_command_line_tracks_a_run_and_goes_on_with_it(tmp_path, monkeypatch, capsys):
+def test_the_command_line_tracks_and_resumes_a_run(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorboard")
     from isthmus.training.training_log import TrainingLog
 
@@ -538,18 +538,18 @@ def test_the_command_line_tracks_a_run_and_goes_on_with_it(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk", "loader"])
-def test_reconstructions_are_told_the_labels_of_their_rows(kind, tmp_path, monkeypatch):
+def test_reconstructions_use_the_conditions_of_their_rows(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("isthmus.data.disk_array.MAX_IN_MEMORY", 0)
     labels = np.random.default_rng(0).integers(0, 3, 4000)
     rows = np.ones((4000, 8, 8), "f4") * labels[:, None, None] / 2
     np.save(tmp_path / "x.npy", rows)
-    told, model = Told(), isthmus.ConditionalVAE(**SMALL | {"epochs": 1})
+    recorder, model = Recorder(), isthmus.ConditionalVAE(**SMALL | {"epochs": 1})
     if kind == "loader":
         batches = list(zip(np.array_split(rows, 9), np.array_split(labels, 9), strict=True))
-        model.fit_loader(batches, callbacks=[told])
+        model.fit_loader(batches, callbacks=[recorder])
     else:
         mapped = np.load(tmp_path / "x.npy", mmap_mode="r" if kind == "disk" else None)
-        model.fit(mapped, labels, callbacks=[told])
-    x, c = told.shown
+        model.fit(mapped, labels, callbacks=[recorder])
+    x, c = recorder.shown
     values = model.scaler_.inverse_transform(x.numpy()).mean((1, 2))
     assert (2 * values).round().tolist() == c.argmax(1).tolist()

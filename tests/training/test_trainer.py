@@ -70,7 +70,7 @@ class OnStep(Callback):
         self.action()
 
 
-def test_the_history_has_a_record_an_epoch():
+def test_the_history_has_one_record_per_epoch():
     model = isthmus.VAE(epochs=4, **FAST).fit(X)
     assert [r["epoch"] for r in model.history_] == [1, 2, 3, 4]
     record = model.history_[0]
@@ -81,7 +81,7 @@ def test_the_history_has_a_record_an_epoch():
 
 
 @pytest.mark.parametrize("held", [0.0, 0.25])
-def test_a_record_has_these_numbers_and_no_others(held):
+def test_a_record_has_exactly_these_numbers(held):
     model = isthmus.VAE(epochs=2, validation_fraction=held, **FAST).fit(X)
     keys = {"epoch", "seconds", "examples_per_second", *TERMS}
     keys |= {f"valid_{term}" for term in TERMS} if held else set()
@@ -140,13 +140,13 @@ def test_without_patience_all_epochs_are_trained(patience):
     assert model.best_epoch_ == int(np.argmin(losses)) + 1
 
 
-def test_without_held_out_rows_the_last_weights_stay():
+def test_without_validation_rows_the_last_weights_are_kept():
     model = isthmus.VAE(epochs=3, validation_fraction=0.0, **FAST).fit(X)
     assert model.best_epoch_ == 3
     assert "valid_loss" not in model.history_[0]
 
 
-def test_ctrl_c_keeps_the_best_weights_and_says_so():
+def test_ctrl_c_keeps_the_best_weights_with_a_warning():
     def interrupt(trainer):
         raise KeyboardInterrupt
 
@@ -160,7 +160,7 @@ def test_ctrl_c_keeps_the_best_weights_and_says_so():
 
 
 @pytest.mark.parametrize("held", [0.0, 0.2])
-def test_ctrl_c_within_an_epoch_puts_the_best_weights_back(held):
+def test_ctrl_c_within_an_epoch_restores_the_best_weights(held):
     class Interrupt(Keep):
         def on_step(self, trainer, n_rows):
             if len(self.weights) == 5:  # the start and four epochs
@@ -177,7 +177,7 @@ def test_ctrl_c_within_an_epoch_puts_the_best_weights_back(held):
     assert np.isfinite(model.transform(X)).all()
 
 
-def test_ctrl_c_in_the_first_epoch_leaves_a_fitted_model_of_the_first_weights():
+def test_ctrl_c_in_the_first_epoch_leaves_a_model_with_the_initial_weights():
     class Interrupt(Keep):
         def on_step(self, trainer, n_rows):
             raise KeyboardInterrupt
@@ -191,7 +191,7 @@ def test_ctrl_c_in_the_first_epoch_leaves_a_fitted_model_of_the_first_weights():
 
 
 @pytest.mark.parametrize("held", [0.0, 0.2])
-def test_divergence_puts_the_best_weights_back(held):
+def test_divergence_restores_the_best_weights(held):
     def poison(trainer):
         with torch.no_grad():
             next(trainer.model.encoder.parameters()).fill_(float("inf"))
@@ -207,7 +207,7 @@ def test_divergence_puts_the_best_weights_back(held):
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
-def test_far_too_long_steps_are_a_warning_and_a_finite_model(name):
+def test_a_far_too_large_learning_rate_warns_and_leaves_a_finite_model(name):
     model = ESTIMATORS[name](epochs=5, learning_rate=1e6, likelihood="gaussian", **FAST)
     with pytest.warns(RuntimeWarning, match="Try a smaller learning_rate") as warned:
         model.fit(16 * X, load_digits().target[:400])
@@ -232,7 +232,7 @@ def test_divergence_keeps_the_last_good_weights_and_names_the_term():
     assert np.isfinite(model.score(X))
 
 
-def test_an_error_of_a_callback_leaves_the_estimator_as_it_was():
+def test_an_error_in_a_callback_leaves_the_estimator_unchanged():
     model = isthmus.VAE(epochs=3, **FAST).fit(X)
     before = model.transform(X)
 
@@ -250,7 +250,7 @@ def flushes():
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_denormals_are_flushed_while_training_and_the_setting_is_put_back(before):
+def test_denormals_are_flushed_only_during_training(before):
     seen = []
     torch.set_flush_denormal(before)
     try:
@@ -263,7 +263,7 @@ def test_denormals_are_flushed_while_training_and_the_setting_is_put_back(before
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_flushing_ends_with_training_however_that_ends(error):
+def test_flushing_ends_when_training_fails(error):
     def fail(trainer):
         raise error
 
@@ -273,7 +273,7 @@ def test_flushing_ends_with_training_however_that_ends(error):
     assert not flushes()
 
 
-def test_dropout_while_training_leaves_the_global_state_alone_however_training_ends():
+def test_dropout_leaves_the_global_random_state_unchanged():
     def fail(trainer):
         raise RuntimeError("mine")
 
@@ -283,7 +283,7 @@ def test_dropout_while_training_leaves_the_global_state_alone_however_training_e
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_the_number_of_epochs_follows_the_data_where_none_is_given():
+def test_the_default_number_of_epochs_depends_on_the_rows():
     model = isthmus.VAE(epochs=1, **FAST).fit(X).set_params(epochs=None)
     rows = [Rows(torch.zeros(n, 1)) for n in (100, 12_800, 10**7)]
     assert [model._trainer(r, torch.Generator()).n_epochs(r) for r in rows] == [500, 60, 20]
@@ -298,7 +298,7 @@ def test_normalised_gradients_have_norm_one():
 
 
 @pytest.mark.parametrize("name", ["cuda:77", "warp", "", "cpu:x", "mps:5"])
-def test_a_device_that_is_not_there_is_said_in_one_line(name):
+def test_a_missing_device_raises_one_line(name):
     words = f"device must be 'auto' or a device that torch can use here, got {name!r}"
     with pytest.raises(ValueError, match=words) as raised:
         pick_device(name)
@@ -306,7 +306,7 @@ def test_a_device_that_is_not_there_is_said_in_one_line(name):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
-def test_without_a_gpu_the_processor_is_chosen_and_cuda_is_an_error():
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_raises():
     assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
     model = isthmus.VAE(epochs=1, **FAST).fit(X)
     before = model.transform(X)

@@ -1,4 +1,4 @@
-"""The journal: what another process reads of a run while it trains."""
+"""The training log, from which other processes follow a run."""
 
 import contextlib
 import errno
@@ -44,7 +44,7 @@ def stop(trainer):
 
 
 def kill(trainer):
-    raise RuntimeError("the power fails")
+    raise RuntimeError("power failure")
 
 
 def fitted(folder, *more, epochs=4, **options):
@@ -52,7 +52,7 @@ def fitted(folder, *more, epochs=4, **options):
     return isthmus.VAE(epochs=epochs, **SMALL).fit(X, callbacks=callbacks, **options)
 
 
-def test_it_holds_the_facts_and_each_epoch_as_soon_as_it_is_done(tmp_path):
+def test_the_log_has_the_facts_and_every_finished_epoch(tmp_path):
     seen = []
     before = time.time()
     watch = [At(k, lambda trainer: seen.append(read_training_log(tmp_path))) for k in range(1, 5)]
@@ -65,13 +65,13 @@ def test_it_holds_the_facts_and_each_epoch_as_soon_as_it_is_done(tmp_path):
     assert records == model.history_
 
 
-def test_the_epochs_that_are_planned_are_said_where_the_model_chooses(tmp_path):
+def test_the_log_has_the_default_number_of_epochs(tmp_path):
     with contextlib.suppress(KeyboardInterrupt):
         fitted(tmp_path, At(1, stop), epochs=None)
     assert read_training_log(tmp_path)[0]["epochs"] == 500
 
 
-def test_a_run_that_goes_on_begins_it_with_the_records_it_has(tmp_path):
+def test_the_log_of_a_resumed_run_starts_with_its_earlier_records(tmp_path):
     with contextlib.suppress(KeyboardInterrupt):
         fitted(tmp_path, At(2, stop), Checkpoint(tmp_path))
     _, first = read_training_log(tmp_path)
@@ -88,7 +88,7 @@ def test_a_run_that_goes_on_begins_it_with_the_records_it_has(tmp_path):
     assert [r["epoch"] for r in model.history_] == [1, 2, 3, 4]
 
 
-def test_records_after_the_checkpoint_are_made_anew(tmp_path):
+def test_records_after_the_checkpoint_are_replaced(tmp_path):
     keep = tmp_path / "keep"
     with contextlib.suppress(RuntimeError):
         fitted(
@@ -103,7 +103,7 @@ def test_records_after_the_checkpoint_are_made_anew(tmp_path):
     assert len(model.history_) == 4
 
 
-def test_checkpoints_of_before_there_were_journals_go_on_too(tmp_path):
+def test_a_run_without_a_log_can_be_resumed_with_one(tmp_path):
     with contextlib.suppress(KeyboardInterrupt):
         isthmus.VAE(epochs=4, **SMALL).fit(X, callbacks=[At(2, stop), Checkpoint(tmp_path)])
     model = fitted(tmp_path, resume_from=tmp_path)
@@ -114,7 +114,7 @@ def plain_weights(model):
     return {name: tensor.tolist() for name, tensor in model.model_.state_dict().items()}
 
 
-def test_it_never_stops_training_and_changes_nothing(tmp_path, monkeypatch, recwarn):
+def test_failed_writes_do_not_affect_training(tmp_path, monkeypatch, recwarn):
     wanted = plain_weights(isthmus.VAE(epochs=4, **SMALL).fit(X))
     gone, full, odd = tmp_path / "gone", tmp_path / "full", tmp_path / "odd"
     models = [fitted(gone, At(1, lambda trainer: shutil.rmtree(gone)))]
@@ -132,7 +132,7 @@ def test_it_never_stops_training_and_changes_nothing(tmp_path, monkeypatch, recw
 
 
 class FullDisk:
-    """Lines, of which only the first few have room."""
+    """Format lines, and fail after the first few as if the disk were full."""
 
     def __init__(self, room):
         self.room, self.line = room, training_log._line
@@ -144,7 +144,7 @@ class FullDisk:
         return self.line(value)
 
 
-def test_a_disk_that_is_full_leaves_at_most_half_a_line(tmp_path):
+def test_a_full_disk_leaves_at_most_an_incomplete_line(tmp_path):
     watcher = TrainingLog(tmp_path, FACTS)
 
     def fill(trainer):
@@ -165,7 +165,7 @@ def written(folder, *lines, end=b""):
 WHOLE = {"format": 1, **FACTS, "epochs": None, "started": 1.5e9}
 
 
-def test_every_cut_of_a_journal_is_read_as_far_as_it_is_whole(tmp_path):
+def test_a_truncated_log_is_read_up_to_the_last_complete_line(tmp_path):
     fitted(tmp_path)
     content = (tmp_path / TRAINING_LOG).read_bytes()
     whole = read_training_log(tmp_path)
@@ -176,14 +176,14 @@ def test_every_cut_of_a_journal_is_read_as_far_as_it_is_whole(tmp_path):
         assert read_training_log(tmp_path) == wanted
 
 
-def test_where_there_is_none_there_is_none(tmp_path):
+def test_a_missing_log_is_none(tmp_path):
     assert read_training_log(tmp_path / "nowhere") is None
     assert read_training_log(tmp_path) is None
     (tmp_path / "file").write_text("")
     assert read_training_log(tmp_path / "file") is None
     (tmp_path / TRAINING_LOG).mkdir()
     assert read_training_log(tmp_path) is None
-    remove_training_log(tmp_path)  # not ours: stays, and nothing is said
+    remove_training_log(tmp_path)  # a folder is not removed, without an error
     remove_training_log(tmp_path / "nowhere")
 
 
@@ -213,7 +213,7 @@ def test_where_there_is_none_there_is_none(tmp_path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_no_journal_is_said_in_one_line(tmp_path, lines, words):
+def test_an_invalid_log_raises_one_line(tmp_path, lines, words):
     with pytest.raises(ValueError, match="is not a training log") as caught:
         read_training_log(written(tmp_path, *lines))
     said = str(caught.value)
@@ -227,20 +227,20 @@ def test_what_is_no_journal_is_said_in_one_line(tmp_path, lines, words):
     [b"\n", b"\xff\xfe\n", b"{" * 10**5 + b"\n", b"[" * 10**6 + b"\n", b'{"format": 1\n}\n'],
     ids=["blank", "bytes", "nested", "lists", "cut"],
 )
-def test_nor_is_what_is_no_json(tmp_path, content):
+def test_invalid_json_raises(tmp_path, content):
     (tmp_path / TRAINING_LOG).write_bytes(content)
     with pytest.raises(ValueError, match="is not a training log"):
         read_training_log(tmp_path)
 
 
-def test_a_file_too_large_is_not_read(tmp_path):
+def test_a_file_that_is_too_large_raises(tmp_path):
     with open(tmp_path / TRAINING_LOG, "wb") as file:
         file.truncate(2**32)
     with pytest.raises(ValueError, match="ISTHMUS_MAX_BYTES"):
         read_training_log(tmp_path)
 
 
-def test_code_of_the_user_own_stands_in_the_facts_as_in_a_configuration(tmp_path):
+def test_custom_code_is_recorded_as_in_a_configuration(tmp_path):
     facts = WHOLE | {"params": {"backbone": {"custom": True}, "hidden": [3, 4], "patience": None}}
     assert read_training_log(written(tmp_path, facts)) == (facts, [])
 
@@ -254,7 +254,7 @@ def fit(*more):
 
 @pytest.fixture
 def watch(monkeypatch):
-    """Return what does something after an epoch of `isthmus fit`."""
+    """Return a function that registers an action after an epoch of `isthmus fit`."""
 
     def run(epoch, action):
         from isthmus.training.sample_history import SampleRecorder
@@ -267,7 +267,7 @@ def watch(monkeypatch):
     return run
 
 
-def test_a_run_can_be_followed_and_leaves_no_journal(tmp_path, watch):
+def test_a_run_can_be_followed_and_removes_its_log(tmp_path, watch):
     seen = []
     watch(3, lambda trainer: seen.append(read_training_log(tmp_path)))
     assert fit("--out", tmp_path, "--model", "beta-vae", "--random-state", 7) == 0
@@ -282,9 +282,7 @@ def test_a_run_can_be_followed_and_leaves_no_journal(tmp_path, watch):
     assert not (tmp_path / TRAINING_LOG).exists()
 
 
-def test_a_run_that_is_broken_off_leaves_its_journal_beside_the_checkpoints(
-    tmp_path, watch, monkeypatch
-):
+def test_an_interrupted_run_leaves_its_log_with_the_checkpoints(tmp_path, watch, monkeypatch):
     watch(2, stop)
     assert fit("--out", tmp_path) == 130
     facts, records = read_training_log(tmp_path)
@@ -301,15 +299,15 @@ def test_a_run_that_is_broken_off_leaves_its_journal_beside_the_checkpoints(
 
 
 @pytest.mark.parametrize("flags", [(), ("--checkpoint-every", "none")])
-def test_what_an_error_leaves_is_as_it_was_before_there_were_journals(tmp_path, watch, flags):
+def test_a_run_that_fails_leaves_no_folder(tmp_path, watch, flags):
     out = tmp_path / "run"
     watch(1, kill)
-    with pytest.raises(RuntimeError, match="power"):
+    with pytest.raises(RuntimeError, match="power failure"):
         fit("--out", out, *flags)
     assert not out.exists()
 
 
-def test_ctrl_c_without_checkpoints_leaves_no_journal(tmp_path, watch):
+def test_ctrl_c_without_checkpoints_leaves_no_log(tmp_path, watch):
     watch(2, stop)
     assert fit("--out", tmp_path, "--checkpoint-every", "none") == 130
     assert not (tmp_path / TRAINING_LOG).exists()
@@ -326,13 +324,13 @@ def _run_until_killed(folder, ready):
     fit("--out", folder)
 
 
-def test_a_run_killed_before_its_first_checkpoint_leaves_a_folder_to_begin_in(tmp_path, capsys):
+def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(tmp_path, capsys):
     context = multiprocessing.get_context("fork")
     ready = context.Event()
     process = context.Process(target=_run_until_killed, args=(tmp_path / "run", ready))
     process.start()
     assert ready.wait(60)
-    assert main(["fit", "digits", "--out", str(tmp_path / "run")]) == 2  # it is still at work
+    assert main(["fit", "digits", "--out", str(tmp_path / "run")]) == 2  # it is still running
     assert "another process" in capsys.readouterr().err
     process.kill()
     process.join()
@@ -341,7 +339,7 @@ def test_a_run_killed_before_its_first_checkpoint_leaves_a_folder_to_begin_in(tm
     assert not (tmp_path / "run" / TRAINING_LOG).exists()
 
 
-def test_a_file_of_somebody_of_the_same_name_is_kept(tmp_path, capsys):
+def test_a_foreign_file_named_like_the_log_is_kept(tmp_path, capsys):
     (tmp_path / TRAINING_LOG).write_text('{"prompt": "hello"}\n')
     for flags, words in (((), "is not empty"), (("--force",), "does not hold a run")):
         assert fit("--out", tmp_path, *flags) == 2
