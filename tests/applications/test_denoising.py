@@ -321,7 +321,7 @@ def test_command_denoises_images_of_every_mode(run, mode, runs, tmp_path, comman
     before = source.read_bytes()
     said = command(runs / run, source)
     assert "8 x 8 pixels" in said
-    assert ("on a white background" in said) == (mode in ("RGBA", "LA"))
+    assert "on white" not in said  # opaque
     with Image.open(tmp_path / "a-denoised.png") as image:
         assert image.size == (8, 8)
     assert source.read_bytes() == before
@@ -335,6 +335,29 @@ def test_command_matches_the_model(runs, tmp_path, command):
     expected = Denoiser(FrozenEstimator(model)).transform(pixels[None])[0]
     with Image.open(tmp_path / "new" / "b.png") as image:
         np.testing.assert_array_equal(np.asarray(image), expected)
+
+
+def test_command_keeps_16_bits(runs, tmp_path, command):
+    pixels = np.rint(DIGITS[0] * 40_000).astype(np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert "8 x 8 pixels, grey, 16 bits" in command(runs / "grey", tmp_path / "a.png")
+    expected = Denoiser(FrozenEstimator(load(runs / "grey"))).transform(pixels[None] / 65535)[0]
+    with Image.open(tmp_path / "a-denoised.png") as image:
+        found = np.asarray(image) / 65535
+    np.testing.assert_allclose(found, expected.clip(0, 1), atol=1e-5)
+    said = command(runs / "grey", tmp_path / "a.png", "--out", tmp_path / "b.jpg")
+    assert "grey, 8 bits" in said
+
+
+def test_command_names_what_it_cannot_keep(runs, tmp_path, command):
+    Image.new("LA", (8, 8), (0, 100)).save(tmp_path / "a.png")
+    assert "placed the image with transparent pixels on white" in command(
+        runs / "grey", tmp_path / "a.png"
+    )
+    frames = [Image.new("L", (8, 8), value) for value in (1, 2)]
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"b\.gif: expected one image, got 2 pages or frames"):
+        command(runs / "grey", tmp_path / "b.gif")
 
 
 def test_command_denoises_each_channel_and_patches_of_any_size(runs, tmp_path, command):

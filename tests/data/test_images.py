@@ -1,17 +1,21 @@
 """Folders of images: modes, sizes, classes and invalid files."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from isthmus.data import read_image_folder
+from isthmus.data import load, read_image_folder
+from isthmus.data.images import match_channels, read_image, read_images
 
 GREY = np.arange(0, 240, 5, dtype=np.uint8).reshape(6, 8)
 
 
-def read_one(folder, size=None):
+def read_one(folder, size=None, dtype=np.uint8):
     X, labels, _ = read_image_folder(folder, size)
-    assert X.dtype == np.uint8
+    assert X.dtype == dtype
     assert X.flags.c_contiguous
     assert labels is None
     return X[0]
@@ -49,6 +53,9 @@ def test_transparency_becomes_white(tmp_path):
     assert X[:, 0, 0].tolist() == [255, 255, 255]  # not the red beneath
     assert X[:, 0, 1].tolist() == [255, 0, 0]
     assert X[:, 3, 3].tolist() == [204, 204, 204]
+    note = "placed 1 of 2 images with transparent pixels on white"
+    Image.new("RGBA", (4, 4), (0, 0, 0, 255)).save(tmp_path / "b.png")  # nothing to see through
+    assert read_image_folder(tmp_path)[2] == (note,)
 
 
 @pytest.mark.parametrize("mode", ["LA", "P", "1", "L", "I;16"])
@@ -68,9 +75,10 @@ def test_transparency_of_other_modes(tmp_path, mode):
         image.putpixel((1, 1), clear)
         options = {"transparency": clear if mode != "1" else 255}
     image.save(tmp_path / "a.png", **options)
+    dtype, white = (np.float32, 1) if mode == "I;16" else (np.uint8, 255)
     expected = np.zeros((4, 4))
-    expected[1, 1] = 255
-    np.testing.assert_array_equal(read_one(tmp_path), expected)
+    expected[1, 1] = white
+    np.testing.assert_array_equal(read_one(tmp_path, dtype=dtype), expected)
 
 
 def test_bilevel_images(tmp_path):
@@ -78,22 +86,114 @@ def test_bilevel_images(tmp_path):
     np.testing.assert_array_equal(read_one(tmp_path), 255 * (GREY > 100))
 
 
-@pytest.mark.parametrize("extension", ["png", "tif"])
-def test_16_bits_are_scaled_not_clipped(tmp_path, extension):
-    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / f"a.{extension}")
-    np.testing.assert_array_equal(read_one(tmp_path), GREY)
+DEEP = np.arange(48).reshape(6, 8) * 87  # below 4096: one of 8 bits per 257 levels
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_pixels_of_unknown_range_are_refused(tmp_path, dtype):
-    Image.fromarray(GREY.astype(dtype) * 1000 - 5).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"a\.tif: .* do not have 8 or 16 bits"):
+@pytest.mark.parametrize(
+    ("name", "dtype", "white"),
+    [
+        ("a.png", np.uint16, 65535),
+        ("a.tif", np.uint16, 65535),
+        ("a.tif", ">u2", 65535),
+        ("a.tif", np.int32, 65535),
+        ("a.tif", np.float32, 1),
+    ],
+)
+def test_more_than_8_bits_stay_distinct(tmp_path, name, dtype, white):
+    pixels = DEEP / 65535 if white == 1 else DEEP
+    Image.fromarray(pixels.astype(dtype)).save(tmp_path / name)
+    X, _, notes = read_image_folder(tmp_path)
+    assert X.dtype == np.float32
+    assert len(np.unique(X)) == 48  # 17 or fewer in 8 bits
+    np.testing.assert_allclose(X[0], DEEP / 65535, rtol=1e-6)
+    assert "read 1 of 1 images with more than 8 bits; all images become floats in [0, 1]" in notes
+    assert notes[-1].startswith("the brightest pixel is 0.0624 of white")
+
+
+def test_images_of_8_and_16_bits_share_one_scale(tmp_path):
+    Image.new("RGB", (8, 6), (255, 51, 0)).save(tmp_path / "a.png")
+    Image.fromarray((DEEP * 16).astype(np.uint16)).save(tmp_path / "b.png")
+    X, _, notes = read_image_folder(tmp_path, (6, 8))
+    assert X.shape == (2, 3, 6, 8)
+    np.testing.assert_allclose(X[0, :, 0, 0], [1, 0.2, 0])
+    np.testing.assert_allclose(X[1], np.stack([DEEP * 16 / 65535] * 3), rtol=1e-6)
+    assert notes[0].startswith("read 1 of 2 images with more than 8 bits")
+
+
+def test_16_bits_are_resized_and_padded_with_white(tmp_path):
+    Image.fromarray(np.full((4, 8), 1000, np.uint16)).save(tmp_path / "a.png")
+    X, _, notes = read_image_folder(tmp_path, 4)
+    np.testing.assert_allclose(X[0, :, 0], [1, 1000 / 65535, 1000 / 65535, 1], rtol=1e-6)
+    assert "resized 1 of 1 images to 4x4 (height x width)" in notes
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (GREY.astype(np.float32) - 5, "run from -5 to 230, but must be within 0 to 1;"),
+        (GREY.astype(np.int32) * 1000, "run from 0 to 235000, but must be within 0 to 65535;"),
+        (np.full((4, 4), np.nan, np.float32), "run from nan to nan"),
+        (np.full((4, 4), -3.4e38, np.float32), "must be within 0 to 1"),
+    ],
+)
+def test_pixels_of_unknown_range_are_refused(tmp_path, pixels, message):
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=rf"a\.tif: .*{message}"):
         read_image_folder(tmp_path)
+
+
+def write_16_bit_png(path, pixels, colour_type):
+    """Write an RGB (2) or grey and alpha (4) PNG of 16 bits, which Pillow cannot."""
+
+    def chunk(name, content):
+        check = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + check
+
+    height, width, _ = pixels.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+
+
+def write_tiff(path, bits):
+    """Write a TIFF of one pixel; bands after the third have no meaning."""
+    n, values = len(bits), bytes(range(len(bits) * 2))
+    tags = [(256, 3, 1, 1), (257, 3, 1, 1), (258, 3, n, 200), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 300), (277, 3, 1, n), (278, 3, 1, 1), (279, 4, 1, sum(bits) // 8)]
+    tags += [(338, 3, 1, 0)] * (n > 3)
+    directory = struct.pack("<H", len(tags))
+    for tag, kind, count, value in tags:
+        directory += struct.pack("<HHII", tag, kind, count, value)
+    content = b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", 0)
+    content = content.ljust(200, b"\0") + struct.pack(f"<{n}H", *bits)
+    path.write_bytes(content.ljust(300, b"\0") + values)
+
+
+@pytest.mark.parametrize("colour_type", [2, 4])
+def test_what_pillow_cuts_to_8_bits_is_noted(tmp_path, colour_type):
+    pixels = np.full((4, 4, {2: 3, 4: 2}[colour_type]), 60000)
+    write_16_bit_png(tmp_path / "a.png", pixels, colour_type)
+    X, _, notes = read_image_folder(tmp_path)
+    assert X.dtype == np.uint8
+    assert any(note.startswith("read 1 of 1 images with 16 bits per colour at 8") for note in notes)
+
+
+def test_bits_and_bands_of_tiff_that_are_left_out_are_noted(tmp_path):
+    write_tiff(tmp_path / "a.tif", [16, 16, 16])
+    write_tiff(tmp_path / "b.tif", [8, 8, 8, 8])
+    X, _, notes = read_image_folder(tmp_path)
+    assert X.shape == (2, 3, 1, 1)
+    assert notes == (
+        "left out the bands after the third of 1 of 2 images",
+        "read 1 of 2 images with 16 bits per colour at 8 bits, which is all that Pillow reads",
+    )
 
 
 def test_cmyk(tmp_path):
     Image.new("CMYK", (8, 6), (0, 255, 255, 0)).save(tmp_path / "a.tif")
     assert read_one(tmp_path)[:, 0, 0].tolist() == [255, 0, 0]
+    assert read_image_folder(tmp_path)[2] == ("converted 1 of 1 images from CMYK to RGB",)
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "tif", "tif lzw"])
@@ -111,10 +211,43 @@ def test_exif_orientation_is_applied(tmp_path, extension):
     assert X[:, 9:].max() < 10
 
 
-def test_animations_give_their_first_frame(tmp_path):
-    frames = [Image.new("L", (4, 4), value) for value in (10, 200)]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert (read_one(tmp_path) == 10).all()
+@pytest.mark.parametrize("extension", ["gif", "tif", "png", "webp"])
+def test_every_page_and_frame_is_an_image(tmp_path, extension):
+    frames = [Image.new("L", (4, 4), value) for value in (10, 200, 90)]
+    options = {"lossless": True} if extension == "webp" else {}
+    more = frames[1:]
+    frames[0].save(tmp_path / f"a.{extension}", save_all=True, append_images=more, **options)
+    frames[1].save(tmp_path / "b.png")
+    images = read_images(tmp_path)
+    assert images.X[:, 0, 0].tolist() == [10, 200, 90, 200]
+    assert images.notes == ("read 3 pages or frames of 1 of 2 files as images",)
+    assert images.ids["file"].tolist() == [f"a.{extension}"] * 3 + ["b.png"]
+    assert images.ids["page"].tolist() == [1, 2, 3, 1]
+    assert load(tmp_path).groups.tolist() == [0, 0, 0, 1]  # held out together
+    with pytest.raises(ValueError, match=r"expected one image, got 3 pages or frames"):
+        read_image(tmp_path / f"a.{extension}")
+
+
+def test_previews_and_reduced_copies_are_left_out(tmp_path):
+    page, small = Image.new("L", (8, 8), 9), Image.new("L", (2, 2), 7)
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    page.save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    page.convert("RGB").save(tmp_path / "b.jpg", "MPO", save_all=True, append_images=[small])
+    images = read_images(tmp_path)
+    assert images.X.shape == (2, 8, 8)
+    assert images.notes == (
+        "left out previews, reduced copies or masks in a.tif: 1",
+        "left out previews, reduced copies or masks in b.jpg: 1",
+    )
+
+
+def test_pages_of_other_sizes_are_checked_and_resized(tmp_path, monkeypatch):
+    pages = [Image.new("L", (4, 4)), Image.new("L", (20, 20))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    assert read_images(tmp_path, 4).X.shape == (2, 4, 4)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"a\.tif: expected at most 100 pixels"):
+        read_images(tmp_path, 4)
 
 
 def test_the_most_common_size_is_the_default(tmp_path):
@@ -229,3 +362,16 @@ def test_a_folder_without_images(tmp_path):
 def test_a_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a folder of images"):
         read_image_folder(tmp_path / "nowhere")
+
+
+def test_channels_follow_the_model():
+    grey, red = np.full((2, 4, 4), 9, np.uint8), np.zeros((2, 3, 4, 4), np.uint8)
+    red[0, 0] = 255
+    X, note = match_channels(grey, (3, 4, 4))
+    assert (X.shape, note) == ((2, 3, 4, 4), None)
+    assert (X == 9).all()
+    X, note = match_channels(red, (4, 4))
+    assert (X[0] == 76).all()  # the luminance of red
+    assert note == "converted 1 of 2 images from colour to grey, as the model takes"
+    assert match_channels(red / 255, (1, 4, 4))[0].shape == (2, 1, 4, 4)
+    assert match_channels(grey, (5, 5))[0] is grey  # another size is an error, later

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.cli._sheets import short
-from isthmus.data import Columns, Dataset, load, read_image_folder
-from isthmus.data.images import IMAGE_SUFFIXES
+from isthmus.data import Columns, Dataset, load
+from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
 from isthmus.persistence.run_folder import read_config
 from isthmus.plots.cells import as_units
 from isthmus.runs.data import CHANGED, load_for_run
@@ -23,8 +21,6 @@ from isthmus.runs.data import CHANGED, load_for_run
 __all__ = ["Queries", "as_class", "load_rows", "read_queries", "rows_to_show", "unseen_rows"]
 
 Array = NDArray[Any]
-
-GREY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue (BT.601)
 
 
 def load_rows(arguments: argparse.Namespace) -> Dataset:
@@ -125,14 +121,11 @@ def _read_image(path: Path, shape: tuple[int, ...]) -> Array:
     """Return an image in the size and the channels that the model takes."""
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)):
         raise ValueError(f"{path} is an image, but one example has shape {shape}; use .npy.")
-    with tempfile.TemporaryDirectory() as folder:  # the reader of images takes folders
-        shutil.copyfile(path, Path(folder) / path.name)
-        X = read_image_folder(folder, (shape[-2], shape[-1]))[0]
-    if shape[0] == 3 and len(shape) == 3:
-        return X if X.ndim == 4 else np.repeat(X[:, None], 3, axis=1)
-    if X.ndim == 4:
-        X = np.tensordot(X, GREY, axes=(1, 0)).round().astype(np.uint8)
-    return X.reshape(1, *shape)
+    images = read_images(path, (shape[-2], shape[-1]))
+    X, note = match_channels(images.X, shape)
+    for line in (*images.notes, *([note] if note else [])):
+        print(f"note: {path}: {line}", file=sys.stderr)
+    return X
 
 
 def as_class(text: str, known: Array) -> Any:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from sklearn.frozen import FrozenEstimator
 
 from isthmus.applications.denoising import Denoiser, denoise_audio
 from isthmus.data.audio import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES, read_audio
-from isthmus.data.images import IMAGE_SUFFIXES, open_image, to_rgb
+from isthmus.data.images import IMAGE_SUFFIXES, read_image
 from isthmus.data.wav import AudioClip, wav_bytes
 from isthmus.data.windows import Windows
 from isthmus.estimators import LatentEstimator, model_io
@@ -122,10 +122,7 @@ def _denoise_image(
 ) -> tuple[bytes, str]:
     """Return the bytes of the result, and a summary."""
     channels, *sides = _image_shape(estimator, source, arguments.run)
-    with open_image(source) as image:
-        transparent = image.has_transparency_data
-        upright = ImageOps.exif_transpose(image)
-        pixels = np.moveaxis(np.asarray(to_rgb(upright)), -1, 0)  # (3, height, width)
+    pixels, remarks = read_image(source)
     if not arguments.patches and list(pixels.shape[1:]) != sides:
         raise ValueError(
             f"{source}: expected {sides[0]} x {sides[1]} pixels (height x width), the size of the "
@@ -142,9 +139,10 @@ def _denoise_image(
         planes = pixels[:1] if (pixels == pixels[:1]).all() else pixels
         rows = planes[:, None] if len(estimator.feature_shape_) == 3 else planes
         cleaned = denoiser.transform(rows).reshape(planes.shape)
+    content, bits = _encode_image(cleaned, target)
     colours = "grey" if len(cleaned) == 1 else "RGB"
-    summary = f"{pixels.shape[1]} x {pixels.shape[2]} pixels, {colours}"
-    return _encode_image(cleaned, target), summary + "; on a white background" * transparent
+    summary = f"{pixels.shape[1]} x {pixels.shape[2]} pixels, {colours}, {bits} bits"
+    return content, "; ".join([summary, *remarks])
 
 
 def _image_shape(estimator: LatentEstimator, source: Path, run: str) -> tuple[int, ...]:
@@ -163,9 +161,14 @@ def _image_shape(estimator: LatentEstimator, source: Path, run: str) -> tuple[in
     return shape
 
 
-def _encode_image(pixels: NDArray[Any], target: Path) -> bytes:
+def _encode_image(pixels: NDArray[Any], target: Path) -> tuple[bytes, int]:
+    """Return the bytes of a file, and the bits per colour: 16 for floats in grey if it has them."""
+    form, bits = PILLOW_FORMATS.get(target.suffix.lower(), "PNG"), 8
+    if pixels.dtype != np.uint8:
+        bits = 16 if form in ("PNG", "TIFF") and len(pixels) == 1 else 8
+        units = np.clip(pixels, 0, 1) * (2**bits - 1)
+        pixels = np.rint(units).astype(np.uint16 if bits == 16 else np.uint8)
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))
     stream = io.BytesIO()
-    form = PILLOW_FORMATS.get(target.suffix.lower(), "PNG")
     image.save(stream, format=form, **({"quality": 95} if form == "JPEG" else {}))
-    return stream.getvalue()
+    return stream.getvalue(), bits

@@ -16,7 +16,7 @@ from isthmus.cli._console import print_table
 from isthmus.cli._run_data import load_rows, unseen_rows
 from isthmus.cli._sheets import check_out
 from isthmus.data import Dataset
-from isthmus.data.images import open_image
+from isthmus.data.images import as_grey, read_image
 from isthmus.data.tables import fill_table, read_parquet
 from isthmus.estimators import model_io
 from isthmus.persistence.atomic import write_atomic
@@ -80,8 +80,8 @@ def _read_mask(path: Path, shape: tuple[int, ...]) -> Array:
         if path.suffix.lower() == ".npy":
             mask = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
-            with open_image(path) as image:
-                mask = np.asarray(image.convert("L")) > 127
+            mask = as_grey(read_image(path)[0])
+            mask = mask > (127 if mask.dtype == np.uint8 else 0.5)
     except (OSError, ValueError) as error:
         raise ValueError(f"--mask {path}: expected an .npy file or an image ({error}).") from None
     if mask.shape == shape[-2:] and len(shape) == 4:  # one mask for all channels

@@ -21,7 +21,7 @@ from isthmus.data.audio import is_audio_folder, read_audio_folder
 from isthmus.data.columns import Columns, Table
 from isthmus.data.disk_array import DiskArray, as_disk_array, release_pages
 from isthmus.data.idx import read_idx
-from isthmus.data.images import read_image_folder
+from isthmus.data.images import read_images
 from isthmus.data.limits import ENV_VARIABLE, check_memory, check_zip, is_regular_file
 from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.tables import read_table
@@ -290,8 +290,8 @@ def _load_path(
         X, y, notes, rate, files = read_audio_folder(path, size or AUDIO_WINDOW)
         return Dataset(path.resolve().name, X, y, notes=notes, groups=files, rate=rate)
     if path.is_dir():
-        X, y, notes = read_image_folder(path, size)
-        return Dataset(path.resolve().name, X, y, notes=notes)
+        X, y, notes, _, groups = read_images(path, size)
+        return Dataset(path.resolve().name, X, y, notes=notes, groups=groups)
     if not path.exists():
         raise ValueError(
             f"{str(path)!r} is neither a known dataset ({', '.join(_NAMES)}) nor a file or "

@@ -10,7 +10,7 @@ import numpy as np
 
 from isthmus.data.limits import is_inside, is_regular_file
 
-__all__ = ["class_labels", "find_media", "visible_files"]
+__all__ = ["class_labels", "file_names", "find_media", "visible_files"]
 
 
 def visible_files(root: Path) -> Iterator[Path]:
@@ -50,10 +50,16 @@ def find_media(root: Path, suffixes: Collection[str], kind: str) -> tuple[list[P
 
 def class_labels(files: list[Path], root: Path, kind: str, notes: list[str]) -> np.ndarray | None:
     """Return the top subfolder of each file, "" for none; None if no file is in a subfolder."""
-    parts = [file.relative_to(root).parts for file in files]
+    parts = [Path(name).parts for name in file_names(files, root)]
     labels = [p[0] if len(p) > 1 else "" for p in parts]
     if not any(labels):
         return None
     if "" in labels:
         notes.append(f"{kind} in no subfolder, with an empty label: {labels.count('')}")
     return np.array(labels)
+
+
+def file_names(files: list[Path], root: Path) -> np.ndarray:
+    """Return the path of each file below a folder, with forward slashes; of one file its name."""
+    base = root if root.is_dir() else root.parent
+    return np.array([file.relative_to(base).as_posix() for file in files])
