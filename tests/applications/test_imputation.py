@@ -230,7 +230,7 @@ def test_invalid_model_parameters_raise():
         with pytest.raises(ValueError, match="n_models must be between 1 and n_draws=100"):
             LatentImputer(model, n_models=n).fit(TABLE)
     frozen = FrozenEstimator(model.fit(TABLE))
-    with pytest.raises(ValueError, match="a frozen estimator is not trained"):
+    with pytest.raises(ValueError, match="a fitted estimator is not trained again"):
         LatentImputer(frozen, n_models=2).fit(TABLE)
 
 

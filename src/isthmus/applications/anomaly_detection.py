@@ -10,14 +10,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.applications.anomaly_scores import SCORES, combined_anomaly
-from isthmus.applications.meta_estimator import MetaEstimator, check_choice
+from isthmus.applications.meta_estimator import (
+    MetaEstimator,
+    check_choice,
+    fitted_model,
+    is_fitted,
+    unwrap,
+)
 from isthmus.data.columns import Table
-from isthmus.data.frames import is_frame
 from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.validation import validate_input
 from isthmus.evaluation.reconstruction import f1_from_counts
@@ -32,6 +36,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+FORM = ("feature_shape_", "columns_", "n_features_in_", "feature_names_in_")  # of the input
 
 
 @dataclass(eq=False, repr=False)
@@ -40,17 +45,17 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
 
     `fit` trains the estimator on most rows, which should be mostly normal, and sets the threshold
     and p-values by the rest, because an autoencoder's errors on its own training rows are too
-    small. Follows scikit-learn's conventions: higher scores are more normal, the threshold of
+    small. A fitted estimator is not trained again: give `fit` rows outside its training set.
+    Follows scikit-learn's conventions: higher scores are more normal, the threshold of
     `decision_function` is 0, and `predict` returns 1 for normal and -1 for anomalous rows.
 
     Parameters
     ----------
-    estimator : LatentEstimator or FrozenEstimator, or list of LatentEstimator, optional
-        Any isthmus estimator; `fit` trains a clone. To use a fitted model, pass
-        ``sklearn.frozen.FrozenEstimator(model)`` and give `fit` rows that the model was not
-        trained on. The default is an `Autoencoder` with a quarter as many components as features,
-        at most 20. For several estimators the score is the geometric mean of their scores (the
-        mean for "likelihood"); maps and explanations use the first.
+    estimator : LatentEstimator or list of LatentEstimator, optional
+        A fitted estimator is used as it is; of an unfitted one `fit` trains a clone. The default
+        is an `Autoencoder` with a quarter as many components as features, at most 20. For several
+        estimators the score is the geometric mean of their scores (the mean for "likelihood");
+        maps and explanations use the first.
     contamination : "auto" or float in (0, 0.5]
         "auto" flags a fraction `false_alarm_rate` of normal rows, estimated on held-out rows; a
         number flags that fraction of the rows passed to `fit`, except for ties.
@@ -62,8 +67,8 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
         together (for images). "whitened": Mahalanobis distance of the errors (for tables).
     calibration_fraction : float in [0, 1)
         Fraction of the rows held out. 0 requires a numeric `contamination` and gives no p-values
-        until `calibrate` is called. With a frozen estimator all rows are held out, unless the
-        score itself is fitted ("nap", "latent", "paths", "whitened").
+        until `calibrate` is called. If all estimators are fitted, all rows are held out, unless
+        the score itself is fitted ("nap", "latent", "paths", "whitened").
     false_alarm_rate : float in (0, 1)
         Fraction of normal rows that contamination "auto" flags. Requires at least
         1 / false_alarm_rate - 1 held-out rows; with fewer, only rows that score below all of them
@@ -116,10 +121,14 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
         self._check_parameters()
         if self.random_state is None and started_together():
             raise ValueError("set random_state so that all processes hold out the same rows.")
-        data = self._read_training_rows(X)
+        fitted = [fitted_model(e) for e in self._estimators]
+        data = self._read_training_rows(X, [model for model in fitted if model is not None])
         train, held_out = self._split(len(data))
         seeds = check_random_state(self.random_state)
-        self.estimators_ = [self._trained(e, X, data, y, train, seeds) for e in self._estimators]
+        self.estimators_ = [
+            self._trained(given, data, y, train, seeds) if model is None else _for_arrays(model)
+            for given, model in zip(self._estimators, fitted, strict=True)
+        ]
         self.estimator_ = self.estimators_[0]
         self.feature_shape_ = self.estimator_.feature_shape_
         self._measures = [SCORES[self.score_method](model) for model in self.estimators_]
@@ -170,14 +179,12 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
         return self
 
     def _check_parameters(self) -> None:
-        frozen = isinstance(self.estimator, FrozenEstimator)
-        models = [self.estimator.estimator] if frozen else self._estimators
+        models = [unwrap(e) for e in self._estimators]
         wrong = [m for m in models if not isinstance(m, LatentEstimator)]
         if self.estimator is not None and (wrong or not models):
             raise ValueError(
-                "estimator must be an isthmus estimator such as Autoencoder(), a non-empty list of "
-                "them, or FrozenEstimator of a fitted one; got "
-                f"{type(wrong[0]).__name__ if wrong else 'an empty list'}."
+                "estimator must be an isthmus estimator such as Autoencoder(), or a non-empty list "
+                f"of them; got {type(wrong[0]).__name__ if wrong else 'an empty list'}."
             )
         share, held_out = self.contamination, self.calibration_fraction
         check_choice("score_method", self.score_method, SCORES)
@@ -195,7 +202,7 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
 
     def _split(self, n: int) -> tuple[Array, Array]:
         """Return the indices of the training rows and of the held-out rows."""
-        if isinstance(self.estimator, FrozenEstimator) and not SCORES[self.score_method].is_fitted:
+        if all(map(is_fitted, self._estimators)) and not SCORES[self.score_method].is_fitted:
             return np.arange(0), np.arange(n)
         order = check_random_state(self.random_state).permutation(n)
         n_held = round(self.calibration_fraction * n)
@@ -208,28 +215,31 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
             )
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
-    def _read_training_rows(self, X: Any) -> Array:
-        """Return X as numbers; a frozen model keeps its encoding of categories."""
-        data = validate_input(self, X, reset=True, missing=self._missing)
-        frozen = isinstance(self.estimator, FrozenEstimator)
-        if not (frozen and is_frame(X) and hasattr(self.estimator.estimator, "columns_")):
-            return data
-        self.columns_ = self.estimator.estimator.columns_
-        return validate_input(self, X, reset=False, missing=self._missing)
+    def _read_training_rows(self, X: Any, fitted: list[LatentEstimator]) -> Array:
+        """Return X as numbers, in the form and with the columns of the models fitted before."""
+        for model in fitted[:1]:
+            self._adopt_form(model)
+        if any(_encoding(model) != _encoding(fitted[0]) for model in fitted):
+            raise ValueError(
+                "the fitted estimators must take the same rows, but they were fitted on examples "
+                "of different shape, or on different columns or categories."
+            )
+        return validate_input(self, X, reset=not fitted, missing=self._missing)
+
+    def _adopt_form(self, model: LatentEstimator) -> None:
+        """Take over what a fitted model knows about its input."""
+        for name in FORM:
+            self.__dict__.pop(name, None)
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
 
     @property
     def _estimators(self) -> list[Any]:
         return [*self.estimator] if isinstance(self.estimator, list | tuple) else [self.estimator]
 
     def _trained(
-        self, given: Any, X: Any, data: Array, y: Any, train: Array, seeds: np.random.RandomState
+        self, given: Any, data: Array, y: Any, train: Array, seeds: np.random.RandomState
     ) -> LatentEstimator:
-        if isinstance(given, FrozenEstimator):
-            check_is_fitted(given.estimator)
-            validate_input(given.estimator, X, reset=False)  # the same feature names
-            model = copy.copy(given.estimator)
-            model.__dict__.pop("feature_names_in_", None)  # it is given arrays
-            return model
         if given is None:
             model = Autoencoder(n_components=int(np.clip(self.n_features_in_ // 4, 1, 20)))
         else:
@@ -373,13 +383,33 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
 
     @property
     def _missing(self) -> bool:
-        """Whether the estimator accepts missing values."""
-        return all(getattr(e, "missing", "refuse") == "ignore" for e in self._estimators)
+        """Whether the estimators accept missing values."""
+        return all(map(_accepts_missing, self._estimators))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self._missing
         return tags
+
+
+def _accepts_missing(estimator: Any) -> bool:
+    """Whether an estimator, fitted or not, accepts missing values."""
+    model = getattr(unwrap(estimator), "model_", None)
+    return getattr(estimator, "missing", "refuse") == "ignore" if model is None else model.missing
+
+
+def _encoding(model: LatentEstimator) -> tuple[Any, ...]:
+    """Return what determines how a fitted model reads its input."""
+    columns = () if model.columns_ is None else model.columns_.columns
+    return model.feature_shape_, [(c.name, c.kind, c.categories) for c in columns]
+
+
+def _for_arrays(model: LatentEstimator) -> LatentEstimator:
+    """Return a model that takes arrays without a warning that its feature names are missing."""
+    if model.columns_ is None and hasattr(model, "feature_names_in_"):
+        model = copy.copy(model)
+        del model.feature_names_in_
+    return model
 
 
 def _is_number(value: Any) -> bool:

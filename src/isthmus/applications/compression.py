@@ -169,7 +169,7 @@ class LatentCodec(LatentMetaEstimator):
     Parameters
     ----------
     estimator : LatentEstimator
-        `fit` trains a clone. Pass a fitted model through `from_fitted`.
+        A fitted estimator is used as it is; of an unfitted one `fit` trains a clone.
     bits : int
         Bits per component, 1 to 16.
     coding : {"auto", "packed", "zlib", "lzma"}

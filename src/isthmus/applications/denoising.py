@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from isthmus.applications.corruptions import InDataUnits, make_corruption
-from isthmus.applications.meta_estimator import MetaEstimator
+from isthmus.applications.meta_estimator import (
+    MetaEstimator,
+    fitted_model,
+    is_fitted,
+    unwrap,
+)
 from isthmus.data.wav import resample
 from isthmus.data.windows import Windows
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
@@ -50,9 +54,9 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
 
     Parameters
     ----------
-    estimator : LatentEstimator or FrozenEstimator, default=None
-        `fit` trains a clone; None means ``DenoisingAutoencoder()``. A fitted model in
-        ``sklearn.frozen.FrozenEstimator`` is used as it is and needs no `fit`.
+    estimator : LatentEstimator, default=None
+        A fitted estimator is used as it is and needs no `fit`; of an unfitted one `fit` trains a
+        clone. None means ``DenoisingAutoencoder()``.
     corruption : str, callable, sequence of these, or None, default=None
         "gaussian", "masking", "salt-and-pepper", or a callable that maps (x, generator) to the
         corrupted x. With several, one is drawn for each row in each step. None keeps the
@@ -111,10 +115,9 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     def _fit(self, X: Any, y: Any) -> None:
         corruption, windows = make_corruption(self.corruption, self.level), self._windows()
         X = self._read(X, reset=True)
-        if isinstance(self.estimator, FrozenEstimator):
-            self.estimator_ = _checked(self.estimator.estimator)
-            check_is_fitted(self.estimator_)
-            self._check_frozen(X.shape[1:], windows)
+        if (fitted := fitted_model(self.estimator)) is not None:
+            self.estimator_ = _checked(fitted)
+            self._check_fitted(X.shape[1:], windows)
             return
         model = DenoisingAutoencoder() if self.estimator is None else clone(self.estimator)
         self.estimator_ = _checked(model)
@@ -158,7 +161,7 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
 
     @property
     def _model(self) -> LatentEstimator:
-        return self.estimator_ if hasattr(self, "estimator_") else self.estimator.estimator
+        return self.estimator_ if hasattr(self, "estimator_") else _checked(unwrap(self.estimator))
 
     def _windows(self) -> Windows | None:
         if self.patch_size is None:
@@ -186,19 +189,19 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         places = zip(rows, corners, corners + windows.size, strict=True)
         return np.stack([X[(row, ..., *map(slice, start, end))] for row, start, end in places])
 
-    def _check_frozen(self, shape: tuple[int, ...], windows: Windows | None) -> None:
+    def _check_fitted(self, shape: tuple[int, ...], windows: Windows | None) -> None:
         if self.corruption is not None:
             raise ValueError(
-                "corruption has no effect because a frozen estimator is not trained: leave it out, "
-                "or pass the estimator without FrozenEstimator."
+                "corruption has no effect because a fitted estimator is not trained again: leave "
+                "it out, or pass an unfitted one, such as sklearn.base.clone(estimator)."
             )
-        known = self.estimator.estimator.feature_shape_
+        known = self._model.feature_shape_
         k = 0 if windows is None else len(windows.size)
         self._check_patch_size(windows)
         if shape[: len(shape) - k] != known[: len(known) - k]:
             raise ValueError(
-                f"one example of X has shape {shape}, but the frozen estimator was fitted on "
-                f"examples of shape {known}."
+                f"one example of X has shape {shape}, but the estimator was fitted on examples of "
+                f"shape {known}."
             )
 
     def _check_patch_size(self, windows: Windows | None) -> None:
@@ -222,8 +225,7 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         return X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
 
     def __sklearn_is_fitted__(self) -> bool:
-        inner = getattr(self.estimator, "estimator", None)  # of a frozen estimator
-        return hasattr(self, "estimator_") or hasattr(inner, "model_")
+        return hasattr(self, "estimator_") or is_fitted(unwrap(self.estimator))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -287,9 +289,9 @@ def denoise_audio(
             f"the model was fitted on examples of shape {shape}, but audio of {len(samples)} "
             f"channel(s) needs windows of shape (time,), (1, time) or ({len(samples)}, time)."
         )
-    frozen = Denoiser(FrozenEstimator(model), patch_size=shape[-1:], overlap=overlap)
+    denoiser = Denoiser(model, patch_size=shape[-1:], overlap=overlap)
     rows = samples.reshape(-1, *([channels] * (len(shape) == 2)), samples.shape[-1])
     resampled = resample(rows, rate, model_rate or rate)
-    cleaned = resample(frozen.transform(resampled), model_rate or rate, rate)
+    cleaned = resample(denoiser.transform(resampled), model_rate or rate, rate)
     length = samples.shape[-1]  # resampling may round up
     return np.asarray(cleaned[..., :length], dtype=np.float64).reshape(samples.shape)

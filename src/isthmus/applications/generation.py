@@ -42,7 +42,7 @@ class LatentSampler(SavedMetaEstimator):
     Parameters
     ----------
     estimator : LatentEstimator
-        `fit` trains a clone. Pass a fitted model through `from_fitted`.
+        A fitted estimator is used as it is; of an unfitted one `fit` trains a clone.
     source : {"auto", "prior", "mixture"}
         "auto" uses the prior if the model has one, otherwise the mixture.
     n_modes : int

@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator
 
 from isthmus.applications.gap_filling import Completions, GapFiller
-from isthmus.applications.meta_estimator import MetaEstimator, check_choice
+from isthmus.applications.meta_estimator import (
+    MetaEstimator,
+    check_choice,
+    fitted_model,
+    is_fitted,
+)
 from isthmus.data.frames import is_frame
 from isthmus.estimators import VAE
 from isthmus.estimators.base import LatentEstimator
@@ -44,10 +48,12 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
 
     Parameters
     ----------
-    estimator : LatentEstimator or FrozenEstimator, optional
-        `fit` trains a clone with ``missing="ignore"``; a frozen estimator is used as it is. The
-        default is a `VAE`. A `DenoisingAutoencoder` with corruption "masking", which is trained
-        to predict hidden values, has the lowest errors.
+    estimator : LatentEstimator, optional
+        A fitted estimator is used as it is, even if it was trained on complete rows only: its
+        encoder then sees gaps as the means of the features, or what fills them so far. Of an
+        unfitted one `fit` trains a clone with ``missing="ignore"``. The default is a `VAE`. A
+        `DenoisingAutoencoder` with corruption "masking", which is trained to predict hidden
+        values, has the lowest errors.
     method : {"auto", "decode", "optimize", "predict", "sample"}
         "decode": encode and decode repeatedly, keeping the observed values.
         "optimize": find the most probable code given the observed values by gradient ascent.
@@ -103,9 +109,10 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
 
     def _fit(self, X: Any, y: Any) -> None:
         self._check_parameters()
-        if isinstance(self.estimator, FrozenEstimator):
-            check_is_fitted(self.estimator.estimator)
-            self.estimators_ = [self.estimator.estimator]
+        model = fitted_model(self.estimator)
+        if model is not None:
+            validate_input(model, X, reset=False, missing=True)
+            self.estimators_ = [model]
         else:
             self.estimators_ = [self._clone(i) for i in range(self.n_models)]
             callbacks = [] if self.train_mask is None else [_HideFeatures(self.train_mask)]
@@ -233,12 +240,10 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
             raise ValueError(
                 f"n_models must be between 1 and n_draws={self.n_draws}, got {self.n_models!r}."
             )
-        if isinstance(self.estimator, FrozenEstimator) and (
-            self.n_models > 1 or self.train_mask is not None
-        ):
+        if (self.n_models > 1 or self.train_mask is not None) and is_fitted(self.estimator):
             raise ValueError(
-                "a frozen estimator is not trained: leave out n_models and train_mask, or pass "
-                "the estimator without FrozenEstimator."
+                "a fitted estimator is not trained again: leave out n_models and train_mask, or "
+                "pass an unfitted one, such as sklearn.base.clone(estimator)."
             )
 
     def __sklearn_tags__(self) -> Tags:

@@ -16,6 +16,7 @@ from isthmus.applications.meta_estimator import (
     check_choice,
     encode_in_chunks,
     estimator_name,
+    fitted_model,
 )
 from isthmus.estimators.condition import check_labels
 
@@ -284,7 +285,7 @@ class AttributeVectors(LatentMetaEstimator):
     Parameters
     ----------
     estimator : LatentEstimator
-        `fit` trains a clone. Pass a fitted model through `from_fitted`.
+        A fitted estimator is used as it is; of an unfitted one `fit` trains a clone.
 
     Attributes
     ----------
@@ -315,7 +316,9 @@ class AttributeVectors(LatentMetaEstimator):
 
     def _fit(self, X: Any, y: Any) -> None:
         self.names_, has = _attributes(y, len(X))
-        self.estimator_ = clone(self.estimator).fit(X, np.asarray(y))
+        self.estimator_ = fitted_model(self.estimator) or clone(self.estimator).fit(
+            X, np.asarray(y)
+        )
         codes = encode_in_chunks(self.estimator_, X).astype(np.float64)
         count = has.sum(0)[:, None]  # (attributes, 1)
         self.means_ = has.T @ codes / count

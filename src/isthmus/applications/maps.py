@@ -46,7 +46,7 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
     Parameters
     ----------
     estimator : LatentEstimator
-        `fit` trains a clone. Pass a fitted model through `from_fitted`.
+        A fitted estimator is used as it is; of an unfitted one `fit` trains a clone.
     method : {"auto", "codes", "pca", "umap"}
         "auto" uses codes with one or two components directly and otherwise their first two
         principal components. "umap" preserves neighbourhoods but not distances and requires

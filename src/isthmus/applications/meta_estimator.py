@@ -6,6 +6,7 @@ import copy
 import hashlib
 import inspect
 import json
+import warnings
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as parse_arrays
 from safetensors.numpy import save as serialize_arrays
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -38,8 +40,11 @@ __all__ = [
     "check_choice",
     "encode_in_chunks",
     "estimator_name",
+    "fitted_model",
     "has_distribution",
+    "is_fitted",
     "model_digest",
+    "unwrap",
 ]
 
 CHUNK = 8192  # rows encoded at once
@@ -47,7 +52,11 @@ FORMAT = 1
 
 
 class MetaEstimator(BaseEstimator):
-    """Base of estimators with a parameter `estimator`, of which `fit` trains a clone.
+    """Base of estimators with a parameter `estimator`.
+
+    `fit` uses a fitted estimator as it is and trains a clone of an unfitted one. As
+    `sklearn.base.clone` returns unfitted copies, cross-validation and grid search train; wrap a
+    fitted estimator in `sklearn.frozen.FrozenEstimator` to use it as it is there, too.
 
     Attributes
     ----------
@@ -59,14 +68,14 @@ class MetaEstimator(BaseEstimator):
     estimator_: Any
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train the estimator (unless it is frozen), then fit what depends on it.
+        """Train a clone of the estimator, unless it is fitted, and fit what depends on it.
 
         Parameters
         ----------
         X : array-like (n, *features)
             Data that the estimator accepts: a table, images or signals; numbers or bytes.
         y : array-like (n,), optional
-            Labels, with which a conditional estimator is trained.
+            Labels, with which an unfitted conditional estimator is trained.
 
         Returns
         -------
@@ -95,13 +104,13 @@ class LatentMetaEstimator(MetaEstimator):
 
     @classmethod
     def from_fitted(cls, estimator: Any, **settings: Any) -> Self:
-        """Wrap a fitted model; `fit` then uses it as it is instead of training a clone."""
+        """Wrap a fitted model, which clones of the result use as it is, too."""
         check_is_fitted(estimator)
         return cls(FrozenEstimator(estimator), **settings)
 
     def _fit(self, X: Any, y: Any) -> None:
         self._check_parameters()
-        self.estimator_ = clone(self.estimator).fit(X, y)
+        self.estimator_ = fitted_model(self.estimator) or clone(self.estimator).fit(X, y)
         self._fit_codes(X, y)
 
     def _check_parameters(self) -> None:
@@ -166,7 +175,7 @@ class SavedMetaEstimator(LatentMetaEstimator):
         if record["model"] != model_digest(estimator):
             raise ValueError(f"{path} belongs to another model; {cls._hint}.")
         loaded = cls.from_fitted(estimator, **(record["settings"] | settings))
-        loaded.estimator_ = loaded.estimator
+        loaded.estimator_ = unwrap(estimator)
         loaded._check_parameters()
         content = read_bytes(arrays_path)
         try:
@@ -227,9 +236,54 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
 
 
+def unwrap(estimator: Any) -> Any:
+    """Return the estimator in a FrozenEstimator; any other estimator as it is."""
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    return estimator
+
+
+def is_fitted(estimator: Any) -> bool:
+    """Whether an application uses an estimator as it is: if it is fitted, or frozen."""
+    if isinstance(estimator, FrozenEstimator):
+        return True
+    try:
+        check_is_fitted(estimator)
+    except (NotFittedError, TypeError):  # the latter for objects that are no estimators
+        return False
+    return True
+
+
+def fitted_model(estimator: Any) -> Any:
+    """Return the fitted model in an estimator; None if the estimator must be trained.
+
+    Settings that changed since the fit have no effect, of which a `UserWarning` informs.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the estimator is frozen but not fitted.
+    """
+    if not is_fitted(estimator):
+        return None
+    model = unwrap(estimator)
+    check_is_fitted(model)
+    then, now = getattr(model, "fitted_params_", {}), model.get_params(deep=False)
+    changed = [k for k, v in then.items() if k in now and now[k] is not v and now[k] != v]
+    if changed:
+        warnings.warn(
+            f"{', '.join(changed)} of the fitted {type(model).__name__} changed after it was "
+            "fitted, which has no effect: fit it again, or pass sklearn.base.clone(estimator) to "
+            "train it with the new settings.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return model
+
+
 def estimator_name(estimator: Any) -> str:
     """Return the class name of an estimator, frozen or not."""
-    return type(getattr(estimator, "estimator", estimator)).__name__
+    return type(unwrap(estimator)).__name__
 
 
 def has_distribution(estimator: Any) -> bool:

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus._optional import import_optional
@@ -26,7 +25,8 @@ class PyodDetector(BaseDetector):
     Parameters
     ----------
     detector : AnomalyDetector
-        `fit` trains a clone of it. The detector's own threshold is not used.
+        `fit` fits a copy of it, which trains its estimator unless that is fitted. The detector's
+        own threshold is not used.
     contamination : float in (0, 0.5], or a thresholder of pythresh
         Fraction of the training rows to flag.
 
@@ -71,7 +71,7 @@ class PyodDetector(BaseDetector):
         """
         automatic = detector.contamination == "auto"
         rate = detector.false_alarm_rate if automatic else float(detector.contamination)
-        new = cls(clone(detector), rate)
+        new = cls(_unfitted(detector), rate)
         if not detector.__sklearn_is_fitted__():
             return new
         if not len(detector.calibration_scores_):
@@ -86,11 +86,11 @@ class PyodDetector(BaseDetector):
         return new
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train a clone of `detector` on X and set the threshold; y is ignored.
+        """Fit a copy of `detector` to X and set the threshold; y is ignored.
 
         If an error is raised, self does not change.
         """
-        detector = clone(self.detector)
+        detector = _unfitted(self.detector)
         return self._adopt(detector.fit(X), detector.anomaly_score(X))
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
@@ -103,3 +103,8 @@ class PyodDetector(BaseDetector):
         self.detector_, self.decision_scores_ = detector, scores
         self._set_n_classes(None)
         return self._process_decision_scores()
+
+
+def _unfitted(detector: Any) -> Any:
+    """Return a detector with the same settings; unlike a clone it keeps a fitted estimator."""
+    return type(detector)(**detector.get_params(deep=False))

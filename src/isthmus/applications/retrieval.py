@@ -38,7 +38,7 @@ class LatentIndex(SavedMetaEstimator):
     Parameters
     ----------
     estimator : LatentEstimator
-        `fit` trains a clone. Pass a fitted model through `from_fitted`.
+        A fitted estimator is used as it is; of an unfitted one `fit` trains a clone.
     metric : {"euclidean", "cosine", "scaled"}
         Distance between codes; "scaled" divides each latent by its standard deviation over the
         indexed rows.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.frozen import FrozenEstimator
 
 from isthmus.applications.denoising import Denoiser, denoise_audio
 from isthmus.data.audio import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES, read_audio
@@ -130,9 +129,7 @@ def _denoise_image(
             "it, or add --patches if the run was fitted on patches of images."
         )
     patch_size = tuple(sides) if arguments.patches else None
-    denoiser = Denoiser(
-        FrozenEstimator(estimator), patch_size=patch_size, overlap=arguments.overlap
-    )
+    denoiser = Denoiser(estimator, patch_size=patch_size, overlap=arguments.overlap)
     if channels == 3:
         cleaned = denoiser.transform(pixels[None])[0]
     else:  # a model of grey images cleans each colour

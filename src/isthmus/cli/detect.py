@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 
 from isthmus._optional import import_optional
 from isthmus.applications.anomaly_detection import AnomalyDetector
@@ -105,7 +104,7 @@ def _load(source: str, data_home: str | None, options: dict[str, Any]) -> tuple[
 def _calibrated(arguments: argparse.Namespace, model: Any, normal: Any) -> AnomalyDetector:
     """Return a detector whose threshold comes from normal rows."""
     detector = AnomalyDetector(
-        FrozenEstimator(model),
+        model,
         score_method=arguments.score,
         contamination="auto" if arguments.contamination is None else arguments.contamination,
         false_alarm_rate=arguments.false_alarm_rate,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.frozen import FrozenEstimator
 
 from isthmus.applications.imputation import LatentImputer, missing_mask
 from isthmus.cli._console import print_table
@@ -35,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     X = unseen_rows(data)[0][: arguments.rows]
     out = _output(arguments, data)
     imputer = LatentImputer(
-        FrozenEstimator(estimator),
+        estimator,
         method=arguments.method,
         n_draws=arguments.draws,
         random_state=arguments.random_state,

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.frozen import FrozenEstimator
 
 from isthmus.applications.generation import (
     MIXTURE,
@@ -86,7 +85,7 @@ def _check_number(n: int) -> None:
 def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
     """Return a sampler of the prior, of the run's mixture, or of a new mixture, which is stored."""
     sampler = LatentSampler(
-        FrozenEstimator(estimator),
+        estimator,
         source=arguments.source,
         n_modes=arguments.modes,
         random_state=MIXTURE_SEED,
@@ -148,7 +147,7 @@ def _drawn(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tup
 
 def _sheet(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tuple[Array, Figure]:
     """Return examples and their image, in which each class starts a row with its name."""
-    estimator = sampler.estimator_.estimator
+    estimator = sampler.estimator_
     drawn, classes = _drawn(arguments, sampler, n)
     examples = as_array(estimator, drawn)
     source = "its prior"
@@ -174,7 +173,7 @@ def _classes(names: list[str], sampler: LatentSampler) -> Array:
         if sampler.estimator_.conditional:  # the condition is a number
             return np.array([float(name) for name in names])
         raise ValueError(
-            f"{type(sampler.estimator_.estimator).__name__} cannot generate a given class: fit "
+            f"{type(sampler.estimator_).__name__} cannot generate a given class: fit "
             "--model conditional-vae, or use --source mixture with labelled data."
         )
     return known if names == ["each"] else np.array([as_class(name, known) for name in names])

@@ -166,7 +166,7 @@ def check_finite(
             number = row if numbers is None else numbers[row]
             feature = place[0] if len(place) == 1 else tuple(place)
             label = "" if names is None or len(place) > 1 else f" ({str(names[place[0]])!r})"
-            ignore = ", or fit with missing='ignore' (--missing ignore)" if nan else ""
+            ignore = ", or fit with missing='ignore' (isthmus fit --missing ignore)" if nan else ""
             raise ValueError(
                 f"Input X contains {'NaN' if nan else 'infinity'}: the first at row {number}, "
                 f"feature {feature}{label}. Fill or drop missing values (NaN, inf) first{ignore}."

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import FunctionTransformer
 
 from isthmus.applications.imputation import LatentImputer
@@ -99,7 +98,7 @@ class ModelQueries:
         with self._lock:
             model = with_condition(self._estimator, self._label(condition))
             rows = self._reshape(x[None])
-            imputer = LatentImputer(FrozenEstimator(model), n_draws=DRAWS, random_state=0)
+            imputer = LatentImputer(model, n_draws=DRAWS, random_state=0)
             values, std = imputer.fit(rows).impute(rows)
         return values, std if std.any() else None
 
