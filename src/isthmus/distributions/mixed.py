@@ -59,6 +59,11 @@ class MixedDistribution(Distribution):
         """The mean of each column, (*batch, features)."""
         return self.join([p.mean for p in self.parts])
 
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each column, (*batch, features)."""
+        return self.join([p.variance for p in self.parts])
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x) of each column in nats, (*batch, features)."""
         pieces = value[..., self.order].split(self.widths, -1)
