@@ -164,6 +164,16 @@ class MixedFamily(Family):
         """Shape of one embedded example, one axis."""
         return (sum(math.prod(part.input_shape) for part in self.parts),)
 
+    def clean(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return x with bytes converted and the rounding errors of each column removed."""
+        x = self.convert_bytes(x)
+        if np.all(self.scalable):
+            return x
+        out = x.copy()
+        for part, places in zip(self.parts, self.columns, strict=True):
+            out[:, places] = part.clean(x[:, places])
+        return out
+
     def check(self, x: NDArray[Any]) -> None:
         """Raise a ValueError that names the first column with values outside its support."""
         self._check_columns("check", x)
@@ -268,7 +278,7 @@ def count_categories(name: str, X: NDArray[Any]) -> str:
     for i, values in enumerate([X] if len(names) == 1 else X.T):
         if names[i] != "categorical":
             continue
-        number = max(2, int(values.max()) + 1)
+        number = max(2, int(values.max().round()) + 1)
         if number > MOST_CATEGORIES:
             raise ValueError(
                 "likelihood 'categorical' takes categories numbered from 0, but X goes to "
