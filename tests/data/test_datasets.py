@@ -147,14 +147,14 @@ def test_unknown_names_raise_with_a_suggestion():
 
 
 def test_inapplicable_size_and_label_raise(tmp_path):
-    assert "size is for folders of images" in message_of(ValueError, "digits", size=8)
+    assert "size is for images or audio" in message_of(ValueError, "digits", size=8)
     assert "label is for tables" in message_of(ValueError, "digits", label="y")
     assert "label is for tables" in message_of(ValueError, tmp_path, label=0)
 
 
 def test_an_unknown_suffix(tmp_path):
     (tmp_path / "notes.txt").write_text("1,2")
-    assert "expected .npy, .npz, .csv, .tsv, .parquet, or" in message_of(
+    assert "expected .npy, .npz, .csv, .tsv, .parquet, an image" in message_of(
         ValueError, tmp_path / "notes.txt"
     )
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from isthmus._version import __version__
 from isthmus.bulk.outputs import atomic_output, file_stamp, has_record, is_finished
 from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, describe_error, read_chunks
+from isthmus.data.datasets import is_media
 from isthmus.data.feature_columns import FeatureColumns
+from isthmus.data.media_folders import visible_files
 from isthmus.data.prefetch import prefetch
 from isthmus.estimators.batched_inference import inference_batch_size
 
@@ -47,6 +49,9 @@ class FileTask:
         """Return the record of the output for a file."""
         columns = [self.features.column, [*self.features.keep]]
         made_by = {**self.about, "isthmus": __version__, "columns": columns}
+        if is_media(source):
+            shape, *others = self.features.media
+            made_by["media"] = [[*(shape or ())], *others]
         return made_by | {"input": file_stamp(source)}
 
 
@@ -63,8 +68,10 @@ def find_files(names: Sequence[str]) -> list[Path]:
     """Return the distinct files of names, patterns and folders; a ValueError for other files."""
     files = [Path(file) for name in names for file in _expand(name)]
     for file in files:
-        if file.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"{file}: expected {', '.join(SUFFIXES)}; convert it.")
+        if not (file.suffix.lower() in SUFFIXES or is_media(file)):
+            raise ValueError(
+                f"{file}: expected {', '.join(SUFFIXES)}, an image or an audio file; convert it."
+            )
     return [*{file.resolve(): file for file in files}.values()]
 
 
@@ -73,8 +80,11 @@ def _expand(name: str) -> list[str]:
         inside = sorted(entry.path for entry in os.scandir(name) if entry.is_file())
         if found := [path for path in inside if Path(path).suffix.lower() in SUFFIXES]:
             return found
+        if any(is_media(file) for file in visible_files(Path(name))):
+            return [name]
         raise ValueError(
-            f"{name} holds no file of type {', '.join(SUFFIXES)}; name another folder."
+            f"{name} holds no file of type {', '.join(SUFFIXES)}, image or audio file; name "
+            "another folder."
         )
     if os.path.exists(name):
         return [name]
@@ -105,7 +115,8 @@ def output_paths(
     targets: dict[Path, Path] = {}
     for file in files:
         auto = "npy" if file.suffix.lower() in ARRAY_SUFFIXES else "parquet"
-        target = out / f"{file.stem}.{auto if form == 'auto' else form}"
+        stem = file.resolve().name if file.is_dir() else file.stem
+        target = out / f"{stem}.{auto if form == 'auto' else form}"
         if target in targets.values():
             other = next(f for f, taken in targets.items() if taken == target)
             raise ValueError(f"{other} and {file} have the same output {target}; rename one.")

@@ -139,9 +139,9 @@ def has_record(target: Path) -> bool:
 
 
 def file_stamp(path: Path) -> list[int]:
-    """Return a file's size in bytes and the nanosecond of its last change."""
-    state = path.stat()
-    return [state.st_size, state.st_mtime_ns]
+    """Return a file's size in bytes and the nanosecond of its last change; of a folder in all."""
+    states = [path.stat(), *(entry.lstat() for entry in path.rglob("*"))]  # of a file only its own
+    return [sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)]
 
 
 def _read_record(target: Path) -> Any:

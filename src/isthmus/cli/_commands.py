@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from isthmus.cli._options import (
     Argument,
+    image_size,
     model_settings,
     names,
     option,
@@ -53,9 +54,15 @@ READING = (
         "--data-home DIR: folder of mnist and fashion-mnist (default: the environment variable "
         "ISTHMUS_DATA)"
     ),
-    option("--size N: resize images to N x N pixels; cut sound into windows of N samples"),
+    option(
+        "--size SIZE: resize images to N x N pixels, or to HEIGHTxWIDTH such as 12x20; cut sound "
+        "into windows of N samples",
+        type=image_size,
+    ),
     option("--label COLUMN: column of a table that holds the label"),
+    option("--id COLUMN: column of a table that names its rows, not a feature", dest="id_column"),
 )
+RESIZE = switch("--resize: resize images to the size that the model takes")
 DATA = (option("data DATA: dataset name or path, as for `isthmus fit`"), *READING)
 FILES = (
     option(
@@ -77,7 +84,7 @@ MODEL = option(f"--model NAME: {', '.join(SPECS)}", default="vae", choices=tuple
 
 def other_data(help: str) -> tuple[Argument, ...]:
     """Declare data to use instead of the run's own, and how to read them."""
-    return (option(f"--data DATA: {help}"), *READING)
+    return (option(f"--data DATA: {help}"), *READING, RESIZE)
 
 
 _declare(
@@ -172,6 +179,7 @@ _declare(
     "a table and writes evaluation.json into the run.",
     RUN,
     *DATA,
+    RESIZE,
     option("--samples N: importance samples", type=whole_number(1), default=500),
     option("--rows N: measure on N rows drawn at random, not on all", type=whole_number(2)),
     switch(
@@ -195,18 +203,23 @@ _declare(
     "transform",
     "write the codes of the rows of many files",
     "Encode files of any length: for each a file of the same name in OUT, with one row for each "
-    "row. Finished files are skipped, so that the same command continues after an interruption. "
-    "Under torchrun the files are divided among the processes.",
+    "row. A folder of images or sounds becomes one file, with the names of the files. Finished "
+    "files are skipped, so that the same command continues after an interruption. Under torchrun "
+    "the files are divided among the processes.",
     RUN,
     option(
-        "inputs INPUT+: files (.parquet, .npy, .npz, .csv, .tsv), patterns, or folders of files"
+        "inputs INPUT+: files (.parquet, .npy, .npz, .csv, .tsv), patterns, or folders of files; "
+        "images, sounds, or folders of these"
     ),
     option("out OUT: output folder"),
     option(
         "--format auto|parquet|npy: output format (default: auto, .npy for arrays, else Parquet)"
     ),
+    option("--id COLUMN: table column that names its rows; short for --keep", dest="id_column"),
+    RESIZE,
     *FILES,
     examples=(
+        "isthmus transform RUN photos/ codes/",
         "isthmus transform RUN in/*.parquet out/",
         "torchrun --nproc-per-node 4 -m isthmus transform RUN in/*.parquet out/",
     ),
@@ -217,14 +230,16 @@ _declare(
     "score rows and flag anomalies",
     "Score the rows of data: the anomaly score of each row, its p-value and whether it is flagged. "
     "The threshold and the p-values come from the rows of --normal, which the run should not have "
-    "been trained on; without --normal, from the data themselves. With many files, finished ones "
+    "been trained on; without --normal, from the data themselves. Rows are named by their file, or "
+    "by the column of --id. With many files, finished ones "
     "are skipped, and under torchrun the files are divided among the processes.",
     RUN,
     option(
-        "data DATA+: dataset name or path, as for `isthmus fit`; or many files, patterns and "
-        "folders"
+        "data DATA+: dataset name or path, as for `isthmus fit`, or one image or sound; or many "
+        "files, patterns and folders"
     ),
     *READING,
+    RESIZE,
     option("--normal DATA: name or path of normal rows that were not trained on"),
     option("--score reconstruction|likelihood|nap|latent|paths|whitened: anomaly score"),
     option(
@@ -249,6 +264,7 @@ _declare(
     "a mask. Observed values are written unchanged.",
     RUN,
     *DATA,
+    RESIZE,
     option(
         "--mask FILE: what is missing: an .npy file of True and False, or an image that is white "
         "there; for one example or for each"
@@ -422,6 +438,7 @@ _declare(
     "they are, more by principal components or UMAP.",
     RUN,
     *DATA,
+    RESIZE,
     option("--method auto|pca|umap: projection to two dimensions; umap needs isthmus[maps]"),
     option(
         "--beside RUN+: draw these runs next to the first one, with one draw from q(z|x) per "
@@ -451,6 +468,7 @@ _declare(
     RUN,
     option("data DATA: dataset name or path, as for `isthmus fit`; or a file of codes"),
     *READING,
+    RESIZE,
     option("--bits N: bits per component, 1 to 16", default=8),
     option(
         "--coding auto|packed|zlib|lzma: how the numbers become bytes (default: auto, the shortest)"

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from isthmus.bulk.files import FileResult, FileTask, process_files
 from isthmus.bulk.worker_rank import WorkerRank
 from isthmus.cli._parser import FAILED
+from isthmus.data.feature_columns import FeatureColumns, MediaOptions
+from isthmus.persistence.run_folder import read_config
 
-__all__ = ["process_and_report"]
+__all__ = ["features_for", "process_and_report"]
 
 MAX_LINES = 3  # about files that failed for the same reason
+
+
+def features_for(model: Any, arguments: argparse.Namespace) -> FeatureColumns:
+    """Return how files become the examples of a model, by its run and the flags given."""
+    keep = dict.fromkeys([*arguments.keep, *filter(None, [arguments.id_column])])
+    features = FeatureColumns.for_model(model, arguments.column, [*keep])
+    record = read_config(Path(arguments.run)).get("data") or {}
+    media = MediaOptions(model.feature_shape_, record.get("rate"), arguments.resize)
+    return replace(features, media=media)
 
 
 def process_and_report(

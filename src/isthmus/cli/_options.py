@@ -21,6 +21,7 @@ __all__ = [
     "field_groups",
     "fields_given",
     "flag_of",
+    "image_size",
     "model_settings",
     "names",
     "option",
@@ -109,6 +110,23 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
     read.__name__ = "whole number"
     return read
+
+
+def image_size(text: str) -> int | tuple[int, int]:
+    """Read one number, or a height and a width joined by x.
+
+    Examples
+    --------
+    >>> image_size("64"), image_size("12x20")
+    (64, (12, 20))
+    """
+    numbers = [whole_number(1)(word) for word in text.lower().split("x")]
+    if len(numbers) > 2:
+        raise argparse.ArgumentTypeError(f"expected N or HEIGHTxWIDTH, got {text}")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+image_size.__name__ = "size: a whole number, or HEIGHTxWIDTH"
 
 
 def seconds(text: str) -> float | None:

@@ -7,7 +7,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import takewhile
 from typing import Any, NoReturn
@@ -41,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = make_parser().parse_args(argv)
         name += f" {arguments.command}"
         command = import_module(f"isthmus.cli.{arguments.command}")
-        return command.run(arguments)
+        with _warnings_as_notes():
+            return command.run(arguments)
     except SystemExit as stop:  # the parser has printed its message
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -54,6 +57,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         _let_main_process_report()
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Print warnings for users as one line each, without the place in the code."""
+    show_others = warnings.showwarning
+
+    def show(message: Any, category: Any, *place: Any) -> None:
+        if issubclass(category, UserWarning):
+            print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            show_others(message, category, *place)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.showwarning = show_others
 
 
 def _let_main_process_report() -> None:

@@ -16,19 +16,38 @@ from isthmus.data import Columns, Dataset, load
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
 from isthmus.persistence.run_folder import read_config
 from isthmus.plots.cells import as_units
-from isthmus.runs.data import CHANGED, load_for_run
+from isthmus.runs.data import CHANGED, DataArguments, load_for_run
 
-__all__ = ["Queries", "as_class", "load_rows", "read_queries", "rows_to_show", "unseen_rows"]
+__all__ = [
+    "Queries",
+    "as_class",
+    "data_arguments",
+    "load_rows",
+    "read_queries",
+    "reading_options",
+    "rows_to_show",
+    "unseen_rows",
+    "with_notes",
+]
 
 Array = NDArray[Any]
 
 
 def load_rows(arguments: argparse.Namespace) -> Dataset:
     """Load the data given on the command line, or else the run's own; warn if these changed."""
-    data = load_for_run(arguments.run, arguments.data, **_reading_options(arguments))
-    if CHANGED in data.notes:
-        print(f"note: {CHANGED}", file=sys.stderr)
+    return with_notes(load_for_run(arguments.run, arguments.data, **reading_options(arguments)))
+
+
+def with_notes(data: Dataset) -> Dataset:
+    """Return data after printing what was not kept or has changed; a table's columns are not."""
+    for note in data.notes if data.columns is None else {*data.notes} & {CHANGED}:
+        print(f"note: {note}", file=sys.stderr)
     return data
+
+
+def data_arguments(arguments: argparse.Namespace) -> DataArguments:
+    """Return the data given on the command line, to be loaded later."""
+    return DataArguments(arguments.data, **reading_options(arguments))
 
 
 def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | None]:
@@ -36,7 +55,7 @@ def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | N
     if getattr(arguments, "no_data", False):
         return None, "omitted by --no-data"
     run = Path(arguments.run)
-    options = _reading_options(arguments)
+    options = reading_options(arguments)
     if arguments.data is not None:
         return load_for_run(run, arguments.data, **options), None
     read_config(run)
@@ -46,8 +65,10 @@ def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | N
         return None, str(error)
 
 
-def _reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(arguments, name) for name in ("data_home", "size", "label")}
+def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `isthmus.data.load` that were given, by name."""
+    names = ("data_home", "size", "label", "id_column", "resize")
+    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
 
 
 def unseen_rows(data: Dataset) -> tuple[Any, Any]:

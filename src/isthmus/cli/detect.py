@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import os
+from dataclasses import replace
 from glob import has_magic
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,23 @@ from isthmus.applications.meta_estimator import model_digest
 from isthmus.bulk.files import FileTask, output_paths
 from isthmus.bulk.maps import score_columns
 from isthmus.bulk.worker_rank import WorkerRank
-from isthmus.cli._console import print_table
-from isthmus.cli._files import process_and_report
-from isthmus.data import load
+from isthmus.cli._console import number_text, print_table
+from isthmus.cli._files import features_for, process_and_report
+from isthmus.cli._run_data import reading_options, with_notes
+from isthmus.data import Dataset
 from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, TEXT_SUFFIXES, read_chunks
+from isthmus.data.datasets import is_media
 from isthmus.data.feature_columns import FeatureColumns
+from isthmus.data.row_ids import has_column
 from isthmus.estimators import model_io
 from isthmus.persistence.atomic import write_atomic
+from isthmus.runs import load_for_run
 
 __all__ = ["run"]
 
 TABLES = (".parquet", ".csv")
 DEFAULT_TABLE = "scores.csv"
+SHOWN = 5  # flagged rows that are printed
 CALIBRATION_CHUNK = 8192  # normal rows read at once
 
 
@@ -56,25 +62,45 @@ def _score_data(arguments: argparse.Namespace) -> int:
     _check_single(Path(source))
     _check_flags(arguments, {"--keep": arguments.keep, "--column": arguments.column})
     model = model_io.load(arguments.run, device=arguments.device)
-    options = {"size": arguments.size, "label": arguments.label, "columns": model.columns_}
-    name, X = _load(source, arguments.data_home, options)
-    normal, same_kind = X, False
+    name, data = _load(arguments, source, reading_options(arguments))
+    normal = data.X
     if arguments.normal is not None:
-        same_kind = Path(source).suffix.lower() == Path(arguments.normal).suffix.lower()
-        normal = _load(arguments.normal, arguments.data_home, options if same_kind else {})[1]
+        normal = _load(arguments, arguments.normal, _options_of_normal(arguments))[1].X
+    elif len(data.X) == 1:
+        raise ValueError(f"{source} is one example: name normal ones by --normal DATA.")
     detector = _calibrated(arguments, model, normal)
-    table = {"row": np.arange(len(X)), **score_columns(detector, X)}
+    table = {"row": np.arange(len(data.X)), **(data.ids or {})}
+    table |= _scores(table, score_columns(detector, data.X))
     origin = "the same data" if arguments.normal is None else arguments.normal
     numbers: dict[str, Any] = {
-        "rows": len(X),
+        "rows": len(data.X),
         "flagged": int((table["prediction"] == -1).sum()),
         "threshold": -detector.offset_,
         "calibrated on": f"{len(detector.calibration_scores_)} rows of {origin}",
     }
     print_table(f"{arguments.score} of {name} by {type(model).__name__}", numbers)
+    _print_flagged(data, table)
     _write_table(out, table)
     print(f"written to {out}")
     return 0
+
+
+def _scores(ids: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores, unless one of their names is that of the id column."""
+    if twice := [name for name in scores if name in ids]:
+        raise ValueError(f"the id column {twice[0]!r} has the name of an output; rename it.")
+    return scores
+
+
+def _print_flagged(data: Dataset, table: dict[str, Any]) -> None:
+    """Print the names of the rows that were flagged, the most anomalous first."""
+    scores, flagged = table["anomaly_score"], np.flatnonzero(table["prediction"] == -1)
+    for row in flagged[np.argsort(-scores[flagged], kind="stable")][:SHOWN]:
+        p = number_text(float(table["pvalue"][row]))
+        score = number_text(float(scores[row]))
+        print(f"flagged: {data.row_name(row)} (score {score}, p-value {p})")
+    if len(flagged) > SHOWN:
+        print(f"and {len(flagged) - SHOWN:,} more in the table")
 
 
 def _check_single(source: Path) -> None:
@@ -93,12 +119,25 @@ def _check_flags(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         raise ValueError(f"{given[0]} is for {right}, not for {wrong}; omit it.")
 
 
-def _load(source: str, data_home: str | None, options: dict[str, Any]) -> tuple[str, Any]:
-    """Return a name and rows: those of the test set if there is one."""
-    data = load(source, data_home=data_home, **options)
+def _load(
+    arguments: argparse.Namespace, source: str, options: dict[str, Any]
+) -> tuple[str, Dataset]:
+    """Return a name and rows as the model takes them: those of the test set if there is one."""
+    data = with_notes(load_for_run(arguments.run, source, **options))
     if data.X_test is not None:
-        return f"test rows of {data.name}", data.X_test
-    return data.name, data.X
+        return f"test rows of {data.name}", replace(data, X=data.X_test, ids=None)
+    return data.name, data
+
+
+def _options_of_normal(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of reading that apply to the normal rows, which may be of another kind."""
+    path, options = Path(arguments.normal), reading_options(arguments)
+    if not is_media(path):
+        options |= {"size": None, "resize": False}
+    for name in ("label", "id_column"):
+        if options[name] is not None and not has_column(path, options[name]):
+            options[name] = None
+    return options
 
 
 def _calibrated(arguments: argparse.Namespace, model: Any, normal: Any) -> AnomalyDetector:
@@ -129,7 +168,7 @@ def _score_files(arguments: argparse.Namespace) -> int:
     column = arguments.column if Path(arguments.normal).suffix.lower() in ARRAY_SUFFIXES else None
     targets = output_paths(arguments.data, Path(arguments.out), "parquet", column)
     model = model_io.load(arguments.run, device=arguments.device)
-    features = FeatureColumns.for_model(model, arguments.column, arguments.keep)
+    features = features_for(model, arguments)
     detector = _calibrated(arguments, model, _calibration_rows(arguments, features))
     task = FileTask(
         lambda X, start: {"row": np.arange(start, start + len(X)), **score_columns(detector, X)},
@@ -143,7 +182,7 @@ def _calibration_rows(arguments: argparse.Namespace, features: FeatureColumns) -
     """Return the rows of --normal; a file is read as the others are."""
     path = Path(arguments.normal)
     if path.suffix.lower() not in SUFFIXES:
-        return _load(arguments.normal, arguments.data_home, {"columns": features.columns})[1]
+        return _load(arguments, arguments.normal, _options_of_normal(arguments))[1].X
     if path.suffix.lower() in ARRAY_SUFFIXES:
         features = FeatureColumns(features.n_features)
     return np.concatenate([chunk.X for chunk in read_chunks(path, features, CALIBRATION_CHUNK)])

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from isthmus.cli._console import print_table
+from isthmus.cli._run_data import data_arguments
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.run_folder import to_json
-from isthmus.runs import DataArguments, evaluate_run
+from isthmus.runs import evaluate_run
 
 SEEN = "the model was trained on most of these rows; --test-rows measures those it never saw."
 
@@ -23,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"cannot write {out}: --json names a file in a folder that exists.")
     evaluation = evaluate_run(
         arguments.run,
-        DataArguments(arguments.data, arguments.data_home, arguments.size, arguments.label),
+        data_arguments(arguments),
         test_rows_only=arguments.test_rows,
         n_rows=arguments.rows,
         n_samples=arguments.samples,

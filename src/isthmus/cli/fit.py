@@ -8,6 +8,7 @@ import sys
 
 from isthmus.cli._console import print_summary
 from isthmus.cli._options import fields_given
+from isthmus.cli._run_data import data_arguments
 from isthmus.runs import DataArguments, ModelSettings, Run, RunOptions, fit_run
 
 
@@ -16,7 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     values = {"progress": "none" if arguments.quiet else "auto"} | fields_given(arguments)
     # The default stands for any model when a run is resumed.
     name = None if arguments.model == "vae" else arguments.model
-    data = DataArguments(arguments.data, arguments.data_home, arguments.size, arguments.label)
+    data = data_arguments(arguments)
     options = RunOptions(
         out=arguments.out,
         force=arguments.force,

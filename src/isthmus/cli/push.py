@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus.cli._run_data import load_rows
+from isthmus.cli._run_data import load_rows, reading_options
 from isthmus.hub import push_to_hub, save_pretrained
 from isthmus.runs.folders import has_content
 from isthmus.runs.split import recorded_split
@@ -43,9 +43,10 @@ def _write(arguments: argparse.Namespace, contents: dict[str, Any]) -> None:
 
 def _contents(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what to publish besides the model."""
-    options = (arguments.data, arguments.data_home, arguments.size, arguments.label)
-    if not arguments.examples and any(value is not None for value in options):
-        raise ValueError("--data, --data-home, --size and --label require --examples.")
+    if not arguments.examples and any([arguments.data, *reading_options(arguments).values()]):
+        raise ValueError(
+            "--data, --data-home, --size, --label, --id and --resize require --examples."
+        )
     contents = {
         "card": arguments.card,
         "license": arguments.license,

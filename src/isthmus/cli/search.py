@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
         record = LatentIndex.read_record(folder / INDEX)
     if arguments.data is None and record is not None:  # the data that were indexed last
         source = DataSource.from_record(record["data"]) or DataSource(record["data"].get("name"))
-        arguments.data, arguments.size, arguments.label = source
+        for name, value in source._asdict().items():
+            setattr(arguments, "data" if name == "path" else name, value)
     data = load_rows(arguments)
     queries = read_queries(arguments.query, data, estimator.feature_shape_)
     k = arguments.n_neighbors
@@ -46,9 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
         np.stack([a[i] for a, i in zip(each, others, strict=True)]) for each in (rows, distances)
     )
     notes = []
-    for name, numbers, far in zip(queries.names, found, apart, strict=True):
+    for name, own, numbers, far in zip(queries.names, queries.rows, found, apart, strict=True):
         labels = _labels(data, numbers)
-        print(f"{name}: " + ", ".join(map(_line, numbers, far, labels)))
+        lines = map(_line, (_name(data, row) for row in numbers), far, labels)
+        named = f"{name} {_name(data, own)}" if own >= 0 and data.ids else name
+        print(f"{named}: " + ", ".join(lines))
         notes.append(list(map(_note, far, labels)))
     heading = "Query, and the nearest by code: label and distance, nearest first"
     results = np.asarray(data.X[found])
@@ -76,7 +79,12 @@ def _labels(data: Dataset, rows: Any) -> list[str]:
     return [""] * len(rows) if data.y is None else [short(label) for label in data.y[rows]]
 
 
-def _line(row: int, distance: float, label: str) -> str:
+def _name(data: Dataset, row: int) -> str:
+    """Return the file or id of a row, or its number."""
+    return data.row_name(row) if data.ids else str(row)
+
+
+def _line(row: str, distance: float, label: str) -> str:
     return f"{row} ({label + ', ' if label else ''}{distance:.3g})"
 
 

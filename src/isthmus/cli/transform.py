@@ -9,8 +9,7 @@ from isthmus.applications.meta_estimator import model_digest
 from isthmus.bulk.files import FileTask, output_paths
 from isthmus.bulk.maps import code_columns
 from isthmus.bulk.worker_rank import WorkerRank
-from isthmus.cli._files import process_and_report
-from isthmus.data.feature_columns import FeatureColumns
+from isthmus.cli._files import features_for, process_and_report
 from isthmus.estimators import model_io
 
 
@@ -21,9 +20,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.inputs, Path(arguments.out), arguments.format, arguments.column
     )
     model = model_io.load(arguments.run, device=arguments.device)
+    features = features_for(model, arguments)
     task = FileTask(
         lambda X, start: code_columns(model, X),
-        FeatureColumns.for_model(model, arguments.column, arguments.keep),
+        features,
         {"verb": "transform", "model": model_digest(model)},
     )
     return process_and_report(task, rank, targets, arguments.force)

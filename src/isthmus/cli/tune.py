@@ -13,11 +13,12 @@ from isthmus._messages import did_you_mean
 from isthmus.cli._console import number_text
 from isthmus.cli._options import fields_given, flag_of
 from isthmus.cli._parser import INTERRUPTED
+from isthmus.cli._run_data import data_arguments
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.defaults import fresh_seed
 from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec
-from isthmus.runs import DataArguments, Tuning, tune_run
+from isthmus.runs import Tuning, tune_run
 from isthmus.runs.tune import BEST, FIGURE, RESULTS, setting_text, varied_settings
 from isthmus.search import Sweep
 
@@ -63,7 +64,7 @@ def _value(word: str, p: Param) -> Any:
 
 def run(arguments: argparse.Namespace) -> int:
     """Tune, and print the candidates; return the exit code."""
-    data = DataArguments(arguments.data, arguments.data_home, arguments.size, arguments.label)
+    data = data_arguments(arguments)
     options = {"out": arguments.out, "force": arguments.force, "quiet": arguments.quiet}
     tuning = tune_run(_sweep(arguments), data, **options)
     if not arguments.quiet:

@@ -12,7 +12,7 @@ import numpy as np
 from isthmus._optional import import_optional
 from isthmus.data.images import IMAGE_SUFFIXES
 from isthmus.data.limits import check_memory
-from isthmus.data.media_folders import class_labels, find_media, visible_files
+from isthmus.data.media_folders import class_labels, file_names, find_media, visible_files
 from isthmus.data.wav import AudioClip, check_samples, read_wav, resample
 from isthmus.data.windows import Windows
 
@@ -37,7 +37,8 @@ class AudioFolder(NamedTuple):
 
     X (n, 1, window) is float32 in [-1, 1]; `labels` (n,) are the subfolders, or None if there are
     none; `notes` are remarks for the user; `rate` is in hertz; `files` (n,) are the indices of the
-    windows' files in sorted order, to hold out whole files.
+    windows' files in sorted order, to hold out whole files; `ids` are columns that name each
+    window: "file", and "start" in seconds.
     """
 
     X: np.ndarray
@@ -45,6 +46,7 @@ class AudioFolder(NamedTuple):
     notes: tuple[str, ...]
     rate: int
     files: np.ndarray
+    ids: dict[str, np.ndarray]
 
 
 def read_audio_folder(
@@ -63,7 +65,7 @@ def read_audio_folder(
     Parameters
     ----------
     path : str or path-like
-        A folder of audio files, or of one subfolder per class.
+        A folder of audio files, or of one subfolder per class; or one such file.
     window : int, default=4096
         Samples per window.
     overlap : float, default=0.5
@@ -74,7 +76,7 @@ def read_audio_folder(
     Raises
     ------
     FileNotFoundError
-        If there is no folder at `path`.
+        If there is nothing at `path`.
     ImportError
         If all files are compressed and `audio` is not installed.
     ValueError
@@ -95,20 +97,23 @@ def read_audio_folder(
     ((4, 1, 4096), 8000, ('mixed 1 of 1 files to one channel',))
     """
     root = Path(path)
-    if not root.is_dir():
+    if not root.exists():
         raise FileNotFoundError(f"{root}: expected a folder of audio files; check the path.")
     for name, value in (("window", window), ("rate", 1 if rate is None else rate)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a positive whole number, got {value!r}.")
     windows = Windows((window,), overlap)
-    found, notes = find_media(root, AUDIO_SUFFIXES, "audio files")
+    is_folder = root.is_dir()
+    found, notes = find_media(root, AUDIO_SUFFIXES, "audio files") if is_folder else ([root], [])
     files = _readable(found)
     if len(files) < len(found):
         n = len(found) - len(files)
         notes.append(f"skipped files that need soundfile (pip install 'isthmus[audio]'): {n}")
     clips = [read_audio(file) for file in files]
     rate = rate or Counter(clip.rate for clip in clips).most_common(1)[0][0]
-    pieces = [windows.cut(_one_channel(clip, rate, window)) for clip in clips]
+    samples = [_one_channel(clip, rate, window) for clip in clips]
+    pieces = [windows.cut(each) for each in samples]
+    starts = np.concatenate([windows.starts(each.shape[-1]) for each in samples])
     counts = [len(piece) for piece in pieces]
     notes += _notes(clips, rate, window)
     labels = class_labels(files, root, "audio files", notes)
@@ -118,6 +123,7 @@ def read_audio_folder(
         tuple(notes),
         rate,
         np.repeat(np.arange(len(files)), counts),
+        {"file": np.repeat(file_names(files, root), counts), "start": (starts / rate).round(6)},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.cells import to_column, to_number
-from isthmus.data.datasets import load
+from isthmus.data.datasets import is_media, load
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.limits import is_regular_file
 from isthmus.data.parquet_limits import check_parquet
@@ -41,10 +42,10 @@ def read_chunks(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chu
 
     An error is one line that names the file and the row.
     """
-    if not is_regular_file(path):
+    if not (is_regular_file(path) or is_media(path)):
         raise FileNotFoundError(f"{path}: expected a file, found none; check the name.")
     readers = dict.fromkeys(ARRAY_SUFFIXES, _read_array) | dict.fromkeys(TEXT_SUFFIXES, _read_text)
-    read = readers.get(path.suffix.lower(), _read_parquet)
+    read = _read_media if is_media(path) else readers.get(path.suffix.lower(), _read_parquet)
     start = 0
     try:
         for chunk in read(path, features, rows):
@@ -74,6 +75,19 @@ def _read_array(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chu
         raise ValueError(f"expected rows of numbers, got an array of shape {X.shape}.")
     for start in range(0, len(X), rows):
         yield Chunk(np.array(X[start : start + rows]), {})  # copied: read now, in this thread
+
+
+def _read_media(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
+    """Yield images or windows of audio, with the names of their files."""
+    if features.keep:
+        raise ValueError("--keep and --id are for tables, but these are images or audio; omit it.")
+    data = load(path, **features.media._asdict())
+    for note in data.notes:
+        warnings.warn(f"{path}: {note}", UserWarning, stacklevel=2)
+    for start in range(0, len(data.X), rows):
+        part = slice(start, start + rows)
+        kept = {name: column[part] for name, column in (data.ids or {}).items()}
+        yield Chunk(data.X[part], kept)
 
 
 def _read_parquet(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -17,16 +18,17 @@ import numpy as np
 from isthmus._messages import did_you_mean, one_line
 from isthmus._optional import import_optional
 from isthmus.data import sprites
-from isthmus.data.audio import is_audio_folder, read_audio_folder
+from isthmus.data.audio import AUDIO_SUFFIXES, is_audio_folder, read_audio_folder
 from isthmus.data.columns import Columns, Table
 from isthmus.data.disk_array import DiskArray, as_disk_array, release_pages
 from isthmus.data.idx import read_idx
-from isthmus.data.images import read_images
+from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
 from isthmus.data.limits import ENV_VARIABLE, check_memory, check_zip, is_regular_file
 from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
+from isthmus.data.row_ids import describe_row, read_ids
 from isthmus.data.tables import read_table
 
-__all__ = ["MAX_PATH_LENGTH", "DataSource", "Dataset", "known_datasets", "load"]
+__all__ = ["MAX_PATH_LENGTH", "DataSource", "Dataset", "is_media", "known_datasets", "load"]
 
 _NAMES = ("digits", "fashion-mnist", "mnist", "sprites")
 _IDX_FILES = (
@@ -50,6 +52,7 @@ class DataSource(NamedTuple):
     path: str
     size: int | tuple[int, int] | None = None
     label: str | int | None = None
+    id_column: str | None = None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> DataSource | None:
@@ -57,12 +60,14 @@ class DataSource(NamedTuple):
         if (path := record.get("source")) is None:
             return None
         size = record.get("size")
-        return cls(path, tuple(size) if isinstance(size, list) else size, record.get("label"))
+        size = tuple(size) if isinstance(size, list) else size
+        return cls(path, size, record.get("label"), record.get("id_column"))
 
     def to_record(self) -> dict[str, object]:
         """Return the entries of a fingerprint that describe the source, fit for JSON."""
         size = list(self.size) if isinstance(self.size, tuple) else self.size
-        record = {"source": self.path, "size": size, "label": self.label}
+        record = {**self._asdict(), "source": self.path, "size": size}
+        del record["path"]
         return {name: value for name, value in record.items() if value is not None}
 
 
@@ -92,6 +97,9 @@ class Dataset:
         Sampling rate of audio, in hertz.
     source : DataSource or None
         Where the data were read from; None for known datasets.
+    ids : dict of str to numpy.ndarray (n_samples,), or None
+        Columns that name each sample: the file of an image and its page, the file of a window of
+        audio and its start in seconds, or the id column of a table.
 
     Examples
     --------
@@ -111,6 +119,11 @@ class Dataset:
     groups: np.ndarray | None = None
     rate: int | None = None
     source: DataSource | None = None
+    ids: dict[str, np.ndarray] | None = None
+
+    def row_name(self, row: int) -> str:
+        """Return what names a sample: its file or id if there is one, else its number."""
+        return describe_row(self.ids, row)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -171,7 +184,11 @@ def load(
     data_home: str | PathLike[str] | None = None,
     size: int | tuple[int, int] | None = None,
     label: str | int | None = None,
+    id_column: str | None = None,
     columns: Columns | None = None,
+    shape: tuple[int, ...] | None = None,
+    rate: int | None = None,
+    resize: bool = False,
 ) -> Dataset:
     """Load a dataset by its name or from a path.
 
@@ -183,17 +200,27 @@ def load(
         labelled by shape). Or a path: ``.npy``; ``.npz`` with an array X, x, data or a single
         one, and labels y, labels or label; ``.csv``, ``.tsv`` or ``.parquet``; a folder of
         images, of audio files, which are cut into windows, or of ``.parquet`` files with equal
-        columns; a ``.zarr`` array. Write "./digits" for a path that equals a known name.
+        columns; one image or audio file; a ``.zarr`` array. Write "./digits" for a path that
+        equals a known name.
     data_home : str or path-like, default=None
         The folder with ``mnist/`` and ``fashion-mnist/``; by default the environment variable
         ISTHMUS_DATA.
     size : int or (int, int), default=None
-        For a folder of images, side, or height and width, in pixels; for one of audio, samples
-        per window (default 4096).
+        For images, side, or height and width, in pixels; for audio, samples per window (default
+        4096, or that of `shape`).
     label : str or int, default=None
         The column of a table to return as `y`.
+    id_column : str, default=None
+        The column of a table that names its rows. It is not a feature, and is returned in `ids`.
     columns : Columns, default=None
         How to read the columns of a table: `columns_` of a fitted model.
+    shape : tuple of int, default=None
+        Shape of one example of a fitted model, `feature_shape_`: images get its channels, and
+        audio is cut into windows of its length.
+    rate : int, default=None
+        Sampling rate of the audio that a model was fitted on, in hertz; other audio is resampled.
+    resize : bool, default=False
+        Whether to scale images to `shape`; otherwise images of another size are an error.
 
     Returns
     -------
@@ -219,20 +246,31 @@ def load(
     ((1797, 8, 8), dtype('float32'), (1797,))
     """
     path = Path(source)
-    if size is not None and (not path.is_dir() or is_parquet_folder(path)):
-        raise ValueError(f"size is for folders of images or audio, not {str(source)!r}; omit it.")
-    if label is not None and not (path.suffix.lower() in _TABLES or is_parquet_folder(path)):
-        raise ValueError(
-            f"label is for tables (.csv, .tsv, .parquet), not {str(source)!r}; omit it."
-        )
+    table = path.suffix.lower() in _TABLES
+    for name, value in (("size", size), ("resize", resize or None)):
+        if value is not None and not is_media(path):
+            raise ValueError(f"{name} is for images or audio, not {str(source)!r}; omit it.")
+    for name, given, known in (
+        ("label", label, table or is_parquet_folder(path)),
+        ("id_column", id_column, table),
+    ):
+        if given is not None and not known:
+            raise ValueError(
+                f"{name} is for tables (.csv, .tsv, .parquet), not {str(source)!r}; omit it."
+            )
     if source in _NAMES:
         return _load_known(str(source), data_home)
-    dataset = _load_path(path, size, label, columns)
+    if is_media(path):
+        if resize and size is None and (sides := _image_size(shape)):
+            size = sides
+        dataset = _load_media(path, size, shape, rate)
+    else:
+        dataset = _load_path(path, label, id_column, columns)
     _check_numbers(path, dataset.X)
     absolute = str(path.absolute())  # links stay: the suffix of their target may be missing
     if len(absolute) > MAX_PATH_LENGTH:
         return dataset
-    return replace(dataset, source=DataSource(absolute, size, label))
+    return replace(dataset, source=DataSource(absolute, size, label, id_column))
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
@@ -269,11 +307,54 @@ def _load_idx(name: str, data_home: str | PathLike[str] | None) -> Dataset:
     return Dataset(name, X, y, X_test=X_test, y_test=y_test)
 
 
-def _load_path(
+def is_media(path: Path) -> bool:
+    """Return whether a path is that of an image or audio file, or of a folder of these."""
+    if path.is_dir():
+        return not (is_parquet_folder(path) or _is_zarr(path))
+    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES | AUDIO_SUFFIXES
+
+
+def _load_media(
     path: Path,
     size: int | tuple[int, int] | None,
-    label: str | int | None,
-    columns: Columns | None,
+    shape: tuple[int, ...] | None,
+    rate: int | None,
+) -> Dataset:
+    """Return images or windows of audio, as a model takes them that was fitted on `shape`."""
+    name = path.resolve().name if path.is_dir() else path.stem
+    is_audio = is_audio_folder(path) if path.is_dir() else path.suffix.lower() in AUDIO_SUFFIXES
+    if is_audio:
+        if isinstance(size, tuple):
+            raise ValueError(f"size of audio is one number, samples per window; got {size}.")
+        is_window = shape is not None and math.prod(shape[:-1]) == 1
+        window = size or (shape[-1] if shape is not None and is_window else AUDIO_WINDOW)
+        audio = read_audio_folder(path, window, rate=rate)
+        return Dataset(
+            name, audio.X, audio.labels, notes=audio.notes, groups=audio.files, rate=audio.rate,
+            ids=audio.ids,
+        )  # fmt: skip
+    X, y, notes, ids, groups = read_images(path, size)
+    if (sides := _image_size(shape)) and X.shape[-2:] != sides:
+        raise ValueError(
+            f"{path}: the images have {X.shape[-2]} x {X.shape[-1]} pixels (height x width), but "
+            f"the model takes {sides[0]} x {sides[1]}; add --resize (resize=True) to scale them."
+        )
+    if shape is not None:
+        X, note = match_channels(X, shape)
+        notes += (note,) if note else ()
+    return Dataset(name, X, y, notes=notes, groups=groups, ids=ids)
+
+
+def _image_size(shape: tuple[int, ...] | None) -> tuple[int, int] | None:
+    """Return height and width of the images that a model takes; None if it takes no images."""
+    is_image = shape is not None and (
+        (len(shape) == 2 and shape[0] > 1) or (len(shape) == 3 and shape[0] in (1, 3))
+    )
+    return (shape[-2], shape[-1]) if shape is not None and is_image else None
+
+
+def _load_path(
+    path: Path, label: str | int | None, id_column: str | None, columns: Columns | None
 ) -> Dataset:
     suffix = path.suffix.lower()
     if _is_zarr(path):
@@ -282,16 +363,6 @@ def _load_path(
         rows = ParquetRows(parquet_files(path), label)
         X = _read_if_small(path, rows)
         return Dataset(path.resolve().name, X, rows.labels(), notes=rows.notes)
-    if path.is_dir() and is_audio_folder(path):
-        if isinstance(size, tuple):
-            raise ValueError(
-                f"size of a folder of audio is one number, samples per window; got {size}."
-            )
-        X, y, notes, rate, files = read_audio_folder(path, size or AUDIO_WINDOW)
-        return Dataset(path.resolve().name, X, y, notes=notes, groups=files, rate=rate)
-    if path.is_dir():
-        X, y, notes, _, groups = read_images(path, size)
-        return Dataset(path.resolve().name, X, y, notes=notes, groups=groups)
     if not path.exists():
         raise ValueError(
             f"{str(path)!r} is neither a known dataset ({', '.join(_NAMES)}) nor a file or "
@@ -300,12 +371,16 @@ def _load_path(
     if not is_regular_file(path):
         raise ValueError(f"{path}: expected a file or a folder, got a pipe or device.")
     if suffix in _TABLES:
-        X, y, columns = read_table(path, label, columns)
+        ids = None if id_column is None else {id_column: read_ids(path, id_column)}
+        X, y, columns = read_table(path, label, columns, () if id_column is None else (id_column,))
         notes = ("columns:", *(f"  {line}" for line in columns.summary)) if columns.mixed else ()
-        return Dataset(path.stem, X, y, columns, notes=notes)
+        return Dataset(path.stem, X, y, columns, notes=notes, ids=ids)
     if suffix in (".npy", ".npz"):
         return Dataset(path.stem, *_load_numpy(path))
-    raise ValueError(f"{path}: expected .npy, .npz, .csv, .tsv, .parquet, or a folder; convert it.")
+    raise ValueError(
+        f"{path}: expected .npy, .npz, .csv, .tsv, .parquet, an image, an audio file, or a folder; "
+        "convert it."
+    )
 
 
 def _is_zarr(path: Path) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,17 @@ from isthmus._messages import did_you_mean
 from isthmus.data.columns import Columns
 from isthmus.data.frames import is_frame
 
-__all__ = ["FeatureColumns", "number_rows"]
+__all__ = ["FeatureColumns", "MediaOptions", "number_rows"]
 
 Array = NDArray[Any]
+
+
+class MediaOptions(NamedTuple):
+    """How images and audio become the examples of a model; see `isthmus.data.load`."""
+
+    shape: tuple[int, ...] | None = None
+    rate: int | None = None
+    resize: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class FeatureColumns:
     columns: Columns | None = None
     column: str | None = None
     keep: Sequence[str] = ()
+    media: MediaOptions = field(default_factory=MediaOptions)
 
     @classmethod
     def for_model(cls, model: Any, column: str | None = None, keep: Sequence[str] = ()) -> Self:

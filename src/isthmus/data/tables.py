@@ -33,7 +33,10 @@ _TEXT_TYPES = ("string", "binary")  # of Parquet, where one long value may stand
 
 
 def read_table(
-    path: str | PathLike[str], label: str | int | None = None, columns: Columns | None = None
+    path: str | PathLike[str],
+    label: str | int | None = None,
+    columns: Columns | None = None,
+    drop: Collection[str] = (),
 ) -> tuple[np.ndarray, np.ndarray | None, Columns]:
     r"""Read a table from a text file or Parquet.
 
@@ -52,6 +55,8 @@ def read_table(
     columns : Columns, optional
         The columns of another table, to read this one in the same way. By default they are
         inferred.
+    drop : collection of str
+        Names of columns to leave out.
 
     Returns
     -------
@@ -99,6 +104,7 @@ def read_table(
         else:
             texts = {c.name for c in columns.columns if c.is_text} if columns else set()
             raw, y = _read_text_columns(path, label, texts)
+        raw = [column for column in raw if column.name not in drop]
         columns = Columns.from_raw(raw) if columns is None else columns
         return columns.encode_raw(raw), y, columns
     except ValueError as error:  # may quote names and cells of any length, with line breaks

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from isthmus._messages import one_line
 from isthmus.data import Dataset, known_datasets
 from isthmus.data import load as load_data
-from isthmus.data.columns import Columns
 from isthmus.data.datasets import DataSource
+from isthmus.data.row_ids import has_column
 from isthmus.persistence.run_folder import read_columns, read_config
 
 __all__ = ["CHANGED", "DataArguments", "as_dataset", "load_for_run"]
@@ -28,8 +28,8 @@ class DataArguments:
     ----------
     source : str or path-like
         A name or a path.
-    data_home, size, label : optional
-        As for `isthmus.data.load`.
+    data_home, size, label, id_column, resize : optional
+        As for `isthmus.data.load`; `resize` is for data of a fitted model.
 
     Examples
     --------
@@ -40,34 +40,36 @@ class DataArguments:
 
     source: str | Path
     data_home: str | Path | None = None
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     label: str | int | None = None
+    id_column: str | None = None
+    resize: bool = False
 
-    def load(self, columns: Columns | None = None) -> Dataset:
-        """Load the data; of a table with `columns` as a fitted model takes them."""
-        return load_data(
-            self.source,
-            data_home=self.data_home,
-            size=self.size,
-            label=self.label,
-            columns=columns,
-        )
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of `isthmus.data.load`."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "source"}
 
     @property
     def command_line(self) -> str:
         """The arguments and flags that name these data on the command line."""
-        flags = {"--data-home": self.data_home, "--size": self.size, "--label": self.label}
+        size = "x".join(map(str, self.size)) if isinstance(self.size, tuple) else self.size
+        flags = {"--data-home": self.data_home, "--size": size, "--label": self.label}
+        flags["--id"] = self.id_column
         words = [word for flag, v in flags.items() if v is not None for word in (flag, str(v))]
         return shlex.join([str(self.source), *words])
 
 
 def as_dataset(
-    data: Dataset | DataArguments | str | Path, columns: Columns | None = None
+    data: Dataset | DataArguments | str | Path, run: str | Path | None = None
 ) -> Dataset:
-    """Return data as they are, or load them."""
+    """Return data as they are, or load them; in the form that the model of a run takes."""
     if isinstance(data, Dataset):
         return data
-    return (data if isinstance(data, DataArguments) else DataArguments(data)).load(columns)
+    arguments = data if isinstance(data, DataArguments) else DataArguments(data)
+    if run is None:
+        return load_data(arguments.source, **arguments.options)
+    return load_for_run(run, arguments.source, **arguments.options)
 
 
 def load_for_run(
@@ -77,6 +79,8 @@ def load_for_run(
     data_home: str | Path | None = None,
     size: int | tuple[int, int] | None = None,
     label: str | int | None = None,
+    id_column: str | None = None,
+    resize: bool = False,
 ) -> Dataset:
     """Load data in the form that the model of a run takes.
 
@@ -87,25 +91,40 @@ def load_for_run(
     data : str or path-like, optional
         A name or path, as for `isthmus.data.load`; by default the data that the run was fitted
         on, with a note if they have changed.
-    data_home, size, label : optional
-        As for `isthmus.data.load`; without `data`, size and label default to those of the run.
+    data_home, size, label, id_column, resize : optional
+        As for `isthmus.data.load`; without `data`, size and label default to those of the run. So
+        does the id column, and for tables that have it.
 
     Raises
     ------
     ValueError
         If the run's own data are needed and their place is unknown, or nothing is there.
     """
-    record: dict[str, Any] = {}
+    config = read_config(Path(run))
+    record, own = config["data"], data is None
     if data is None:
-        record = read_config(Path(run))["data"]
-        data, size, label = _own_source(run, record, size, label)
-    columns = read_columns(run)
-    found = load_data(data, data_home=data_home, size=size, label=label, columns=columns)
-    changed = record.get("source") is not None and _has_changed(found, record)
+        source = _own_source(run, record)
+        data, size = source.path, size or source.size
+        label = source.label if label is None else label
+    recorded = record.get("id_column")
+    if id_column is None and recorded is not None and has_column(Path(data), recorded):
+        id_column = recorded
+    found = load_data(
+        data,
+        data_home=data_home,
+        size=size,
+        label=label,
+        id_column=id_column,
+        columns=read_columns(run),
+        shape=tuple(config["fitted"]["feature_shape"]),
+        rate=record.get("rate"),
+        resize=resize,
+    )
+    changed = own and record.get("source") is not None and _has_changed(found, record)
     return replace(found, notes=(*found.notes, CHANGED)) if changed else found
 
 
-def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) -> DataSource:
+def _own_source(run: str | Path, record: dict[str, Any]) -> DataSource:
     """Return the path or known name of a run's own data, and how to read them."""
     own, name = DataSource.from_record(record), record.get("name")
     if own is None and name in known_datasets():
@@ -120,7 +139,7 @@ def _own_source(run: str | Path, record: dict[str, Any], size: Any, label: Any) 
             f"the data of {run} are no longer at {one_line(own.path)}; give their place by "
             "--data PATH."
         )
-    return DataSource(own.path, size or own.size, own.label if label is None else label)
+    return own
 
 
 def _has_changed(data: Dataset, record: dict[str, Any]) -> bool:

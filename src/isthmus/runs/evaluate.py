@@ -102,7 +102,7 @@ def evaluate_run(
     ('Autoencoder on test rows of digits', 179)
     """
     estimator = model_io.load(run)
-    data = as_dataset(data, estimator.columns_)
+    data = as_dataset(data, run)
     own = read_config(Path(run))["data"].get("sha256") == data.fingerprint["sha256"]
     factors = data.factors if factors is None else factors
     X, y = (data.X, data.y) if data.X_test is None else (data.X_test, data.y_test)

@@ -77,13 +77,13 @@ def split_dataset(data: Dataset, test_fraction: float, seed: int) -> Split:
     if (stored := as_disk_array(data.X)) is not None:
         kept, held = stored.split(test_fraction, rng)
         # y holds the labels of the whole array: rows on disk keep their numbers in it.
-        train = replace(data, X=kept, groups=None)
+        train = replace(data, X=kept, groups=None, ids=None)
         return _with_test_rows(train, data, held.indices(), held.read())
     rows = _draw(data, test_fraction, rng)
     is_test = np.zeros(len(data.X), bool)
     is_test[rows] = True
     y, groups = (None if part is None else part[~is_test] for part in (data.y, data.groups))
-    train = replace(data, X=data.X[~is_test], y=y, groups=groups)
+    train = replace(data, X=data.X[~is_test], y=y, groups=groups, ids=None)
     return _with_test_rows(train, data, rows, data.X[rows])
 
 
