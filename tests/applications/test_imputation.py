@@ -1,12 +1,16 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch.distributions import Distribution, Normal
 
 import isthmus
 from isthmus.applications.imputation import LatentImputer
+from isthmus.distributions.families import Family
+from isthmus.distributions.likelihoods import LIKELIHOODS
 
 FAST = {"n_components": 3, "hidden": (16,), "epochs": 5, "random_state": 0}
 RNG = np.random.default_rng(0)
@@ -250,10 +254,110 @@ def test_draws_have_the_spread_of_the_conditional_posterior(binary):
     with torch.no_grad():
         p = vae.model_.decode(z)
         x = torch.tensor(test, dtype=torch.float32).flatten(1)[:, :32]
-        log_p = p.logits.flatten(1)[:, :32]
-        weights = (x @ log_p.T - torch.nn.functional.softplus(log_p).sum(1)).softmax(1)
+        logits, shown = p.logits.flatten(1)[:, :32], p.mean.flatten(1)[:, :32]
+        weights = (x @ logits.T - torch.nn.functional.softplus(logits).sum(1)).softmax(1)
         means = p.mean.flatten(1)[:, 32:]
         exact = weights @ means
-        spread = (weights @ means**2 - exact**2).clamp(min=0).sqrt()
+        spread = weights @ means**2 - exact**2
+        # The Bernoulli variance; of grey values, times the dispersion of the observed ones.
+        residual = (weights * ((x[:, None] - shown) ** 2).sum(-1)).sum(1)
+        expected = weights @ (shown * (1 - shown)).sum(1)
+        dispersion = 1.0 if binary else (residual / expected)[:, None]
+        spread = (spread + dispersion * (weights @ (means * (1 - means)))).sqrt()
     assert std.mean() == pytest.approx(float(spread.mean()), rel=0.08)
     assert np.abs(mean - exact.numpy()).mean() < 0.03
+
+
+# ------------------------------------------------------------------ standard deviations
+
+MIXED = "gaussian-per-feature,poisson,bernoulli,categorical:3,gaussian-per-feature,laplace"
+SPECS = [*(name for name in LIKELIHOODS if name != "categorical"), "categorical:4", MIXED]
+
+
+def rows_of_a_known_model(spec, n=150):
+    """Return a model and rows drawn from it, so that every posterior is the right one."""
+    rng = np.random.default_rng(0)
+    scaled = spec.startswith(("gaussian", "laplace"))
+    start = rng.integers(0, 2, (60, 6)) * (1.0 if not scaled or "," in spec else 9.0)
+    model = isthmus.VAE(n_components=2, hidden=(), likelihood=spec, random_state=0).begin(start)
+    with torch.no_grad():  # a strong dependence on the code
+        model.model_.decoder.layers[-1].weight.mul_(2)
+    return model, np.asarray(model.sample(n, random_state=1, noise=True), np.float64)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_standard_deviations_cover_hidden_values(spec):
+    model, X = rows_of_a_known_model(spec)
+    gaps = np.random.default_rng(2).random(X.shape) < 0.3
+    imputer = LatentImputer(FrozenEstimator(model), n_draws=50, random_state=0).fit(X)
+    values, std = imputer.impute(X, gaps)
+    draws = imputer.sample_imputations(X, gaps)
+    family = model.model_.likelihood
+    assert (std[gaps] > 0).all()
+    assert not std[~gaps].any()
+    classes = np.logical_not(family.ordered) | (family.binary if "," in spec else False)
+    classes = gaps & np.broadcast_to(classes, 6)
+    if classes.any():  # the probability of a wrong class
+        wrong = (values != X)[classes].mean()
+        assert wrong == pytest.approx(std[classes].mean(), abs=0.08)
+    numbers = gaps & ~classes
+    if numbers.any():
+        ratio = (values - X)[numbers] / std[numbers]
+        assert np.mean(ratio**2) == pytest.approx(1, abs=0.25)
+        assert 0.55 < np.mean(np.abs(ratio) <= 1) < 0.9
+        assert draws.std(0)[numbers].mean() == pytest.approx(std[numbers].mean(), rel=0.1)
+        low, high = np.quantile(draws, [0.05, 0.95], 0)[:, numbers]
+        assert 0.83 < np.mean((low <= X[numbers]) & (X[numbers] <= high)) <= 1
+
+
+@pytest.mark.parametrize("method", ["decode", "optimize", "predict"])
+def test_methods_without_draws_know_the_spread_of_each_column(method, monkeypatch):
+    monkeypatch.setattr("isthmus.applications.gap_filling.STEPS", 20)
+    model, X = rows_of_a_known_model(MIXED, 40)
+    gaps = np.random.default_rng(2).random(X.shape) < 0.3
+    for frozen in (model, isthmus.DenoisingAutoencoder(**FAST, likelihood=MIXED).fit(X)):
+        imputer = LatentImputer(FrozenEstimator(frozen), method=method).fit(X)
+        std = imputer.impute(X, gaps).std
+        assert (std[gaps] > 0).all()
+        assert np.isfinite(std).all()
+
+
+def test_uncertainty_is_in_the_units_of_each_column():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"income": 4e4 + 1e4 * rng.normal(size=300), "age": rng.normal(size=300)})
+    frame["pet"] = rng.choice(["cat", "dog"], 300, p=[0.8, 0.2])
+    holed = frame.mask(rng.random(frame.shape) < 0.3)
+    model = isthmus.VAE(**FAST | {"epochs": 20, "n_components": 1})
+    std = LatentImputer(model, n_draws=20, random_state=0).fit(holed).impute(holed).std
+    income, age, pet = (np.median(std[holed[name].isna(), j]) for j, name in enumerate(frame))
+    assert income == pytest.approx(1e4, rel=0.25)
+    assert age == pytest.approx(1, rel=0.25)
+    assert 0.15 < pet < 0.4
+
+
+def test_a_likelihood_without_variance_gives_nan_with_a_warning(monkeypatch):
+    class Opaque(Normal):
+        variance = property(lambda self: Distribution.variance.fget(self))
+
+    class OpaqueFamily(Family):
+        def build(self, *outputs):
+            return Opaque(outputs[0], 1.0, validate_args=False)
+
+    monkeypatch.setitem(LIKELIHOODS, "opaque", OpaqueFamily)
+    model = isthmus.VAE(likelihood="opaque", n_components=2, hidden=()).begin(TABLE)
+    imputer = LatentImputer(FrozenEstimator(model), n_draws=2, random_state=0).fit(TABLE)
+    with pytest.warns(UserWarning, match="Opaque has no variance: add the property `variance`"):
+        values, std = imputer.impute(TABLE[:9], GAPS[:9])
+    assert np.isfinite(values).all()
+    assert np.isnan(std[GAPS[:9]]).all()
+
+
+def test_draws_of_grey_values_stay_between_0_and_1():
+    model = isthmus.VAE(**FAST).fit(DIGITS)
+    mask = np.zeros((8, 8), bool)
+    mask[:, 4:] = True
+    imputer = LatentImputer(FrozenEstimator(model), n_draws=30, random_state=0).fit(DIGITS)
+    draws = imputer.sample_imputations(DIGITS[:10], mask)
+    std = imputer.impute(DIGITS[:10], mask).std
+    assert 0 <= draws.min() < draws.max() <= 1
+    assert draws.std(0)[:, mask].mean() == pytest.approx(std[:, mask].mean(), rel=0.1)

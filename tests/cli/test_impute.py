@@ -1,6 +1,7 @@
 """The command `isthmus impute`."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -48,6 +49,22 @@ def test_an_existing_file_is_replaced_only_with_force(table, capsys):
     assert "--force" in capsys.readouterr().err
     assert out.read_text() == "mine"
     assert impute(table, "--out", str(out), "--force", "--draws", "2") == 0
+
+
+def test_uncertainty_is_printed_for_each_column(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    lines = ["income,pet", *(f"{1e4 * rng.normal():.0f},{p}" for p in rng.choice(["a", "b"], 99))]
+    lines[5], lines[7] = ",a", "12,"
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    words = [str(tmp_path / "run"), str(tmp_path / "t.csv")]
+    fit = ["fit", words[1], "--missing", "ignore", "--quiet", "--epochs", "5", "--out", words[0]]
+    assert main(fit) == 0
+    assert main(["impute", *words, "--draws", "40"]) == 0
+    shown = capsys.readouterr().out
+    (income,) = re.findall(r"income: median standard deviation .* ([\d,.]+) ", shown)
+    assert 5e3 < float(income.replace(",", "")) < 2e4
+    (pet,) = re.findall(r"pet: expected share of wrong values .* ([\d.]+)%", shown)
+    assert 20 < float(pet) < 60
 
 
 @pytest.mark.usefixtures("undrawn_report")

@@ -10,7 +10,11 @@ from torch import nn
 
 from isthmus.distributions.base import draw
 from isthmus.distributions.families import NormalFamily
-from isthmus.distributions.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
+from isthmus.distributions.likelihood_distributions import (
+    ContinuousBernoulli,
+    GreyValues,
+    NumberedCategorical,
+)
 from isthmus.distributions.likelihoods import LIKELIHOODS, GaussianFamily, LaplaceFamily
 from isthmus.distributions.mixed import MixedFamily, count_categories, make_likelihood
 from isthmus.distributions.priors import StandardNormal
@@ -299,6 +303,32 @@ def test_negative_binomial_matches_scipy():
 def test_counts_are_embedded_as_logarithms(name):
     x = torch.tensor([[0.0, np.e - 1, -3.0]])
     torch.testing.assert_close(make(name).embed(x), torch.tensor([[0.0, 1.0, 0.0]]))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_variance_is_that_of_draws(spec):
+    family = make(spec)
+    p = family(outputs(family, 4))
+    x = draw(p, generator(), (20_000,))
+    torch.testing.assert_close(p.variance.detach(), x.var(0), rtol=0.12, atol=1e-3)
+
+
+@pytest.mark.parametrize("tilt", TILTS)
+def test_variance_of_the_continuous_bernoulli_is_the_derivative_of_its_mean(tilt):
+    logits = torch.tensor(tilt, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(ContinuousBernoulli(logits).mean, logits)
+    variance = ContinuousBernoulli(logits.detach()).variance
+    torch.testing.assert_close(variance, slope, rtol=1e-7, atol=1e-15)
+
+
+@pytest.mark.parametrize("dispersion", [1e-3, 0.2, 1.0])
+def test_grey_values_have_their_mean_and_variance(dispersion):
+    p = GreyValues(torch.tensor([0.0, 0.1, 0.5, 0.97, 1.0]), torch.tensor(dispersion))
+    x = draw(p, generator(), (40_000,))
+    assert 0 <= x.min() <= x.max() <= 1
+    torch.testing.assert_close(x.mean(0), p.mean, rtol=0.03, atol=3e-4)
+    torch.testing.assert_close(x.var(0), p.variance, rtol=0.05, atol=3e-4)
+    assert dispersion < 1 or set(x.flatten().tolist()) == {0.0, 1.0}
 
 
 # ------------------------------------------------------------------ mixed tables

@@ -90,6 +90,7 @@ def test_kl_sparse_decoder_receives_the_penalized_activations():
         penalty="kl",
         penalty_weight=10.0,
         sparsity_target=0.1,
+        likelihood="bernoulli",
         n_components=40,
         hidden=(),
         epochs=60,
@@ -106,6 +107,7 @@ def test_kl_sparse_decoder_receives_the_penalized_activations():
 
 def test_both_parametrizations_of_sigma_reach_the_same_bound():
     settings = {"n_components": 5, "hidden": (64,), "epochs": 20, "random_state": 0}
+    settings["likelihood"] = "bernoulli"
     scores = [
         isthmus.VAE(posterior_family=name, **settings).fit(TRAIN).score(TEST)
         for name in ("normal", "normal-softplus")

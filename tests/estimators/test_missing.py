@@ -105,9 +105,8 @@ def test_mixed_table_with_missing_values():
 )
 def test_corruption_and_binarization_keep_values_missing(corruption, binarize):
     data = incomplete(load_digits().data[:200] / 16)
-    model = isthmus.DenoisingAutoencoder(
-        **FAST | {"corruption": corruption, "binarize": binarize}
-    ).fit(data)
+    settings = {"corruption": corruption, "binarize": binarize, "likelihood": "bernoulli"}
+    model = isthmus.DenoisingAutoencoder(**FAST | settings).fit(data)
     assert all(np.isfinite(record["loss"]) for record in model.history_)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
+from torch.distributions import Distribution
 
 from isthmus.applications.with_condition import with_condition
 from isthmus.distributions.base import draw, per_example
 from isthmus.distributions.families import Family
+from isthmus.distributions.likelihood_distributions import GreyValues
 from isthmus.estimators.base import CACHE_NUMBERS, LatentEstimator
 from isthmus.estimators.validation import fill_missing
 from isthmus.models.latent_variable_model import LatentVariableModel
@@ -25,33 +28,62 @@ Array = NDArray[Any]
 PASSES = 20  # passes through encoder and decoder of "decode"
 STEPS, STEP_SIZE = 300, 0.05  # gradient steps of "optimize"
 FILLS, CODES_PER_FILL, PRIOR_CODES = 24, 32, 256  # proposals of "sample"
+LEAST_DISPERSION = 1e-4  # of grey values
+PRIOR_VARIANCE = 0.05  # draws the dispersion of rows with few observed values towards 1
 GIBBS_STEPS = 5  # Metropolis-within-Gibbs steps after importance resampling
 
 
 @dataclass
 class Completions:
-    """Completions of rows, (n_draws, n, *features): E[x|z], Var[x|z] and draws of x."""
+    """Completions of rows: p(x|z) for each code, and draws of x (n_codes, n, *features)."""
 
-    means: Array
-    variances: Array
+    distributions: list[Distribution]
     draws: Array
 
     @classmethod
     def concatenate(cls, parts: list[Completions]) -> Completions:
         """Concatenate the completions of several models."""
-        means, draws = (np.concatenate([getattr(p, k) for p in parts]) for k in ("means", "draws"))
-        variances = np.concatenate([np.broadcast_to(p.variances, p.means.shape) for p in parts])
-        return cls(means, variances, draws)
+        distributions = [p for part in parts for p in part.distributions]
+        return cls(distributions, np.concatenate([part.draws for part in parts]))
 
     def summary(self, likelihood: Family) -> tuple[Array, Array]:
-        """Return the value and, by the law of total variance, the standard deviation."""
-        value = self.means.mean(0)
-        variance = self.means.var(0) + self.variances.mean(0)
+        """Return the value of each feature and its standard deviation, (n, *features) each.
+
+        By the law of total variance. For classes (categories, and yes or no in tables) the second
+        number is the probability of any other class than the value.
+        """
+        means = np.stack([likelihood.center(p).cpu().numpy() for p in self.distributions])
+        value = means.mean(0)
+        std = np.sqrt(means.var(0) + np.mean([_variance(p) for p in self.distributions], 0))
         if not np.all(likelihood.ordered):
             value = np.where(likelihood.ordered, value, _mode(self.draws))
-        if np.ndim(likelihood.binary):  # only in tables, because grey pixels are not rounded
-            value = np.where(likelihood.binary, value.round(), value)
-        return value, np.sqrt(variance)
+        # Only in tables, because grey pixels are not rounded.
+        binary = likelihood.binary if np.ndim(likelihood.binary) else False
+        value = np.where(binary, value.round(), value)
+        classes = np.logical_or(binary, np.logical_not(likelihood.ordered))
+        if classes.any():
+            x = torch.from_numpy(value.astype(np.float32)).to(self._device)
+            right = np.mean([p.log_prob(x).exp().cpu().numpy() for p in self.distributions], 0)
+            std = np.where(classes, 1 - right, std)
+        return value, std
+
+    @property
+    def _device(self) -> torch.device:
+        return self.distributions[0].mean.device
+
+
+def _variance(p: Distribution) -> Array:
+    """Return the variance of x given z; NaN, with a warning, if the distribution has none."""
+    try:
+        return p.variance.cpu().numpy()
+    except NotImplementedError:
+        warnings.warn(
+            f"the standard deviation of imputed values is NaN, because {type(p).__name__} has no "
+            "variance: add the property `variance` to the distribution of your likelihood.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return np.full((), np.nan)
 
 
 def _mode(draws: Array) -> Array:
@@ -130,10 +162,7 @@ class GapFiller:
             log_ratio = self._log_weight(proposed, x, q) - self._log_weight(z, x, q)
             u = torch.rand(log_ratio.shape, generator=generator, device=log_ratio.device)
             z = torch.where((u.log() < log_ratio)[..., None], proposed, z)
-        made = self._completions(list(z))
-        # Grey values are expectations; draws of 0 or 1 would not look like the image.
-        x = self.filled(torch.from_numpy(made.means)) if self.is_grey else self._draw(z, generator)
-        return Completions(made.means, made.variances, x.cpu().numpy())
+        return self._completions(list(z), generator)
 
     def _resample(self, n: int, generator: Generator) -> Tensor:
         """Return n codes per row by importance resampling."""
@@ -175,19 +204,29 @@ class GapFiller:
         log_p = self.model.log_likelihood(self.model.decode(z), x) + self.model.log_prior(z)
         return log_p - per_example(q.log_prob(z.flatten(0, 1)), 1).reshape(log_p.shape)
 
-    def _completions(self, codes: list[Tensor]) -> Completions:
-        parts: list[tuple[Array, Array]] = []
-        for z in codes:
-            p = self.model.decode(z)
-            parts.append((self.model.likelihood.center(p).cpu().numpy(), self._variance(p)))
-        means, variances = (np.stack(each) for each in zip(*parts, strict=True))
-        return Completions(means, variances, means)
+    def _completions(self, codes: list[Tensor], generator: Generator | None = None) -> Completions:
+        """Return p(x|z) at each code, and draws from it, or its centres without a generator."""
+        distributions = self._with_dispersion([self.model.decode(z) for z in codes])
+        draws = [
+            self.model.likelihood.center(p) if generator is None else draw(p, generator)
+            for p in distributions
+        ]
+        x = torch.stack([self.filled(each.to(self.x.dtype)) for each in draws])
+        return Completions(distributions, x.cpu().numpy())
 
-    def _variance(self, p: Any) -> Array:
-        """Return the variance of x given z, or 0 if it is not defined."""
-        if self.is_grey:
-            return np.zeros(())
-        try:
-            return p.variance.cpu().numpy()
-        except NotImplementedError:  # mixed tables
-            return np.zeros(())
+    def _with_dispersion(self, distributions: list[Any]) -> list[Any]:
+        """Replace Bernoullis of grey rows by distributions as wide as the observed residuals.
+
+        Rows that show only 0 and 1 stay Bernoulli.
+        """
+        if not self.is_grey:
+            return distributions
+        axes = tuple(range(1, self.x.ndim))
+        x, shown = self.filled(torch.zeros_like(self.x)), ~self.gaps
+        residual = sum(((x - p.mean) ** 2 * shown).sum(axes) for p in distributions)
+        expected = sum((p.variance * shown).sum(axes) for p in distributions)
+        ratio = (residual + PRIOR_VARIANCE) / (expected + PRIOR_VARIANCE)
+        binary = ((x == 0) | (x == 1)).flatten(1).all(1)
+        dispersion = torch.where(binary, 1.0, ratio.clamp(LEAST_DISPERSION, 1.0))
+        dispersion = dispersion.reshape(-1, *[1] * len(axes))
+        return [GreyValues(p.mean, dispersion) for p in distributions]

@@ -34,7 +34,11 @@ METHODS = ("auto", "decode", "optimize", "predict", "sample")
 
 
 class Imputation(NamedTuple):
-    """Completed rows and the standard deviation of each filled value (0 if observed)."""
+    """Completed rows and the standard deviation of each filled value (0 if observed).
+
+    Categories, and yes or no in tables, have no standard deviation: for these, `std` is the
+    probability that the filled value is wrong.
+    """
 
     values: Any
     std: Array
@@ -141,8 +145,9 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         Returns
         -------
         Imputation
-            In the units of X. The standard deviation includes the spread of x given its code (if
-            the likelihood has one), of the codes ("sample") and between models.
+            In the units of X. The standard deviation includes the spread of x given its code, of
+            the codes ("sample") and between models. For categories, and yes or no in tables, it
+            is the probability that the filled value is wrong.
         """
         check_is_fitted(self)
         self._check_parameters()

@@ -24,7 +24,7 @@ from isthmus.plots.cells import as_units
 
 Array = NDArray[Any]
 
-SHOWN = 10  # rows in the image
+SHOWN = 10  # rows in the image, and columns in the summary
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,14 +51,28 @@ def run(arguments: argparse.Namespace) -> int:
         "rows imputed": len(with_gaps),
         "values imputed": int(gaps.sum()),
     }
-    if std.any():
-        numbers["median standard deviation of imputed values"] = float(np.median(std[gaps]))
+    numbers |= _uncertainty(estimator, std, gaps)
     print_table(f"{data.name}, imputed by {type(estimator).__name__}", numbers)
     if X.ndim in (3, 4):
         rows = with_gaps[:SHOWN]
         _draw(out.with_suffix(".png"), full[rows], gaps[rows], std[rows])
     print(f"written to {out}")
     return 0
+
+
+def _uncertainty(estimator: Any, std: Array, gaps: Array) -> dict[str, str | float]:
+    """Return how uncertain the imputed values are, per column of a table."""
+    if estimator.columns_ is None:
+        return {"median standard deviation of imputed values": float(np.median(std[gaps]))}
+    numbers: dict[str, str | float] = {}
+    for column, spread, missing in zip(estimator.columns_.columns, std.T, gaps.T, strict=True):
+        if missing.any() and len(numbers) < SHOWN:
+            what = "median standard deviation"
+            value: str | float = float(np.median(spread[missing]))
+            if column.kind != "number":
+                what, value = "expected share of wrong values", f"{spread[missing].mean():.1%}"
+            numbers[f"{column.name}: {what}"] = value
+    return numbers
 
 
 def _output(arguments: argparse.Namespace, data: Dataset) -> Path:

@@ -23,6 +23,7 @@ __all__ = [
     "Family",
     "NormalFamily",
     "PointMass",
+    "remove_rounding",
     "soft_limit",
 ]
 
@@ -35,6 +36,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 LOG_VARIANCE_LIMIT = 20.0
 LOG_SCALE_LIMIT = 10.0
+ROUNDING = 1e-6  # errors up to this size count as rounding errors
 NOISE = 10.0  # widths of the interval by which noise may leave it
 SMALLEST_SCALE = math.exp(-LOG_SCALE_LIMIT)
 
@@ -51,6 +53,26 @@ def soft_limit(x: Tensor, limit: float) -> Tensor:
     tensor([0.0000, 9.9900])
     """
     return x / (1 + x.abs() / limit)
+
+
+def remove_rounding(
+    x: NDArray[Any], bounds: tuple[float, float], integer: bool = False
+) -> NDArray[Any]:
+    """Return x with values at most 1e-6 outside a bound moved to the bound.
+
+    If only whole numbers are allowed, a value at most 1e-6 from one is rounded; but not to 0, so
+    that measurements in a tiny unit do not pass as counts of 0.
+
+    Examples
+    --------
+    >>> remove_rounding(np.array([-1e-9, 2.9999999999, 1e-9]), (0, np.inf), integer=True)
+    array([0.e+00, 3.e+00, 1.e-09])
+    """
+    nearest = np.clip(x.round() if integer else x, *bounds)
+    outside = (x < bounds[0]) | (x > bounds[1])
+    tolerance = ROUNDING * np.where(outside, 1, np.minimum(1, np.abs(nearest)))
+    moved = (x != nearest) & (np.abs(x - nearest) <= tolerance)
+    return np.where(moved, nearest + 0.0, x) if moved.any() else x  # -0.0 becomes 0.0
 
 
 class Family(nn.Module):
@@ -170,8 +192,21 @@ class Family(nn.Module):
         plain = x.dtype == np.uint8 and not self.bytes_are_units
         return x.astype(np.float32) if plain else x
 
+    def clean(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return x as `check` expects it: bytes converted, and rounding errors removed.
+
+        Examples
+        --------
+        >>> BernoulliFamily((2,)).clean(np.array([[-1e-17, 1.0000000000000002], [0.3, 1.5]]))
+        array([[0. , 1. ],
+               [0.3, 1.5]])
+        """
+        if x.dtype == np.uint8 or self.scalable is True:
+            return self.convert_bytes(x)
+        return remove_rounding(x, self.bounds, self.integer)
+
     def check(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError that names the first value outside the support."""
+        """Raise a ValueError that names the first value outside the support; see `clean`."""
         low, high = self.bounds
         if self.scalable is True or (x.dtype == np.uint8 and self.bytes_are_units):
             return

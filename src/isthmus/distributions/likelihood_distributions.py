@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Categorical, Distribution, constraints
+from torch.distributions import Beta, Categorical, Distribution, constraints
 
-__all__ = ["ContinuousBernoulli", "NumberedCategorical"]
+__all__ = ["ContinuousBernoulli", "GreyValues", "NumberedCategorical"]
 
 #: log(sinh(y) / y) = Σ c_k y^(2k), k = 1, 2, …: exact to 1e-14 where |y| < ¼.
 SERIES = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775)
 #: Its derivative: Σ 2k c_k y^(2k - 1).
 DERIVATIVE_SERIES = tuple(2 * k * c for k, c in enumerate(SERIES, 1))
+#: Its second derivative: Σ 2k (2k - 1) c_k y^(2k - 2).
+SECOND_DERIVATIVE_SERIES = tuple((2 * k - 1) * c for k, c in enumerate(DERIVATIVE_SERIES, 1))
 
 
 class ContinuousBernoulli(Distribution):
@@ -53,6 +55,14 @@ class ContinuousBernoulli(Distribution):
         far = 1 / size + (-size).exp() / (-size).expm1()  # for -|η|; |η| is its mirror image
         far = torch.where(y < 0, far, 1 - far)
         return torch.where(small, 0.5 + 0.5 * inner * _polynomial(inner**2, DERIVATIVE_SERIES), far)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance 1 / η² - 1 / (4 sinh²(η / 2)), (*batch,)."""
+        small, inner, outer = _split_small(self.logits / 2)
+        size = 2 * outer.abs()
+        far = size**-2 - (-size).exp() / (-size).expm1() ** 2
+        return torch.where(small, 0.25 * _polynomial(inner**2, SECOND_DERIVATIVE_SERIES), far)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x) in nats for x in [0, 1], (*batch,)."""
@@ -121,6 +131,13 @@ class NumberedCategorical(Categorical):
         return self.probs @ numbers.to(self.logits.dtype)
 
     @property
+    def variance(self) -> Tensor:
+        """The variance of the category numbers, (*batch,); as the mean, only for ordered ones."""
+        numbers = torch.arange(self.logits.shape[-1], device=self.logits.device)
+        from_mean = numbers.to(self.logits.dtype) - self.mean[..., None]
+        return (self.probs * from_mean**2).sum(-1)
+
+    @property
     def mode(self) -> Tensor:
         """The most probable category, as a float, (*batch,)."""
         return self.logits.argmax(-1).to(self.logits.dtype)
@@ -128,3 +145,52 @@ class NumberedCategorical(Categorical):
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
         """Draw categories, as floats (*sample_shape, *batch)."""
         return super().sample(torch.Size(sample_shape)).to(self.logits.dtype)
+
+
+class GreyValues(Distribution):
+    """Values between 0 and 1 with mean m and variance φ m (1 - m): beta, or Bernoulli if φ = 1.
+
+    A Bernoulli likelihood fits only the mean of grey values, which vary less than 0 and 1 do; the
+    dispersion φ says by how much.
+
+    Source: Econometric methods for fractional response variables (Papke, Wooldridge, 1996).
+
+    Parameters
+    ----------
+    mean : Tensor (*batch,)
+    dispersion : Tensor, broadcastable to `mean`
+        φ, greater than 0 and at most 1.
+
+    Examples
+    --------
+    >>> p = GreyValues(torch.tensor([0.2, 0.5]), torch.tensor(0.25))
+    >>> p.variance
+    tensor([0.0400, 0.0625])
+    """
+
+    arg_constraints = {}  # noqa: RUF012 - torch's own convention
+    support = constraints.unit_interval
+
+    def __init__(self, mean: Tensor, dispersion: Tensor) -> None:
+        self._mean, self.dispersion = mean, dispersion
+        super().__init__(mean.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, (*batch,)."""
+        return self._mean
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance, (*batch,)."""
+        return self.dispersion * self.mean * (1 - self.mean)
+
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:  # type: ignore[override]
+        """Draw values (*sample_shape, *batch)."""
+        shape = self._extended_shape(Size(sample_shape))
+        with torch.no_grad():
+            mean, dispersion = self.mean.expand(shape), self.dispersion.expand(shape)
+            sharpness = (1 / dispersion - 1).clamp(min=1e-3)  # of the beta; unused where φ = 1
+            inner = mean.clamp(1e-5, 1 - 1e-5)
+            grey = Beta(sharpness * inner, sharpness * (1 - inner), validate_args=False).sample()
+            return torch.where(dispersion < 1, grey, torch.bernoulli(mean))

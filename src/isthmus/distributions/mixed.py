@@ -59,6 +59,11 @@ class MixedDistribution(Distribution):
         """The mean of each column, (*batch, features)."""
         return self.join([p.mean for p in self.parts])
 
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each column, (*batch, features)."""
+        return self.join([p.variance for p in self.parts])
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(x) of each column in nats, (*batch, features)."""
         pieces = value[..., self.order].split(self.widths, -1)
@@ -158,6 +163,16 @@ class MixedFamily(Family):
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one embedded example, one axis."""
         return (sum(math.prod(part.input_shape) for part in self.parts),)
+
+    def clean(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return x with bytes converted and the rounding errors of each column removed."""
+        x = self.convert_bytes(x)
+        if np.all(self.scalable):
+            return x
+        out = x.copy()
+        for part, places in zip(self.parts, self.columns, strict=True):
+            out[:, places] = part.clean(x[:, places])
+        return out
 
     def check(self, x: NDArray[Any]) -> None:
         """Raise a ValueError that names the first column with values outside its support."""
@@ -263,7 +278,7 @@ def count_categories(name: str, X: NDArray[Any]) -> str:
     for i, values in enumerate([X] if len(names) == 1 else X.T):
         if names[i] != "categorical":
             continue
-        number = max(2, int(values.max()) + 1)
+        number = max(2, int(values.max().round()) + 1)
         if number > MOST_CATEGORIES:
             raise ValueError(
                 "likelihood 'categorical' takes categories numbered from 0, but X goes to "

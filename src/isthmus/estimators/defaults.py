@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.columns import Columns
-from isthmus.distributions.families import Family
+from isthmus.distributions.families import Family, remove_rounding
 from isthmus.distributions.mixed import count_categories, make_likelihood, split_names
+from isthmus.estimators.scaling import row_slices
 
 __all__ = ["check_likelihood", "fresh_seed", "resolve_likelihood", "resolve_scaling"]
 
@@ -20,14 +21,35 @@ Array = NDArray[Any]
 def resolve_likelihood(name: str, X: Array, columns: Columns | None = None) -> str:
     """Return the likelihood to use for data X (n, *features).
 
-    "auto" is one likelihood per column for a table of mixed columns, else "bernoulli" for bytes
-    and values in [0, 1], else "gaussian". "categorical" gets the number of categories in X.
+    "auto" is one likelihood per column for a table of mixed columns; "bernoulli" for data that are
+    all 0 or 1, for bytes, and for images and signals within [0, 1]; else "gaussian". "categorical"
+    gets the number of categories in X.
+
+    Examples
+    --------
+    >>> resolve_likelihood("auto", np.array([[0.0, 1.0], [1.0, 1.0]]))
+    'bernoulli'
+    >>> resolve_likelihood("auto", np.array([[0.0, 0.5], [1.0, 1.0]]))
+    'gaussian'
     """
-    if name == "auto" and columns is not None and columns.mixed:
+    if name != "auto":
+        return count_categories(name, X)
+    if columns is not None and columns.mixed:
         return columns.likelihood
-    if name == "auto":
-        return "bernoulli" if X.dtype == np.uint8 or (X.min() >= 0 and X.max() <= 1) else "gaussian"
-    return count_categories(name, X)
+    if X.dtype == np.uint8:
+        return "bernoulli"
+    is_unit = _is_zero_or_one if X.ndim == 2 else _is_in_unit_interval
+    return "bernoulli" if all(is_unit(X[rows]) for rows in row_slices(X)) else "gaussian"
+
+
+def _is_zero_or_one(X: Array) -> bool:
+    X = remove_rounding(X, (0, 1), integer=True)
+    return bool(((X == 0) | (X == 1)).all())
+
+
+def _is_in_unit_interval(X: Array) -> bool:
+    X = remove_rounding(X, (0, 1))
+    return bool(((X >= 0) & (X <= 1)).all())
 
 
 def check_likelihood(name: str) -> None:

@@ -83,11 +83,11 @@ class PreparationMixin(BaseEstimator, Spec):
         likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
         if self.binarize and likelihood.binary is not True:
             raise ValueError(
-                "binarize=True draws 0 or 1 from values in [0, 1] and needs likelihood "
-                f"'bernoulli', not {self.likelihood_!r}. Use binarize=False."
+                "binarize=True draws 0 or 1 from values in [0, 1] and needs "
+                f"likelihood='bernoulli', not {self.likelihood_!r}: set it, or use binarize=False."
             )
-        X = likelihood.convert_bytes(X)
-        likelihood.check(observed)
+        X = likelihood.clean(X)
+        likelihood.check(fill_missing(X) if missing else X)
         self.scaling_ = resolve_scaling(self.scaling, likelihood, X)
         self.scaler_ = Scaler.fit(X, self.scaling_).only(likelihood.scalable)
         n_rows = len(X) if stored is None else stored.n_total
@@ -193,4 +193,4 @@ class PreparationMixin(BaseEstimator, Spec):
     def _read(self, X: Any, numbers: Array | None = None) -> Array:
         """Validate X against the shape and columns that were learned."""
         X = validate_input(self, X, reset=False, missing=self.model_.missing, numbers=numbers)
-        return self.model_.likelihood.convert_bytes(X)
+        return self.model_.likelihood.clean(X)

@@ -134,10 +134,11 @@ class Spec(Training):
     )
     likelihood: str = param(
         "auto",
-        "Distribution p(x|z); 'auto' is bernoulli for data in [0, 1] or bytes, else gaussian (one "
-        "learned scale). Also gaussian-fixed, gaussian-per-feature, gaussian-network, "
-        "continuous-bernoulli, laplace, poisson, negative-binomial, categorical or categorical:K; "
-        "for a mixed table one name per column, separated by commas.",
+        "Distribution p(x|z); 'auto' is bernoulli for data that are all 0 or 1, bytes, and images "
+        "and signals within [0, 1], else gaussian (one learned scale). Also gaussian-fixed, "
+        "gaussian-per-feature, gaussian-network, continuous-bernoulli, laplace, poisson, "
+        "negative-binomial, categorical or categorical:K; for a mixed table one name per column, "
+        "separated by commas.",
     )
     scaling: str = param(
         "auto",

@@ -113,7 +113,7 @@ class Bundle:
         y = None if y is None else np.asarray(y)[chosen]
         rows = X[chosen] if dataset.columns is None else Table(X[chosen], dataset.columns)
         validated = validate_input(self.estimator, rows, reset=False, missing=True)
-        self.X = self.estimator.model_.likelihood.convert_bytes(validated)
+        self.X = self.estimator.model_.likelihood.clean(validated)
         source = f"{'test rows' if test else 'rows'} of {dataset.name}"
         self.manifest["rows"] = {"n": len(chosen), "total": n, "source": source}
         self.arrays["row"] = chosen.astype(np.int32)
