@@ -31,7 +31,12 @@ def main():
     """Train with both loops; print the ELBO on held-out rows."""
     X, X_test = train_test_split(load_digits().data / 16, random_state=0)
     settings = VAE(
-        n_components=8, hidden=(128,), epochs=EPOCHS, validation_fraction=0, random_state=0
+        likelihood="bernoulli",
+        n_components=8,
+        hidden=(128,),
+        epochs=EPOCHS,
+        validation_fraction=0,
+        random_state=0,
     )
 
     torch.manual_seed(0)

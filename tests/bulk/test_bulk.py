@@ -25,6 +25,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 X = load_digits().data.astype(np.float32) / 16
 SIZES = (700, 301, 96)
 FAST = {"n_components": 3, "hidden": (16,), "epochs": 2, "random_state": 0}
+FAST["likelihood"] = "bernoulli"
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ CASES = {
     "free bits": (VAE(**SMALL, free_bits=0.1), {"random_state": [0, 1]}, X),
     "decomposed": (BetaVAE(**SMALL, decomposed=True), {"random_state": [0, 1]}, X),
     "importance": (VAE(**SMALL, bound="iwae", n_samples=3), {"random_state": [0, 1]}, X),
-    "binarize": (VAE(**SMALL, binarize=True), {"random_state": [0, 1]}, X),
+    "binarize": (VAE(**SMALL, binarize=True, likelihood="bernoulli"), {"random_state": [0, 1]}, X),
     "autoencoder": (Autoencoder(**SMALL), {"random_state": [0, 1]}, TABLE),
     "gated": (Autoencoder(**SMALL, backbone="gated"), {"learning_rate": [1e-3, 2e-3]}, X),
     "l1": (SparseAutoencoder(**SMALL), {"penalty_weight": [None, 0.5]}, X),
