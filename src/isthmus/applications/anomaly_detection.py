@@ -23,7 +23,7 @@ from isthmus.applications.meta_estimator import (
 )
 from isthmus.data.columns import Table
 from isthmus.estimators import Autoencoder, LatentEstimator
-from isthmus.estimators.validation import validate_input
+from isthmus.estimators.validation import validate_sparse
 from isthmus.evaluation.reconstruction import f1_from_counts
 from isthmus.training.distributed import started_together
 
@@ -224,7 +224,7 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
                 "the fitted estimators must take the same rows, but they were fitted on examples "
                 "of different shape, or on different columns or categories."
             )
-        return validate_input(self, X, reset=not fitted, missing=self._missing)
+        return validate_sparse(self, X, reset=not fitted, missing=self._missing)
 
     def _adopt_form(self, model: LatentEstimator) -> None:
         """Take over what a fitted model knows about its input."""
@@ -376,7 +376,7 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
         return PyodDetector.from_detector(self)
 
     def _read(self, X: Any) -> Array:
-        return validate_input(self, X, reset=False, missing=self.estimator_.model_.missing)
+        return validate_sparse(self, X, reset=False, missing=self.estimator_.model_.missing)
 
     def _scores(self, data: Array) -> Array:
         return -combined_anomaly(self._measures, data) if len(data) else np.zeros(0)

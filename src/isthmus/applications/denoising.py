@@ -19,6 +19,7 @@ from isthmus.applications.meta_estimator import (
     is_fitted,
     unwrap,
 )
+from isthmus.data.sparse_rows import as_rows, is_sparse
 from isthmus.data.wav import resample
 from isthmus.data.windows import Windows
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
@@ -147,6 +148,7 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
 
     def _read(self, X: Any, *, reset: bool, size_matters: bool = True) -> Array:
         """Return X as an array, whose values the estimator checks later."""
+        X = np.asarray(as_rows(X)) if is_sparse(X) else X
         if getattr(X, "ndim", 2) > 2:
             X = np.asarray(X)
             if reset:

@@ -19,6 +19,7 @@ from safetensors.numpy import save as serialize_arrays
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.persistence.atomic import write_all_atomic
@@ -97,6 +98,11 @@ class MetaEstimator(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
 
 class LatentMetaEstimator(MetaEstimator):

@@ -26,6 +26,7 @@ from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
 from isthmus.data.limits import ENV_VARIABLE, check_memory, check_zip, is_regular_file
 from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.row_ids import describe_row, read_ids
+from isthmus.data.sparse_rows import SparseRows, is_sparse
 from isthmus.data.tables import read_table
 
 __all__ = ["MAX_PATH_LENGTH", "DataSource", "Dataset", "is_media", "known_datasets", "load"]
@@ -40,6 +41,7 @@ _IDX_FILES = (
 _TABLES = (".csv", ".tsv", ".parquet")
 _DATA_KEYS = ("X", "x", "data")
 _LABEL_KEYS = ("y", "labels", "label")
+_SPARSE_KEYS = {"data", "format", "shape"}  # among the members that scipy.sparse.save_npz writes
 _N_SPRITES = 10_000
 AUDIO_WINDOW = 4096  # audio samples
 _CHUNK_BYTES = 2**24
@@ -125,6 +127,13 @@ class Dataset:
         """Return what names a sample: its file or id if there is one, else its number."""
         return describe_row(self.ids, row)
 
+    def __post_init__(self) -> None:
+        if is_sparse(self.X):  # frozen: set once, here
+            rows = SparseRows.of(self.X)
+            object.__setattr__(self, "X", as_disk_array(rows) or np.asarray(rows))
+        if is_sparse(self.X_test):
+            object.__setattr__(self, "X_test", np.asarray(SparseRows.of(self.X_test)))
+
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Names of a table's columns."""
@@ -198,10 +207,10 @@ def load(
         A name: 'digits' (part of scikit-learn, float32 in [0, 1]), 'mnist' or 'fashion-mnist'
         (uint8, from files in `data_home`), 'sprites' (10,000 rendered images, always the same,
         labelled by shape). Or a path: ``.npy``; ``.npz`` with an array X, x, data or a single
-        one, and labels y, labels or label; ``.csv``, ``.tsv`` or ``.parquet``; a folder of
-        images, of audio files, which are cut into windows, or of ``.parquet`` files with equal
-        columns; one image or audio file; a ``.zarr`` array. Write "./digits" for a path that
-        equals a known name.
+        one, and labels y, labels or label, or written by `scipy.sparse.save_npz`; ``.csv``,
+        ``.tsv`` or ``.parquet``; a folder of images, of audio files, which are cut into windows,
+        or of ``.parquet`` files with equal columns; one image or audio file; a ``.zarr`` array.
+        Write "./digits" for a path that equals a known name.
     data_home : str or path-like, default=None
         The folder with ``mnist/`` and ``fashion-mnist/``; by default the environment variable
         ISTHMUS_DATA.
@@ -225,7 +234,8 @@ def load(
     Returns
     -------
     Dataset
-        Numbers, with at least one sample. An ``.npy`` file is memory-mapped, read-only.
+        Numbers, with at least one sample. An ``.npy`` file is memory-mapped, read-only; a sparse
+        matrix becomes dense, a large one during training.
 
     Raises
     ------
@@ -419,6 +429,8 @@ def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         if isinstance(content, np.ndarray):
             return content, None
         with content:
+            if _SPARSE_KEYS.issubset(content.files):
+                return _load_sparse(path, content), None
             key = _data_key(list(content.files))
             label_key = next((k for k in _LABEL_KEYS if k in content.files and k != key), None)
             X, y = content[key] if key else None, content[label_key] if label_key else None
@@ -428,7 +440,7 @@ def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             raise
         raise ValueError(
             f"{path}: expected NumPy arrays of numbers, got a damaged file or Python objects; save "
-            "numbers with numpy.save or numpy.savez."
+            "numbers with numpy.save, numpy.savez or scipy.sparse.save_npz."
         ) from error
     if y is not None and not (isinstance(y, np.ndarray) and y.dtype.kind in "biufUS"):
         raise ValueError(f"{path}: the labels must be numbers or strings; save them as such.")
@@ -439,6 +451,18 @@ def _load_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if y is not None:
         _check_lengths(path, X, y)
     return X, y
+
+
+def _load_sparse(path: Path, content: Any) -> Any:
+    """Return the matrix that `scipy.sparse.save_npz` wrote, after checking its indices."""
+    from scipy import sparse
+
+    shape = content["shape"].tolist()
+    check_memory(path, 16 * sum(shape), path.stat().st_size)  # of the pointers to rows or columns
+    matrix = sparse.load_npz(path)
+    if hasattr(matrix, "check_format"):
+        matrix.check_format(full_check=True)
+    return matrix
 
 
 def _data_key(keys: list[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Arrays too large for memory, whose rows stay on disk until they are read."""
+"""Arrays too large for memory, whose rows stay on disk, or sparse, until they are read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus._messages import one_line
 from isthmus.data.parquet_rows import ParquetRows
+from isthmus.data.sparse_rows import SparseRows, as_rows
 
 __all__ = ["DiskArray", "as_disk_array", "release_pages"]
 
@@ -27,9 +28,9 @@ Array = NDArray[Any]
 class DiskArray:
     """Rows of an array on disk, in blocks of consecutive rows.
 
-    `array` (n, *features) is sliced by rows: a memory map, a zarr array, an h5py dataset or
-    `ParquetRows`. `bounds` (k + 1,) are the first rows of its blocks, and its number of rows;
-    `blocks` are the blocks that belong to this selection, in order.
+    `array` (n, *features) is sliced by rows: a memory map, a zarr array, an h5py dataset,
+    `ParquetRows` or `SparseRows`. `bounds` (k + 1,) are the first rows of its blocks, and its
+    number of rows; `blocks` are the blocks that belong to this selection, in order.
 
     Examples
     --------
@@ -153,10 +154,27 @@ class DiskArray:
         k = len(self.blocks)
         return self.blocks[_spread(k, max(2, self._n_preview * k // max(1, len(self))))]
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the rows are those of a sparse matrix, which is in memory."""
+        return isinstance(self.array, SparseRows)
+
     def preview(self) -> Array:
         """Return a sample of rows that fits memory, evenly spaced."""
-        rows, n = self.read(self.preview_blocks), self._n_preview
-        return rows if len(rows) <= n else rows[_spread(len(rows), n)]
+        return self.preview_rows()[0]
+
+    def preview_rows(self) -> tuple[Array, Array]:
+        """Return the rows of `preview` and their numbers; of a sparse matrix also notable rows."""
+        blocks, n = self.preview_blocks, self._n_preview
+        rows, numbers = self.read(blocks), self.indices(blocks)
+        if len(rows) > n:
+            chosen = _spread(len(rows), n)
+            rows, numbers = rows[chosen], numbers[chosen]
+        if self.is_sparse:
+            more = np.setdiff1d(np.intersect1d(self.array.notable_rows, self.indices()), numbers)
+            rows = np.concatenate([rows, np.asarray(self.array[more])])
+            numbers = np.concatenate([numbers, more])
+        return rows, numbers
 
     def split(self, fraction: float, order: np.random.Generator) -> tuple[DiskArray, DiskArray]:
         """Hold out a fraction of the rows, in random blocks; return (kept, held out).
@@ -184,9 +202,15 @@ class DiskArray:
 
 
 def as_disk_array(X: Any) -> DiskArray | None:
-    """Return an array on disk that is too large for memory as a `DiskArray`; else None."""
+    """Return an array on disk, or sparse, that is too large for memory as a `DiskArray`.
+
+    Return None for other data.
+    """
+    X = as_rows(X)
     if isinstance(X, DiskArray):
         return X
+    if isinstance(X, SparseRows):
+        return DiskArray.of(X) if X.is_large and len(X) > 1 else None
     if not _is_on_disk(X) or len(X.shape) < 2 or X.shape[0] < 2:
         return None
     rows = DiskArray.of(X)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
 from isthmus.data.frames import is_frame
+from isthmus.data.sparse_rows import DenseParts, SparseRows, as_rows
 from isthmus.distributions.base import draw
 from isthmus.estimators.batched_inference import (
     apply_in_batches,
@@ -96,7 +98,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
 
         Parameters
         ----------
-        X : array-like (n, *feature_shape_), or data frame
+        X : array-like (n, *feature_shape_), sparse matrix (n, features), or data frame
         condition : label or array-like (n,), optional
             For conditional models; None means that the label is unknown.
 
@@ -186,7 +188,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
     def reconstruct(self, X: Any, *, condition: Any = None) -> Any:
         """Return the mean of p(x|z) at the code of each row, in the shape and units of X.
 
-        The result is a data frame if X is one, else an array.
+        The result is a data frame if X is one, else an array, even if X is sparse.
         """
         frame = X if is_frame(X) else None
         X, c = self.check_input(X, condition)
@@ -299,7 +301,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         `run_batched` is the alternative for computations without gradients.
         """
         X, c = self.check_input(X, condition, exact=True)
-        x = torch.from_numpy(np.array(self.scaler_.transform(X), order="C"))
+        x = torch.from_numpy(np.array(self.scaler_.transform(X[:]), order="C"))
         return x.to(self.device_), None if c is None else torch.from_numpy(c).to(self.device_)
 
     def run_batched(
@@ -386,16 +388,25 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
     ) -> tuple[Array, Array | None]:
         """Check X and encode its condition; return both as arrays, X not yet scaled.
 
+        Of a large sparse matrix only slices are dense; each is checked when it is read.
         If `exact`, every value to which the likelihood gives no density is rejected; otherwise only
         values far from those of the training data are, since inputs may be noisy.
         """
         check_is_fitted(self)
-        X = self._read(X)
+        X = as_rows(X)
+        if isinstance(X, SparseRows) and X.is_large:
+            X = DenseParts(X, partial(self._checked, exact=exact))
+        else:
+            X = self._checked(X, exact=exact)
+        return X, self.encode_condition(condition, len(X))
+
+    def _checked(self, X: Any, numbers: Array | None = None, *, exact: bool) -> Array:
+        X = self._read(X, numbers)
         if exact:
             self.model_.likelihood.check(fill_missing(X) if self.model_.missing else X)
         else:
             self.model_.likelihood.check_input(X)
-        return X, self.encode_condition(condition, len(X))
+        return X
 
     def encode_condition(self, condition: Any, n: int) -> Array | None:
         """Return the condition of n rows as `model_` expects it: float32 (n, width), or None.
@@ -420,5 +431,6 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self.conditional
         tags.input_tags.allow_nan = self.missing == "ignore"
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

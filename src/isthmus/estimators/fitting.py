@@ -62,7 +62,7 @@ class FittingMixin(PreparationMixin):
 or (n, channels, time)
             Real numbers, or bytes that stand for [0, 1]; NaN only if ``missing="ignore"``. Arrays
             on disk (memory maps, zarr, h5py) of more than half a gigabyte are read in parts during
-            training.
+            training; rows of large scipy.sparse matrices become dense in parts.
         y : array-like (n,) or (n, columns), optional
             Labels, for conditional models; other models ignore them.
         groups : array-like (n,), optional

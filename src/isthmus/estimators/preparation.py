@@ -67,7 +67,7 @@ class PreparationMixin(BaseEstimator, Spec):
         self.__dict__.pop("_training_state", None)
         self.history_, self.n_iter_, self.best_epoch_, self.stopped_ = [], 0, 0, "partial"
         generator = self._start(seed)
-        stored = as_disk_array(X)
+        stored, numbers = as_disk_array(X), None
         stream = X if isinstance(X, LoaderAdapter) else None
         if stream is not None:  # each process may have its own rows, but all must agree on these
             process_group = self._process_group()
@@ -75,9 +75,9 @@ class PreparationMixin(BaseEstimator, Spec):
                 stream.preview() if process_group.is_main else None
             )
         elif stored is not None:
-            X = stored.preview()
+            X, numbers = stored.preview_rows()
         missing = self.missing == "ignore"
-        X = validate_input(self, X, reset=True, missing=missing)
+        X = validate_input(self, X, reset=True, missing=missing, numbers=numbers)
         observed = fill_missing(X) if missing else X
         self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
         likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
@@ -89,7 +89,9 @@ class PreparationMixin(BaseEstimator, Spec):
         X = likelihood.clean(X)
         likelihood.check(fill_missing(X) if missing else X)
         self.scaling_ = resolve_scaling(self.scaling, likelihood, X)
-        self.scaler_ = Scaler.fit(X, self.scaling_).only(likelihood.scalable)
+        # A preview may miss features of a sparse matrix, whose rows are cheap to read again.
+        whole: Any = stored if stored is not None and stored.is_sparse else X
+        self.scaler_ = Scaler.fit(whole, self.scaling_).only(likelihood.scalable)
         n_rows = len(X) if stored is None else stored.n_total
         self.condition_encoder_ = self._fit_condition_encoder(y, n_rows)
         self.make_model(generator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ class Scaler:
         slices = [*row_slices(X)]
         n = np.maximum(1, sum(np.sum(~np.isnan(as_float64(X[s])), axis) for s in slices))
         # Dividing by a power of two is exact, and keeps squares from overflow and underflow.
-        peaks = [np.fmax.reduce(np.abs(as_float64(X[s])), axis, initial=0.0) for s in slices]
-        unit = np.ldexp(0.5, np.frexp(np.max(peaks, 0))[1])
+        peaks = (np.fmax.reduce(np.abs(as_float64(X[s])), axis, initial=0.0) for s in slices)
+        unit = np.ldexp(0.5, np.frexp(reduce(np.maximum, peaks))[1])
         shift = sum(np.nansum(as_float64(X[s]) / unit, axis) for s in slices) / n
         square = sum(np.nansum((as_float64(X[s]) / unit - shift) ** 2, axis) for s in slices) / n
         shift, scale = shift * unit, np.sqrt(square) * unit

@@ -17,9 +17,10 @@ from sklearn.utils.validation import (
 
 from isthmus.data.columns import Columns, Table
 from isthmus.data.frames import is_frame
+from isthmus.data.sparse_rows import SparseRows, as_rows
 from isthmus.estimators.scaling import row_slices
 
-__all__ = ["as_array", "check_finite", "fill_missing", "validate_input"]
+__all__ = ["as_array", "check_finite", "fill_missing", "validate_input", "validate_sparse"]
 
 Array = NDArray[Any]
 
@@ -38,7 +39,7 @@ def validate_input(
     ----------
     estimator : object
         Gets `feature_shape_`, `n_features_in_`, `feature_names_in_` and `columns_` if `reset`.
-    X : array-like, data frame, Table, or sequence of arrays
+    X : array-like, sparse matrix, data frame, Table, or sequence of arrays
     reset : bool
         Learn the shape and the columns; otherwise X must match those that were learned. Flat rows
         of the right length are reshaped.
@@ -52,6 +53,7 @@ def validate_input(
     ValueError
         If X has the wrong shape or type, too few rows, or a NaN or infinity at the place named.
     """
+    X = as_rows(X)
     if isinstance(X, list | tuple) and len(X) and getattr(X[0], "ndim", 1) > 1:
         X = np.stack(X)
     if not reset and getattr(X, "shape", None) == estimator.feature_shape_ and np.ndim(X) > 1:
@@ -87,8 +89,26 @@ def validate_input(
     return X.reshape(len(X), *shape)
 
 
+def validate_sparse(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Any:
+    """Do what `validate_input` does, but keep a large sparse matrix sparse.
+
+    Its numbers are checked when rows become dense.
+    """
+    X = as_rows(X)
+    if not (isinstance(X, SparseRows) and X.is_large):
+        return validate_input(estimator, X, reset=reset, missing=missing)
+    least, settings = 2 if reset else 1, {"reset": reset, "accept_sparse": "csr"}
+    validate_data(
+        estimator, X.matrix, ensure_all_finite=False, ensure_min_samples=least, **settings
+    )
+    if reset:
+        estimator.columns_, estimator.feature_shape_ = None, X.shape[1:]
+    return X
+
+
 def as_array(estimator: Any, X: Any) -> Array:
     """Return X as an array, with data frames encoded as for a fitted model; NaN is allowed."""
+    X = as_rows(X)
     frame = is_frame(X) or isinstance(X, Table)
     return validate_input(estimator, X, reset=False, missing=True) if frame else np.asarray(X)
 

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus.data.columns import Table
 from isthmus.data.frames import is_frame
+from isthmus.data.sparse_rows import SparseRows, as_rows
 from isthmus.estimators import LatentEstimator
 from isthmus.search.candidates import (
     Candidate,
@@ -170,6 +171,14 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             After Ctrl-C; models trained so far are evaluated and kept.
         """
         candidates = self._candidates()
+        X = as_rows(X)
+        if isinstance(X, SparseRows):
+            if X.is_large:
+                raise ValueError(
+                    f"X would be too large as a dense array of shape {X.shape}, and a sweep trains "
+                    "on rows in memory: pass fewer rows or features."
+                )
+            X = np.asarray(X)
         if not isinstance(X, Table) and not is_frame(X):
             X = check_array(
                 X, dtype=None, allow_nd=True, ensure_all_finite=False, ensure_min_samples=2
