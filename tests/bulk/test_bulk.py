@@ -406,9 +406,10 @@ def test_an_invalid_environment_raises(environment, monkeypatch):
         WorkerRank.from_environment()
 
 
-def test_many_files_need_normal(run, folder, capsys):
-    assert main(["detect", run, f"{folder}/in", "--out", f"{folder}/out/"]) == 2
-    assert "--normal" in capsys.readouterr().err
+def test_many_files_need_normal_rows(run, folder, capsys):
+    words = ["detect", run, f"{folder}/in", "--score", "latent", "--out", f"{folder}/out/"]
+    assert main(words) == 2
+    assert "whose place was not recorded; name normal rows" in capsys.readouterr().err
     words = ["detect", run, f"{folder}/in", f"{folder}/in", "--label", "id", "--out", "x"]
     assert main(words) == 2
     assert "--label is for one data set, not for many files" in capsys.readouterr().err

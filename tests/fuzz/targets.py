@@ -320,10 +320,19 @@ def index():
     return _use(made, (RECORD, CODES), lambda f: LatentIndex.load(f, model).kneighbors(X[:2]))
 
 
+def detector():
+    from isthmus.applications.anomaly_detection import AnomalyDetector
+
+    model, X = _model(), np.random.default_rng(0).random((60, 3))
+    made = AnomalyDetector(model, score_method="whitened", random_state=0).fit(X)
+    names = ("detector.json", "detector.safetensors")
+    return _use(made, names, lambda f: AnomalyDetector.load(f, model).predict(X[:2]))
+
+
 TARGETS = {
     function.__name__: function
     for function in (
         *(idx, npy, npz, wav, image, csv, tsv, parquet),
-        *(config, structure, weights, history, compressed, sampler, index),
+        *(config, structure, weights, history, compressed, sampler, index, detector),
     )
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
+from os import PathLike
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,14 +17,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus.applications.anomaly_scores import SCORES, combined_anomaly
 from isthmus.applications.meta_estimator import (
-    MetaEstimator,
+    SavedMetaEstimator,
     check_choice,
     fitted_model,
     is_fitted,
+    model_digest,
     unwrap,
 )
 from isthmus.data.columns import Table
-from isthmus.estimators import Autoencoder, LatentEstimator
+from isthmus.estimators import Autoencoder, LatentEstimator, model_io
 from isthmus.estimators.validation import validate_sparse
 from isthmus.evaluation.reconstruction import f1_from_counts
 from isthmus.training.distributed import started_together
@@ -36,11 +39,13 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+MODEL = "model-{}"  # folder of a model of a saved detector
+MAX_MODELS = 1000  # of a saved detector
 FORM = ("feature_shape_", "columns_", "n_features_in_", "feature_names_in_")  # of the input
 
 
 @dataclass(eq=False, repr=False)
-class AnomalyDetector(OutlierMixin, MetaEstimator):
+class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
     """Detect rows that differ from the training rows, using an autoencoder.
 
     `fit` trains the estimator on most rows, which should be mostly normal, and sets the threshold
@@ -115,6 +120,10 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
     false_alarm_rate: float = 0.05
     random_state: Any = None
 
+    _arrays_file, _record_file = "detector.safetensors", "detector.json"
+    _content, _command = "detector", "isthmus detect RUN DATA"
+    _hint = "fit the detector again, or delete the folder"
+
     # ---------------------------------------------------------------- training
 
     def _fit(self, X: Any, y: Any) -> None:
@@ -129,9 +138,7 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
             self._trained(given, data, y, train, seeds) if model is None else _for_arrays(model)
             for given, model in zip(self._estimators, fitted, strict=True)
         ]
-        self.estimator_ = self.estimators_[0]
-        self.feature_shape_ = self.estimator_.feature_shape_
-        self._measures = [SCORES[self.score_method](model) for model in self.estimators_]
+        self._set_measures()
         for measure in self._measures:
             measure.fit(data[train])
         self.calibration_scores_ = np.sort(self._scores(data[held_out]))
@@ -177,6 +184,11 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
             )
         self.offset_ = best_f1_threshold(scores, labels == -1)
         return self
+
+    def _set_measures(self) -> None:
+        self.estimator_ = self.estimators_[0]
+        self.feature_shape_ = self.estimator_.feature_shape_
+        self._measures = [SCORES[self.score_method](model) for model in self.estimators_]
 
     def _check_parameters(self) -> None:
         models = [unwrap(e) for e in self._estimators]
@@ -355,6 +367,114 @@ class AnomalyDetector(OutlierMixin, MetaEstimator):
         additive = SCORES[self.score_method].is_additive
         parts = self.explain(X, self.score_method if additive else "reconstruction")
         return parts if parts.ndim == 3 else parts.sum(1)
+
+    # ------------------------------------------------------------------ saving
+
+    def save(
+        self, path: str | PathLike[str], data: dict[str, Any] | None = None, *, models: bool = True
+    ) -> None:
+        """Write threshold, calibration, settings and models to a folder; `load` reads it.
+
+        The files are JSON and tensors with checksums, as those of `LatentEstimator.save`.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder, which is created if needed.
+        data : dict, optional
+            Description of the calibration rows to record: their name.
+        models : bool
+            Write the models, too; otherwise `load` needs them.
+        """
+        check_is_fitted(self)
+        for i, model in enumerate(self.estimators_ if models else []):
+            model.save(Path(path) / MODEL.format(i))
+        super().save(path, data)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], estimator: Any = None, **settings: Any) -> Self:
+        """Load a detector that `save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder.
+        estimator : LatentEstimator or list of LatentEstimator, optional
+            The fitted models of the detector; by default they are read from the folder.
+        settings
+            `contamination` or `false_alarm_rate`, to replace the saved ones: the threshold is then
+            set again from the calibration scores.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If a file is missing or corrupt, or belongs to another model.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from sklearn.datasets import load_wine
+        >>> X = load_wine().data
+        >>> detector = AnomalyDetector(Autoencoder(epochs=2), random_state=0).fit(X)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     detector.save(folder)
+        ...     again = AnomalyDetector.load(folder)
+        >>> bool((again.decision_function(X) == detector.decision_function(X)).all())
+        True
+        """
+        if wrong := sorted({*settings} - {"contamination", "false_alarm_rate"}):
+            raise ValueError(f"{wrong[0]} of a saved detector cannot be replaced; fit a new one.")
+        saved = cls.read_record(path)
+        if estimator is None:
+            folders = [Path(path) / MODEL.format(i) for i in range(saved["n_models"])]
+            models = [model_io.load(folder) for folder in folders]
+            estimator = models[0] if len(models) == 1 else models
+        detector = super().load(path, estimator, **settings)
+        if any(saved["settings"].get(name) != value for name, value in settings.items()):
+            if not len(detector.calibration_scores_):
+                raise ValueError(f"the detector in {path} has no calibration scores; fit it again.")
+            detector.offset_ = detector._threshold(detector.calibration_scores_)
+        return detector
+
+    def _saved_settings(self) -> dict[str, Any]:
+        settings = super()._saved_settings()
+        is_seed = isinstance(self.random_state, int | np.integer)
+        return settings | {"random_state": self.random_state if is_seed else None}
+
+    def _model_digest(self) -> str:
+        return " ".join(map(model_digest, self.estimators_))
+
+    def _set_models(self, models: list[Any]) -> None:
+        self._adopt_form(models[0])
+        self.estimators_ = [_for_arrays(model) for model in models]
+        self._set_measures()
+
+    def _to_arrays(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        arrays = {"offset": np.array([self.offset_]), "calibration": self.calibration_scores_}
+        for i, measure in enumerate(self._measures):
+            arrays |= {f"{i}.{name}": array for name, array in measure.arrays().items()}
+        return arrays, {"n_models": len(self.estimators_)}
+
+    def _from_arrays(self, arrays: dict[str, Array], record: dict[str, Any]) -> None:
+        offset, scores = arrays["offset"], arrays["calibration"]
+        valid = (
+            offset.shape == (1,) and scores.ndim == 1 and record["n_models"] == len(self._measures)
+        )
+        valid = valid and offset.dtype == scores.dtype == np.float64
+        if not valid or np.isnan(offset[0]) or not (scores[1:] >= scores[:-1]).all():
+            raise ValueError("the arrays do not hold a threshold and sorted calibration scores.")
+        if np.isnan(scores).any():
+            raise ValueError("a calibration score is not a number.")
+        for i, measure in enumerate(self._measures):
+            prefix = f"{i}."
+            measure.restore(
+                {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            )
+        self.offset_, self.calibration_scores_ = float(offset[0]), scores
+
+    @classmethod
+    def _is_valid(cls, record: dict[str, Any]) -> bool:
+        return type(record["n_models"]) is int and 1 <= record["n_models"] <= MAX_MODELS
 
     def to_pyod(self) -> Any:
         """Return this detector as a `pyod.models.base.BaseDetector`.

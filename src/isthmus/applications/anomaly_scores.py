@@ -45,6 +45,13 @@ class Score:
     def fit(self, X: Array) -> None:
         """Fit the score to the training rows of the model, if it has parameters."""
 
+    def arrays(self) -> dict[str, Array]:
+        """Return the fitted parameters by name, for `restore`."""
+        return {}
+
+    def restore(self, arrays: dict[str, Array]) -> None:
+        """Set fitted parameters; raise a KeyError or ValueError if they are invalid."""
+
     def anomaly(self, X: Array) -> Array:
         """Return the score of each row, (n,) of float64."""
         raise NotImplementedError
@@ -126,6 +133,26 @@ class Latent(Score):
         """Fit mean and covariance of the activations."""
         blocks = (self.run(self._activations, X[i : i + BLOCK]) for i in range(0, len(X), BLOCK))
         self.whitening = Whitening.fit(blocks, self.ridge)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return mean and directions of the whitening."""
+        return {"mean": self.whitening.mean, "directions": self.whitening.directions}
+
+    def restore(self, arrays: dict[str, Array]) -> None:
+        """Set the whitening, whose width must be that of the activations."""
+        mean, directions = arrays["mean"], arrays["directions"]
+        x = torch.zeros((1, *self.estimator.feature_shape_), device=self.estimator.device_)
+        c = self.estimator.encode_condition(None, 1)
+        with torch.no_grad():
+            activations = self._activations(x, None if c is None else torch.from_numpy(c).to(x))
+        width = activations.shape[1]
+        valid = mean.shape == (width,) and directions.shape[:1] == mean.shape
+        valid = valid and directions.ndim == 2 and directions.shape[1] <= width
+        if not valid or any(
+            a.dtype != np.float64 or not np.isfinite(a).all() for a in arrays.values()
+        ):
+            raise ValueError("the arrays do not hold the whitening of this model.")
+        self.whitening = Whitening(mean, directions)
 
     def anomaly(self, X: Array) -> Array:
         """Return the squared distances."""

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus.applications.latent_mixtures import LatentMixtures
 from isthmus.applications.meta_estimator import (
+    LatentMetaEstimator,
     SavedMetaEstimator,
     check_choice,
     encode_in_chunks,
@@ -31,7 +32,7 @@ SOURCES = ("auto", "prior", "mixture")
 
 
 @dataclass(eq=False, repr=False)
-class LatentSampler(SavedMetaEstimator):
+class LatentSampler(SavedMetaEstimator, LatentMetaEstimator):
     """Generate examples with any estimator, with or without a prior.
 
     Codes come from the model's prior, or from a Gaussian mixture fitted to the aggregate
@@ -81,7 +82,7 @@ class LatentSampler(SavedMetaEstimator):
     random_state: int | None = None
 
     _arrays_file, _record_file = ARRAYS, RECORD
-    _content, _command = "mixture", "isthmus sample RUN --source mixture"
+    _content, _command = "mixture", "isthmus sample RUN --source mixture --data DATA"
     _hint = "delete the folder to have the mixture fitted again"
 
     def _check_parameters(self) -> None:

@@ -96,6 +96,9 @@ class MetaEstimator(BaseEstimator):
     def _fit(self, X: Any, y: Any) -> None:
         raise NotImplementedError
 
+    def _check_parameters(self) -> None:
+        """Raise an error if a parameter is invalid, before the estimator is trained."""
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
 
@@ -119,14 +122,11 @@ class LatentMetaEstimator(MetaEstimator):
         self.estimator_ = fitted_model(self.estimator) or clone(self.estimator).fit(X, y)
         self._fit_codes(X, y)
 
-    def _check_parameters(self) -> None:
-        """Raise an error if a parameter is invalid, before the estimator is trained."""
-
     def _fit_codes(self, X: Any, y: Any) -> None:
         raise NotImplementedError
 
 
-class SavedMetaEstimator(LatentMetaEstimator):
+class SavedMetaEstimator(MetaEstimator):
     """A meta-estimator whose arrays are saved beside the model, with a JSON record.
 
     Subclasses set the names of both files, and what error messages say about them.
@@ -151,8 +151,8 @@ class SavedMetaEstimator(LatentMetaEstimator):
         check_is_fitted(self)
         arrays, fields = self._to_arrays()
         content = serialize_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-        settings = {k: v for k, v in self.get_params(deep=False).items() if k != "estimator"}
-        record = {"format": FORMAT, "settings": settings, "model": model_digest(self.estimator_)}
+        settings = self._saved_settings()
+        record = {"format": FORMAT, "settings": settings, "model": self._model_digest()}
         record = json.loads(to_json(record | fields | {"data": data or {}}))
         arrays_path, record_path = (Path(path) / n for n in (self._arrays_file, self._record_file))
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -178,11 +178,13 @@ class SavedMetaEstimator(LatentMetaEstimator):
             If a file is missing or corrupt, or belongs to another model.
         """
         record, arrays_path = cls.read_record(path), Path(path) / cls._arrays_file
-        if record["model"] != model_digest(estimator):
-            raise ValueError(f"{path} belongs to another model; {cls._hint}.")
-        loaded = cls.from_fitted(estimator, **(record["settings"] | settings))
-        loaded.estimator_ = unwrap(estimator)
+        several = isinstance(estimator, list | tuple)
+        frozen = [FrozenEstimator(unwrap(e)) for e in (estimator if several else [estimator])]
+        loaded = cls(frozen if several else frozen[0], **(record["settings"] | settings))
         loaded._check_parameters()
+        loaded._set_models([unwrap(e) for e in frozen])
+        if record["model"] != loaded._model_digest():
+            raise ValueError(f"{path} belongs to another model; {cls._hint}.")
         content = read_bytes(arrays_path)
         try:
             check_content(record, arrays_path.name, content)
@@ -205,7 +207,7 @@ class SavedMetaEstimator(LatentMetaEstimator):
         if not file.is_file():
             raise FileNotFoundError(
                 f"{path} contains no {cls._content}: {file.name} is missing. Create one with "
-                f"`{cls._command} --data DATA` or {cls.__name__}.save."
+                f"`{cls._command}` or {cls.__name__}.save."
             )
         parameters = inspect.signature(cls).parameters.values()
         try:
@@ -221,6 +223,18 @@ class SavedMetaEstimator(LatentMetaEstimator):
         if not valid:
             raise ValueError(f"{file} is corrupt or has another format version; {cls._hint}.")
         return record
+
+    def _saved_settings(self) -> dict[str, Any]:
+        """Return the parameters to save, fit for JSON."""
+        return {k: v for k, v in self.get_params(deep=False).items() if k != "estimator"}
+
+    def _model_digest(self) -> str:
+        """Return what identifies the model."""
+        return model_digest(self.estimator_)
+
+    def _set_models(self, models: list[Any]) -> None:
+        """Set the fitted attributes that hold models."""
+        (self.estimator_,) = models
 
     def _to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return the arrays to save, and further fields of the record."""

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus._optional import import_optional
 from isthmus.applications.meta_estimator import (
+    LatentMetaEstimator,
     SavedMetaEstimator,
     check_choice,
     encode_in_chunks,
@@ -30,7 +31,7 @@ BREADTH = 64  # minimum number of candidates when the graph is built or searched
 
 
 @dataclass(eq=False, repr=False)
-class LatentIndex(SavedMetaEstimator):
+class LatentIndex(SavedMetaEstimator, LatentMetaEstimator):
     """Find nearest neighbours in the latent space of any estimator.
 
     The index stores codes, not rows.
@@ -83,7 +84,11 @@ class LatentIndex(SavedMetaEstimator):
     exact_up_to: int = 200_000
 
     _arrays_file, _record_file = CODES, RECORD
-    _content, _command, _hint = "index", "isthmus search RUN QUERY", "index the data again"
+    _content, _command, _hint = (
+        "index",
+        "isthmus search RUN QUERY --data DATA",
+        "index the data again",
+    )
 
     def _check_parameters(self) -> None:
         check_choice("metric", self.metric, METRICS)

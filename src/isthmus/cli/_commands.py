@@ -229,10 +229,11 @@ _declare(
     "detect",
     "score rows and flag anomalies",
     "Score the rows of data: the anomaly score of each row, its p-value and whether it is flagged. "
-    "The threshold and the p-values come from the rows of --normal, which the run should not have "
-    "been trained on; without --normal, from the data themselves. Rows are named by their file, or "
-    "by the column of --id. With many files, finished ones "
-    "are skipped, and under torchrun the files are divided among the processes.",
+    "The threshold and the p-values come from a detector that is stored in the run, one for each "
+    "--score, so that the same row gets the same verdict in every file. It is calibrated once: on "
+    "the rows of --normal, which the run should not have been trained on, or else on the test rows "
+    "of the run. Rows are named by their file, or by the column of --id. With many files, finished "
+    "ones are skipped, and under torchrun the files are divided among the processes.",
     RUN,
     option(
         "data DATA+: dataset name or path, as for `isthmus fit`, or one image or sound; or many "
@@ -240,7 +241,10 @@ _declare(
     ),
     *READING,
     RESIZE,
-    option("--normal DATA: name or path of normal rows that were not trained on"),
+    option(
+        "--normal DATA: name or path of normal rows that were not trained on: calibrate the run's "
+        "detector on these (default: the stored one, else on the run's own test rows)"
+    ),
     option("--score reconstruction|likelihood|nap|latent|paths|whitened: anomaly score"),
     option(
         "--contamination FRACTION: flag this fraction of the normal rows, above 0 and at most 0.5 "

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import os
+import sys
 from dataclasses import replace
 from glob import has_magic
 from pathlib import Path
@@ -31,6 +32,7 @@ from isthmus.data.row_ids import has_column
 from isthmus.estimators import model_io
 from isthmus.persistence.atomic import write_atomic
 from isthmus.runs import load_for_run
+from isthmus.runs.detector import OWN, RunDetector, detector_of_run
 
 __all__ = ["run"]
 
@@ -63,20 +65,17 @@ def _score_data(arguments: argparse.Namespace) -> int:
     _check_flags(arguments, {"--keep": arguments.keep, "--column": arguments.column})
     model = model_io.load(arguments.run, device=arguments.device)
     name, data = _load(arguments, source, reading_options(arguments))
-    normal = data.X
+    normal = None
     if arguments.normal is not None:
         normal = _load(arguments, arguments.normal, _options_of_normal(arguments))[1].X
-    elif len(data.X) == 1:
-        raise ValueError(f"{source} is one example: name normal ones by --normal DATA.")
-    detector = _calibrated(arguments, model, normal)
+    detector, origin = _detector(arguments, model, normal)
     table = {"row": np.arange(len(data.X)), **(data.ids or {})}
     table |= _scores(table, score_columns(detector, data.X))
-    origin = "the same data" if arguments.normal is None else arguments.normal
     numbers: dict[str, Any] = {
         "rows": len(data.X),
         "flagged": int((table["prediction"] == -1).sum()),
         "threshold": -detector.offset_,
-        "calibrated on": f"{len(detector.calibration_scores_)} rows of {origin}",
+        "calibrated on": _calibrated_on(detector, origin),
     }
     print_table(f"{arguments.score} of {name} by {type(model).__name__}", numbers)
     _print_flagged(data, table)
@@ -140,36 +139,51 @@ def _options_of_normal(arguments: argparse.Namespace) -> dict[str, Any]:
     return options
 
 
-def _calibrated(arguments: argparse.Namespace, model: Any, normal: Any) -> AnomalyDetector:
-    """Return a detector whose threshold comes from normal rows."""
-    detector = AnomalyDetector(
+def _detector(
+    arguments: argparse.Namespace, model: Any, normal: Any, store: bool = True
+) -> RunDetector:
+    """Return the run's detector, or a new one that is calibrated on normal rows."""
+    return detector_of_run(
+        arguments.run,
         model,
+        normal,
+        arguments.normal or "",
         score_method=arguments.score,
         contamination="auto" if arguments.contamination is None else arguments.contamination,
         false_alarm_rate=arguments.false_alarm_rate,
         random_state=arguments.random_state,
+        data_home=arguments.data_home,
+        store=store,
     )
-    try:
-        return detector.fit(normal)
-    except ValueError as error:
-        source = arguments.normal or arguments.data[0]
-        raise ValueError(f"calibrating on {source}: {error}") from error
+
+
+def _calibrated_on(detector: AnomalyDetector, origin: str) -> str:
+    """Return the number and origin of the calibration rows; note if they are too few."""
+    n, needed = len(detector.calibration_scores_), round(1 / detector.false_alarm_rate) - 1
+    if detector.contamination == "auto" and n < needed:
+        print(
+            f"note: {n} calibration rows are too few for a false alarm rate of "
+            f"{detector.false_alarm_rate:g}, which takes {needed}: only rows more anomalous than "
+            "all of them are flagged.",
+            file=sys.stderr,
+        )
+    return f"{n:,} rows of {origin}" if origin != OWN else f"{n:,} {OWN}"
 
 
 def _score_files(arguments: argparse.Namespace) -> int:
     """Score each file with one calibration, which is the same in all processes."""
     rank = WorkerRank.from_environment()
     _check_flags(arguments, {"--size": arguments.size, "--label": arguments.label})
-    if arguments.normal is None:
-        raise ValueError("many files need one threshold: name normal rows by --normal DATA.")
     if arguments.out is None:
         raise ValueError("many files need an output folder: name one by --out DIR.")
     # The column may belong to the normal rows only.
-    column = arguments.column if Path(arguments.normal).suffix.lower() in ARRAY_SUFFIXES else None
+    in_normal = Path(arguments.normal or "").suffix.lower() not in ARRAY_SUFFIXES
+    column = None if arguments.normal and in_normal else arguments.column
     targets = output_paths(arguments.data, Path(arguments.out), "parquet", column)
     model = model_io.load(arguments.run, device=arguments.device)
     features = features_for(model, arguments)
-    detector = _calibrated(arguments, model, _calibration_rows(arguments, features))
+    normal = None if arguments.normal is None else _calibration_rows(arguments, features)
+    detector = _detector(arguments, model, normal, store=rank.number == 0).detector
     task = FileTask(
         lambda X, start: {"row": np.arange(start, start + len(X)), **score_columns(detector, X)},
         features,

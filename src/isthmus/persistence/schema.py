@@ -108,8 +108,8 @@ def check_settings(settings: Any, known: dict[str, Any]) -> None:
     _require(_is_dict(settings) and set(settings) <= set(known), "settings", "known ones", "")
     for name, value in settings.items():
         default = known[name]
-        if isinstance(default, str):
-            _require(_is_name(value), name, "a word", value)
+        if isinstance(default, str | float):
+            _require(_is_name(value) or _is_finite(value), name, "a word or a number", value)
         elif isinstance(default, int) and not isinstance(default, bool):
             _require(_is_int(value, 0), name, "a whole number", value)
         elif value is not None:
