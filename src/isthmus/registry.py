@@ -22,6 +22,7 @@ from isthmus.distributions.priors import (
 )
 from isthmus.distributions.sparse_codes import SPARSE_POINTS
 from isthmus.models.latent_variable_model import LatentVariableModel
+from isthmus.models.params import params_of
 from isthmus.models.specs import Spec
 from isthmus.nn.conv import conv, conv1d, resnet
 from isthmus.nn.dense import Shapes, gated, mlp
@@ -48,6 +49,7 @@ __all__ = [
     "POSTERIORS",
     "PRIORS",
     "SIZED",
+    "backbone_of",
     "build_model",
     "build_objective",
     "check_combination",
@@ -134,7 +136,7 @@ def build_model(
     >>> model.encode(torch.zeros(3, 4, 4)).mean.shape
     torch.Size([3, 2])
     """
-    n_components = code_size(spec, features)
+    n_components = code_size(spec, features, likelihood)
     posterior = POSTERIORS[spec.posterior_family]((n_components,), code_activation(spec), spec)
     p_of_x = make_likelihood(likelihood, features)
     shapes = Shapes(
@@ -146,16 +148,41 @@ def build_model(
         p_of_x.input_shape,
         p_of_x.total_outputs,
     )
-    encoder, decoder = _networks(spec, shapes)
+    encoder, decoder = _networks(spec, shapes, backbone_of(spec, features, likelihood))
     prior = None if spec.prior is None else PRIORS[spec.prior](spec, shapes, p_of_x)
     return LatentVariableModel(
         encoder, decoder, posterior, p_of_x, prior, log_unit, spec.missing == "ignore"
     )
 
 
-def code_size(spec: Spec, features: Shape) -> int:
+def backbone_of(spec: Spec, features: Shape, likelihood: str = "gaussian") -> Any:
+    """Return the backbone of a spec for examples of a given shape; "auto" follows the data.
+
+    Dense networks cannot denoise audio through a short code, so "auto" is "spectral" for windows
+    (1, time) of real numbers, unless the user chose the sizes of dense networks.
+
+    Examples
+    --------
+    >>> from isthmus.models.specs import DenoisingAutoencoder
+    >>> backbone_of(DenoisingAutoencoder(), (1, 4096)), backbone_of(DenoisingAutoencoder(), (8, 8))
+    ('spectral', 'mlp')
+    """
+    if spec.backbone != "auto":
+        return spec.backbone
+    denoises = spec.corruption is not None and spec.missing == "refuse"
+    is_window = len(features) == 2 and features[0] == 1 and features[1] >= Spectral().frame
+    defaults = params_of(type(spec))
+    sized = any(
+        getattr(spec, name) != defaults[name].default for name in ("hidden", "n_components")
+    )
+    audio = denoises and is_window and not sized and likelihood in ("gaussian", "gaussian-fixed")
+    return "spectral" if audio else "mlp"
+
+
+def code_size(spec: Spec, features: Shape, likelihood: str = "gaussian") -> int:
     """Return the code size: `n_components`, unless the backbone has its own code size."""
-    backbone = SIZED.get(spec.backbone) if isinstance(spec.backbone, str) else spec.backbone
+    backbone = backbone_of(spec, features, likelihood)
+    backbone = SIZED.get(backbone) if isinstance(backbone, str) else backbone
     own = getattr(backbone, "n_components", None)
     return own(features) if own else spec.n_components
 
@@ -248,13 +275,13 @@ def code_activation(spec: Spec) -> str:
     return "sigmoid" if spec.penalty == "kl" else "relu"
 
 
-def _networks(spec: Spec, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:
-    if callable(spec.backbone):
-        return _checked(spec.backbone(shapes), shapes)
-    if spec.backbone in SIZED:
-        return SIZED[spec.backbone](shapes)
-    options = {"kernel_size": spec.kernel_size} if spec.backbone == "conv1d" else {}
-    return BACKBONES[spec.backbone](shapes, spec.hidden, spec.nonlinearity, spec.dropout, **options)
+def _networks(spec: Spec, shapes: Shapes, backbone: Any) -> tuple[torch.nn.Module, torch.nn.Module]:
+    if callable(backbone):
+        return _checked(backbone(shapes), shapes)
+    if backbone in SIZED:
+        return SIZED[backbone](shapes)
+    options = {"kernel_size": spec.kernel_size} if backbone == "conv1d" else {}
+    return BACKBONES[backbone](shapes, spec.hidden, spec.nonlinearity, spec.dropout, **options)
 
 
 def _checked(networks: Any, shapes: Shapes) -> tuple[torch.nn.Module, torch.nn.Module]:

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import estimator_checks as checks
 
-from isthmus import Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
+from isthmus import VAE, Autoencoder, ConditionalVAE, DenoisingAutoencoder, load
 from isthmus.applications.corruptions import BackgroundNoise
 from isthmus.applications.denoising import Denoiser, denoise_audio
 from isthmus.cli import denoise
@@ -20,6 +20,7 @@ from isthmus.data.audio import read_audio
 from isthmus.data.wav import AudioClip, read_wav, write_wav
 from isthmus.nn.pyramid import Pyramid
 from isthmus.nn.stft import Spectral
+from isthmus.registry import backbone_of
 
 FAST = {"epochs": 2, "hidden": (16,), "n_components": 4, "random_state": 0}
 DIGITS = (load_digits().images / 16).astype(np.float32)
@@ -286,6 +287,52 @@ def test_spectral_backbone_denoises_tones():
     assert squared(cleaned, tones[250:]) < 0.4 * squared(noisy, tones[250:])
 
 
+def snr(clean, found):
+    return 10 * np.log10((clean**2).sum() / ((clean - found) ** 2).sum())
+
+
+def tones(n):
+    phase, frequency = RNG.uniform(0, 6, (n, 1)), RNG.uniform(0.1, 1.2, (n, 1))
+    return (0.2 * np.sin(frequency * np.arange(256) + phase)).astype(np.float32)[:, None]
+
+
+def test_the_default_improves_audio(tmp_path):
+    clean, test = tones(120), tones(30)
+    noisy = test + RNG.normal(0, 0.057, test.shape).astype(np.float32)  # 8 dB
+    model = DenoisingAutoencoder(epochs=3, batch_size=16, random_state=0).fit(clean)
+    assert snr(test, Denoiser(model).transform(noisy)) > 11  # 0.4 dB with dense networks
+    assert model.n_components_ == model.transform(test).shape[1] == 774  # of the spectrum
+    model.save(tmp_path / "run")
+    np.testing.assert_array_equal(load(tmp_path / "run").transform(test), model.transform(test))
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "expected"),
+    [
+        ({}, (1, 4096), "spectral"),
+        ({}, (1, 255), "mlp"),  # shorter than a frame
+        ({}, (4096,), "mlp"),  # rows of a table
+        ({}, (2, 4096), "mlp"),
+        ({"n_components": 8}, (1, 4096), "mlp"),
+        ({"hidden": (50,)}, (1, 4096), "mlp"),
+        ({"likelihood": "laplace"}, (1, 4096), "mlp"),
+        ({"missing": "ignore"}, (1, 4096), "mlp"),
+        ({"backbone": "conv1d"}, (1, 4096), "conv1d"),
+    ],
+)
+def test_the_default_networks_follow_the_data(settings, shape, expected):
+    model = DenoisingAutoencoder(**settings)
+    likelihood = settings.get("likelihood", "gaussian")
+    assert backbone_of(model, shape, likelihood) == expected
+
+
+def test_auto_is_dense_for_models_that_do_not_denoise():
+    assert backbone_of(VAE(backbone="auto"), (1, 4096)) == "mlp"
+    X = np.clip(tones(20) + 0.5, 0, 1)  # in [0, 1]: not audio
+    model = DenoisingAutoencoder(epochs=1, likelihood="bernoulli", random_state=0).fit(X)
+    assert model.n_components_ == 20
+
+
 # ---------------------------------------------------------------- command line
 
 
@@ -377,6 +424,18 @@ def test_command_keeps_rate_bits_channels_and_length(kind, runs, tmp_path, comma
     assert (clean.rate, clean.kind, clean.samples.shape) == (44100, kind, (2, 777))
     assert "44100 Hz, 2 channels" in said
     assert "resampled to the run's 8000 Hz and back, which removes what is above 4000 Hz" in said
+
+
+def test_command_tells_how_much_it_removed(runs, tmp_path, command):
+    write_wav(tmp_path / "a.wav", AudioClip(RNG.normal(0, 0.1, (1, 300)), 8000))
+    removed = int(command(runs / "sound", tmp_path / "a.wav").split("removed ")[1].split("%")[0])
+    noisy, clean = (read_wav(tmp_path / f"a{end}.wav").samples for end in ("", "-denoised"))
+    assert removed == pytest.approx(100 * squared(noisy, clean) / squared(noisy, 0), abs=1)
+    VAE(n_components=2, hidden=(8,), epochs=1).fit(RNG.normal(size=(20, 1, 64))).save(
+        tmp_path / "vae"
+    )
+    said = command(tmp_path / "vae", tmp_path / "a.wav", "--force")
+    assert "a VAE is not trained to remove noise: see `isthmus fit --model denoising`" in said
 
 
 def test_command_reports_an_unknown_rate(runs, tmp_path, command):

@@ -26,7 +26,7 @@ def test_defaults_of_every_spec_are_valid(name):
         (VAE(hidden=400), "hidden must be a sequence of integers"),
         (VAE(hidden=(400, 0)), "hidden must be a sequence of integers of at least 1"),
         (VAE(prior="vampp"), "Did you mean 'vamp'"),
-        (VAE(backbone="cnn"), "backbone must be one of 'mlp', 'gated'"),
+        (VAE(backbone="cnn"), "backbone must be one of 'auto', 'mlp', 'gated'"),
         (SparseAutoencoder(penalty="l2"), "penalty must be one of 'l1', 'kl'"),
     ],
 )

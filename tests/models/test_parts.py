@@ -92,7 +92,7 @@ class TestTables:
             (set(POSTERIORS) - {"delta", "sparse"}, VAE, "posterior_family"),  # points: no VAE
             (PRIORS, VAE, "prior"),
             (SCHEDULES, VAE, "beta_schedule"),
-            ({*BACKBONES, *SIZED}, VAE, "backbone"),
+            ({"auto", *BACKBONES, *SIZED}, VAE, "backbone"),
             (NONLINEARITIES, VAE, "nonlinearity"),
             (CORRUPTIONS, DenoisingAutoencoder, "corruption"),
             (ACTIVATIONS, ContractiveAutoencoder, "activation"),

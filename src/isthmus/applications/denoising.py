@@ -57,7 +57,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     ----------
     estimator : LatentEstimator, default=None
         A fitted estimator is used as it is and needs no `fit`; of an unfitted one `fit` trains a
-        clone. None means ``DenoisingAutoencoder()``.
+        clone. None means ``DenoisingAutoencoder()``, whose networks are made for audio if X is
+        windows (n, 1, time).
     corruption : str, callable, sequence of these, or None, default=None
         "gaussian", "masking", "salt-and-pepper", or a callable that maps (x, generator) to the
         corrupted x. With several, one is drawn for each row in each step. None keeps the

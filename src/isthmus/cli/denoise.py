@@ -20,6 +20,7 @@ from isthmus.data.windows import Windows
 from isthmus.estimators import LatentEstimator, model_io
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.run_folder import read_config
+from isthmus.registry import SIZED, backbone_of
 
 PILLOW_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 AS_PNG = (".gif", ".webp")  # few colours, or lossy: the result is written as PNG
@@ -97,7 +98,17 @@ def _denoise_audio(
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     content, n_clipped = wav_bytes(AudioClip(samples, noisy.rate, noisy.kind))
-    return content, _audio_summary(noisy, rate, n_clipped)
+    parts = [_audio_summary(noisy, rate, n_clipped)]
+    if power := float(np.square(noisy.samples).sum()):
+        removed = float(np.square(noisy.samples - samples).sum()) / power
+        parts.append(f"removed {removed:.0%} of the power")
+    backbone = backbone_of(estimator, estimator.feature_shape_, estimator.likelihood_)
+    if estimator.corruption is None and isinstance(backbone, str) and backbone not in SIZED:
+        parts.append(
+            f"a {type(estimator).__name__} is not trained to remove noise: see "
+            "`isthmus fit --model denoising`"
+        )
+    return content, "; ".join(parts)
 
 
 def _audio_summary(clip: AudioClip, rate: int | None, n_clipped: int) -> str:

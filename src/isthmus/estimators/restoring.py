@@ -21,7 +21,7 @@ from isthmus.estimators.scaling import Scaler
 from isthmus.models.params import check_fields, params_of
 from isthmus.persistence.run_folder import CONFIG, WEIGHTS
 from isthmus.persistence.schema import check_params
-from isthmus.registry import build_model, code_size
+from isthmus.registry import backbone_of, build_model, code_size
 
 __all__ = ["PLAIN", "restore", "unfitted"]
 
@@ -130,7 +130,8 @@ def _without_memory(estimator: Any) -> tuple[torch.nn.Module, bool]:
     """Return a model of tensors without memory, and whether it has all parts of the real one."""
     shape, spec, complete = estimator.feature_shape_, copy.copy(estimator), True
     width = estimator.condition_encoder_.width if estimator.condition_encoder_ else 0
-    n_components = code_size(spec, shape)
+    n_components = code_size(spec, shape, estimator.likelihood_)
+    spec.backbone = backbone_of(spec, shape, estimator.likelihood_)
     for name, plain in (("posterior_family", "normal"), ("prior", "standard")):
         if getattr(spec, name) == "flow":
             setattr(spec, name, plain)

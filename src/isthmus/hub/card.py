@@ -11,6 +11,7 @@ from isthmus._optional import import_optional
 from isthmus.hub.pictures import View
 from isthmus.hub.snippet import extras_of, snippet_of
 from isthmus.plots.cells import is_image
+from isthmus.registry import backbone_of
 from isthmus.report.page import setting_text
 from isthmus.report.tables import number
 from isthmus.report.templating import template
@@ -150,7 +151,8 @@ def _facts(estimator: Any) -> Iterator[tuple[str, str]]:
     custom = callable(estimator.backbone)
     yield "shape of an example", " × ".join(map(str, estimator.feature_shape_))
     yield "code", f"{estimator.n_components_} dimensions"
-    networks = "custom" if custom else f"{estimator.backbone}{hidden}"
+    backbone = backbone_of(estimator, estimator.feature_shape_, estimator.likelihood_)
+    networks = "custom" if custom else f"{backbone}{hidden}"
     yield "networks", f"{networks}; {n:,} parameters"
     yield "posterior q(z|x)", estimator.posterior_family
     yield "prior p(z)", estimator.prior or "none"

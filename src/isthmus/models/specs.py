@@ -31,6 +31,14 @@ spec = dataclass(kw_only=True, eq=False, repr=False)
 POSTERIORS = ("normal", "normal-softplus", "full-normal", "flow")
 PRIORS = ("standard", "mixture", "vamp", "flow")
 NONLINEARITIES = ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky-relu")
+BACKBONES = ("auto", "mlp", "gated", "conv", "resnet", "conv1d", "pyramid", "spectral")
+BACKBONE_HELP = (
+    "Networks: dense, gated dense, convolutional or residual (images), or convolutional along the "
+    "last axis (signals); for denoising, with a code size of their own, 'pyramid' (images) and "
+    "'spectral' (audio). 'auto', the default of denoising autoencoders, is spectral for windows of "
+    "audio, (n, 1, time), if hidden and n_components have their defaults, else mlp. In Python also "
+    "a function that builds your own networks."
+)
 
 
 @spec
@@ -115,10 +123,8 @@ class Spec(Training):
     )
     backbone: str | Callable[..., Any] = param(
         "mlp",
-        "Networks: dense, gated dense, convolutional or residual (images), or convolutional along "
-        "the last axis (signals); for denoising, with a code size of their own, 'pyramid' (images) "
-        "and 'spectral' (audio); in Python also a function that builds your own networks.",
-        choices=("mlp", "gated", "conv", "resnet", "conv1d", "pyramid", "spectral"),
+        BACKBONE_HELP,
+        choices=BACKBONES,
     )
     kernel_size: int = param(
         9, "Kernel size of backbone 'conv1d', odd; long kernels use the FFT.", minimum=1
@@ -176,6 +182,7 @@ class Autoencoder(PointCode):
 class DenoisingAutoencoder(PointCode):
     """Reconstruct the clean row from a corrupted one."""
 
+    backbone: str | Callable[..., Any] = param("auto", BACKBONE_HELP, choices=BACKBONES)
     corruption: str | Callable[..., Any] = param(  # type: ignore[misc]
         "masking",
         "How the input is corrupted during training; or a function of (x, generator) that returns "

@@ -16,7 +16,7 @@ from isthmus._messages import did_you_mean
 from isthmus.estimators import LatentEstimator
 from isthmus.estimators.defaults import check_likelihood
 from isthmus.models.params import check_fields
-from isthmus.registry import build_objective, check_combination
+from isthmus.registry import backbone_of, build_objective, check_combination
 from isthmus.training import Outcome, Rows, pick_device
 
 __all__ = ["Candidate", "CandidateRun", "Grid", "group_candidates", "make_candidates", "prepare"]
@@ -208,12 +208,13 @@ def can_stack(e: LatentEstimator) -> bool:
     (True, False, False)
     """
     spec: Any = e
+    backbone = backbone_of(spec, getattr(e, "feature_shape_", ()), getattr(e, "likelihood_", ""))
     stateless = spec.posterior_family != "sparse" or (
         spec.activation in STATELESS and not (spec.dictionary and not spec.hidden)
     )
     return all(
         (
-            spec.backbone in ("mlp", "gated"),
+            backbone in ("mlp", "gated"),
             spec.dropout == 0 and not spec.normalize_gradients,
             "flow" not in (spec.prior, spec.posterior_family) and spec.bound != "dreg",
             spec.penalty != "contractive" and not callable(spec.corruption),
