@@ -42,8 +42,8 @@ def test_no_row_and_no_group_is_in_training_and_test(n, fraction, seed, n_groups
 def test_a_row_and_its_group_are_in_one_of_training_validation_and_test(tmp_path, monkeypatch):
     seen, real = [], Rows.split
 
-    def split(self, fraction, generator):
-        train, valid = real(self, fraction, generator)
+    def split(self, fraction, generator, how):
+        train, valid = real(self, fraction, generator, how)
         seen.extend((train, valid))
         return train, valid
 

@@ -176,18 +176,26 @@ class DiskArray:
             numbers = np.concatenate([numbers, more])
         return rows, numbers
 
-    def split(self, fraction: float, order: np.random.Generator) -> tuple[DiskArray, DiskArray]:
-        """Hold out a fraction of the rows, in random blocks; return (kept, held out).
+    def split(
+        self, fraction: float, order: np.random.Generator | None
+    ) -> tuple[DiskArray, DiskArray]:
+        """Hold out a fraction of the rows; return (kept, held out).
 
-        At least one row is held out, and at most what fits in `MAX_HELD_OUT_BYTES`.
+        Random blocks are held out, or without `order` the last rows: at least one row, and at most
+        what fits in `MAX_HELD_OUT_BYTES`.
         """
         n = max(1, int(min(fraction * len(self), MAX_HELD_OUT_BYTES / self.row_bytes)))
-        held = self.first_blocks(n, order.permutation(self.blocks))
+        blocks = np.sort(self.blocks)[::-1] if order is None else order.permutation(self.blocks)
+        held = self.first_blocks(n, blocks)
         last, rest = held[-1], int(np.diff(self.bounds)[held].sum()) - n
-        # Split the last block: its remaining rows become a block that is kept.
-        bounds = np.insert(self.bounds, last + 1, self.bounds[last + 1] - rest)
+        # Split the last block in two: its remaining rows become a block that is kept.
+        size = rest if order is None else int(np.diff(self.bounds)[last]) - rest
+        bounds = np.insert(self.bounds, last + 1, self.bounds[last] + size)
         kept, held = (b + (b > last) for b in (np.setdiff1d(self.blocks, held), np.sort(held)))
-        kept = np.union1d(kept, np.full(int(rest > 0), last + 1))
+        if order is None:
+            held[held == last] = last + 1
+        other = last if order is None else last + 1
+        kept = np.union1d(kept, np.full(int(rest > 0), other))
         return replace(self, bounds=bounds, blocks=kept), replace(self, bounds=bounds, blocks=held)
 
     def block_groups(self, n_bytes: int) -> Iterator[Array]:

@@ -50,6 +50,8 @@ class FittingMixin(PreparationMixin):
         X: Any,
         y: Any = None,
         *,
+        X_val: Any = None,
+        y_val: Any = None,
         groups: Any = None,
         callbacks: Sequence[Callback] = (),
         resume_from: str | Path | None = None,
@@ -65,6 +67,9 @@ or (n, channels, time)
             training; rows of large scipy.sparse matrices become dense in parts.
         y : array-like (n,) or (n, columns), optional
             Labels, for conditional models; other models ignore them.
+        X_val, y_val : array-like, optional
+            Rows on which to monitor training, and their labels for conditional models. By default
+            a fraction `validation_fraction` of X is held out, as `validation_split` says.
         groups : array-like (n,), optional
             Rows of one group, such as windows of one recording, are all trained on, or all held
             out for validation. Only for rows in memory.
@@ -107,16 +112,20 @@ or (n, channels, time)
             rows, generator = new.prepare(X, y, seed)
             if groups is not None:
                 rows = rows.grouped_by(groups)
+            valid = new._validation_rows(X_val, y_val, groups)
             if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
                 callbacks = [*callbacks, Checkpoint(resume_from)]
             about: dict[str, Any] = {}
             if process_group.size > 1 or any(isinstance(c, Checkpoint) for c in callbacks):
-                about = describe_run(new, rows)
+                about = describe_run(new, rows, valid)
                 check_same_in_all_processes(about, process_group)
             if snapshot is not None:
                 check_same_run(snapshot, about, new)
             rows = rows.to(generator.device).shared_by(process_group.size)
-            rows, valid = rows.split(new.validation_fraction, generator)
+            if valid is None:
+                rows, valid = rows.split(new.validation_fraction, generator, new.validation_split)
+            else:
+                valid = valid.to(generator.device)
             trainer = new._trainer(rows, generator, process_group)
             trainer.about = about
             watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]

@@ -163,6 +163,22 @@ class PreparationMixin(BaseEstimator, Spec):
 
         return DiskRows(stored, prepare, torch.device("cpu"))
 
+    def _validation_rows(self, X: Any, y: Any, groups: Any = None) -> Rows | DiskRows | None:
+        """Check, encode and scale validation rows, if there are any."""
+        if X is None:
+            if y is not None:
+                raise ValueError("y_val has the labels of X_val, which is missing: pass both.")
+            return None
+        if groups is not None:
+            raise ValueError(
+                "groups say which rows to hold out of X, but X_val is given: leave out one of them."
+            )
+        stored = as_disk_array(X)
+        try:
+            return self._rows(X, y) if stored is None else self._stored_rows(stored, y)
+        except ValueError as error:
+            raise ValueError(f"X_val or y_val: {error}") from error
+
     def _as_rows(self, X: Array, y: Any) -> Rows:
         c = None
         if self.condition_encoder_ is not None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from isthmus._version import __version__
+from isthmus.models.params import params_of
 from isthmus.training import Rows
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
@@ -33,13 +34,14 @@ MAY_CHANGE = ("epochs", "patience", "progress", "random_state", "strategy")
 PER_PROCESS = ("device", "progress", "random_state")
 
 
-def describe_run(estimator: Any, rows: AnyRows) -> dict[str, Any]:
-    """Return the fingerprint of a run on rows (including validation rows), as plain JSON."""
+def describe_run(estimator: Any, rows: AnyRows, valid: AnyRows | None = None) -> dict[str, Any]:
+    """Return the fingerprint of a run on rows, and on others for validation, as plain JSON."""
+    own = {} if valid is None else {"validation": _fingerprint(valid)}
     return {
         "estimator": type(estimator).__name__,
         "params": params_to_json(estimator.fitted_params_),
         "seed": estimator.seed_,
-        "rows": _fingerprint(rows),
+        "rows": _fingerprint(rows) | own,
         "versions": {"isthmus": __version__, "torch": torch.__version__},
     }
 
@@ -74,7 +76,8 @@ def check_same_run(snapshot: Snapshot, now: dict[str, Any], estimator: Any) -> N
             f"the checkpoint belongs to a {then['estimator']}, not a {now['estimator']}: resume it "
             "with that class, or start a new run."
         )
-    old, new = then["params"], now["params"]
+    defaults = {name: p.default for name, p in params_of(type(estimator)).items()}
+    old, new = params_to_json(defaults) | then["params"], now["params"]
     other = [k for k in new if k not in MAY_CHANGE and old.get(k) != new[k]]
     if estimator.random_state is not None and int(estimator.random_state) != then["seed"]:
         other.append("random_state")
@@ -118,7 +121,7 @@ def _fingerprint(rows: AnyRows) -> dict[str, Any]:
     """Return shape, type and hash of the data."""
     digest = hashlib.sha256()
     known = rows if isinstance(rows, Rows) else rows.preview
-    for tensor in (known.x, known.c):
+    for tensor in (known.x, known.c, known.groups):
         if tensor is not None:
             step = max(1, -(-tensor.numel() * tensor.element_size() // HASHED_BYTES))
             digest.update(tensor[::step].cpu().contiguous().numpy().tobytes())

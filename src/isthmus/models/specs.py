@@ -60,6 +60,12 @@ class Training:
     validation_fraction: float = param(
         0.1, "Share of the rows held out to monitor training; 0 for none.", minimum=0, below=1
     )
+    validation_split: str = param(
+        "random",
+        "Which rows are held out: drawn at random, or, if the rows are in order of time, the last "
+        "ones ('time').",
+        choices=("random", "time"),
+    )
     patience: int | None = param(
         50,
         "Epochs without a better validation loss before training stops; the best weights are kept.",

@@ -116,7 +116,9 @@ def _fit_run(model: Model, data: Any, options: RunOptions, process_group: Proces
     )
     data = as_dataset(data)
     with checked(data, estimator.missing == "ignore"):
-        split = split_dataset(data, fraction, estimator.random_state or 0)
+        split = split_dataset(
+            data, fraction, estimator.random_state or 0, estimator.validation_split
+        )
         fitting = _Fitting(estimator, data, split, fraction, options)
         if not process_group.is_main:
             return fitting.assist()

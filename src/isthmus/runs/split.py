@@ -13,6 +13,7 @@ from isthmus.data import Dataset
 from isthmus.data.columns import Table
 from isthmus.data.disk_array import as_disk_array
 from isthmus.persistence.run_folder import read_config, read_test_rows
+from isthmus.training.batches import draw_rows
 
 __all__ = ["TEST_FRACTION", "Split", "recorded_split", "split_dataset"]
 
@@ -47,8 +48,8 @@ class Split:
         return self.X_test if columns is None else Table(self.X_test, columns)
 
 
-def split_dataset(data: Dataset, test_fraction: float, seed: int) -> Split:
-    """Hold out test rows: the data set's own test set, else a fraction drawn at random.
+def split_dataset(data: Dataset, test_fraction: float, seed: int, how: str = "random") -> Split:
+    """Hold out test rows: the data set's own test set, else random ones or the last ones.
 
     Rows of one group, such as windows of one sound, stay together. Of an array that stays on
     disk, blocks of neighbouring rows are held out, at most as many as fit into memory.
@@ -60,6 +61,8 @@ def split_dataset(data: Dataset, test_fraction: float, seed: int) -> Split:
         Share of the rows (or groups) to hold out, at least one; 0 holds out none.
     seed : int
         Seed of the choice.
+    how : {"random", "time"}
+        Hold out random rows (or groups), or the last ones.
 
     Examples
     --------
@@ -73,13 +76,13 @@ def split_dataset(data: Dataset, test_fraction: float, seed: int) -> Split:
     if test_fraction == 0:
         none = np.arange(0)
         return Split(data, data.X[:0], None if data.y is None else data.y[:0], none)
-    rng = np.random.default_rng(seed)
+    rng = None if how == "time" else np.random.default_rng(seed)
     if (stored := as_disk_array(data.X)) is not None:
         kept, held = stored.split(test_fraction, rng)
         # y holds the labels of the whole array: rows on disk keep their numbers in it.
         train = replace(data, X=kept, groups=None, ids=None)
         return _with_test_rows(train, data, held.indices(), held.read())
-    rows = _draw(data, test_fraction, rng)
+    rows = draw_rows(data.groups, len(data.X), test_fraction, rng)
     is_test = np.zeros(len(data.X), bool)
     is_test[rows] = True
     y, groups = (None if part is None else part[~is_test] for part in (data.y, data.groups))
@@ -109,7 +112,12 @@ def recorded_split(run: Path, data: Dataset) -> Split:
     rows = read_test_rows(Path(run), config)
     shape = config["data"].get("shape") or [len(data.X)]
     if data.X_test is not None or rows is None or shape[0] != len(data.X):
-        drawn = split_dataset(data, TEST_FRACTION, config["fitted"]["seed"] or 0)
+        drawn = split_dataset(
+            data,
+            TEST_FRACTION,
+            config["fitted"]["seed"] or 0,
+            config["params"].get("validation_split", "random"),
+        )
         return replace(drawn, train=data)
     if len(rows) and rows[-1] >= len(data.X):
         raise ValueError(f"{run} records test row {rows[-1]}, but {data.name} has {len(data.X)}.")
@@ -119,13 +127,3 @@ def recorded_split(run: Path, data: Dataset) -> Split:
 
 def _with_test_rows(train: Dataset, data: Dataset, rows: Array, X_test: Array) -> Split:
     return Split(train, X_test, None if data.y is None else data.y[rows], rows)
-
-
-def _draw(data: Dataset, fraction: float, rng: np.random.Generator) -> Array:
-    """Return the sorted numbers of rows of random groups, of single rows without groups."""
-    groups = np.arange(len(data.X)) if data.groups is None else data.groups
-    names = np.unique(groups)
-    if len(names) < 2:  # the windows of a single sound
-        names = groups = np.arange(len(data.X))
-    n = min(max(1, int(fraction * len(names))), len(names) // 2)
-    return np.flatnonzero(np.isin(groups, rng.permutation(names)[:n]))

@@ -27,7 +27,9 @@ class SequentialRun(CandidateRun):
 
     def _begin(self) -> Trainer:
         c, e = self.candidate, self.candidate.estimator
-        self.kept, self.valid = self.rows.split(e.validation_fraction, c.generator)
+        self.kept, self.valid = self.rows.split(
+            e.validation_fraction, c.generator, e.validation_split
+        )
         trainer = e._trainer(self.kept, c.generator)
         self.callbacks = training_callbacks(e, e.model_)
         self.best: dict[str, Any] = copy.deepcopy(e.model_.state_dict())

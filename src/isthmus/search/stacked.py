@@ -55,7 +55,9 @@ class _Member:
     def of(cls, c: Candidate, rows: Rows, device: torch.device) -> _Member:
         """Split the rows as the candidate's own fit does."""
         numbers = Rows(torch.arange(len(rows)), groups=rows.groups).to(device)
-        kept, held = numbers.split(c.estimator.validation_fraction, c.generator)
+        kept, held = numbers.split(
+            c.estimator.validation_fraction, c.generator, c.estimator.validation_split
+        )
         n_batches = len(kept.sizes(c.estimator.batch_size))
         return cls(c, build_objective(c.estimator, len(kept), n_batches), kept, held)
 

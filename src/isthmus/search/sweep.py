@@ -30,6 +30,7 @@ from isthmus.search.candidates import (
 from isthmus.search.ranking import Evaluator, keep_best, rank, rungs, stop
 from isthmus.search.sequential import SequentialRun
 from isthmus.search.stacked import StackedRun
+from isthmus.training.batches import draw_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -258,8 +259,11 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _split(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any]:
         """Return the row numbers of the training rows and of the test rows."""
-        splitter = ShuffleSplit if groups is None else GroupShuffleSplit
         rows = X.X if isinstance(X, Table) else X
+        if self.estimator.validation_split == "time":
+            held = draw_rows(groups, len(rows), self.test_fraction, rng=None)
+            return np.setdiff1d(np.arange(len(rows)), held), held
+        splitter = ShuffleSplit if groups is None else GroupShuffleSplit
         one = splitter(1, test_size=self.test_fraction, random_state=self.random_state)
         train, held = next(one.split(rows, y, groups))
         return np.sort(train), np.sort(held)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
 from isthmus.training.distributed import ProcessGroup
 
-__all__ = ["Batch", "Rows", "Source", "batch_sizes", "to_unit"]
+__all__ = ["Batch", "Rows", "Source", "batch_sizes", "draw_rows", "groups_by_time", "to_unit"]
 
 
 class Batch(NamedTuple):
@@ -105,6 +105,34 @@ class Source:
         """Continue in the middle of an epoch from a `state`."""
 
 
+def groups_by_time(groups: ArrayLike) -> NDArray[Any]:
+    """Return the names of groups (n,), in the order of their last rows.
+
+    Examples
+    --------
+    >>> groups_by_time(["b", "b", "a", "b", "c"]).tolist()
+    ['a', 'b', 'c']
+    """
+    names, from_end = np.unique(np.asarray(groups)[::-1], return_index=True)
+    return names[np.argsort(-from_end)]
+
+
+def draw_rows(
+    groups: Any, n_rows: int, fraction: float, rng: np.random.Generator | None
+) -> NDArray[np.int64]:
+    """Return the sorted numbers of rows of random groups, or of the last ones without `rng`.
+
+    Without groups each row is one.
+    """
+    groups = np.arange(n_rows) if groups is None else np.asarray(groups)
+    names = groups_by_time(groups)
+    if len(names) < 2:  # the windows of a single sound
+        names = groups = np.arange(n_rows)
+    n = min(max(1, int(fraction * len(names))), len(names) // 2)
+    held = names[-n:] if rng is None else rng.permutation(np.sort(names))[:n]
+    return np.flatnonzero(np.isin(groups, held))
+
+
 def batch_sizes(n: int, size: int, least: int = 2) -> list[int]:
     """Return the sizes of the batches of n rows: `size` each, and a last one with the rest.
 
@@ -180,19 +208,29 @@ class Rows(Source):
             return self
         return replace(self, groups=torch.as_tensor(numbers, device=self.x.device))
 
-    def split(self, fraction: float, generator: Generator) -> tuple[Rows, Rows | None]:
-        """Split off random validation rows, or groups; return (training, validation or None)."""
+    def split(
+        self, fraction: float, generator: Generator, how: str = "random"
+    ) -> tuple[Rows, Rows | None]:
+        """Split off validation rows, or groups; return (training, validation or None).
+
+        They are drawn at random, or are the last ones if `how` is "time".
+        """
         n_held = int(fraction * len(self))
         if n_held == 0:
             return self, None
-        if self.groups is None:
-            order = torch.randperm(len(self), generator=generator, device=generator.device)
-            held, kept = order.to(self.x.device).split([n_held, len(self) - n_held])
+        groups = self.groups
+        n = len(self) if groups is None else int(groups.max()) + 1
+        if how == "random":
+            order = torch.randperm(n, generator=generator, device=generator.device)
+        elif groups is None:
+            order = torch.arange(n).roll(n_held)  # the last rows first
         else:
-            n_groups = int(self.groups.max()) + 1
-            n_held = min(max(1, int(fraction * n_groups)), n_groups // 2)
-            order = torch.randperm(n_groups, generator=generator, device=generator.device)
-            held = torch.isin(self.groups, order[:n_held].to(self.x.device))
+            order = torch.from_numpy(groups_by_time(groups.cpu().numpy())).flip(0)
+        order = order.to(self.x.device)
+        if groups is None:
+            held, kept = order.split([n_held, n - n_held])
+        else:
+            held = torch.isin(groups, order[: min(max(1, int(fraction * n)), n // 2)])
             kept = ~held
         train, valid = (
             replace(self, x=self.x[rows], c=None if self.c is None else self.c[rows], groups=None)

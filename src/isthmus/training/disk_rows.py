@@ -62,11 +62,14 @@ class DiskRows(Source):
         """Return a copy whose batches are on a device."""
         return replace(self, device=device)
 
-    def split(self, fraction: float, generator: Generator) -> tuple[DiskRows, Rows | None]:
-        """Split off random validation rows, at most what fits in memory."""
+    def split(
+        self, fraction: float, generator: Generator, how: str = "random"
+    ) -> tuple[DiskRows, Rows | None]:
+        """Split off validation rows, at most what fits in memory: random ones, or the last."""
         if fraction * len(self) < 1:
             return self, None
-        kept, held = self.stored.split(fraction, np.random.default_rng(_seed(generator)))
+        order = None if how == "time" else np.random.default_rng(_seed(generator))
+        kept, held = self.stored.split(fraction, order)
         rows = Rows(*replace(self, stored=held)._read(held.blocks), self.shares)
         return replace(self, stored=kept), rows.to(self.device)
 
@@ -79,6 +82,14 @@ class DiskRows(Source):
         drawn = order.permutation(len(numbers))[:n]
         x, _ = self.prepare(stored.read(blocks)[drawn], numbers[drawn])
         return to_unit(x.to(self.device))
+
+    def batches(self, size: int) -> Iterator[Pair]:
+        """Yield every row once in batches, in order."""
+        numbers, start = self.stored.indices(), 0
+        for n in self.sizes(size):
+            x, c = self.prepare(self.stored[start : start + n], numbers[start : start + n])
+            yield to_unit(x.to(self.device)), None if c is None else c.to(self.device)
+            start += n
 
     def first(self, n: int) -> Pair:
         """Return the first n rows and their conditions, if any."""

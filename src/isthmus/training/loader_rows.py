@@ -54,7 +54,9 @@ class LoaderRows(Source):
         """Return the rows unchanged; each batch is divided when it is read."""
         return self
 
-    def split(self, fraction: float, generator: Generator) -> tuple[LoaderRows, Rows | None]:
+    def split(
+        self, fraction: float, generator: Generator, how: str = "random"
+    ) -> tuple[LoaderRows, Rows | None]:
         """Return the rows, and the loader's own validation rows, whatever the fraction."""
         if self.stream.valid is None:
             return self, None

@@ -23,6 +23,7 @@ from isthmus.training.adam import FusedAdamW
 from isthmus.training.batches import Batch, Rows, Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals
+from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.functional_step import CompiledStep, Gradients, is_traceable
 from isthmus.training.state import (
@@ -86,7 +87,7 @@ class Trainer:
     def fit(
         self,
         rows: Source,
-        valid: Rows | None = None,
+        valid: Rows | DiskRows | None = None,
         callbacks: Sequence[Callback] = (),
         resume: Callable[[Trainer, Sequence[Callback]], None] | None = None,
     ) -> Outcome:
@@ -98,7 +99,7 @@ class Trainer:
         ----------
         rows : Source
             Training rows.
-        valid : Rows, optional
+        valid : Rows or DiskRows, optional
             Validation rows. Without them, the best weights by the loss on `rows` are kept only if
             training diverges or is interrupted, and the last weights otherwise.
         callbacks : sequence of Callback
@@ -149,7 +150,9 @@ class Trainer:
             )
         return callbacks if self.process_group.is_main else everywhere
 
-    def _epochs(self, rows: Source, valid: Rows | None, callbacks: Sequence[Callback]) -> None:
+    def _epochs(
+        self, rows: Source, valid: Rows | DiskRows | None, callbacks: Sequence[Callback]
+    ) -> None:
         outcome, best = self.outcome, self.best
         while self.position.epoch <= self.n_epochs(rows):
             epoch = self.position.epoch
@@ -179,7 +182,7 @@ class Trainer:
     def epoch(
         self,
         rows: Source,
-        valid: Rows | None = None,
+        valid: Rows | DiskRows | None = None,
         callbacks: Sequence[Callback] = (),
         number: int = 1,
     ) -> Record:
@@ -385,7 +388,7 @@ class Trainer:
         return isolated_rng(self.generator, self.process_group.rank)
 
     @torch.no_grad()
-    def evaluate(self, rows: Rows) -> dict[str, float]:
+    def evaluate(self, rows: Rows | DiskRows) -> dict[str, float]:
         """Return the mean loss terms on rows, with the same noise at every call.
 
         Schedules have their final values, so that losses of different epochs are comparable.
