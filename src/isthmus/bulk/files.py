@@ -47,7 +47,8 @@ class FileTask:
 
     def record(self, source: Path) -> dict[str, Any]:
         """Return the record of the output for a file."""
-        columns = [self.features.column, [*self.features.keep]]
+        columns: list[Any] = [self.features.column, [*self.features.keep]]
+        columns += [self.features.options.to_json()] if self.features.options.to_json() else []
         made_by = {**self.about, "isthmus": __version__, "columns": columns}
         if is_media(source):
             shape, *others = self.features.media

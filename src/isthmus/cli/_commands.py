@@ -49,6 +49,19 @@ def _declare(
 
 RUN = option("run RUN: run folder written by `isthmus fit`", type=run_folder)
 SEED = option("--random-state N: random seed", type=whole_number(0), default=0)
+LIST = {"action": "extend", "default": []}
+TABLES: tuple[Argument, ...] = (
+    option("--drop COLUMN+: columns to leave out, such as identifiers", **LIST),
+    option("--columns COLUMN+: the only columns to read", **LIST),
+    option("--categorical COLUMN+: columns of categories, even if they are numbers", **LIST),
+    option("--numeric COLUMN+: columns of numbers, even if only 0 and 1 occur", **LIST),
+    option("--decimal auto|.|,: decimal mark (default: auto, the one that fits whole columns)"),
+    option(
+        "--na-values WORD+: cells that are missing, besides empty ones and words such as NA and ?",
+        **LIST,
+    ),
+)
+TABLES = tuple(each._replace(group="tables") for each in TABLES)
 READING = (
     option(
         "--data-home DIR: folder of mnist and fashion-mnist (default: the environment variable "
@@ -61,6 +74,7 @@ READING = (
     ),
     option("--label COLUMN: column of a table that holds the label"),
     option("--id COLUMN: column of a table that names its rows, not a feature", dest="id_column"),
+    *TABLES,
 )
 RESIZE = switch("--resize: resize images to the size that the model takes")
 DATA = (option("data DATA: dataset name or path, as for `isthmus fit`"), *READING)
@@ -218,6 +232,7 @@ _declare(
     option("--id COLUMN: table column that names its rows; short for --keep", dest="id_column"),
     RESIZE,
     *FILES,
+    *TABLES,
     examples=(
         "isthmus transform RUN photos/ codes/",
         "isthmus transform RUN in/*.parquet out/",

@@ -13,6 +13,7 @@ from typing import Any
 from isthmus.bulk.files import FileResult, FileTask, process_files
 from isthmus.bulk.worker_rank import WorkerRank
 from isthmus.cli._parser import FAILED
+from isthmus.cli._run_data import table_options
 from isthmus.data.feature_columns import FeatureColumns, MediaOptions
 from isthmus.persistence.run_folder import read_config
 
@@ -24,7 +25,8 @@ MAX_LINES = 3  # about files that failed for the same reason
 def features_for(model: Any, arguments: argparse.Namespace) -> FeatureColumns:
     """Return how files become the examples of a model, by its run and the flags given."""
     keep = dict.fromkeys([*arguments.keep, *filter(None, [arguments.id_column])])
-    features = FeatureColumns.for_model(model, arguments.column, [*keep])
+    options = table_options(arguments)
+    features = FeatureColumns.for_model(model, arguments.column, [*keep], options)
     record = read_config(Path(arguments.run)).get("data") or {}
     media = MediaOptions(model.feature_shape_, record.get("rate"), arguments.resize)
     return replace(features, media=media)

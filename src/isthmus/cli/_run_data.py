@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from isthmus.cli._sheets import short
 from isthmus.data import Columns, Dataset, load
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
+from isthmus.data.table_options import TableOptions
 from isthmus.persistence.run_folder import read_config
 from isthmus.plots.cells import as_units
 from isthmus.runs.data import CHANGED, DataArguments, load_for_run
@@ -26,6 +29,7 @@ __all__ = [
     "read_queries",
     "reading_options",
     "rows_to_show",
+    "table_options",
     "unseen_rows",
     "with_notes",
 ]
@@ -68,7 +72,19 @@ def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | N
 def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `isthmus.data.load` that were given, by name."""
     names = ("data_home", "size", "label", "id_column", "resize")
-    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    return given | {"table": table_options(arguments)}
+
+
+def table_options(arguments: argparse.Namespace) -> TableOptions:
+    """Return the options for reading tables that were given."""
+    given = {field.name: getattr(arguments, field.name) for field in fields(TableOptions)}
+    return TableOptions.of(**{k: _split(v) if isinstance(v, list) else v for k, v in given.items()})
+
+
+def _split(words: list[str]) -> list[str]:
+    """Return names that are separated by commas; a name with a comma is in double quotes."""
+    return [name for word in words for name in next(csv.reader([word]), [""])]
 
 
 def unseen_rows(data: Dataset) -> tuple[Any, Any]:

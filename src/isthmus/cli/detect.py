@@ -133,6 +133,8 @@ def _options_of_normal(arguments: argparse.Namespace) -> dict[str, Any]:
     path, options = Path(arguments.normal), reading_options(arguments)
     if not is_media(path):
         options |= {"size": None, "resize": False}
+    if path.suffix.lower() not in (*TEXT_SUFFIXES, ".parquet"):
+        options["table"] = None
     for name in ("label", "id_column"):
         if options[name] is not None and not has_column(path, options[name]):
             options[name] = None

@@ -45,7 +45,7 @@ def _contents(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what to publish besides the model."""
     if not arguments.examples and any([arguments.data, *reading_options(arguments).values()]):
         raise ValueError(
-            "--data, --data-home, --size, --label, --id and --resize require --examples."
+            "--data and the options for reading them, such as --label, require --examples."
         )
     contents = {
         "card": arguments.card,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         record = LatentIndex.read_record(folder / INDEX)
     if arguments.data is None and record is not None:  # the data that were indexed last
         source = DataSource.from_record(record["data"]) or DataSource(record["data"].get("name"))
-        for name, value in source._asdict().items():
+        for name, value in {**source._asdict(), **asdict(source.table)}.items():
             setattr(arguments, "data" if name == "path" else name, value)
     data = load_rows(arguments)
     queries = read_queries(arguments.query, data, estimator.feature_shape_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
-from isthmus.data.cells import to_column, to_number
+from isthmus.data.cells import interpret
+from isthmus.data.column import CellError, RawColumn, object_array
 from isthmus.data.datasets import is_media, load
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.limits import is_regular_file
+from isthmus.data.number_format import NumberFormat
 from isthmus.data.parquet_limits import check_parquet
+from isthmus.data.table_options import TableOptions
 from isthmus.data.text_tables import open_text_table
 
 __all__ = ["ARRAY_SUFFIXES", "SUFFIXES", "TEXT_SUFFIXES", "Chunk", "describe_error", "read_chunks"]
@@ -120,30 +124,44 @@ def _even_tables(batches: Iterator[Any], rows: int) -> Iterator[Any]:
 
 
 def _read_text(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
+    formats: dict[str, NumberFormat] = {}  # of a model of arrays, from the first chunk
     with open_text_table(path) as table:
         if twice := [name for name in table.names if table.names.count(name) > 1]:
             raise ValueError(f"two columns are named {twice[0]!r}; rename one.")
         while cells := [*islice(table.rows, rows)]:
-            columns = zip(*cells, strict=True)
-            yield _text_chunk(features, dict(zip(table.names, columns, strict=True)))
+            columns = dict(zip(table.names, zip(*cells, strict=True), strict=True))
+            kept = {name: [*columns[name]] for name in features.keep if name in columns}
+            raw = {
+                name: RawColumn(name, "str", values=object_array(columns[name]), from_text=True)
+                for name in features.names(table.names)
+            }
+            if features.encoding is not None:
+                X = features.encoding.encode_raw([*raw.values()])
+            else:
+                options = features.options
+                formats = formats or _formats([*raw.values()], options, table.delimiter)
+                numbers = {n: _numbers(c, formats[n], options) for n, c in raw.items()}
+                X = features.rows(columns | numbers)
+            yield Chunk(X, kept)
 
 
-def _text_chunk(features: FeatureColumns, columns: dict[str, Sequence[str]]) -> Chunk:
-    names = features.names([*columns])
-    if (encoding := features.encoding) is not None:
-        raw = [to_column(c.name, columns[c.name], text=c.is_text) for c in encoding.columns]
-        X = encoding.encode_raw(raw)
-    else:
-        X = features.rows({**columns, **{name: _numbers(name, columns[name]) for name in names}})
-    return Chunk(X, {name: [*columns[name]] for name in features.keep})
+def _formats(
+    raw: Sequence[RawColumn], options: TableOptions, delimiter: str
+) -> dict[str, NumberFormat]:
+    """Return how the numbers of each column are spelled; all columns must hold numbers."""
+    numeric = replace(options, numeric=tuple(str(column.name) for column in raw))
+    found = interpret(raw, numeric, delimiter)
+    return {column.name: column.format or NumberFormat() for column in found}
 
 
-def _numbers(name: str, texts: Sequence[str]) -> Array:
-    column = to_column(name, texts)
-    if column.numbers is None:
-        row = next(i for i, text in enumerate(texts) if to_number(text) is None)
-        raise ValueError(
-            f"column {name!r} holds {texts[row]!r} in row {row}, which is not a number; use --keep "
-            "to exclude the column from the features."
+def _numbers(column: RawColumn, format: NumberFormat, options: TableOptions) -> Array:
+    cells = column.cells or []
+    read = format.read_all(cells, options.missing)
+    if read.odd:
+        row = read.odd[0]
+        raise CellError(
+            f"column {column.name!r} holds {cells[row]!r} in row {row}, which is not a number; use "
+            "--keep to exclude the column from the features.",
+            row,
         )
-    return column.numbers
+    return read.numbers

@@ -5,26 +5,53 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._messages import one_line
+from isthmus.data.number_format import MissingValues, NumberFormat
 
-__all__ = ["Column", "RawColumn", "object_array"]
+__all__ = ["CellError", "Column", "RawColumn", "object_array"]
 
 Array = NDArray[Any]
 MAX_CATEGORIES = 256  # a column with more distinct texts holds names or free text
-MAX_UNIQUE_ROWS = 10  # a column of more rows, all distinct, holds names or free text
+MAX_RARE = 10  # so many different texts that occur less than twice on average are free text
 DTYPE = r"[\w\[\], /:<>|=()+.-]{1,100}"  # such as "datetime64[ns, Europe/Berlin]"
 SPELLED_BOOLEANS = (("false", "true"), ("no", "yes"))
 
 
+class CellError(ValueError):
+    """A cell that cannot be read, in a row counted from 0."""
+
+    def __init__(self, message: str, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
+
+
 @dataclass(frozen=True)
 class RawColumn:
-    """A column before encoding: numbers (n,) with NaN or values (n,) with None, and its dtype."""
+    """A column before encoding: numbers (n,) with NaN or values (n,) with None, and its dtype.
+
+    Parameters
+    ----------
+    name : str or int
+    dtype : str
+    numbers, values : ndarray (n,)
+        One of them.
+    categories : tuple, optional
+        The categories, if the type of the column defines them.
+    ordered : bool
+        Whether the categories are ordered.
+    from_text : bool
+        Whether `values` are the cells of a text file, in which words stand for missing values.
+    format : NumberFormat, optional
+        How the numbers were spelled.
+    numeric : bool
+        Whether the user wants numbers even if there are only 0 and 1.
+    """
 
     name: Any
     dtype: str
@@ -32,6 +59,24 @@ class RawColumn:
     values: Array | None = None
     categories: tuple[Any, ...] | None = None
     ordered: bool = False
+    from_text: bool = False
+    format: NumberFormat | None = None
+    numeric: bool = False
+
+    @property
+    def cells(self) -> list[str] | None:
+        """The values as text, with "" for missing ones; None unless some are text, others numbers.
+
+        Categories that the type of the column defines are not cells.
+        """
+        if self.from_text and self.values is not None:
+            return [*self.values]
+        if self.values is None or self.categories is not None:
+            return None
+        kinds = {type(value) for value in self.values} - {type(None)}
+        if str not in kinds or not kinds <= {str, int, float}:
+            return None
+        return ["" if value is None else str(value) for value in self.values]
 
     @property
     def objects(self) -> Array:
@@ -61,6 +106,8 @@ class Column:
         Smallest and largest number seen.
     whole : bool
         Whether all numbers seen were whole.
+    format : NumberFormat, optional
+        How numbers were spelled, if they were read from text.
     """
 
     name: Any
@@ -71,15 +118,18 @@ class Column:
     low: float | None = None
     high: float | None = None
     whole: bool = False
+    format: NumberFormat | None = None
 
     @classmethod
     def learn(cls, raw: RawColumn, mixed: bool) -> Column:
         """Infer the encoding of a column; in a mixed table, one of 0 and 1 only is boolean."""
-        if raw.numbers is not None and not (mixed and _is_binary(raw.numbers)):
+        is_flag = mixed and not raw.numeric and raw.numbers is not None and _is_binary(raw.numbers)
+        if raw.numbers is not None and not is_flag:
             seen = raw.numbers[np.isfinite(raw.numbers)]
             low, high = (float(seen.min()), float(seen.max())) if len(seen) else (None, None)
             whole = bool((seen == np.rint(seen)).all())
-            return cls(raw.name, "number", raw.dtype, low=low, high=high, whole=whole)
+            numbers = cls(raw.name, "number", raw.dtype, low=low, high=high, whole=whole)
+            return replace(numbers, format=raw.format)
         categories = raw.categories or _categories(raw)
         kind = "boolean" if len(categories) <= 2 else "category"
         return cls(raw.name, kind, raw.dtype, categories, raw.ordered)
@@ -110,7 +160,8 @@ class Column:
         )
         if not valid:
             raise ValueError(f"columns: the entry of column {one_line(repr(name))} is invalid.")
-        return cls(**entry | {"name": name, "categories": tuple(categories)})
+        spelling = None if entry["format"] is None else NumberFormat.from_json(entry["format"])
+        return cls(**entry | {"name": name, "categories": tuple(categories), "format": spelling})
 
     @property
     def likelihood(self) -> str:
@@ -118,32 +169,70 @@ class Column:
         kinds = {"number": "gaussian-per-feature", "boolean": "bernoulli"}
         return kinds.get(self.kind, f"categorical:{len(self.categories)}")
 
-    @property
-    def is_text(self) -> bool:
-        """Whether categories are texts, so that cells such as "20" are texts too."""
-        return any(isinstance(value, str) for value in self.categories)
-
-    def to_numbers(self, raw: RawColumn) -> Array:
+    def to_numbers(self, raw: RawColumn, missing: MissingValues | None = None) -> Array:
         """Encode a column, with NaN for missing values; a ValueError for unknown categories."""
+        missing = missing or MissingValues()
         if self.kind == "number":
-            if raw.numbers is None:
-                raise ValueError(
-                    f"column {self.name!r} held numbers when the model was fitted, but now holds "
-                    f"{next((v for v in raw.objects if v is not None), None)!r}."
-                )
-            return raw.numbers
+            return self._numbers(raw, missing)
         codes: dict[Any, float] = {value: i for i, value in enumerate(self.categories)}
-        values = raw.objects
+        values = self._values(raw, missing)
         numbers = np.array([codes.get(value, np.nan) for value in values], float)
-        missing = np.array([value is None for value in values], bool)
-        unknown = np.isnan(numbers) & ~missing
+        unknown = np.isnan(numbers) & np.array([value is not None for value in values], bool)
         if unknown.any():
             row = int(unknown.argmax())
-            raise ValueError(
+            raise CellError(
                 f"column {self.name!r} holds the unknown value {values[row]!r} in row {row}; "
-                f"values seen during fit: {self._listed(20)}. Correct it or mark it as missing."
+                f"values seen during fit: {self._listed(20)}. Correct it or mark it as missing.",
+                row,
             )
         return numbers
+
+    def _numbers(self, raw: RawColumn, missing: MissingValues) -> Array:
+        """Return the numbers of a raw column; a ValueError that names the first other cell."""
+        if raw.numbers is not None:
+            return missing.remove_from(raw.numbers)
+        if (cells := raw.cells) is None:
+            value = next((v for v in raw.objects if v is not None), None)
+            raise ValueError(
+                f"column {self.name!r} held numbers when the model was fitted, but now holds "
+                f"{value!r}."
+            )
+        spelling = self.format or NumberFormat()
+        read = spelling.read_all(cells, missing)
+        if not read.odd:
+            return read.numbers
+        row = read.odd[0]
+        such = "" if spelling.is_plain else f" such as {spelling.write('1.5')!r}"
+        raise CellError(
+            f"column {self.name!r} held numbers{such} when the model was fitted, but now holds "
+            f"{cells[row]!r} in row {row}. Correct the cell, or describe the table by na_values or "
+            "decimal (--na-values, --decimal).",
+            row,
+        )
+
+    def _values(self, raw: RawColumn, missing: MissingValues) -> Array:
+        """Return the values of a raw column as categories are, None for missing ones."""
+        if raw.numbers is not None:
+            return replace(raw, numbers=missing.remove_from(raw.numbers)).objects
+        known, is_missing = {*self.categories}, missing.is_own
+        values: Iterable[Any] = raw.objects
+        if raw.from_text:
+            is_missing = missing.is_word
+            values = (cell.strip() for cell in raw.objects)
+        # A category seen during fit is never a word for a missing value.
+        present = [
+            None if isinstance(v, str) and v not in known and is_missing(v) else v for v in values
+        ]
+        is_text = not raw.from_text or any(isinstance(value, str) for value in known)
+        return object_array(present if is_text else map(self._parsed, present))
+
+    def _parsed(self, cell: str | None) -> Any:
+        """Return the category of a cell of text, where categories are booleans or numbers."""
+        if cell is None:
+            return None
+        words = {str(value).lower(): value for value in self.categories}
+        number = NumberFormat().read(cell)
+        return words.get(cell.lower(), cell if number is None else number)
 
     def from_numbers(self, numbers: Array) -> Array:
         """Decode numbers (n,): clipped to the range seen, rounded if whole, or categories."""
@@ -155,10 +244,22 @@ class Column:
         index = np.where(np.isnan(numbers), last + 1, np.clip(np.round(numbers), 0, last))
         return object_array([*self.categories, None])[index.astype(int)]
 
+    def spell(self, numbers: Array) -> list[str]:
+        """Decode numbers (n,) as text: in the fewest digits that read back, in their format."""
+        values = self.from_numbers(numbers)
+        if self.kind != "number":
+            return ["" if value is None else str(value) for value in values]
+        spelling = self.format or NumberFormat()
+        plain = (str(int(v)) if self.whole and np.isfinite(v) else repr(float(v)) for v in values)
+        return [*map(spelling.write, plain)]
+
     def describe(self) -> str:
         """Return one line about the encoding."""
         if self.kind == "number":
-            return f"number, {self.low or 0:g} to {self.high or 0:g}"
+            high = np.array([self.high or 0.0])
+            (text,), (plain,) = self.spell(high), replace(self, format=None).spell(high)
+            such = "" if text == plain else f", such as {text}"
+            return f"number, {self.low or 0:g} to {self.high or 0:g}{such}"
         n = len(self.categories)
         how = "yes or no" if self.kind == "boolean" else f"{n} categories"
         return f"{how}: {self._listed(5)}"
@@ -201,7 +302,7 @@ def _categories(raw: RawColumn) -> tuple[Any, ...]:
         if sorted(str(v).lower() for v in categories) == [*spelled]:
             return tuple(sorted(categories, key=lambda v: str(v).lower()))
     n = len(categories)
-    if n > MAX_CATEGORIES or n == len(present) > MAX_UNIQUE_ROWS:
+    if n > MAX_CATEGORIES or (2 * n > len(present) and n > MAX_RARE):
         raise ValueError(
             f"column {raw.name!r} has {n:,} different texts in {len(present):,} rows, such as "
             f"{present[0]!r}: names, dates or free text rather than categories. Drop the column, "

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.data.cells import interpret
 from isthmus.data.column import Column, RawColumn
 from isthmus.data.frames import LIBRARIES, build_frame, fill_frame, library_of, raw_columns
 from isthmus.data.limits import MAX_COLUMNS
+from isthmus.data.number_format import NumberFormat
+from isthmus.data.table_options import TableOptions
 
 __all__ = ["Columns", "Table"]
 
@@ -32,6 +35,8 @@ class Columns:
     columns : sequence of Column
     library : {"pandas", "polars"}
         The library of the data frames.
+    options : TableOptions
+        How the table was read, for reading others in the same way.
 
     Examples
     --------
@@ -49,26 +54,33 @@ class Columns:
 
     columns: tuple[Column, ...]
     library: str = "pandas"
+    options: TableOptions = field(default_factory=TableOptions)
 
     @classmethod
-    def learn(cls, frame: Any) -> Columns:
+    def learn(cls, frame: Any, options: TableOptions | None = None) -> Columns:
         """Infer the columns of a pandas or polars data frame.
 
         Raises
         ------
         ValueError
-            If a column of text has too many categories or differs in every row.
+            If a column of text has too many categories, differs in every row, or holds numbers in
+            almost every row.
         """
-        return cls.from_raw(raw_columns(frame), library_of(frame))
+        options, raw, library = options or TableOptions(), raw_columns(frame), library_of(frame)
+        options.check_names([c.name for c in raw])
+        read = interpret(options.select(raw), options, library=library)
+        return cls.from_raw(read, options, library)
 
     @classmethod
-    def from_raw(cls, raw: Sequence[RawColumn], library: str = "pandas") -> Columns:
-        """Infer the columns from raw ones; see `learn`."""
+    def from_raw(
+        cls, raw: Sequence[RawColumn], options: TableOptions, library: str = "pandas"
+    ) -> Columns:
+        """Infer the columns from raw ones that `interpret` returned; see `learn`."""
         mixed = any(c.numbers is None for c in raw)
         for name, n in Counter(c.name for c in raw).items():
             if mixed and n > 1:
                 raise ValueError(f"two columns are named {name!r}; rename one of them.")
-        return cls(tuple(Column.learn(c, mixed) for c in raw), library)
+        return cls(tuple(Column.learn(c, mixed) for c in raw), library, options)
 
     @property
     def names(self) -> tuple[Any, ...]:
@@ -103,12 +115,32 @@ class Columns:
 
     def encode_raw(self, raw: Sequence[RawColumn]) -> Array:
         """Encode raw columns as numbers (n, columns); see `to_numbers`."""
+        raw = self.options.select(raw)
         self.check_names([c.name for c in raw])
         if [c.name for c in raw] != [*self.names]:  # names are unique, then
             found = {c.name: c for c in raw}
             raw = [found[name] for name in self.names]
-        both = zip(self.columns, raw, strict=True)
-        return np.stack([column.to_numbers(c) for column, c in both], 1)
+        both, missing = zip(self.columns, raw, strict=True), self.options.missing
+        return np.stack([column.to_numbers(c, missing) for column, c in both], 1)
+
+    def updated(self, options: TableOptions) -> Columns:
+        """Return these columns with more options of the user for reading another table."""
+        columns = self.columns
+        for kind, names in (("categories", options.numeric), ("numbers", options.categorical)):
+            for c in columns:
+                if str(c.name) in names and (c.kind == "number") == (kind == "numbers"):
+                    raise ValueError(
+                        f"column {c.name!r} held {kind} when the model was fitted; to change "
+                        "this, fit the model again."
+                    )
+        if options.decimal != "auto":
+            columns = tuple(
+                replace(c, format=replace(c.format or NumberFormat(), decimal=options.decimal))
+                if c.kind == "number"
+                else c
+                for c in columns
+            )
+        return replace(self, columns=columns, options=self.options.updated(options))
 
     def check_names(self, names: Sequence[Any]) -> None:
         """Raise a ValueError if columns are missing or unknown."""
@@ -142,7 +174,8 @@ class Columns:
 
     def to_json(self) -> dict[str, Any]:
         """Return lists and dictionaries for `from_json`."""
-        return {"library": self.library, "columns": [asdict(c) for c in self.columns]}
+        columns = [asdict(c) for c in self.columns]
+        return {"library": self.library, "columns": columns, "options": self.options.to_json()}
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Columns:
@@ -159,7 +192,8 @@ class Columns:
         columns = saved.get("columns")
         if not isinstance(columns, list) or not 0 < len(columns) <= MAX_COLUMNS:
             raise ValueError(f"columns: expected 1 to {MAX_COLUMNS:,} columns.")
-        return cls(tuple(map(Column.from_json, columns)), saved["library"])
+        options = TableOptions.from_json(saved.get("options", {}))
+        return cls(tuple(map(Column.from_json, columns)), saved["library"], options)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -27,9 +27,18 @@ from isthmus.data.limits import ENV_VARIABLE, check_memory, check_zip, is_regula
 from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.row_ids import describe_row, read_ids
 from isthmus.data.sparse_rows import SparseRows, is_sparse
-from isthmus.data.tables import read_table
+from isthmus.data.table_options import TableOptions
+from isthmus.data.tables import load_table
 
-__all__ = ["MAX_PATH_LENGTH", "DataSource", "Dataset", "is_media", "known_datasets", "load"]
+__all__ = [
+    "MAX_PATH_LENGTH",
+    "DataSource",
+    "Dataset",
+    "is_media",
+    "known_datasets",
+    "load",
+    "load_with",
+]
 
 _NAMES = ("digits", "fashion-mnist", "mnist", "sprites")
 _IDX_FILES = (
@@ -55,6 +64,7 @@ class DataSource(NamedTuple):
     size: int | tuple[int, int] | None = None
     label: str | int | None = None
     id_column: str | None = None
+    table: TableOptions = TableOptions()
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> DataSource | None:
@@ -63,12 +73,14 @@ class DataSource(NamedTuple):
             return None
         size = record.get("size")
         size = tuple(size) if isinstance(size, list) else size
-        return cls(path, size, record.get("label"), record.get("id_column"))
+        table = TableOptions.from_json(record.get("table", {}))
+        return cls(path, size, record.get("label"), record.get("id_column"), table)
 
     def to_record(self) -> dict[str, object]:
         """Return the entries of a fingerprint that describe the source, fit for JSON."""
         size = list(self.size) if isinstance(self.size, tuple) else self.size
-        record = {**self._asdict(), "source": self.path, "size": size}
+        table = self.table.to_json() or None
+        record = {**self._asdict(), "source": self.path, "size": size, "table": table}
         del record["path"]
         return {name: value for name, value in record.items() if value is not None}
 
@@ -194,7 +206,12 @@ def load(
     size: int | tuple[int, int] | None = None,
     label: str | int | None = None,
     id_column: str | None = None,
-    columns: Columns | None = None,
+    columns: Columns | Sequence[str] | None = None,
+    drop: str | Sequence[str] | None = None,
+    categorical: str | Sequence[str] | None = None,
+    numeric: str | Sequence[str] | None = None,
+    decimal: str = "auto",
+    na_values: str | float | Sequence[str | float] | None = None,
     shape: tuple[int, ...] | None = None,
     rate: int | None = None,
     resize: bool = False,
@@ -221,8 +238,11 @@ def load(
         The column of a table to return as `y`.
     id_column : str, default=None
         The column of a table that names its rows. It is not a feature, and is returned in `ids`.
-    columns : Columns, default=None
-        How to read the columns of a table: `columns_` of a fitted model.
+    columns : Columns or sequence of str, default=None
+        The only columns of a table to read; or how to read them: `columns_` of a fitted model.
+    drop, categorical, numeric, decimal, na_values : optional
+        How to read a table: columns to leave out, columns of categories or of numbers whatever
+        their cells hold, the decimal mark, more cells that are missing; see `read_table`.
     shape : tuple of int, default=None
         Shape of one example of a fitted model, `feature_shape_`: images get its channels, and
         audio is cut into windows of its length.
@@ -243,7 +263,7 @@ def load(
         If the files of 'mnist' or 'fashion-mnist' are missing; the message says where to put them.
     ValueError
         If `source` is neither a name nor a path, the file is damaged or does not hold numbers, or
-        `size` or `label` does not apply.
+        an option does not apply.
 
     See Also
     --------
@@ -255,14 +275,44 @@ def load(
     >>> digits.X.shape, digits.X.dtype, digits.y.shape
     ((1797, 8, 8), dtype('float32'), (1797,))
     """
-    path = Path(source)
-    table = path.suffix.lower() in _TABLES
+    known = columns if isinstance(columns, Columns) else None
+    table = TableOptions.of(
+        drop=drop,
+        columns=None if known else columns,
+        categorical=categorical,
+        numeric=numeric,
+        decimal=decimal,
+        na_values=na_values,
+    )
+    options: dict[str, Any] = {"size": size, "label": label, "id_column": id_column}
+    options |= {"data_home": data_home, "shape": shape, "rate": rate, "resize": resize}
+    return load_with(source, columns=known, table=table, **options)
+
+
+def load_with(
+    source: str | PathLike[str],
+    *,
+    data_home: str | PathLike[str] | None = None,
+    size: int | tuple[int, int] | None = None,
+    label: str | int | None = None,
+    id_column: str | None = None,
+    columns: Columns | None = None,
+    table: TableOptions | None = None,
+    shape: tuple[int, ...] | None = None,
+    rate: int | None = None,
+    resize: bool = False,
+) -> Dataset:
+    """Load a dataset as `load` does, with the options for tables in one object."""
+    path, table = Path(source), table or TableOptions()
+    is_table = path.suffix.lower() in _TABLES
+    is_folder = is_parquet_folder(path)
     for name, value in (("size", size), ("resize", resize or None)):
         if value is not None and not is_media(path):
             raise ValueError(f"{name} is for images or audio, not {str(source)!r}; omit it.")
     for name, given, known in (
-        ("label", label, table or is_parquet_folder(path)),
-        ("id_column", id_column, table),
+        ("label", label, is_table or is_folder),
+        ("id_column", id_column, is_table),
+        (next(iter(table.to_json()), ""), table or None, is_table or is_folder),
     ):
         if given is not None and not known:
             raise ValueError(
@@ -275,12 +325,12 @@ def load(
             size = sides
         dataset = _load_media(path, size, shape, rate)
     else:
-        dataset = _load_path(path, label, id_column, columns)
+        dataset = _load_path(path, label, id_column, columns, table)
     _check_numbers(path, dataset.X)
     absolute = str(path.absolute())  # links stay: the suffix of their target may be missing
     if len(absolute) > MAX_PATH_LENGTH:
         return dataset
-    return replace(dataset, source=DataSource(absolute, size, label, id_column))
+    return replace(dataset, source=DataSource(absolute, size, label, id_column, table))
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
@@ -364,13 +414,17 @@ def _image_size(shape: tuple[int, ...] | None) -> tuple[int, int] | None:
 
 
 def _load_path(
-    path: Path, label: str | int | None, id_column: str | None, columns: Columns | None
+    path: Path,
+    label: str | int | None,
+    id_column: str | None,
+    columns: Columns | None,
+    table: TableOptions,
 ) -> Dataset:
     suffix = path.suffix.lower()
     if _is_zarr(path):
         return Dataset(path.stem, _load_zarr(path))
     if is_parquet_folder(path):
-        rows = ParquetRows(parquet_files(path), label)
+        rows = ParquetRows(parquet_files(path), label, table)
         X = _read_if_small(path, rows)
         return Dataset(path.resolve().name, X, rows.labels(), notes=rows.notes)
     if not path.exists():
@@ -382,7 +436,8 @@ def _load_path(
         raise ValueError(f"{path}: expected a file or a folder, got a pipe or device.")
     if suffix in _TABLES:
         ids = None if id_column is None else {id_column: read_ids(path, id_column)}
-        X, y, columns = read_table(path, label, columns, () if id_column is None else (id_column,))
+        table = table.updated(TableOptions.of(drop=id_column))
+        X, y, columns = load_table(path, label, columns, table)
         notes = ("columns:", *(f"  {line}" for line in columns.summary)) if columns.mixed else ()
         return Dataset(path.stem, X, y, columns, notes=notes, ids=ids)
     if suffix in (".npy", ".npz"):

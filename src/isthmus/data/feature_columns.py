@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from isthmus._messages import did_you_mean
 from isthmus.data.columns import Columns
 from isthmus.data.frames import is_frame
+from isthmus.data.table_options import TableOptions
 
 __all__ = ["FeatureColumns", "MediaOptions", "number_rows"]
 
@@ -32,7 +33,8 @@ class FeatureColumns:
     """The columns of a batch that are features of a model, and those to keep beside the output.
 
     Features are found by the names in `columns` if the model was fitted on a table; they are one
-    `column` of lists; or they are all columns that are not kept.
+    `column` of lists; or they are all columns that are neither kept nor dropped. `options` state
+    how cells of text are read.
 
     Examples
     --------
@@ -48,11 +50,21 @@ class FeatureColumns:
     column: str | None = None
     keep: Sequence[str] = ()
     media: MediaOptions = field(default_factory=MediaOptions)
+    options: TableOptions = field(default_factory=TableOptions)
 
     @classmethod
-    def for_model(cls, model: Any, column: str | None = None, keep: Sequence[str] = ()) -> Self:
+    def for_model(
+        cls,
+        model: Any,
+        column: str | None = None,
+        keep: Sequence[str] = (),
+        options: TableOptions | None = None,
+    ) -> Self:
         """Return the feature columns of a fitted isthmus model."""
-        return cls(model.n_features_in_, model.columns_, column, tuple(keep))
+        columns, options = model.columns_, options or TableOptions()
+        if columns is not None:
+            columns = columns.updated(options)
+        return cls(model.n_features_in_, columns, column, tuple(keep), options=options)
 
     @property
     def encoding(self) -> Columns | None:
@@ -73,7 +85,8 @@ class FeatureColumns:
             if missing := [str(name) for name in known if name not in found]:
                 raise ValueError(f"columns the model was fitted on are missing: {_listed(missing)}")
             return known
-        return one or [name for name in found if name not in self.keep]
+        is_feature = self.options.is_selected
+        return one or [name for name in found if name not in self.keep and is_feature(name)]
 
     def rows(self, batch: Any) -> Array:
         """Return the features of a batch of any type as an array (n, n_features)."""

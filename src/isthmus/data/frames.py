@@ -107,6 +107,8 @@ def fill_frame(frame: Any, columns: Sequence[Column], X: Array, gaps: Array) -> 
     for j, column in enumerate(columns):
         if (gap := gaps[:, j]).any():
             old, values = frame[column.name], column.from_numbers(X[:, j])
+            if column.format and _holds_text(old):
+                values = object_array(column.spell(X[:, j]))
             if is_pandas:
                 filled = old.copy()
                 filled.iloc[np.flatnonzero(gap)] = values[gap]
@@ -115,3 +117,9 @@ def fill_frame(frame: Any, columns: Sequence[Column], X: Array, gaps: Array) -> 
                 filled = filled.zip_with(type(old)(gap), old)
             new[column.name] = filled
     return frame.assign(**new) if is_pandas else frame.with_columns(**new)
+
+
+def _holds_text(series: Any) -> bool:
+    """Return whether the first value of a series is text."""
+    present = series.dropna() if library_of(series) == "pandas" else series.drop_nulls()
+    return len(present) > 0 and isinstance(next(iter(present)), str)

@@ -14,6 +14,7 @@ from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.feature_columns import number_rows
 from isthmus.data.parquet_limits import check_parquet
+from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import find_label
 
 __all__ = ["ParquetRows", "is_parquet_folder", "parquet_files"]
@@ -29,13 +30,18 @@ class ParquetRows:
     rows; `dtype` is that of the first row group.
     """
 
-    def __init__(self, paths: Sequence[Path], label: str | int | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        label: str | int | None = None,
+        options: TableOptions | None = None,
+    ) -> None:
         self._parquet = import_optional(
             "pyarrow.parquet", extra="tables", what="a folder of Parquet files"
         )
         self.paths = list(paths)
         self._footers = [self._footer(path) for path in self.paths]
-        self._check_columns(label)
+        self._check_columns(label, options or TableOptions())
         self.groups = [  # (file, row group in the file)
             (number, group)
             for number, footer in enumerate(self._footers)
@@ -55,7 +61,7 @@ class ParquetRows:
             check_parquet(path)
             return self._parquet.read_metadata(path)
 
-    def _check_columns(self, label: str | int | None) -> None:
+    def _check_columns(self, label: str | int | None, options: TableOptions) -> None:
         """Check that all files have the same columns, and store their names."""
         path = self.paths[0]
         names, *others = [footer.schema.to_arrow_schema().names for footer in self._footers]
@@ -69,7 +75,13 @@ class ParquetRows:
                 )
         at = None if label is None else find_label(path, tuple(names), label)
         self.label = None if at is None else names[at]
-        self.names = [name for name in names if name != self.label]
+        if unfit := [name for name in options.to_json() if name not in ("drop", "columns")]:
+            raise ValueError(
+                f"{path.parent}: {unfit[0]} is for tables in one file; a folder of Parquet files "
+                "must hold numbers."
+            )
+        options.check_names(names)
+        self.names = [n for n in names if n != self.label and options.is_selected(n)]
 
     def _group(self, number: int, names: list[str]) -> Any:
         place, group = self.groups[number]

@@ -1,14 +1,14 @@
 """Read tables from text files and Parquet, and write text tables with imputed cells.
 
-`text_tables` splits a file into rows of cells, `cells` converts the cells of a column to numbers or
-text, `column` encodes it as numbers, and `columns` does so for a table. Parquet files and data
-frames enter at the third step, by `frames`.
+`text_tables` splits a file into rows of cells, `cells` finds the columns whose cells are numbers
+(spelled as in `number_format`), `column` encodes a column as numbers, and `columns` a table.
+Parquet files and data frames enter at the second step, by `frames`.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection
+from collections.abc import Sequence
 from io import StringIO
 from itertools import islice
 from os import PathLike
@@ -19,15 +19,16 @@ import numpy as np
 
 from isthmus._messages import did_you_mean, one_line
 from isthmus._optional import import_optional
-from isthmus.data.cells import to_column, to_labels
-from isthmus.data.column import Column, RawColumn
+from isthmus.data.cells import interpret, to_labels
+from isthmus.data.column import CellError, RawColumn, object_array
 from isthmus.data.columns import Columns
 from isthmus.data.frames import raw_columns
 from isthmus.data.limits import MAX_COLUMNS, check_memory, is_regular_file
 from isthmus.data.parquet_limits import check_parquet
-from isthmus.data.text_tables import label_index, open_text_table
+from isthmus.data.table_options import TableOptions
+from isthmus.data.text_tables import label_index, line_number, open_text_table
 
-__all__ = ["fill_table", "find_label", "read_parquet", "read_table"]
+__all__ = ["fill_table", "find_label", "load_table", "read_parquet", "read_table"]
 
 _TEXT_TYPES = ("string", "binary")  # of Parquet, where one long value may stand for many cells
 
@@ -35,28 +36,48 @@ _TEXT_TYPES = ("string", "binary")  # of Parquet, where one long value may stand
 def read_table(
     path: str | PathLike[str],
     label: str | int | None = None,
-    columns: Columns | None = None,
-    drop: Collection[str] = (),
+    columns: Columns | Sequence[str] | None = None,
+    *,
+    drop: str | Sequence[str] | None = None,
+    categorical: str | Sequence[str] | None = None,
+    numeric: str | Sequence[str] | None = None,
+    decimal: str = "auto",
+    na_values: str | float | Sequence[str | float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None, Columns]:
     r"""Read a table from a text file or Parquet.
 
     In a text file, the first row holds names if one of its cells is not a number, or if it counts
-    0, 1, 2, ..., as pandas names columns without names. Empty cells, "NA" and "nan" are missing
-    values; blank lines are skipped. A column is numeric if every cell is a number; otherwise its
-    distinct texts are categories.
+    0, 1, 2, ..., as pandas names columns without names. Blank lines are skipped. A column is
+    numeric if every cell is a number or missing; otherwise its distinct texts are categories. The
+    words for missing values are those of pandas (an empty cell, NA, NaN, NULL, None, #N/A, ...) and
+    the marks ?, -, -- and a single point.
+
+    Numbers may have a decimal comma, marks between thousands, a typographical minus, and a currency
+    or percent sign (5% is read as 5), if this is consistent in the whole column. If nearly all
+    cells of a column are numbers, another text is an error.
 
     Parameters
     ----------
     path : str or path-like
         A ``.parquet`` file, or text in UTF-8. Cells are separated by tabs in a ``.tsv`` file,
-        otherwise by commas, semicolons, tabs or bars, whichever gives rows of the same length.
+        otherwise by commas, semicolons, tabs or bars, whichever gives rows of the same length, or
+        by the character in a first line such as ``sep=;``.
     label : str, int or None, default=None
         The column to return as `y`: its name, or its index from 0 (from -1 backwards).
-    columns : Columns, optional
-        The columns of another table, to read this one in the same way. By default they are
+    columns : Columns or sequence of str, optional
+        Names of the only columns to read. Or the columns of another table (`columns_` of a fitted
+        model), to read this one in the same way. By default all are read, and their encoding is
         inferred.
-    drop : collection of str
-        Names of columns to leave out.
+    drop : str or sequence of str, optional
+        Columns to leave out.
+    categorical : str or sequence of str, optional
+        Columns of categories, even if their cells are numbers.
+    numeric : str or sequence of str, optional
+        Columns of numbers, even if they hold only 0 and 1; other text in them is an error.
+    decimal : {"auto", ".", ","}, default="auto"
+        The decimal mark.
+    na_values : str, number or sequence of these, optional
+        More cells that are missing; a number matches all spellings of its value.
 
     Returns
     -------
@@ -73,8 +94,9 @@ def read_table(
     FileNotFoundError
         If there is no file at `path`.
     ValueError
-        If the file is not a table, rows differ in length, a column holds names or free text, the
-        column `label` is missing, or the columns differ from those given.
+        If the file is not a table, rows differ in length, a column holds names or free text, or
+        text among numbers, a column that is named is missing, or the columns differ from those
+        given.
     ImportError
         If a Parquet file is read without pandas and pyarrow.
 
@@ -87,7 +109,7 @@ def read_table(
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "iris.csv"
-    ...     _ = path.write_text("length,colour,kind\n5.1,blue,setosa\n7.0,,versicolor\n")
+    ...     _ = path.write_text("length;colour;kind\n5,1;blue;setosa\n7,0;?;versicolor\n")
     ...     X, y, columns = read_table(path, label="kind")
     >>> X
     array([[5.1, 0. ],
@@ -95,20 +117,46 @@ def read_table(
     >>> y.tolist(), columns.names
     (['setosa', 'versicolor'], ('length', 'colour'))
     """
+    known = columns if isinstance(columns, Columns) else None
+    options = TableOptions.of(
+        drop=drop,
+        columns=None if known else columns,
+        categorical=categorical,
+        numeric=numeric,
+        decimal=decimal,
+        na_values=na_values,
+    )
+    return load_table(path, label, known, options)
+
+
+def load_table(
+    path: str | PathLike[str],
+    label: str | int | None,
+    columns: Columns | None,
+    options: TableOptions,
+) -> tuple[np.ndarray, np.ndarray | None, Columns]:
+    """Read a table as `read_table` does; `columns` are those of another table."""
     path = Path(path)
     if not is_regular_file(path):
         raise FileNotFoundError(f"{path}: expected a table, found no file; check the path.")
+    read_columns = _parquet_columns if path.suffix.lower() == ".parquet" else _text_columns
     try:
-        if path.suffix.lower() == ".parquet":
-            raw, y = _read_parquet_columns(path, label)
+        raw, labels, delimiter = read_columns(path, label)
+        if columns is not None:
+            columns = columns.updated(options)
+            X, options = columns.encode_raw(raw), columns.options
+            y = interpret(labels, options, delimiter)
         else:
-            texts = {c.name for c in columns.columns if c.is_text} if columns else set()
-            raw, y = _read_text_columns(path, label, texts)
-        raw = [column for column in raw if column.name not in drop]
-        columns = Columns.from_raw(raw) if columns is None else columns
-        return columns.encode_raw(raw), y, columns
+            options.check_names([c.name for c in (*raw, *labels)])
+            read = interpret([*options.select(raw), *labels], options, delimiter)
+            read, y = read[: len(read) - len(labels)], read[len(read) - len(labels) :]
+            columns = Columns.from_raw(read, options)
+            X = columns.encode_raw(read)
+        return X, to_labels(labels[0].cells or [], y[0]) if labels else None, columns
     except ValueError as error:  # may quote names and cells of any length, with line breaks
         message = str(error)
+        if isinstance(error, CellError) and read_columns is _text_columns:
+            message += f" See line {line_number(path, label, error.row)}."
         raise ValueError(
             one_line(message if str(path) in message else f"{path}: {message}")
         ) from None
@@ -121,9 +169,10 @@ def fill_table(
     columns: Columns,
     label: str | int | None = None,
 ) -> str:
-    r"""Return the text of a table, comma-separated, with some cells replaced.
+    r"""Return the text of a table with some cells replaced.
 
-    All other cells are spelled as before. `values` and `gaps` (n, columns) are numbers and a mask
+    All other cells are spelled as before, separated by commas, or by semicolons if numbers have
+    decimal commas. `values` and `gaps` (n, columns) are numbers and a mask
     of the cells that they replace in the first n rows; later rows are left out. `path`, `columns`
     and `label` are those of `read_table`.
 
@@ -147,49 +196,44 @@ def fill_table(
     places = [*range(len(table.names))]
     if label is not None:
         places.remove(find_label(path, table.names, label))
+    places = [at for at in places if columns.options.is_selected(table.names[at])]
     index = {table.names[at]: at for at in places}  # the model's columns may have another order
     for j, column in enumerate(columns.columns):
         at = index[column.name] if len(index) == len(places) else places[j]
-        spelled = _spell(column, values[:, j])
+        spelled = column.spell(values[:, j])
         for i in np.flatnonzero(gaps[:, j]):
             rows[i][at] = spelled[i]
     text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows([*table.header, *rows])
+    has_commas = any(c.format and c.format.decimal == "," for c in columns.columns)
+    delimiter = ";" if has_commas else ","
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows([*table.header, *rows])
     return text.getvalue()
 
 
-def _spell(column: Column, numbers: np.ndarray) -> list[str]:
-    """Return numbers (n,) as the text of a column; numbers in the fewest digits that read back."""
-    values = column.from_numbers(numbers)
-    if column.kind != "number":
-        return ["" if value is None else str(value) for value in values]
-    return [str(int(v)) if column.whole and np.isfinite(v) else repr(float(v)) for v in values]
-
-
-def _read_text_columns(
-    path: Path, label: str | int | None, texts: Collection[str]
-) -> tuple[list[RawColumn], np.ndarray | None]:
-    """Return the raw columns and the label; the columns `texts` are text even if all digits."""
-    with open_text_table(path, label) as table:
-        columns = dict(enumerate(zip(*table.rows, strict=True)))
-    y = None
-    if label is not None:
-        y = to_labels(columns.pop(find_label(path, table.names, label)))
-    named = [(table.names[j], cells) for j, cells in columns.items()]
-    return [to_column(name, cells, text=name in texts) for name, cells in named], y
-
-
-def _read_parquet_columns(
+def _text_columns(
     path: Path, label: str | int | None
-) -> tuple[list[RawColumn], np.ndarray | None]:
-    """Return the raw columns, whose types the file holds, and the label."""
-    frame = read_parquet(path)
-    y = None
+) -> tuple[list[RawColumn], list[RawColumn], str]:
+    """Return the columns, the label if there is one, and the delimiter."""
+    with open_text_table(path, label) as table:
+        columns = zip(*table.rows, strict=True)
+        raw = [
+            RawColumn(name, "str", values=object_array(cells), from_text=True)
+            for name, cells in zip(table.names, columns, strict=True)
+        ]
+    labels = [] if label is None else [raw.pop(find_label(path, table.names, label))]
+    return raw, labels, table.delimiter
+
+
+def _parquet_columns(
+    path: Path, label: str | int | None
+) -> tuple[list[RawColumn], list[RawColumn], str]:
+    """Return the columns, whose types the file holds, and the label if there is one."""
+    frame, labels = read_parquet(path), []
     if label is not None:
-        at = find_label(path, tuple(map(str, frame.columns)), label)
-        y = to_labels([str(v) for v in frame.iloc[:, at].tolist()])
-        frame = frame.drop(columns=frame.columns[at])
-    return raw_columns(frame), y
+        name = frame.columns[find_label(path, tuple(map(str, frame.columns)), label)]
+        cells = object_array(map(str, frame.pop(name).tolist()))
+        labels = [RawColumn(name, "str", values=cells, from_text=True)]
+    return raw_columns(frame), labels, ","
 
 
 def read_parquet(path: Path) -> Any:

@@ -1,33 +1,53 @@
 """Read the rows of a text table: UTF-8, with commas, semicolons, tabs or bars between cells.
 
-The csv module is used instead of pandas because a plain CSV file must be readable without the
-extra `tables`. `isthmus.data.cells` converts the cells to numbers.
+A first line such as "sep=;", as Excel writes it, names the delimiter. The csv module is used
+instead of pandas because a plain CSV file must be readable without the extra `tables`.
+`isthmus.data.cells` converts the cells to numbers.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from isthmus.data.cells import to_number
+from isthmus.data.cells import holds_number
 from isthmus.data.limits import MAX_COLUMNS
 
-__all__ = ["TextTable", "label_index", "open_text_table"]
+__all__ = ["TextTable", "label_index", "line_number", "open_text_table"]
 
 _DELIMITERS = "\t;|,"  # the comma last: it is also the decimal mark if semicolons separate cells
+_SEPARATOR = re.compile(r'"?sep=([^\w"\r\n])"?\r?\n', re.IGNORECASE)
 Row = list[str]
 
 
 class TextTable(NamedTuple):
-    """Names of the columns; the header, as a list of no or one row; an iterator over the others."""
+    """An open text table.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of the columns.
+    header : list of list of str
+        No or one row.
+    numbered : iterator of (int, list of str)
+        The other rows, with their numbers as in a spreadsheet.
+    delimiter : str
+    """
 
     names: tuple[str, ...]
     header: list[Row]
-    rows: Iterator[Row]
+    numbered: Iterator[tuple[int, Row]]
+    delimiter: str
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        """The rows of values."""
+        return (cells for _, cells in self.numbered)
 
 
 @contextmanager
@@ -42,17 +62,21 @@ def open_text_table(path: Path, label: str | int | None = None) -> Iterator[Text
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            is_tsv = path.suffix.lower() == ".tsv"
-            delimiter = "\t" if is_tsv else _guess_delimiter(stream.read(2**16))
+            start = stream.read(2**16)
+            named = _SEPARATOR.match(start)
+            start = start[named.end() :] if named else start
+            delimiter = named[1] if named else _guess_delimiter(start, path.suffix)
             stream.seek(0)
-            rows = _checked_rows(path, csv.reader(stream, delimiter=delimiter))
-            first = [*islice(rows, 2)]
-            header = first[:1] if _has_header(first, label) else []
+            rows = csv.reader(stream, delimiter=delimiter)
+            numbered = _checked_rows(path, islice(enumerate(rows, start=1), bool(named), None))
+            first = [*islice(numbered, 2)]
+            has_header = _has_header([cells for _, cells in first], label)
+            header = [first[0][1]] if has_header else []
             if len(first) == len(header):
                 raise ValueError(f"{path}: expected rows, found none; check the file.")
-            names = header[0] if header else [""] * len(first[0])
-            named = tuple(name.strip() or f"x{j}" for j, name in enumerate(names))
-            yield TextTable(named, header, chain(first[len(header) :], rows))
+            names = header[0] if header else [""] * len(first[0][1])
+            complete = tuple(name.strip() or f"x{j}" for j, name in enumerate(names))
+            yield TextTable(complete, header, chain(first[len(header) :], numbered), delimiter)
     except UnicodeDecodeError:
         raise ValueError(f"{path}: expected text in UTF-8; save the table as UTF-8.") from None
     except csv.Error as error:
@@ -67,10 +91,16 @@ def label_index(label: str | int | None, n_columns: int) -> int | None:
         return None
 
 
-def _checked_rows(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
+def line_number(path: Path, label: str | int | None, row: int) -> int | None:
+    """Return the number, as in a spreadsheet, of a row of values of a text table."""
+    with open_text_table(path, label) as table:
+        return next((number for number, _ in islice(table.numbered, row, None)), None)
+
+
+def _checked_rows(path: Path, rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
     """Yield the rows that are not blank, after checks of their length."""
     width = 0
-    for number, cells in enumerate(rows, start=1):  # as in a spreadsheet
+    for number, cells in rows:
         width = width or len(cells)
         if width > MAX_COLUMNS:
             raise ValueError(f"{path}: expected at most {MAX_COLUMNS:,} columns, got {width:,}.")
@@ -80,11 +110,13 @@ def _checked_rows(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
                 f"{len(cells)}; complete the row or remove it."
             )
         if cells:
-            yield cells
+            yield number, cells
 
 
-def _guess_delimiter(text: str) -> str:
+def _guess_delimiter(text: str, suffix: str) -> str:
     """Return the delimiter of a table that begins with this text."""
+    if suffix.lower() == ".tsv":
+        return "\t"
     lines = [line for line in text.splitlines() if line.strip()][:20]
     lines = lines[:-1] or lines  # the last one may be truncated
     for delimiter in _DELIMITERS:
@@ -103,7 +135,7 @@ def _has_header(rows: Sequence[Row], label: str | int | None) -> bool:
     """
     first, second = (*rows, [], [])[:2]
     label_at = label_index(label, len(first))  # a label may be text in a table without names
-    if any(to_number(cell) is None for j, cell in enumerate(first) if j != label_at):
+    if not all(holds_number(cell) for j, cell in enumerate(first) if j != label_at):
         return True
     numbers = [cell.strip() for cell in first]
     numbers = numbers[1:] if numbers[:1] == [""] else numbers  # the first cell of an index

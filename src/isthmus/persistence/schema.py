@@ -14,6 +14,7 @@ from isthmus._messages import one_line
 from isthmus.data.columns import Columns
 from isthmus.data.datasets import MAX_PATH_LENGTH
 from isthmus.data.limits import MAX_COLUMNS
+from isthmus.data.table_options import TableOptions
 from isthmus.models.params import params_of
 
 __all__ = [
@@ -195,6 +196,14 @@ def _is_size(value: Any) -> bool:
     return all(map(_is_int, value if isinstance(value, list) and len(value) == 2 else [value]))
 
 
+def _is_table_options(value: Any) -> bool:
+    try:
+        TableOptions.from_json(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_likelihood(value: Any) -> bool:
     kinds = set(value.split(",")) if isinstance(value, str) else set()
     return 0 < len(kinds) <= MAX_LIKELIHOODS and all(len(kind) <= MAX_WORD for kind in kinds)
@@ -221,6 +230,7 @@ DATA: dict[str, Rule] = {
     "source": (_optional(_is_path), "a path"),
     "size": (_optional(_is_size), "one size or two"),
     "label": (_optional(lambda v: _is_name(v) or _is_int(v, -MAX_INT)), "a column"),
+    "table": (_optional(_is_table_options), "how a table was read"),
 }
 FITTED: dict[str, Rule] = {
     "likelihood": (_is_likelihood, "names of likelihoods"),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from isthmus._messages import one_line
 from isthmus.data import Dataset, known_datasets
-from isthmus.data import load as load_data
-from isthmus.data.datasets import DataSource
+from isthmus.data.datasets import DataSource, load_with
 from isthmus.data.row_ids import has_column
+from isthmus.data.table_options import TableOptions
 from isthmus.persistence.run_folder import read_columns, read_config
 
 __all__ = ["CHANGED", "DataArguments", "as_dataset", "load_for_run"]
@@ -30,6 +30,8 @@ class DataArguments:
         A name or a path.
     data_home, size, label, id_column, resize : optional
         As for `isthmus.data.load`; `resize` is for data of a fitted model.
+    table : TableOptions
+        How to read a table.
 
     Examples
     --------
@@ -44,10 +46,11 @@ class DataArguments:
     label: str | int | None = None
     id_column: str | None = None
     resize: bool = False
+    table: TableOptions = field(default_factory=TableOptions)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keyword arguments of `isthmus.data.load`."""
+        """The keyword arguments of `isthmus.data.datasets.load_with`."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "source"}
 
     @property
@@ -57,7 +60,15 @@ class DataArguments:
         flags = {"--data-home": self.data_home, "--size": size, "--label": self.label}
         flags["--id"] = self.id_column
         words = [word for flag, v in flags.items() if v is not None for word in (flag, str(v))]
+        for name, value in self.table.to_json().items():
+            values = [value] if isinstance(value, str) else map(_quoted, value)
+            words += [f"--{name.replace('_', '-')}", *values]
         return shlex.join([str(self.source), *words])
+
+
+def _quoted(name: str) -> str:
+    """Return a name as the command line takes it in a list."""
+    return '"' + name.replace('"', '""') + '"' if {*name} & {*',"'} else name
 
 
 def as_dataset(
@@ -68,7 +79,7 @@ def as_dataset(
         return data
     arguments = data if isinstance(data, DataArguments) else DataArguments(data)
     if run is None:
-        return load_data(arguments.source, **arguments.options)
+        return load_with(arguments.source, **arguments.options)
     return load_for_run(run, arguments.source, **arguments.options)
 
 
@@ -81,6 +92,7 @@ def load_for_run(
     label: str | int | None = None,
     id_column: str | None = None,
     resize: bool = False,
+    table: TableOptions | None = None,
 ) -> Dataset:
     """Load data in the form that the model of a run takes.
 
@@ -94,6 +106,8 @@ def load_for_run(
     data_home, size, label, id_column, resize : optional
         As for `isthmus.data.load`; without `data`, size and label default to those of the run. So
         does the id column, and for tables that have it.
+    table : TableOptions, optional
+        How to read a table, in addition to the options of the run.
 
     Raises
     ------
@@ -106,10 +120,11 @@ def load_for_run(
         source = _own_source(run, record)
         data, size = source.path, size or source.size
         label = source.label if label is None else label
+        table = source.table.updated(table or TableOptions())
     recorded = record.get("id_column")
     if id_column is None and recorded is not None and has_column(Path(data), recorded):
         id_column = recorded
-    found = load_data(
+    found = load_with(
         data,
         data_home=data_home,
         size=size,
@@ -119,6 +134,7 @@ def load_for_run(
         shape=tuple(config["fitted"]["feature_shape"]),
         rate=record.get("rate"),
         resize=resize,
+        table=table,
     )
     changed = own and record.get("source") is not None and _has_changed(found, record)
     return replace(found, notes=(*found.notes, CHANGED)) if changed else found
