@@ -177,7 +177,9 @@ function collapse(run: Run, last: Run["history"][number]): Diagnosis | null {
 
 function worseThanPca(run: Run): Diagnosis | null {
   if (run.settings.likelihood === "mixed") return null; // errors of columns with different units do not add up
-  const { "squared error per example": own, "squared error of PCA, same size": pca } = run.held_out;
+  const startingWith = (words: string) =>
+    Object.entries(run.held_out).find(([name]) => name.startsWith(words))?.[1] ?? NaN;
+  const [own, pca] = [startingWith("squared error per example"), startingWith("squared error of PCA")];
   const both = `${formatNumber(own)} and ${formatNumber(pca)}`;
   return own > pca ? problem(`The squared error is higher than that of PCA with as many components (${both}).`) : null;
 }

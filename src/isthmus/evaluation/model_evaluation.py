@@ -19,7 +19,9 @@ from isthmus.evaluation.disentanglement import disentanglement_table
 from isthmus.evaluation.joint import check_positive
 from isthmus.evaluation.likelihood import importance_weighted
 from isthmus.evaluation.reconstruction import (
+    SCALED,
     bits_per_dimension,
+    column_units,
     dice,
     f1,
     psnr,
@@ -43,6 +45,7 @@ Numbers = dict[str, float]
 Features = str | Callable[[Array], Array] | None
 
 AIS_ROWS = 100  # annealing is expensive
+SAME_DIRECTION = 0.99  # cosine of rows and their mean above which cosines tell nothing
 PAIRED_ROWS = 5000  # for metrics whose cost is quadratic in the rows
 
 
@@ -240,21 +243,36 @@ def _sparsity(estimator: LatentEstimator, codes: Array) -> Numbers:
     }
 
 
+def _errors(x: Array, r: Array, units: Array | None) -> Numbers:
+    """Return distances, of tables with each column in its own unit, around its mean."""
+    label = ""
+    if units is not None:
+        mean, label = x.mean(axis=0), SCALED
+        x, r = (x - mean) / units, (r - mean) / units
+    out = {
+        f"mean squared error{label}": squared_error(x, r),
+        f"squared error per example{label}": squared_error(x, r, per="example"),
+        "explained variance": explained_variance(x, r),
+    }
+    # If rows are much longer than their differences, all have the same direction.
+    if reconstruction_cosine(x, np.broadcast_to(x.mean(axis=0), x.shape)) < SAME_DIRECTION:
+        out["cosine of reconstruction"] = reconstruction_cosine(x, r)
+    return out
+
+
 def _reconstruction(estimator: LatentEstimator, X: Array, reconstruction: Array) -> Numbers:
     """Return distances for numbers, accuracy for categories, and metrics of images and masks."""
     x, r = _values(estimator, X), as_float64(reconstruction)
     ordered = np.asarray(estimator.model_.likelihood.ordered)
     out: Numbers = {}
+    units = column_units(estimator, x)
     if not ordered.all():
         same = x == r if not ordered.any() else (x == r)[:, ~ordered]
         out["categories reconstructed (share)"] = float(np.mean(same))
         if not ordered.any():
             return out
         x, r = x[:, ordered], r[:, ordered]
-    out["mean squared error"] = squared_error(x, r)
-    out["squared error per example"] = squared_error(x, r, per="example")
-    out["explained variance"] = explained_variance(x, r)
-    out["cosine of reconstruction"] = reconstruction_cosine(x, r)
+    out |= _errors(x, r, units if units is None or ordered.all() else units[ordered])
     if x.min() < 0 or x.max() > 1:
         return out
     if x.ndim in (3, 4) and min(x.shape[-2:]) >= 3 and estimator.backbone != "conv1d":

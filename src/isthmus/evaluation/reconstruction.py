@@ -13,11 +13,37 @@ from numpy.typing import ArrayLike, NDArray
 from isthmus._messages import check_choice
 from isthmus._optional import import_optional
 
-__all__ = ["bits_per_dimension", "dice", "f1", "f1_from_counts", "psnr", "squared_error", "ssim"]
+__all__ = [
+    "SCALED",
+    "bits_per_dimension",
+    "column_units",
+    "dice",
+    "f1",
+    "f1_from_counts",
+    "psnr",
+    "squared_error",
+    "ssim",
+]
 
 Array = NDArray[Any]
+SCALED = ", scaled columns"  # of numbers in units of `column_units`
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian window, in pixels
 PIXELS = 2**16  # per batch: each takes part in 121 windows
+
+
+def column_units(estimator: Any, X: Array) -> Array | None:
+    """Return the unit in which the errors of each column of a table are comparable.
+
+    It is the standard deviation by which the estimator scales the column, or, of a column that it
+    does not scale, that of X (n, columns). None for images, signals and other arrays, whose values
+    have one unit.
+    """
+    one_unit = estimator.columns_ is None and estimator.scaling_ != "standard"
+    if one_unit or len(estimator.feature_shape_) > 1:
+        return None
+    scale = np.broadcast_to(estimator.scaler_.scale, X.shape[1:])
+    units = np.where(scale == 1, np.nanstd(X, axis=0), scale)
+    return np.where(units > 0, units, 1.0)
 
 
 def squared_error(X: ArrayLike, reconstruction: ArrayLike, per: str = "feature") -> float:
