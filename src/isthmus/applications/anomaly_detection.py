@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from os import PathLike
@@ -26,7 +28,7 @@ from isthmus.applications.meta_estimator import (
 )
 from isthmus.data.columns import Table
 from isthmus.estimators import Autoencoder, LatentEstimator, model_io
-from isthmus.estimators.validation import validate_sparse
+from isthmus.estimators.validation import ANY_FINITE, RowError, validate_sparse
 from isthmus.evaluation.reconstruction import f1_from_counts
 from isthmus.training.distributed import started_together
 
@@ -36,9 +38,14 @@ __all__ = [
     "conformal_pvalues",
     "conformal_threshold",
     "fraction_threshold",
+    "unscored_note",
 ]
 
 Array = NDArray[Any]
+NO_SCORE = (
+    "no row has a finite score: the values of all rows overflow float32. Check the unit of X, or "
+    "mark missing values as missing."
+)
 MODEL = "model-{}"  # folder of a model of a saved detector
 MAX_MODELS = 1000  # of a saved detector
 FORM = ("feature_shape_", "columns_", "n_features_in_", "feature_names_in_")  # of the input
@@ -140,21 +147,34 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
         ]
         self._set_measures()
         for measure in self._measures:
-            measure.fit(data[train])
-        self.calibration_scores_ = np.sort(self._scores(data[held_out]))
+            usable, _ = _skip_failing_rows(measure.fit, data[train])
+            if len(train) and not len(usable):
+                raise ValueError(NO_SCORE)
+        held_out_scores = self._scores(data[held_out])
+        if self.contamination == "auto":
+            _warn_unscored(held_out_scores, held_out)
+            self._calibrate(held_out_scores, held_out_scores)
+        else:
+            scores = self._scores(data)
+            _warn_unscored(scores)
+            self._calibrate(held_out_scores, scores)
+
+    def _calibrate(self, held_out: Array, for_threshold: Array) -> None:
+        """Set p-values and threshold; rows without a finite score are anomalous, not normal."""
+        self.calibration_scores_ = np.sort(held_out[np.isfinite(held_out)])
         automatic = self.contamination == "auto"
-        self.offset_ = self._threshold(
-            self.calibration_scores_ if automatic else np.sort(self._scores(data))
-        )
+        scores = self.calibration_scores_ if automatic else np.sort(for_threshold)
+        if not np.isfinite(scores).any():
+            raise ValueError(NO_SCORE)
+        self.offset_ = self._threshold(scores)
 
     def calibrate(self, X: Any) -> Self:
         """Recompute the threshold and the p-values from normal rows outside the training set.
 
         A numeric `contamination` flags that fraction of the rows X (n, *features).
         """
-        scores = np.sort(self.score_samples(X))
-        self.offset_ = self._threshold(scores)
-        self.calibration_scores_ = scores
+        scores = self.score_samples(X)
+        self._calibrate(scores, scores)
         return self
 
     def tune_threshold(self, X: Any, y: ArrayLike) -> Self:
@@ -236,7 +256,8 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
                 "the fitted estimators must take the same rows, but they were fitted on examples "
                 "of different shape, or on different columns or categories."
             )
-        return validate_sparse(self, X, reset=not fitted, missing=self._missing)
+        limits = ANY_FINITE if fitted else None  # a fitted model flags rows that overflow
+        return validate_sparse(self, X, reset=not fitted, missing=self._missing, limits=limits)
 
     def _adopt_form(self, model: LatentEstimator) -> None:
         """Take over what a fitted model knows about its input."""
@@ -271,10 +292,23 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
 
     # --------------------------------------------------------------- inference
 
-    def score_samples(self, X: Any) -> Array:
-        """Return how normal each row of X is, (n,): the negative of `anomaly_score`."""
+    def score_samples(self, X: Any, *, warn: bool = True) -> Array:
+        """Return how normal each row of X is, (n,): the negative of `anomaly_score`.
+
+        Rows whose values overflow float32, such as the nodata value -3.4e38, have the score -inf:
+        they are anomalous, with the least p-value.
+
+        Parameters
+        ----------
+        X : array-like (n, *features)
+        warn : bool
+            Warn of such rows.
+        """
         check_is_fitted(self)
-        return self._scores(self._read(X))
+        scores = self._scores(self._read(X))
+        if warn:
+            _warn_unscored(scores)
+        return scores
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples`, for scikit-learn's model selection; y is ignored."""
@@ -496,10 +530,16 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
         return PyodDetector.from_detector(self)
 
     def _read(self, X: Any) -> Array:
-        return validate_sparse(self, X, reset=False, missing=self.estimator_.model_.missing)
+        missing = self.estimator_.model_.missing
+        return validate_sparse(self, X, reset=False, missing=missing, limits=ANY_FINITE)
 
     def _scores(self, data: Array) -> Array:
-        return -combined_anomaly(self._measures, data) if len(data) else np.zeros(0)
+        """Return the score of each row; -inf for rows without a finite score."""
+        scores = np.full(len(data), -np.inf)
+        rows, found = _skip_failing_rows(lambda X: -combined_anomaly(self._measures, X), data)
+        if found is not None:
+            scores[rows] = np.where(np.isfinite(found), found, -np.inf)
+        return scores
 
     @property
     def _missing(self) -> bool:
@@ -532,6 +572,40 @@ def _for_arrays(model: LatentEstimator) -> LatentEstimator:
     return model
 
 
+def _skip_failing_rows(function: Callable[[Array], Any], data: Array) -> tuple[Array, Any]:
+    """Apply a function to the rows that do not overflow; return their positions and the result.
+
+    The result is None if there are no such rows.
+    """
+    rows = np.arange(len(data))
+    while len(rows):
+        try:
+            return rows, function(data if len(rows) == len(data) else data[rows])
+        except RowError as error:
+            rows = np.delete(rows, error.rows)
+    return rows, None
+
+
+def _warn_unscored(scores: Array, numbers: Array | None = None) -> None:
+    """Warn of rows without a finite score."""
+    rows = np.flatnonzero(~np.isfinite(scores))
+    if len(rows):
+        first = rows[0] if numbers is None else numbers[rows[0]]
+        warnings.warn(unscored_note(int(first), len(rows)), stacklevel=4)
+
+
+def unscored_note(first: int, n: int) -> str:
+    """Return a note about rows that are flagged because their values overflow float32.
+
+    Examples
+    --------
+    >>> unscored_note(12, 3)
+    '3 rows, the first of them row 12, hold values that overflow float32: flagged as anomalous.'
+    """
+    which = f"row {first} holds" if n == 1 else f"{n:,} rows, the first of them row {first}, hold"
+    return f"{which} values that overflow float32: flagged as anomalous."
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
@@ -556,6 +630,7 @@ def conformal_threshold(calibration: Array, level: float) -> float:
 def fraction_threshold(scores: Array, fraction: float) -> float:
     """Return the midpoint between two sorted scores below which the given fraction lies."""
     k = round(fraction * len(scores))
+    scores = np.maximum(scores, scores[np.isfinite(scores)][0])  # the least finite one
     return float(scores[0] if k == 0 else (scores[k - 1] + scores[k]) / 2)
 
 
@@ -567,4 +642,6 @@ def best_f1_threshold(scores: Array, anomalous: NDArray[np.bool_]) -> float:
     best = int(np.argmax(f1_from_counts(tp, fp, anomalous.sum() - tp)))
     if best + 1 == len(values):
         return float(np.nextafter(values[-1], np.inf))
+    if np.isinf(values[best]):
+        return float(values[best + 1])
     return float((values[best] + values[best + 1]) / 2)

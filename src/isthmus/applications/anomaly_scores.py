@@ -6,7 +6,7 @@ depend on the other rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from isthmus.distributions.base import per_example
 from isthmus.estimators.base import SCORE_SAMPLES, LatentEstimator
 from isthmus.estimators.batched_inference import row_noise
+from isthmus.estimators.validation import check_results, count_rows_from
 from isthmus.nn.dense import Gated
 
 __all__ = ["SCORES", "Score", "Whitening", "combined_anomaly"]
@@ -67,6 +68,7 @@ class Score:
     def run(self, f: Callable[[Tensor, Tensor | None], Tensor], X: Array) -> Array:
         """Apply f(x, c) to batches of rows."""
         (out,) = self.estimator.run_batched(lambda x, c: (f(x, c),), X)
+        check_results((out,))
         return out
 
 
@@ -113,7 +115,7 @@ class Likelihood(Score):
         noise = row_noise(x.cpu().numpy(), samples, self.estimator.n_components_)
         q: Any = model.encode(x, c)
         z = q.rsample((samples,), noise=torch.from_numpy(noise).to(x.device))
-        values = model.decode(z, c).log_prob(x.nan_to_num(0.0))
+        values = model.decode(z, c).log_prob(torch.where(x.isnan(), 0.0, x))
         if model.log_unit is not None:
             values = values - model.log_unit
         return torch.where(x.isnan(), 0.0, -values.mean(0)).cpu().double()
@@ -131,8 +133,13 @@ class Latent(Score):
 
     def fit(self, X: Array) -> None:
         """Fit mean and covariance of the activations."""
-        blocks = (self.run(self._activations, X[i : i + BLOCK]) for i in range(0, len(X), BLOCK))
-        self.whitening = Whitening.fit(blocks, self.ridge)
+        self.whitening = Whitening.fit(self._blocks(X), self.ridge)
+
+    def _blocks(self, X: Array) -> Iterator[Array]:
+        """Yield the activations of some rows at a time."""
+        for start in range(0, len(X), BLOCK):
+            with count_rows_from(start):
+                yield self.run(self._activations, X[start : start + BLOCK])
 
     def arrays(self) -> dict[str, Array]:
         """Return mean and directions of the whitening."""
@@ -260,7 +267,7 @@ def reconstruct(estimator: LatentEstimator, x: Tensor, c: Tensor | None) -> Tens
 
 def errors(estimator: LatentEstimator, x: Tensor, reconstruction: Tensor) -> Tensor:
     """Return the differences; 1 for a wrong category and 0 for a missing value."""
-    difference = (x - reconstruction).nan_to_num(0.0)
+    difference = torch.where(x.isnan(), 0.0, x - reconstruction)
     category = torch.tensor(~np.asarray(estimator.model_.likelihood.ordered))
     return torch.where(category.to(x.device), (difference != 0).to(x.dtype), difference)
 

@@ -224,7 +224,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         if X.ndim != len(known) + 1 or X.shape[1:-k] != known[:-k]:
             wanted = ", ".join(["n", *map(str, known[:-k]), *["any"] * k])
             raise ValueError(f"expected X of shape ({wanted}), got {X.shape}.")
-        check_finite(X)
+        low, high = self._model.scaler_.limits
+        check_finite(X, limits=(np.max(low), np.min(high)))
         return X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
 
     def __sklearn_is_fitted__(self) -> bool:

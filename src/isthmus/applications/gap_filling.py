@@ -18,7 +18,7 @@ from isthmus.distributions.base import draw, per_example
 from isthmus.distributions.families import Family
 from isthmus.distributions.likelihood_distributions import GreyValues
 from isthmus.estimators.base import CACHE_NUMBERS, LatentEstimator
-from isthmus.estimators.validation import fill_missing
+from isthmus.estimators.validation import check_results, fill_missing
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.training import to_unit
 
@@ -181,6 +181,7 @@ class GapFiller:
             for part in z.split(max(1, CACHE_NUMBERS // self.x.numel()))
         ]
         weights = (torch.cat(log_p) + log_prior - log_mixture).softmax(0)
+        check_results((weights.T.cpu().numpy(),))
         chosen = torch.multinomial(weights.T, n, replacement=True, generator=generator).T
         return z.gather(0, chosen[..., None].expand(*chosen.shape, z.shape[-1]))
 

@@ -24,7 +24,13 @@ from isthmus.data.frames import is_frame
 from isthmus.estimators import VAE
 from isthmus.estimators.base import LatentEstimator
 from isthmus.estimators.defaults import fresh_seed
-from isthmus.estimators.validation import validate_input
+from isthmus.estimators.validation import (
+    ANY_FINITE,
+    RowError,
+    check_finite,
+    check_results,
+    validate_input,
+)
 from isthmus.training import Callback, TrainerView
 
 __all__ = ["Imputation", "LatentImputer", "missing_mask"]
@@ -181,8 +187,10 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
 
     def _impute(self, X: Any, mask: Any, keep_draws: bool) -> tuple[Array, Array, Array]:
         model = self.estimator_
-        X = validate_input(model, X, reset=False, missing=True)
+        X = validate_input(model, X, reset=False, missing=True, limits=ANY_FINITE)
         gaps = missing_mask(X, mask)
+        names, limits = getattr(model, "feature_names_in_", None), model.scaler_.limits
+        check_finite(X if mask is None else np.where(gaps, np.nan, X), names, True, limits=limits)
         is_grey_bytes = X.dtype == np.uint8 and model.model_.likelihood.bytes_are_units
         unit = 255 if is_grey_bytes else 1
         known = np.where(gaps, np.nan, X / unit) if gaps.any() else X
@@ -195,8 +203,12 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         for i in range(0, len(incomplete), size):
             rows = incomplete[i : i + size]
             where = gaps[rows]
-            completions = self._complete(known[rows], where, generator)
-            value, spread = completions.summary(model.model_.likelihood)
+            try:
+                completions = self._complete(known[rows], where, generator)
+                value, spread = completions.summary(model.model_.likelihood)
+                check_results((value, completions.draws.swapaxes(0, 1)))
+            except RowError as error:
+                raise error.renumbered(rows) from None
             filled = _cast(X, unit * model.scaler_.inverse_transform(value.astype(np.float64)))
             out[rows] = np.where(where, filled, out[rows])
             std[rows] = np.where(where, unit * spread * model.scaler_.scale, 0.0)

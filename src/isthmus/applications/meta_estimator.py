@@ -22,6 +22,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus.estimators.validation import count_rows_from
 from isthmus.persistence.atomic import write_all_atomic
 from isthmus.persistence.integrity import (
     check_content,
@@ -315,8 +316,11 @@ def encode_in_chunks(estimator: Any, X: Any) -> NDArray[Any]:
     """Return the codes of X; arrays, which may be large memory maps, are encoded in chunks."""
     if not isinstance(X, np.ndarray) or len(X) <= CHUNK:
         return np.asarray(estimator.transform(X))
-    parts = [estimator.transform(X[i : i + CHUNK]) for i in range(0, len(X), CHUNK)]
-    return np.concatenate([np.asarray(part) for part in parts])
+    parts = []
+    for start in range(0, len(X), CHUNK):
+        with count_rows_from(start):
+            parts.append(np.asarray(estimator.transform(X[start : start + CHUNK])))
+    return np.concatenate(parts)
 
 
 def model_digest(estimator: Any) -> str:

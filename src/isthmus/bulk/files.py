@@ -39,11 +39,14 @@ class FileTask:
         The columns of tables that are features.
     about : dict
         What produced an output, as JSON data: it is recomputed if this changes.
+    score : str, optional
+        An output column that is infinite for rows whose values overflow, which are counted.
     """
 
     function: Callable[[Array, int], dict[str, Array]]
     features: FeatureColumns
     about: dict[str, Any] = field(default_factory=dict)
+    score: str | None = None
 
     def record(self, source: Path) -> dict[str, Any]:
         """Return the record of the output for a file."""
@@ -57,12 +60,17 @@ class FileTask:
 
 
 class FileResult(NamedTuple):
-    """Result for one file: the number of rows, None if it was already finished; or an error."""
+    """Result for one file: the number of rows, None if it was already finished; or an error.
+
+    `n_overflows` rows hold values that overflow, the first of them row `first_overflow`.
+    """
 
     source: Path
     target: Path
     rows: int | None = None
     error: str = ""
+    n_overflows: int = 0
+    first_overflow: int = 0
 
 
 def find_files(names: Sequence[str]) -> list[Path]:
@@ -149,12 +157,15 @@ def _process_file(source: Path, target: Path, task: FileTask, force: bool) -> Fi
             f"{target} exists, but isthmus did not write it; name another folder, or add --force "
             "to replace it."
         )
-    rows = 0
+    rows, overflows = 0, []
     with atomic_output(target, record) as writer:
         for columns in prefetch(_compute(source, task), join_timeout=None):
             writer.write(columns)
+            if task.score is not None:
+                overflows += (rows + np.flatnonzero(np.isinf(columns[task.score]))).tolist()
             rows += len(next(iter(columns.values())))
-    return FileResult(source, target, rows)
+    first = overflows[0] if overflows else 0
+    return FileResult(source, target, rows, n_overflows=len(overflows), first_overflow=first)
 
 
 def _compute(source: Path, task: FileTask) -> Iterator[dict[str, Any]]:

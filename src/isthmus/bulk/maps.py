@@ -147,9 +147,12 @@ def code_columns(model: Any, X: Array) -> dict[str, Array]:
     return dict(zip(model.get_feature_names_out(), codes, strict=True))
 
 
-def score_columns(detector: AnomalyDetector, X: Array) -> dict[str, Array]:
-    """Return anomaly score, p-value and prediction (1 or -1) of each row as columns (n,)."""
-    scores = detector.score_samples(X)
+def score_columns(detector: AnomalyDetector, X: Array, warn: bool = True) -> dict[str, Array]:
+    """Return anomaly score, p-value and prediction (1 or -1) of each row as columns (n,).
+
+    `warn` as for `AnomalyDetector.score_samples`.
+    """
+    scores = detector.score_samples(X, warn=warn)
     return {
         "anomaly_score": -scores,
         "pvalue": conformal_pvalues(detector.calibration_scores_, scores),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from isthmus.applications.anomaly_detection import unscored_note
 from isthmus.bulk.files import FileResult, FileTask, process_files
 from isthmus.bulk.worker_rank import WorkerRank
 from isthmus.cli._parser import FAILED
@@ -48,6 +49,9 @@ def process_and_report(
         done.append(each)
         if each.rows is not None:
             print(f"{prefix}{each.source} -> {each.target}: {each.rows:,} rows", flush=True)
+        if each.n_overflows:
+            note = unscored_note(each.first_overflow, each.n_overflows)
+            print(f"note: {prefix}{each.source}: {note}", file=sys.stderr, flush=True)
     print(prefix + _summary(done, time.perf_counter() - start), flush=True)
     failed = [each for each in done if each.error]
     rank.wait_for_others(bool(failed))

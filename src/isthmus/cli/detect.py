@@ -187,9 +187,13 @@ def _score_files(arguments: argparse.Namespace) -> int:
     normal = None if arguments.normal is None else _calibration_rows(arguments, features)
     detector = _detector(arguments, model, normal, store=rank.number == 0).detector
     task = FileTask(
-        lambda X, start: {"row": np.arange(start, start + len(X)), **score_columns(detector, X)},
+        lambda X, start: {
+            "row": np.arange(start, start + len(X)),
+            **score_columns(detector, X, warn=False),
+        },
         features,
         {"verb": "detect", "model": model_digest(model), "detector": _digest(detector)},
+        score="anomaly_score",
     )
     return process_and_report(task, rank, targets, arguments.force)
 

@@ -31,7 +31,9 @@ Array = NDArray[Any]
 ARRAY_SUFFIXES, TEXT_SUFFIXES = (".npy", ".npz"), (".csv", ".tsv")
 SUFFIXES = (".parquet", *ARRAY_SUFFIXES, *TEXT_SUFFIXES)
 BUFFER_BYTES = 2**20  # per column of Parquet
-ROW = re.compile(r"(?<=\b[ai][tn] row )\d+")  # the number of a row in an error message
+ROW = re.compile(
+    r"(?:(?<=\b[ai][tn] row )|(?<=\bX\[))\d+"
+)  # the number of a row in an error message
 
 
 class Chunk(NamedTuple):

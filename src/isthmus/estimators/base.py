@@ -27,8 +27,8 @@ from isthmus.estimators.batched_inference import (
 from isthmus.estimators.defaults import fresh_seed
 from isthmus.estimators.fitting import FittingMixin
 from isthmus.estimators.model_io import SaveMixin
-from isthmus.estimators.scaling import as_float32
-from isthmus.estimators.validation import fill_missing
+from isthmus.estimators.scaling import LIMITS, as_float32
+from isthmus.estimators.validation import check_finite, check_results, fill_missing
 from isthmus.models.params import describe
 from isthmus.training import to_unit
 from isthmus.training.devices import enough_threads, is_convolutional
@@ -109,7 +109,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         Raises
         ------
         ValueError
-            If X is invalid or far outside the range of the training data.
+            If X is invalid, or so far outside the range of the training data that float32
+            overflows; the message names the cell or the row.
         """
         return self.posterior(X, condition=condition).mean
 
@@ -122,6 +123,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
             return q.mean, q.stddev
 
         mean, std = self._run(encode, X, c)
+        check_results((mean, std))
         return Posterior(mean.astype(float_type(X)), std.astype(float_type(X)))
 
     def inverse_transform(self, Z: Any, *, condition: Any = None) -> Any:
@@ -166,6 +168,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
                 f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have "
                 f"{self.n_components_}."
             )
+        check_finite(Z, limits=LIMITS, what="Z")
         c = self.encode_condition(condition, len(Z))
         return self._decode(Z, c, self._seeded(random_state) if noise else None)
 
@@ -179,7 +182,14 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
             return (draw(model.decode(z, c), generator),)
 
         (X,) = self._run(decode, Z, c, codes=True)
-        return self.scaler_.inverse_transform(X).astype(Z.dtype)
+        return self._in_units(X, Z.dtype, "Z")
+
+    def _in_units(self, X: Array, dtype: Any, what: str) -> Array:
+        """Return outputs of the model in the units of the data, checked for overflow."""
+        with np.errstate(over="ignore"):
+            X = self.scaler_.inverse_transform(X).astype(dtype)
+        check_results((X,), what)
+        return X
 
     def _seeded(self, random_state: int | None) -> torch.Generator:
         seed = fresh_seed() if random_state is None else int(random_state)
@@ -197,7 +207,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
             return (self.model_.reconstruct(self.model_.encode(x, c).mean, c),)
 
         (out,) = self._run(reconstruct, X, c)
-        out = self.scaler_.inverse_transform(out).astype(float_type(X))
+        out = self._in_units(out, float_type(X), "X")
         return out if frame is None else self.as_input_type(out, frame)
 
     def rate_distortion(self, X: Any, *, condition: Any = None) -> RateDistortion:
@@ -225,6 +235,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
             return (kl if kl.ndim == 1 else kl.mean(0)), distortion.mean(0)
 
         rate, distortion = self._run(terms, X, c, draws=samples)
+        check_results((rate, distortion))
         return RateDistortion(rate.astype(np.float64), distortion.astype(np.float64))
 
     def score_samples(self, X: Any, *, condition: Any = None) -> Array:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
-from isthmus.estimators.scaling import constant_as_one
+from isthmus.estimators.scaling import MOST_SCALED, constant_as_one
+from isthmus.estimators.validation import check_finite
 
 __all__ = ["ConditionEncoder", "check_labels"]
 
@@ -99,6 +100,7 @@ class ConditionEncoder:
         numbers = check_array(numbers, input_name="condition")
         if self.scale:
             numbers = (numbers - np.array(self.shift)) / np.array(self.scale)
+        check_finite(numbers, limits=(-MOST_SCALED, MOST_SCALED), what="condition")
         return np.broadcast_to(numbers, (n, self.n_numbers))
 
 

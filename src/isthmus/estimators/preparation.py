@@ -20,7 +20,7 @@ from isthmus.estimators.condition import ConditionEncoder, check_labels
 from isthmus.estimators.defaults import fresh_seed, resolve_likelihood, resolve_scaling
 from isthmus.estimators.run_fingerprint import AnyRows
 from isthmus.estimators.scaling import Scaler
-from isthmus.estimators.validation import fill_missing, validate_input
+from isthmus.estimators.validation import check_finite, fill_missing, validate_input
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
@@ -92,6 +92,8 @@ class PreparationMixin(BaseEstimator, Spec):
         # A preview may miss features of a sparse matrix, whose rows are cheap to read again.
         whole: Any = stored if stored is not None and stored.is_sparse else X
         self.scaler_ = Scaler.fit(whole, self.scaling_).only(likelihood.scalable)
+        names = getattr(self, "feature_names_in_", None)
+        check_finite(X, names, missing, limits=self.scaler_.limits)
         n_rows = len(X) if stored is None else stored.n_total
         self.condition_encoder_ = self._fit_condition_encoder(y, n_rows)
         self.make_model(generator)

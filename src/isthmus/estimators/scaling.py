@@ -11,9 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Scaler", "as_float32", "as_float64", "constant_as_one", "row_slices"]
+__all__ = [
+    "LIMITS",
+    "MOST_SCALED",
+    "Scaler",
+    "as_float32",
+    "as_float64",
+    "constant_as_one",
+    "row_slices",
+]
 
 Array = NDArray[Any]
+#: Least and greatest value that the model can compute with in float32, which goes to 3.4e38.
+LIMITS = (np.float64(-1e37), np.float64(1e37))
+MOST_SCALED = 1e15  # after scaling, so that squares and their sums do not overflow
 SLICE_NUMBERS = 2**18  # as float64 they fit into the processor's cache
 
 
@@ -53,6 +64,13 @@ class Scaler:
     def identity(self) -> bool:
         """Whether the scaler changes nothing."""
         return self.shift.ndim == 0 and self.shift == 0 and self.scale == 1
+
+    @property
+    def limits(self) -> tuple[Array, Array]:
+        """Least and greatest value per feature whose scaled form float32 can compute with."""
+        with np.errstate(over="ignore"):  # models of older versions may have any scale
+            low, high = (self.shift + sign * MOST_SCALED * self.scale for sign in (-1, 1))
+        return np.maximum(low, LIMITS[0]), np.minimum(high, LIMITS[1])
 
     @property
     def log_unit(self) -> torch.Tensor | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +20,59 @@ from sklearn.utils.validation import (
 from isthmus.data.columns import Columns, Table
 from isthmus.data.frames import is_frame
 from isthmus.data.sparse_rows import SparseRows, as_rows
-from isthmus.estimators.scaling import row_slices
+from isthmus.estimators.scaling import LIMITS, row_slices
 
-__all__ = ["as_array", "check_finite", "fill_missing", "validate_input", "validate_sparse"]
+__all__ = [
+    "ANY_FINITE",
+    "RowError",
+    "as_array",
+    "check_finite",
+    "check_results",
+    "count_rows_from",
+    "fill_missing",
+    "validate_input",
+    "validate_sparse",
+]
 
 Array = NDArray[Any]
+Limits = tuple[Any, Any]
+ANY_FINITE = (-np.finfo(np.float64).max, np.finfo(np.float64).max)
+
+
+class RowError(ValueError):
+    """Rows whose values are finite, but for which a model has no finite result in float32.
+
+    Parameters
+    ----------
+    row : int
+        The row to name.
+    before, after : str
+        The message around the number of the row.
+    rows : ndarray of int
+        The positions of all such rows.
+    """
+
+    def __init__(self, row: int, before: str, after: str, rows: Array) -> None:
+        super().__init__(row, before, after, rows)
+        self.row, self.before, self.after, self.rows = row, before, after, rows
+
+    def __str__(self) -> str:
+        return f"{self.before}{self.row}{self.after}"
+
+    def renumbered(self, numbers: Any) -> Self:
+        """Return the error for rows that have other numbers in the array of the user."""
+        number = int(numbers[self.row])
+        return type(self)(number, self.before, self.after, self.rows)
+
+
+@contextmanager
+def count_rows_from(start: int) -> Iterator[None]:
+    """Count the rows of a `RowError` from `start`, for a part of a larger array."""
+    try:
+        yield
+    except RowError as error:
+        row, rows = error.row + start, error.rows + start
+        raise RowError(row, error.before, error.after, rows) from None
 
 
 def validate_input(
@@ -32,6 +82,7 @@ def validate_input(
     reset: bool,
     missing: bool = False,
     numbers: Array | None = None,
+    limits: Limits | None = None,
 ) -> Array:
     """Check X and return it as an array (n, *features) of floats or bytes.
 
@@ -47,11 +98,15 @@ def validate_input(
         Allow NaN as missing values.
     numbers : ndarray (n,), optional
         Row numbers for error messages, if X is a part of a larger array.
+    limits : pair of array-like, optional
+        Least and greatest value; by default those that the fitted model can compute with.
 
     Raises
     ------
     ValueError
         If X has the wrong shape or type, too few rows, or a NaN or infinity at the place named.
+    RowError
+        If a value overflows float32, now or after scaling.
     """
     X = as_rows(X)
     if isinstance(X, list | tuple) and len(X) and getattr(X[0], "ndim", 1) > 1:
@@ -83,20 +138,25 @@ def validate_input(
         shape = (X.shape[1],) if reset else estimator.feature_shape_
     X = X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
     X = X.astype(X.dtype.newbyteorder("="), copy=False)
-    check_finite(X, getattr(estimator, "feature_names_in_", None), missing, numbers)
+    X = X.reshape(len(X), *shape)
+    if limits is None and not reset and hasattr(estimator, "scaler_"):
+        limits = estimator.scaler_.limits
+    check_finite(X, getattr(estimator, "feature_names_in_", None), missing, numbers, limits)
     if reset:
         estimator.feature_shape_ = shape
-    return X.reshape(len(X), *shape)
+    return X
 
 
-def validate_sparse(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Any:
+def validate_sparse(
+    estimator: Any, X: Any, *, reset: bool, missing: bool = False, limits: Limits | None = None
+) -> Any:
     """Do what `validate_input` does, but keep a large sparse matrix sparse.
 
     Its numbers are checked when rows become dense.
     """
     X = as_rows(X)
     if not (isinstance(X, SparseRows) and X.is_large):
-        return validate_input(estimator, X, reset=reset, missing=missing)
+        return validate_input(estimator, X, reset=reset, missing=missing, limits=limits)
     least, settings = 2 if reset else 1, {"reset": reset, "accept_sparse": "csr"}
     validate_data(
         estimator, X.matrix, ensure_all_finite=False, ensure_min_samples=least, **settings
@@ -168,29 +228,90 @@ def check_finite(
     names: Sequence[str] | Array | None = None,
     missing: bool = False,
     numbers: Array | None = None,
+    limits: Limits | None = None,
+    what: str = "X",
 ) -> None:
-    """Raise a ValueError that names the place of the first NaN or infinity in X (n, *features).
+    """Raise a ValueError that names the first NaN, infinity or overflow in X (n, *features).
 
-    `names` are feature names, and `numbers` (n,) the row numbers to report, by default the position
-    in X. Nothing is checked under ``sklearn.config_context(assume_finite=True)``.
+    Parameters
+    ----------
+    X : ndarray (n, *features)
+    names : sequence of str, optional
+        Names of the features.
+    missing : bool
+        Allow NaN.
+    numbers : ndarray (n,), optional
+        The row numbers to report, by default the position in X.
+    limits : pair of array-like, optional
+        Least and greatest value, by default of float32. Without limits, nothing is checked under
+        ``sklearn.config_context(assume_finite=True)``.
+    what : str
+        The name of X in messages.
+
+    Raises
+    ------
+    ValueError
+        For NaN and infinity.
+    RowError
+        For a finite value outside the limits.
     """
-    if X.dtype == np.uint8 or get_config()["assume_finite"]:
+    if X.dtype == np.uint8 or (limits is None and get_config()["assume_finite"]):
         return
+    low, high = LIMITS if limits is None else limits
+    outside = partial(_outside, low=low, high=high, missing=missing)
     for rows in row_slices(X):
         part = X[rows]
-        finite = ~np.isinf(part) if missing else np.isfinite(part)
-        if not finite.all():
-            row, *place = np.argwhere(~finite)[0].tolist()
-            nan = np.isnan(part[(row, *place)])
-            row += rows.start
-            number = row if numbers is None else numbers[row]
-            feature = place[0] if len(place) == 1 else tuple(place)
-            label = "" if names is None or len(place) > 1 else f" ({str(names[place[0]])!r})"
-            ignore = ", or fit with missing='ignore' (isthmus fit --missing ignore)" if nan else ""
-            raise ValueError(
-                f"Input X contains {'NaN' if nan else 'infinity'}: the first at row {number}, "
-                f"feature {feature}{label}. Fill or drop missing values (NaN, inf) first{ignore}."
-            )
+        if not outside(part).any():
+            continue
+        finite = np.isfinite(part)
+        bad = outside(part) & ~finite
+        wrong = bad if bad.any() else outside(part)
+        row, *place = np.argwhere(wrong)[0].tolist()
+        value, row = part[(row, *place)], row + rows.start
+        number = int(row if numbers is None else numbers[row])
+        if bad.any():
+            raise ValueError(_not_finite(number, place, np.isnan(value), names))
+        parts = [r.start + np.flatnonzero(_rows_of(outside(X[r]))) for r in row_slices(X)]
+        all_rows = np.concatenate(parts) if numbers is None else numbers[np.concatenate(parts)]
+        cell = ", ".join(map(repr, place if names is None or len(place) > 1 else [names[place[0]]]))
+        problem = "overflows float32"
+        if abs(value) <= LIMITS[1]:
+            problem = "is so far from the values seen during fit that float32 overflows"
+        hint = "rescale the column or mark the value as missing" if what == "X" else "check it"
+        after = f", {cell}] is {value:g}, which {problem}; {hint}."
+        raise RowError(number, f"{what}[", after, all_rows)
+
+
+def _outside(values: Array, low: Any, high: Any, missing: bool) -> NDArray[np.bool_]:
+    inside: Any = (values >= low) & (values <= high)  # false for NaN
+    outside: NDArray[np.bool_] = ~(inside | np.isnan(values)) if missing else ~inside
+    return outside
+
+
+def _rows_of(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(cells.reshape(len(cells), -1).any(1))
+
+
+def _not_finite(number: int, place: list[int], nan: bool, names: Any) -> str:
+    feature = place[0] if len(place) == 1 else tuple(place)
+    label = "" if names is None or len(place) > 1 else f" ({str(names[place[0]])!r})"
+    ignore = ", or fit with missing='ignore' (isthmus fit --missing ignore)" if nan else ""
+    return (
+        f"Input X contains {'NaN' if nan else 'infinity'}: the first at row {number}, "
+        f"feature {feature}{label}. Fill or drop missing values (NaN, inf) first{ignore}."
+    )
+
+
+def check_results(results: Sequence[Array], what: str = "X") -> None:
+    """Raise a `RowError` that names the first row with a NaN or infinity in results (n, ...)."""
+    for result in results:
+        if np.isfinite(result).all():
+            continue
+        rows = np.flatnonzero(_rows_of(~np.isfinite(result)))
+        after = (
+            "] is so far from the rows seen during fit that float32 overflows; check its values."
+        )
+        raise RowError(int(rows[0]), f"{what}[", after, rows)
 
 
 def fill_missing(X: Array) -> Array:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn import config_context
 
 from isthmus.data import Dataset
 from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import LatentEstimator, model_io
 from isthmus.estimators.run_fingerprint import params_to_json
-from isthmus.estimators.validation import check_finite
+from isthmus.estimators.validation import RowError, check_finite
 from isthmus.evaluation.summary import held_out_summary
 from isthmus.persistence.locks import exclusive_folder
 from isthmus.persistence.run_folder import CONFIG, find_checkpoints, remove_checkpoints
@@ -27,8 +28,8 @@ from isthmus.runs.folders import run_folder
 from isthmus.runs.options import Outcome, Run, RunOptions
 from isthmus.runs.settings import Facts, Model, checkpoint_facts, join, prepare_estimator
 from isthmus.runs.split import TEST_FRACTION, Split, split_dataset
-from isthmus.runs.studio_page import write_studio_page
-from isthmus.training import Callback, Checkpoint
+from isthmus.runs.studio_page import PAGE, write_studio_page
+from isthmus.training import Callback, Checkpoint, TrainerView
 from isthmus.training.distributed import ProcessGroup, is_main
 from isthmus.training.sample_history import SampleRecorder
 from isthmus.training.trackers import make_trackers
@@ -195,10 +196,16 @@ class _Fitting:
     def _train(self, callbacks: list[Callback], folder: Path) -> Outcome:
         model, train = self.estimator, self.split.train
         resume = folder if self.options.resume else None
+        callbacks = [_CheckTestRows(self.split), *callbacks]
         try:
             model.fit(
                 train.rows, train.y, groups=train.groups, callbacks=callbacks, resume_from=resume
             )
+        except RowError as error:
+            if self.split.test_rows is None or as_disk_array(train.X) is not None:
+                raise
+            numbers = np.delete(np.arange(len(self.data.X)), self.split.test_rows)
+            raise error.renumbered(numbers) from None
         except (KeyboardInterrupt, SystemExit) as stop:
             if not hasattr(model, "model_"):
                 raise
@@ -218,6 +225,8 @@ class _Fitting:
             return None
         fingerprint, rows = self.data.fingerprint, self.split.test_rows
         config = model_io.save(self.estimator, folder, fingerprint, rows)
+        for name in (REPORT, PAGE):  # they describe another model, until written anew
+            (folder / name).unlink(missing_ok=True)
         if outcome == "finished" or not any(c.resumes for c in checkpoints):
             remove_checkpoints(folder)  # of this run, or of one that it replaces
         return config
@@ -279,6 +288,26 @@ class _Fitting:
             f"{len(self.split.X_test):,} held out for the summary, seed "
             f"{self.estimator.random_state}"
         )
+
+
+class _CheckTestRows(Callback):
+    """Refuse test rows that the model could not evaluate, before it is trained."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def on_start(self, trainer: TrainerView, rows: Any) -> None:
+        estimator: Any = trainer.settings
+        if not len(self.split.X_test):
+            return
+        try:
+            estimator.check_input(self.split.table, exact=True)
+        except RowError as error:
+            numbers = self.split.test_rows
+            numbered = error if numbers is None else error.renumbered(numbers)
+            raise ValueError(f"in the rows held out for the summary, {numbered}") from None
+        except ValueError as error:
+            raise ValueError(f"in the rows held out for the summary, {error}") from None
 
 
 def _print(*lines: str) -> None:
