@@ -10,6 +10,7 @@ from isthmus import VAE
 from isthmus.cli import main
 from isthmus.cli._parser import make_parser
 from isthmus.data import load
+from isthmus.data.row_ids import read_ids
 from isthmus.data.wav import AudioClip, write_wav
 from isthmus.estimators import model_io
 from isthmus.runs import DataArguments, load_for_run
@@ -124,6 +125,29 @@ def test_detect_takes_one_file(call, tmp_path, name):
     score = next(r for r in table_of(together) if name.endswith(r["file"]))["anomaly_score"]
     assert float(table_of(out)[0]["anomaly_score"]) == pytest.approx(float(score), rel=1e-5)
     assert call("detect", run, name, "--out", out)[0] == 0  # by the run's detector
+
+
+@pytest.mark.parametrize("names", [["photos/odd/00.png", "photos/even/01.png"], ["photos/*/*.png"]])
+def test_detect_scores_several_images_in_one_table(call, tmp_path, names):
+    out = tmp_path / "scores.csv"
+    code, printed = call("detect", "images", *names, "--normal", "photos", "--out", out)
+    assert code == 0, printed
+    found = {row["file"]: row["anomaly_score"] for row in table_of(out)}
+    assert len(found) == (2 if len(names) > 1 else 12)
+    together = tmp_path / "all.csv"
+    call("detect", "images", "photos", "--normal", "photos", "--out", together)
+    for row in table_of(together):
+        if (name := f"photos/{row['file']}") in found:
+            assert float(found[name]) == pytest.approx(float(row["anomaly_score"]), rel=1e-5)
+
+
+def test_ids_of_parquet_keep_their_type(tmp_path):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"x": [1.0, 2.0], "n": [7, 8], "day": pd.to_datetime(["2024-02-01"] * 2)})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert read_ids(tmp_path / "a.parquet", "n").tolist() == [7, 8]
+    assert read_ids(tmp_path / "a.parquet", "day")[0].startswith("2024-02-01")
 
 
 def test_other_sizes_are_resized_only_on_request(call, tmp_path):

@@ -251,7 +251,7 @@ _declare(
     "ones are skipped, and under torchrun the files are divided among the processes.",
     RUN,
     option(
-        "data DATA+: dataset name or path, as for `isthmus fit`, or one image or sound; or many "
+        "data DATA+: dataset name or path, as for `isthmus fit`, or images or sounds; or many "
         "files, patterns and folders"
     ),
     *READING,

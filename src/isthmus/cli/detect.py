@@ -8,8 +8,9 @@ import hashlib
 import io
 import os
 import sys
+from collections import Counter
 from dataclasses import replace
-from glob import has_magic
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.row_ids import has_column
 from isthmus.estimators import model_io
 from isthmus.persistence.atomic import write_atomic
+from isthmus.plots.cells import as_units
 from isthmus.runs import load_for_run
 from isthmus.runs.detector import OWN, RunDetector, detector_of_run
 
@@ -44,12 +46,22 @@ CALIBRATION_CHUNK = 8192  # normal rows read at once
 
 def run(arguments: argparse.Namespace) -> int:
     """Score one data set or many files; return the exit code."""
+    arguments.data = _media_files(arguments) or arguments.data
     return _score_files(arguments) if _has_many_files(arguments) else _score_data(arguments)
+
+
+def _media_files(arguments: argparse.Namespace) -> list[str]:
+    """Return the images and audio files named, if they alone are named: one table has them all."""
+    names = [path for name in arguments.data for path in sorted(glob(name)) or [name]]
+    is_file = all(Path(name).is_file() and is_media(Path(name)) for name in names)
+    return names if is_file and Path(arguments.out or DEFAULT_TABLE).suffix in TABLES else []
 
 
 def _has_many_files(arguments: argparse.Namespace) -> bool:
     """Return whether several names or a pattern are given, or --out is a folder."""
     out, (first, *others) = arguments.out, arguments.data
+    if _media_files(arguments):
+        return False
     if others or (has_magic(first) and not os.path.exists(first)):
         return True
     if out is None:
@@ -59,12 +71,12 @@ def _has_many_files(arguments: argparse.Namespace) -> bool:
 
 
 def _score_data(arguments: argparse.Namespace) -> int:
-    out, (source,) = Path(arguments.out or DEFAULT_TABLE), arguments.data
+    out = Path(arguments.out or DEFAULT_TABLE)
     check_writable(out)
-    _check_single(Path(source))
+    _check_single(Path(arguments.data[0]))
     _check_flags(arguments, {"--keep": arguments.keep, "--column": arguments.column})
     model = model_io.load(arguments.run, device=arguments.device)
-    name, data = _load(arguments, source, reading_options(arguments))
+    name, data = _load_all(arguments)
     normal = None
     if arguments.normal is not None:
         normal = _load(arguments, arguments.normal, _options_of_normal(arguments))[1].X
@@ -116,6 +128,25 @@ def _check_flags(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
         if not _has_many_files(arguments):
             right, wrong = wrong, right
         raise ValueError(f"{given[0]} is for {right}, not for {wrong}; omit it.")
+
+
+def _load_all(arguments: argparse.Namespace) -> tuple[str, Dataset]:
+    """Return the data, or those of several images or audio files together."""
+    first, *others = arguments.data
+    options = reading_options(arguments)
+    if not others:
+        return _load(arguments, first, options)
+    parts = [load_for_run(arguments.run, name, **options) for name in arguments.data]
+    for note, n in Counter(note for part in parts for note in part.notes).items():
+        print(f"note: {note}, in each of {n} files", file=sys.stderr)
+    lengths = [len(part.X) for part in parts]
+    ids = {"file": np.repeat(arguments.data, lengths)}
+    for name in dict.fromkeys(name for part in parts for name in part.ids or {} if name != "file"):
+        columns = [(p.ids or {}).get(name, np.ones(len(p.X), int)) for p in parts]
+        ids[name] = np.concatenate(columns)  # images without pages are page 1
+    deep = len({part.X.dtype for part in parts}) > 1
+    X = np.concatenate([as_units(part.X) if deep else part.X for part in parts])
+    return f"{len(parts)} files", replace(parts[0], X=X, ids=ids)
 
 
 def _load(

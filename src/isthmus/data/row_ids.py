@@ -46,7 +46,9 @@ def read_ids(path: Path, name: str) -> NDArray[Any]:
             f"{listed}.{did_you_mean(name, names)}"
         )
     found = cells[names.index(name)]
-    return np.array([cell.strip() for cell in found]) if isinstance(found, tuple) else found
+    if isinstance(found, tuple):
+        return np.array([cell.strip() for cell in found])
+    return found.astype(str) if found.dtype.kind in "mM" else found  # times, as a table has them
 
 
 def describe_row(ids: Mapping[str, NDArray[Any]] | None, row: int) -> str:
