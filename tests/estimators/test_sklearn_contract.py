@@ -24,7 +24,19 @@ DIGITS = load_digits()
 X, Y = DIGITS.data[:200] / 16, DIGITS.target[:200]
 
 
-@checks.parametrize_with_checks([ESTIMATORS[name](**TINY) for name in NAMES])
+def fails_by_design(estimator):
+    """Return the checks that a model fails because it draws random numbers for each row."""
+    if estimator.corruption is None and estimator.prior is None:
+        return {}
+    reason = "random numbers are drawn by rows, so that rows of weight 2 differ from repeated ones"
+    kinds = ("dense", "sparse")
+    return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in kinds}
+
+
+@checks.parametrize_with_checks(
+    [ESTIMATORS[name](**TINY, validation_fraction=0) for name in NAMES],
+    expected_failed_checks=fails_by_design,
+)
 def test_check_estimator(estimator, check):
     check(estimator)
 

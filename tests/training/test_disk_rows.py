@@ -35,7 +35,7 @@ def small(monkeypatch):
     monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
     monkeypatch.setattr(disk_array, "BLOCK_BYTES", 16 * 20)
     monkeypatch.setattr(disk_array, "PREVIEW_BYTES", 16 * 400)
-    monkeypatch.setattr(DiskRows.__init__, "__defaults__", (1, 16 * 130))
+    monkeypatch.setattr(DiskRows.__init__, "__defaults__", (1, 16 * 130, None))
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from isthmus.estimators.batched_inference import (
 from isthmus.estimators.defaults import fresh_seed
 from isthmus.estimators.fitting import FittingMixin
 from isthmus.estimators.model_io import SaveMixin
+from isthmus.estimators.sample_weight import check_sample_weight
 from isthmus.estimators.scaling import LIMITS, as_float32
 from isthmus.estimators.validation import check_finite, check_results, fill_missing
 from isthmus.models.params import describe
@@ -247,9 +248,17 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         rate, distortion = self.rate_distortion(X, condition=condition)
         return -(rate + distortion)
 
-    def score(self, X: Any, y: Any = None, *, condition: Any = None) -> float:
-        """Return the mean of `score_samples`, in nats per example; y is ignored."""
-        return float(np.mean(self.score_samples(X, condition=condition)))
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, condition: Any = None
+    ) -> float:
+        """Return the mean of `score_samples`, in nats per example; y is ignored.
+
+        With sample weights (n,) it is the weighted mean.
+        """
+        scores = self.score_samples(X, condition=condition)
+        if sample_weight is None:
+            return float(np.mean(scores))
+        return float(np.average(scores, weights=check_sample_weight(sample_weight, len(scores))))
 
     def sample(
         self,

@@ -38,13 +38,17 @@ class ConditionEncoder:
     scale: tuple[float, ...] = ()
 
     @classmethod
-    def fit(cls, y: Any, n: int) -> ConditionEncoder:
-        """Learn from the y of n training rows: labels (n,), or numbers (n,) or (n, columns)."""
+    def fit(cls, y: Any, n: int, weights: Array | None = None) -> ConditionEncoder:
+        """Learn from the y of n training rows: labels (n,), or numbers (n,) or (n, columns).
+
+        The mean and standard deviation of numbers count sample weights (n,).
+        """
         y = check_labels(y, n)
         if (y.ndim == 2 and y.shape[1] > 1) or type_of_target(y) == "continuous":
             numbers = check_array(y.reshape(n, -1), dtype=np.float64, input_name="y")
-            shift = numbers.mean(0)
-            scale = constant_as_one(shift, numbers.std(0))
+            shift = np.average(numbers, 0, weights)
+            spread = np.sqrt(np.average((numbers - shift) ** 2, 0, weights))
+            scale = constant_as_one(shift, spread)
             return cls(None, numbers.shape[1], tuple(shift.tolist()), tuple(scale.tolist()))
         return cls(classes=np.unique(column_or_1d(y, warn=True)))
 

@@ -13,13 +13,14 @@ import torch
 
 from isthmus.data.disk_array import as_disk_array
 from isthmus.data.loader_adapter import LoaderAdapter
-from isthmus.estimators.preparation import PreparationMixin
+from isthmus.estimators.preparation import PreparationMixin, as_weights
 from isthmus.estimators.run_fingerprint import (
     AnyRows,
     check_same_in_all_processes,
     check_same_run,
     describe_run,
 )
+from isthmus.estimators.sample_weight import weight_rows
 from isthmus.models.params import check_fields
 from isthmus.registry import build_objective
 from isthmus.training import Callback, Checkpoint, Trainer
@@ -49,6 +50,7 @@ class FittingMixin(PreparationMixin):
         self,
         X: Any,
         y: Any = None,
+        sample_weight: Any = None,
         *,
         X_val: Any = None,
         y_val: Any = None,
@@ -67,6 +69,13 @@ or (n, channels, time)
             training; rows of large scipy.sparse matrices become dense in parts.
         y : array-like (n,) or (n, columns), optional
             Labels, for conditional models; other models ignore them.
+        sample_weight : array-like (n,), optional
+            How often each row counts, in the loss, the validation loss and the means and standard
+            deviations of the scaling. Rows of weight 0 are left out; all weights may be multiplied
+            by one number. A row of weight 2 has the gradient of two rows, but batches,
+            `validation_fraction` and random numbers go by rows: the model is that of repeated rows
+            if it draws nothing (an `Autoencoder` with ``validation_fraction=0``) and `batch_size`
+            is at least the number of rows, else only the expected gradient is.
         X_val, y_val : array-like, optional
             Rows on which to monitor training, and their labels for conditional models. By default
             a fraction `validation_fraction` of X is held out, as `validation_split` says.
@@ -109,7 +118,8 @@ or (n, channels, time)
                     read_checkpoint(resume_from) if process_group.is_main else None
                 )
             seed = None if snapshot is None else int(snapshot.facts["about"]["seed"])
-            rows, generator = new.prepare(X, y, seed)
+            X, y, groups, weights, numbers = weight_rows(X, y, groups, sample_weight)
+            rows, generator = new.prepare(X, y, seed, weights, numbers)
             if groups is not None:
                 rows = rows.grouped_by(groups)
             valid = new._validation_rows(X_val, y_val, groups)
@@ -210,21 +220,25 @@ or (n, channels, time)
         self.__dict__ = new.__dict__
         return self
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one pass over X, starting from the current weights.
 
-        Takes X and y as `fit` does, and trains on all rows. The first call determines shape,
-        scaling, likelihood and labels.
+        Takes X, y and sample_weight as `fit` does, and trains on all rows. The first call
+        determines shape, scaling, likelihood and labels.
         """
         with self._training() as process_group:
             new = copy.copy(self)
+            X, y, _, weights, numbers = weight_rows(X, y, None, sample_weight)
             rows: AnyRows
             if hasattr(self, "model_"):
                 stored, generator = as_disk_array(X), new._generator(new.n_iter_)
-                rows = new._rows(X, y) if stored is None else new._stored_rows(stored, y)
+                if stored is None:
+                    rows = new._rows(X, y, numbers).weighted(as_weights(weights))
+                else:
+                    rows = new._stored_rows(stored, y, weights)
                 new.model_ = copy.deepcopy(new.model_)  # an error must leave self unchanged
             else:
-                rows, generator = new.prepare(X, y)
+                rows, generator = new.prepare(X, y, None, weights, numbers)
             if process_group.size > 1:
                 check_same_in_all_processes(describe_run(new, rows), process_group)
             trainer = new._trainer(rows, generator, process_group)

@@ -31,7 +31,7 @@ from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup, join_process_group
 from isthmus.training.loader_rows import LoaderRows
 
-__all__ = ["PreparationMixin"]
+__all__ = ["PreparationMixin", "as_weights"]
 
 Array = NDArray[Any]
 DICTIONARY_ROWS = 8192  # drawn to initialise a dictionary
@@ -55,19 +55,24 @@ class PreparationMixin(BaseEstimator, Spec):
     stopped_: str
 
     def prepare(
-        self, X: Any, y: Any = None, seed: int | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        seed: int | None = None,
+        weights: Array | None = None,
+        numbers: Array | None = None,
     ) -> tuple[AnyRows, torch.Generator]:
         """Set every fitted attribute, with untrained weights and an empty history.
 
         Takes X and y as `fit` does; a seed replaces `random_state`, to resume a run whose seed was
-        drawn at random. Returns the rows for the `Trainer`, and the generator of all randomness of
-        the training, on its device.
+        drawn at random. `weights` and `numbers` are those of `WeightedRows`. Returns the rows for
+        the `Trainer`, and the generator of all randomness of the training, on its device.
         """
         check_combination(self)
         self.__dict__.pop("_training_state", None)
         self.history_, self.n_iter_, self.best_epoch_, self.stopped_ = [], 0, 0, "partial"
         generator = self._start(seed)
-        stored, numbers = as_disk_array(X), None
+        stored = as_disk_array(X)
         stream = X if isinstance(X, LoaderAdapter) else None
         if stream is not None:  # each process may have its own rows, but all must agree on these
             process_group = self._process_group()
@@ -75,7 +80,8 @@ class PreparationMixin(BaseEstimator, Spec):
                 stream.preview() if process_group.is_main else None
             )
         elif stored is not None:
-            X, numbers = stored.preview_rows()
+            X, shown_rows = stored.preview_rows()
+            numbers = shown_rows if numbers is None else numbers[shown_rows]
         missing = self.missing == "ignore"
         X = validate_input(self, X, reset=True, missing=missing, numbers=numbers)
         observed = fill_missing(X) if missing else X
@@ -91,17 +97,20 @@ class PreparationMixin(BaseEstimator, Spec):
         self.scaling_ = resolve_scaling(self.scaling, likelihood, X)
         # A preview may miss features of a sparse matrix, whose rows are cheap to read again.
         whole: Any = stored if stored is not None and stored.is_sparse else X
-        self.scaler_ = Scaler.fit(whole, self.scaling_).only(likelihood.scalable)
+        own = weights
+        if stored is not None and weights is not None:
+            own = weights[stored.indices() if stored.is_sparse else shown_rows]
+        self.scaler_ = Scaler.fit(whole, self.scaling_, own).only(likelihood.scalable)
         names = getattr(self, "feature_names_in_", None)
-        check_finite(X, names, missing, limits=self.scaler_.limits)
+        check_finite(X, names, missing, numbers, limits=self.scaler_.limits)
         n_rows = len(X) if stored is None else stored.n_total
-        self.condition_encoder_ = self._fit_condition_encoder(y, n_rows)
+        self.condition_encoder_ = self._fit_condition_encoder(y, n_rows, weights)
         self.make_model(generator)
         rows: AnyRows
         if stored is not None:
-            rows = self._stored_rows(stored, y)
+            rows = self._stored_rows(stored, y, weights)
         else:
-            rows = shown = self._as_rows(X, y)
+            rows = shown = self._as_rows(X, y).weighted(as_weights(weights))
         if stream is not None:
             rows = LoaderRows(stream, self._rows, shown, torch.device("cpu"))
         self._initialise_from_rows(rows, generator)
@@ -155,7 +164,7 @@ class PreparationMixin(BaseEstimator, Spec):
         self.model_.likelihood.check(fill_missing(X) if self.model_.missing else X)
         return self._as_rows(X, y)
 
-    def _stored_rows(self, stored: DiskArray, y: Any) -> DiskRows:
+    def _stored_rows(self, stored: DiskArray, y: Any, weights: Array | None = None) -> DiskRows:
         """Return rows that are checked and scaled when they are read."""
         labels = None if self.condition_encoder_ is None else check_labels(y, stored.n_total)
 
@@ -163,7 +172,7 @@ class PreparationMixin(BaseEstimator, Spec):
             rows = self._rows(X, None if labels is None else labels[numbers], numbers)
             return rows.x, rows.c
 
-        return DiskRows(stored, prepare, torch.device("cpu"))
+        return DiskRows(stored, prepare, torch.device("cpu")).weighted(as_weights(weights))
 
     def _validation_rows(self, X: Any, y: Any, groups: Any = None) -> Rows | DiskRows | None:
         """Check, encode and scale validation rows, if there are any."""
@@ -197,7 +206,9 @@ class PreparationMixin(BaseEstimator, Spec):
             seed = int(self.random_state) + epochs_before  # type: ignore[arg-type]
         return torch.Generator(pick_device(self.device)).manual_seed(seed)
 
-    def _fit_condition_encoder(self, y: Any, n: int) -> ConditionEncoder | None:
+    def _fit_condition_encoder(
+        self, y: Any, n: int, weights: Array | None
+    ) -> ConditionEncoder | None:
         if not self.conditional:
             return None
         if y is None:
@@ -205,7 +216,7 @@ class PreparationMixin(BaseEstimator, Spec):
                 f"{type(self).__name__} requires y to be passed, but the target y is None: pass "
                 "labels, or use VAE."
             )
-        encoder = ConditionEncoder.fit(y, n)
+        encoder = ConditionEncoder.fit(y, n, weights)
         if encoder.classes is not None:
             self.classes_ = encoder.classes
         return encoder
@@ -214,3 +225,8 @@ class PreparationMixin(BaseEstimator, Spec):
         """Validate X against the shape and columns that were learned."""
         X = validate_input(self, X, reset=False, missing=self.model_.missing, numbers=numbers)
         return self.model_.likelihood.clean(X)
+
+
+def as_weights(weights: Array | None) -> Tensor | None:
+    """Return sample weights as a tensor, if there are any."""
+    return None if weights is None else torch.from_numpy(weights)

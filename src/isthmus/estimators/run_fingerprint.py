@@ -121,7 +121,7 @@ def _fingerprint(rows: AnyRows) -> dict[str, Any]:
     """Return shape, type and hash of the data."""
     digest = hashlib.sha256()
     known = rows if isinstance(rows, Rows) else rows.preview
-    for tensor in (known.x, known.c, known.groups):
+    for tensor in (known.x, known.c, known.groups, known.weights):
         if tensor is not None:
             step = max(1, -(-tensor.numel() * tensor.element_size() // HASHED_BYTES))
             digest.update(tensor[::step].cpu().contiguous().numpy().tobytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -39,18 +39,33 @@ class Scaler:
     scale: Array
 
     @classmethod
-    def fit(cls, X: Array, how: str) -> Scaler:
-        """Learn the scale per feature ("standard"), over all features ("global"), or "none"."""
+    def fit(cls, X: Array, how: str, weights: Array | None = None) -> Scaler:
+        """Learn the scale per feature ("standard"), over all features ("global"), or "none".
+
+        Means count sample weights (n,).
+        """
         if how == "none":
             return cls(np.zeros(()), np.ones(()))
         axis = 0 if how == "standard" else None
         slices = [*row_slices(X)]
-        n = np.maximum(1, sum(np.sum(~np.isnan(as_float64(X[s])), axis) for s in slices))
+
+        def total(function: Callable[[Array], Array]) -> Any:
+            """Return the weighted sum of a function of the values, without those missing."""
+            sums = 0.0
+            for rows in slices:
+                values = function(as_float64(X[rows]))
+                if weights is not None:
+                    values = (values.T * weights[rows]).T
+                sums = sums + np.nansum(values, axis)
+            return sums
+
+        n = total(lambda x: ~np.isnan(x) * 1.0)
+        n = np.where(n > 0, n, 1)
         # Dividing by a power of two is exact, and keeps squares from overflow and underflow.
         peaks = (np.fmax.reduce(np.abs(as_float64(X[s])), axis, initial=0.0) for s in slices)
         unit = np.ldexp(0.5, np.frexp(reduce(np.maximum, peaks))[1])
-        shift = sum(np.nansum(as_float64(X[s]) / unit, axis) for s in slices) / n
-        square = sum(np.nansum((as_float64(X[s]) / unit - shift) ** 2, axis) for s in slices) / n
+        shift = total(lambda x: x / unit) / n
+        square = total(lambda x: (x / unit - shift) ** 2) / n
         shift, scale = shift * unit, np.sqrt(square) * unit
         return cls(np.asarray(shift), constant_as_one(shift, scale))
 

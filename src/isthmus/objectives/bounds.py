@@ -26,7 +26,7 @@ Bound = Callable[[Pass, float | Tensor], Tensor]
 
 def mean_kl(step: Pass) -> Tensor:
     """Return the batch mean of KL(q(z|x) || p(z)), a scalar."""
-    return step.kl.mean()
+    return step.mean(step.kl)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Elbo:
 
     def __call__(self, step: Pass, beta: float | Tensor) -> Tensor:
         """Return the loss, a scalar."""
-        return step.reconstruction.mean() + beta * self.divergence(step)
+        return step.mean(step.reconstruction) + beta * self.divergence(step)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ImportanceWeighted:
         log_weight = self._log_weight(step, beta)  # (samples, n)
         bound = math.log(len(log_weight)) - log_weight.logsumexp(0)
         if not self.doubly:
-            return bound.mean()
+            return step.mean(bound)
         share = log_weight.detach().softmax(0)
         if step.z.requires_grad:
             # The encoder's gradient, through z, has the square of each sample's share.
@@ -76,7 +76,7 @@ class ImportanceWeighted:
             step.z.register_hook(lambda gradient: weight * gradient)
         # The surrogate has the right gradient; the detached difference gives the value.
         surrogate = -(share * log_weight).sum(0)
-        return (surrogate + (bound - surrogate).detach()).mean()
+        return step.mean(surrogate + (bound - surrogate).detach())
 
     def _log_weight(self, step: Pass, beta: float | Tensor) -> Tensor:
         q = step.q.detached() if self.doubly else step.q  # type: ignore[attr-defined]
@@ -103,7 +103,7 @@ class FreeBits:
     def __call__(self, step: Pass) -> Tensor:
         """Return the term, a scalar."""
         each = kl_divergence(step.q, step.model.prior_given(step.condition))  # (n, n_components)
-        return each.mean(0).clamp(min=self.floor).sum()
+        return step.mean(each, features=1).clamp(min=self.floor).sum()
 
 
 @dataclass(frozen=True)
@@ -156,20 +156,24 @@ class Decomposed:
         log_q_zx = step.q.log_prob(z).sum(-1)
         every = step.q.expand(torch.Size((1, *step.q.batch_shape)))
         pairs = every.log_prob(z[:, None])  # (n codes, n posteriors, n_components)
-        log_shares = self._log_shares(z)  # (n codes, n posteriors)
+        log_shares = self._log_shares(z, step.row_weights)  # (n codes, n posteriors)
         log_q_z = (pairs.sum(-1) + log_shares).logsumexp(1)
         log_q_each = (pairs + log_shares[..., None]).logsumexp(1).sum(-1)
         log_p_z = step.model.log_prior(z, step.condition)
         return (
-            (log_q_zx - log_q_z).mean(),
-            (log_q_z - log_q_each).mean(),
-            (log_q_each - log_p_z).mean(),
+            step.mean(log_q_zx - log_q_z),
+            step.mean(log_q_z - log_q_each),
+            step.mean(log_q_each - log_p_z),
         )
 
-    def _log_shares(self, z: Tensor) -> Tensor:
+    def _log_shares(self, z: Tensor, row_weights: Tensor | None) -> Tensor:
         """Return the log-weight of each row in q(z), for each code."""
         n, batch = max(self.n_rows, len(z)), len(z)
         if batch == 1:
             return z.new_zeros(1, 1)
+        if row_weights is not None:
+            own, rest = row_weights / n, row_weights.sum() - row_weights
+            shares = ((1 - own) / rest)[:, None] * row_weights  # (n codes, n rows)
+            return torch.where(torch.eye(batch, device=z.device) > 0, own, shares).log()
         others = math.log((n - 1) / (n * (batch - 1)))
         return z.new_full((batch, batch), others).fill_diagonal_(-math.log(n))

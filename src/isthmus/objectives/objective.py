@@ -27,11 +27,15 @@ class Terms(NamedTuple):
 
 
 class StepInputs(NamedTuple):
-    """The inputs of one step: the target x, the `seen` input of the encoder, the condition."""
+    """The inputs of one step: the target x, the `seen` input of the encoder, the condition.
+
+    The sample weights (n,), if there are any, have the mean 1 over the data set.
+    """
 
     x: Tensor
     seen: Tensor
     condition: Tensor | None
+    row_weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -110,18 +114,22 @@ class Objective:
         The posterior draws from `generator`, or takes the standard normal `noise`
         (*samples, n, n_components).
         """
-        x, seen, condition = inputs
+        x, seen, condition, row_weights = inputs
         q = model.encode(seen, condition)
         shape = self._sample_shape
         z = q.rsample(shape, generator=generator, noise=noise)  # type: ignore[call-arg]
         p = model.decode(z, condition)
         reconstruction = -model.log_likelihood(p, x)  # (*samples, n)
         kl = model.kl(q, z, condition)
-        forward = Pass(model, seen, condition, q, z, p, reconstruction, kl, step, generator)
+        forward = Pass(
+            model, seen, condition, q, z, p, reconstruction, kl, step, generator, row_weights
+        )
         bound = self.bound(forward, self.kl_weight(step))
         penalty = sum((term(forward) for term in self.penalties), bound.new_zeros(()))
         loss = bound + penalty if self.penalties else bound
-        return Terms(loss, reconstruction.detach().mean(), kl.detach().mean(), penalty)
+        return Terms(
+            loss, forward.mean(reconstruction.detach()), forward.mean(kl.detach()), penalty
+        )
 
     def noise(self, model: LatentVariableModel, n: int, generator: Generator) -> Tensor | None:
         """Return standard normal noise for the posterior of n rows, (*samples, n, n_components)."""

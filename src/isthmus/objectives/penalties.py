@@ -44,7 +44,8 @@ class Pass(NamedTuple):
     `x` (n, *features) is the input of the encoder, after corruption; `z`
     (*samples, n, n_components) the input of the decoder; `reconstruction` (*samples, n) is
     -log p(x|z) of the clean row in nats; `kl` is KL(q(z|x) || p(z)), (n,) or (*samples, n); `step`
-    is the number of the optimiser step, `generator` the source of random numbers.
+    is the number of the optimiser step, `generator` the source of random numbers. `row_weights`
+    (n,) are sample weights, of mean 1 over the data set, or None; `mean` counts them.
     """
 
     model: LatentVariableModel
@@ -57,6 +58,13 @@ class Pass(NamedTuple):
     kl: Tensor
     step: int = 0
     generator: Generator | None = None
+    row_weights: Tensor | None = None
+
+    def mean(self, values: Tensor, features: int = 0) -> Tensor:
+        """Return the weighted mean over samples and rows of values (*samples, n, *features)."""
+        if self.row_weights is not None:
+            values = values * self.row_weights.reshape(-1, *[1] * features)
+        return values.flatten(0, -1 - features).mean(0) if features else values.mean()
 
 
 Penalty = Callable[[Pass], Tensor]
@@ -70,7 +78,7 @@ class L1:
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty, a scalar."""
-        return self.weight * step.z.abs().sum(-1).mean()
+        return self.weight * step.mean(step.z.abs().sum(-1))
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class KLSparsity:
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty, a scalar."""
-        activity = step.z.reshape(-1, step.z.shape[-1]).mean(0)  # (n_components,)
+        activity = step.mean(step.z, features=1)  # (n_components,)
         return self.weight * bernoulli_kl(self.target, activity).sum()
 
 
@@ -116,7 +124,7 @@ class GatePenalty:
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty, a scalar."""
-        return self.weight * _gate(step).sum(-1).mean()
+        return self.weight * step.mean(_gate(step).sum(-1))
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ class GateReconstruction:
         model, gate = step.model, _gate(step)
         outputs = _frozen(model.decoder, gate if step.condition is None else (gate, step.condition))
         p = _frozen(model.likelihood, outputs)
-        return -model.log_likelihood(p, step.x).mean()
+        return -step.mean(model.log_likelihood(p, step.x))
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,7 @@ class Contractive:
         """Return the penalty, a scalar."""
         chain = _elementwise_chain(step)
         if chain is not None:
-            return self.weight * self._of_chain(step, chain).mean()
+            return self.weight * step.mean(self._of_chain(step, chain))
         x = step.x.detach().requires_grad_()
         with torch.enable_grad(), _running_statistics(step.model.encoder):
             z = step.model.encode(x, step.condition).mean  # (n, n_components)
@@ -217,7 +225,8 @@ class Contractive:
             (jacobian,) = torch.autograd.grad(
                 z, x, directions.transpose(0, 1), is_grads_batched=True, create_graph=True
             )  # (directions, n, *features)
-        return self.weight * jacobian.pow(2).sum() / (len(x) * (self.samples or 1))
+        norms = jacobian.pow(2).sum([0, *range(2, jacobian.ndim)])  # (n,)
+        return self.weight * step.mean(norms) / (self.samples or 1)
 
     def _of_chain(self, step: Pass, chain: Chain) -> Tensor:
         family = step.model.posterior

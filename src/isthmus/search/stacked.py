@@ -171,11 +171,12 @@ class StackedRun(CandidateRun):
         x: Tensor,
         seen: Tensor,
         c: Any,
+        row_weights: Any,
         noise: Any,
     ) -> Gradients:
         """Return the gradients of each model's loss, and the loss terms (terms, models)."""
         named = dict(zip(self.weights, weights, strict=True))
-        terms = self._terms(named, beta, StepInputs(x, seen, c), noise, step)
+        terms = self._terms(named, beta, StepInputs(x, seen, c, row_weights), noise, step)
         return compute_gradients(terms, weights)
 
     @torch.no_grad()

@@ -27,12 +27,15 @@ class Batch(NamedTuple):
         Rows of the step over all processes.
     start : int
         Index of the first local row among them; n if x is a placeholder for no rows.
+    row_weights : Tensor (n_local,), optional
+        Sample weights, of mean 1 over all training rows.
     """
 
     x: Tensor
     c: Tensor | None
     n: int
     start: int
+    row_weights: Tensor | None = None
 
     @property
     def n_local(self) -> int:
@@ -83,6 +86,10 @@ class Source:
     def grouped_by(self, groups: ArrayLike) -> Self:
         """Return a copy that splits off whole groups of rows."""
         raise ValueError("groups are only for rows in memory; leave them out.")
+
+    def weights_of(self, start: int, n: int) -> Tensor | None:
+        """Return the sample weights of n rows from `start` on, if there are any."""
+        return None
 
     def local_batches(
         self, size: int, generator: Generator, group: ProcessGroup, skip: int = 0, epoch: int = 1
@@ -174,12 +181,15 @@ class Rows(Source):
         Number of processes that share each batch.
     groups : Tensor of int (n,), optional
         Number of the group of each row: `split` keeps the rows of a group together.
+    weights : Tensor of float (n,), optional
+        Sample weights; `weighted` scales them to the mean 1.
     """
 
     x: Tensor
     c: Tensor | None = None
     shares: int = 1
     groups: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -196,8 +206,21 @@ class Rows(Source):
 
     def to(self, device: torch.device) -> Rows:
         """Return a copy on a device."""
-        c, groups = (None if part is None else part.to(device) for part in (self.c, self.groups))
-        return replace(self, x=self.x.to(device), c=c, groups=groups)
+        c, groups, weights = (
+            None if part is None else part.to(device)
+            for part in (self.c, self.groups, self.weights)
+        )
+        return replace(self, x=self.x.to(device), c=c, groups=groups, weights=weights)
+
+    def weighted(self, weights: Tensor | None) -> Self:
+        """Return a copy with sample weights, scaled to the mean 1."""
+        if weights is None:
+            return self
+        return replace(self, weights=(weights / weights.double().mean()).float())
+
+    def weights_of(self, start: int, n: int) -> Tensor | None:
+        """Return the sample weights of n rows from `start` on, if there are any."""
+        return None if self.weights is None else self.weights[start : start + n]
 
     def grouped_by(self, groups: ArrayLike) -> Self:
         """Return a copy with the group of each row, an array-like (n,) of any labels."""
@@ -233,7 +256,9 @@ class Rows(Source):
             held = torch.isin(groups, order[: min(max(1, int(fraction * n)), n // 2)])
             kept = ~held
         train, valid = (
-            replace(self, x=self.x[rows], c=None if self.c is None else self.c[rows], groups=None)
+            replace(
+                self, x=self.x[rows], c=None if self.c is None else self.c[rows], groups=None
+            ).weighted(None if self.weights is None else self.weights[rows])
             for rows in (kept, held)
         )
         return train, valid
@@ -241,7 +266,10 @@ class Rows(Source):
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n random rows (at most all), with or without replacement."""
         place, total = {"generator": generator, "device": generator.device}, len(self)
-        if replace:
+        if self.weights is not None:
+            chances = self.weights.to(generator.device)
+            order = torch.multinomial(chances, min(n, total), replace, generator=generator)
+        elif replace:
             order = torch.randint(total, (min(n, total),), **place)  # type: ignore[call-overload]
         else:
             order = torch.randperm(total, **place)[:n]  # type: ignore[call-overload]
@@ -272,7 +300,8 @@ class Rows(Source):
         """Yield the local part of each batch; all processes have the same rows and generator."""
         for index in self._shuffled(size, generator)[skip:]:
             part = group.local_slice(len(index))
-            yield Batch(*self[index[part]], len(index), part.start)
+            weights = None if self.weights is None else self.weights[index[part]]
+            yield Batch(*self[index[part]], len(index), part.start, weights)
 
     def _shuffled(self, size: int, generator: Generator) -> Sequence[Tensor]:
         order = torch.randperm(len(self), device=self.device, generator=generator)

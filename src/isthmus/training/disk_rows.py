@@ -42,6 +42,8 @@ class DiskRows(Source):
         Number of processes that share each batch.
     window_bytes : int
         Size of a window.
+    weights : Tensor of float (n_total,), optional
+        Sample weights of all rows of the array, by their numbers.
     """
 
     stored: DiskArray
@@ -49,6 +51,7 @@ class DiskRows(Source):
     device: torch.device
     shares: int = 1
     window_bytes: int = WINDOW_BYTES
+    weights: Tensor | None = None
 
     @property
     def n_rows(self) -> int:  # type: ignore[override]
@@ -71,7 +74,21 @@ class DiskRows(Source):
         order = None if how == "time" else np.random.default_rng(_seed(generator))
         kept, held = self.stored.split(fraction, order)
         rows = Rows(*replace(self, stored=held)._read(held.blocks), self.shares)
-        return replace(self, stored=kept), rows.to(self.device)
+        rows = rows.weighted(None if self.weights is None else self.weights[held.indices()])
+        return replace(self, stored=kept).weighted(self.weights), rows.to(self.device)
+
+    def weighted(self, weights: Tensor | None) -> DiskRows:
+        """Return a copy with sample weights (n_total,), scaled to the mean 1 over its own rows."""
+        if weights is None:
+            return self
+        mean = weights[self.stored.indices()].double().mean()
+        return replace(self, weights=(weights / mean).float())
+
+    def weights_of(self, start: int, n: int) -> Tensor | None:
+        """Return the sample weights of n rows from `start` on, if there are any."""
+        if self.weights is None:
+            return None
+        return self.weights[self.stored.indices()[start : start + n]].to(self.device)
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n distinct random rows (at most all) from a random window of blocks."""
@@ -103,18 +120,27 @@ class DiskRows(Source):
         order = np.random.default_rng(_seed(generator))
         sizes = self.sizes(size)
         windows = prefetch(self._windows(order, _own(np.array(sizes), group)[skip:]))
-        rest = next(windows, ())
+        rest = next(windows, (torch.empty(0),) * 3)
         for n in sizes[skip:]:
             part = group.local_slice(n)
             wanted = part.stop - part.start
             while len(rest[0]) < wanted:
                 rest = tuple(map(torch.cat, zip(rest, next(windows), strict=True)))
-            x, *c = (t[:wanted].to(self.device) for t in rest)
+            x, c, weights = (t[:wanted].to(self.device) for t in rest)
             rest = tuple(t[wanted:] for t in rest)
-            yield Batch(to_unit(x), c[0] if c else None, n, part.start)
+            yield Batch(
+                to_unit(x),
+                c if c.shape[1] else None,
+                n,
+                part.start,
+                None if self.weights is None else weights,
+            )
 
     def _windows(self, order: np.random.Generator, own: Array) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the shuffled local rows of each window, and their conditions, if any."""
+        """Yield the shuffled local rows of each window, their conditions and sample weights.
+
+        Without conditions they have no columns, and without sample weights these are 1.
+        """
         blocks = replace(self.stored, blocks=order.permutation(self.stored.blocks))
         first = 0
         for piece in blocks.block_groups(self.window_bytes):
@@ -124,12 +150,17 @@ class DiskRows(Source):
             first += len(numbers)
             if len(mine):
                 x, c = self.prepare(blocks.read(piece)[mine], numbers[mine])
-                yield (x,) if c is None else (x, c)
+                weights = (
+                    torch.ones(len(x)) if self.weights is None else self.weights[numbers[mine]]
+                )
+                yield x, x.new_empty(len(x), 0) if c is None else c, weights
 
     @property
     def preview(self) -> Rows:
         """A sample of the rows with their labels, which identifies the data of a run."""
-        return Rows(*self._read(self.stored.preview_blocks))
+        blocks = self.stored.preview_blocks
+        chosen = None if self.weights is None else self.weights[self.stored.indices(blocks)]
+        return Rows(*self._read(blocks), weights=chosen)
 
     def _read(self, blocks: Array) -> Pair:
         return self.prepare(self.stored.read(blocks), self.stored.indices(blocks))

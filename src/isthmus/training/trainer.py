@@ -269,10 +269,19 @@ class Trainer:
         """
         n, half = batch.n, self.max_rows
         if half is not None and n > half:
-            x, c, *_ = batch
-            first = Batch(x[:half], None if c is None else c[:half], half, 0)
-            second = Batch(x[half:], None if c is None else c[half:], n - half, 0)
-            return self.train_on(first) + self.train_on(second)
+            x, c, _, _, w = batch
+            parts = (
+                Batch(
+                    x[rows],
+                    None if c is None else c[rows],
+                    len(x[rows]),
+                    0,
+                    None if w is None else w[rows],
+                )
+                for rows in (slice(half), slice(half, None))
+            )
+            first, second = map(self.train_on, parts)
+            return first + second
         try:
             return batch.n_local * self.update(batch)
         except RuntimeError as error:
@@ -297,10 +306,11 @@ class Trainer:
 
     def update(self, batch: Batch) -> Tensor:
         """Take one optimizer step; return the stacked loss terms of the local rows."""
-        x, c, n, start = batch
+        x, c, n, start, row_weights = batch
         self._share = batch.n_local / n
         self._local_generator = self.process_group.generator(self.generator, self.step)
         shown = self.objective.draw_inputs(x, c, self._local_generator)
+        shown = shown._replace(row_weights=row_weights)
         noise = self.objective.noise(self.model, n, self.generator)
         if noise is not None and len(x) < n:
             start = min(start, n - len(x))
@@ -323,10 +333,11 @@ class Trainer:
         x: Tensor,
         seen: Tensor,
         c: Any,
+        row_weights: Any,
         noise: Any,
     ) -> Gradients:
         """Return the gradients of the whole batch's loss, and the loss terms of local rows."""
-        objective, shown = replace(self.objective, beta=beta), StepInputs(x, seen, c)
+        objective, shown = replace(self.objective, beta=beta), StepInputs(x, seen, c, row_weights)
         with self._autocast(x.device):
             terms = self.process_group.program(objective, shown, step, noise, self._local_generator)
         return self.process_group.compute_gradients(terms, weights, self._share)
@@ -394,11 +405,13 @@ class Trainer:
         Schedules have their final values, so that losses of different epochs are comparable.
         """
         self.model.eval()
-        generator = Generator(rows.device).manual_seed(0)
+        generator, start = Generator(rows.device).manual_seed(0), 0
         sums = torch.zeros(len(Terms._fields), device=rows.device)
         for number, (x, c) in enumerate(rows.batches(max(self.settings.batch_size, 512))):
             # All processes draw for all batches, so that results do not depend on their number.
             shown = self.objective.draw_inputs(x, c, generator)
+            shown = shown._replace(row_weights=rows.weights_of(start, len(x)))
+            start += len(x)
             noise = self.objective.noise(self.model, len(x), generator)
             if number % self.process_group.size == self.process_group.rank:
                 terms = self.objective.terms(
