@@ -32,6 +32,7 @@ from isthmus.estimators.validation import (
     validate_input,
 )
 from isthmus.training import Callback, TrainerView
+from isthmus.training.devices import own_torch_defaults
 
 __all__ = ["Imputation", "LatentImputer", "missing_mask"]
 
@@ -185,6 +186,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
             return columns.fill(X, values, gaps)
         return [columns.fill(X, each, gaps) for each in values]
 
+    @own_torch_defaults()
     def _impute(self, X: Any, mask: Any, keep_draws: bool) -> tuple[Array, Array, Array]:
         model = self.estimator_
         X = validate_input(model, X, reset=False, missing=True, limits=ANY_FINITE)

@@ -32,7 +32,7 @@ from isthmus.estimators.scaling import LIMITS, as_float32
 from isthmus.estimators.validation import check_finite, check_results, fill_missing
 from isthmus.models.params import describe
 from isthmus.training import to_unit
-from isthmus.training.devices import enough_threads, is_convolutional
+from isthmus.training.devices import enough_threads, is_convolutional, own_torch_defaults
 
 __all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
 
@@ -260,6 +260,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
             return float(np.mean(scores))
         return float(np.average(scores, weights=check_sample_weight(sample_weight, len(scores))))
 
+    @own_torch_defaults()
     def sample(
         self,
         n_samples: int = 1,
@@ -314,6 +315,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         """
         return X if self.columns_ is None else self.columns_.to_frame(X, like)
 
+    @own_torch_defaults()
     def tensors(self, X: Any, condition: Any = None) -> tuple[Tensor, Tensor | None]:
         """Return rows and their condition as inputs for `model_`, on its device.
 
@@ -380,7 +382,10 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         def on_device(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             return function(to_unit(x.to(device)), None if c is None else c.to(device))
 
-        with enough_threads(self.model_, draws * rows // 3):  # a training step costs three passes
+        threads = enough_threads(
+            self.model_, draws * rows // 3
+        )  # a training step costs three passes
+        with own_torch_defaults(), threads:
             return apply_in_batches(on_device, rows, X, c, prepare)
 
     @property

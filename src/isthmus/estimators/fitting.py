@@ -26,6 +26,7 @@ from isthmus.registry import build_objective
 from isthmus.training import Callback, Checkpoint, Trainer
 from isthmus.training.callbacks import progress_callbacks
 from isthmus.training.checkpoints import in_order, read_checkpoint
+from isthmus.training.devices import own_torch_defaults
 from isthmus.training.dictionary import training_callbacks
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.snapshot import restore_snapshot
@@ -43,7 +44,7 @@ class FittingMixin(PreparationMixin):
     def _training(self) -> Iterator[ProcessGroup]:
         """Join the other processes, and enable gradients, which the caller may have disabled."""
         process_group = self._process_group()
-        with torch.inference_mode(False), torch.enable_grad(), process_group.translate_errors():
+        with own_torch_defaults(), torch.enable_grad(), process_group.translate_errors():
             yield process_group
 
     def fit(
@@ -200,6 +201,7 @@ or (n, channels, time)
         stream = LoaderAdapter(loader, valid, getattr(loader, "sharded", sharded))
         return self.fit(stream, callbacks=callbacks, resume_from=resume_from)
 
+    @own_torch_defaults()
     def begin(self, X: Any, y: Any = None) -> Self:
         """Build `model_` with untrained weights, for use in a custom training loop.
 

@@ -22,6 +22,7 @@ from isthmus.models.params import check_fields, params_of
 from isthmus.persistence.run_folder import CONFIG, WEIGHTS
 from isthmus.persistence.schema import check_params
 from isthmus.registry import backbone_of, build_model, code_size
+from isthmus.training.devices import own_torch_defaults
 
 __all__ = ["PLAIN", "restore", "unfitted"]
 
@@ -65,6 +66,7 @@ def _missing_corruption(x: Any, generator: Any = None) -> Any:
     )
 
 
+@own_torch_defaults()
 def restore(
     estimator: Any, fitted: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device
 ) -> None:

@@ -31,6 +31,7 @@ from isthmus.search.ranking import Evaluator, keep_best, rank, rungs, stop
 from isthmus.search.sequential import SequentialRun
 from isthmus.search.stacked import StackedRun
 from isthmus.training.batches import draw_rows
+from isthmus.training.devices import own_torch_defaults
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,6 +150,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         """
         return len(self._candidates())
 
+    @own_torch_defaults()
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
         """Train and evaluate every candidate.
 

@@ -12,7 +12,13 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-__all__ = ["enough_threads", "flush_denormals", "is_convolutional", "pick_device"]
+__all__ = [
+    "enough_threads",
+    "flush_denormals",
+    "is_convolutional",
+    "own_torch_defaults",
+    "pick_device",
+]
 
 WORTH_A_THREAD = 1e7  # operations per step from which another thread pays
 
@@ -45,6 +51,30 @@ class _ThreadLimit:
 
 
 _LIMIT = _ThreadLimit()
+
+
+@contextlib.contextmanager
+def own_torch_defaults() -> Iterator[None]:
+    """Make float32 tensors on the CPU that allow gradients, whatever defaults the caller has set.
+
+    Examples
+    --------
+    >>> torch.set_default_dtype(torch.float64)
+    >>> with own_torch_defaults():
+    ...     torch.zeros(1).dtype
+    torch.float32
+    >>> torch.get_default_dtype()
+    torch.float64
+    >>> torch.set_default_dtype(torch.float32)
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    on_cpu = contextlib.nullcontext() if device.type == "cpu" else torch.device("cpu")
+    with torch.inference_mode(False), on_cpu:
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def pick_device(name: str = "auto") -> torch.device:
