@@ -110,6 +110,12 @@ def test_more_than_8_bits_stay_distinct(tmp_path, name, dtype, white):
     assert notes[-1].startswith("the brightest pixel is 0.0624 of white")
 
 
+def test_zero_is_white_in_a_tiff_that_says_so(tmp_path):
+    pixels = DEEP.astype(np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    np.testing.assert_allclose(read_image_folder(tmp_path)[0][0], 1 - DEEP / 65535, rtol=1e-6)
+
+
 def test_images_of_8_and_16_bits_share_one_scale(tmp_path):
     Image.new("RGB", (8, 6), (255, 51, 0)).save(tmp_path / "a.png")
     Image.fromarray((DEEP * 16).astype(np.uint16)).save(tmp_path / "b.png")

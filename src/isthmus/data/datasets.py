@@ -311,7 +311,7 @@ def load_with(
             raise ValueError(f"{name} is for images or audio, not {str(source)!r}; omit it.")
     for name, given, known in (
         ("label", label, is_table or is_folder),
-        ("id_column", id_column, is_table),
+        ("id_column (--id)", id_column, is_table),
         (next(iter(table.to_json()), ""), table or None, is_table or is_folder),
     ):
         if given is not None and not known:

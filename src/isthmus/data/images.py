@@ -38,7 +38,8 @@ _WHITE = (255, 255, 255)
 _PIXEL_BYTES = 4  # in Pillow
 _DEEP = 65535  # the white of 16 bits
 _PLAIN_MODES = ("1", "L", "P", "RGB", "LA", "PA", "RGBA", "RGBX")  # become RGB without loss
-_BITS, _BANDS, _KIND = 258, 277, 254  # TIFF tags: bits of each band, bands, kind of page
+# TIFF tags: bits of each band, bands, kind of page, and whether 0 is black or white.
+_BITS, _BANDS, _KIND, _MEANING = 258, 277, 254, 262
 _GREY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue (BT.601)
 _REDUCED_OR_MASK = 0b101  # bits of the kind of page
 # What is said of the images that it happened to.
@@ -328,9 +329,11 @@ def _decode(image: Image.Image, page: _Page) -> tuple[np.ndarray, list[str]]:
     """Return the pixels of a page, with three colours or one, and remarks on what is not kept."""
     image.seek(page.number)
     remarks = _losses(image)
+    white_is_zero = image.format == "TIFF" and image.tag_v2.get(_MEANING) == 0  # type: ignore[attr-defined]
     image = ImageOps.exif_transpose(image)
     if page.deep:
-        return _from_deep(image, remarks), [*remarks, _DEEP_NOTE]
+        pixels = _from_deep(image, remarks)  # Pillow inverts only those of 8 bits
+        return 1 - pixels if white_is_zero else pixels, [*remarks, _DEEP_NOTE]
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if np.asarray(image)[..., 3].min() < 255:
