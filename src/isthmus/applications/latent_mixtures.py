@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from isthmus.data.column import labels_as_saved
+
 __all__ = ["LatentMixtures"]
 
 Array = NDArray[Any]
@@ -112,7 +114,7 @@ class LatentMixtures:
     def _index(self, y: Any, n: int) -> Array:
         if self.classes is None:
             raise ValueError("the mixture was fitted without labels: pass y to fit.")
-        labels = np.atleast_1d(np.asarray(y))
+        labels = labels_as_saved(np.atleast_1d(np.asarray(y)))
         if labels.shape not in ((1,), (n,)):
             raise ValueError(f"y must hold one label or {n}, got shape {labels.shape}.")
         unknown = labels[~np.isin(labels, self.classes)]

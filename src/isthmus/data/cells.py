@@ -73,7 +73,8 @@ def interpret(
         if j in texts and (format := texts[j].choose(marks, delimiter)):
             numbers, is_whole = texts[j].numbers(format)
             dtype = NUMBER_TYPES[library][is_whole and (column.from_text or _is_full(numbers))]
-            columns.append(RawColumn(column.name, dtype, numbers, format=format, numeric=numeric))
+            read = replace(column, dtype=dtype, numbers=numbers, values=None, from_text=False)
+            columns.append(replace(read, format=format, numeric=numeric))
             continue
         if j in texts:
             texts[j].check_odd_cells(numeric)

@@ -14,13 +14,41 @@ from numpy.typing import NDArray
 from isthmus._messages import one_line
 from isthmus.data.number_format import MissingValues, NumberFormat
 
-__all__ = ["CellError", "Column", "RawColumn", "object_array"]
+__all__ = ["CellError", "Column", "RawColumn", "as_saved", "labels_as_saved", "object_array"]
 
 Array = NDArray[Any]
 MAX_CATEGORIES = 256  # a column with more distinct texts holds names or free text
 MAX_RARE = 10  # so many different texts that occur less than twice on average are free text
 DTYPE = r"[\w\[\], /:<>|=()+.-]{1,100}"  # such as "datetime64[ns, Europe/Berlin]"
 SPELLED_BOOLEANS = (("false", "true"), ("no", "yes"))
+
+
+def as_saved(value: Any) -> Any:
+    """Return a name or category in the form in which JSON keeps it; as text if it has none.
+
+    Examples
+    --------
+    >>> import datetime
+    >>> as_saved(datetime.date(2026, 1, 31)), as_saved(("a", np.int64(3)))
+    ('2026-01-31', ('a', 3))
+    """
+    if isinstance(value, tuple) and not any(isinstance(each, tuple) for each in value):
+        return tuple(map(as_saved, value))
+    value = value.item() if isinstance(value, np.generic) else value
+    is_json = value is None or isinstance(value, str | int) or _is_finite(value)
+    return value if is_json else str(value)
+
+
+def labels_as_saved(labels: Array) -> Array:
+    """Return labels as they are, or as text if JSON has no form for them."""
+    if labels.dtype.kind not in "SmMO":
+        return labels
+    kinds: dict[str, Any] = {"O": object, "S": str, "M": "M8[us]", "m": "m8[us]"}
+    objects = labels.astype(kinds[labels.dtype.kind]).astype(object)
+    saved = [as_saved(label) for label in objects.reshape(-1)]
+    if all(new == old for new, old in zip(saved, labels.reshape(-1), strict=True)):
+        return labels
+    return np.array([*map(str, saved)]).reshape(labels.shape)
 
 
 class CellError(ValueError):
@@ -51,6 +79,8 @@ class RawColumn:
         How the numbers were spelled.
     numeric : bool
         Whether the user wants numbers even if there are only 0 and 1.
+    as_text : bool
+        Whether JSON has no form for the name or the categories, which are text therefore.
     """
 
     name: Any
@@ -62,6 +92,7 @@ class RawColumn:
     from_text: bool = False
     format: NumberFormat | None = None
     numeric: bool = False
+    as_text: bool = False
 
     @property
     def cells(self) -> list[str] | None:
@@ -213,7 +244,7 @@ class Column:
     def _values(self, raw: RawColumn, missing: MissingValues) -> Array:
         """Return the values of a raw column as categories are, None for missing ones."""
         if raw.numbers is not None:
-            return replace(raw, numbers=missing.remove_from(raw.numbers)).objects
+            raw = replace(raw, numbers=missing.remove_from(raw.numbers))
         known, is_missing = {*self.categories}, missing.is_own
         values: Iterable[Any] = raw.objects
         if raw.from_text:
@@ -223,13 +254,15 @@ class Column:
         present = [
             None if isinstance(v, str) and v not in known and is_missing(v) else v for v in values
         ]
-        is_text = not raw.from_text or any(isinstance(value, str) for value in known)
-        return object_array(present if is_text else map(self._parsed, present))
+        return object_array(v if v is None or v in known else self._matched(v) for v in present)
 
-    def _parsed(self, cell: str | None) -> Any:
-        """Return the category of a cell of text, where categories are booleans or numbers."""
-        if cell is None:
-            return None
+    def _matched(self, value: Any) -> Any:
+        """Return the category that a value spells in another type, or the value."""
+        if not isinstance(value, str):
+            whole = isinstance(value, float) and value.is_integer()
+            texts = (str(value), str(int(value)) if whole else "")
+            return next((text for text in texts if text in self.categories), value)
+        cell = value
         words = {str(value).lower(): value for value in self.categories}
         number = NumberFormat().read(cell)
         return words.get(cell.lower(), cell if number is None else number)

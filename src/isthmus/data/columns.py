@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -69,6 +70,13 @@ class Columns:
         options, raw, library = options or TableOptions(), raw_columns(frame), library_of(frame)
         options.check_names([c.name for c in raw])
         read = interpret(options.select(raw), options, library=library)
+        if texts := [repr(c.name) for c in read if c.as_text]:
+            warnings.warn(
+                f"the names or categories of {', '.join(texts[:5])}{', ...' * (len(texts) > 5)} "
+                "are kept as text, because saved models hold only text, numbers and booleans.",
+                UserWarning,
+                stacklevel=2,
+            )
         return cls.from_raw(read, options, library)
 
     @classmethod

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._messages import did_you_mean
+from isthmus.data.column import as_saved
 from isthmus.data.columns import Columns
 from isthmus.data.frames import is_frame
 from isthmus.data.table_options import TableOptions
@@ -136,13 +137,14 @@ def _listed(names: Sequence[Any]) -> str:
 
 
 def _names(batch: Any) -> list[Any]:
-    return [*(batch if isinstance(batch, Mapping) or is_frame(batch) else batch.schema.names)]
+    is_keyed = isinstance(batch, Mapping) or is_frame(batch)
+    return [as_saved(name) for name in (batch if is_keyed else batch.schema.names)]
 
 
 def _frame(batch: Any, names: Sequence[Any]) -> Any:
     """Return columns as a pandas data frame."""
     if is_frame(batch):
-        return batch[names]
+        return batch[[name for name in batch.columns if as_saved(name) in names]]
     if isinstance(batch, Mapping):
         return importlib.import_module("pandas").DataFrame({name: batch[name] for name in names})
     return batch.select(names).to_pandas()

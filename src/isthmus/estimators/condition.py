@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
+from isthmus.data.column import labels_as_saved
 from isthmus.estimators.scaling import MOST_SCALED, constant_as_one
 from isthmus.estimators.validation import check_finite
 
@@ -76,7 +78,7 @@ class ConditionEncoder:
 
     @staticmethod
     def _class_indices(classes: Array, condition: Any, n: int) -> Array:
-        labels = column_or_1d(np.atleast_1d(np.asarray(condition)))
+        labels = labels_as_saved(column_or_1d(np.atleast_1d(np.asarray(condition))))
         if len(labels) not in (1, n):
             raise ValueError(
                 f"expected one label for all rows or one for each of the {n} rows, got "
@@ -115,10 +117,17 @@ def check_labels(y: Any, n: int) -> Array:
         got = "no rows" if y.ndim == 0 else f"{len(y)}"
         raise ValueError(f"X has {n} rows, but y has {got}: pass one label per row.")
     # Only NaN differs from itself.
-    missing = (y != y) | (y == None) if y.dtype.kind in "fO" else np.zeros(n, bool)  # noqa: E711
+    missing = (y != y) | (y == None) if y.dtype.kind in "fOmM" else np.zeros(n, bool)  # noqa: E711
     if missing.any():
         raise ValueError(
             f"y has missing values, the first in row {int(np.argwhere(missing)[0, 0])}: drop these "
             "rows, or give them a label of their own."
         )
-    return y
+    if (labels := labels_as_saved(y)) is not y:
+        warnings.warn(
+            f"labels such as {labels.reshape(-1)[0]!s} are kept as text, because saved models hold "
+            "only text, numbers and booleans.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return labels
