@@ -97,6 +97,14 @@ def test_stacked_models_equal_their_own_fit(name):
         assert_same(model, fit_alone(sweep, row, data), data)
 
 
+def test_stacking_decomposed_models_prints_no_warning_of_torch(capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator, grid, data = CASES["decomposed"]
+        Sweep(estimator, grid, random_state=0).fit(data)
+    assert "batching rule" not in capfd.readouterr().err
+
+
 def test_stacked_conditional_models_equal_their_own_fit():
     sweep = Sweep(ConditionalVAE(**SMALL), {"condition_dropout": [0.0, 0.4]}, random_state=0)
     sweep.fit(X, Y)

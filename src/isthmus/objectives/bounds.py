@@ -176,4 +176,5 @@ class Decomposed:
             shares = ((1 - own) / rest)[:, None] * row_weights  # (n codes, n rows)
             return torch.where(torch.eye(batch, device=z.device) > 0, own, shares).log()
         others = math.log((n - 1) / (n * (batch - 1)))
-        return z.new_full((batch, batch), others).fill_diagonal_(-math.log(n))
+        own_rows = torch.eye(batch, dtype=torch.bool, device=z.device)
+        return z.new_full((batch, batch), others).masked_fill(own_rows, -math.log(n))
