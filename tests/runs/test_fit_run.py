@@ -71,7 +71,7 @@ def test_everything_expensive_is_done_once(tmp_path, monkeypatch):
     fit(tmp_path / "run")
     assert calls == {
         "objective": 1,
-        "checked values": X.size,
+        "checked values": 2 * X.size,  # as they are, and after scaling
         "weights": 1,
         "configurations read": 0,
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
@@ -102,7 +103,8 @@ class PreparationMixin(BaseEstimator, Spec):
             own = weights[stored.indices() if stored.is_sparse else shown_rows]
         self.scaler_ = Scaler.fit(whole, self.scaling_, own).only(likelihood.scalable)
         names = getattr(self, "feature_names_in_", None)
-        check_finite(X, names, missing, numbers, limits=self.scaler_.limits)
+        with config_context(assume_finite=False):  # the scaled values were never checked
+            check_finite(X, names, missing, numbers, limits=self.scaler_.limits)
         n_rows = len(X) if stored is None else stored.n_total
         self.condition_encoder_ = self._fit_condition_encoder(y, n_rows, weights)
         self.make_model(generator)

@@ -233,6 +233,8 @@ def check_finite(
 ) -> None:
     """Raise a ValueError that names the first NaN, infinity or overflow in X (n, *features).
 
+    Nothing is checked under ``sklearn.config_context(assume_finite=True)``.
+
     Parameters
     ----------
     X : ndarray (n, *features)
@@ -243,8 +245,7 @@ def check_finite(
     numbers : ndarray (n,), optional
         The row numbers to report, by default the position in X.
     limits : pair of array-like, optional
-        Least and greatest value, by default of float32. Without limits, nothing is checked under
-        ``sklearn.config_context(assume_finite=True)``.
+        Least and greatest value, by default of float32.
     what : str
         The name of X in messages.
 
@@ -255,7 +256,7 @@ def check_finite(
     RowError
         For a finite value outside the limits.
     """
-    if X.dtype == np.uint8 or (limits is None and get_config()["assume_finite"]):
+    if X.dtype == np.uint8 or get_config()["assume_finite"]:
         return
     low, high = LIMITS if limits is None else limits
     outside = partial(_outside, low=low, high=high, missing=missing)
