@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["check_choice", "did_you_mean", "one_line"]
+__all__ = ["check_choice", "did_you_mean", "one_line", "times_error"]
 
 MAX_QUOTED = 400  # characters
 
@@ -48,3 +48,12 @@ def one_line(text: object) -> str:
     """
     words = " ".join(str(text)[: 4 * MAX_QUOTED].split())
     return words if len(words) <= MAX_QUOTED else words[: MAX_QUOTED - 1] + "…"
+
+
+def times_error(what: str, dtype: object) -> str:
+    """Return the message for values of a type of times."""
+    return (
+        f"{what} holds times ({dtype}), which models do not take: convert them to numbers, such as "
+        "days since the first with (times - times.min()) / numpy.timedelta64(1, 'D'), or drop "
+        "them."
+    )

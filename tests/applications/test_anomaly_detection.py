@@ -63,7 +63,7 @@ def test_check_estimator(estimator, check):
 @pytest.mark.filterwarnings("ignore:X (has|does not have)")
 @pytest.mark.parametrize(
     "check",
-    [checks.check_dataframe_column_names_consistency, checks.check_n_features_in_after_fitting],
+    [checks.check_n_features_in_after_fitting],
 )
 def test_further_scikit_learn_checks(check):
     check("AnomalyDetector", AnomalyDetector(isthmus.Autoencoder(epochs=1, hidden=(8,))))

@@ -76,7 +76,6 @@ def test_check_estimator(estimator, check):
         checks.check_transformer_get_feature_names_out,
         checks.check_transformer_get_feature_names_out_pandas,
         checks.check_n_features_in_after_fitting,
-        checks.check_dataframe_column_names_consistency,
     ],
 )
 @pytest.mark.filterwarnings("ignore:X (has|does not have)")

@@ -137,7 +137,7 @@ def test_decoded_numbers_are_clipped_and_rounded():
     ("frame", "words"),
     [
         (pd.DataFrame({"name": [f"n{i}" for i in range(20)]}), "'name' has 20 different texts"),
-        (pd.DataFrame({"day": pd.date_range("2020-01-01", periods=3)}), "'day' holds Timestamp"),
+        (pd.DataFrame({"day": pd.date_range("2020-01-01", periods=3)}), "'day' holds times"),
     ],
 )
 def test_columns_without_categories_are_refused(frame, words):

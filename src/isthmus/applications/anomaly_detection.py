@@ -256,8 +256,11 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
                 "the fitted estimators must take the same rows, but they were fitted on examples "
                 "of different shape, or on different columns or categories."
             )
+        settings = fitted[0] if fitted else self._estimators[0]
         limits = ANY_FINITE if fitted else None  # a fitted model flags rows that overflow
-        return validate_sparse(self, X, reset=not fitted, missing=self._missing, limits=limits)
+        return validate_sparse(
+            self, X, reset=not fitted, missing=self._missing, limits=limits, settings=settings
+        )
 
     def _adopt_form(self, model: LatentEstimator) -> None:
         """Take over what a fitted model knows about its input."""
@@ -400,7 +403,9 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
             )
         additive = SCORES[self.score_method].is_additive
         parts = self.explain(X, self.score_method if additive else "reconstruction")
-        return parts if parts.ndim == 3 else parts.sum(1)
+        if parts.ndim == 3:
+            return parts
+        return parts.sum(-1 if self.estimator_.channels_ == "last" else 1)
 
     # ------------------------------------------------------------------ saving
 
@@ -531,7 +536,9 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
 
     def _read(self, X: Any) -> Array:
         missing = self.estimator_.model_.missing
-        return validate_sparse(self, X, reset=False, missing=missing, limits=ANY_FINITE)
+        return validate_sparse(
+            self, X, reset=False, missing=missing, limits=ANY_FINITE, settings=self.estimator_
+        )
 
     def _scores(self, data: Array) -> Array:
         """Return the score of each row; -inf for rows without a finite score."""

@@ -19,12 +19,15 @@ from isthmus.applications.meta_estimator import (
     is_fitted,
     unwrap,
 )
-from isthmus.data.sparse_rows import as_rows, is_sparse
+from isthmus.data.frames import is_frame
+from isthmus.data.input_types import has_masked_bytes, read_input
+from isthmus.data.layout import channels_first, channels_last, find_channels
+from isthmus.data.sparse_rows import SparseRows
 from isthmus.data.wav import resample
 from isthmus.data.windows import Windows
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
 from isthmus.estimators.batched_inference import float_type
-from isthmus.estimators.validation import check_finite
+from isthmus.estimators.validation import check_finite, in_fitted_order
 from isthmus.objectives.corruptions import Corruption
 from isthmus.training import Callback, TrainerView
 
@@ -117,6 +120,9 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     def _fit(self, X: Any, y: Any) -> None:
         corruption, windows = make_corruption(self.corruption, self.level), self._windows()
         X = self._read(X, reset=True)
+        wanted = getattr(unwrap(self.estimator), "channels", "auto")
+        last = windows is not None and find_channels(X.shape[1:], wanted) == "last"
+        X = channels_first(X) if last else X  # patches are cut along the last axes
         if (fitted := fitted_model(self.estimator)) is not None:
             self.estimator_ = _checked(fitted)
             self._check_fitted(X.shape[1:], windows)
@@ -125,6 +131,7 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         self.estimator_ = _checked(model)
         if windows is not None:
             X, y = self._patches(X, windows), None
+            model.set_params(channels="first")
         n_components = getattr(model.backbone, "n_components", None)
         if n_components is not None:  # the backbone prescribes it
             model.set_params(n_components=n_components(X.shape[1:]))
@@ -141,23 +148,30 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
             X = self._read(X, reset=False)
             cleaned = self._model.reconstruct(X).reshape(X.shape)
         else:
-            X = self._read_any_size(X, windows)
+            X, last = self._read_any_size(X, windows)
             cleaned = windows.apply(self._model.reconstruct, X)
+            X, cleaned = (channels_last(each) if last else each for each in (X, cleaned))
         if X.dtype == np.uint8:
             return np.rint(np.clip(cleaned, 0, 1) * 255).astype(np.uint8)
         return cleaned.astype(float_type(X) if X.dtype.kind == "f" else np.float64, copy=False)
 
     def _read(self, X: Any, *, reset: bool, size_matters: bool = True) -> Array:
         """Return X as an array, whose values the estimator checks later."""
-        X = np.asarray(as_rows(X)) if is_sparse(X) else X
+        X = read_input(X)
+        X = np.asarray(X) if isinstance(X, SparseRows) else X
+        if has_masked_bytes(X):
+            raise ValueError("X is a masked array of bytes: convert it to floats in [0, 1].")
+        frame = is_frame(X)
         if getattr(X, "ndim", 2) > 2:
             X = np.asarray(X)
             if reset:
                 self.n_features_in_ = math.prod(X.shape[1:])
         elif size_matters:
+            X = X if reset else in_fitted_order(X, getattr(self, "feature_names_in_", ()))
             X = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
         else:
             X = check_array(X, dtype="numeric", ensure_all_finite=False)
+        X = X.astype(np.float64) if frame and X.dtype.kind != "f" else X  # not pixels
         if reset:
             self.feature_shape_ = X.shape[1:]
         return X
@@ -198,7 +212,7 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
                 "corruption has no effect because a fitted estimator is not trained again: leave "
                 "it out, or pass an unfitted one, such as sklearn.base.clone(estimator)."
             )
-        known = self._model.feature_shape_
+        known = self._model.model_shape_ if windows else self._model.feature_shape_
         k = 0 if windows is None else len(windows.size)
         self._check_patch_size(windows)
         if shape[: len(shape) - k] != known[: len(known) - k]:
@@ -208,25 +222,28 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
             )
 
     def _check_patch_size(self, windows: Windows | None) -> None:
-        known = self._model.feature_shape_
+        known = self._model.model_shape_
         if windows is not None and windows.size != known[len(known) - len(windows.size) :]:
             raise ValueError(
                 f"patch_size is {windows.size}, but the estimator was fitted on examples of shape "
                 f"{known}."
             )
 
-    def _read_any_size(self, X: Any, windows: Windows) -> Array:
+    def _read_any_size(self, X: Any, windows: Windows) -> tuple[Array, bool]:
+        """Return X with channels first, and whether they were last."""
         X = self._read(X, reset=False, size_matters=False)
-        known, k = self._model.feature_shape_, len(windows.size)
+        known, k = self._model.model_shape_, len(windows.size)
         self._check_patch_size(windows)
         if X.dtype.kind not in "biuf" or X.size == 0:
             raise ValueError(f"X must be numeric and not empty, got {X.dtype} of shape {X.shape}.")
+        last = len(known) == 3 == X.ndim - 1 and X.shape[1] != known[0] == X.shape[-1]
+        X = channels_first(X) if last else X
         if X.ndim != len(known) + 1 or X.shape[1:-k] != known[:-k]:
             wanted = ", ".join(["n", *map(str, known[:-k]), *["any"] * k])
             raise ValueError(f"expected X of shape ({wanted}), got {X.shape}.")
         low, high = self._model.scaler_.limits
         check_finite(X, limits=(np.max(low), np.min(high)))
-        return X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
+        return (X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)), last
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_") or is_fitted(unwrap(self.estimator))
@@ -286,7 +303,7 @@ def denoise_audio(
     >>> denoise_audio(model, np.sin(t)[None, :3210], rate=8000).shape
     (1, 3210)
     """
-    shape = model.feature_shape_
+    shape = model.model_shape_
     channels = shape[0] if len(shape) == 2 else 1
     if len(shape) > 2 or channels not in (1, len(samples)):
         raise ValueError(

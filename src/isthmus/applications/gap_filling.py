@@ -104,7 +104,8 @@ class GapFiller:
     def create(cls, estimator: LatentEstimator, X: Array, gaps: Array) -> GapFiller:
         """Read rows; gaps start as missing, or as 0 if the model accepts no missing values."""
         x, _ = estimator.tensors(fill_missing(X) if X.dtype.kind == "f" else X)
-        x, missing = to_unit(x), torch.from_numpy(gaps).to(x.device)
+        gaps = estimator.scaler_.to_model_layout(gaps)
+        x, missing = to_unit(x), torch.tensor(gaps).to(x.device)
         model = with_condition(estimator).model_
         start = x.masked_fill(missing, torch.nan if model.missing else 0.0)
         return cls(model, start, missing, model.likelihood.binary is True)

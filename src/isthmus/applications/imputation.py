@@ -21,6 +21,7 @@ from isthmus.applications.meta_estimator import (
     is_fitted,
 )
 from isthmus.data.frames import is_frame
+from isthmus.data.input_types import has_masked_bytes, read_input, split_mask
 from isthmus.estimators import VAE
 from isthmus.estimators.base import LatentEstimator
 from isthmus.estimators.defaults import fresh_seed
@@ -29,6 +30,7 @@ from isthmus.estimators.validation import (
     RowError,
     check_finite,
     check_results,
+    in_layout,
     validate_input,
 )
 from isthmus.training import Callback, TrainerView
@@ -55,7 +57,7 @@ class Imputation(NamedTuple):
 class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     """Impute missing values with their expectation under a model, given the observed values.
 
-    NaN marks missing values. Observed values do not change.
+    NaN, and the mask of a masked array, mark missing values. Observed values do not change.
 
     Parameters
     ----------
@@ -158,7 +160,9 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         """
         check_is_fitted(self)
         self._check_parameters()
+        X = read_input(X)
         values, std, _ = self._impute(X, mask, keep_draws=False)
+        std = in_layout(std, getattr(X, "shape", ())[1:])
         return Imputation(self._as_input_type(X, values, mask), std)
 
     def sample_imputations(self, X: Any, mask: Any = None) -> Any:
@@ -174,13 +178,17 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
                 f"method={self.method!r} with {type(self.estimator_).__name__} gives one "
                 "completion; draws need a model with a prior and method='sample'."
             )
+        X = read_input(X)
         return self._as_input_type(X, self._impute(X, mask, keep_draws=True)[2], mask)
 
     def _as_input_type(self, X: Any, values: Array, mask: Any) -> Any:
-        """Return values as a data frame if X is one; draws (n_draws, *X.shape) as a list."""
+        """Return values as a data frame if X is one, else in the layout of X.
+
+        Draws (n_draws, *X.shape) become a list of data frames.
+        """
         columns = self.estimator_.columns_
         if columns is None or not is_frame(X):
-            return values
+            return in_layout(values, getattr(X, "shape", ())[1:])
         gaps = missing_mask(columns.to_numbers(X), mask)
         if values.ndim == gaps.ndim:
             return columns.fill(X, values, gaps)
@@ -189,8 +197,11 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     @own_torch_defaults()
     def _impute(self, X: Any, mask: Any, keep_draws: bool) -> tuple[Array, Array, Array]:
         model = self.estimator_
+        X, hidden = split_mask(X) if has_masked_bytes(X) else (X, None)
         X = validate_input(model, X, reset=False, missing=True, limits=ANY_FINITE)
-        gaps = missing_mask(X, mask)
+        gaps = missing_mask(X, None if mask is None else in_layout(np.asarray(mask), X.shape[1:]))
+        if hidden is not None:
+            gaps |= in_layout(hidden, X.shape[1:]).reshape(X.shape)
         names, limits = getattr(model, "feature_names_in_", None), model.scaler_.limits
         check_finite(X if mask is None else np.where(gaps, np.nan, X), names, True, limits=limits)
         is_grey_bytes = X.dtype == np.uint8 and model.model_.likelihood.bytes_are_units
@@ -212,8 +223,9 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
             except RowError as error:
                 raise error.renumbered(rows) from None
             filled = _cast(X, unit * model.scaler_.inverse_transform(value.astype(np.float64)))
+            spread = model.scaler_.to_data_layout(spread * model.scaler_.scale)
             out[rows] = np.where(where, filled, out[rows])
-            std[rows] = np.where(where, unit * spread * model.scaler_.scale, 0.0)
+            std[rows] = np.where(where, unit * spread, 0.0)
             if keep_draws:
                 filled = model.scaler_.inverse_transform(completions.draws.astype(np.float64))
                 filled = _cast(X, unit * filled)

@@ -140,8 +140,9 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
         _require_distribution(self.estimator_)
         if self.method_ == "umap" or self.estimator_.n_components_ < 2:
             raise ValueError("ellipses need a linear map of two or more components: use 'pca'.")
+        X = as_array(self.estimator_, X)
         kept = np.random.default_rng(0).permutation(len(X))[:MAX_ELLIPSES]
-        q = self.estimator_.posterior(as_array(self.estimator_, X)[kept])
+        q = self.estimator_.posterior(X[kept])
         sheet = figure(5.2)
         axes = tidy(sheet.subplots(), xlabel=self.axes_[0], ylabel=self.axes_[1])
         colours = Colours.of(None if y is None else np.asarray(y)[kept])
@@ -259,8 +260,9 @@ def compare_latent_maps(
     if not 1 <= len(models) <= 4:
         raise ValueError(f"models must hold one to four models, got {len(models)}.")
     rng = np.random.default_rng(random_state)
-    kept = rng.permutation(len(X))[:MAX_POINTS]
-    rows = as_array(next(iter(models.values())), X)[kept]
+    rows = as_array(next(iter(models.values())), X)
+    kept = rng.permutation(len(rows))[:MAX_POINTS]
+    rows = rows[kept]
     labels = None if y is None else np.asarray(y)[kept]
     sheet = figure(PANEL, PANEL * len(models) + 0.6)
     panels = sheet.subplots(1, len(models), squeeze=False)[0]

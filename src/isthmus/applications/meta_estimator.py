@@ -22,6 +22,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from isthmus.data.input_types import read_input
+from isthmus.data.sparse_rows import is_sparse
 from isthmus.estimators.validation import count_rows_from
 from isthmus.persistence.atomic import write_all_atomic
 from isthmus.persistence.integrity import (
@@ -90,7 +92,7 @@ class MetaEstimator(BaseEstimator):
             If a parameter is invalid or does not match X, or the estimator rejects X.
         """
         new = copy.copy(self)
-        new._fit(X, y)
+        new._fit(X if is_sparse(X) else read_input(X), y)  # others than ours take no SparseRows
         self.__dict__ = new.__dict__
         return self
 

@@ -11,10 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._messages import one_line
+from isthmus._messages import one_line, times_error
 from isthmus.data.number_format import MissingValues, NumberFormat
 
-__all__ = ["CellError", "Column", "RawColumn", "as_saved", "labels_as_saved", "object_array"]
+__all__ = [
+    "CellError",
+    "Column",
+    "RawColumn",
+    "as_saved",
+    "check_no_times",
+    "labels_as_saved",
+    "object_array",
+]
 
 Array = NDArray[Any]
 MAX_CATEGORIES = 256  # a column with more distinct texts holds names or free text
@@ -153,8 +161,13 @@ class Column:
 
     @classmethod
     def learn(cls, raw: RawColumn, mixed: bool) -> Column:
-        """Infer the encoding of a column; in a mixed table, one of 0 and 1 only is boolean."""
-        is_flag = mixed and not raw.numeric and raw.numbers is not None and _is_binary(raw.numbers)
+        """Infer the encoding of a column; in a mixed table, one of 0 and 1 only is boolean.
+
+        A column of floats without gaps is not: libraries store whole numbers as such only if
+        values are missing.
+        """
+        check_no_times(raw.name, raw.dtype)
+        is_flag = mixed and not raw.numeric and raw.numbers is not None and _is_flag(raw)
         if raw.numbers is not None and not is_flag:
             seen = raw.numbers[np.isfinite(raw.numbers)]
             low, high = (float(seen.min()), float(seen.max())) if len(seen) else (None, None)
@@ -211,9 +224,11 @@ class Column:
         unknown = np.isnan(numbers) & np.array([value is not None for value in values], bool)
         if unknown.any():
             row = int(unknown.argmax())
+            counts = " If these are counts, fit with likelihood 'poisson' for this column."
             raise CellError(
                 f"column {self.name!r} holds the unknown value {values[row]!r} in row {row}; "
-                f"values seen during fit: {self._listed(20)}. Correct it or mark it as missing.",
+                f"values seen during fit: {self._listed(20)}. Correct it or mark it as missing."
+                f"{counts if self._is_binary_number else ''}",
                 row,
             )
         return numbers
@@ -286,6 +301,25 @@ class Column:
         plain = (str(int(v)) if self.whole and np.isfinite(v) else repr(float(v)) for v in values)
         return [*map(spelling.write, plain)]
 
+    def to_raw(self, numbers: Array) -> RawColumn:
+        """Return encoded numbers (n,) as the column before encoding."""
+        if self.kind == "number" or self._is_binary_number:
+            return RawColumn(self.name, self.dtype, numbers, format=self.format)
+        values = self.from_numbers(numbers)
+        return RawColumn(self.name, self.dtype, None, values, self.categories, self.ordered)
+
+    def as_number(self) -> Column:
+        """Return a column of 0 and 1 as one of whole numbers; others as they are."""
+        if not self._is_binary_number:
+            return self
+        number = {"kind": "number", "categories": (), "low": 0.0, "high": 1.0, "whole": True}
+        return replace(self, **number)  # type: ignore[arg-type]
+
+    @property
+    def _is_binary_number(self) -> bool:
+        is_bool = any(isinstance(value, bool) for value in self.categories)
+        return self.kind == "boolean" and self.categories == (0, 1) and not is_bool
+
     def describe(self) -> str:
         """Return one line about the encoding."""
         if self.kind == "number":
@@ -306,15 +340,25 @@ def object_array(values: Iterable[Any]) -> Array:
     return np.array([*values, None], object)[:-1]
 
 
+def check_no_times(name: Any, dtype: str) -> None:
+    """Raise a ValueError if a column has a type of times, in any library of data frames."""
+    if dtype.lower().startswith(("date", "time", "duration")):
+        raise ValueError(times_error(f"column {name!r}", dtype))
+
+
 def _is_finite(value: Any) -> bool:
     if type(value) is int:
         return abs(value) < 2**63
     return type(value) is float and math.isfinite(value)
 
 
-def _is_binary(numbers: Array) -> bool:
-    seen = numbers[~np.isnan(numbers)]
-    return len(seen) > 0 and bool(np.isin(seen, (0, 1)).all())
+def _is_flag(raw: RawColumn) -> bool:
+    """Whether a column of numbers is one of 0 and 1 that is not meant to be of floats."""
+    assert raw.numbers is not None
+    gaps = np.isnan(raw.numbers)
+    if raw.dtype.lower().startswith("float") and not gaps.any():
+        return False
+    return not gaps.all() and bool(np.isin(raw.numbers[~gaps], (0, 1)).all())
 
 
 def _categories(raw: RawColumn) -> tuple[Any, ...]:

@@ -111,6 +111,22 @@ class Columns:
         width = max((len(str(name)) for name in self.names), default=0)
         return tuple(f"{c.name!s:{width}}  {c.describe()}" for c in self.columns)
 
+    def with_likelihoods(self, names: str) -> Columns:
+        """Return columns of 0 and 1 as numbers if their likelihood is one of numbers.
+
+        `names` is the parameter `likelihood`: one name for all columns, or one per column,
+        separated by commas. "auto", "bernoulli" and "categorical" change nothing.
+        """
+        each = [name.strip().partition(":")[0] for name in names.split(",")]
+        each = each * len(self.columns) if len(each) == 1 else each
+        if len(each) != len(self.columns):
+            return self
+        columns = tuple(
+            column if name in ("auto", "bernoulli", "categorical") else column.as_number()
+            for column, name in zip(self.columns, each, strict=True)
+        )
+        return replace(self, columns=columns)
+
     def to_numbers(self, frame: Any) -> Array:
         """Encode a data frame as numbers (n, columns), in the order of these columns.
 
@@ -226,6 +242,11 @@ class Table:
     def shape(self) -> tuple[int, ...]:
         """Rows and columns."""
         return self.X.shape
+
+    @property
+    def raw_columns(self) -> list[RawColumn]:
+        """The columns before encoding, for a model with another encoding or order."""
+        return [c.to_raw(self.X[:, j]) for j, c in enumerate(self.columns.columns)]
 
     def __getitem__(self, rows: Any) -> Table:
         return Table(self.X[rows], self.columns)

@@ -17,7 +17,15 @@ from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.column import Column, RawColumn, as_saved, object_array
 
-__all__ = ["LIBRARIES", "build_frame", "fill_frame", "is_frame", "library_of", "raw_columns"]
+__all__ = [
+    "LIBRARIES",
+    "build_frame",
+    "dtype_names",
+    "fill_frame",
+    "is_frame",
+    "library_of",
+    "raw_columns",
+]
 
 Array = NDArray[Any]
 # Types whose names the libraries do not read: decimals (of objects or polars, or of Arrow with the
@@ -34,13 +42,25 @@ LIBRARIES = ("pandas", "polars")  # a saved model must not name any other module
 
 
 def is_frame(X: Any) -> bool:
-    """Return whether X is a pandas or polars data frame."""
-    return type(X).__name__ == "DataFrame" and library_of(X) in LIBRARIES
+    """Return whether X is a pandas or polars data frame, or of a subclass such as geopandas'."""
+    return any(c.__name__ == "DataFrame" and _library(c) in LIBRARIES for c in type(X).__mro__)
 
 
-def library_of(frame: Any) -> str:
-    """Return the name of the library of a data frame."""
-    return type(frame).__module__.partition(".")[0]
+def library_of(X: Any) -> str:
+    """Return the name of the library of an object; of a data frame, one of `LIBRARIES`."""
+    found = (_library(c) for c in type(X).__mro__)
+    return next((name for name in found if name in LIBRARIES), _library(type(X)))
+
+
+def _library(cls: type) -> str:
+    return cls.__module__.partition(".")[0]
+
+
+def dtype_names(frame: Any) -> list[tuple[Any, str]]:
+    """Return the name and the type of each column of a data frame."""
+    if library_of(frame) == "pandas":
+        return [(name, str(dtype)) for name, dtype in zip(frame.columns, frame.dtypes, strict=True)]
+    return [(name, type(dtype).__name__) for name, dtype in frame.schema.items()]
 
 
 def raw_columns(frame: Any) -> list[RawColumn]:

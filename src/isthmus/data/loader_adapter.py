@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from isthmus._optional import import_optional
 from isthmus.data.disk_array import PREVIEW_BYTES
 from isthmus.data.frames import is_frame
+from isthmus.data.input_types import has_masked_bytes, read_input, read_labels
 
 __all__ = ["LoadedBatch", "LoaderAdapter", "as_pair"]
 
@@ -121,24 +122,24 @@ def as_pair(batch: Any) -> Pair:
     X, y = batch, None
     if isinstance(batch, tuple | list) and len(batch) in (1, 2):
         X, y = (*batch, None)[:2]
-    if is_frame(X):
-        return X, None if y is None else _array(y)
     if isinstance(X, dict | str | set) or not hasattr(X, "__len__"):
         raise ValueError(f"{EXPECTED}; got {type(X).__name__}: collate batches in the loader.")
     try:
-        X = _array(X)
-    except ValueError:  # of different lengths
-        raise ValueError(f"{EXPECTED}; got {len(X)} parts of different shapes.") from None
+        X = read_input(X, "a batch")
+        X = X if is_frame(X) or has_masked_bytes(X) else np.asarray(X)
+    except ValueError as error:
+        if not isinstance(X, list | tuple):
+            raise
+        raise ValueError(f"{EXPECTED}; got {len(X)} parts of different shapes.") from error
+    if has_masked_bytes(X):
+        raise ValueError(
+            "a batch is a masked array of bytes: convert it to floats, dividing grey values by 255."
+        )
+    if is_frame(X):
+        return X, None if y is None else read_labels(y)
     if X.ndim < 2:
         raise ValueError(f"{EXPECTED}, and X must have rows; got an array of shape {X.shape}.")
-    return X, None if y is None else _array(y)
-
-
-def _array(values: Any) -> Array:
-    if not hasattr(values, "detach"):
-        return np.asarray(values)
-    is_bfloat16 = str(values.dtype) == "torch.bfloat16"  # which NumPy does not have
-    return (values.float() if is_bfloat16 else values).numpy(force=True)
+    return X, None if y is None else read_labels(y)
 
 
 def _merge_single_rows(batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:

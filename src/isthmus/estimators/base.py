@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
 from isthmus.data.frames import is_frame
-from isthmus.data.sparse_rows import DenseParts, SparseRows, as_rows
+from isthmus.data.input_types import read_input
+from isthmus.data.sparse_rows import DenseParts, SparseRows
 from isthmus.distributions.base import draw
 from isthmus.estimators.batched_inference import (
     apply_in_batches,
@@ -29,7 +30,7 @@ from isthmus.estimators.fitting import FittingMixin
 from isthmus.estimators.model_io import SaveMixin
 from isthmus.estimators.sample_weight import check_sample_weight
 from isthmus.estimators.scaling import LIMITS, as_float32
-from isthmus.estimators.validation import check_finite, check_results, fill_missing
+from isthmus.estimators.validation import check_finite, check_results, fill_missing, in_layout
 from isthmus.models.params import describe
 from isthmus.training import to_unit
 from isthmus.training.devices import enough_threads, is_convolutional, own_torch_defaults
@@ -69,6 +70,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         The likelihood in use; differs from `likelihood` if that is "auto".
     feature_shape_ : tuple of int
         Shape of one example.
+    channels_ : {"first", "last"}
+        Which axis of an example holds the channels.
     n_features_in_ : int
         Number of values in one example.
     columns_ : Columns or None
@@ -197,11 +200,11 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         return torch.Generator(self.device_).manual_seed(seed)
 
     def reconstruct(self, X: Any, *, condition: Any = None) -> Any:
-        """Return the mean of p(x|z) at the code of each row, in the shape and units of X.
+        """Return the mean of p(x|z) at the code of each row, in the layout and units of X.
 
         The result is a data frame if X is one, else an array, even if X is sparse.
         """
-        frame = X if is_frame(X) else None
+        given = X = read_input(X)
         X, c = self.check_input(X, condition)
 
         def reconstruct(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
@@ -209,7 +212,9 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
 
         (out,) = self._run(reconstruct, X, c)
         out = self._in_units(out, float_type(X), "X")
-        return out if frame is None else self.as_input_type(out, frame)
+        if is_frame(given):
+            return self.as_input_type(out, given)
+        return in_layout(out, getattr(given, "shape", ())[1:])
 
     def rate_distortion(self, X: Any, *, condition: Any = None) -> RateDistortion:
         """Return the two terms of the ELBO for each row, in nats, each (n,).
@@ -342,7 +347,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         Parameters
         ----------
         function : callable
-            ``function(x, c)`` receives a batch as `model_` expects it: x (batch, *feature_shape_)
+            ``function(x, c)`` receives a batch as `model_` expects it: x (batch, *model_shape_)
             and c (batch, width) or None, on `device_`. It returns a tuple of tensors (batch, ...).
         X : array-like (n, *feature_shape_), or data frame
         condition : label or array-like (n,), optional
@@ -418,7 +423,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         values far from those of the training data are, since inputs may be noisy.
         """
         check_is_fitted(self)
-        X = as_rows(X)
+        X = read_input(X)
         if isinstance(X, SparseRows) and X.is_large:
             X = DenseParts(X, partial(self._checked, exact=exact))
         else:

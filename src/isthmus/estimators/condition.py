@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
 from isthmus.data.column import labels_as_saved
+from isthmus.data.input_types import read_labels
 from isthmus.estimators.scaling import MOST_SCALED, constant_as_one
 from isthmus.estimators.validation import check_finite
 
@@ -78,7 +79,7 @@ class ConditionEncoder:
 
     @staticmethod
     def _class_indices(classes: Array, condition: Any, n: int) -> Array:
-        labels = labels_as_saved(column_or_1d(np.atleast_1d(np.asarray(condition))))
+        labels = labels_as_saved(column_or_1d(np.atleast_1d(read_labels(condition))))
         if len(labels) not in (1, n):
             raise ValueError(
                 f"expected one label for all rows or one for each of the {n} rows, got "
@@ -95,7 +96,7 @@ class ConditionEncoder:
         return np.broadcast_to(index, n)
 
     def _numbers(self, condition: Any, n: int) -> Array:
-        numbers = np.asarray(condition, dtype=np.float64)
+        numbers = np.asarray(read_labels(condition), dtype=np.float64)
         if numbers.ndim < 2:  # one number per row, or one row of numbers for all rows
             numbers = numbers.reshape((-1, 1) if self.n_numbers == 1 else (1, -1))
         if numbers.shape[1:] != (self.n_numbers,) or len(numbers) not in (1, n):
@@ -112,7 +113,7 @@ class ConditionEncoder:
 
 def check_labels(y: Any, n: int) -> Array:
     """Return the y of n training rows as an array; raise a ValueError if any are missing."""
-    y = np.asarray(y)
+    y = read_labels(y)
     if y.ndim == 0 or len(y) != n:
         got = "no rows" if y.ndim == 0 else f"{len(y)}"
         raise ValueError(f"X has {n} rows, but y has {got}: pass one label per row.")

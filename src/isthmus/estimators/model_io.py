@@ -137,7 +137,7 @@ def save(
     lines = "".join(json.dumps(record) + "\n" for record in estimator.history_)
     tensors = {f"model.{k}": v.contiguous() for k, v in estimator.model_.state_dict().items()}
     for name in ("shift", "scale"):
-        tensors[f"scaler.{name}"] = torch.tensor(getattr(estimator.scaler_, name))
+        tensors[f"scaler.{name}"] = torch.tensor(getattr(estimator.scaler_, name)).contiguous()
     files = {WEIGHTS: save_tensors(tensors), HISTORY: lines.encode()}
     if test_rows is not None:
         files[SPLIT] = split_bytes(test_rows)
@@ -248,6 +248,7 @@ def _config(estimator: Any, data: dict[str, Any]) -> dict[str, Any]:
         "fitted": fitted
         | {
             "feature_shape": list(estimator.feature_shape_),
+            "channels": estimator.channels_,
             "feature_names_in": None if names is None else names.tolist(),
             "columns": estimator.columns_ and estimator.columns_.to_json(),
             "context": encoder and asdict(encoder),

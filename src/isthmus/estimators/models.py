@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.sparse_rows import as_rows
+from isthmus.data.input_types import read_input
 from isthmus.estimators.base import LatentEstimator
 from isthmus.models import specs
 
@@ -131,7 +131,7 @@ class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator, name="sparse")
             raise ValueError(f"unit must be between 0 and {self.n_components_ - 1}, got {unit}.")
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n!r}.")
-        X = as_rows(X)
+        X = read_input(X)
         parts = (X[i : i + ROWS_AT_ONCE] for i in range(0, len(X), ROWS_AT_ONCE))
         activity = np.concatenate([self.posterior(part).mean[:, unit] for part in parts])
         best = np.argsort(-activity, kind="stable")[:n]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from isthmus.data.columns import Columns
 from isthmus.data.disk_array import DiskArray, as_disk_array
+from isthmus.data.layout import find_channels
 from isthmus.data.loader_adapter import LoaderAdapter
 from isthmus.distributions.base import isolated_rng
 from isthmus.distributions.mixed import make_likelihood
@@ -85,6 +86,7 @@ class PreparationMixin(BaseEstimator, Spec):
             numbers = shown_rows if numbers is None else numbers[shown_rows]
         missing = self.missing == "ignore"
         X = validate_input(self, X, reset=True, missing=missing, numbers=numbers)
+        channels = find_channels(self.feature_shape_, self.channels)
         observed = fill_missing(X) if missing else X
         self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
         likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
@@ -101,7 +103,8 @@ class PreparationMixin(BaseEstimator, Spec):
         own = weights
         if stored is not None and weights is not None:
             own = weights[stored.indices() if stored.is_sparse else shown_rows]
-        self.scaler_ = Scaler.fit(whole, self.scaling_, own).only(likelihood.scalable)
+        scaler = Scaler.fit(whole, self.scaling_, own, channels)
+        self.scaler_ = scaler.only(likelihood.scalable)
         names = getattr(self, "feature_names_in_", None)
         with config_context(assume_finite=False):  # the scaled values were never checked
             check_finite(X, names, missing, numbers, limits=self.scaler_.limits)
@@ -148,13 +151,23 @@ class PreparationMixin(BaseEstimator, Spec):
         with isolated_rng(generator):
             model = build_model(
                 self,
-                self.feature_shape_,
+                self.model_shape_,
                 self.likelihood_,
                 self.condition_encoder_.width if self.condition_encoder_ else 0,
                 self.scaler_.log_unit,
             )
         # torch's default type may be another.
         self.model_ = model.to(generator.device, torch.float32).eval()
+
+    @property
+    def channels_(self) -> str:
+        """Which axis of an example holds the channels, "first" or "last"."""
+        return self.scaler_.channels
+
+    @property
+    def model_shape_(self) -> tuple[int, ...]:
+        """Shape of one example as `model_` takes it: `feature_shape_` with channels first."""
+        return self.scaler_.model_shape(self.feature_shape_)
 
     def _process_group(self) -> ProcessGroup:
         check_fields(self)

@@ -81,7 +81,7 @@ def restore(
         estimator.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
     columns = fitted["columns"]
     estimator.columns_ = None if columns is None else Columns.from_json(columns)
-    estimator.scaler_ = _scaler(tensors, estimator.feature_shape_)
+    estimator.scaler_ = _scaler(tensors, estimator.feature_shape_, fitted["channels"])
     estimator.condition_encoder_ = _condition_encoder(fitted["context"])
     if estimator.condition_encoder_ and estimator.condition_encoder_.classes is not None:
         estimator.classes_ = estimator.condition_encoder_.classes
@@ -91,12 +91,14 @@ def restore(
     estimator.model_.load_state_dict(weights)
 
 
-def _scaler(tensors: dict[str, torch.Tensor], shape: tuple[int, ...]) -> Scaler:
-    parts = [tensors.pop(f"scaler.{name}").double().numpy() for name in ("shift", "scale")]
-    for part in parts:
+def _scaler(tensors: dict[str, torch.Tensor], shape: tuple[int, ...], channels: str) -> Scaler:
+    shift, scale = (tensors.pop(f"scaler.{n}").double().numpy() for n in ("shift", "scale"))
+    scaler = Scaler(shift, scale, channels, len(shape))
+    shape = scaler.model_shape(shape)
+    for part in (shift, scale):
         if part.shape not in ((), shape) or not np.isfinite(part).all():
             raise ValueError(f"its scaling is not finite or not of shape {shape}")
-    return Scaler(*parts)
+    return scaler
 
 
 def _condition_encoder(saved: dict[str, Any] | None) -> ConditionEncoder | None:
@@ -130,7 +132,7 @@ def _check_sizes(estimator: Any, weights: dict[str, torch.Tensor]) -> None:
 
 def _without_memory(estimator: Any) -> tuple[torch.nn.Module, bool]:
     """Return a model of tensors without memory, and whether it has all parts of the real one."""
-    shape, spec, complete = estimator.feature_shape_, copy.copy(estimator), True
+    shape, spec, complete = estimator.model_shape_, copy.copy(estimator), True
     width = estimator.condition_encoder_.width if estimator.condition_encoder_ else 0
     n_components = code_size(spec, shape, estimator.likelihood_)
     spec.backbone = backbone_of(spec, shape, estimator.likelihood_)

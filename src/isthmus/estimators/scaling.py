@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from isthmus.data.layout import channels_first, channels_last
 
 __all__ = [
     "LIMITS",
@@ -32,20 +34,28 @@ SLICE_NUMBERS = 2**18  # as float64 they fit into the processor's cache
 class Scaler:
     """Standardisation (x - shift) / scale in float64, so that large offsets lose no digits.
 
-    Shift and scale are arrays of one number each, or of one per feature.
+    It also moves the channels: data (n, *features) have them where `channels` says, the scaled
+    rows that the model sees have them first. Shift and scale are arrays of one number each, or of
+    one per feature in the order of the model. `n_axes` is the number of axes of one example.
     """
 
     shift: Array
     scale: Array
+    channels: str = "first"
+    n_axes: int = 1
 
     @classmethod
-    def fit(cls, X: Array, how: str, weights: Array | None = None) -> Scaler:
+    def fit(
+        cls, X: Array, how: str, weights: Array | None = None, channels: str = "first"
+    ) -> Scaler:
         """Learn the scale per feature ("standard"), over all features ("global"), or "none".
 
         Means count sample weights (n,).
         """
+        n_axes = X.ndim - 1
         if how == "none":
-            return cls(np.zeros(()), np.ones(()))
+            return cls(np.zeros(()), np.ones(()), channels, n_axes)
+        X = channels_first(X) if channels == "last" else X
         axis = 0 if how == "standard" else None
         slices = [*row_slices(X)]
 
@@ -67,13 +77,14 @@ class Scaler:
         shift = total(lambda x: x / unit) / n
         square = total(lambda x: (x / unit - shift) ** 2) / n
         shift, scale = shift * unit, np.sqrt(square) * unit
-        return cls(np.asarray(shift), constant_as_one(shift, scale))
+        return cls(np.asarray(shift), constant_as_one(shift, scale), channels, n_axes)
 
     def only(self, scalable: bool | NDArray[np.bool_]) -> Scaler:
         """Return a scaler that leaves the other columns of a mixed table unchanged."""
         if np.all(scalable) or self.identity:
             return self
-        return Scaler(np.where(scalable, self.shift, 0.0), np.where(scalable, self.scale, 1.0))
+        shift, scale = np.where(scalable, self.shift, 0.0), np.where(scalable, self.scale, 1.0)
+        return replace(self, shift=shift, scale=scale)
 
     @property
     def identity(self) -> bool:
@@ -84,7 +95,8 @@ class Scaler:
     def limits(self) -> tuple[Array, Array]:
         """Least and greatest value per feature whose scaled form float32 can compute with."""
         with np.errstate(over="ignore"):  # models of older versions may have any scale
-            low, high = (self.shift + sign * MOST_SCALED * self.scale for sign in (-1, 1))
+            ends = [self.shift + sign * MOST_SCALED * self.scale for sign in (-1, 1)]
+        low, high = (self.to_data_layout(each) if np.ndim(each) else each for each in ends)
         return np.maximum(low, LIMITS[0]), np.minimum(high, LIMITS[1])
 
     @property
@@ -93,7 +105,8 @@ class Scaler:
         return None if self.identity else torch.tensor(np.log(self.scale), dtype=torch.float32)
 
     def transform(self, X: Array) -> Array:
-        """Return scaled float32; unscaled bytes stay bytes."""
+        """Return scaled float32 with channels first; unscaled bytes stay bytes."""
+        X = self.to_model_layout(X)
         if self.identity:
             return X if X.dtype == np.uint8 else as_float32(X)
         out = np.empty(X.shape, np.float32)
@@ -105,13 +118,25 @@ class Scaler:
         return out
 
     def inverse_transform(self, X: Array) -> Array:
-        """Return outputs of the model in the units of the data."""
+        """Return outputs of the model in the units and the layout of the data."""
         if self.identity:
-            return X
+            return self.to_data_layout(X)
         out = X.astype(np.float64)
         out *= self.scale
         out += self.shift
-        return out
+        return self.to_data_layout(out)
+
+    def model_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of one example of the data with its channels first."""
+        return (shape[-1], *shape[:-1]) if self.channels == "last" else shape
+
+    def to_model_layout(self, X: Array) -> Array:
+        """Return data (..., *features) with their channels first."""
+        return channels_first(X, self.n_axes) if self.channels == "last" else X
+
+    def to_data_layout(self, X: Array) -> Array:
+        """Return outputs of the model (..., *features) in the layout of the data."""
+        return channels_last(X, self.n_axes) if self.channels == "last" else X
 
 
 def constant_as_one(shift: Array, scale: Array) -> Array:

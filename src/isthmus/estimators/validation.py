@@ -17,9 +17,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from isthmus.data.column import check_no_times
 from isthmus.data.columns import Columns, Table
-from isthmus.data.frames import is_frame
-from isthmus.data.sparse_rows import SparseRows, as_rows
+from isthmus.data.frames import dtype_names, is_frame
+from isthmus.data.input_types import check_times, has_masked_bytes, read_input
+from isthmus.data.layout import channels_first, channels_last
+from isthmus.data.sparse_rows import SparseRows
+from isthmus.distributions.mixed import make_likelihood, split_names
 from isthmus.estimators.scaling import LIMITS, row_slices
 
 __all__ = [
@@ -30,6 +34,8 @@ __all__ = [
     "check_results",
     "count_rows_from",
     "fill_missing",
+    "in_fitted_order",
+    "in_layout",
     "validate_input",
     "validate_sparse",
 ]
@@ -83,6 +89,7 @@ def validate_input(
     missing: bool = False,
     numbers: Array | None = None,
     limits: Limits | None = None,
+    settings: Any = None,
 ) -> Array:
     """Check X and return it as an array (n, *features) of floats or bytes.
 
@@ -90,16 +97,20 @@ def validate_input(
     ----------
     estimator : object
         Gets `feature_shape_`, `n_features_in_`, `feature_names_in_` and `columns_` if `reset`.
-    X : array-like, sparse matrix, data frame, Table, or sequence of arrays
+    X : object
+        Any kind of input that `read_input` takes.
     reset : bool
         Learn the shape and the columns; otherwise X must match those that were learned. Flat rows
-        of the right length are reshaped.
+        of the right length are reshaped, and images with their channels on the other side are
+        transposed.
     missing : bool
         Allow NaN as missing values.
     numbers : ndarray (n,), optional
         Row numbers for error messages, if X is a part of a larger array.
     limits : pair of array-like, optional
         Least and greatest value; by default those that the fitted model can compute with.
+    settings : Spec, optional
+        The model whose `likelihood` applies; by default the estimator.
 
     Raises
     ------
@@ -108,15 +119,14 @@ def validate_input(
     RowError
         If a value overflows float32, now or after scaling.
     """
-    X = as_rows(X)
-    if isinstance(X, list | tuple) and len(X) and getattr(X[0], "ndim", 1) > 1:
-        X = np.stack(X)
+    settings = estimator if settings is None else settings
+    X = _with_missing_bytes(read_input(X), settings, reset=reset)
     if not reset and getattr(X, "shape", None) == estimator.feature_shape_ and np.ndim(X) > 1:
         raise ValueError(
             f"X has the shape of one example, {estimator.feature_shape_}: pass X[None], an array "
             "that holds one example."
         )
-    columns = _learn_columns(X) if reset else getattr(estimator, "columns_", None)
+    columns = _learn_columns(X, settings) if reset else getattr(estimator, "columns_", None)
     if reset:
         estimator.columns_ = columns
     if columns is not None and (columns.mixed or not is_frame(X)):
@@ -124,17 +134,21 @@ def validate_input(
         shape = (X.shape[1],)
     elif getattr(X, "ndim", 2) > 2:
         X = np.asarray(X)
+        X = X if reset or X.ndim != 4 else in_layout(X, estimator.feature_shape_)
         shape = tuple(X.shape[1:])
         _check_stack(estimator, X, reset=reset)
     else:
+        table = is_frame(X)
         X = validate_data(
             estimator,
-            X.X if isinstance(X, Table) else X,
+            _numeric_table(X, columns, reset=reset),
             reset=reset,
             dtype="numeric",
             ensure_all_finite=False,
             ensure_min_samples=2 if reset else 1,
         )
+        check_times(X)
+        X = X.astype(np.float64) if table and X.dtype.kind != "f" else X  # not pixels
         shape = (X.shape[1],) if reset else estimator.feature_shape_
     X = X if X.dtype == np.uint8 or X.dtype.kind == "f" else X.astype(np.float64)
     X = X.astype(X.dtype.newbyteorder("="), copy=False)
@@ -148,19 +162,25 @@ def validate_input(
 
 
 def validate_sparse(
-    estimator: Any, X: Any, *, reset: bool, missing: bool = False, limits: Limits | None = None
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    missing: bool = False,
+    limits: Limits | None = None,
+    settings: Any = None,
 ) -> Any:
     """Do what `validate_input` does, but keep a large sparse matrix sparse.
 
     Its numbers are checked when rows become dense.
     """
-    X = as_rows(X)
+    X = read_input(X)
     if not (isinstance(X, SparseRows) and X.is_large):
-        return validate_input(estimator, X, reset=reset, missing=missing, limits=limits)
-    least, settings = 2 if reset else 1, {"reset": reset, "accept_sparse": "csr"}
-    validate_data(
-        estimator, X.matrix, ensure_all_finite=False, ensure_min_samples=least, **settings
-    )
+        return validate_input(
+            estimator, X, reset=reset, missing=missing, limits=limits, settings=settings
+        )
+    least, options = 2 if reset else 1, {"reset": reset, "accept_sparse": "csr"}
+    validate_data(estimator, X.matrix, ensure_all_finite=False, ensure_min_samples=least, **options)
     if reset:
         estimator.columns_, estimator.feature_shape_ = None, X.shape[1:]
     return X
@@ -168,17 +188,62 @@ def validate_sparse(
 
 def as_array(estimator: Any, X: Any) -> Array:
     """Return X as an array, with data frames encoded as for a fitted model; NaN is allowed."""
-    X = as_rows(X)
-    frame = is_frame(X) or isinstance(X, Table)
-    return validate_input(estimator, X, reset=False, missing=True) if frame else np.asarray(X)
+    X = read_input(X)
+    table = is_frame(X) or isinstance(X, Table) or has_masked_bytes(X)
+    return validate_input(estimator, X, reset=False, missing=True) if table else np.asarray(X)
 
 
-def _learn_columns(X: Any) -> Columns | None:
+def in_layout(X: Array, shape: tuple[int, ...]) -> Array:
+    """Return images (..., *features) with their channels on the other side if that gives `shape`.
+
+    Examples
+    --------
+    >>> in_layout(np.zeros((2, 8, 9, 3)), (3, 8, 9)).shape
+    (2, 3, 8, 9)
+    """
+    if len(shape) == 3 <= X.ndim and X.shape[-3:] != shape:
+        for moved in (channels_first(X, 3), channels_last(X, 3)):
+            if moved.shape[-3:] == shape:
+                return moved
+    return X
+
+
+def _with_missing_bytes(X: Any, settings: Any, *, reset: bool) -> Any:
+    """Return masked bytes as floats with NaN, in [0, 1] unless the likelihood is of integers."""
+    if not has_masked_bytes(X):
+        return X
+    name = getattr(settings, "likelihood" if reset else "likelihood_", "auto")
+    parts = [make_likelihood(each, (1,)) for each in split_names(name) if each != "auto"]
+    unit = 1 if any(part.integer for part in parts) else 255
+    return (X.astype(np.float32) / unit).filled(np.nan)
+
+
+def _learn_columns(X: Any, settings: Any) -> Columns | None:
     """Return the columns of a table or data frame; None for arrays and duplicate names."""
     if not (isinstance(X, Table) or is_frame(X)):
         return None
     columns = X.columns if isinstance(X, Table) else Columns.learn(X)
-    return columns if len({*columns.names}) == len(columns.names) else None
+    if len({*columns.names}) < len(columns.names):
+        return None
+    return columns.with_likelihoods(getattr(settings, "likelihood", "auto"))
+
+
+def _numeric_table(X: Any, columns: Columns | None, *, reset: bool) -> Any:
+    """Return rows of numbers, a data frame with its columns in the order of the fit."""
+    if isinstance(X, Table):
+        return X.X
+    if is_frame(X):
+        for name, dtype in dtype_names(X):
+            check_no_times(name, dtype)
+    return X if reset or columns is None else in_fitted_order(X, columns.names)
+
+
+def in_fitted_order(X: Any, names: Sequence[Any]) -> Any:
+    """Return a data frame with its columns in the order of `names`, if it has just these."""
+    if not is_frame(X) or sorted(map(str, X.columns)) != sorted(map(str, names)):
+        return X
+    same = {*X.columns} == {*names}
+    return X[[*names]] if same and [*X.columns] != [*names] else X
 
 
 def _validate_columns(estimator: Any, X: Any, columns: Columns, *, reset: bool) -> Array:
@@ -186,8 +251,7 @@ def _validate_columns(estimator: Any, X: Any, columns: Columns, *, reset: bool) 
     if reset:
         _check_two_rows(estimator, X)
     if isinstance(X, Table):
-        columns.check_names(X.columns.names)
-        X = X.X
+        X = X.X if X.columns == columns else columns.encode_raw(X.raw_columns)
     elif is_frame(X):
         X = columns.to_numbers(X)
     if reset:

@@ -160,6 +160,13 @@ class Spec(Training):
         "is not one of real numbers.",
         choices=("auto", "standard", "global", "none"),
     )
+    channels: str = param(
+        "auto",
+        "Which axis of an example holds the channels: the first (channels, height, width), or the "
+        "last (height, width, channels), as Pillow and TensorFlow have it; 'auto' is last for "
+        "images whose last axis, and not the first, has length 1, 3 or 4.",
+        choices=("auto", "first", "last"),
+    )
     missing: str = param(
         "refuse",
         "What to do with missing values (NaN): refuse them, or ignore them, so that the model "

@@ -13,6 +13,7 @@ from typing import Any
 from isthmus._messages import one_line
 from isthmus.data.columns import Columns
 from isthmus.data.datasets import MAX_PATH_LENGTH
+from isthmus.data.layout import LAYOUTS
 from isthmus.data.limits import MAX_COLUMNS
 from isthmus.data.table_options import TableOptions
 from isthmus.models.params import params_of
@@ -129,9 +130,11 @@ def check_scalars(values: Any, name: str) -> None:
 def _fitted(fitted: dict[str, Any]) -> dict[str, Any]:
     """Return the entries about the fitted model, None where optional ones are missing."""
     optional = ("columns", "feature_names_in", "context", "seed")
-    fitted = dict.fromkeys(optional) | fitted
+    fitted = dict.fromkeys(optional) | {"channels": "first"} | fitted
     _check(fitted, FITTED, "fitted.")
     n = math.prod(fitted["feature_shape"])
+    has_channels = fitted["channels"] == "first" or len(fitted["feature_shape"]) > 1
+    _require(has_channels, "fitted.channels", "'first' for flat rows", fitted["channels"])
     given = fitted.get("n_features_in")
     _require(_is_int(given, n, n), "fitted.n_features_in", str(n), given)
     if (names := fitted["feature_names_in"]) is not None:
@@ -240,6 +243,7 @@ FITTED: dict[str, Rule] = {
     "best_epoch": (lambda v: _is_int(v, 0), "an epoch"),
     "seed": (_optional(lambda v: _is_int(v, 0, 2**64 - 1)), "a seed"),
     "feature_shape": (_is_example_shape, "the sides of one example"),
+    "channels": (lambda v: v in LAYOUTS, f"one of {', '.join(LAYOUTS)}"),
     "context": (_optional(_is_dict), "a dictionary"),
 }
 TRAINING_LOG: dict[str, Rule] = {

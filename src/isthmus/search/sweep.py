@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus.data.columns import Table
 from isthmus.data.frames import is_frame
-from isthmus.data.sparse_rows import SparseRows, as_rows
+from isthmus.data.input_types import has_masked_bytes, read_input
+from isthmus.data.sparse_rows import SparseRows
 from isthmus.estimators import LatentEstimator
 from isthmus.search.candidates import (
     Candidate,
@@ -174,7 +175,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             After Ctrl-C; models trained so far are evaluated and kept.
         """
         candidates = self._candidates()
-        X = as_rows(X)
+        X = read_input(X)
         if isinstance(X, SparseRows):
             if X.is_large:
                 raise ValueError(
@@ -182,7 +183,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
                     "on rows in memory: pass fewer rows or features."
                 )
             X = np.asarray(X)
-        if not isinstance(X, Table) and not is_frame(X):
+        if not (isinstance(X, Table) or is_frame(X) or has_masked_bytes(X)):
             X = check_array(
                 X, dtype=None, allow_nd=True, ensure_all_finite=False, ensure_min_samples=2
             )
