@@ -9,6 +9,8 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import f1_score, mean_squared_error
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+import isthmus
+from isthmus.evaluation import evaluate_model
 from isthmus.evaluation import reconstruction as r
 
 
@@ -137,3 +139,21 @@ def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_metrics_of_images_do_not_depend_on_the_place_of_the_channels():
+    last = np.random.default_rng(0).random((12, 9, 10, 3)).astype(np.float32)
+    first = np.moveaxis(last, -1, 1)
+    a, b = (
+        evaluate_model(
+            isthmus.VAE(n_components=2, hidden=(8,), epochs=1, random_state=0).fit(X),
+            X,
+            features=None,
+            n_samples=2,
+            random_state=0,
+        )
+        for X in (last, first)
+    )
+    assert a == pytest.approx(b, rel=1e-5)
+    assert "SSIM" in a
+    assert r.ssim(last, last[::-1]) == pytest.approx(r.ssim(first, first[::-1]))

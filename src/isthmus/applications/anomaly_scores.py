@@ -59,7 +59,7 @@ class Score:
 
     def contributions(self, X: Array) -> Array:
         """Return the contribution of each feature to `anomaly`, (n, *features) of float64."""
-        return self.run(self._parts, X)
+        return self.estimator.scaler_.to_data_layout(self.run(self._parts, X))
 
     def _parts(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Return the contributions for a batch of scaled rows."""
@@ -210,7 +210,7 @@ class Paths(Nap):
         path = hash_features(self._path(x, c), MAX_PATH_WIDTH)
         other = hash_features(self._path(reconstruction, c), MAX_PATH_WIDTH)
         error = errors(self.estimator, x, reconstruction)
-        return torch.cat([path, path - other, pool_errors(error, self.estimator.feature_shape_)], 1)
+        return torch.cat([path, path - other, pool_errors(error, self.estimator.model_shape_)], 1)
 
 
 class Whitened(Latent):

@@ -23,10 +23,10 @@ from isthmus.applications.meta_estimator import (
     model_digest,
 )
 from isthmus.data.limits import check_memory, check_zip, is_regular_file
+from isthmus.estimators.scaling import as_float64
 from isthmus.estimators.validation import as_array
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.integrity import parse_json
-from isthmus.plots.cells import as_units
 
 __all__ = ["CompressedCodes", "LatentCodec", "decompress"]
 
@@ -279,7 +279,7 @@ def decompress(estimator: Any, compressed: CompressedCodes) -> Any:
 def _error(X: Array, estimator: Any, codes: Array) -> float:
     total = 0.0
     for i in range(0, len(X), CHUNK):
-        part = as_units(X[i : i + CHUNK]).reshape(len(X[i : i + CHUNK]), -1)
+        part = as_float64(X[i : i + CHUNK]).reshape(len(X[i : i + CHUNK]), -1)
         again = estimator.decode(codes[i : i + CHUNK]).reshape(part.shape)
         total += float(np.nansum((part - again) ** 2))  # ignore missing values
     known = X.size - (np.isnan(X).sum() if X.dtype.kind == "f" else 0)

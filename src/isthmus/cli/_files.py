@@ -29,7 +29,7 @@ def features_for(model: Any, arguments: argparse.Namespace) -> FeatureColumns:
     options = table_options(arguments)
     features = FeatureColumns.for_model(model, arguments.column, [*keep], options)
     record = read_config(Path(arguments.run)).get("data") or {}
-    media = MediaOptions(model.feature_shape_, record.get("rate"), arguments.resize)
+    media = MediaOptions(model.model_shape_, record.get("rate"), arguments.resize)
     return replace(features, media=media)
 
 

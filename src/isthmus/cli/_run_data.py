@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from isthmus.cli._sheets import short
 from isthmus.data import Columns, Dataset, load
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
+from isthmus.data.layout import channels_last
 from isthmus.data.table_options import TableOptions
 from isthmus.persistence.run_folder import read_config
 from isthmus.plots.cells import as_units
@@ -156,6 +157,8 @@ def _read_file(path: Path, shape: tuple[int, ...], columns: Columns | None) -> A
 
 def _read_image(path: Path, shape: tuple[int, ...]) -> Array:
     """Return an image in the size and the channels that the model takes."""
+    if len(shape) == 3 and shape[-1] in (1, 3) and shape[0] not in (1, 3):
+        return channels_last(_read_image(path, (shape[-1], *shape[:-1])))
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)):
         raise ValueError(f"{path} is an image, but one example has shape {shape}; use .npy.")
     images = read_images(path, (shape[-2], shape[-1]))

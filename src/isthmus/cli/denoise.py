@@ -102,7 +102,7 @@ def _denoise_audio(
     if power := float(np.square(noisy.samples).sum()):
         removed = float(np.square(noisy.samples - samples).sum()) / power
         parts.append(f"removed {removed:.0%} of the power")
-    backbone = backbone_of(estimator, estimator.feature_shape_, estimator.likelihood_)
+    backbone = backbone_of(estimator, estimator.model_shape_, estimator.likelihood_)
     if estimator.corruption is None and isinstance(backbone, str) and backbone not in SIZED:
         parts.append(
             f"a {type(estimator).__name__} is not trained to remove noise: see "
@@ -155,7 +155,7 @@ def _denoise_image(
 
 def _image_shape(estimator: LatentEstimator, source: Path, run: str) -> tuple[int, ...]:
     """Return channels, height and width of the images that the estimator was fitted on."""
-    shape = estimator.feature_shape_
+    shape = estimator.model_shape_
     shape = shape if len(shape) == 3 else (1, *shape)
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] == 1:
         raise ValueError(

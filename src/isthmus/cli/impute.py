@@ -16,6 +16,7 @@ from isthmus.cli._run_data import load_rows, unseen_rows
 from isthmus.cli._sheets import check_out
 from isthmus.data import Dataset
 from isthmus.data.images import as_grey, read_image
+from isthmus.data.layout import to_channels_first
 from isthmus.data.tables import fill_table, read_parquet
 from isthmus.estimators import model_io
 from isthmus.persistence.atomic import write_atomic
@@ -119,8 +120,8 @@ def _write(
 
 def _draw(path: Path, full: Array, gaps: Array, std: Array) -> None:
     """Draw the input, the imputed images, and the uncertainty if there is one."""
-    std = std / (255 if full.dtype == np.uint8 else 1)
-    full = as_units(full)
+    std = to_channels_first(std / (255 if full.dtype == np.uint8 else 1))
+    full, gaps = as_units(full), to_channels_first(gaps)
     middle = 0.5 * (full.min() + full.max())
     sheet, names = [np.where(gaps, middle, full), full], ["given", "imputed"]
     if std.any():

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LAYOUTS", "channels_first", "channels_last", "find_channels", "to_channels_first"]
+__all__ = [
+    "LAYOUTS",
+    "channels_first",
+    "channels_last",
+    "find_channels",
+    "model_shape",
+    "to_channels_first",
+]
 
 Array = NDArray[Any]
 CHANNELS = (1, 3, 4)  # grey; red, green, blue; and opacity
@@ -60,6 +67,11 @@ def _guess(shape: tuple[int, ...]) -> str | None:
     if 1 in (shape[0], shape[-1]):
         return "first" if shape[0] == 1 else "last"
     return None
+
+
+def model_shape(shape: tuple[int, ...], channels: str) -> tuple[int, ...]:
+    """Return the shape of one example, with channels first or last, as models take it."""
+    return (shape[-1], *shape[:-1]) if channels == "last" else shape
 
 
 def channels_first(X: Array, n_axes: int | None = None) -> Array:

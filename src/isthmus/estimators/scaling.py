@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.data.layout import channels_first, channels_last
+from isthmus.data.layout import channels_first, channels_last, model_shape
 
 __all__ = [
     "LIMITS",
@@ -128,7 +128,7 @@ class Scaler:
 
     def model_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of one example of the data with its channels first."""
-        return (shape[-1], *shape[:-1]) if self.channels == "last" else shape
+        return model_shape(shape, self.channels)
 
     def to_model_layout(self, X: Array) -> Array:
         """Return data (..., *features) with their channels first."""

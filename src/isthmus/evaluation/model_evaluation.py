@@ -273,6 +273,7 @@ def _reconstruction(estimator: LatentEstimator, X: Array, reconstruction: Array)
             return out
         x, r = x[:, ordered], r[:, ordered]
     out |= _errors(x, r, units if units is None or ordered.all() else units[ordered])
+    x, r = (estimator.scaler_.to_model_layout(each) for each in (x, r))
     if x.min() < 0 or x.max() > 1:
         return out
     if x.ndim in (3, 4) and min(x.shape[-2:]) >= 3 and estimator.backbone != "conv1d":

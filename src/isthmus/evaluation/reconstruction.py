@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isthmus._messages import check_choice
 from isthmus._optional import import_optional
+from isthmus.data.layout import to_channels_first
 
 __all__ = [
     "SCALED",
@@ -107,7 +108,7 @@ def ssim(X: ArrayLike, reconstruction: ArrayLike) -> float:
     Parameters
     ----------
     X, reconstruction : array-like (n, height, width) or (n, channels, height, width)
-        Pixels in [0, 1], at least 3 × 3.
+        Pixels in [0, 1], at least 3 × 3. The channels may also be last.
 
     Returns
     -------
@@ -252,7 +253,7 @@ def _counts(X: ArrayLike, reconstruction: ArrayLike, threshold: float) -> tuple[
 
 def _as_images(X: ArrayLike, reconstruction: ArrayLike) -> tuple[Array, Array]:
     """Return images (n, channels, height, width) of at least 3 × 3 pixels."""
-    x, r = paired(X, reconstruction)
+    x, r = map(to_channels_first, paired(X, reconstruction))
     if x.ndim not in (3, 4) or min(x.shape[-2:]) < 3:
         raise ValueError(
             "expected images (n, h, w) or (n, c, h, w) of at least 3 × 3 pixels, got "

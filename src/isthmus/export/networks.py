@@ -51,16 +51,20 @@ class Graph(nn.Module):
         for name in self.unused:
             setattr(model, name, None)
         self.model, self.scaled = model, not estimator.scaler_.identity
+        self.n_axes = len(estimator.feature_shape_)
+        self.channels_last = estimator.channels_ == "last"
         self.register_buffer("shift", torch.tensor(estimator.scaler_.shift))
         self.register_buffer("scale", torch.tensor(estimator.scaler_.scale))
 
     def transform(self, x: Tensor) -> Tensor:
         """Scale x as `Scaler.transform` does."""
+        x = x.movedim(-1, -self.n_axes) if self.channels_last else x
         return ((x - self.shift) / self.scale).float() if self.scaled else x
 
     def inverse_transform(self, x: Tensor) -> Tensor:
         """Undo the scaling as `Scaler.inverse_transform` does."""
-        return x.double() * self.scale + self.shift if self.scaled else x
+        x = x.double() * self.scale + self.shift if self.scaled else x
+        return x.movedim(-self.n_axes, -1) if self.channels_last else x
 
 
 class Encode(Graph):

@@ -151,7 +151,7 @@ def _facts(estimator: Any) -> Iterator[tuple[str, str]]:
     custom = callable(estimator.backbone)
     yield "shape of an example", " × ".join(map(str, estimator.feature_shape_))
     yield "code", f"{estimator.n_components_} dimensions"
-    backbone = backbone_of(estimator, estimator.feature_shape_, estimator.likelihood_)
+    backbone = backbone_of(estimator, estimator.model_shape_, estimator.likelihood_)
     networks = "custom" if custom else f"{backbone}{hidden}"
     yield "networks", f"{networks}; {n:,} parameters"
     yield "posterior q(z|x)", estimator.posterior_family

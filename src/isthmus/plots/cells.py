@@ -14,6 +14,7 @@ from matplotlib.collections import LineCollection
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.data.image_grid import ValueRange, is_image, rescale, tile, to_rgba, value_range
+from isthmus.data.layout import to_channels_first
 from isthmus.plots.style import PALE, PALETTE, bare
 
 __all__ = ["GAP", "as_units", "cell_height", "draw_cells", "is_image", "value_range"]
@@ -27,7 +28,7 @@ MARGIN = 0.08  # around the lines of a cell
 
 
 def as_units(examples: ArrayLike, name: str = "images") -> Array:
-    """Return floats (n, *shape); bytes count as values in [0, 1].
+    """Return floats (n, *shape), images with channels first; bytes count as values in [0, 1].
 
     Raises
     ------
@@ -39,7 +40,8 @@ def as_units(examples: ArrayLike, name: str = "images") -> Array:
         raise ValueError(f"{name} must contain numbers, got an array of {array.dtype}.")
     if array.ndim < 2 or array.size == 0:
         raise ValueError(f"{name} must have shape (n, *features), got {array.shape}.")
-    return array.astype(np.float64) / (255 if array.dtype == np.uint8 else 1)
+    unit = 255 if array.dtype == np.uint8 else 1
+    return to_channels_first(array.astype(np.float64) / unit)
 
 
 def cell_height(shape: tuple[int, ...]) -> float:

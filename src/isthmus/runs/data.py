@@ -10,6 +10,7 @@ from typing import Any
 from isthmus._messages import one_line
 from isthmus.data import Dataset, known_datasets
 from isthmus.data.datasets import DataSource, load_with
+from isthmus.data.layout import model_shape
 from isthmus.data.row_ids import has_column
 from isthmus.data.table_options import TableOptions
 from isthmus.persistence.run_folder import read_columns, read_config
@@ -131,7 +132,7 @@ def load_for_run(
         label=label,
         id_column=id_column,
         columns=read_columns(run),
-        shape=tuple(config["fitted"]["feature_shape"]),
+        shape=model_shape(tuple(config["fitted"]["feature_shape"]), config["fitted"]["channels"]),
         rate=record.get("rate"),
         resize=resize,
         table=table,

@@ -208,7 +208,7 @@ def can_stack(e: LatentEstimator) -> bool:
     (True, False, False)
     """
     spec: Any = e
-    backbone = backbone_of(spec, getattr(e, "feature_shape_", ()), getattr(e, "likelihood_", ""))
+    backbone = backbone_of(spec, getattr(e, "model_shape_", ()), getattr(e, "likelihood_", ""))
     stateless = spec.posterior_family != "sparse" or (
         spec.activation in STATELESS and not (spec.dictionary and not spec.hidden)
     )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Bundle:
         first = Path(runs[0])
         if not (first / CONFIG).is_file():  # in training, or interrupted
             return cls(_manifest_without_model(records))
-        estimator = model_io.load(first, device="cpu")
+        estimator = _with_channels_first(model_io.load(first, device="cpu"))
         manifest = _model_manifest(estimator, first.resolve().name, records, dataset)
         bundle = cls(manifest, estimator=estimator)
         bundle._add_contents(dataset, max_rows)
@@ -198,6 +198,13 @@ class Bundle:
         self.manifest["map"], points = _map_plane(codes, d, known)
         if points is not None:
             self.arrays["points"] = points.astype(np.float32)
+
+
+def _with_channels_first(estimator: Any) -> Any:
+    """Return an estimator whose data have channels first, as the app draws them."""
+    estimator.feature_shape_ = estimator.model_shape_
+    estimator.scaler_ = replace(estimator.scaler_, channels="first")
+    return estimator
 
 
 def _model_manifest(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.data.image_grid import is_image, rescale, tile, to_rgba, value_range
+from isthmus.data.layout import to_channels_first
 from isthmus.models.params import params_of
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback, TrainerView
@@ -171,7 +172,7 @@ class Tracker(Callback):
         for name, images, columns in sheets:
             if scaler is not None:
                 images = np.asarray(scaler.inverse_transform(images))
-            self.log_image(prefix + name, as_sheet(images, columns), epoch)
+            self.log_image(prefix + name, as_sheet(to_channels_first(images), columns), epoch)
 
 
 def as_sheet(images: Array, columns: int) -> Array:
