@@ -74,6 +74,11 @@ READING = (
     ),
     option("--label COLUMN: column of a table that holds the label"),
     option("--id COLUMN: column of a table that names its rows, not a feature", dest="id_column"),
+    option(
+        "--groups COLUMN: column of a table, not a feature: rows with equal cells, such as those "
+        "of one patient, are held out together",
+        dest="group_column",
+    ),
     *TABLES,
 )
 RESIZE = switch("--resize: resize images to the size that the model takes")

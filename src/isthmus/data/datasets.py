@@ -65,6 +65,7 @@ class DataSource(NamedTuple):
     label: str | int | None = None
     id_column: str | None = None
     table: TableOptions = TableOptions()
+    group_column: str | None = None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> DataSource | None:
@@ -74,7 +75,8 @@ class DataSource(NamedTuple):
         size = record.get("size")
         size = tuple(size) if isinstance(size, list) else size
         table = TableOptions.from_json(record.get("table", {}))
-        return cls(path, size, record.get("label"), record.get("id_column"), table)
+        label, id_column = record.get("label"), record.get("id_column")
+        return cls(path, size, label, id_column, table, record.get("group_column"))
 
     def to_record(self) -> dict[str, object]:
         """Return the entries of a fingerprint that describe the source, fit for JSON."""
@@ -206,6 +208,7 @@ def load(
     size: int | tuple[int, int] | None = None,
     label: str | int | None = None,
     id_column: str | None = None,
+    group_column: str | None = None,
     columns: Columns | Sequence[str] | None = None,
     drop: str | Sequence[str] | None = None,
     categorical: str | Sequence[str] | None = None,
@@ -238,6 +241,9 @@ def load(
         The column of a table to return as `y`.
     id_column : str, default=None
         The column of a table that names its rows. It is not a feature, and is returned in `ids`.
+    group_column : str, default=None
+        The column of a table whose equal cells mark rows that are held out together, such as those
+        of one patient. It is not a feature, and is returned in `groups`.
     columns : Columns or sequence of str, default=None
         The only columns of a table to read; or how to read them: `columns_` of a fitted model.
     drop, categorical, numeric, decimal, na_values : optional
@@ -285,6 +291,7 @@ def load(
         na_values=na_values,
     )
     options: dict[str, Any] = {"size": size, "label": label, "id_column": id_column}
+    options |= {"group_column": group_column}
     options |= {"data_home": data_home, "shape": shape, "rate": rate, "resize": resize}
     return load_with(source, columns=known, table=table, **options)
 
@@ -296,6 +303,7 @@ def load_with(
     size: int | tuple[int, int] | None = None,
     label: str | int | None = None,
     id_column: str | None = None,
+    group_column: str | None = None,
     columns: Columns | None = None,
     table: TableOptions | None = None,
     shape: tuple[int, ...] | None = None,
@@ -312,6 +320,7 @@ def load_with(
     for name, given, known in (
         ("label", label, is_table or is_folder),
         ("id_column (--id)", id_column, is_table),
+        ("group_column (--groups)", group_column, is_table),
         (next(iter(table.to_json()), ""), table or None, is_table or is_folder),
     ):
         if given is not None and not known:
@@ -325,12 +334,14 @@ def load_with(
             size = sides
         dataset = _load_media(path, size, shape, rate)
     else:
-        dataset = _load_path(path, label, id_column, columns, table)
+        dataset = _load_path(path, label, id_column, group_column, columns, table)
     _check_numbers(path, dataset.X)
     absolute = str(path.absolute())  # links stay: the suffix of their target may be missing
     if len(absolute) > MAX_PATH_LENGTH:
         return dataset
-    return replace(dataset, source=DataSource(absolute, size, label, id_column, table))
+    return replace(
+        dataset, source=DataSource(absolute, size, label, id_column, table, group_column)
+    )
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
@@ -417,6 +428,7 @@ def _load_path(
     path: Path,
     label: str | int | None,
     id_column: str | None,
+    group_column: str | None,
     columns: Columns | None,
     table: TableOptions,
 ) -> Dataset:
@@ -436,10 +448,14 @@ def _load_path(
         raise ValueError(f"{path}: expected a file or a folder, got a pipe or device.")
     if suffix in _TABLES:
         ids = None if id_column is None else {id_column: read_ids(path, id_column)}
-        table = table.updated(TableOptions.of(drop=id_column))
+        groups = None
+        if group_column is not None:
+            groups = np.array([*map(str, read_ids(path, group_column, "group column"))])
+        others = [name for name in (id_column, group_column) if name not in (None, label)]
+        table = table.updated(TableOptions.of(drop=others))
         X, y, columns = load_table(path, label, columns, table)
         notes = ("columns:", *(f"  {line}" for line in columns.summary)) if columns.mixed else ()
-        return Dataset(path.stem, X, y, columns, notes=notes, ids=ids)
+        return Dataset(path.stem, X, y, columns, notes=notes, groups=groups, ids=ids)
     if suffix in (".npy", ".npz"):
         return Dataset(path.stem, *_load_numpy(path))
     raise ValueError(

@@ -29,7 +29,7 @@ def has_column(path: Path, name: str) -> bool:
         return name in table.names
 
 
-def read_ids(path: Path, name: str) -> NDArray[Any]:
+def read_ids(path: Path, name: str, what: str = "id") -> NDArray[Any]:
     """Return the column of a table that names each row: texts, or what a Parquet file holds."""
     if path.suffix.lower() == ".parquet":
         frame = read_parquet(path)
@@ -42,7 +42,7 @@ def read_ids(path: Path, name: str) -> NDArray[Any]:
     if names.count(name) != 1:
         listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         raise ValueError(
-            f"{path}: expected the id to be the name of one column, got {name!r}; columns: "
+            f"{path}: expected the {what} to be the name of one column, got {name!r}; columns: "
             f"{listed}.{did_you_mean(name, names)}"
         )
     found = cells[names.index(name)]

@@ -29,7 +29,7 @@ class DataArguments:
     ----------
     source : str or path-like
         A name or a path.
-    data_home, size, label, id_column, resize : optional
+    data_home, size, label, id_column, group_column, resize : optional
         As for `isthmus.data.load`; `resize` is for data of a fitted model.
     table : TableOptions
         How to read a table.
@@ -46,6 +46,7 @@ class DataArguments:
     size: int | tuple[int, int] | None = None
     label: str | int | None = None
     id_column: str | None = None
+    group_column: str | None = None
     resize: bool = False
     table: TableOptions = field(default_factory=TableOptions)
 
@@ -59,7 +60,7 @@ class DataArguments:
         """The arguments and flags that name these data on the command line."""
         size = "x".join(map(str, self.size)) if isinstance(self.size, tuple) else self.size
         flags = {"--data-home": self.data_home, "--size": size, "--label": self.label}
-        flags["--id"] = self.id_column
+        flags |= {"--id": self.id_column, "--groups": self.group_column}
         words = [word for flag, v in flags.items() if v is not None for word in (flag, str(v))]
         for name, value in self.table.to_json().items():
             values = [value] if isinstance(value, str) else map(_quoted, value)
@@ -92,6 +93,7 @@ def load_for_run(
     size: int | tuple[int, int] | None = None,
     label: str | int | None = None,
     id_column: str | None = None,
+    group_column: str | None = None,
     resize: bool = False,
     table: TableOptions | None = None,
 ) -> Dataset:
@@ -104,9 +106,9 @@ def load_for_run(
     data : str or path-like, optional
         A name or path, as for `isthmus.data.load`; by default the data that the run was fitted
         on, with a note if they have changed.
-    data_home, size, label, id_column, resize : optional
+    data_home, size, label, id_column, group_column, resize : optional
         As for `isthmus.data.load`; without `data`, size and label default to those of the run. So
-        does the id column, and for tables that have it.
+        do the id and the group column, and for tables that have them.
     table : TableOptions, optional
         How to read a table, in addition to the options of the run.
 
@@ -122,15 +124,15 @@ def load_for_run(
         data, size = source.path, size or source.size
         label = source.label if label is None else label
         table = source.table.updated(table or TableOptions())
-    recorded = record.get("id_column")
-    if id_column is None and recorded is not None and has_column(Path(data), recorded):
-        id_column = recorded
+    id_column = id_column or _recorded(record, "id_column", data)
+    group_column = group_column or _recorded(record, "group_column", data)
     found = load_with(
         data,
         data_home=data_home,
         size=size,
         label=label,
         id_column=id_column,
+        group_column=group_column,
         columns=read_columns(run),
         shape=model_shape(tuple(config["fitted"]["feature_shape"]), config["fitted"]["channels"]),
         rate=record.get("rate"),
@@ -139,6 +141,12 @@ def load_for_run(
     )
     changed = own and record.get("source") is not None and _has_changed(found, record)
     return replace(found, notes=(*found.notes, CHANGED)) if changed else found
+
+
+def _recorded(record: dict[str, Any], name: str, data: str | Path) -> str | None:
+    """Return the column that a run records under a name, if a table has it."""
+    column = record.get(name)
+    return column if column is not None and has_column(Path(data), column) else None
 
 
 def _own_source(run: str | Path, record: dict[str, Any]) -> DataSource:
