@@ -182,6 +182,21 @@ def test_text_that_is_read_as_numbers_is_named():
         from_pandas(["20,63", "2,7"], None)
 
 
+@pytest.mark.parametrize(
+    "series",
+    [
+        pd.Series(["1", "2", "3", "1"], dtype="category"),
+        pl.Series(["1", "2", "3", "1"], dtype=pl.Categorical),
+        pl.Series(["1", "2", "3", "1"], dtype=pl.Enum(["1", "2", "3"])),
+    ],
+    ids=["category", "Categorical", "Enum"],
+)
+def test_types_of_categories_are_not_read_as_numbers(series):
+    library = pd if isinstance(series, pd.Series) else pl
+    column = Columns.learn(library.DataFrame({"x": series})).columns[0]
+    assert (column.kind, column.categories) == ("category", ("1", "2", "3"))
+
+
 def test_a_first_line_may_name_the_delimiter(tmp_path):
     for line, mark in (("sep=;", ";"), ('"sep=|"', "|"), ("SEP=\t", "\t")):
         (tmp_path / "t.csv").write_text(f"{line}\r\na{mark}b\r\n1,5{mark}2\r\n")

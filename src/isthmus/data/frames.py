@@ -115,6 +115,9 @@ def _from_polars(name: str, series: Any) -> RawColumn:
         raw = _from_objects(replace(raw, dtype="object"), series)
         types = {"object": "String" if raw.numbers is None else "Float64"}
         return replace(raw, dtype=types.get(raw.dtype, raw.dtype))
+    if kind == "Categorical":
+        categories = tuple(sorted({*series} - {None}))
+        return replace(raw, values=object_array(series), categories=categories)
     if kind != "Enum":
         return _from_objects(raw, series)
     categories = tuple(series.dtype.categories)

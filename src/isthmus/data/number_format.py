@@ -178,7 +178,8 @@ class NumberFormat:
             return None
         lines = cells if self.decimal == "." else text.replace(",", ".").split("\n")
         try:
-            return np.array([*map(float, lines)]) if len(lines) == len(cells) else None
+            numbers = [float(line or "nan") for line in lines]
+            return np.array(numbers) if len(lines) == len(cells) else None
         except ValueError:
             return None
 
