@@ -7,6 +7,7 @@ The uncertainty, two standard deviations, is bright if they differ.
 """
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
 from isthmus import VAE
 from isthmus.applications import LatentImputer
@@ -19,7 +20,7 @@ model = VAE(n_components=10, hidden=(500,), epochs=10, random_state=0).fit(data.
 X = data.X_test[[0, 1, 3, 8, 18, 61]] / 255
 lower = np.arange(28)[:, None] >= np.full(28, 14)
 
-imputer = LatentImputer(model, n_draws=300, random_state=0).fit(X)
+imputer = LatentImputer(FrozenEstimator(model), n_draws=300, random_state=0).fit(X)
 mean, std = imputer.impute(X, lower)
 draws = imputer.sample_imputations(X, lower)[::60][:4]
 given = np.where(lower, 0.35, X)

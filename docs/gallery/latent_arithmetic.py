@@ -19,7 +19,7 @@ model = VAE(n_components=16, hidden=(500,), epochs=12, random_state=0).fit(data.
 
 first, last = data.X_test[[9, 2]], data.X_test[[0, 13]]
 between = interpolate(model, first, last, n_steps=9, how="spherical")
-attributes = AttributeVectors(model).fit(data.X, data.y)
+attributes = AttributeVectors.from_fitted(model).fit(data.X, data.y)
 shirts = data.X_test[data.y_test == 0][:3]
 moved = attributes.apply(shirts, add=2, remove=0, amount=np.linspace(0, 1.2, 9))
 

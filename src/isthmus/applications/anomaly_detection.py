@@ -28,8 +28,14 @@ from isthmus.applications.meta_estimator import (
 )
 from isthmus.data.columns import Table
 from isthmus.estimators import Autoencoder, LatentEstimator, model_io
-from isthmus.estimators.validation import ANY_FINITE, RowError, validate_sparse
+from isthmus.estimators.validation import (
+    ANY_FINITE,
+    RowError,
+    UnknownCategoriesMixin,
+    validate_sparse,
+)
 from isthmus.evaluation.reconstruction import f1_from_counts
+from isthmus.models.specs import HANDLE_UNKNOWN
 from isthmus.training.distributed import started_together
 
 __all__ = [
@@ -52,7 +58,7 @@ FORM = ("feature_shape_", "columns_", "n_features_in_", "feature_names_in_")  # 
 
 
 @dataclass(eq=False, repr=False)
-class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
+class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
     """Detect rows that differ from the training rows, using an autoencoder.
 
     `fit` trains the estimator on most rows, which should be mostly normal, and sets the threshold
@@ -87,6 +93,10 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
         are flagged.
     random_state : int, RandomState or None
         Draws the held-out rows and seeds estimators without a seed of their own.
+    handle_unknown : {"flag", "missing", "error"}
+        What becomes of a row of a table with a category that was not seen during fit. "flag": it is
+        anomalous, with an infinite score; `find_unknown` tells the columns. "missing": the category
+        counts as missing, which needs estimators with ``missing="ignore"``. "error": X is refused.
 
     Attributes
     ----------
@@ -126,6 +136,7 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
     calibration_fraction: float = 0.2
     false_alarm_rate: float = 0.05
     random_state: Any = None
+    handle_unknown: str = "flag"
 
     _arrays_file, _record_file = "detector.safetensors", "detector.json"
     _content, _command = "detector", "isthmus detect RUN DATA"
@@ -139,24 +150,25 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
             raise ValueError("set random_state so that all processes hold out the same rows.")
         fitted = [fitted_model(e) for e in self._estimators]
         data = self._read_training_rows(X, [model for model in fitted if model is not None])
+        known, unknown = self._split_unknown(data)
         train, held_out = self._split(len(data))
         seeds = check_random_state(self.random_state)
         self.estimators_ = [
-            self._trained(given, data, y, train, seeds) if model is None else _for_arrays(model)
+            self._trained(given, known, y, train, seeds) if model is None else _for_arrays(model)
             for given, model in zip(self._estimators, fitted, strict=True)
         ]
         self._set_measures()
         for measure in self._measures:
-            usable, _ = _skip_failing_rows(measure.fit, data[train])
+            usable, _ = _skip_failing_rows(measure.fit, known[train])
             if len(train) and not len(usable):
                 raise ValueError(NO_SCORE)
         held_out_scores = self._scores(data[held_out])
         if self.contamination == "auto":
-            _warn_unscored(held_out_scores, held_out)
+            _warn_unscored(held_out_scores, unknown[held_out], held_out)
             self._calibrate(held_out_scores, held_out_scores)
         else:
             scores = self._scores(data)
-            _warn_unscored(scores)
+            _warn_unscored(scores, unknown)
             self._calibrate(held_out_scores, scores)
 
     def _calibrate(self, held_out: Array, for_threshold: Array) -> None:
@@ -220,6 +232,7 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
             )
         share, held_out = self.contamination, self.calibration_fraction
         check_choice("score_method", self.score_method, SCORES)
+        check_choice("handle_unknown", self.handle_unknown, HANDLE_UNKNOWN)
         if share != "auto" and not (_is_number(share) and 0 < share <= 0.5):  # type: ignore[operator]
             raise ValueError(f"contamination must be 'auto' or in (0, 0.5], got {share!r}.")
         if not (_is_number(held_out) and 0 <= held_out < 1):
@@ -258,9 +271,17 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
             )
         settings = fitted[0] if fitted else self._estimators[0]
         limits = ANY_FINITE if fitted else None  # a fitted model flags rows that overflow
-        return validate_sparse(
-            self, X, reset=not fitted, missing=self._missing, limits=limits, settings=settings
+        data = validate_sparse(
+            self,
+            X,
+            reset=not fitted,
+            missing=self._missing,
+            limits=limits,
+            settings=settings,
+            keep_unknown=True,
         )
+        self.apply_handle_unknown()
+        return data
 
     def _adopt_form(self, model: LatentEstimator) -> None:
         """Take over what a fitted model knows about its input."""
@@ -268,6 +289,7 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
             self.__dict__.pop(name, None)
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
+        self.apply_handle_unknown()
 
     @property
     def _estimators(self) -> list[Any]:
@@ -308,9 +330,10 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
             Warn of such rows.
         """
         check_is_fitted(self)
-        scores = self._scores(self._read(X))
+        data = self._read(X)
+        scores = self._scores(data)
         if warn:
-            _warn_unscored(scores)
+            _warn_unscored(scores, self._split_unknown(data)[1])
         return scores
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -382,7 +405,19 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
                 f"{name!r} is not a sum over the features: call explain(X, score_method=...) "
                 f"with one of {', '.join(additive)}."
             )
-        return SCORES[name](self.estimator_).contributions(data)
+        known, unknown = self._split_unknown(data)
+        parts = SCORES[name](self.estimator_).contributions(known)
+        return np.where(unknown, np.inf, parts) if unknown.any() else parts
+
+    def find_unknown(self, X: Any) -> NDArray[np.bool_]:
+        """Return which cells of X hold a category that was not seen during fit, (n, n_features).
+
+        `handle_unknown` must be "flag"; rows with such a cell are anomalous.
+        """
+        check_is_fitted(self)
+        data = self._read(X)
+        unknown = self._split_unknown(data)[1]
+        return unknown if self.columns_ is not None else np.zeros(data.shape, bool)
 
     def anomaly_map(self, X: Any) -> Array:
         """Return a heat map (n, height, width) of where each image is anomalous.
@@ -441,8 +476,8 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
         estimator : LatentEstimator or list of LatentEstimator, optional
             The fitted models of the detector; by default they are read from the folder.
         settings
-            `contamination` or `false_alarm_rate`, to replace the saved ones: the threshold is then
-            set again from the calibration scores.
+            `handle_unknown`, `contamination` or `false_alarm_rate`, to replace the saved ones: new
+            rates set the threshold again, from the calibration scores.
 
         Raises
         ------
@@ -461,7 +496,8 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
         >>> bool((again.decision_function(X) == detector.decision_function(X)).all())
         True
         """
-        if wrong := sorted({*settings} - {"contamination", "false_alarm_rate"}):
+        rates = {"contamination", "false_alarm_rate"}
+        if wrong := sorted({*settings} - rates - {"handle_unknown"}):
             raise ValueError(f"{wrong[0]} of a saved detector cannot be replaced; fit a new one.")
         saved = cls.read_record(path)
         if estimator is None:
@@ -469,7 +505,7 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
             models = [model_io.load(folder) for folder in folders]
             estimator = models[0] if len(models) == 1 else models
         detector = super().load(path, estimator, **settings)
-        if any(saved["settings"].get(name) != value for name, value in settings.items()):
+        if any(saved["settings"].get(name) != settings[name] for name in rates & {*settings}):
             if not len(detector.calibration_scores_):
                 raise ValueError(f"the detector in {path} has no calibration scores; fit it again.")
             detector.offset_ = detector._threshold(detector.calibration_scores_)
@@ -500,7 +536,7 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
             offset.shape == (1,) and scores.ndim == 1 and record["n_models"] == len(self._measures)
         )
         valid = valid and offset.dtype == scores.dtype == np.float64
-        if not valid or np.isnan(offset[0]) or not (scores[1:] >= scores[:-1]).all():
+        if not valid or not np.isfinite(offset[0]) or not (scores[1:] >= scores[:-1]).all():
             raise ValueError("the arrays do not hold a threshold and sorted calibration scores.")
         if np.isnan(scores).any():
             raise ValueError("a calibration score is not a number.")
@@ -537,16 +573,36 @@ class AnomalyDetector(OutlierMixin, SavedMetaEstimator):
     def _read(self, X: Any) -> Array:
         missing = self.estimator_.model_.missing
         return validate_sparse(
-            self, X, reset=False, missing=missing, limits=ANY_FINITE, settings=self.estimator_
+            self,
+            X,
+            reset=False,
+            missing=missing,
+            limits=ANY_FINITE,
+            settings=self.estimator_,
+            keep_unknown=True,
         )
 
     def _scores(self, data: Array) -> Array:
-        """Return the score of each row; -inf for rows without a finite score."""
+        """Return the score of each row; -inf for rows that overflow or have unknown categories."""
+        known, unknown = self._split_unknown(data)
         scores = np.full(len(data), -np.inf)
-        rows, found = _skip_failing_rows(lambda X: -combined_anomaly(self._measures, X), data)
+        rows, found = _skip_failing_rows(lambda X: -combined_anomaly(self._measures, X), known)
         if found is not None:
             scores[rows] = np.where(np.isfinite(found), found, -np.inf)
+        scores[unknown.any(-1)] = -np.inf
         return scores
+
+    def _split_unknown(self, data: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """Return rows in which a value that models accept replaces the unknown categories.
+
+        The second result marks these, (n, columns); its last axis is empty without columns.
+        """
+        if self.columns_ is None:
+            return data, np.zeros((len(data), 0), bool)
+        unknown = self.columns_.find_unknown(data)
+        if not unknown.any():
+            return data, unknown
+        return np.where(unknown, np.nan if self._missing else 0.0, data), unknown
 
     @property
     def _missing(self) -> bool:
@@ -593,9 +649,9 @@ def _skip_failing_rows(function: Callable[[Array], Any], data: Array) -> tuple[A
     return rows, None
 
 
-def _warn_unscored(scores: Array, numbers: Array | None = None) -> None:
-    """Warn of rows without a finite score."""
-    rows = np.flatnonzero(~np.isfinite(scores))
+def _warn_unscored(scores: Array, unknown: Array, numbers: Array | None = None) -> None:
+    """Warn of rows without a finite score, except those with unknown categories (n, columns)."""
+    rows = np.flatnonzero(~np.isfinite(scores) & ~unknown.any(-1))
     if len(rows):
         first = rows[0] if numbers is None else numbers[rows[0]]
         warnings.warn(unscored_note(int(first), len(rows)), stacklevel=4)

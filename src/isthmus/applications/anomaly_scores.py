@@ -148,7 +148,7 @@ class Latent(Score):
     def restore(self, arrays: dict[str, Array]) -> None:
         """Set the whitening, whose width must be that of the activations."""
         mean, directions = arrays["mean"], arrays["directions"]
-        x = torch.zeros((1, *self.estimator.feature_shape_), device=self.estimator.device_)
+        x = torch.zeros((1, *self.estimator.model_shape_), device=self.estimator.device_)
         c = self.estimator.encode_condition(None, 1)
         with torch.no_grad():
             activations = self._activations(x, None if c is None else torch.from_numpy(c).to(x))

@@ -292,6 +292,7 @@ def fitted_model(estimator: Any) -> Any:
     model = unwrap(estimator)
     check_is_fitted(model)
     then, now = getattr(model, "fitted_params_", {}), model.get_params(deep=False)
+    now.pop("handle_unknown", None)  # takes effect without a fit
     changed = [k for k, v in then.items() if k in now and now[k] is not v and now[k] != v]
     if changed:
         warnings.warn(

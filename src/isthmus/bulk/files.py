@@ -21,9 +21,10 @@ from isthmus.data.media_folders import visible_files
 from isthmus.data.prefetch import prefetch
 from isthmus.estimators.batched_inference import inference_batch_size
 
-__all__ = ["FileResult", "FileTask", "output_paths", "process_files"]
+__all__ = ["UNKNOWN_COLUMN", "FileResult", "FileTask", "output_paths", "process_files"]
 
 Array = NDArray[Any]
+UNKNOWN_COLUMN = "unknown"  # names the columns of a row that explain an infinite score
 MODEL_BATCHES = 8  # per chunk of a file
 
 
@@ -162,7 +163,9 @@ def _process_file(source: Path, target: Path, task: FileTask, force: bool) -> Fi
         for columns in prefetch(_compute(source, task), join_timeout=None):
             writer.write(columns)
             if task.score is not None:
-                overflows += (rows + np.flatnonzero(np.isinf(columns[task.score]))).tolist()
+                explained = np.asarray(columns.get(UNKNOWN_COLUMN, "")) != ""
+                unscored = np.isinf(columns[task.score]) & ~explained
+                overflows += (rows + np.flatnonzero(unscored)).tolist()
             rows += len(next(iter(columns.values())))
     first = overflows[0] if overflows else 0
     return FileResult(source, target, rows, n_overflows=len(overflows), first_overflow=first)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.applications.anomaly_detection import AnomalyDetector, conformal_pvalues
+from isthmus.bulk.files import UNKNOWN_COLUMN
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.frames import is_frame
 from isthmus.estimators import model_io
 
-__all__ = ["BatchMap", "Encode", "Score", "code_columns", "score_columns"]
+__all__ = ["BatchMap", "Encode", "Score", "code_columns", "score_columns", "unknown_column"]
 
 Array = NDArray[Any]
 
@@ -35,6 +36,11 @@ class BatchMap:
         """The fitted model; it is not pickled."""
         raise NotImplementedError
 
+    @property
+    def reader(self) -> Any:
+        """The model or detector whose columns the batches have."""
+        return self.estimator
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "estimator"}
 
@@ -44,7 +50,7 @@ class BatchMap:
 
     def __call__(self, batch: Any) -> Any:
         """Return the columns kept and the output columns of a batch."""
-        features = FeatureColumns.for_model(self.estimator, self.column, self.keep)
+        features = FeatureColumns.for_model(self.reader, self.column, self.keep)
         output = self.compute(features.rows(batch))
         return _like(batch, {**features.kept(batch), **output})
 
@@ -54,12 +60,14 @@ class BatchMap:
 
     def schema(self, frame: Any) -> Any:
         """Return the Spark schema of the output of `frames` for a Spark data frame."""
-        from pyspark.sql.types import DoubleType, StructField, StructType
+        from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
         FeatureColumns.for_model(self.estimator, self.column, self.keep).names(frame.columns)
         names = self.compute(np.zeros((1, self.estimator.n_features_in_)))
         kept = [frame.schema[name] for name in self.keep]
-        return StructType([*kept, *(StructField(name, DoubleType()) for name in names)])
+        types = {UNKNOWN_COLUMN: StringType()}
+        fields = [StructField(name, types.get(name, DoubleType())) for name in names]
+        return StructType([*kept, *fields])
 
 
 class Encode(BatchMap):
@@ -101,7 +109,7 @@ class Encode(BatchMap):
 
     def compute(self, X: Array) -> dict[str, Array]:
         """Return the codes of rows, one column per component."""
-        return code_columns(self.estimator, X)
+        return code_columns(self.estimator, X) | unknown_column(self.estimator, X)
 
 
 class Score(BatchMap):
@@ -136,6 +144,11 @@ class Score(BatchMap):
         """The model of the detector."""
         return self.detector.estimator_
 
+    @property
+    def reader(self) -> Any:
+        """The detector."""
+        return self.detector
+
     def compute(self, X: Array) -> dict[str, Array]:
         """Return the scores of rows as columns."""
         return score_columns(self.detector, X)
@@ -153,11 +166,24 @@ def score_columns(detector: AnomalyDetector, X: Array, warn: bool = True) -> dic
     `warn` as for `AnomalyDetector.score_samples`.
     """
     scores = detector.score_samples(X, warn=warn)
-    return {
+    columns = {
         "anomaly_score": -scores,
         "pvalue": conformal_pvalues(detector.calibration_scores_, scores),
         "prediction": np.where(scores < detector.offset_, -1, 1),
     }
+    return columns | unknown_column(detector, X)
+
+
+def unknown_column(reader: Any, X: Array) -> dict[str, Array]:
+    """Return a column with the names of the columns of each row whose category is unknown.
+
+    Only if the model or detector flags unknown categories, and has columns of categories.
+    """
+    columns = reader.columns_
+    if columns is None or not columns.mixed or columns.handle_unknown != "flag":
+        return {}
+    names, unknown = np.array(columns.names, object), columns.find_unknown(np.asarray(X))
+    return {UNKNOWN_COLUMN: np.array([", ".join(map(str, names[row])) for row in unknown], str)}
 
 
 def _like(batch: Any, columns: dict[str, Any]) -> Any:

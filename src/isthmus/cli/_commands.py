@@ -20,7 +20,7 @@ from isthmus.cli._options import (
     switch,
     whole_number,
 )
-from isthmus.models.specs import SPECS
+from isthmus.models.specs import HANDLE_UNKNOWN, SPECS
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -80,6 +80,12 @@ READING = (
         dest="group_column",
     ),
     *TABLES,
+)
+UNKNOWN = option(
+    f"--handle-unknown {'|'.join(HANDLE_UNKNOWN)}: categories of a table that were not seen during "
+    "fit: an error, missing values, or missing values that are also named in the output (default: "
+    "as the run was fitted, 'error' unless stated)",
+    default=None,
 )
 RESIZE = switch("--resize: resize images to the size that the model takes")
 DATA = (option("data DATA: dataset name or path, as for `isthmus fit`"), *READING)
@@ -199,6 +205,7 @@ _declare(
     RUN,
     *DATA,
     RESIZE,
+    UNKNOWN,
     option("--samples N: importance samples", type=whole_number(1), default=500),
     option("--rows N: measure on N rows drawn at random, not on all", type=whole_number(2)),
     switch(
@@ -236,6 +243,7 @@ _declare(
     ),
     option("--id COLUMN: table column that names its rows; short for --keep", dest="id_column"),
     RESIZE,
+    UNKNOWN,
     *FILES,
     *TABLES,
     examples=(
@@ -261,6 +269,11 @@ _declare(
     ),
     *READING,
     RESIZE,
+    option(
+        f"--handle-unknown {'|'.join(HANDLE_UNKNOWN)}: categories of a table that were not seen "
+        "during fit: an error, missing values, or anomalies, with the column named in the output",
+        default="flag",
+    ),
     option(
         "--normal DATA: name or path of normal rows that were not trained on: calibrate the run's "
         "detector on these (default: the stored one, else on the run's own test rows)"
@@ -289,6 +302,7 @@ _declare(
     RUN,
     *DATA,
     RESIZE,
+    UNKNOWN,
     option(
         "--mask FILE: what is missing: an .npy file of True and False, or an image that is white "
         "there; for one example or for each"

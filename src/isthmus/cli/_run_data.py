@@ -18,6 +18,7 @@ from isthmus.data import Columns, Dataset, load
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
 from isthmus.data.layout import channels_last
 from isthmus.data.table_options import TableOptions
+from isthmus.estimators import model_io
 from isthmus.persistence.run_folder import read_config
 from isthmus.plots.cells import as_units
 from isthmus.runs.data import CHANGED, DataArguments, load_for_run
@@ -26,6 +27,7 @@ __all__ = [
     "Queries",
     "as_class",
     "data_arguments",
+    "load_model",
     "load_rows",
     "read_queries",
     "reading_options",
@@ -36,6 +38,14 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+
+
+def load_model(arguments: argparse.Namespace, device: str = "auto") -> Any:
+    """Load the model of a run, which treats unknown categories as the command line states."""
+    model = model_io.load(arguments.run, device=device)
+    if arguments.handle_unknown is not None:
+        model.set_params(handle_unknown=arguments.handle_unknown)
+    return model
 
 
 def load_rows(arguments: argparse.Namespace) -> Dataset:
@@ -72,7 +82,10 @@ def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | N
 
 def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `isthmus.data.load` that were given, by name."""
-    names = ("data_home", "size", "label", "id_column", "group_column", "resize")
+    names = (
+        *("data_home", "size", "label", "id_column", "group_column", "resize"),
+        "handle_unknown",
+    )
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     return given | {"table": table_options(arguments)}
 

@@ -24,13 +24,12 @@ from isthmus.bulk.maps import score_columns
 from isthmus.bulk.worker_rank import WorkerRank
 from isthmus.cli._console import number_text, print_table
 from isthmus.cli._files import features_for, process_and_report
-from isthmus.cli._run_data import reading_options, with_notes
+from isthmus.cli._run_data import load_model, reading_options, with_notes
 from isthmus.data import Dataset
 from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, TEXT_SUFFIXES, read_chunks
 from isthmus.data.datasets import is_media
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.row_ids import has_column
-from isthmus.estimators import model_io
 from isthmus.persistence.atomic import write_atomic
 from isthmus.plots.cells import as_units
 from isthmus.runs import load_for_run
@@ -75,7 +74,7 @@ def _score_data(arguments: argparse.Namespace) -> int:
     check_writable(out)
     _check_single(Path(arguments.data[0]))
     _check_flags(arguments, {"--keep": arguments.keep, "--column": arguments.column})
-    model = model_io.load(arguments.run, device=arguments.device)
+    model = load_model(arguments, arguments.device)
     name, data = _load_all(arguments)
     normal = None
     if arguments.normal is not None:
@@ -185,6 +184,7 @@ def _detector(
         contamination="auto" if arguments.contamination is None else arguments.contamination,
         false_alarm_rate=arguments.false_alarm_rate,
         random_state=arguments.random_state,
+        handle_unknown=arguments.handle_unknown,
         data_home=arguments.data_home,
         store=store,
     )
@@ -213,7 +213,7 @@ def _score_files(arguments: argparse.Namespace) -> int:
     in_normal = Path(arguments.normal or "").suffix.lower() not in ARRAY_SUFFIXES
     column = None if arguments.normal and in_normal else arguments.column
     targets = output_paths(arguments.data, Path(arguments.out), "parquet", column)
-    model = model_io.load(arguments.run, device=arguments.device)
+    model = load_model(arguments, arguments.device)
     features = features_for(model, arguments)
     normal = None if arguments.normal is None else _calibration_rows(arguments, features)
     detector = _detector(arguments, model, normal, store=rank.number == 0).detector
@@ -241,7 +241,7 @@ def _calibration_rows(arguments: argparse.Namespace, features: FeatureColumns) -
 
 def _digest(detector: AnomalyDetector) -> str:
     """Return what identifies a calibration."""
-    setting = f"{detector.score_method} {detector.offset_!r}".encode()
+    setting = f"{detector.score_method} {detector.offset_!r} {detector.handle_unknown}".encode()
     return hashlib.sha256(setting + detector.calibration_scores_.tobytes()).hexdigest()
 
 

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from isthmus.applications.imputation import LatentImputer, missing_mask
 from isthmus.cli._console import print_table
-from isthmus.cli._run_data import load_rows, unseen_rows
+from isthmus.cli._run_data import load_model, load_rows, unseen_rows
 from isthmus.cli._sheets import check_out
 from isthmus.data import Dataset
 from isthmus.data.images import as_grey, read_image
 from isthmus.data.layout import to_channels_first
 from isthmus.data.tables import fill_table, read_parquet
-from isthmus.estimators import model_io
 from isthmus.persistence.atomic import write_atomic
 from isthmus.plots import pictures
 from isthmus.plots.cells import as_units
@@ -30,7 +29,7 @@ SHOWN = 10  # rows in the image, and columns in the summary
 
 def run(arguments: argparse.Namespace) -> int:
     """Impute, write the result and draw it; return the exit code."""
-    estimator = model_io.load(arguments.run)
+    estimator = load_model(arguments)
     data = load_rows(arguments)
     X = unseen_rows(data)[0][: arguments.rows]
     out = _output(arguments, data)

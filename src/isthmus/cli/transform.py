@@ -7,10 +7,10 @@ from pathlib import Path
 
 from isthmus.applications.meta_estimator import model_digest
 from isthmus.bulk.files import FileTask, output_paths
-from isthmus.bulk.maps import code_columns
+from isthmus.bulk.maps import code_columns, unknown_column
 from isthmus.bulk.worker_rank import WorkerRank
 from isthmus.cli._files import features_for, process_and_report
-from isthmus.estimators import model_io
+from isthmus.cli._run_data import load_model
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -19,11 +19,15 @@ def run(arguments: argparse.Namespace) -> int:
     targets = output_paths(
         arguments.inputs, Path(arguments.out), arguments.format, arguments.column
     )
-    model = model_io.load(arguments.run, device=arguments.device)
+    model = load_model(arguments, arguments.device)
     features = features_for(model, arguments)
     task = FileTask(
-        lambda X, start: code_columns(model, X),
+        lambda X, start: code_columns(model, X) | unknown_column(model, X),
         features,
-        {"verb": "transform", "model": model_digest(model)},
+        {
+            "verb": "transform",
+            "model": model_digest(model),
+            "handle_unknown": model.handle_unknown,
+        },
     )
     return process_and_report(task, rank, targets, arguments.force)

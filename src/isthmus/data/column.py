@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -15,6 +16,7 @@ from isthmus._messages import one_line, times_error
 from isthmus.data.number_format import MissingValues, NumberFormat
 
 __all__ = [
+    "UNKNOWN",
     "CellError",
     "Column",
     "RawColumn",
@@ -28,6 +30,7 @@ Array = NDArray[Any]
 MAX_CATEGORIES = 256  # a column with more distinct texts holds names or free text
 MAX_RARE = 10  # so many different texts that occur less than twice on average are free text
 DTYPE = r"[\w\[\], /:<>|=()+.-]{1,100}"  # such as "datetime64[ns, Europe/Berlin]"
+UNKNOWN = -1.0  # the number of a category that was not seen during fit and is to be flagged
 SPELLED_BOOLEANS = (("false", "true"), ("no", "yes"))
 
 
@@ -213,8 +216,13 @@ class Column:
         kinds = {"number": "gaussian-per-feature", "boolean": "bernoulli"}
         return kinds.get(self.kind, f"categorical:{len(self.categories)}")
 
-    def to_numbers(self, raw: RawColumn, missing: MissingValues | None = None) -> Array:
-        """Encode a column, with NaN for missing values; a ValueError for unknown categories."""
+    def to_numbers(
+        self,
+        raw: RawColumn,
+        missing: MissingValues | None = None,
+        handle_unknown: str = "error",
+    ) -> Array:
+        """Encode a column, with NaN for missing values; for unknown categories see `Columns`."""
         missing = missing or MissingValues()
         if self.kind == "number":
             return self._numbers(raw, missing)
@@ -222,12 +230,16 @@ class Column:
         values = self._values(raw, missing)
         numbers = np.array([codes.get(value, np.nan) for value in values], float)
         unknown = np.isnan(numbers) & np.array([value is not None for value in values], bool)
-        if unknown.any():
+        if unknown.any() and handle_unknown != "error":
+            numbers[unknown] = UNKNOWN if handle_unknown == "flag" else np.nan
+            self._warn_of_unknown(values[unknown], handle_unknown)
+        elif unknown.any():
             row = int(unknown.argmax())
             counts = " If these are counts, fit with likelihood 'poisson' for this column."
             raise CellError(
                 f"column {self.name!r} holds the unknown value {values[row]!r} in row {row}; "
-                f"values seen during fit: {self._listed(20)}. Correct it or mark it as missing."
+                f"values seen during fit: {self._listed(20)}. Correct it, mark it as missing, or "
+                "set handle_unknown='missing' (--handle-unknown missing)."
                 f"{counts if self._is_binary_number else ''}",
                 row,
             )
@@ -281,6 +293,14 @@ class Column:
         words = {str(value).lower(): value for value in self.categories}
         number = NumberFormat().read(cell)
         return words.get(cell.lower(), cell if number is None else number)
+
+    def _warn_of_unknown(self, values: Array, handle_unknown: str) -> None:
+        n, result = len(values), "flagged" if handle_unknown == "flag" else "treated as missing"
+        which = "1 value was" if n == 1 else f"{n:,} values were"
+        warnings.warn(
+            f"column {self.name!r}: {which} not seen during fit, such as {values[0]!r}; {result}.",
+            stacklevel=2,
+        )
 
     def from_numbers(self, numbers: Array) -> Array:
         """Decode numbers (n,): clipped to the range seen, rounded if whole, or categories."""

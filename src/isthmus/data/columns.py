@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.cells import interpret
-from isthmus.data.column import Column, RawColumn
+from isthmus.data.column import UNKNOWN, Column, RawColumn
 from isthmus.data.frames import LIBRARIES, build_frame, fill_frame, library_of, raw_columns
 from isthmus.data.limits import MAX_COLUMNS
 from isthmus.data.number_format import NumberFormat
 from isthmus.data.table_options import TableOptions
+from isthmus.models.specs import HANDLE_UNKNOWN
 
 __all__ = ["Columns", "Table"]
 
@@ -38,6 +39,9 @@ class Columns:
         The library of the data frames.
     options : TableOptions
         How the table was read, for reading others in the same way.
+    handle_unknown : {"error", "missing", "flag"}
+        What becomes of a category that was not seen during fit: an error, a missing value, or the
+        number -1, which `find_unknown` finds again.
 
     Examples
     --------
@@ -56,6 +60,7 @@ class Columns:
     columns: tuple[Column, ...]
     library: str = "pandas"
     options: TableOptions = field(default_factory=TableOptions)
+    handle_unknown: str = "error"
 
     @classmethod
     def learn(cls, frame: Any, options: TableOptions | None = None) -> Columns:
@@ -133,7 +138,8 @@ class Columns:
         Raises
         ------
         ValueError
-            If columns are missing or unknown, or a value was not seen during fit.
+            If columns are missing or unknown, or a value was not seen during fit, unless
+            `handle_unknown` allows it.
         """
         return self.encode_raw(raw_columns(frame))
 
@@ -145,7 +151,9 @@ class Columns:
             found = {c.name: c for c in raw}
             raw = [found[name] for name in self.names]
         both, missing = zip(self.columns, raw, strict=True), self.options.missing
-        return np.stack([column.to_numbers(c, missing) for column, c in both], 1)
+        return np.stack(
+            [column.to_numbers(c, missing, self.handle_unknown) for column, c in both], 1
+        )
 
     def updated(self, options: TableOptions) -> Columns:
         """Return these columns with more options of the user for reading another table."""
@@ -165,6 +173,19 @@ class Columns:
                 for c in columns
             )
         return replace(self, columns=columns, options=self.options.updated(options))
+
+    def handling(self, handle_unknown: str) -> Columns:
+        """Return columns that treat unknown categories in another way."""
+        if handle_unknown not in HANDLE_UNKNOWN:
+            known = ", ".join(map(repr, HANDLE_UNKNOWN))
+            raise ValueError(f"handle_unknown must be one of {known}, got {handle_unknown!r}.")
+        return replace(self, handle_unknown=handle_unknown)
+
+    def find_unknown(self, X: Array) -> NDArray[np.bool_]:
+        """Return which encoded cells (n, columns) hold an unknown category that is flagged."""
+        if self.handle_unknown != "flag":
+            return np.zeros(X.shape, bool)
+        return (X == UNKNOWN) & np.array([column.kind != "number" for column in self.columns])
 
     def check_names(self, names: Sequence[Any]) -> None:
         """Raise a ValueError if columns are missing or unknown."""

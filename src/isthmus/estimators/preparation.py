@@ -22,7 +22,12 @@ from isthmus.estimators.condition import ConditionEncoder, check_labels
 from isthmus.estimators.defaults import fresh_seed, resolve_likelihood, resolve_scaling
 from isthmus.estimators.run_fingerprint import AnyRows
 from isthmus.estimators.scaling import Scaler
-from isthmus.estimators.validation import check_finite, fill_missing, validate_input
+from isthmus.estimators.validation import (
+    UnknownCategoriesMixin,
+    check_finite,
+    fill_missing,
+    validate_input,
+)
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
@@ -39,7 +44,7 @@ Array = NDArray[Any]
 DICTIONARY_ROWS = 8192  # drawn to initialise a dictionary
 
 
-class PreparationMixin(BaseEstimator, Spec):
+class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
     """Turns settings and data into an untrained model and the rows to train it on."""
 
     model_: LatentVariableModel
@@ -87,6 +92,7 @@ class PreparationMixin(BaseEstimator, Spec):
         missing = self.missing == "ignore"
         X = validate_input(self, X, reset=True, missing=missing, numbers=numbers)
         channels = find_channels(self.feature_shape_, self.channels)
+        self.apply_handle_unknown()
         observed = fill_missing(X) if missing else X
         self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
         likelihood = make_likelihood(self.likelihood_, self.feature_shape_)

@@ -81,6 +81,7 @@ def restore(
         estimator.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
     columns = fitted["columns"]
     estimator.columns_ = None if columns is None else Columns.from_json(columns)
+    estimator.apply_handle_unknown()
     estimator.scaler_ = _scaler(tensors, estimator.feature_shape_, fitted["channels"])
     estimator.condition_encoder_ = _condition_encoder(fitted["context"])
     if estimator.condition_encoder_ and estimator.condition_encoder_.classes is not None:

@@ -29,6 +29,7 @@ from isthmus.estimators.scaling import LIMITS, row_slices
 __all__ = [
     "ANY_FINITE",
     "RowError",
+    "UnknownCategoriesMixin",
     "as_array",
     "check_finite",
     "check_results",
@@ -81,6 +82,25 @@ def count_rows_from(start: int) -> Iterator[None]:
         raise RowError(row, error.before, error.after, rows) from None
 
 
+class UnknownCategoriesMixin:
+    """An estimator with the parameter `handle_unknown`, which takes effect without a new fit."""
+
+    handle_unknown: str
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; `handle_unknown` also applies to the columns of a fitted estimator."""
+        super().set_params(**params)  # type: ignore[misc]
+        if "handle_unknown" in params:
+            self.apply_handle_unknown()
+        return self
+
+    def apply_handle_unknown(self) -> None:
+        """Let the columns that were learned treat unknown categories as the parameter states."""
+        columns = getattr(self, "columns_", None)
+        if columns is not None:
+            self.columns_ = columns.handling(self.handle_unknown)
+
+
 def validate_input(
     estimator: Any,
     X: Any,
@@ -90,6 +110,7 @@ def validate_input(
     numbers: Array | None = None,
     limits: Limits | None = None,
     settings: Any = None,
+    keep_unknown: bool = False,
 ) -> Array:
     """Check X and return it as an array (n, *features) of floats or bytes.
 
@@ -111,6 +132,8 @@ def validate_input(
         Least and greatest value; by default those that the fitted model can compute with.
     settings : Spec, optional
         The model whose `likelihood` applies; by default the estimator.
+    keep_unknown : bool
+        Keep the number of unknown categories that are flagged; otherwise they become missing.
 
     Raises
     ------
@@ -131,6 +154,8 @@ def validate_input(
         estimator.columns_ = columns
     if columns is not None and (columns.mixed or not is_frame(X)):
         X = _validate_columns(estimator, X, columns, reset=reset)
+        if not keep_unknown and (unknown := columns.find_unknown(X)).any():
+            X = np.where(unknown, np.nan, X)
         shape = (X.shape[1],)
     elif getattr(X, "ndim", 2) > 2:
         X = np.asarray(X)
@@ -169,6 +194,7 @@ def validate_sparse(
     missing: bool = False,
     limits: Limits | None = None,
     settings: Any = None,
+    keep_unknown: bool = False,
 ) -> Any:
     """Do what `validate_input` does, but keep a large sparse matrix sparse.
 
@@ -177,7 +203,13 @@ def validate_sparse(
     X = read_input(X)
     if not (isinstance(X, SparseRows) and X.is_large):
         return validate_input(
-            estimator, X, reset=reset, missing=missing, limits=limits, settings=settings
+            estimator,
+            X,
+            reset=reset,
+            missing=missing,
+            limits=limits,
+            settings=settings,
+            keep_unknown=keep_unknown,
         )
     least, options = 2 if reset else 1, {"reset": reset, "accept_sparse": "csr"}
     validate_data(estimator, X.matrix, ensure_all_finite=False, ensure_min_samples=least, **options)

@@ -30,6 +30,7 @@ spec = dataclass(kw_only=True, eq=False, repr=False)
 
 POSTERIORS = ("normal", "normal-softplus", "full-normal", "flow")
 PRIORS = ("standard", "mixture", "vamp", "flow")
+HANDLE_UNKNOWN = ("error", "missing", "flag")
 NONLINEARITIES = ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky-relu")
 BACKBONES = ("auto", "mlp", "gated", "conv", "resnet", "conv1d", "pyramid", "spectral")
 BACKBONE_HELP = (
@@ -166,6 +167,13 @@ class Spec(Training):
         "last (height, width, channels), as Pillow and TensorFlow have it; 'auto' is last for "
         "images whose last axis, and not the first, has length 1, 3 or 4.",
         choices=("auto", "first", "last"),
+    )
+    handle_unknown: str = param(
+        "error",
+        "What becomes of a category of a table that was not seen during fit: an error, a missing "
+        "value (for models with missing 'ignore'), or a missing value that is also named in the "
+        "output of a command.",
+        choices=HANDLE_UNKNOWN,
     )
     missing: str = param(
         "refuse",

@@ -91,8 +91,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def read_columns(folder: str | os.PathLike[str]) -> Columns | None:
     """Return the table columns of the model in a folder; None if it was fitted on arrays."""
-    saved = read_config(Path(folder)).get("fitted", {}).get("columns")
-    return None if saved is None else Columns.from_json(saved)
+    config = read_config(Path(folder))
+    saved = config.get("fitted", {}).get("columns")
+    if saved is None:
+        return None
+    return Columns.from_json(saved).handling(config["params"].get("handle_unknown", "error"))
 
 
 def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dict[str, Any]]:

@@ -33,6 +33,8 @@ class DataArguments:
         As for `isthmus.data.load`; `resize` is for data of a fitted model.
     table : TableOptions
         How to read a table.
+    handle_unknown : str, optional
+        As for `load_for_run`, for data of a fitted model.
 
     Examples
     --------
@@ -49,10 +51,11 @@ class DataArguments:
     group_column: str | None = None
     resize: bool = False
     table: TableOptions = field(default_factory=TableOptions)
+    handle_unknown: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keyword arguments of `isthmus.data.datasets.load_with`."""
+        """The keyword arguments of `load_for_run`."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "source"}
 
     @property
@@ -81,7 +84,8 @@ def as_dataset(
         return data
     arguments = data if isinstance(data, DataArguments) else DataArguments(data)
     if run is None:
-        return load_with(arguments.source, **arguments.options)
+        options = {k: v for k, v in arguments.options.items() if k != "handle_unknown"}
+        return load_with(arguments.source, **options)
     return load_for_run(run, arguments.source, **arguments.options)
 
 
@@ -96,6 +100,7 @@ def load_for_run(
     group_column: str | None = None,
     resize: bool = False,
     table: TableOptions | None = None,
+    handle_unknown: str | None = None,
 ) -> Dataset:
     """Load data in the form that the model of a run takes.
 
@@ -111,6 +116,9 @@ def load_for_run(
         do the id and the group column, and for tables that have them.
     table : TableOptions, optional
         How to read a table, in addition to the options of the run.
+    handle_unknown : {"error", "missing", "flag"}, optional
+        What becomes of categories that were not seen during fit, as for `isthmus.data.Columns`; by
+        default what the settings of the model state.
 
     Raises
     ------
@@ -126,6 +134,9 @@ def load_for_run(
         table = source.table.updated(table or TableOptions())
     id_column = id_column or _recorded(record, "id_column", data)
     group_column = group_column or _recorded(record, "group_column", data)
+    columns = read_columns(run)
+    if columns is not None and handle_unknown is not None:
+        columns = columns.handling(handle_unknown)
     found = load_with(
         data,
         data_home=data_home,
@@ -133,7 +144,7 @@ def load_for_run(
         label=label,
         id_column=id_column,
         group_column=group_column,
-        columns=read_columns(run),
+        columns=columns,
         shape=model_shape(tuple(config["fitted"]["feature_shape"]), config["fitted"]["channels"]),
         rate=record.get("rate"),
         resize=resize,

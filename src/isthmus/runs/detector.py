@@ -42,6 +42,7 @@ def detector_of_run(
     contamination: str | float = "auto",
     false_alarm_rate: float = 0.05,
     random_state: int = 0,
+    handle_unknown: str = "flag",
     data_home: str | Path | None = None,
     store: bool = True,
 ) -> RunDetector:
@@ -60,7 +61,7 @@ def detector_of_run(
         Normal rows on which to calibrate a new detector.
     name : str
         The source of the normal rows.
-    score_method, contamination, false_alarm_rate, random_state
+    score_method, contamination, false_alarm_rate, random_state, handle_unknown
         As for `AnomalyDetector`.
     data_home : path-like, optional
         As for `isthmus.data.load`, for the run's own data.
@@ -73,13 +74,19 @@ def detector_of_run(
         If no detector is stored and the run has no test rows, or its data are not as they were.
     """
     folder = Path(run) / DETECTOR / score_method
-    rates: dict[str, Any] = {"contamination": contamination, "false_alarm_rate": false_alarm_rate}
+    settings: dict[str, Any] = {
+        "contamination": contamination,
+        "false_alarm_rate": false_alarm_rate,
+        "handle_unknown": handle_unknown,
+    }
     if normal is None:
         with suppress(ValueError, OSError):  # a detector that cannot be read is replaced
-            detector = AnomalyDetector.load(folder, model, **rates)
+            detector = AnomalyDetector.load(folder, model, **settings)
             origin = AnomalyDetector.read_record(folder)["data"].get("name", "unknown rows")
             return RunDetector(detector, one_line(str(origin)))
-    detector = AnomalyDetector(model, score_method=score_method, random_state=random_state, **rates)
+    detector = AnomalyDetector(
+        model, score_method=score_method, random_state=random_state, **settings
+    )
     try:
         if normal is not None:
             detector.fit(normal)

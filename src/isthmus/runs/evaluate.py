@@ -103,6 +103,8 @@ def evaluate_run(
     """
     estimator = model_io.load(run)
     data = as_dataset(data, run)
+    if data.columns is not None:
+        estimator.set_params(handle_unknown=data.columns.handle_unknown)
     own = read_config(Path(run))["data"].get("sha256") == data.fingerprint["sha256"]
     factors = data.factors if factors is None else factors
     X, y = (data.X, data.y) if data.X_test is None else (data.X_test, data.y_test)
