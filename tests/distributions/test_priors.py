@@ -154,7 +154,7 @@ def test_every_prior_and_posterior_fit_together_and_reload(prior, family, tmp_pa
 def test_learned_priors_score_no_worse_than_the_standard_prior():
     settings = {"n_components": 4, "hidden": (32,), "prior_modes": 20, "epochs": 30}
     scores = {
-        prior: isthmus.VAE(prior=prior, learning_rate=5e-3, random_state=0, **settings)
+        prior: isthmus.VAE(prior=prior, learning_rate=5e-3, random_state=1, **settings)
         .fit(X[:1500])
         .score(X[1500:])
         for prior in ("standard", "mixture", "vamp")

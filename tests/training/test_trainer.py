@@ -124,7 +124,7 @@ def test_training_stops_by_patience_and_keeps_the_best_weights():
 def test_the_weights_that_are_kept_are_those_of_the_best_epoch(backbone):
     watcher = Keep()
     model = isthmus.Autoencoder(
-        epochs=40, patience=3, learning_rate=0.02, backbone=backbone, **FAST
+        epochs=80, patience=3, learning_rate=0.02, backbone=backbone, **FAST
     ).fit(X[:60], callbacks=[watcher])
     assert model.best_epoch_ < model.n_iter_
     assert same(weights_of(model.model_), watcher.weights[model.best_epoch_])

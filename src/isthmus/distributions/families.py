@@ -39,6 +39,7 @@ LOG_SCALE_LIMIT = 10.0
 ROUNDING = 1e-6  # errors up to this size count as rounding errors
 NOISE = 10.0  # widths of the interval by which noise may leave it
 SMALLEST_SCALE = math.exp(-LOG_SCALE_LIMIT)
+SMALLEST_START = 0.1  # of scales: outputs of new weights vary by more
 
 
 def soft_limit(x: Tensor, limit: float) -> Tensor:
@@ -73,6 +74,18 @@ def remove_rounding(
     tolerance = ROUNDING * np.where(outside, 1, np.minimum(1, np.abs(nearest)))
     moved = (x != nearest) & (np.abs(x - nearest) <= tolerance)
     return np.where(moved, nearest + 0.0, x) if moved.any() else x  # -0.0 becomes 0.0
+
+
+def inverse_soft_limit(y: Tensor, limit: float) -> Tensor:
+    """Return the x with ``soft_limit(x, limit) == y``, for y within 99% of the limit.
+
+    Examples
+    --------
+    >>> soft_limit(inverse_soft_limit(torch.tensor([-9.0, 2.0]), 10.0), 10.0)
+    tensor([-9.,  2.])
+    """
+    y = y.clamp(-0.99 * limit, 0.99 * limit)
+    return y / (1 - y.abs() / limit)
 
 
 class Family(nn.Module):
@@ -150,6 +163,25 @@ class Family(nn.Module):
     def total_outputs(self) -> int:
         """Network outputs per example."""
         return self.n_outputs * math.prod(self.shape)
+
+    def marginal_outputs(self, x: Tensor) -> Tensor:
+        """Return outputs whose distribution fits all rows, at which a decoder starts.
+
+        Parameters
+        ----------
+        x : Tensor (n, features)
+            Rows in the units of the model; NaN is missing. The features need not be those of
+            `shape`: a convolutional decoder has one bias per channel, and pools its pixels.
+
+        Returns
+        -------
+        Tensor (n_outputs, features)
+            By default zeros.
+        """
+        return x.new_zeros(self.n_outputs, *x.shape[1:])
+
+    def start_from(self, x: Tensor) -> None:
+        """Start the family's own parameters, such as a scale, at their fit to rows (n, *shape)."""
 
     # ------------------------------------------------------------------ data
 
@@ -307,6 +339,12 @@ class NormalFamily(Family):
             scale = (0.5 * soft_limit(raw, LOG_VARIANCE_LIMIT)).exp()
         return DiagonalNormal(ACTIVATIONS[self.activation](mean), scale)
 
+    def marginal_outputs(self, x: Tensor) -> Tensor:
+        """Return the mean and the raw log-variance of each feature, (2, features)."""
+        mean = x.nanmean(0)
+        log_variance = (x - mean).square().nanmean(0).clamp(min=SMALLEST_START**2).log()
+        return torch.stack([mean, inverse_soft_limit(log_variance, LOG_VARIANCE_LIMIT)])
+
 
 class BernoulliFamily(Family):
     """Bernoulli features from logits; values between 0 and 1 count as expectations.
@@ -321,6 +359,11 @@ class BernoulliFamily(Family):
         """Return the Bernoulli distributions of one output, the logits."""
         (logits,) = outputs
         return Logits(logits)
+
+    def marginal_outputs(self, x: Tensor) -> Tensor:
+        """Return the logits of the mean of each feature, (1, features)."""
+        n = (~x.isnan()).sum(0)
+        return torch.logit((x.nansum(0) + 0.5) / (n + 1))[None]
 
     def link(self, x: Tensor) -> Tensor:
         """Return the logits of x, of at most ±3.9."""

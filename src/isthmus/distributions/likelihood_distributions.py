@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Beta, Categorical, Distribution, constraints
+from torch.distributions import (
+    Beta,
+    Categorical,
+    Distribution,
+    NegativeBinomial,
+    Poisson,
+    constraints,
+)
+from torch.nn.functional import softplus
 
-__all__ = ["ContinuousBernoulli", "GreyValues", "NumberedCategorical"]
+__all__ = [
+    "ContinuousBernoulli",
+    "GreyValues",
+    "LogNegativeBinomial",
+    "LogPoisson",
+    "NumberedCategorical",
+]
 
 #: log(sinh(y) / y) = Σ c_k y^(2k), k = 1, 2, …: exact to 1e-14 where |y| < ¼.
 SERIES = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775)
@@ -104,6 +118,60 @@ def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
     for c in reversed(coefficients):
         total = total * x + c
     return total
+
+
+class LogPoisson(Poisson):
+    """Poisson distributions from log-rates, whose log-probability is computed in float64.
+
+    Its terms are as large as the counts times their logarithm: in float32, counts near 100,000 lose
+    a tenth of a nat each.
+
+    Parameters
+    ----------
+    log_rate : Tensor (*batch,)
+
+    Examples
+    --------
+    >>> LogPoisson(torch.tensor(1e5).log()).log_prob(torch.tensor(1e5))
+    tensor(-6.6754)
+    """
+
+    def __init__(self, log_rate: Tensor) -> None:
+        self.log_rate = log_rate
+        super().__init__(log_rate.exp(), validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(x) in nats, (*batch,)."""
+        x, log_rate = _double(value), _double(self.log_rate)
+        out = x * log_rate - log_rate.exp() - (x + 1).lgamma()
+        return out.to(self.log_rate.dtype)
+
+
+class LogNegativeBinomial(NegativeBinomial):
+    """Negative binomials from log-means and log-shapes; the log-probability is that of float64.
+
+    Parameters
+    ----------
+    log_mean, log_shape : Tensor (*batch,)
+        Mean m and shape r; the variance is m + m² / r.
+    """
+
+    def __init__(self, log_mean: Tensor, log_shape: Tensor) -> None:
+        self.log_mean, self.log_shape = torch.broadcast_tensors(log_mean, log_shape)
+        super().__init__(log_shape.exp(), logits=log_mean - log_shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(x) in nats, (*batch,)."""
+        x, log_mean, log_shape = map(_double, (value, self.log_mean, self.log_shape))
+        shape, logit = log_shape.exp(), log_mean - log_shape
+        out = (x + shape).lgamma() - shape.lgamma() - (x + 1).lgamma()
+        out = out - shape * softplus(logit) - x * softplus(-logit)
+        return out.to(self.log_mean.dtype)
+
+
+def _double(x: Tensor) -> Tensor:
+    """Return x as float64, which Apple's devices do not have."""
+    return x if x.device.type == "mps" else x.double()
 
 
 class NumberedCategorical(Categorical):

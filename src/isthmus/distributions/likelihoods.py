@@ -9,20 +9,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Laplace, NegativeBinomial, Poisson
+from torch.distributions import Distribution, Laplace
 
 from isthmus.distributions.base import DiagonalNormal
 from isthmus.distributions.families import (
     LOG_SCALE_LIMIT,
+    SMALLEST_START,
     BernoulliFamily,
     Family,
     NormalFamily,
+    inverse_soft_limit,
     soft_limit,
 )
-from isthmus.distributions.likelihood_distributions import ContinuousBernoulli, NumberedCategorical
+from isthmus.distributions.likelihood_distributions import (
+    ContinuousBernoulli,
+    LogNegativeBinomial,
+    LogPoisson,
+    NumberedCategorical,
+)
 
 __all__ = [
     "LIKELIHOODS",
@@ -36,6 +44,8 @@ __all__ = [
 
 Shape = tuple[int, ...]
 LOG_RATE_LIMIT = 20.0
+SMALLEST_INPUT_SCALE = 0.25  # of standardised log-counts
+LARGEST_TILT = 1000.0  # of the continuous Bernoulli at the start
 
 
 def _precise(x: Tensor) -> Tensor:
@@ -58,6 +68,17 @@ class ContinuousBernoulliFamily(Family):
         """Return the distributions for one output, the logits."""
         (logits,) = outputs
         return ContinuousBernoulli(_precise(logits))
+
+    def marginal_outputs(self, x: Tensor) -> Tensor:
+        """Return the logits with the mean of each feature, by bisection, (1, features)."""
+        mean = x.nanmean(0).nan_to_num(0.5)
+        low = torch.full_like(mean, -LARGEST_TILT)
+        high = -low
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            above = ContinuousBernoulli(middle).mean > mean
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        return (0.5 * (low + high))[None]
 
 
 class _LocationFamily(Family):
@@ -88,6 +109,21 @@ class _LocationFamily(Family):
         log_scale = _precise(self.log_scale)
         return (soft_limit(log_scale, LOG_SCALE_LIMIT) if self.learned else log_scale).exp()
 
+    @torch.no_grad()
+    def start_from(self, x: Tensor) -> None:
+        """Start the scale at that of the deviations from the marginal outputs."""
+        if self.learned:
+            scale = self._scale_of(x - self.marginal_outputs(x.flatten(1))[0].reshape(x.shape[1:]))
+            start = inverse_soft_limit(scale.clamp(min=SMALLEST_START).log(), LOG_SCALE_LIMIT)
+            self.log_scale.copy_(start.nan_to_num(0.0))
+
+    def _scale_of(self, deviations: Tensor) -> Tensor:
+        """Return the scale that fits deviations (n, *shape), in the shape of `log_scale`."""
+        raise NotImplementedError
+
+    def _mean(self, values: Tensor) -> Tensor:
+        return values.nanmean(0) if self.log_scale.ndim else values.nanmean()
+
 
 class GaussianFamily(_LocationFamily):
     """Normals with a mean from the network; `NormalFamily` takes the scale from it as well.
@@ -107,6 +143,13 @@ class GaussianFamily(_LocationFamily):
         (mean,) = outputs
         return DiagonalNormal(_precise(mean), self.scale)
 
+    def marginal_outputs(self, x: Tensor) -> Tensor:
+        """Return the mean of each feature, (1, features)."""
+        return x.nanmean(0, keepdim=True)
+
+    def _scale_of(self, deviations: Tensor) -> Tensor:
+        return self._mean(deviations.square()).sqrt()
+
 
 class LaplaceFamily(_LocationFamily):
     """Laplace distributions around the output: absolute instead of squared errors.
@@ -122,6 +165,13 @@ class LaplaceFamily(_LocationFamily):
         """Return the distributions around the output."""
         (median,) = outputs
         return Laplace(_precise(median), self.scale, validate_args=False)
+
+    def marginal_outputs(self, x: Tensor) -> Tensor:
+        """Return the median of each feature, (1, features)."""
+        return x.nanmedian(0, keepdim=True).values
+
+    def _scale_of(self, deviations: Tensor) -> Tensor:
+        return self._mean(deviations.abs())
 
 
 class CategoricalFamily(Family):
@@ -153,6 +203,13 @@ class CategoricalFamily(Family):
         """Return the categoricals for K logits of shape (*batch, *shape) each."""
         return NumberedCategorical(_precise(torch.stack(outputs, -1)))
 
+    def marginal_outputs(self, x: Tensor) -> Tensor:
+        """Return the logarithms of the frequencies of each feature, (n_categories, features)."""
+        counts = x.new_full((self.n_outputs, *x.shape[1:]), 0.5)
+        seen = (~x.isnan()).to(x.dtype)
+        counts.scatter_add_(0, x.nan_to_num(0.0).long(), seen)
+        return (counts / counts.sum(0)).log()
+
     def center(self, p: Distribution) -> Tensor:
         """Return the most probable category, as a float."""
         return p.mode
@@ -174,19 +231,66 @@ class CategoricalFamily(Family):
 
 
 class _CountFamily(Family):
-    """Counts 0, 1, 2, …, which encoders see as log(1 + x)."""
+    """Counts 0, 1, 2, …, which encoders see as log(1 + x).
+
+    Networks see and return standardised numbers, as for scaled data: the encoder sees
+    (log(1 + x) - shift) / scale, and the log-rate is that of the marginal plus the output times the
+    spread of the logarithms. With raw log-rates, steps of Adam that suit counts near 1 would be a
+    hundred times too large for counts near 10,000, whose logarithms differ by 0.01.
+    """
 
     bounds = (0, math.inf)
     integer = discrete = True
+    log_mean: Tensor
+    spread: Tensor
+    shift: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.register_buffer("log_mean", torch.zeros(self.shape))
+        self.register_buffer("spread", torch.ones(self.shape))
+        self.register_buffer("shift", torch.zeros(self.shape))
+
+    def start_from(self, x: Tensor) -> None:
+        """Set the units of inputs and outputs to mean and spread of the rows."""
+        n = (~x.isnan()).sum(0).clamp(min=1)
+        mean = x.nansum(0).clamp(min=0.5) / n
+        logs = x.log1p()
+        self.shift.copy_(logs.nanmean(0).nan_to_num(0.0))
+        variance = (logs - self.shift).square().nanmean(0).nan_to_num(0.0)
+        self.log_mean.copy_(mean.log())
+        self.spread.copy_((variance + 1 / (1 + mean)).sqrt())  # at least that of Poisson counts
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return log(1 + x); negative numbers, from a corruption, count as 0."""
-        return x.clamp(min=0).log1p()
+        """Return standardised log(1 + x); negative numbers, from a corruption, count as 0."""
+        return (x.clamp(min=0).log1p() - self.shift) / self._input_scale
+
+    @property
+    def _input_scale(self) -> Tensor:
+        # Hidden counts are 0, which must not be thousands of spreads away.
+        return self.spread.clamp(min=SMALLEST_INPUT_SCALE)
+
+    def log_rate(self, output: Tensor) -> Tensor:
+        """Return the log-rate for an output, softly limited to ±20."""
+        start = inverse_soft_limit(self.log_mean, LOG_RATE_LIMIT)
+        slope = (1 + start.abs() / LOG_RATE_LIMIT) ** 2  # of the inverse of the limit
+        return soft_limit(start + slope * self.spread * _precise(output), LOG_RATE_LIMIT)
 
     def link(self, x: Tensor) -> Tensor:
-        """Return the log-rate of embedded counts, before its soft limit."""
-        log_rate = x.expm1().clamp(min=0.02).log().clamp(max=0.99 * LOG_RATE_LIMIT)
-        return log_rate / (1 - log_rate.abs() / LOG_RATE_LIMIT)
+        """Return the output with the rate of embedded counts."""
+        logs = x * self._input_scale.flatten() + self.shift.flatten()
+        raw = inverse_soft_limit(logs.expm1().clamp(min=0.02).log(), LOG_RATE_LIMIT)
+        start = inverse_soft_limit(self.log_mean, LOG_RATE_LIMIT).flatten()
+        slope = (1 + start.abs() / LOG_RATE_LIMIT) ** 2
+        return (raw - start) / (slope * self.spread.flatten())
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Load parameters; models saved before 0.1 have no units, which are then 0 and 1."""
+        for name in ("log_mean", "spread", "shift"):
+            saved = state_dict.setdefault(prefix + name, getattr(self, name))
+            if not saved.isfinite().all() or (name == "spread" and (saved <= 0).any()):
+                raise ValueError(f"{prefix}{name} must be finite, and a spread positive.")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class PoissonFamily(_CountFamily):
@@ -198,11 +302,9 @@ class PoissonFamily(_CountFamily):
     tensor([[-1.0000, -2.7918]])
     """
 
-    def build(self, *outputs: Tensor) -> Poisson:
+    def build(self, *outputs: Tensor) -> LogPoisson:
         """Return the Poisson distributions for one output."""
-        (log_rate,) = outputs
-        rate = soft_limit(_precise(log_rate), LOG_RATE_LIMIT).exp()
-        return Poisson(rate, validate_args=False)
+        return LogPoisson(self.log_rate(outputs[0]))
 
 
 class NegativeBinomialFamily(_CountFamily):
@@ -221,15 +323,32 @@ class NegativeBinomialFamily(_CountFamily):
     (tensor([[6.1606]]), tensor([[44.1142]]))
     """
 
+    start_log_shape: Tensor
+
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.log_shape = nn.Parameter(torch.zeros(self.shape))
+        self.register_buffer("start_log_shape", torch.zeros(self.shape))
 
-    def build(self, *outputs: Tensor) -> NegativeBinomial:
+    def start_from(self, x: Tensor) -> None:
+        """Set the units, and start each shape at its estimate from mean and variance."""
+        super().start_from(x)
+        mean = self.log_mean.exp()
+        excess = (x - mean).square().nanmean(0).nan_to_num(0.0) - mean
+        # The variance of a Poisson plus at least one part in 10,000.
+        shape = mean**2 / excess.clamp(min=1e-4 * mean)
+        self.start_log_shape.copy_(shape.log().clamp(-LOG_SCALE_LIMIT, LOG_RATE_LIMIT))
+
+    def build(self, *outputs: Tensor) -> LogNegativeBinomial:
         """Return the negative binomials for one output."""
-        log_mean = soft_limit(_precise(outputs[0]), LOG_RATE_LIMIT)
-        log_shape = soft_limit(_precise(self.log_shape), LOG_SCALE_LIMIT)
-        return NegativeBinomial(log_shape.exp(), logits=log_mean - log_shape, validate_args=False)
+        log_shape = self.start_log_shape + soft_limit(_precise(self.log_shape), LOG_SCALE_LIMIT)
+        return LogNegativeBinomial(self.log_rate(outputs[0]), log_shape)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        saved = state_dict.setdefault(f"{prefix}start_log_shape", self.start_log_shape)
+        if not saved.isfinite().all():
+            raise ValueError(f"{prefix}start_log_shape must be finite.")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 #: Likelihoods by name: functions of the shape of the features and options.

@@ -154,6 +154,17 @@ class MixedFamily(Family):
         """Return the centre of each column, defined by its family."""
         return p.join([part.center(q) for part, q in zip(self.parts, p.parts, strict=True)])
 
+    def marginal_outputs(self, x: Tensor) -> Tensor:
+        """Return outputs that fit all rows (n, features), (total_outputs,)."""
+        pieces = x[:, self.order].split(self.widths, 1)
+        both = zip(self.parts, pieces, strict=True)
+        return torch.cat([part.marginal_outputs(piece).flatten() for part, piece in both])
+
+    def start_from(self, x: Tensor) -> None:
+        """Start the parameters of each part."""
+        for part, piece in zip(self.parts, x[:, self.order].split(self.widths, 1), strict=True):
+            part.start_from(piece)
+
     def embed(self, x: Tensor) -> Tensor:
         """Return rows (n, features) as the encoder sees them, (n, *input_shape)."""
         pieces = zip(self.parts, x[:, self.order].split(self.widths, 1), strict=True)

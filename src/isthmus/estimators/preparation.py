@@ -32,7 +32,7 @@ from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
 from isthmus.registry import build_model, check_combination
-from isthmus.training import Rows, pick_device
+from isthmus.training import Rows, pick_device, to_unit
 from isthmus.training.dictionary import is_dictionary, start_sparse
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup, join_process_group
@@ -42,6 +42,7 @@ __all__ = ["PreparationMixin", "as_weights"]
 
 Array = NDArray[Any]
 DICTIONARY_ROWS = 8192  # drawn to initialise a dictionary
+MARGINAL_NUMBERS = 2**24  # read to start a decoder at the marginal distribution
 
 
 class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
@@ -124,8 +125,16 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
             rows = shown = self._as_rows(X, y).weighted(as_weights(weights))
         if stream is not None:
             rows = LoaderRows(stream, self._rows, shown, torch.device("cpu"))
+        self._start_at_marginal(
+            shown.x if stored is None else as_tensor(self.scaler_.transform(X)), generator
+        )
         self._initialise_from_rows(rows, generator)
         return rows, generator
+
+    def _start_at_marginal(self, x: Tensor, generator: torch.Generator) -> None:
+        """Start the decoder at the distribution of all rows; takes evenly spaced ones."""
+        most = max(2, MARGINAL_NUMBERS // x[0].numel())
+        self.model_.start_from(to_unit(x[:: -(-len(x) // most)]).to(generator.device))
 
     def _initialise_from_rows(self, rows: AnyRows, generator: torch.Generator) -> None:
         """Initialise pseudo-inputs of a VampPrior, and dictionaries, with training rows."""
@@ -142,6 +151,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         """Do what `prepare` does after a change of settings, for data that it has prepared."""
         generator = self._start()
         self.make_model(generator)
+        self._start_at_marginal(rows.x, generator)
         self._initialise_from_rows(rows, generator)
         return generator
 

@@ -9,6 +9,7 @@ from torch.distributions import Distribution, kl_divergence
 from isthmus.distributions.base import per_example
 from isthmus.distributions.families import Family
 from isthmus.distributions.priors import Prior
+from isthmus.nn.dense import output_bias
 
 __all__ = ["LatentVariableModel"]
 
@@ -70,6 +71,25 @@ class LatentVariableModel(nn.Module):
         self.posterior, self.likelihood, self.prior = posterior, likelihood, prior
         self.log_unit: Tensor | None
         self.register_buffer("log_unit", log_unit)
+
+    @torch.no_grad()
+    def start_from(self, x: Tensor) -> None:
+        """Start new weights at the marginal distribution of rows x (n, *features).
+
+        The likelihood's own parameters and the biases of the decoder's outputs are set so that p(x)
+        fits all rows without their codes.
+        """
+        self.likelihood.start_from(x)
+        bias = output_bias(self.decoder, self.likelihood.total_outputs)
+        if bias is None:
+            return
+        if len(bias) == self.likelihood.total_outputs:
+            features = x.flatten(1)
+        else:  # all pixels of a channel
+            channels = len(bias) // self.likelihood.n_outputs
+            features = x.reshape(len(x), channels, -1).transpose(1, 2).flatten(0, 1)
+        values = self.likelihood.marginal_outputs(features).flatten().nan_to_num(0.0)
+        bias.copy_(values.reshape(-1, *[1] * (bias.ndim - 1)).expand_as(bias))
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Distribution:
         """Return q(z | x, condition) for x (n, *features)."""

@@ -115,6 +115,11 @@ class DoublingFFT(nn.Module):
         self.extra = extra
         self.conv = FFTConv1d(n_in, n_out, kernel_size, padding=kernel_size // 2, bias=bias)
 
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias of each channel, (n_out,)."""
+        return self.conv.bias
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_in, time) to (n, n_out, 2 * time - 1 + extra)."""
         spread = torch.stack([x, torch.zeros_like(x)], -1).flatten(-2)
@@ -124,9 +129,14 @@ class DoublingFFT(nn.Module):
 class Then(nn.Module):
     """Two networks in sequence; the dense one takes the condition."""
 
-    def __init__(self, dense: nn.Module, convolutions: nn.Module, *, dense_first: bool) -> None:
+    def __init__(self, dense: nn.Module, convolutions: nn.Sequential, *, dense_first: bool) -> None:
         super().__init__()
         self.dense, self.convolutions, self.dense_first = dense, convolutions, dense_first
+
+    @property
+    def output_bias(self) -> Any:
+        """The bias of each channel of a decoder's outputs."""
+        return self.convolutions[-1].bias
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Apply both."""

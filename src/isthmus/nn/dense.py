@@ -3,7 +3,8 @@
 A backbone is a function ``(shapes) -> (encoder, decoder)``. The encoder maps x (n, *features) to
 (n, shapes.encoder_outputs); the decoder maps z (n, shapes.code) to shapes.decoder_outputs numbers
 per row, in any shape. In a conditional model, both take the condition (n, shapes.condition) as a
-second argument.
+second argument. A decoder that does not end with a linear layer may have the attribute
+`output_bias`, with one entry per output or channel, which training starts at the data's marginal.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "gated",
     "linear_layer",
     "mlp",
+    "output_bias",
 ]
 
 NONLINEARITIES: dict[str, Callable[[], nn.Module]] = {
@@ -169,6 +171,11 @@ class Dense(nn.Module):
         layers.append(nn.Linear([first + condition, *hidden][-1], last))
         self.layers = nn.Sequential(*layers)
 
+    @property
+    def output_bias(self) -> Tensor:
+        """The bias of each output, (widths[-1],)."""
+        return cast(nn.Linear, self.layers[-1]).bias
+
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map (n, *shape) and (n, condition) to (n, widths[-1])."""
         x = x.flatten(1)
@@ -179,6 +186,17 @@ def only_linear(network: nn.Module) -> nn.Linear | None:
     """Return the linear layer of a `Dense` without hidden layers, else None."""
     layers = list(network.layers) if isinstance(network, Dense) else []
     return cast(nn.Linear, layers[0]) if len(layers) == 1 else None
+
+
+def output_bias(decoder: nn.Module, n_outputs: int) -> Tensor | None:
+    """Return the bias of a decoder's outputs, or None if it has none.
+
+    That is its attribute `output_bias`, or the bias of its last layer if that is linear.
+    """
+    if hasattr(decoder, "output_bias"):
+        return cast(Tensor, decoder.output_bias)
+    *_, last = decoder.modules()
+    return last.bias if isinstance(last, nn.Linear) and last.out_features == n_outputs else None
 
 
 def mlp(

@@ -113,6 +113,13 @@ class Widening(nn.Module):
         )
         self.last = nn.Conv2d(channels[0], 4 * n_out, 3, padding=1)
 
+    @property
+    def output_bias(self) -> Tensor:
+        """The biases of each channel of the outputs, (channels, 4): one per corner."""
+        bias = self.last.bias
+        assert bias is not None
+        return bias.reshape(-1, 4)
+
     def forward(self, z: Tensor) -> Tensor:
         """Map (n, code size) to (n, channels, height, width)."""
         parts = z.split([math.prod(shape) for shape in self.shapes], 1)
