@@ -361,3 +361,54 @@ def test_draws_of_grey_values_stay_between_0_and_1():
     std = imputer.impute(DIGITS[:10], mask).std
     assert 0 <= draws.min() < draws.max() <= 1
     assert draws.std(0)[:, mask].mean() == pytest.approx(std[:, mask].mean(), rel=0.1)
+
+
+# ------------------------------------------------------------------ columns without values
+
+
+@pytest.mark.parametrize("method", ["decode", "sample"])
+def test_a_column_without_values_stays_empty(method, tmp_path):
+    holed = INCOMPLETE[:60].copy()
+    holed[:, 2] = np.nan
+    imputer = LatentImputer(isthmus.VAE(**FAST), method=method, n_draws=3, random_state=0)
+    imputer.fit(holed)
+    imputer.estimator_.save(tmp_path)
+    loaded = LatentImputer(FrozenEstimator(isthmus.load(tmp_path)), method=method, n_draws=3)
+    for each in (imputer, loaded.fit(INCOMPLETE[:60])):
+        with pytest.warns(
+            UserWarning, match="feature 2 had no values in training: .* stay missing"
+        ):
+            values, std = each.impute(holed)
+        assert np.isnan(values[:, 2]).all()
+        assert np.isnan(std[:, 2]).all()
+        assert np.isfinite(np.delete(values, 2, 1)).all()
+        # Values that a row does have stay.
+        with pytest.warns(UserWarning, match="feature 2"):
+            values = each.impute(INCOMPLETE[:60]).values
+        np.testing.assert_array_equal(values[~GAPS[:60]], INCOMPLETE[:60][~GAPS[:60]])
+
+
+@pytest.mark.filterwarnings("ignore:feature")
+def test_draws_and_frames_keep_columns_without_values_empty():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "none": np.nan, "pet": ["cat", "dog"] * 30})
+    frame.loc[::4, "a"] = np.nan
+    frame["words"] = pd.Series([None] * 60, dtype=object)
+    imputer = LatentImputer(isthmus.VAE(**FAST), n_draws=2, random_state=0).fit(frame)
+    for full in (imputer.impute(frame).values, *imputer.sample_imputations(frame)):
+        assert full[["none", "words"]].isna().all(axis=None)
+        assert full[["a", "pet"]].notna().all(axis=None)
+    with pytest.warns(UserWarning, match="features 'none', 'words' had no values in training"):
+        imputer.transform(frame)
+    assert imputer.estimator_.sample(4)["none"].isna().all()
+
+
+def test_pixels_without_values_stay_empty():
+    images = DIGITS[:60].copy()
+    images[:, 0] = np.nan
+    model = isthmus.VAE(**FAST | {"epochs": 1})
+    imputer = LatentImputer(model, method="decode").fit(images)
+    with pytest.warns(UserWarning, match="features 0, 1, 2, 3, 4, … had no values"):
+        values = imputer.transform(images)
+    assert np.isnan(values[:, 0]).all()
+    assert np.isfinite(values[:, 1:]).all()

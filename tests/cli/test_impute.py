@@ -67,6 +67,23 @@ def test_uncertainty_is_printed_for_each_column(tmp_path, capsys):
     assert 20 < float(pet) < 60
 
 
+def test_a_column_without_values_stays_empty(tmp_path, capsys):
+    lines = ["a,none,b", *(f"{i % 7},,{'' if i % 5 == 0 else i % 3}.5" for i in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(lines).replace(",.5", ","))
+    words = [str(tmp_path / "run"), str(tmp_path / "t.csv")]
+    fit = ["fit", words[1], "--missing", "ignore", "--quiet", "--epochs", "2", "--out", words[0]]
+    assert main(fit) == 0
+    capsys.readouterr()
+    out = tmp_path / "full.csv"
+    assert main(["impute", *words, "--draws", "2", "--out", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert "'none' had no values in training" in shown.err
+    assert re.search(r"values imputed .* 12 ", shown.out)
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert {row["none"] for row in rows} == {""}
+    assert all(row["b"] for row in rows)
+
+
 @pytest.mark.usefixtures("undrawn_report")
 def test_images_are_inpainted_under_a_mask(tmp_path):
     mask = np.zeros((8, 8), bool)

@@ -182,6 +182,15 @@ def test_every_entry_point_starts_from_the_same_rows(tmp_path, monkeypatch):
             np.testing.assert_allclose(a, b, rtol=1e-6, err_msg=name)
 
 
+def test_a_weight_of_two_counts_as_two_rows():
+    weights = RNG.integers(0, 3, N)
+    model = isthmus.VAE(**SMALL, likelihood="poisson", epochs=1)
+    weighted = start(isthmus.VAE(**model.get_params()).fit(COUNTS, sample_weight=weights))
+    repeated = start(isthmus.VAE(**model.get_params()).fit(np.repeat(COUNTS, weights, 0)))
+    for a, b in zip(weighted, repeated, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
 def test_all_models_of_a_sweep_start_from_the_same_rows():
     model = isthmus.VAE(**SMALL, likelihood="poisson", epochs=1)
     grid = {"learning_rate": [1e-3, 2e-3], "hidden": [(8,), (4,)]}

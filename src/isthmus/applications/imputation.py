@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -57,7 +58,8 @@ class Imputation(NamedTuple):
 class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     """Impute missing values with their expectation under a model, given the observed values.
 
-    NaN, and the mask of a masked array, mark missing values. Observed values do not change.
+    NaN, and the mask of a masked array, mark missing values. Observed values do not change. A
+    feature without any value in training stays missing, with a warning.
 
     Parameters
     ----------
@@ -189,7 +191,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         columns = self.estimator_.columns_
         if columns is None or not is_frame(X):
             return in_layout(values, getattr(X, "shape", ())[1:])
-        gaps = missing_mask(columns.to_numbers(X), mask)
+        gaps = missing_mask(columns.to_numbers(X), mask) & ~_empty(self.estimator_)
         if values.ndim == gaps.ndim:
             return columns.fill(X, values, gaps)
         return [columns.fill(X, each, gaps) for each in values]
@@ -209,8 +211,14 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         known = np.where(gaps, np.nan, X / unit) if gaps.any() else X
         seed = fresh_seed() if self.random_state is None else int(self.random_state)
         generator = Generator(model.device_).manual_seed(seed)
-        incomplete = np.flatnonzero(gaps.reshape(len(X), -1).any(1))
         out, std = X.copy(), np.zeros(X.shape)
+        if model.empty_features_ and (hidden := gaps & _empty(model)).any():
+            gaps = gaps & ~_empty(model)
+            std[hidden] = np.nan
+            if X.dtype.kind == "f":
+                out[hidden] = np.nan
+            _warn_empty(model)
+        incomplete = np.flatnonzero(gaps.reshape(len(X), -1).any(1))
         draws = np.repeat(out[None], self.n_draws, 0) if keep_draws else out[None][:0]
         size = model.inference_batch_size()
         for i in range(0, len(incomplete), size):
@@ -225,7 +233,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
             filled = _cast(X, unit * model.scaler_.inverse_transform(value.astype(np.float64)))
             spread = model.scaler_.to_data_layout(spread * model.scaler_.scale)
             out[rows] = np.where(where, filled, out[rows])
-            std[rows] = np.where(where, unit * spread, 0.0)
+            std[rows] = np.where(where, unit * spread, std[rows])
             if keep_draws:
                 filled = model.scaler_.inverse_transform(completions.draws.astype(np.float64))
                 filled = _cast(X, unit * filled)
@@ -295,6 +303,27 @@ def missing_mask(X: Array, mask: Any) -> Array:
             f"all rows; got {mask.dtype} of shape {mask.shape}."
         )
     return gaps | mask
+
+
+def _empty(model: LatentEstimator) -> Array:
+    """Return where an example has features without any value in training."""
+    empty = np.zeros(model.n_features_in_, bool)
+    empty[list(model.empty_features_)] = True
+    return empty.reshape(model.feature_shape_)
+
+
+def _warn_empty(model: LatentEstimator) -> None:
+    names = getattr(model, "feature_names_in_", None)
+    empty = [*model.empty_features_]
+    listed = [str(j) if names is None else repr(str(names[j])) for j in empty[:5]]
+    one = len(empty) == 1
+    warnings.warn(
+        f"feature{'' if one else 's'} {', '.join(listed)}{', …' if len(empty) > 5 else ''} had no "
+        f"values in training: missing values there stay missing. Drop {'it' if one else 'them'}, "
+        "or train on rows that have values.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 def _cast(X: Array, values: Array) -> Array:

@@ -44,6 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not gaps.any():
         raise ValueError(f"{data.name} has no missing values: leave cells empty, or give --mask.")
     full, std = imputer.impute(X, mask)
+    gaps = gaps & ~np.isnan(full)  # columns without values in training stay empty
+    if not gaps.any():
+        raise ValueError(
+            "no missing value can be imputed; the model was trained without values there."
+        )
     _write(out, arguments, data, full, std, gaps)
     with_gaps = np.flatnonzero(gaps.reshape(len(X), -1).any(1))
     numbers: dict[str, Any] = {

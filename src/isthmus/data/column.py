@@ -198,7 +198,7 @@ class Column:
             isinstance(categories, list | tuple)
             and all(v is None or isinstance(v, str | int | float) for v in (*names, *categories))
             and entry["kind"] in ("number", "boolean", "category")
-            and (entry["kind"] == "number") == (not categories)
+            and (entry["kind"] != "number" or not categories)
             and isinstance(dtype, str)
             and re.fullmatch(DTYPE, dtype)
             and not re.search(r"\d{4}", dtype)  # "U100000000" takes that per cell
@@ -305,8 +305,9 @@ class Column:
     def from_numbers(self, numbers: Array) -> Array:
         """Decode numbers (n,): clipped to the range seen, rounded if whole, or categories."""
         if self.kind == "number":
-            low, high = self.low, self.high
-            out = numbers if low is None else np.clip(numbers.astype(np.float64), low, high)
+            if self.low is None:  # no value was seen
+                return np.full(len(numbers), np.nan)
+            out = np.clip(numbers.astype(np.float64), self.low, self.high)
             return np.round(out) if self.whole else out
         last = max(len(self.categories) - 1, 0)
         index = np.where(np.isnan(numbers), last + 1, np.clip(np.round(numbers), 0, last))

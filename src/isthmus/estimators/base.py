@@ -74,6 +74,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         Which axis of an example holds the channels.
     n_features_in_ : int
         Number of values in one example.
+    empty_features_ : tuple of int
+        Features (numbered in the flattened example) without any value in the training rows.
     columns_ : Columns or None
         How data frame columns are encoded; None for arrays.
     condition_encoder_ : ConditionEncoder or None

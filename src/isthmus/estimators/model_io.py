@@ -250,6 +250,7 @@ def _config(estimator: Any, data: dict[str, Any]) -> dict[str, Any]:
             "feature_shape": list(estimator.feature_shape_),
             "channels": estimator.channels_,
             "feature_names_in": None if names is None else names.tolist(),
+            "empty_features": list(estimator.empty_features_),
             "columns": estimator.columns_ and estimator.columns_.to_json(),
             "context": encoder and asdict(encoder),
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn import config_context
@@ -54,6 +55,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
     columns_: Columns | None
     feature_shape_: tuple[int, ...]
     likelihood_: str
+    empty_features_: tuple[int, ...]
     scaling_: str
     fitted_params_: dict[str, Any]
     history_: list[dict[str, Any]]
@@ -94,6 +96,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         X = validate_input(self, X, reset=True, missing=missing, numbers=numbers)
         channels = find_channels(self.feature_shape_, self.channels)
         self.apply_handle_unknown()
+        self.empty_features_ = _empty_features(X) if missing else ()
         observed = fill_missing(X) if missing else X
         self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
         likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
@@ -125,16 +128,27 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
             rows = shown = self._as_rows(X, y).weighted(as_weights(weights))
         if stream is not None:
             rows = LoaderRows(stream, self._rows, shown, torch.device("cpu"))
-        self._start_at_marginal(
-            shown.x if stored is None else as_tensor(self.scaler_.transform(X)), generator
-        )
+        x, own = shown.x if stored is None else as_tensor(self.scaler_.transform(X)), weights
+        if stored is not None and weights is not None:
+            own = weights[shown_rows]
+        self._start_at_marginal(x, generator, as_weights(own))
         self._initialise_from_rows(rows, generator)
         return rows, generator
 
-    def _start_at_marginal(self, x: Tensor, generator: torch.Generator) -> None:
+    def _start_at_marginal(
+        self, x: Tensor, generator: torch.Generator, weights: Tensor | None = None
+    ) -> None:
         """Start the decoder at the distribution of all rows; takes evenly spaced ones."""
         most = max(2, MARGINAL_NUMBERS // x[0].numel())
-        self.model_.start_from(to_unit(x[:: -(-len(x) // most)]).to(generator.device))
+        if weights is None:
+            x = x[:: -(-len(x) // most)]
+        else:  # multiples of the smallest weight count as so many rows
+            times = weights.double() / weights[weights > 0].min().double()
+            whole = torch.allclose(times, times.round(), atol=1e-4)
+            ends = (times.round() if whole else times).cumsum(0)
+            n = min(most, int(ends[-1]) if whole else len(x))
+            x = x[torch.searchsorted(ends, (torch.arange(n).double() + 0.5) * (ends[-1] / n))]
+        self.model_.start_from(to_unit(x).to(generator.device))
 
     def _initialise_from_rows(self, rows: AnyRows, generator: torch.Generator) -> None:
         """Initialise pseudo-inputs of a VampPrior, and dictionaries, with training rows."""
@@ -151,7 +165,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         """Do what `prepare` does after a change of settings, for data that it has prepared."""
         generator = self._start()
         self.make_model(generator)
-        self._start_at_marginal(rows.x, generator)
+        self._start_at_marginal(rows.x, generator, rows.weights)
         self._initialise_from_rows(rows, generator)
         return generator
 
@@ -261,3 +275,10 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
 def as_weights(weights: Array | None) -> Tensor | None:
     """Return sample weights as a tensor, if there are any."""
     return None if weights is None else torch.from_numpy(weights)
+
+
+def _empty_features(X: Array) -> tuple[int, ...]:
+    """Return the features that have no value in any row."""
+    if X.dtype.kind != "f":
+        return ()
+    return tuple(np.flatnonzero(np.isnan(X).all(0)).tolist())

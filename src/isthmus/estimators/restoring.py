@@ -79,6 +79,7 @@ def restore(
     estimator.feature_shape_ = tuple(fitted["feature_shape"])
     if fitted["feature_names_in"] is not None:
         estimator.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
+    estimator.empty_features_ = tuple(fitted.get("empty_features") or ())  # absent before 0.1
     columns = fitted["columns"]
     estimator.columns_ = None if columns is None else Columns.from_json(columns)
     estimator.apply_handle_unknown()

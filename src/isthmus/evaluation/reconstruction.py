@@ -43,7 +43,7 @@ def column_units(estimator: Any, X: Array) -> Array | None:
     if one_unit or len(estimator.feature_shape_) > 1:
         return None
     scale = np.broadcast_to(estimator.scaler_.scale, X.shape[1:])
-    units = np.where(scale == 1, np.nanstd(X, axis=0), scale)
+    units = np.where(scale == 1, np.ma.masked_invalid(X).std(0).filled(np.nan), scale)
     return np.where(units > 0, units, 1.0)
 
 

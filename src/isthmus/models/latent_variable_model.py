@@ -79,6 +79,8 @@ class LatentVariableModel(nn.Module):
         The likelihood's own parameters and the biases of the decoder's outputs are set so that p(x)
         fits all rows without their codes.
         """
+        if x.device.type != "mps":
+            x = x.double()  # so that the order of the rows does not matter
         self.likelihood.start_from(x)
         bias = output_bias(self.decoder, self.likelihood.total_outputs)
         if bias is None:

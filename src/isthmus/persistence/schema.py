@@ -129,7 +129,7 @@ def check_scalars(values: Any, name: str) -> None:
 
 def _fitted(fitted: dict[str, Any]) -> dict[str, Any]:
     """Return the entries about the fitted model, None where optional ones are missing."""
-    optional = ("columns", "feature_names_in", "context", "seed")
+    optional = ("columns", "empty_features", "feature_names_in", "context", "seed")
     fitted = dict.fromkeys(optional) | {"channels": "first"} | fitted
     _check(fitted, FITTED, "fitted.")
     n = math.prod(fitted["feature_shape"])
@@ -140,6 +140,9 @@ def _fitted(fitted: dict[str, Any]) -> dict[str, Any]:
     if (names := fitted["feature_names_in"]) is not None:
         valid = isinstance(names, list) and len(names) == n and all(map(_is_name, names))
         _require(valid, "fitted.feature_names_in", f"{n} names", names)
+    if (empty := fitted["empty_features"]) is not None:
+        valid = isinstance(empty, list) and all(_is_int(j, 0, n - 1) for j in empty)
+        _require(valid, "fitted.empty_features", f"numbers from 0 to {n - 1}", empty)
     if (columns := fitted["columns"]) is not None:
         found = len(Columns.from_json(columns).columns)
         _require(found == n <= MAX_COLUMNS, "fitted.columns", f"{n} columns", found)
