@@ -10,7 +10,7 @@ import time
 import pytest
 
 from isthmus.cli import main
-from isthmus.cli._commands import COMMANDS
+from isthmus.cli._parser import COMMANDS
 from isthmus.data.datasets import known_datasets
 from isthmus.models.specs import PRIORS, SPECS
 

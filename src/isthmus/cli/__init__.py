@@ -1,4 +1,4 @@
-"""The command line: `_commands` declares each command, and the module of its name runs it."""
+"""The command line: one module per command, with its arguments and its work."""
 
 from isthmus.cli._parser import main
 

@@ -13,11 +13,25 @@ from typing import Any, NamedTuple
 
 from isthmus._messages import did_you_mean
 from isthmus.models.params import Param, params_of
-from isthmus.models.specs import SPECS, Spec, Training
+from isthmus.models.specs import HANDLE_UNKNOWN, SPECS, Spec, Training
 
 __all__ = [
+    "DATA",
+    "EXAMPLES",
+    "FILES",
+    "LIST",
+    "MAX_STEPS",
+    "MODEL",
+    "READING",
+    "RESIZE",
+    "RUN",
+    "SEED",
+    "TABLES",
+    "UNKNOWN",
     "Argument",
+    "Command",
     "add_arguments",
+    "command",
     "field_groups",
     "fields_given",
     "flag_of",
@@ -25,6 +39,7 @@ __all__ = [
     "model_settings",
     "names",
     "option",
+    "other_data",
     "run_folder",
     "seconds",
     "switch",
@@ -40,6 +55,22 @@ class Argument(NamedTuple):
     names: list[str]
     settings: dict[str, Any]
     group: str | None = None
+
+
+class Command(NamedTuple):
+    """A command: its line in ``isthmus --help``, its own help, and its arguments."""
+
+    summary: str
+    description: str
+    arguments: tuple[Argument, ...]
+    examples: tuple[str, ...]
+
+
+def command(
+    summary: str, description: str, *arguments: Argument, examples: tuple[str, ...] = ()
+) -> Command:
+    """Declare a command, as the constant `COMMAND` of its module."""
+    return Command(summary, description, arguments, examples)
 
 
 def option(text: str, **settings: Any) -> Argument:
@@ -222,3 +253,84 @@ def fields_given(arguments: argparse.Namespace) -> dict[str, Any]:
         if having:
             given[name] = tuple(value) if isinstance(value, list) else value
     return given
+
+
+MAX_STEPS = 40  # of a path
+
+EXAMPLES = "a row number, test:NUMBER, an image, or an .npy file"
+
+
+RUN = option("run RUN: run folder written by `isthmus fit`", type=run_folder)
+
+SEED = option("--random-state N: random seed", type=whole_number(0), default=0)
+
+LIST = {"action": "extend", "default": []}
+
+TABLES = tuple(
+    each._replace(group="tables")
+    for each in (
+        option("--drop COLUMN+: columns to leave out, such as identifiers", **LIST),
+        option("--columns COLUMN+: the only columns to read", **LIST),
+        option("--categorical COLUMN+: columns of categories, even if they are numbers", **LIST),
+        option("--numeric COLUMN+: columns of numbers, even if only 0 and 1 occur", **LIST),
+        option("--decimal auto|.|,: decimal mark (default: auto, the one that fits whole columns)"),
+        option(
+            "--na-values WORD+: cells that are missing, besides empty ones and words such as NA",
+            **LIST,
+        ),
+    )
+)
+
+READING = (
+    option(
+        "--data-home DIR: folder of mnist and fashion-mnist (default: the environment variable "
+        "ISTHMUS_DATA)"
+    ),
+    option(
+        "--size SIZE: resize images to N x N pixels, or to HEIGHTxWIDTH such as 12x20; cut sound "
+        "into windows of N samples",
+        type=image_size,
+    ),
+    option("--label COLUMN: column of a table that holds the label"),
+    option("--id COLUMN: column of a table that names its rows, not a feature", dest="id_column"),
+    option(
+        "--groups COLUMN: column of a table, not a feature: rows with equal cells, such as those "
+        "of one patient, are held out together",
+        dest="group_column",
+    ),
+    *TABLES,
+)
+
+UNKNOWN = option(
+    f"--handle-unknown {'|'.join(HANDLE_UNKNOWN)}: categories of a table that were not seen during "
+    "fit: an error, missing values, or missing values that are also named in the output (default: "
+    "as the run was fitted, 'error' unless stated)",
+    default=None,
+)
+
+RESIZE = switch("--resize: resize images to the size that the model takes")
+
+DATA = (option("data DATA: dataset name or path, as for `isthmus fit`"), *READING)
+
+FILES = (
+    option(
+        "--keep COLUMN: table column that is not a feature, to be copied to the output; may be "
+        "repeated",
+        action="append",
+        default=[],
+    ),
+    option("--column COLUMN: the one table column that holds each row as a list"),
+    option(
+        "--device DEVICE: device to compute on (default: a GPU if there is one; one per torchrun "
+        "process)",
+        default="auto",
+    ),
+    switch("--force: process finished files again, and replace results"),
+)
+
+MODEL = option(f"--model NAME: {', '.join(SPECS)}", default="vae", choices=tuple(SPECS))
+
+
+def other_data(help: str) -> tuple[Argument, ...]:
+    """Declare data to use instead of the run's own, and how to read them."""
+    return (option(f"--data DATA: {help}"), *READING, RESIZE)

@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 
 from isthmus._messages import did_you_mean
 from isthmus._version import __version__
-from isthmus.cli._commands import COMMANDS
-from isthmus.cli._options import add_arguments
+from isthmus.cli._options import Command, add_arguments
 
 __all__ = ["FAILED", "INTERRUPTED", "USER_ERROR", "main", "make_parser"]
 
@@ -25,6 +24,29 @@ __all__ = ["FAILED", "INTERRUPTED", "USER_ERROR", "main", "make_parser"]
 FAILED = 1  # some of many files could not be processed
 USER_ERROR = 2
 INTERRUPTED = 130
+
+# In the order of `isthmus --help`. Each is a module with `COMMAND` and `run(arguments)`, which
+# imports what it needs when it runs: help and completion answer at once.
+COMMANDS = (
+    "fit",
+    "tune",
+    "info",
+    "evaluate",
+    "transform",
+    "detect",
+    "impute",
+    "denoise",
+    "search",
+    "sample",
+    "traverse",
+    "interpolate",
+    "map",
+    "compress",
+    "studio",
+    "export",
+    "completion",
+    "push",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,6 +109,10 @@ def _is_main_process() -> bool:
     return not os.environ.get("RANK", "").strip("0")
 
 
+def _module(command: str) -> Any:
+    return import_module(f"isthmus.cli.{command}")
+
+
 def make_parser() -> Parser:
     """Return the parser of all commands."""
     parser = Parser(
@@ -96,7 +122,8 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"isthmus {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
+    for name in COMMANDS:
+        command: Command = _module(name).COMMAND
         added = subparsers.add_parser(
             name,
             help=command.summary,

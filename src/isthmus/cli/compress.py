@@ -6,20 +6,44 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus.applications.compression import CompressedCodes, LatentCodec, decompress
-from isthmus.cli._console import print_table
-from isthmus.cli._run_data import load_rows
-from isthmus.cli._sheets import check_out, save_array, save_frame, write_figure
-from isthmus.estimators import model_io
-from isthmus.estimators.validation import as_array
-from isthmus.persistence.run_folder import WEIGHTS
-from isthmus.plots import pictures, reconstructions
+from isthmus.cli._options import READING, RESIZE, RUN, command, option, switch
 
 SHOWN, PAIRS = 64, 12  # examples in the image
 
 
+COMMAND = command(
+    "write data as quantised codes, or decode them",
+    "Encode data, round each component of the codes to a few bits over its range in the training "
+    "rows, and write them; report the bytes they take on disk and the error. With --decompress, "
+    "DATA is such a file, and its rows are decoded. Decoding needs the model, whose size is not "
+    "counted.",
+    RUN,
+    option("data DATA: dataset name or path, as for `isthmus fit`; or a file of codes"),
+    *READING,
+    RESIZE,
+    option("--bits N: bits per component, 1 to 16", default=8),
+    option(
+        "--coding auto|packed|zlib|lzma: how the numbers become bytes (default: auto, the shortest)"
+    ),
+    switch("--test: compress the test set, over the ranges of the training set"),
+    switch("--decompress: decode a file of codes"),
+    option(
+        "--out FILE: output file of codes (.npz) or rows (.npy, for tables .csv); default: "
+        "RUN/codes.npz, RUN/rows.npy"
+    ),
+    option("--picture FILE: output image (default: like --out, ending in .png)"),
+    examples=(
+        "isthmus compress RUN digits --out codes.npz --bits 6",
+        "isthmus compress RUN codes.npz --decompress --out back.npy",
+    ),
+)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Compress or decompress, and draw some of the rows; return the exit code."""
+    from isthmus.cli._sheets import check_out
+    from isthmus.estimators import model_io
+
     estimator = model_io.load(arguments.run)
     suffix, name, work = ".npz", "codes", _compress
     if arguments.decompress:
@@ -33,6 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture: Path) -> None:
+    from isthmus.applications.compression import LatentCodec
+    from isthmus.cli._console import print_table
+    from isthmus.cli._run_data import load_rows
+    from isthmus.cli._sheets import write_figure
+    from isthmus.estimators.validation import as_array
+    from isthmus.persistence.run_folder import WEIGHTS
+    from isthmus.plots import reconstructions
+
     codec = LatentCodec.from_fitted(estimator, bits=arguments.bits, coding=arguments.coding)
     data = load_rows(arguments)
     if arguments.test and data.X_test is None:
@@ -51,6 +83,10 @@ def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture:
 
 
 def _decompress(arguments: argparse.Namespace, estimator: Any, out: Path, picture: Path) -> None:
+    from isthmus.applications.compression import CompressedCodes, decompress
+    from isthmus.cli._sheets import save_array, save_frame, write_figure
+    from isthmus.plots import pictures
+
     rows = decompress(estimator, CompressedCodes.load(arguments.data))
     if estimator.columns_ is not None:
         save_frame(out, rows)

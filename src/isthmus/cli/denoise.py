@@ -6,28 +6,53 @@ import argparse
 import io
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from isthmus.cli._options import RUN, command, option, switch, whole_number
 
-from isthmus.applications.denoising import Denoiser, denoise_audio
-from isthmus.data.audio import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES, read_audio
-from isthmus.data.images import IMAGE_SUFFIXES, read_image
-from isthmus.data.wav import AudioClip, wav_bytes
-from isthmus.data.windows import Windows
-from isthmus.estimators import LatentEstimator, model_io
-from isthmus.persistence.atomic import write_atomic
-from isthmus.persistence.run_folder import read_config
-from isthmus.registry import SIZED, backbone_of
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from isthmus.data.wav import AudioClip
+    from isthmus.estimators import LatentEstimator
+
 
 PILLOW_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 AS_PNG = (".gif", ".webp")  # few colours, or lossy: the result is written as PNG
 
 
+COMMAND = command(
+    "remove noise from images and audio files",
+    "Remove noise from images and audio files with a run that was fitted on clean ones. The size, "
+    "sample rate, bit depth and channels of a file are kept; FLAC, Ogg and MP3 become WAV; the "
+    "input is never replaced.",
+    RUN,
+    option("files FILE+: images (png, jpg, ...) and audio files (wav, flac, ogg, mp3)"),
+    option(
+        "--out PATH: output folder, or the name of the only output (default: NAME-denoised next to "
+        "each file)"
+    ),
+    switch(
+        "--patches: clean images of any size in overlapping patches, for runs fitted on patches"
+    ),
+    option("--overlap FRACTION: overlap of consecutive windows or patches", default=0.5),
+    option(
+        "--rate HZ: sample rate of the training data (default: the one recorded in the run)",
+        type=whole_number(1),
+    ),
+    switch("--force: replace existing results"),
+    examples=("isthmus denoise RUN scan.png", "isthmus denoise RUN *.wav --out clean/"),
+)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Clean each file and write the result; return the exit code."""
+    from isthmus.data.audio import AUDIO_SUFFIXES
+    from isthmus.data.windows import Windows
+    from isthmus.estimators import model_io
+    from isthmus.persistence.atomic import write_atomic
+    from isthmus.persistence.run_folder import read_config
+
     Windows((1,), arguments.overlap)  # raises for an overlap out of bounds
     sources = [Path(file) for file in arguments.files]
     targets = _targets(sources, arguments.out, arguments.force)
@@ -46,6 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
     """Return the path of each result; raise a ValueError if one cannot be written."""
+    from isthmus.data.audio import AUDIO_SUFFIXES
+    from isthmus.data.images import IMAGE_SUFFIXES
+
     suffixes = (*AUDIO_SUFFIXES, *IMAGE_SUFFIXES)
     for source in sources:
         if not source.is_file():
@@ -69,6 +97,9 @@ def _targets(sources: list[Path], out: str | None, force: bool) -> list[Path]:
 
 
 def _target(source: Path, out: str | None, n_sources: int) -> Path:
+    from isthmus.data.audio import AUDIO_SUFFIXES, COMPRESSED_SUFFIXES
+    from isthmus.data.images import IMAGE_SUFFIXES
+
     suffix = source.suffix
     if suffix.lower() in AS_PNG:
         suffix = ".png"
@@ -92,6 +123,13 @@ def _denoise_audio(
     estimator: LatentEstimator, source: Path, rate: int | None, overlap: float
 ) -> tuple[bytes, str]:
     """Return the bytes of the result, and a summary."""
+    import numpy as np
+
+    from isthmus.applications.denoising import denoise_audio
+    from isthmus.data.audio import read_audio
+    from isthmus.data.wav import AudioClip, wav_bytes
+    from isthmus.registry import SIZED, backbone_of
+
     noisy = read_audio(source)
     try:
         samples = denoise_audio(estimator, noisy.samples, noisy.rate, rate, overlap=overlap)
@@ -131,6 +169,9 @@ def _denoise_image(
     estimator: LatentEstimator, source: Path, target: Path, arguments: argparse.Namespace
 ) -> tuple[bytes, str]:
     """Return the bytes of the result, and a summary."""
+    from isthmus.applications.denoising import Denoiser
+    from isthmus.data.images import read_image
+
     channels, *sides = _image_shape(estimator, source, arguments.run)
     pixels, remarks = read_image(source)
     if not arguments.patches and list(pixels.shape[1:]) != sides:
@@ -171,6 +212,9 @@ def _image_shape(estimator: LatentEstimator, source: Path, run: str) -> tuple[in
 
 def _encode_image(pixels: NDArray[Any], target: Path) -> tuple[bytes, int]:
     """Return the bytes of a file, and the bits per colour: 16 for floats in grey if it has them."""
+    import numpy as np
+    from PIL import Image
+
     form, bits = PILLOW_FORMATS.get(target.suffix.lower(), "PNG"), 8
     if pixels.dtype != np.uint8:
         bits = 16 if form in ("PNG", "TIFF") and len(pixels) == 1 else 8

@@ -12,35 +12,66 @@ from collections import Counter
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from isthmus._optional import import_optional
-from isthmus.applications.anomaly_detection import AnomalyDetector
-from isthmus.applications.meta_estimator import model_digest
-from isthmus.bulk.files import FileTask, output_paths
-from isthmus.bulk.maps import score_columns
-from isthmus.bulk.worker_rank import WorkerRank
-from isthmus.cli._console import number_text, print_table
-from isthmus.cli._files import features_for, process_and_report
-from isthmus.cli._run_data import load_model, reading_options, with_notes
-from isthmus.data import Dataset
-from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, TEXT_SUFFIXES, read_chunks
-from isthmus.data.datasets import is_media
-from isthmus.data.feature_columns import FeatureColumns
-from isthmus.data.row_ids import has_column
-from isthmus.persistence.atomic import write_atomic
-from isthmus.plots.cells import as_units
-from isthmus.runs import load_for_run
-from isthmus.runs.detector import OWN, RunDetector, detector_of_run
+from isthmus.cli._options import FILES, READING, RESIZE, RUN, SEED, command, option
+from isthmus.models.specs import HANDLE_UNKNOWN
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from isthmus.applications.anomaly_detection import AnomalyDetector
+    from isthmus.data import Dataset
+    from isthmus.data.feature_columns import FeatureColumns
+    from isthmus.runs.detector import RunDetector
+
+
+__all__ = ["COMMAND", "run"]
 
 TABLES = (".parquet", ".csv")
 DEFAULT_TABLE = "scores.csv"
 SHOWN = 5  # flagged rows that are printed
 CALIBRATION_CHUNK = 8192  # normal rows read at once
+
+
+COMMAND = command(
+    "score rows and flag anomalies",
+    "Score the rows of data: the anomaly score of each row, its p-value and whether it is flagged. "
+    "The threshold and the p-values come from a detector that is stored in the run, one for each "
+    "--score, so that the same row gets the same verdict in every file. It is calibrated once: on "
+    "the rows of --normal, which the run should not have been trained on, or else on the test rows "
+    "of the run. Rows are named by their file, or by the column of --id. With many files, finished "
+    "ones are skipped, and under torchrun the files are divided among the processes.",
+    RUN,
+    option(
+        "data DATA+: dataset name or path, as for `isthmus fit`, or images or sounds; or many "
+        "files, patterns and folders"
+    ),
+    *READING,
+    RESIZE,
+    option(
+        f"--handle-unknown {'|'.join(HANDLE_UNKNOWN)}: categories of a table that were not seen "
+        "during fit: an error, missing values, or anomalies, with the column named in the output",
+        default="flag",
+    ),
+    option(
+        "--normal DATA: name or path of normal rows that were not trained on: calibrate the run's "
+        "detector on these (default: the stored one, else on the run's own test rows)"
+    ),
+    option("--score reconstruction|likelihood|nap|latent|paths|whitened: anomaly score"),
+    option(
+        "--contamination FRACTION: flag this fraction of the normal rows, above 0 and at most 0.5 "
+        "(default: flag p-values of at most --false-alarm-rate)"
+    ),
+    option(
+        "--false-alarm-rate FRACTION: fraction of normal rows that may be flagged", default=0.05
+    ),
+    option(
+        "--out FILE: output table, .parquet or .csv, with one row for each row (default: "
+        "scores.csv); for many files a folder, such as scores/"
+    ),
+    SEED,
+    *FILES,
+)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _media_files(arguments: argparse.Namespace) -> list[str]:
     """Return the images and audio files named, if they alone are named: one table has them all."""
+    from isthmus.data.datasets import is_media
+
     names = [path for name in arguments.data for path in sorted(glob(name)) or [name]]
     is_file = all(Path(name).is_file() and is_media(Path(name)) for name in names)
     return names if is_file and Path(arguments.out or DEFAULT_TABLE).suffix in TABLES else []
@@ -70,6 +103,12 @@ def _has_many_files(arguments: argparse.Namespace) -> bool:
 
 
 def _score_data(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    from isthmus.bulk.maps import score_columns
+    from isthmus.cli._console import print_table
+    from isthmus.cli._run_data import load_model
+
     out = Path(arguments.out or DEFAULT_TABLE)
     check_writable(out)
     _check_single(Path(arguments.data[0]))
@@ -104,6 +143,10 @@ def _scores(ids: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
 
 def _print_flagged(data: Dataset, table: dict[str, Any]) -> None:
     """Print the names of the rows that were flagged, the most anomalous first."""
+    import numpy as np
+
+    from isthmus.cli._console import number_text
+
     scores, flagged = table["anomaly_score"], np.flatnonzero(table["prediction"] == -1)
     for row in flagged[np.argsort(-scores[flagged], kind="stable")][:SHOWN]:
         p = number_text(float(table["pvalue"][row]))
@@ -115,6 +158,8 @@ def _print_flagged(data: Dataset, table: dict[str, Any]) -> None:
 
 def _check_single(source: Path) -> None:
     """Raise a ValueError for a folder of arrays or text tables, which is not one data set."""
+    from isthmus.data.chunked_reader import ARRAY_SUFFIXES, TEXT_SUFFIXES
+
     files = [path for path in source.iterdir() if path.is_file()] if source.is_dir() else []
     if files and all(path.suffix.lower() in (*ARRAY_SUFFIXES, *TEXT_SUFFIXES) for path in files):
         raise ValueError(f"{source} holds many files: name an output folder by --out DIR.")
@@ -131,6 +176,12 @@ def _check_flags(arguments: argparse.Namespace, flags: dict[str, Any]) -> None:
 
 def _load_all(arguments: argparse.Namespace) -> tuple[str, Dataset]:
     """Return the data, or those of several images or audio files together."""
+    import numpy as np
+
+    from isthmus.cli._run_data import reading_options
+    from isthmus.plots.cells import as_units
+    from isthmus.runs import load_for_run
+
     first, *others = arguments.data
     options = reading_options(arguments)
     if not others:
@@ -152,6 +203,9 @@ def _load(
     arguments: argparse.Namespace, source: str, options: dict[str, Any]
 ) -> tuple[str, Dataset]:
     """Return a name and rows as the model takes them: those of the test set if there is one."""
+    from isthmus.cli._run_data import with_notes
+    from isthmus.runs import load_for_run
+
     data = with_notes(load_for_run(arguments.run, source, **options))
     if data.X_test is not None:
         return f"test rows of {data.name}", replace(data, X=data.X_test, ids=None)
@@ -160,6 +214,11 @@ def _load(
 
 def _options_of_normal(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of reading that apply to the normal rows, which may be of another kind."""
+    from isthmus.cli._run_data import reading_options
+    from isthmus.data.chunked_reader import TEXT_SUFFIXES
+    from isthmus.data.datasets import is_media
+    from isthmus.data.row_ids import has_column
+
     path, options = Path(arguments.normal), reading_options(arguments)
     if not is_media(path):
         options |= {"size": None, "resize": False}
@@ -175,6 +234,8 @@ def _detector(
     arguments: argparse.Namespace, model: Any, normal: Any, store: bool = True
 ) -> RunDetector:
     """Return the run's detector, or a new one that is calibrated on normal rows."""
+    from isthmus.runs.detector import detector_of_run
+
     return detector_of_run(
         arguments.run,
         model,
@@ -192,6 +253,8 @@ def _detector(
 
 def _calibrated_on(detector: AnomalyDetector, origin: str) -> str:
     """Return the number and origin of the calibration rows; note if they are too few."""
+    from isthmus.runs.detector import OWN
+
     n, needed = len(detector.calibration_scores_), round(1 / detector.false_alarm_rate) - 1
     if detector.contamination == "auto" and n < needed:
         print(
@@ -205,6 +268,16 @@ def _calibrated_on(detector: AnomalyDetector, origin: str) -> str:
 
 def _score_files(arguments: argparse.Namespace) -> int:
     """Score each file with one calibration, which is the same in all processes."""
+    import numpy as np
+
+    from isthmus.applications.meta_estimator import model_digest
+    from isthmus.bulk.files import FileTask, output_paths
+    from isthmus.bulk.maps import score_columns
+    from isthmus.bulk.worker_rank import WorkerRank
+    from isthmus.cli._files import features_for, process_and_report
+    from isthmus.cli._run_data import load_model
+    from isthmus.data.chunked_reader import ARRAY_SUFFIXES
+
     rank = WorkerRank.from_environment()
     _check_flags(arguments, {"--size": arguments.size, "--label": arguments.label})
     if arguments.out is None:
@@ -231,6 +304,11 @@ def _score_files(arguments: argparse.Namespace) -> int:
 
 def _calibration_rows(arguments: argparse.Namespace, features: FeatureColumns) -> Any:
     """Return the rows of --normal; a file is read as the others are."""
+    import numpy as np
+
+    from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, read_chunks
+    from isthmus.data.feature_columns import FeatureColumns
+
     path = Path(arguments.normal)
     if path.suffix.lower() not in SUFFIXES:
         return _load(arguments, arguments.normal, _options_of_normal(arguments))[1].X
@@ -264,6 +342,8 @@ def check_writable(path: Path) -> None:
 
 def _write_table(path: Path, columns: dict[str, Any]) -> None:
     """Write columns as Parquet, or as CSV with all digits."""
+    from isthmus.persistence.atomic import write_atomic
+
     if path.suffix == ".parquet":
         import pyarrow as pa  # type: ignore[import-untyped]
         import pyarrow.parquet as pq  # type: ignore[import-untyped]

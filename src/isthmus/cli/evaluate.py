@@ -6,19 +6,58 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from isthmus.cli._console import print_table
-from isthmus.cli._run_data import data_arguments
-from isthmus.persistence.atomic import write_atomic
-from isthmus.persistence.run_folder import to_json
-from isthmus.runs import evaluate_run
+from isthmus.cli._options import (
+    DATA,
+    RESIZE,
+    RUN,
+    SEED,
+    UNKNOWN,
+    command,
+    option,
+    switch,
+    whole_number,
+)
 
 SEEN = "the model was trained on most of these rows; --test-rows measures those it never saw."
 
 
+COMMAND = command(
+    "measure a saved run on data; prints a table and writes JSON",
+    "Measure a saved run on data: bounds, importance-weighted likelihood, reconstruction, "
+    "sparsity; on request annealed importance sampling, sample quality and disentanglement. Prints "
+    "a table and writes evaluation.json into the run.",
+    RUN,
+    *DATA,
+    RESIZE,
+    UNKNOWN,
+    option("--samples N: importance samples", type=whole_number(1), default=500),
+    option("--rows N: measure on N rows drawn at random, not on all", type=whole_number(2)),
+    switch(
+        "--test-rows: measure only the test rows recorded in the run, which its model has not seen"
+    ),
+    switch("--annealed: annealed importance sampling on 100 rows drawn at random"),
+    option(
+        "--quality values|codes: quality of samples from the prior, in raw values or in the run's "
+        "own codes",
+        default=None,
+    ),
+    option(
+        "--factors FILE: .npy of whole numbers (rows, factors): adds the disentanglement scores; "
+        "data 'sprites' bring their own"
+    ),
+    option("--json FILE: where to write the numbers"),
+    SEED,
+)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure the run, print and write the numbers; return the exit code."""
+    from isthmus.cli._console import print_table
+    from isthmus.cli._run_data import data_arguments
+    from isthmus.persistence.atomic import write_atomic
+    from isthmus.persistence.run_folder import to_json
+    from isthmus.runs import evaluate_run
+
     out = Path(arguments.json or Path(arguments.run) / "evaluation.json")
     if out.is_dir() or not out.parent.is_dir():
         raise ValueError(f"cannot write {out}: --json names a file in a folder that exists.")
@@ -43,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _factors(arguments: argparse.Namespace) -> Any:
     """Return the factors in the file of --factors, or None."""
+    import numpy as np
+
     if arguments.factors is None:
         return None
     path = Path(arguments.factors)

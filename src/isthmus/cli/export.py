@@ -8,17 +8,40 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
+from isthmus.cli._options import RUN, command, option, other_data, switch, whole_number
 
-from isthmus import export
-from isthmus.cli._run_data import rows_to_show
-from isthmus.estimators.model_io import load
-from isthmus.persistence.atomic import write_all_atomic
-from isthmus.runs.studio_page import write_studio_page
+COMMAND = command(
+    "write a run as a page that runs the model in the browser, as ONNX, or for torch",
+    "Write a run as one page that needs neither Python nor a network connection: the model decodes "
+    "in the browser, under the cursor. For large models give a folder instead of a .html file. Or "
+    "write its networks as ONNX, for other programs, or for torch without isthmus.",
+    RUN,
+    option("--page PATH?: output page: a .html file or a folder (default: RUN/studio.html)"),
+    option("--onnx DIR?: folder for encoder.onnx, decoder.onnx, scorer.onnx (default: RUN/onnx)"),
+    option(
+        "--torch DIR?: folder for encoder.pt2, decoder.pt2 and scorer.pt2, which torch.export.load "
+        "reads (default: RUN/torch)"
+    ),
+    option("--opset N: ONNX operator set, 18 to 25 (default: that of torch, usually 20)"),
+    *other_data("rows to show (default: those the run was fitted on)"),
+    option("--rows N: maximum number of rows to show", type=whole_number(2), default=5000),
+    switch("--no-data: show the model only, without any row of data"),
+    examples=(
+        "isthmus export RUN --page",
+        "isthmus export RUN --page mine.html --rows 2000",
+        "isthmus export RUN --page site/ --data table.csv",
+        "isthmus export RUN --onnx --torch",
+        "isthmus export RUN --onnx graphs/ --opset 18",
+    ),
+)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the networks and the page; return the exit code."""
+    from isthmus import export
+    from isthmus.cli._run_data import rows_to_show
+    from isthmus.runs.studio_page import write_studio_page
+
     if arguments.page is None and arguments.onnx is None and arguments.torch is None:
         raise ValueError("nothing to export: give --page, --onnx, or --torch.")
     if arguments.opset is not None and arguments.onnx is None:
@@ -39,6 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write_networks(arguments: argparse.Namespace) -> None:
     """Write the networks of a run as files, all or none."""
+    from isthmus import export
+    from isthmus.estimators.model_io import load
+    from isthmus.persistence.atomic import write_all_atomic
+
     if arguments.onnx is None and arguments.torch is None:
         return
     run = Path(arguments.run)
@@ -59,6 +86,10 @@ def _write_networks(arguments: argparse.Namespace) -> None:
 
 
 def _saved_program(estimator: Any, part: str) -> bytes:
+    import torch
+
+    from isthmus import export
+
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of buffers that are views of one memory

@@ -5,15 +5,78 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
-from isthmus.cli._console import print_summary
-from isthmus.cli._options import fields_given
-from isthmus.cli._run_data import data_arguments
-from isthmus.runs import DataArguments, ModelSettings, Run, RunOptions, fit_run
+from isthmus.cli._options import (
+    MODEL,
+    READING,
+    command,
+    fields_given,
+    model_settings,
+    names,
+    option,
+    seconds,
+    switch,
+)
+
+if TYPE_CHECKING:
+    from isthmus.runs import DataArguments, Run
+
+
+COMMAND = command(
+    "train a model on data; writes the model and a report with figures",
+    "Train a model on data. Writes a folder with the model, its training history and report.html, "
+    "a page of figures.",
+    option(
+        "data DATA: digits, mnist, fashion-mnist or sprites; or a path: .npy, .npz, .zarr, a table "
+        "(.csv, .tsv, .parquet: numbers, yes and no, categories), or a folder of images or sounds "
+        "(its subfolders are classes) or of .parquet files"
+    ),
+    MODEL,
+    *READING,
+    option("--out DIR: folder of the run (default: runs/DATA-MODEL)"),
+    switch("--force: replace an existing run in --out"),
+    switch("--resume: continue the interrupted run in --out with the settings it was started with"),
+    option(
+        "--test-fraction X: share of the rows held out for the summary, if the data have no test "
+        "set of their own; 0 for none (default: 0.1)"
+    ),
+    option(
+        "--checkpoint-every SECONDS: time between two checkpoints, from which --resume continues; "
+        "'none' for no checkpoints, unless a run is resumed (default: 30)",
+        type=seconds,
+        default=30.0,
+    ),
+    switch(
+        "--page: also write studio.html, a page that runs the model in the browser and contains up "
+        "to 5000 rows of the data (needs isthmus[studio])"
+    ),
+    option(
+        "--track NAME[,NAME]: also write metrics and images to tensorboard, mlflow (needs "
+        "isthmus[track])",
+        type=names,
+        default=[],
+    ),
+    option(
+        "--track-to DIR|URI: where the tracker writes: a folder, or a server's address (default: "
+        "tensorboard in --out; mlflow chooses its own place)"
+    ),
+    switch("--quiet: print nothing but errors"),
+    *model_settings(),
+    examples=(
+        "isthmus fit digits",
+        "isthmus fit digits --n-components 2",
+        "isthmus fit photos/ --size 64 --backbone conv",
+        "isthmus fit table.csv --label class --model conditional-vae",
+    ),
+)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fit the run and print its summary; return the exit code."""
+    from isthmus.cli._run_data import data_arguments
+    from isthmus.runs import ModelSettings, RunOptions, fit_run
+
     values = {"progress": "none" if arguments.quiet else "auto"} | fields_given(arguments)
     # The default stands for any model when a run is resumed.
     name = None if arguments.model == "vae" else arguments.model
@@ -36,6 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_result(result: Run, data: DataArguments, arguments: argparse.Namespace) -> None:
     """Print how to resume an interrupted run, and the summary."""
+    from isthmus.cli._console import print_summary
+
     if result.resumable:
         out = shlex.quote(str(result.folder))
         command = f"isthmus fit {data.command_line} --out {out} --resume{_tracking(arguments)}"

@@ -5,30 +5,61 @@ from __future__ import annotations
 import argparse
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from isthmus.cli._options import DATA, RESIZE, RUN, SEED, UNKNOWN, command, option, switch
 
-from isthmus.applications.imputation import LatentImputer, missing_mask
-from isthmus.cli._console import print_table
-from isthmus.cli._run_data import load_model, load_rows, unseen_rows
-from isthmus.cli._sheets import check_out
-from isthmus.data import Dataset
-from isthmus.data.images import as_grey, read_image
-from isthmus.data.layout import to_channels_first
-from isthmus.data.tables import fill_table, read_parquet
-from isthmus.persistence.atomic import write_atomic
-from isthmus.plots import pictures
-from isthmus.plots.cells import as_units
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-Array = NDArray[Any]
+    from isthmus.data import Dataset
+
+    Array = NDArray[Any]
+
 
 SHOWN = 10  # rows in the image, and columns in the summary
 
 
+COMMAND = command(
+    "fill in missing values: empty cells of a table, masked parts of images",
+    "Fill in what is missing: the empty cells of a table, the NaN of an array, or the values under "
+    "a mask. Observed values are written unchanged.",
+    RUN,
+    *DATA,
+    RESIZE,
+    UNKNOWN,
+    option(
+        "--mask FILE: what is missing: an .npy file of True and False, or an image that is white "
+        "there; for one example or for each"
+    ),
+    option(
+        "--method auto|decode|optimize|predict|sample: decode: encode and decode repeatedly; "
+        "optimize: search for the best code; predict: one pass with the gaps masked as in "
+        "training; sample: draws, which also give the uncertainty"
+    ),
+    option("--draws N: draws per value", default=100),
+    option("--rows N: process only the first N rows"),
+    option(
+        "--out FILE: output file: .csv or .parquet for such tables, else .npz (default: "
+        "NAME-imputed in the run's folder)"
+    ),
+    switch("--force: replace an existing --out"),
+    SEED,
+    examples=(
+        "isthmus impute runs/table-vae table.csv",
+        "isthmus impute runs/digits-vae digits --mask lower-half.npy",
+    ),
+)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Impute, write the result and draw it; return the exit code."""
+    import numpy as np
+
+    from isthmus.applications.imputation import LatentImputer, missing_mask
+    from isthmus.cli._console import print_table
+    from isthmus.cli._run_data import load_model, load_rows, unseen_rows
+
     estimator = load_model(arguments)
     data = load_rows(arguments)
     X = unseen_rows(data)[0][: arguments.rows]
@@ -67,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _uncertainty(estimator: Any, std: Array, gaps: Array) -> dict[str, str | float]:
     """Return how uncertain the imputed values are, per column of a table."""
+    import numpy as np
+
     if estimator.columns_ is None:
         return {"median standard deviation of imputed values": float(np.median(std[gaps]))}
     numbers: dict[str, str | float] = {}
@@ -81,6 +114,8 @@ def _uncertainty(estimator: Any, std: Array, gaps: Array) -> dict[str, str | flo
 
 
 def _output(arguments: argparse.Namespace, data: Dataset) -> Path:
+    from isthmus.cli._sheets import check_out
+
     suffix = ".npz" if data.columns is None else ".csv"
     if Path(arguments.data).suffix.lower() == ".parquet":
         suffix = ".parquet"
@@ -92,6 +127,10 @@ def _output(arguments: argparse.Namespace, data: Dataset) -> Path:
 
 
 def _read_mask(path: Path, shape: tuple[int, ...]) -> Array:
+    import numpy as np
+
+    from isthmus.data.images import as_grey, read_image
+
     if not path.is_file():
         raise FileNotFoundError(f"--mask {path}: no such file.")
     try:
@@ -110,6 +149,11 @@ def _read_mask(path: Path, shape: tuple[int, ...]) -> Array:
 def _write(
     out: Path, arguments: argparse.Namespace, data: Dataset, full: Array, std: Array, gaps: Array
 ) -> None:
+    import numpy as np
+
+    from isthmus.data.tables import fill_table, read_parquet
+    from isthmus.persistence.atomic import write_atomic
+
     buffer = io.BytesIO()
     if data.columns is None:
         np.savez_compressed(buffer, X=full, std=std.astype(np.float32), missing=gaps)
@@ -124,6 +168,12 @@ def _write(
 
 def _draw(path: Path, full: Array, gaps: Array, std: Array) -> None:
     """Draw the input, the imputed images, and the uncertainty if there is one."""
+    import numpy as np
+
+    from isthmus.data.layout import to_channels_first
+    from isthmus.plots import pictures
+    from isthmus.plots.cells import as_units
+
     std = to_channels_first(std / (255 if full.dtype == np.uint8 else 1))
     full, gaps = as_units(full), to_channels_first(gaps)
     middle = 0.5 * (full.min() + full.max())

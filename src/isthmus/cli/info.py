@@ -6,15 +6,21 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from isthmus._version import __version__
-from isthmus.cli._console import print_table
-from isthmus.persistence.run_folder import WEIGHTS, read_columns, read_config
+from isthmus.cli._options import RUN, command
+
+COMMAND = command(
+    "describe a saved run",
+    "Describe a saved run.",
+    RUN,
+)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the model of a run, its settings and its results; return the exit code."""
+    from isthmus.cli._console import print_table
+    from isthmus.persistence.run_folder import read_columns, read_config
+
     folder = Path(arguments.run)
     config = read_config(folder)
     fitted = config["fitted"]
@@ -30,6 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    from isthmus.persistence.run_folder import WEIGHTS
+
     fitted, data = config["fitted"], config["data"]
     facts = {
         "data": data.get("name", "not recorded"),

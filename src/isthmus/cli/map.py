@@ -6,14 +6,42 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from isthmus.applications.maps import LatentMap, compare_latent_maps, latent_distributions
-from isthmus.cli._run_data import load_rows, read_queries, unseen_rows
-from isthmus.cli._sheets import check_out, write_figure
-from isthmus.estimators import BetaVAE, model_io
+from isthmus.cli._options import DATA, RESIZE, RUN, command, option, run_folder, switch
+
+COMMAND = command(
+    "draw where data lie in the latent space, coloured by label",
+    "Draw a map of the codes of data (of the test set if there is one). Two latents are drawn as "
+    "they are, more by principal components or UMAP.",
+    RUN,
+    *DATA,
+    RESIZE,
+    option("--method auto|pca|umap: projection to two dimensions; umap needs isthmus[maps]"),
+    option(
+        "--beside RUN+: draw these runs next to the first one, with one draw from q(z|x) per "
+        "example",
+        type=run_folder,
+    ),
+    switch("--spread: draw q(z|x) of each example as an ellipse of one standard deviation"),
+    option(
+        "--rows QUERY+: draw q(z|x) of these instead, one panel per latent: row numbers, "
+        "test:NUMBER, or files"
+    ),
+    option("--out FILE: output image (default: RUN/map.png)"),
+    examples=(
+        "isthmus map RUN digits --out map.png",
+        "isthmus map RUN digits --spread",
+        "isthmus map RUN-AE digits --beside RUN-KL RUN-VAE",
+    ),
+)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Project and draw; return the exit code."""
+    from isthmus.applications.maps import LatentMap, compare_latent_maps, latent_distributions
+    from isthmus.cli._run_data import load_rows, read_queries, unseen_rows
+    from isthmus.cli._sheets import check_out, write_figure
+    from isthmus.estimators import model_io
+
     out = check_out(arguments.out, Path(arguments.run) / "map.png")
     if sum(map(bool, (arguments.spread, arguments.rows, arguments.beside))) > 1:
         raise ValueError("--spread, --rows and --beside exclude each other.")
@@ -37,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _names(runs: list[str], models: list[Any]) -> list[str]:
     """Return the models' names, or those of their folders if two models have the same name."""
+    from isthmus.estimators import BetaVAE
+
     kinds = [
         type(m).__name__ + (f", β = {m.beta:,g}" if isinstance(m, BetaVAE) else "") for m in models
     ]

@@ -5,35 +5,28 @@ from __future__ import annotations
 import argparse
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
-
-from isthmus.applications.generation import (
-    MIXTURE,
-    MIXTURES,
-    LatentSampler,
-    variations,
+from isthmus.cli._options import (
+    EXAMPLES,
+    RUN,
+    SEED,
+    command,
+    option,
+    other_data,
+    switch,
+    whole_number,
 )
-from isthmus.applications.meta_estimator import model_digest
-from isthmus.cli._run_data import as_class, load_rows, read_queries
-from isthmus.cli._sheets import (
-    IMAGES,
-    beside_sheet,
-    check_out,
-    rows_of_cells,
-    save_array,
-    save_frame,
-    short,
-    write_figure,
-)
-from isthmus.data import Dataset
-from isthmus.estimators import model_io
-from isthmus.estimators.validation import as_array
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from isthmus.applications.generation import LatentSampler
+    from isthmus.data import Dataset
+
+    Array = NDArray[Any]
+
 
 MANY, FEW = 64, 10  # default number of examples: in all, and per class or input
 MAX_EXAMPLES = 1600  # in one image
@@ -42,8 +35,54 @@ ACROSS = 10  # examples in a row of a class
 MIXTURE_SEED = 0  # of the fit; --random-state seeds the draws from it
 
 
+COMMAND = command(
+    "generate examples: from the prior, of a class, around an input",
+    "Generate examples and draw them. Models without a prior draw codes from a mixture of normals "
+    "fitted to the codes of the data; the mixture is stored in the run and used again for the same "
+    "data, or if --data is not given.",
+    RUN,
+    option(
+        "-n --n-samples N: number of examples (default: 64), or per class or input (default: 10)",
+        type=whole_number(1),
+    ),
+    option(
+        "--of CLASS+: classes to generate, or 'each'; for conditional models, or with --source "
+        "mixture and labelled data"
+    ),
+    option(f"--around QUERY+: inputs to vary: {EXAMPLES}"),
+    option("--spread X: how far to vary, in standard deviations of q(z|x)", default=1),
+    option(
+        "--source auto|prior|mixture: where codes come from (default: auto, the prior if there is "
+        "one, else a mixture)"
+    ),
+    switch(
+        "--mixture: short for --source mixture",
+        action="store_const",
+        dest="source",
+        const="mixture",
+    ),
+    option("--modes N: components of the mixture", default=10),
+    *other_data(
+        "the data, as for `isthmus fit` (default: those of the stored mixture, else the run's own)"
+    ),
+    SEED,
+    option("--out FILE: output image (default: RUN/samples.png), or for tables .csv or .parquet"),
+    option("--save FILE: also write the examples: .npy, or for tables .csv, .parquet"),
+    examples=(
+        "isthmus sample RUN -n 64 --out sheet.png",
+        "isthmus sample RUN --of 7",
+        "isthmus sample RUN --of each -n 10",
+        "isthmus sample RUN --around 17 --spread 2",
+        "isthmus sample runs/table-vae -n 1000 --out rows.csv",
+    ),
+)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Generate examples, draw or write them; return the exit code."""
+    from isthmus.cli._sheets import IMAGES, check_out, save_array, save_frame, write_figure
+    from isthmus.estimators import model_io
+
     default = Path(arguments.run) / "samples.png"
     out = check_out(arguments.out, default, suffixes=(*IMAGES, *TABLES))
     as_table = out.suffix.lower() in TABLES
@@ -84,6 +123,9 @@ def _check_number(n: int) -> None:
 
 def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
     """Return a sampler of the prior, of the run's mixture, or of a new mixture, which is stored."""
+    from isthmus.applications.generation import MIXTURE, MIXTURES, LatentSampler
+    from isthmus.cli._run_data import load_rows
+
     sampler = LatentSampler(
         estimator,
         source=arguments.source,
@@ -117,6 +159,9 @@ def _needs_mixture(arguments: argparse.Namespace, estimator: Any) -> bool:
 
 def _record(folder: Path, arguments: argparse.Namespace, estimator: Any) -> dict[str, Any] | None:
     """Return the record of the stored mixture, if it is of this model and as many components."""
+    from isthmus.applications.generation import LatentSampler
+    from isthmus.applications.meta_estimator import model_digest
+
     try:
         record = LatentSampler.read_record(folder)
     except FileNotFoundError:
@@ -138,6 +183,8 @@ def _matches(record: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 def _drawn(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tuple[Any, Any]:
     """Return n examples, or n of each class in --of, and these classes."""
+    import numpy as np
+
     if not arguments.of:
         return sampler.sample(n, arguments.random_state), None
     classes = _classes(arguments.of, sampler)
@@ -147,6 +194,11 @@ def _drawn(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tup
 
 def _sheet(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tuple[Array, Figure]:
     """Return examples and their image, in which each class starts a row with its name."""
+    import numpy as np
+
+    from isthmus.cli._sheets import rows_of_cells, short
+    from isthmus.estimators.validation import as_array
+
     estimator = sampler.estimator_
     drawn, classes = _drawn(arguments, sampler, n)
     examples = as_array(estimator, drawn)
@@ -168,6 +220,10 @@ def _sheet(arguments: argparse.Namespace, sampler: LatentSampler, n: int) -> tup
 
 def _classes(names: list[str], sampler: LatentSampler) -> Array:
     """Return the classes that words of the command line name."""
+    import numpy as np
+
+    from isthmus.cli._run_data import as_class
+
     known = getattr(sampler, "classes_", getattr(sampler.estimator_, "classes_", None))
     if known is None:
         if sampler.estimator_.conditional:  # the condition is a number
@@ -180,6 +236,12 @@ def _classes(names: list[str], sampler: LatentSampler) -> Array:
 
 
 def _around(arguments: argparse.Namespace, estimator: Any, n: int) -> tuple[Array, Figure]:
+    import numpy as np
+
+    from isthmus.applications.generation import variations
+    from isthmus.cli._run_data import load_rows, read_queries
+    from isthmus.cli._sheets import beside_sheet
+
     queries = read_queries(arguments.around, load_rows(arguments), estimator.feature_shape_)
     seed, spread = arguments.random_state, arguments.spread
     if _needs_mixture(arguments, estimator):

@@ -6,24 +6,60 @@ import argparse
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from isthmus.cli._options import RUN, command, option, other_data
 
-from isthmus.applications.meta_estimator import model_digest
-from isthmus.applications.retrieval import INDEX, LatentIndex
-from isthmus.cli._run_data import load_rows, read_queries
-from isthmus.cli._sheets import beside_sheet, check_out, short, write_figure
-from isthmus.data import Dataset
-from isthmus.data.datasets import DataSource
-from isthmus.estimators import model_io
+if TYPE_CHECKING:
+    from isthmus.applications.retrieval import LatentIndex
+    from isthmus.data import Dataset
+
 
 MAX_QUERIES = 40
 SHORT = 3  # letters of a label that fits next to the distance
 
 
+COMMAND = command(
+    "find the examples most like a query, as a contact sheet",
+    "Find the rows of a data set whose codes are nearest to those of a query. The first search "
+    "encodes the data and stores the index in the run; later searches reuse it.",
+    RUN,
+    option(
+        "query QUERY+: a row number (the row itself is not a result), test:NUMBER, an image, or an "
+        ".npy file"
+    ),
+    *other_data(
+        "data to search, as for `isthmus fit` (default: those indexed last, else those the run was "
+        "fitted on)"
+    ),
+    option("-k --n-neighbors N: results", default=10),
+    option(
+        "--metric euclidean|cosine|scaled: distance between codes; scaled: each latent divided by "
+        "its standard deviation"
+    ),
+    option(
+        "--backend auto|exact|approximate: auto is exact up to 200,000 rows, beyond that "
+        "approximate if faiss is installed"
+    ),
+    option("--out FILE: output image (default: RUN/search.png)"),
+    examples=(
+        "isthmus search runs/digits-vae 17",
+        "isthmus search RUN test:3 test:9 --data mnist",
+        "isthmus search RUN photo.jpg --data photos/",
+    ),
+)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Find the neighbours, print and draw them; return the exit code."""
+    import numpy as np
+
+    from isthmus.applications.retrieval import INDEX, LatentIndex
+    from isthmus.cli._run_data import load_rows, read_queries
+    from isthmus.cli._sheets import beside_sheet, check_out, write_figure
+    from isthmus.data.datasets import DataSource
+    from isthmus.estimators import model_io
+
     folder = Path(arguments.run)
     out = check_out(arguments.out, folder / "search.png")
     estimator = model_io.load(folder)
@@ -64,6 +100,9 @@ def _index(
     arguments: argparse.Namespace, estimator: Any, data: Dataset, record: dict[str, Any] | None
 ) -> LatentIndex:
     """Return the run's index if it is of this model and these data, else a new, saved one."""
+    from isthmus.applications.meta_estimator import model_digest
+    from isthmus.applications.retrieval import INDEX, LatentIndex
+
     folder, fingerprint = Path(arguments.run) / INDEX, data.fingerprint
     settings = {"metric": arguments.metric, "backend": arguments.backend}
     if record is not None and record["model"] == model_digest(estimator):
@@ -77,6 +116,8 @@ def _index(
 
 
 def _labels(data: Dataset, rows: Any) -> list[str]:
+    from isthmus.cli._sheets import short
+
     return [""] * len(rows) if data.y is None else [short(label) for label in data.y[rows]]
 
 

@@ -15,14 +15,39 @@ from typing import Any
 
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
-from isthmus.cli._run_data import rows_to_show
-from isthmus.persistence.run_folder import CONFIG, find_checkpoints
-from isthmus.training.training_log import TRAINING_LOG
+from isthmus.cli._options import command, option, other_data, switch, whole_number
 
 __all__ = ["find_runs", "run"]
 
 PORT = 8631
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
+
+
+COMMAND = command(
+    "explore a run in the browser: map, sliders, samples, imputation, training",
+    "Explore a run in the browser, with its model behind every image. Runs that are being trained "
+    "can be followed.",
+    option(
+        "runs RUN+: run folders written by `isthmus fit`, or a folder of runs: the first one's "
+        "model is shown, and the training of all"
+    ),
+    *other_data("data to show, as for `isthmus fit` (default: those the run was fitted on)"),
+    option("--rows N: maximum number of rows to show", type=whole_number(2), default=100_000),
+    option(
+        "--port N: port (default: 8631, or a free one if it is in use)",
+        type=whole_number(0, 2**16 - 1),
+    ),
+    option(
+        "--host: address to listen at (default: 127.0.0.1, for this machine only)",
+        default="127.0.0.1",
+    ),
+    switch("--no-browser: print the address; do not open a browser"),
+    examples=(
+        "isthmus studio runs/digits-vae",
+        "isthmus studio runs/",
+        "isthmus studio RUN --data photos/ --port 9000",
+    ),
+)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,12 +86,17 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
+    from isthmus.persistence.run_folder import CONFIG, find_checkpoints
+    from isthmus.training.training_log import TRAINING_LOG
+
     named = any((folder / name).is_file() for name in (CONFIG, TRAINING_LOG))
     return named or bool(find_checkpoints(folder))
 
 
 def _bundle(runs: list[Path], arguments: argparse.Namespace) -> Any:
     """Return the first run's model with data, or without if the run's own are not available."""
+    from isthmus.cli._run_data import rows_to_show
+    from isthmus.persistence.run_folder import CONFIG
     from isthmus.studio.bundle import Bundle
 
     if not (runs[0] / CONFIG).is_file():  # training, or interrupted

@@ -4,29 +4,54 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from isthmus.cli._options import EXAMPLES, MAX_STEPS, RUN, command, option, other_data, whole_number
 
-from isthmus.applications.latent_paths import EDGE, REACH, AttributeVectors, decode_grid, traverse
-from isthmus.applications.meta_estimator import encode_in_chunks
-from isthmus.cli._run_data import as_class, load_rows, read_queries
-from isthmus.cli._sheets import beside_sheet, check_out, rows_of_cells, write_figure
-from isthmus.data import Dataset
-from isthmus.estimators import model_io
-from isthmus.plots.latent import has_standard_prior, latent_grid, traversals
-from isthmus.plots.style import signed
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
-Array = NDArray[Any]
+    from isthmus.data import Dataset
+
+    Array = NDArray[Any]
+
 
 MAX_ROWS = 10_000  # of data, encoded for ranges and activity
 MAX_LATENTS = 10
 
 
+COMMAND = command(
+    "draw how an example changes along one latent, or towards a class",
+    "Draw what each latent does: one row per latent, the most active first, from low to high. With "
+    "--row, start from an example of the data; with --toward or --away, move along the difference "
+    "of mean codes of a class; with --grid, decode the plane of two latents.",
+    RUN,
+    option(f"--row QUERY+: examples to start from: {EXAMPLES}"),
+    option("--latents N+: latents to move along, counted from 1 (default: the ten most active)"),
+    option("--toward CLASS: move toward this class; needs --row"),
+    option("--away CLASS: move away from this class; needs --row"),
+    option("--amount X: how far to move, in differences of means", default=1),
+    option("--grid N: decode N x N codes of two latents", type=whole_number(2, MAX_STEPS)),
+    option("--steps N: examples per row", type=whole_number(2, MAX_STEPS), default=9),
+    *other_data("the data, as for `isthmus fit` (default: the run's own)"),
+    option("--out FILE: output image (default: RUN/traverse.png)"),
+    examples=(
+        "isthmus traverse RUN",
+        "isthmus traverse RUN --row 17 --latents 1 3",
+        "isthmus traverse RUN --row 17 --toward 3 --away 5",
+        "isthmus traverse RUN --grid 15",
+    ),
+)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Decode and draw; return the exit code."""
+    from isthmus.cli._run_data import load_rows
+    from isthmus.cli._sheets import check_out, write_figure
+    from isthmus.estimators import model_io
+    from isthmus.plots.latent import traversals
+
     out = check_out(arguments.out, Path(arguments.run) / "traverse.png")
     directed = arguments.toward is not None or arguments.away is not None
     if directed and not arguments.row:
@@ -47,10 +72,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _codes(estimator: Any, data: Dataset) -> Array:
     """Return the codes of the data, or of every n-th row of large data."""
+    from isthmus.applications.meta_estimator import encode_in_chunks
+
     return encode_in_chunks(estimator, data.X[:: -(-len(data.X) // MAX_ROWS)])
 
 
 def _along_latents(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure:
+    import numpy as np
+
+    from isthmus.applications.latent_paths import REACH, traverse
+    from isthmus.cli._run_data import read_queries
+    from isthmus.cli._sheets import rows_of_cells
+    from isthmus.plots.latent import has_standard_prior
+    from isthmus.plots.style import signed
+
     codes, n, standard = _codes(estimator, data), arguments.steps, has_standard_prior(estimator)
     latents = _latents(arguments.latents, codes)
     values = [_values(codes[:, d], n, standard) for d in latents]
@@ -82,6 +117,10 @@ def _along_latents(arguments: argparse.Namespace, estimator: Any, data: Dataset)
 
 def _values(codes: Array, n: int, standard: bool) -> Array:
     """Return n values of a latent: over the range of a normal prior, or of its codes."""
+    import numpy as np
+
+    from isthmus.applications.latent_paths import EDGE, REACH
+
     low, high = (-REACH, REACH) if standard else np.quantile(codes, [EDGE, 1 - EDGE])
     return np.linspace(low, high, n)
 
@@ -97,6 +136,13 @@ def _latents(wanted: list[int] | None, codes: Array) -> list[int]:
 
 
 def _along_class(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure:
+    import numpy as np
+
+    from isthmus.applications.latent_paths import AttributeVectors
+    from isthmus.cli._run_data import as_class, read_queries
+    from isthmus.cli._sheets import beside_sheet
+    from isthmus.plots.style import signed
+
     if data.y is None:
         raise ValueError(f"{data.name} has no labels; --toward and --away need them.")
     start = read_queries(arguments.row, data, estimator.feature_shape_)
@@ -113,6 +159,10 @@ def _along_class(arguments: argparse.Namespace, estimator: Any, data: Dataset) -
 
 
 def _grid(arguments: argparse.Namespace, estimator: Any, data: Dataset) -> Figure:
+    from isthmus.applications.latent_paths import decode_grid
+    from isthmus.cli._sheets import rows_of_cells
+    from isthmus.plots.latent import has_standard_prior, latent_grid
+
     codes = None if has_standard_prior(estimator) else _codes(estimator, data)
     if estimator.n_components_ == 2:
         return latent_grid(estimator, arguments.grid, codes)

@@ -3,24 +3,58 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from isthmus._messages import did_you_mean
-from isthmus.cli._console import number_text
-from isthmus.cli._options import fields_given, flag_of
-from isthmus.cli._parser import INTERRUPTED
-from isthmus.cli._run_data import data_arguments
-from isthmus.estimators import ESTIMATORS
-from isthmus.estimators.defaults import fresh_seed
+from isthmus.cli._options import (
+    DATA,
+    MODEL,
+    command,
+    fields_given,
+    flag_of,
+    model_settings,
+    option,
+    switch,
+)
 from isthmus.models.params import Param, params_of
 from isthmus.models.specs import SPECS, Spec
-from isthmus.runs import Tuning, tune_run
-from isthmus.runs.tune import BEST, FIGURE, RESULTS, setting_text, varied_settings
-from isthmus.search import Sweep
+
+if TYPE_CHECKING:
+    from isthmus.runs import Tuning
+    from isthmus.search import Sweep
+
+
+COMMAND = command(
+    "train a grid of models together; writes a table, a plot and the best model",
+    "Train one model at every point of a grid of settings, dense models many at a time, and "
+    "evaluate all on the same held-out rows. Writes a folder with results.csv, rate-distortion.png "
+    "and the best model as a run, which every other command takes.",
+    *DATA,
+    MODEL,
+    option(
+        "--grid SETTING=A,B,...: a setting and its values; repeat it for each setting. Join the "
+        "widths of several layers by x: hidden=64,128x64",
+        action="append",
+    ),
+    option(
+        "--halving X: successive halving: train all for a few epochs, continue the best 1/X, and "
+        "so on"
+    ),
+    option(
+        "--max-stacked N: maximum number of models in one program; 1 trains them in turn",
+        default=16,
+    ),
+    option("--test-fraction X: share of the rows held out to evaluate the models", default=0.1),
+    option("--out DIR: folder (default: runs/DATA-MODEL-tune)"),
+    switch("--force: replace an existing sweep in --out"),
+    switch("--quiet: print nothing but errors"),
+    *model_settings(),
+    examples=(
+        "isthmus tune digits --model beta-vae --grid beta=1,2,4 --grid random-state=0,1",
+        "isthmus tune table.csv --grid learning-rate=0.001,0.003 --grid hidden=64,128x64 --halving "
+        "3",
+    ),
+)
 
 
 def read_grid(texts: list[str], spec: type[Spec]) -> dict[str, list[Any]]:
@@ -64,6 +98,10 @@ def _value(word: str, p: Param) -> Any:
 
 def run(arguments: argparse.Namespace) -> int:
     """Tune, and print the candidates; return the exit code."""
+    from isthmus.cli._parser import INTERRUPTED
+    from isthmus.cli._run_data import data_arguments
+    from isthmus.runs import tune_run
+
     data = data_arguments(arguments)
     options = {"out": arguments.out, "force": arguments.force, "quiet": arguments.quiet}
     tuning = tune_run(_sweep(arguments), data, **options)
@@ -73,6 +111,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> Sweep:
+    from isthmus.estimators import ESTIMATORS
+    from isthmus.estimators.defaults import fresh_seed
+    from isthmus.search import Sweep
+
     grid = read_grid(arguments.grid, SPECS[arguments.model])
     fields: dict[str, Any] = fields_given(arguments)
     for name in grid:
@@ -94,6 +136,13 @@ def _sweep(arguments: argparse.Namespace) -> Sweep:
 
 def _print_candidates(tuning: Tuning) -> None:
     """Print the candidates, best first, and the files written."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from isthmus.cli._console import number_text
+    from isthmus.runs.tune import BEST, FIGURE, RESULTS, setting_text, varied_settings
+
     sweep, folder = tuning.sweep, tuning.folder
     names = varied_settings(sweep)
     shown = ("score", "rate", "distortion", "epochs", "seconds")
