@@ -119,3 +119,18 @@ def test_sweep_and_stacked_models_follow_the_rule():
 def test_binarize_asks_for_the_bernoulli_likelihood():
     with pytest.raises(ValueError, match="needs likelihood='bernoulli', not 'gaussian': set it"):
         isthmus.VAE(binarize=True, **TINY).fit(UNIT)
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit", "begin"])
+@pytest.mark.parametrize("shape", [(6,), (4, 4)])
+@pytest.mark.parametrize("likelihood", ["auto", "bernoulli", "continuous-bernoulli"])
+def test_bytes_of_0_and_1_are_not_taken_for_grey_values(fit, shape, likelihood):
+    X = np.random.default_rng(0).integers(2, size=(20, *shape)).astype(np.uint8)
+    model = isthmus.VAE(
+        n_components=2, hidden=(4,), epochs=1, likelihood=likelihood, random_state=0
+    )
+    with pytest.raises(ValueError, match=r"bytes 0 and 1.*astype\(bool\)"):
+        getattr(model, fit)(X)
+    reconstructed = getattr(model, fit)(X.astype(bool)).reconstruct(X.astype(bool))
+    assert 0.05 < reconstructed.mean() < 0.95
+    model.set_params(likelihood="poisson").fit(X)  # bytes are counts

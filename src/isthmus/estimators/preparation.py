@@ -105,6 +105,11 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
                 "binarize=True draws 0 or 1 from values in [0, 1] and needs "
                 f"likelihood='bernoulli', not {self.likelihood_!r}: set it, or use binarize=False."
             )
+        if X.dtype == np.uint8 and likelihood.bytes_are_units and X.max() == 1:
+            raise ValueError(
+                "X holds only the bytes 0 and 1, but bytes are grey values from 0 to 255, so that 1 "
+                "would be almost black. Pass X.astype(bool) for data of 0 and 1."
+            )
         X = likelihood.clean(X)
         likelihood.check(fill_missing(X) if missing else X)
         self.scaling_ = resolve_scaling(self.scaling, likelihood, X)
