@@ -235,8 +235,9 @@ def test_sampled_rows_vary_about_their_means(fitted):
     sampler = LatentSampler.from_fitted(model, source="mixture", n_modes=3, random_state=0)
     made = sampler.fit(frame).sample(300, random_state=0)
     assert (made.dtypes == frame.dtypes).all()
-    assert made["income"].nunique() > 150  # some are beyond the range seen, and put at its ends
-    assert made["income"].std() == pytest.approx(frame["income"].std(), rel=0.25)
+    assert made["income"].nunique() > 290
+    # A normal cut off at 1000 and 3000, which are the modes of the data, varies less than those.
+    assert made["income"].std() == pytest.approx(frame["income"].std(), rel=0.35)
 
 
 def test_repeated_names_of_numbers_are_allowed(tmp_path):

@@ -194,7 +194,7 @@ def test_fill_table_keeps_the_spelling_of_other_cells(table):
     X, _, columns = read_table(path)
     gaps, X[1] = np.isnan(X), [2.2, 1, 2.25]
     lines = fill_table(path, X, gaps, columns).splitlines()
-    assert lines == ["n,pet,x", "01,cat,1.50", "2,dog,2.25", "3,dog,2.5", "4,eel,3"]
+    assert lines == ["n,pet,x", "01,cat,1.50", "2,dog,2.2", "3,dog,2.5", "4,eel,3"]
 
 
 def test_a_missing_table(tmp_path):

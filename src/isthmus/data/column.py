@@ -28,6 +28,7 @@ __all__ = [
 
 Array = NDArray[Any]
 MAX_CATEGORIES = 256  # a column with more distinct texts holds names or free text
+MAX_DECIMALS = 6  # digits after the point; columns with more are measurements
 MAX_RARE = 10  # so many different texts that occur less than twice on average are free text
 DTYPE = r"[\w\[\], /:<>|=()+.-]{1,100}"  # such as "datetime64[ns, Europe/Berlin]"
 UNKNOWN = -1.0  # the number of a category that was not seen during fit and is to be flagged
@@ -150,6 +151,8 @@ class Column:
         Whether all numbers seen were whole.
     format : NumberFormat, optional
         How numbers were spelled, if they were read from text.
+    decimals : int, optional
+        Digits after the point of all numbers seen; None if there are more than six.
     """
 
     name: Any
@@ -161,6 +164,7 @@ class Column:
     high: float | None = None
     whole: bool = False
     format: NumberFormat | None = None
+    decimals: int | None = None
 
     @classmethod
     def learn(cls, raw: RawColumn, mixed: bool) -> Column:
@@ -176,7 +180,7 @@ class Column:
             low, high = (float(seen.min()), float(seen.max())) if len(seen) else (None, None)
             whole = bool((seen == np.rint(seen)).all())
             numbers = cls(raw.name, "number", raw.dtype, low=low, high=high, whole=whole)
-            return replace(numbers, format=raw.format)
+            return replace(numbers, format=raw.format, decimals=_decimals(seen))
         categories = raw.categories or _categories(raw)
         kind = "boolean" if len(categories) <= 2 else "category"
         return cls(raw.name, kind, raw.dtype, categories, raw.ordered)
@@ -204,6 +208,7 @@ class Column:
             and not re.search(r"\d{4}", dtype)  # "U100000000" takes that per cell
             and ((low is None and high is None) or (_is_finite(low) and _is_finite(high)))
             and all(isinstance(entry[flag], bool) for flag in ("ordered", "whole"))
+            and (entry["decimals"] is None or _is_decimals(entry["decimals"]))
         )
         if not valid:
             raise ValueError(f"columns: the entry of column {one_line(repr(name))} is invalid.")
@@ -215,6 +220,25 @@ class Column:
         """The likelihood of a column of this kind."""
         kinds = {"number": "gaussian-per-feature", "boolean": "bernoulli"}
         return kinds.get(self.kind, f"categorical:{len(self.categories)}")
+
+    @property
+    def digits(self) -> int | None:
+        """Digits after the point to which numbers are rounded; None if they are not."""
+        return 0 if self.whole else self.decimals
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Least and greatest number that decoding leaves in the range seen, by rounding at most.
+
+        Examples
+        --------
+        >>> Column("age", "number", "int64", low=18.0, high=90.0, whole=True).limits
+        (17.5, 90.5)
+        """
+        if self.kind != "number" or self.low is None or self.high is None:
+            return -math.inf, math.inf
+        half = 0.0 if self.digits is None else 0.5 * 10.0**-self.digits
+        return self.low - half, self.high + half
 
     def to_numbers(
         self,
@@ -303,12 +327,15 @@ class Column:
         )
 
     def from_numbers(self, numbers: Array) -> Array:
-        """Decode numbers (n,): clipped to the range seen, rounded if whole, or categories."""
+        """Decode numbers (n,): rounded to the decimals and clipped to the range seen; categories.
+
+        Rounding takes place in float64, so that 18590.494140625 becomes 18590.49.
+        """
         if self.kind == "number":
             if self.low is None:  # no value was seen
                 return np.full(len(numbers), np.nan)
             out = np.clip(numbers.astype(np.float64), self.low, self.high)
-            return np.round(out) if self.whole else out
+            return out if self.digits is None else np.round(out, self.digits)
         last = max(len(self.categories) - 1, 0)
         index = np.where(np.isnan(numbers), last + 1, np.clip(np.round(numbers), 0, last))
         return object_array([*self.categories, None])[index.astype(int)]
@@ -371,6 +398,30 @@ def _is_finite(value: Any) -> bool:
     if type(value) is int:
         return abs(value) < 2**63
     return type(value) is float and math.isfinite(value)
+
+
+def _is_decimals(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_DECIMALS
+
+
+def _decimals(seen: Array) -> int | None:
+    """Return the digits after the point with which all numbers are exact, in their precision.
+
+    Examples
+    --------
+    >>> _decimals(np.array([18590.49, 0.5])), _decimals(np.array([0.1], np.float32).astype(float))
+    (2, 1)
+    >>> _decimals(np.array([1 / 3]))
+    """
+    single = seen.astype(np.float32)
+    kinds = (np.float64, np.float32) if (single == seen).all() else (np.float64,)
+    for kind in kinds if len(seen) else ():
+        for digits in range(MAX_DECIMALS + 1):
+            with np.errstate(over="ignore", invalid="ignore"):
+                rounded = np.round(seen, digits)
+            if (rounded.astype(kind) == seen.astype(kind)).all():
+                return digits
+    return None
 
 
 def _is_flag(raw: RawColumn) -> bool:

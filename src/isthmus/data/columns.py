@@ -29,8 +29,8 @@ class Columns:
     """The columns of a table, which convert data frames to numbers and back.
 
     Models take rows of numbers: categories as 0, 1, 2, …, missing values as NaN. Their output
-    becomes a data frame of the same columns and types, with numbers clipped to the range seen, and
-    rounded if the column held whole numbers.
+    becomes a data frame of the same columns and types, with numbers clipped to the range seen and
+    rounded to the decimals seen.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ from isthmus.data.frames import is_frame
 from isthmus.data.input_types import read_input
 from isthmus.data.sparse_rows import DenseParts, SparseRows
 from isthmus.distributions.base import draw
+from isthmus.distributions.truncated import draw_within
 from isthmus.estimators.batched_inference import (
     apply_in_batches,
     float_type,
@@ -161,7 +162,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         Z : array-like (n, n_components)
         condition : label or array-like (n,), optional
         noise : bool
-            Draw x from p(x|z) instead of returning its mean.
+            Draw x from p(x|z) instead of returning its mean; for tables, given that each number
+            lies in the range seen, as rounded.
         random_state : int, optional
             Seed for `noise`.
         """
@@ -179,16 +181,33 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         return self._decode(Z, c, self._seeded(random_state) if noise else None)
 
     def _decode(self, Z: Array, c: Array | None, generator: torch.Generator | None) -> Array:
-        """Return the mean of p(x|z), or draws from it if there is a generator."""
-        model = self.model_
+        """Return the mean of p(x|z), or draws from it if there is a generator.
+
+        Draws of tables lie in the range of each column.
+        """
+        model, ends = self.model_, self.scaled_range
 
         def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             if generator is None:
                 return (model.reconstruct(z, c),)
-            return (draw(model.decode(z, c), generator),)
+            p = model.decode(z, c)
+            return (draw(p, generator) if ends is None else draw_within(p, generator, *ends),)
 
         (X,) = self._run(decode, Z, c, codes=True)
         return self._in_units(X, Z.dtype, "Z")
+
+    @property
+    def scaled_range(self) -> tuple[Tensor, Tensor] | None:
+        """Least and greatest number of each column of a table as the model sees it, or None.
+
+        Numbers within decode to the range seen; of a column of whole numbers from 18 these are
+        17.5 and more, so that 18 is as probable as it was.
+        """
+        if self.columns_ is None:
+            return None
+        ends = np.array([column.limits for column in self.columns_.columns])
+        low, high = torch.from_numpy((ends.T - self.scaler_.shift) / self.scaler_.scale)
+        return low, high
 
     def _in_units(self, X: Array, dtype: Any, what: str) -> Array:
         """Return outputs of the model in the units of the data, checked for overflow."""
@@ -313,6 +332,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         p = self.model_.prior_given(None if c is None else torch.from_numpy(c).to(self.device_))
         same_for_all = len(p.batch_shape + p.event_shape) == 1
         Z = draw(p, generator, (n_samples,) if same_for_all else ()).cpu().numpy()
+        if self.columns_ is not None:  # float64 keeps the decimals of large numbers
+            Z = Z.astype(np.float64)
         return self.as_input_type(self._decode(Z, c, generator if noise else None))
 
     def as_input_type(self, X: Array, like: Any = None) -> Any:
