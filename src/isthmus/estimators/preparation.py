@@ -107,8 +107,8 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
             )
         if X.dtype == np.uint8 and likelihood.bytes_are_units and X.max() == 1:
             raise ValueError(
-                "X holds only the bytes 0 and 1, but bytes are grey values from 0 to 255, so that 1 "
-                "would be almost black. Pass X.astype(bool) for data of 0 and 1."
+                "X holds only the bytes 0 and 1, but bytes are grey values from 0 to 255, so that "
+                "1 would be almost black. Pass X.astype(bool) for data of 0 and 1."
             )
         X = likelihood.clean(X)
         likelihood.check(fill_missing(X) if missing else X)
