@@ -83,7 +83,7 @@ def by_torch(model, part):
 
     def compute(inputs):
         out = program(*(torch.from_numpy(inputs[name]) for name in names))
-        return {k: t.numpy() for k, t in zip(export.PARTS[part].outputs, out, strict=True)}
+        return {k: t.detach().numpy() for k, t in zip(export.PARTS[part].outputs, out, strict=True)}
 
     return compute
 
@@ -186,7 +186,7 @@ class TestNetworks:
         assert not any(type(layer) in networks.SAME_LAYER for layer in graph.modules())
         with torch.no_grad():
             mean, _ = graph(torch.from_numpy(SIGNALS).double())
-        close(mean.numpy(), model.transform(SIGNALS), 1)
+        close(mean.detach().numpy(), model.transform(SIGNALS), 1)
 
     def test_flow_posterior(self):
         pytest.importorskip("zuko")
@@ -195,9 +195,9 @@ class TestNetworks:
         with torch.no_grad():
             mean, std = networks.Encode(model).eval()(x)
             (score,) = networks.Score(model).eval()(x, torch.from_numpy(row_noise(GREY, 10, 3)))
-        close(mean.numpy(), wanted.mean, 1)
-        close(std.numpy(), wanted.std, 1)
-        close(score.numpy(), model.score_samples(GREY), 100)
+        close(mean.detach().numpy(), wanted.mean, 1)
+        close(std.detach().numpy(), wanted.std, 1)
+        close(score.detach().numpy(), model.score_samples(GREY), 100)
 
 
 class DependsOnBatch(nn.Module):

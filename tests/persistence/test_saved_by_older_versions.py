@@ -38,7 +38,8 @@ def test_an_index_finds_the_same_neighbours(digits):
     index = LatentIndex.load(SAVED / "index", isthmus.load(SAVED / "vae"))
     distances, indices = index.kneighbors(digits[0][:5])
     expected = np.load(SAVED / "index-expected.npz")
-    np.testing.assert_array_equal(indices, expected["indices"])
+    # Neighbours whose distances are equal up to rounding may change places.
+    np.testing.assert_array_equal(np.sort(indices, 1), np.sort(expected["indices"], 1))
     np.testing.assert_allclose(distances, expected["distances"], atol=1e-4)
 
 

@@ -114,7 +114,7 @@ model.partial_fit(X[:10], y[:10])
 with tempfile.TemporaryDirectory() as folder:
     model.save(folder)
     isthmus.load(folder)
-heavy = ("torch._dynamo", "torch.distributed.tensor", "sympy", "matplotlib")
+heavy = ("torch._dynamo", "torch.distributed.tensor", "matplotlib")
 print(*(name for name in heavy if name in sys.modules))
 """
 
