@@ -162,7 +162,9 @@ def test_detect_flags_and_names_the_column(folder, capsys):
 
 
 @pytest.mark.parametrize("handling", ["missing", "flag"])
-def test_transform_impute_and_evaluate(folder, handling, capsys):
+def test_transform_impute_and_evaluate(folder, handling, capsys, monkeypatch):
+    # Measuring memory takes seconds, the first time.
+    monkeypatch.setattr("isthmus.evaluation.likelihood.chunk_size", lambda *_: 64)
     flag = ["--handle-unknown", handling]
     assert call(folder, "transform", folder / f"codes-{handling}", *flag) == 0
     codes = pandas.read_parquet(folder / f"codes-{handling}" / "odd.parquet")
