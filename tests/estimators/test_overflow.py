@@ -145,7 +145,9 @@ def test_nan_and_infinity_keep_their_message_and_all_rows_are_known():
 def test_detectors_flag_rows_that_overflow(model, score_method, value):
     detector = AnomalyDetector(model, score_method=score_method, random_state=0).fit(X)
     bad = with_cell(value)
-    with pytest.warns(UserWarning, match="^row 12 holds values that overflow float32") as caught:
+    with pytest.warns(
+        UserWarning, match="^row 12 holds no value or one that overflows float32"
+    ) as caught:
         scores = detector.anomaly_score(bad)
     assert len(caught) == 1
     np.testing.assert_array_equal(np.flatnonzero(np.isinf(scores)), [12])
@@ -161,7 +163,7 @@ def test_detectors_flag_rows_that_overflow(model, score_method, value):
 def test_rows_that_overflow_do_not_calibrate_a_detector(model):
     bad = with_cell(FAR, 50, 1, with_cell(NODATA))
     clean = AnomalyDetector(model, random_state=0).fit(np.delete(X, [12, 50], 0))
-    with pytest.warns(UserWarning, match="^2 rows, the first of them row 12, hold values"):
+    with pytest.warns(UserWarning, match="^2 rows, the first of them row 12, hold no value or one"):
         detector = AnomalyDetector(model, random_state=0).fit(bad)
     assert detector.offset_ == clean.offset_
     with pytest.warns(UserWarning, match="^2 rows"):
@@ -275,7 +277,9 @@ def test_fit_leaves_the_old_run_untouched(folder, capsys):
 def test_detect_flags_rows_of_one_file_and_of_many(folder, capsys):
     assert main(["detect", "run", "nodata.csv", "--out", "scores.csv"]) == 0
     notes = [s for s in capsys.readouterr().err.splitlines() if "calibration rows" not in s]
-    assert notes == ["note: row 12 holds values that overflow float32: flagged as anomalous."]
+    assert notes == [
+        "note: row 12 holds no value or one that overflows float32: flagged as anomalous."
+    ]
     table = pd.read_csv("scores.csv")
     assert table.anomaly_score[12] == np.inf
     assert table.prediction[12] == -1
@@ -284,7 +288,7 @@ def test_detect_flags_rows_of_one_file_and_of_many(folder, capsys):
     assert main(["detect", "run", *files, "--normal", "ok.csv", "--out", "out/"]) == 0
     notes = capsys.readouterr().err.splitlines()
     assert notes == [
-        f"note: {name}: row 12 holds values that overflow float32: flagged as anomalous."
+        f"note: {name}: row 12 holds no value or one that overflows float32: flagged as anomalous."
         for name in ("nodata.csv", "far.csv")
     ]
     assert pd.read_parquet("out/far.parquet").prediction[12] == -1

@@ -32,6 +32,7 @@ from isthmus.estimators.validation import (
     ANY_FINITE,
     RowError,
     UnknownCategoriesMixin,
+    find_empty,
     validate_sparse,
 )
 from isthmus.evaluation.reconstruction import f1_from_counts
@@ -49,8 +50,8 @@ __all__ = [
 
 Array = NDArray[Any]
 NO_SCORE = (
-    "no row has a finite score: the values of all rows overflow float32. Check the unit of X, or "
-    "mark missing values as missing."
+    "no row has a finite score: each row holds no value, or values that overflow float32. Check "
+    "the unit of X, or mark missing values as missing."
 )
 MODEL = "model-{}"  # folder of a model of a saved detector
 MAX_MODELS = 1000  # of a saved detector
@@ -321,7 +322,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
         """Return how normal each row of X is, (n,): the negative of `anomaly_score`.
 
         Rows whose values overflow float32, such as the nodata value -3.4e38, have the score -inf:
-        they are anomalous, with the least p-value.
+        they are anomalous, with the least p-value. So are rows without any observed value.
 
         Parameters
         ----------
@@ -383,7 +384,9 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
 
         Contributions to "reconstruction" are squared errors and sum to `anomaly_score`.
         Contributions to "likelihood" are -E log p(x|z) in nats and sum to `anomaly_score` minus
-        the KL divergence of the code, which cannot be attributed to features.
+        the KL divergence of the code, which cannot be attributed to features. Missing values
+        contribute 0, although `anomaly_score` allows for them; all values of a row without any
+        observed value contribute infinity.
 
         Parameters
         ----------
@@ -407,6 +410,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
             )
         known, unknown = self._split_unknown(data)
         parts = SCORES[name](self.estimator_).contributions(known)
+        parts[find_empty(known)] = np.inf
         return np.where(unknown, np.inf, parts) if unknown.any() else parts
 
     def find_unknown(self, X: Any) -> NDArray[np.bool_]:
@@ -583,7 +587,10 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
         )
 
     def _scores(self, data: Array) -> Array:
-        """Return the score of each row; -inf for rows that overflow or have unknown categories."""
+        """Return the score of each row; -inf for rows that cannot be scored.
+
+        These hold no value, values that overflow float32, or unknown categories.
+        """
         known, unknown = self._split_unknown(data)
         scores = np.full(len(data), -np.inf)
         rows, found = _skip_failing_rows(lambda X: -combined_anomaly(self._measures, X), known)
@@ -636,11 +643,11 @@ def _for_arrays(model: LatentEstimator) -> LatentEstimator:
 
 
 def _skip_failing_rows(function: Callable[[Array], Any], data: Array) -> tuple[Array, Any]:
-    """Apply a function to the rows that do not overflow; return their positions and the result.
+    """Apply a function to the rows that can be scored; return their positions and the result.
 
-    The result is None if there are no such rows.
+    These hold values, which do not overflow. The result is None if there are no such rows.
     """
-    rows = np.arange(len(data))
+    rows = np.flatnonzero(~find_empty(data))
     while len(rows):
         try:
             return rows, function(data if len(rows) == len(data) else data[rows])
@@ -658,15 +665,15 @@ def _warn_unscored(scores: Array, unknown: Array, numbers: Array | None = None) 
 
 
 def unscored_note(first: int, n: int) -> str:
-    """Return a note about rows that are flagged because their values overflow float32.
+    """Return a note about rows that are flagged because they cannot be scored.
 
     Examples
     --------
-    >>> unscored_note(12, 3)
-    '3 rows, the first of them row 12, hold values that overflow float32: flagged as anomalous.'
+    >>> unscored_note(12, 1)
+    'row 12 holds no value or one that overflows float32: flagged as anomalous.'
     """
     which = f"row {first} holds" if n == 1 else f"{n:,} rows, the first of them row {first}, hold"
-    return f"{which} values that overflow float32: flagged as anomalous."
+    return f"{which} no value or one that overflows float32: flagged as anomalous."
 
 
 def _is_number(value: Any) -> bool:

@@ -84,13 +84,16 @@ def combined_anomaly(scores: list[Score], X: Array) -> Array:
 
 
 class Reconstruction(Score):
-    """Squared error of the scaled data, summed over features; 1 for each wrong category."""
+    """Squared error of the scaled data, summed over features; 1 for each wrong category.
+
+    The missing features of a row count as much as its observed ones on average.
+    """
 
     is_additive = True
 
     def anomaly(self, X: Array) -> Array:
         """Return the summed errors."""
-        return self.run(lambda x, c: per_example(self._parts(x, c), 1), X)
+        return self.run(lambda x, c: per_example(self._parts(x, c), 1) * gap_weights(x), X)
 
     def _parts(self, x: Tensor, c: Tensor | None) -> Tensor:
         return errors(self.estimator, x, reconstruct(self.estimator, x, c)).cpu().double() ** 2
@@ -99,14 +102,24 @@ class Reconstruction(Score):
 class Likelihood(Score):
     """Negative `score_samples` of the estimator: the negative log-likelihood or ELBO in nats.
 
-    The contributions sum to the distortion; `anomaly` also contains the rate (the KL).
+    The contributions sum to the distortion; `anomaly` also contains the rate (the KL). The missing
+    features of a row count as much as its observed ones on average, in the units of the model.
     """
 
     is_additive = True
 
     def anomaly(self, X: Array) -> Array:
         """Return rate + distortion."""
-        return -self.estimator.score_samples(X)
+        anomaly = -self.estimator.score_samples(X)
+        return anomaly + self.run(self._for_gaps, X) if self.estimator.model_.missing else anomaly
+
+    def _for_gaps(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Return what the missing features of each row add to the distortion, 0 without gaps."""
+        unit = self.estimator.model_.log_unit
+        units = torch.zeros_like(x[0]) if unit is None else unit
+        losses = self._parts(x, c) - torch.where(x.isnan(), 0.0, units).cpu().double()
+        missing = per_example(torch.where(x.isnan(), units, 0.0), 1).cpu().double()
+        return per_example(losses, 1) * (gap_weights(x) - 1) + missing
 
     def _parts(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Return -E log p(x|z) per feature, with the same draws as `rate_distortion`."""
@@ -270,6 +283,12 @@ def errors(estimator: LatentEstimator, x: Tensor, reconstruction: Tensor) -> Ten
     difference = torch.where(x.isnan(), 0.0, x - reconstruction)
     category = torch.tensor(~np.asarray(estimator.model_.likelihood.ordered))
     return torch.where(category.to(x.device), (difference != 0).to(x.dtype), difference)
+
+
+def gap_weights(x: Tensor) -> Tensor:
+    """Return the number of features over that of observed ones for each row, (n,) of float64."""
+    observed = (~x.isnan()).flatten(1)
+    return (observed.shape[1] / observed.sum(1).clamp(min=1)).cpu().double()
 
 
 def pool_errors(error: Tensor, shape: tuple[int, ...]) -> Tensor:

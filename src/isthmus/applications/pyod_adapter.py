@@ -14,6 +14,7 @@ from isthmus._optional import import_optional
 __all__ = ["PyodDetector"]
 
 BaseDetector: Any = import_optional("pyod.models.base", what="a pyod detector").BaseDetector
+HUGE = 1e100  # stands for an infinite score where pyod takes finite ones
 
 
 class PyodDetector(BaseDetector):
@@ -98,11 +99,32 @@ class PyodDetector(BaseDetector):
         check_is_fitted(self, "detector_")
         return self.detector_.anomaly_score(X)
 
+    def predict_proba(self, X: Any, *args: Any, **options: Any) -> Any:
+        """Return the probabilities of normal rows and outliers, (n, 2), as pyod does.
+
+        Rows with an infinite score are outliers with probability 1.
+        """
+        finite = copy.copy(self)
+        if hasattr(self, "detector_"):
+            finite.decision_scores_ = _finite(self.decision_scores_)
+            finite.__dict__["decision_function"] = lambda X: np.minimum(
+                self.decision_function(X), HUGE
+            )
+        return super(PyodDetector, finite).predict_proba(X, *args, **options)
+
     def _adopt(self, detector: Any, scores: NDArray[np.float64]) -> Self:
         """Store a fitted detector and let pyod derive the other attributes from its scores."""
-        self.detector_, self.decision_scores_ = detector, scores
+        self.detector_, self.decision_scores_ = detector, _finite(scores)
         self._set_n_classes(None)
-        return self._process_decision_scores()
+        self._process_decision_scores()
+        self.decision_scores_ = scores
+        self.labels_[np.isinf(scores)] = 1
+        return self
+
+
+def _finite(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return scores with the highest finite one in place of infinity."""
+    return np.minimum(scores, scores[np.isfinite(scores)].max())
 
 
 def _unfitted(detector: Any) -> Any:

@@ -41,7 +41,7 @@ class FileTask:
     about : dict
         What produced an output, as JSON data: it is recomputed if this changes.
     score : str, optional
-        An output column that is infinite for rows whose values overflow, which are counted.
+        An output column that is infinite for rows that cannot be scored, which are counted.
     """
 
     function: Callable[[Array, int], dict[str, Array]]
@@ -63,15 +63,15 @@ class FileTask:
 class FileResult(NamedTuple):
     """Result for one file: the number of rows, None if it was already finished; or an error.
 
-    `n_overflows` rows hold values that overflow, the first of them row `first_overflow`.
+    `n_unscored` rows hold no value or one that overflows, the first of them row `first_unscored`.
     """
 
     source: Path
     target: Path
     rows: int | None = None
     error: str = ""
-    n_overflows: int = 0
-    first_overflow: int = 0
+    n_unscored: int = 0
+    first_unscored: int = 0
 
 
 def find_files(names: Sequence[str]) -> list[Path]:
@@ -158,17 +158,17 @@ def _process_file(source: Path, target: Path, task: FileTask, force: bool) -> Fi
             f"{target} exists, but isthmus did not write it; name another folder, or add --force "
             "to replace it."
         )
-    rows, overflows = 0, []
+    rows, unscored = 0, []
     with atomic_output(target, record) as writer:
         for columns in prefetch(_compute(source, task), join_timeout=None):
             writer.write(columns)
             if task.score is not None:
                 explained = np.asarray(columns.get(UNKNOWN_COLUMN, "")) != ""
-                unscored = np.isinf(columns[task.score]) & ~explained
-                overflows += (rows + np.flatnonzero(unscored)).tolist()
+                infinite = np.isinf(columns[task.score]) & ~explained
+                unscored += (rows + np.flatnonzero(infinite)).tolist()
             rows += len(next(iter(columns.values())))
-    first = overflows[0] if overflows else 0
-    return FileResult(source, target, rows, n_overflows=len(overflows), first_overflow=first)
+    first = unscored[0] if unscored else 0
+    return FileResult(source, target, rows, n_unscored=len(unscored), first_unscored=first)
 
 
 def _compute(source: Path, task: FileTask) -> Iterator[dict[str, Any]]:

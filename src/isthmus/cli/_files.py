@@ -49,8 +49,8 @@ def process_and_report(
         done.append(each)
         if each.rows is not None:
             print(f"{prefix}{each.source} -> {each.target}: {each.rows:,} rows", flush=True)
-        if each.n_overflows:
-            note = unscored_note(each.first_overflow, each.n_overflows)
+        if each.n_unscored:
+            note = unscored_note(each.first_unscored, each.n_unscored)
             print(f"note: {prefix}{each.source}: {note}", file=sys.stderr, flush=True)
     print(prefix + _summary(done, time.perf_counter() - start), flush=True)
     failed = [each for each in done if each.error]

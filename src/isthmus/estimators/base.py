@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,7 +32,13 @@ from isthmus.estimators.fitting import FittingMixin
 from isthmus.estimators.model_io import SaveMixin
 from isthmus.estimators.sample_weight import check_sample_weight
 from isthmus.estimators.scaling import LIMITS, as_float32
-from isthmus.estimators.validation import check_finite, check_results, fill_missing, in_layout
+from isthmus.estimators.validation import (
+    check_finite,
+    check_results,
+    fill_missing,
+    find_empty,
+    in_layout,
+)
 from isthmus.models.params import describe
 from isthmus.training import to_unit
 from isthmus.training.devices import enough_threads, is_convolutional, own_torch_defaults
@@ -242,13 +249,15 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
 
         Estimated from ten draws of z that depend on the content of the row alone: repeated calls
         give the same numbers, and sampling errors of different rows are independent. Densities
-        refer to X in its own units and, if values are missing, to the observed ones.
+        refer to X in its own units and, if values are missing, to the observed ones. A row without
+        any observed value has the distortion 0, with a warning.
 
         References
         ----------
         Fixing a broken ELBO (Alemi, Poole, Fischer, Dillon, Saurous, Murphy, 2018).
         """
         X, c = self.check_input(X, condition, exact=True)
+        _warn_empty(X)
         model = self.model_
         samples = SCORE_SAMPLES if model.prior is not None else 1
 
@@ -269,7 +278,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         """Return ``-(rate + distortion)`` of each row, in nats; higher is likelier.
 
         This is the ELBO if the model has a prior, else the log-likelihood of the row at its code;
-        float64, (n,).
+        float64, (n,). Missing values contribute nothing: compare only rows with the same gaps, or
+        use `isthmus.applications.AnomalyDetector`, which allows for them.
         """
         rate, distortion = self.rate_distortion(X, condition=condition)
         return -(rate + distortion)
@@ -487,3 +497,15 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _warn_empty(X: Any) -> None:
+    """Warn of rows without any observed value, whose density tells nothing about them."""
+    rows = np.flatnonzero(find_empty(X))
+    if len(rows):
+        n, first = len(rows), rows[0]
+        which = f"row {first} has" if n == 1 else f"{n:,} rows, the first of them row {first}, have"
+        warnings.warn(
+            f"{which} no observed value: the score of such a row says nothing about it.",
+            stacklevel=3,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -35,6 +36,7 @@ __all__ = [
     "check_results",
     "count_rows_from",
     "fill_missing",
+    "find_empty",
     "in_fitted_order",
     "in_layout",
     "validate_input",
@@ -409,6 +411,24 @@ def check_results(results: Sequence[Array], what: str = "X") -> None:
             "] is so far from the rows seen during fit that float32 overflows; check its values."
         )
         raise RowError(int(rows[0]), f"{what}[", after, rows)
+
+
+def find_empty(X: Any) -> NDArray[np.bool_]:
+    """Return which rows of X (n, *features) hold no observed value, (n,).
+
+    Large sparse matrices are not searched: their missing entries are 0.
+
+    Examples
+    --------
+    >>> find_empty(np.array([[np.nan, 1.0], [np.nan, np.nan]]))
+    array([False,  True])
+    """
+    if isinstance(X, SparseRows) or X.dtype.kind != "f":
+        return np.zeros(len(X), bool)
+    rows = X.reshape(len(X), math.prod(X.shape[1:]))
+    empty: NDArray[np.bool_] = np.isnan(rows[:, 0])
+    empty[empty] = np.isnan(rows[empty]).all(1)
+    return empty
 
 
 def fill_missing(X: Array) -> Array:
