@@ -34,7 +34,8 @@ export interface Backend {
   /** Means and standard deviations of q(z|x) for rows of the data. */
   codes(rows: ArrayLike<number>): Promise<Posterior>;
   encode(x: Float64Array, n: number, condition: Condition): Promise<Posterior>;
-  decode(z: Float32Array, n: number, condition: Condition): Promise<Float64Array>;
+  /** With a seed, a live backend draws rows of tables; otherwise they are means. */
+  decode(z: Float32Array, n: number, condition: Condition, seed?: number): Promise<Float64Array>;
   neighbours(code: Float32Array, k: number): Promise<Neighbours>;
   /** Replace hidden values (mask 1) by what the model expects there. */
   impute(x: Float64Array, hidden: Uint8Array, condition: Condition): Promise<Imputation>;

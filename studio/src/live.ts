@@ -44,8 +44,9 @@ export class LiveBackend implements Backend {
     return halves(await this.post("encode", x, { n, condition }));
   }
 
-  async decode(z: Float32Array, n: number, condition: Condition): Promise<Float64Array> {
-    return new Float64Array(await this.post("decode", z, { n, condition }));
+  async decode(z: Float32Array, n: number, condition: Condition, seed?: number): Promise<Float64Array> {
+    const drawn = seed === undefined ? null : seed % 2 ** 32;
+    return new Float64Array(await this.post("decode", z, { n, condition, seed: drawn }));
   }
 
   async neighbours(code: Float32Array, k: number): Promise<Neighbours> {

@@ -8,6 +8,7 @@ from scipy.stats import kstest, truncnorm
 
 import isthmus
 from isthmus.applications.generation import LatentSampler
+from isthmus.applications.imputation import LatentImputer
 from isthmus.data.column import Column
 from isthmus.distributions.likelihood_distributions import LogPoisson
 from isthmus.distributions.truncated import draw_within
@@ -73,7 +74,7 @@ def test_draws_have_the_truncated_density():
     p = torch.distributions.Normal(torch.full((DRAWS,), 1.0), torch.tensor(2.0))
     for low, high in ((-1.0, 2.0), (5.0, 6.0), (-30.0, -20.0), (13.0, np.inf)):
         ends = torch.tensor([low, high], dtype=torch.float64)
-        x = draw_within(p, torch.Generator().manual_seed(0), *ends)
+        x = draw_within(p, torch.Generator().manual_seed(0), tuple(ends))
         exact = truncnorm((low - 1) / 2, (high - 1) / 2, 1, 2)
         assert kstest(x.numpy(), exact.cdf).pvalue > 1e-3
 
@@ -82,7 +83,7 @@ def test_laplace_draws_have_the_truncated_density():
     p = torch.distributions.Laplace(torch.zeros(DRAWS), torch.tensor(2.0))
     for low, high, mean in ((0.0, np.inf, 2.0), (40.0, np.inf, 42.0), (-np.inf, -300.0, -302.0)):
         ends = torch.tensor([low, high], dtype=torch.float64)
-        x = draw_within(p, torch.Generator().manual_seed(0), *ends)
+        x = draw_within(p, torch.Generator().manual_seed(0), tuple(ends))
         assert low <= x.min()
         assert x.max() <= high
         assert x.mean().item() == pytest.approx(mean, abs=0.15)
@@ -92,9 +93,9 @@ def test_bounds_far_away_and_counts():
     generator = torch.Generator().manual_seed(0)
     p = torch.distributions.Normal(torch.tensor([0.0, 0.0, 3.0]), 1e-3)
     low, high = torch.tensor([[5.0, -9.0, 3.0], [7.0, -8.0, 3.0]], dtype=torch.float64)
-    assert draw_within(p, generator, low, high).tolist() == [5, -8, 3]
+    assert draw_within(p, generator, (low, high)).tolist() == [5, -8, 3]
     counts = LogPoisson(torch.full((DRAWS,), 2.0).log())
-    x = draw_within(counts, generator, torch.tensor(1.0), torch.tensor(3.0))
+    x = draw_within(counts, generator, (torch.tensor(1.0), torch.tensor(3.0)))
     shares = np.array([(x == k).double().mean().item() for k in (1, 2, 3)])
     assert shares == pytest.approx(np.array([6, 6, 4]) / 16, abs=0.03)
 
@@ -148,3 +149,14 @@ def test_means_and_reconstructions_have_the_decimals_too(fitted):
     frame, model = fitted
     for made in (model.sample(9, random_state=0, noise=False), model.reconstruct(frame[:9])):
         assert (made["income"].round(2) == made["income"]).all()
+
+
+def test_imputed_draws_do_not_pile_up_at_the_ends(fitted):
+    frame, model = fitted
+    gaps = frame[:20].copy()
+    gaps["income"] = np.nan
+    imputer = LatentImputer(model, n_draws=20, random_state=0).fit(gaps)
+    made = pd.concat(imputer.sample_imputations(gaps))
+    low, high = frame["income"].min(), frame["income"].max()
+    assert made["income"].between(low, high).all()
+    assert made["income"].isin([low, high]).mean() < 0.005

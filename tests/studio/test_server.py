@@ -13,6 +13,7 @@ from isthmus import VAE, Autoencoder, ConditionalVAE
 from isthmus.applications.imputation import LatentImputer
 from isthmus.applications.with_condition import with_condition
 from isthmus.data import Dataset, load
+from isthmus.data.columns import Columns, Table
 from isthmus.estimators import model_io
 from isthmus.studio import server
 from isthmus.studio.bundle import Bundle
@@ -121,6 +122,31 @@ def test_condition_is_a_class_index(conditional):
     mean = conditional.ask("encode?n=1&condition=3", x, "<f4")[:2]
     expected = model.transform(x.reshape(1, 8, 8), condition=model.classes_[3])
     np.testing.assert_allclose(mean, expected.ravel(), rtol=1e-6)
+
+
+def test_samples_of_tables_are_draws_within_their_range(tmp_path, vae):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    table = {"pet": ["cat", "dog"] * 40, "kg": rng.lognormal(1, 0.5, 80)}
+    columns = Columns.learn(pandas.DataFrame(table))
+    data = Dataset("pets", columns.to_numbers(pandas.DataFrame(table)), None, columns)
+    model = VAE(n_components=2, **FAST).fit(Table(data.X, columns))
+    model_io.save(model, tmp_path / "run", data.fingerprint)
+    bundle = Bundle.load([tmp_path / "run"], data)
+    queries = ModelQueries([tmp_path], lambda: bundle)
+    z = np.zeros((200, 2), np.float32)
+    mean, first, again, other = (queries.decode(z, seed=s) for s in (None, 3, 3, 4))
+    assert np.ptp(mean[:, 1]) < 1e-6
+    kg = data.X[:, 1]
+    assert first[:, 1].std() > 0.2 * kg.std()
+    assert first[:, 1].min() > kg.min()
+    assert first[:, 1].max() < kg.max()
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    codes = z[:1, [0, 1, 1]].copy()  # pictures stay means
+    made = vae.ask("decode?n=1&seed=3", codes, "<f8")
+    np.testing.assert_array_equal(made, vae.ask("decode?n=1", codes, "<f8"))
+    assert "seed" in vae.detail("decode?n=1&seed=-1", codes.tobytes())
 
 
 def test_decoded_numbers_have_float64_precision(plain):

@@ -17,6 +17,7 @@ from isthmus.applications.with_condition import with_condition
 from isthmus.distributions.base import draw, per_example
 from isthmus.distributions.families import Family
 from isthmus.distributions.likelihood_distributions import GreyValues
+from isthmus.distributions.truncated import draw_within
 from isthmus.estimators.base import CACHE_NUMBERS, LatentEstimator
 from isthmus.estimators.validation import check_results, fill_missing
 from isthmus.models.latent_variable_model import LatentVariableModel
@@ -93,12 +94,16 @@ def _mode(draws: Array) -> Array:
 
 @dataclass
 class GapFiller:
-    """A batch of scaled rows with gaps, of which x holds the current fill."""
+    """A batch of scaled rows with gaps, of which x holds the current fill.
+
+    Completions lie between the ends, if there are any.
+    """
 
     model: LatentVariableModel
     x: Tensor
     gaps: Tensor
     is_grey: bool
+    ends: tuple[Tensor, Tensor] | None
 
     @classmethod
     def create(cls, estimator: LatentEstimator, X: Array, gaps: Array) -> GapFiller:
@@ -108,7 +113,8 @@ class GapFiller:
         x, missing = to_unit(x), torch.tensor(gaps).to(x.device)
         model = with_condition(estimator).model_
         start = x.masked_fill(missing, torch.nan if model.missing else 0.0)
-        return cls(model, start, missing, model.likelihood.binary is True)
+        is_grey = model.likelihood.binary is True
+        return cls(model, start, missing, is_grey, estimator.scaled_range)
 
     def filled(self, values: Tensor) -> Tensor:
         """Return x with values in its gaps."""
@@ -210,7 +216,9 @@ class GapFiller:
         """Return p(x|z) at each code, and draws from it, or its centres without a generator."""
         distributions = self._with_dispersion([self.model.decode(z) for z in codes])
         draws = [
-            self.model.likelihood.center(p) if generator is None else draw(p, generator)
+            self.model.likelihood.center(p)
+            if generator is None
+            else draw_within(p, generator, self.ends)
             for p in distributions
         ]
         x = torch.stack([self.filled(each.to(self.x.dtype)) for each in draws])

@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from torch import Generator, Tensor
 from torch.distributions import Distribution, Laplace, Normal
 
-from isthmus.distributions.base import isolated_rng
+from isthmus.distributions.base import draw, isolated_rng
 from isthmus.distributions.mixed import MixedDistribution
 
 __all__ = ["draw_within"]
@@ -20,8 +20,10 @@ Array = NDArray[Any]
 REDRAWS = 50  # of counts outside the range, before the bound is taken
 
 
-def draw_within(p: Distribution, generator: Generator, low: Tensor, high: Tensor) -> Tensor:
-    """Draw from a distribution given that each value lies in [low, high].
+def draw_within(
+    p: Distribution, generator: Generator, ends: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """Draw from a distribution given that each value lies in a range.
 
     Normals and Laplace distributions are drawn by the inverse of their distribution function, in
     float64. Others are drawn again where they lie outside; what is outside after 50 draws becomes
@@ -31,8 +33,8 @@ def draw_within(p: Distribution, generator: Generator, low: Tensor, high: Tensor
     ----------
     p : torch.distributions.Distribution
     generator : torch.Generator
-    low, high : Tensor of float64, broadcastable to the shape of p
-        Infinite where there is no bound.
+    ends : tuple of Tensor of float64, broadcastable to the shape of p, or None
+        Least and greatest values, infinite where there is no bound; None means no bounds.
 
     Returns
     -------
@@ -41,12 +43,15 @@ def draw_within(p: Distribution, generator: Generator, low: Tensor, high: Tensor
     Examples
     --------
     >>> p = torch.distributions.Normal(torch.zeros(4), 1.0)
-    >>> x = draw_within(p, torch.Generator().manual_seed(0), torch.tensor(2.0), torch.tensor(3.0))
+    >>> ends = torch.tensor(2.0), torch.tensor(3.0)
+    >>> x = draw_within(p, torch.Generator().manual_seed(0), ends)
     >>> bool((x > 2).all() and (x < 3).all())
     True
     """
+    if ends is None:
+        return draw(p, generator)
     with isolated_rng(generator), torch.no_grad():
-        return _draw(p, low, high)
+        return _draw(p, *ends)
 
 
 def _draw(p: Distribution, low: Tensor, high: Tensor) -> Tensor:

@@ -197,8 +197,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         def decode(z: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             if generator is None:
                 return (model.reconstruct(z, c),)
-            p = model.decode(z, c)
-            return (draw(p, generator) if ends is None else draw_within(p, generator, *ends),)
+            return (draw_within(model.decode(z, c), generator, ends),)
 
         (X,) = self._run(decode, Z, c, codes=True)
         return self._in_units(X, Z.dtype, "Z")

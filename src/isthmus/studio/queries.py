@@ -71,12 +71,18 @@ class ModelQueries:
         with self._lock:
             return self._estimator.posterior(self._reshape(x), condition=self._label(condition))
 
-    def decode(self, z: Array, condition: int | None = None) -> Array:
-        """Return decoded codes, (n, *feature_shape)."""
+    def decode(self, z: Array, condition: int | None = None, seed: int | None = None) -> Array:
+        """Return decoded codes, (n, *feature_shape); with a seed, rows of tables are draws."""
         self._check_size(len(z) * self.n_features)
         with self._lock:
+            noise = seed is not None and self._estimator.columns_ is not None
             # float64 codes give float64 items, so that columns like 1e9 ± 1 keep their digits.
-            return self._estimator.decode(z.astype(np.float64), condition=self._label(condition))
+            return self._estimator.decode(
+                z.astype(np.float64),
+                condition=self._label(condition),
+                noise=noise,
+                random_state=seed,
+            )
 
     def neighbours(self, code: Array, k: int) -> tuple[Array, Array]:
         """Return the k rows nearest to a code (n_components,) and their distances."""

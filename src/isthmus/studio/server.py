@@ -161,9 +161,11 @@ def _add_model_routes(api: APIRouter, queries: ModelQueries) -> None:
         return _bytes("f4", *queries.encode(x, condition))
 
     @api.post("/decode")
-    def decode(body: Body, n: Count, condition: int | None = None) -> Response:
+    def decode(
+        body: Body, n: Count, condition: int | None = None, seed: Seed | None = None
+    ) -> Response:
         z = _numbers(body, "f4", n, queries.n_components)
-        return _bytes("f8", queries.decode(z, condition))
+        return _bytes("f8", queries.decode(z, condition, seed))
 
     @api.post("/impute")
     def impute(body: Body, condition: int | None = None) -> Response:
@@ -184,6 +186,7 @@ async def _read(request: Request) -> bytearray:
 
 Body = Annotated[bytearray, Depends(_read)]
 Count = Annotated[int, Query(ge=1)]
+Seed = Annotated[int, Query(ge=0, lt=2**32)]
 OCTETS = "application/octet-stream"
 
 

@@ -58,17 +58,21 @@ export function conditionName(condition: Condition): string {
 }
 
 /** Decode codes with one condition each, in one call per condition. */
-export async function decodeWithConditions(codes: Float32Array, condition: Condition[]): Promise<Float64Array> {
+export async function decodeWithConditions(
+  codes: Float32Array,
+  condition: Condition[],
+  seed?: number,
+): Promise<Float64Array> {
   const d = manifest.value.model.n_components;
   const groups = new Map<Condition, number[]>();
   condition.forEach((c, i) => groups.set(c, [...(groups.get(c) ?? []), i]));
-  if (groups.size === 1) return backend.value.decode(codes, condition.length, condition[0]);
+  if (groups.size === 1) return backend.value.decode(codes, condition.length, condition[0], seed);
   const size = itemSize(manifest.value);
   const out = new Float64Array(condition.length * size);
   for (const [c, places] of groups) {
     const part = new Float32Array(places.length * d);
     places.forEach((i, k) => part.set(codes.subarray(i * d, (i + 1) * d), k * d));
-    const x = await backend.value.decode(part, places.length, c);
+    const x = await backend.value.decode(part, places.length, c, seed);
     places.forEach((i, k) => out.set(x.subarray(k * size, (k + 1) * size), i * size));
   }
   return out;

@@ -78,13 +78,21 @@ function SampleSheet() {
           <Draws n={n} temperature={temperature} seed={seed} />
         )}
         <p class="soft samples-words">
-          {priorInWords()} Good samples resemble the data and are diverse. A temperature below 1 gives more
+          {priorInWords()} {rowsInWords()} Good samples resemble the data and are diverse. A temperature below 1 gives more
           typical, less diverse samples; above 1, samples become more diverse and less realistic. The same
           seed gives the same samples. Click a sample to send it to the sliders.
         </p>
       </section>
     </>
   );
+}
+
+/** Say whether rows of a table are means or draws. */
+function rowsInWords(): string {
+  if (manifest.value.item.kind !== "table") return "";
+  return backend.value.live
+    ? "Rows are draws from p(x|z)."
+    : "Rows are the means of p(x|z), which vary less than data: the live studio and isthmus sample draw rows.";
 }
 
 interface Sampling {
@@ -95,7 +103,7 @@ interface Sampling {
 /** Draw and decode; codes and items are updated together, so that a click sends the visible sample. */
 async function drawSamples(n: number, { temperature, seed }: Sampling, condition: Condition) {
   const codes = await drawCodes(n, temperature, seed, condition);
-  return { codes, n, condition, x: await backend.value.decode(codes, n, condition) };
+  return { codes, n, condition, x: await backend.value.decode(codes, n, condition, seed) };
 }
 
 function Draws({ n, temperature, seed }: Sampling & { n: number }) {
@@ -117,7 +125,7 @@ function Classes({ classes, temperature, seed }: Sampling & { classes: string[] 
   const samples = useQuery(async () => {
     const condition = shown.flatMap((_, k) => Array<Condition>(PER_CLASS).fill(k));
     const codes = await drawEach(shown.length, { temperature, seed });
-    return { codes, x: await decodeWithConditions(codes, condition) };
+    return { codes, x: await decodeWithConditions(codes, condition, seed) };
   }, [temperature, seed]);
   const parts = useMemo(() => {
     if (!samples) return null;
