@@ -423,7 +423,7 @@ def find_empty(X: Any) -> NDArray[np.bool_]:
     >>> find_empty(np.array([[np.nan, 1.0], [np.nan, np.nan]]))
     array([False,  True])
     """
-    if isinstance(X, SparseRows) or X.dtype.kind != "f":
+    if not isinstance(X, np.ndarray) or X.dtype.kind != "f":
         return np.zeros(len(X), bool)
     rows = X.reshape(len(X), math.prod(X.shape[1:]))
     empty: NDArray[np.bool_] = np.isnan(rows[:, 0])
