@@ -119,7 +119,7 @@ def test_every_likelihood_fits_and_samples_reproducibly(likelihood):
         {"prior": "vamp", "prior_modes": 7},
         {"prior": "flow", "posterior_family": "flow"},
         {"bound": "dreg", "n_samples": 3},
-        {"binarize": True},
+        {"binarize": True, "likelihood": "bernoulli"},
         {"validation_fraction": 0.3, "patience": 1, "epochs": 6},
     ],
 )

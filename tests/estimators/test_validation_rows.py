@@ -32,7 +32,9 @@ def split(rows, fraction):
 
 def test_the_loss_is_that_of_the_given_rows():
     model = isthmus.Autoencoder(**FAST).fit(X, X_val=X_VAL)
-    assert model.history_[-1]["valid_loss"] == pytest.approx(-model.score(X_VAL), rel=1e-5)
+    assert model.history_[model.best_epoch_ - 1]["valid_loss"] == pytest.approx(
+        -model.score(X_VAL), rel=1e-5
+    )
     other = isthmus.Autoencoder(**FAST, validation_fraction=0).fit(X)
     assert model.history_[-1]["loss"] == other.history_[-1]["loss"]  # all rows are trained on
 
@@ -48,10 +50,10 @@ def test_given_rows_decide_when_training_stops():
 def test_given_rows_of_every_kind(kind, monkeypatch):
     expected = isthmus.VAE(**FAST).fit(X, X_val=X_VAL).history_[-1]["valid_loss"]
     model = isthmus.VAE(**FAST).fit(X, X_val=kind(X_VAL))
-    assert model.history_[-1]["valid_loss"] == expected
+    assert model.history_[model.best_epoch_ - 1]["valid_loss"] == expected
     monkeypatch.setattr(sparse_rows, "MAX_DENSE_BYTES", 0)
     model = isthmus.VAE(**FAST).fit(X, X_val=kind(X_VAL))
-    assert model.history_[-1]["valid_loss"] == pytest.approx(expected)
+    assert model.history_[model.best_epoch_ - 1]["valid_loss"] == pytest.approx(expected)
 
 
 def test_given_labels():
@@ -124,7 +126,9 @@ def test_training_rows_on_disk_by_time(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", X)
     on_disk = np.load(tmp_path / "x.npy", mmap_mode="r")
     model = isthmus.Autoencoder(**FAST, validation_split="time").fit(on_disk)
-    assert model.history_[-1]["valid_loss"] == pytest.approx(-model.score(X[-6:]), rel=1e-5)
+    assert model.history_[model.best_epoch_ - 1]["valid_loss"] == pytest.approx(
+        -model.score(X[-6:]), rel=1e-5
+    )
 
 
 def test_a_run_and_a_sweep_test_on_the_last_rows(tmp_path, undrawn_report):

@@ -82,7 +82,7 @@ def inverse_soft_limit(y: Tensor, limit: float) -> Tensor:
     Examples
     --------
     >>> soft_limit(inverse_soft_limit(torch.tensor([-9.0, 2.0]), 10.0), 10.0)
-    tensor([-9.,  2.])
+    tensor([-9.0000,  2.0000])
     """
     y = y.clamp(-0.99 * limit, 0.99 * limit)
     return y / (1 - y.abs() / limit)
