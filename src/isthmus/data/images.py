@@ -1,7 +1,7 @@
 """Read images of any modes and sizes into one array: a file, or all of a folder.
 
-Nothing is left out without a note: each page or frame is an image of its own, images of more than 8
-bits become floats in [0, 1], and what Pillow cannot keep is counted.
+Every page or frame of a file becomes a separate image, and images with more than 8 bits become
+floats in [0, 1]. A note reports everything that is converted or left out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PLAIN_MODES = ("1", "L", "P", "RGB", "LA", "PA", "RGBA", "RGBX")  # become RGB 
 _BITS, _BANDS, _KIND, _MEANING = 258, 277, 254, 262
 _GREY = np.array([0.299, 0.587, 0.114])  # weights of red, green and blue (BT.601)
 _REDUCED_OR_MASK = 0b101  # bits of the kind of page
-# What is said of the images that it happened to.
+# Notes about converted images; {of} says how many.
 _DEEP_NOTE = "read {of} with more than 8 bits; all images become floats in [0, 1]"
 _CUT_NOTE = "read {of} with 16 bits per colour at 8 bits, which is all that Pillow reads"
 _BANDS_NOTE = "left out the bands after the third of {of}"
@@ -82,7 +82,7 @@ def read_image_folder(
 
     Images are rotated as their EXIF data say, placed on white if they are transparent, and brought
     to one size: those of another size are scaled to fit and padded with white. Each page of a TIFF
-    and each frame of an animation is an image of its own. Hidden files are skipped.
+    and each frame of an animation becomes a separate image. Hidden files are skipped.
 
     Parameters
     ----------

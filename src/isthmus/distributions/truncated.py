@@ -34,7 +34,7 @@ def draw_within(
     p : torch.distributions.Distribution
     generator : torch.Generator
     ends : tuple of Tensor of float64, broadcastable to the shape of p, or None
-        Least and greatest values, infinite where there is no bound; None means no bounds.
+        Smallest and largest values, ±infinity for a side without a bound; None for no bounds.
 
     Returns
     -------

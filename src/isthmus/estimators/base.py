@@ -419,9 +419,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         def on_device(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
             return function(to_unit(x.to(device)), None if c is None else c.to(device))
 
-        threads = enough_threads(
-            self.model_, draws * rows // 3
-        )  # a training step costs three passes
+        # enough_threads counts training steps, which cost three passes.
+        threads = enough_threads(self.model_, draws * rows // 3)
         with own_torch_defaults(), threads:
             return apply_in_batches(on_device, rows, X, c, prepare)
 

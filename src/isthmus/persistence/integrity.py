@@ -1,8 +1,8 @@
 """Reading and checksums of the JSON and tensor files that isthmus writes.
 
-A record (config.json, index.json, mixture.json, detector.json) holds the SHA-256 of its own content
-and of the files beside it, which detects truncated and altered files. The checksums are not a
-signature: an attacker can recompute them, so readers trust no content.
+A record (config.json, index.json, mixture.json, detector.json) contains SHA-256 checksums of its
+own content and of the other files in its folder, so that truncated and altered files are detected.
+The checksums are not a signature: an attacker can recompute them, so readers trust no content.
 """
 
 from __future__ import annotations
