@@ -27,6 +27,7 @@ from isthmus.applications.anomaly_detection import AnomalyDetector
 from isthmus.applications.compression import CompressedCodes
 from isthmus.applications.generation import LatentSampler
 from isthmus.applications.retrieval import LatentIndex
+from isthmus.bulk.files import find_files
 from isthmus.data import limits
 from isthmus.data.audio import read_audio_folder
 from isthmus.data.columns import Columns
@@ -342,6 +343,28 @@ class TestPaths:
         sounds = read_audio_folder(inside, 10)
         assert set(sounds.files) == {0}
         assert sounds.notes == ("skipped links to other folders: 1",)
+
+    def test_parquet_links_out_of_the_folder_are_not_followed(self, tmp_path):
+        parquet = pytest.importorskip("pyarrow.parquet")
+        pa = pytest.importorskip("pyarrow")
+        inside = tmp_path / "in"
+        inside.mkdir()
+        for path in (inside / "own.parquet", tmp_path / "secret.parquet"):
+            parquet.write_table(pa.table({"a": [1.0, 2.0]}), path)
+        (inside / "link.parquet").symlink_to(tmp_path / "secret.parquet")
+        (inside / "same.parquet").symlink_to(inside / "own.parquet")
+        assert len(data.load(inside).X) == 4
+        assert {path.resolve().name for path in find_files([str(inside)])} == {"own.parquet"}
+
+    @pytest.mark.parametrize("name", ["c/0/0", "zarr.json", "c"])
+    def test_zarr_links_out_of_the_folder_are_refused(self, tmp_path, name):
+        zarr = pytest.importorskip("zarr")
+        store = tmp_path / "a.zarr"
+        zarr.create_array(store, shape=(4, 2), chunks=(4, 2), dtype="f4")[:] = np.ones((4, 2))
+        (store / name).rename(tmp_path / "elsewhere")
+        (store / name).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(ValueError, match=f"{name} is a link out of the folder"):
+            data.load(store)
 
     def test_named_pipes_do_not_block(self, tmp_path):
         for name in ("a.npy", "a.png", "a.wav", "a.csv", "a.parquet", "a.npz", "model.safetensors"):

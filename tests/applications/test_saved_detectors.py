@@ -13,6 +13,7 @@ import isthmus
 from isthmus.applications import AnomalyDetector
 from isthmus.applications.anomaly_scores import SCORES
 from isthmus.cli import main
+from isthmus.persistence.origin import with_code
 from isthmus.runs import RunOptions, fit_run
 
 X, ODD = load_iris().data, load_iris().data[:20] * [1, 3, 1, 3]
@@ -201,7 +202,7 @@ def test_changed_data_cannot_calibrate(table, tmp_path, capsys):
     source, copy = tmp_path / "all.csv", tmp_path / "run"
     shutil.copytree(table / "run", copy, ignore=shutil.ignore_patterns("detector"))
     config = json.loads((copy / "config.json").read_text()) | {"sha256": None}
-    config["data"]["source"] = str(source)
+    config["data"] = with_code(config["data"] | {"source": str(source)}, "None")
     (copy / "config.json").write_text(json.dumps(config))
     for changed in (source, tmp_path / "moved.csv"):
         write(changed, X + 1)

@@ -17,6 +17,7 @@ from isthmus import VAE, cli
 from isthmus.cli import studio as verb
 from isthmus.data import load
 from isthmus.estimators import model_io
+from isthmus.persistence.origin import with_code
 from isthmus.persistence.run_folder import CONFIG, WEIGHTS
 from isthmus.studio import server
 from isthmus.studio.bundle import Bundle
@@ -152,7 +153,7 @@ def test_moved_or_changed_data_is_reported(run, served, manifests, tmp_path, cap
     config = json.loads((moved / "first" / CONFIG).read_text())
     del config["sha256"]
     for path, words in ((tmp_path / "x.npy", "no longer at"), (moved / "images.npy", "shape")):
-        config["data"]["source"] = str(path)
+        config["data"] = with_code(config["data"] | {"source": str(path)}, "None")
         (moved / "first" / CONFIG).write_text(json.dumps(config))
         np.save(moved / "images.npy", np.zeros((9, 5, 5)))
         assert opened(moved / "first", "--port", 0) == 0

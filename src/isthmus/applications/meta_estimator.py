@@ -34,6 +34,7 @@ from isthmus.persistence.integrity import (
     read_tensors,
     with_checksums,
 )
+from isthmus.persistence.origin import with_code
 from isthmus.persistence.run_folder import to_json
 from isthmus.persistence.schema import check_settings
 
@@ -157,6 +158,7 @@ class SavedMetaEstimator(MetaEstimator):
         settings = self._saved_settings()
         record = {"format": FORMAT, "settings": settings, "model": self._model_digest()}
         record = json.loads(to_json(record | fields | {"data": data or {}}))
+        record["data"] = with_code(record["data"], record["model"])
         arrays_path, record_path = (Path(path) / n for n in (self._arrays_file, self._record_file))
         Path(path).mkdir(parents=True, exist_ok=True)
         record_path.unlink(missing_ok=True)  # an old record must not describe new arrays

@@ -57,8 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     from isthmus.applications.retrieval import INDEX, LatentIndex
     from isthmus.cli._run_data import load_rows, read_queries
     from isthmus.cli._sheets import beside_sheet, check_out, write_figure
-    from isthmus.data.datasets import DataSource
     from isthmus.estimators import model_io
+    from isthmus.runs.data import own_source
 
     folder = Path(arguments.run)
     out = check_out(arguments.out, folder / "search.png")
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     with suppress(ValueError, OSError):  # an index that cannot be read is replaced
         record = LatentIndex.read_record(folder / INDEX)
     if arguments.data is None and record is not None:  # the data that were indexed last
-        source = DataSource.from_record(record["data"]) or DataSource(record["data"].get("name"))
+        source = own_source(folder, record["data"], record["model"])
         for name, value in {**source._asdict(), **asdict(source.table)}.items():
             setattr(arguments, "data" if name == "path" else name, value)
     data = load_rows(arguments)

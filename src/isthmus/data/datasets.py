@@ -23,7 +23,13 @@ from isthmus.data.columns import Columns, Table
 from isthmus.data.disk_array import DiskArray, as_disk_array, release_pages
 from isthmus.data.idx import read_idx
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
-from isthmus.data.limits import ENV_VARIABLE, check_memory, check_zip, is_regular_file
+from isthmus.data.limits import (
+    ENV_VARIABLE,
+    check_links,
+    check_memory,
+    check_zip,
+    is_regular_file,
+)
 from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.row_ids import describe_row, read_ids
 from isthmus.data.sparse_rows import SparseRows, is_sparse
@@ -475,6 +481,7 @@ def _is_zarr(path: Path) -> bool:
 def _load_zarr(path: Path) -> Any:
     """Return a zarr array, read unless it is large."""
     zarr = import_optional("zarr", extra="scale", what=f"{path}: reading a zarr array")
+    check_links(path)
     try:
         array = zarr.open_array(path, mode="r")
     except Exception as error:  # zarr raises errors of many types for other files

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_COLUMNS",
     "MAX_EXPANSION",
     "allowed_memory",
+    "check_links",
     "check_memory",
     "check_zip",
     "configured_limit",
@@ -91,3 +92,14 @@ def is_inside(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> boo
     if not os.path.islink(file):
         return True
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root))
+
+
+def check_links(root: Path) -> None:
+    """Raise a ValueError if a folder that is read as a whole holds a link that leads out of it."""
+    for folder, subfolders, names in os.walk(root):
+        for path in (Path(folder, name) for name in (*subfolders, *names)):
+            if not is_inside(path, root):
+                raise ValueError(
+                    f"{root}: {path.relative_to(root)} is a link out of the folder; replace it by "
+                    "what it leads to."
+                )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.feature_columns import number_rows
+from isthmus.data.limits import is_inside, is_regular_file
 from isthmus.data.parquet_limits import check_parquet
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import find_label
@@ -144,10 +145,10 @@ def parquet_files(folder: Path) -> list[Path]:
 
 
 def _visible(folder: Path, *patterns: str) -> Iterator[Path]:
-    """Yield files that are not hidden or private (._x, _metadata)."""
+    """Yield files that are not hidden or private (._x, _metadata), nor links out of the folder."""
     for pattern in patterns:
         for path in folder.glob(pattern):
-            if path.name[0] not in "._" and path.is_file():
+            if path.name[0] not in "._" and is_regular_file(path) and is_inside(path, folder):
                 yield path
 
 

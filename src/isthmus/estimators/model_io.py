@@ -29,12 +29,14 @@ from isthmus.estimators.restoring import PLAIN, restore, unfitted
 from isthmus.estimators.run_fingerprint import params_to_json
 from isthmus.persistence.atomic import write_all_atomic, write_atomic
 from isthmus.persistence.integrity import (
+    SUMS,
     check_content,
     read_bytes,
     read_tensors,
     with_checksums,
     with_new_checksum,
 )
+from isthmus.persistence.origin import with_code
 from isthmus.persistence.run_folder import (
     CONFIG,
     FORMAT,
@@ -142,6 +144,8 @@ def save(
     if test_rows is not None:
         files[SPLIT] = split_bytes(test_rows)
     config = with_checksums(json.loads(to_json(_config(estimator, data or {}))), files)
+    recorded = with_code(config["data"], config[SUMS][WEIGHTS])
+    config = with_new_checksum(config | {"data": recorded})
     # The configuration is written last: a folder that has one is complete.
     files[CONFIG] = to_json(config).encode()
     write_all_atomic({folder / name: content for name, content in files.items()})

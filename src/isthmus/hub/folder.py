@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from isthmus._messages import did_you_mean
-from isthmus.data.limits import is_regular_file
+from isthmus.data.limits import is_inside, is_regular_file
 from isthmus.estimators import LatentEstimator, model_io
 from isthmus.hub.card import CARD, card_text
 from isthmus.hub.pictures import PICTURES, show
@@ -104,6 +104,7 @@ def save_pretrained(
     with _as_run(model) as (run, estimator):
         if target.resolve() == run.resolve():
             raise ValueError(f"{folder} is the folder of the run itself; choose another folder.")
+        _check_links(run)
         saved = [name for name in (WEIGHTS, HISTORY) if is_regular_file(run / name)]
         files = {name: (run / name).read_bytes() for name in saved}
         config = _config(read_config(run), data, held_out)
@@ -136,6 +137,22 @@ def _as_run(model: Model) -> Iterator[tuple[Path, Any]]:
         yield Path(folder), model
 
 
+def _check_links(run: Path) -> None:
+    """Refuse links out of a run, whose targets would be published; the Hub's cache has its own."""
+    blobs = run.resolve().parent.parent / "blobs"
+    for name in (CONFIG, WEIGHTS, HISTORY):
+        if not is_inside(run / name, blobs):
+            _check_link(run / name)
+
+
+def _check_link(file: Path) -> None:
+    if not is_inside(file, file.parent):
+        raise ValueError(
+            f"{file} is a link out of the folder of the run, and is not published: replace it by "
+            "the file itself."
+        )
+
+
 def _config(config: Record, data: Any, held_out: Any) -> Record:
     """Return the configuration without local entries, and with the given additions."""
     for name in data or {}:
@@ -156,6 +173,7 @@ def _report(run: Path) -> bytes:
     """Return the report of a run without the command and link for the studio."""
     if not is_regular_file(run / REPORT):
         raise ValueError(f"there is no {REPORT} to publish; only `isthmus fit` writes one.")
+    _check_link(run / REPORT)
     return LIVE.sub(b'<p id="live" hidden></p>', read_bytes(run / REPORT), count=1)
 
 

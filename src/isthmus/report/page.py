@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus import plots
 from isthmus._version import __version__
+from isthmus.data.limits import is_inside
 from isthmus.persistence.atomic import write_atomic
 from isthmus.report import captions, sections, tables
 from isthmus.report.pictures import as_picture
@@ -110,8 +111,10 @@ def link_live(report: Path, live: str) -> None:
     """Add a link to the interactive page of the model to a report written by `write_report`.
 
     `live` is its path relative to the report, with forward slashes. Reports of older versions,
-    which have no placeholder for the link, are not changed.
+    which have no placeholder for the link, are not changed, nor what a link elsewhere leads to.
     """
+    if not is_inside(report, report.parent):
+        return
     page = report.read_bytes()
     linked = LIVE.sub(lambda _: _live(live).encode(), page, count=1)
     if linked != page:

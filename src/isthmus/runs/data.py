@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from isthmus.data.datasets import DataSource, load_with
 from isthmus.data.layout import model_shape
 from isthmus.data.row_ids import has_column
 from isthmus.data.table_options import TableOptions
-from isthmus.persistence.run_folder import read_columns, read_config
+from isthmus.persistence.integrity import SUMS
+from isthmus.persistence.origin import is_recorded_here
+from isthmus.persistence.run_folder import WEIGHTS, read_columns, read_config
 
-__all__ = ["CHANGED", "DataArguments", "as_dataset", "load_for_run"]
+__all__ = ["CHANGED", "DataArguments", "as_dataset", "load_for_run", "own_source"]
 
 MAX_BYTES_TO_COMPARE = 2**28  # of data; of larger data only the shape is compared
 CHANGED = "the data differ from those the run was fitted on."
@@ -110,7 +113,8 @@ def load_for_run(
         A folder written by `isthmus fit`.
     data : str or path-like, optional
         A name or path, as for `isthmus.data.load`; by default the data that the run was fitted
-        on, with a note if they have changed.
+        on, with a note if they have changed. Those of a run that was made elsewhere are read only
+        if they are named here: its record could name any file.
     data_home, size, label, id_column, group_column, resize : optional
         As for `isthmus.data.load`; without `data`, size and label default to those of the run. So
         do the id and the group column, and for tables that have them.
@@ -123,12 +127,13 @@ def load_for_run(
     Raises
     ------
     ValueError
-        If the run's own data are needed and their place is unknown, or nothing is there.
+        If the run's own data are needed and their place is unknown, or nothing is there, or the
+        run was not made by this user on this machine.
     """
     config = read_config(Path(run))
     record, own = config["data"], data is None
     if data is None:
-        source = _own_source(run, record)
+        source = own_source(run, record, str((config.get(SUMS) or {}).get(WEIGHTS)))
         data, size = source.path, size or source.size
         label = source.label if label is None else label
         table = source.table.updated(table or TableOptions())
@@ -160,8 +165,26 @@ def _recorded(record: dict[str, Any], name: str, data: str | Path) -> str | None
     return column if column is not None and has_column(Path(data), column) else None
 
 
-def _own_source(run: str | Path, record: dict[str, Any]) -> DataSource:
-    """Return the path or known name of a run's own data, and how to read them."""
+def own_source(run: str | Path, record: Mapping[str, Any], model: str) -> DataSource:
+    """Return the path or known name of the data in a record of a run, and how to read them.
+
+    Every path that isthmus reads because a file names it passes through here. It is used if this
+    user recorded it for this model (see `isthmus.persistence.origin`), or if it lies in the run.
+
+    Parameters
+    ----------
+    run : path-like
+        The run.
+    record : mapping
+        The description of the data in its configuration or its index.
+    model : str
+        Checksum of the model to which the record belongs.
+
+    Raises
+    ------
+    ValueError
+        If the place is unknown, was recorded elsewhere, or is empty.
+    """
     own, name = DataSource.from_record(record), record.get("name")
     if own is None and name in known_datasets():
         return DataSource(str(name))
@@ -170,12 +193,25 @@ def _own_source(run: str | Path, record: dict[str, Any]) -> DataSource:
             f"{run} was fitted on {name or 'data'}, whose place was not recorded; give it by "
             "--data PATH."
         )
+    if not (is_recorded_here(record, model) or _is_within(own.path, run)):
+        raise ValueError(
+            f"{run} records {one_line(own.path)} as its data, but not that you made it on this "
+            "machine (older versions did not); to use these data, name them by --data PATH."
+        )
     if not Path(own.path).exists():
         raise ValueError(
             f"the data of {run} are no longer at {one_line(own.path)}; give their place by "
             "--data PATH."
         )
     return own
+
+
+def _is_within(path: Any, run: str | Path) -> bool:
+    """Whether a recorded path, without its links, lies in the folder of the run."""
+    try:
+        return Path(path).resolve().is_relative_to(Path(run).resolve())
+    except (OSError, ValueError, TypeError, RuntimeError):  # not a path
+        return False
 
 
 def _has_changed(data: Dataset, record: dict[str, Any]) -> bool:
