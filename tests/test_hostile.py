@@ -363,7 +363,7 @@ class TestPaths:
         zarr.create_array(store, shape=(4, 2), chunks=(4, 2), dtype="f4")[:] = np.ones((4, 2))
         (store / name).rename(tmp_path / "elsewhere")
         (store / name).symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(ValueError, match=f"{name} is a link out of the folder"):
+        with pytest.raises(ValueError, match=f"a.zarr: .*{name}.* is a link out"):
             data.load(store)
 
     def test_named_pipes_do_not_block(self, tmp_path):

@@ -16,25 +16,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from isthmus._messages import did_you_mean, one_line
-from isthmus._optional import import_optional
 from isthmus.data import sprites
 from isthmus.data.audio import AUDIO_SUFFIXES, is_audio_folder, read_audio_folder
 from isthmus.data.columns import Columns, Table
 from isthmus.data.disk_array import DiskArray, as_disk_array, release_pages
 from isthmus.data.idx import read_idx
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
-from isthmus.data.limits import (
-    ENV_VARIABLE,
-    check_links,
-    check_memory,
-    check_zip,
-    is_regular_file,
-)
+from isthmus.data.limits import ENV_VARIABLE, check_memory, check_zip, is_regular_file
 from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.row_ids import describe_row, read_ids
 from isthmus.data.sparse_rows import SparseRows, is_sparse
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import load_table
+from isthmus.data.zarr_rows import ZarrRows, is_zarr
 
 __all__ = [
     "MAX_PATH_LENGTH",
@@ -387,7 +381,7 @@ def _load_idx(name: str, data_home: str | PathLike[str] | None) -> Dataset:
 def is_media(path: Path) -> bool:
     """Return whether a path is that of an image or audio file, or of a folder of these."""
     if path.is_dir():
-        return not (is_parquet_folder(path) or _is_zarr(path))
+        return not (is_parquet_folder(path) or is_zarr(path))
     return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES | AUDIO_SUFFIXES
 
 
@@ -439,8 +433,10 @@ def _load_path(
     table: TableOptions,
 ) -> Dataset:
     suffix = path.suffix.lower()
-    if _is_zarr(path):
-        return Dataset(path.stem, _load_zarr(path))
+    if is_zarr(path):
+        array = ZarrRows(path)
+        _check_numbers(path, array)
+        return Dataset(path.stem, _read_if_small(path, array))
     if is_parquet_folder(path):
         rows = ParquetRows(parquet_files(path), label, table)
         X = _read_if_small(path, rows)
@@ -470,31 +466,9 @@ def _load_path(
     )
 
 
-def _is_zarr(path: Path) -> bool:
-    """Return whether a folder is a zarr array, by its name or its content."""
-    metadata = ("zarr.json", ".zarray")  # of versions 3 and 2
-    return path.is_dir() and (
-        path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in metadata)
-    )
-
-
-def _load_zarr(path: Path) -> Any:
-    """Return a zarr array, read unless it is large."""
-    zarr = import_optional("zarr", extra="scale", what=f"{path}: reading a zarr array")
-    check_links(path)
-    try:
-        array = zarr.open_array(path, mode="r")
-    except Exception as error:  # zarr raises errors of many types for other files
-        raise ValueError(
-            f"{path}: expected a zarr array; for a group, pass the path of one of its arrays."
-        ) from error
-    check_memory(path, array.nbytes, sum(p.stat().st_size for p in path.rglob("*") if p.is_file()))
-    return _read_if_small(path, array)
-
-
 def _read_if_small(path: Path, array: Any) -> Any:
     """Return an array on disk, read whole unless it is large."""
-    rows = DiskArray.of(array) if array.shape else array
+    rows = DiskArray.of(array)
     _check_numbers(path, rows)
     return as_disk_array(array) or rows.read()
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from isthmus._messages import one_line
 from isthmus.data.parquet_rows import ParquetRows
 from isthmus.data.sparse_rows import SparseRows, as_rows
+from isthmus.data.zarr_rows import ZarrRows
 
 __all__ = ["DiskArray", "as_disk_array", "release_pages"]
 
@@ -29,8 +30,8 @@ class DiskArray:
     """Rows of an array on disk, in blocks of consecutive rows.
 
     `array` (n, *features) is sliced by rows: a memory map, a zarr array, an h5py dataset,
-    `ParquetRows` or `SparseRows`. `bounds` (k + 1,) are the first rows of its blocks, and its
-    number of rows; `blocks` are the blocks that belong to this selection, in order.
+    `ParquetRows`, `ZarrRows` or `SparseRows`. `bounds` (k + 1,) are the first rows of its blocks,
+    and its number of rows; `blocks` are the blocks that belong to this selection, in order.
 
     Examples
     --------
@@ -238,7 +239,7 @@ def _is_on_disk(X: Any) -> bool:
     if isinstance(X, np.ndarray):
         return _map_of(X) is not None
     libraries = ("zarr", "h5py")
-    return isinstance(X, ParquetRows) or (
+    return isinstance(X, ParquetRows | ZarrRows) or (
         type(X).__module__.split(".")[0] in libraries and hasattr(X, "shape")
     )
 

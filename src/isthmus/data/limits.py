@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
+from itertools import takewhile
 from pathlib import Path
 
 from isthmus._messages import one_line
@@ -22,7 +23,7 @@ __all__ = [
     "MAX_COLUMNS",
     "MAX_EXPANSION",
     "allowed_memory",
-    "check_links",
+    "check_link",
     "check_memory",
     "check_zip",
     "configured_limit",
@@ -88,18 +89,19 @@ def is_regular_file(file: str | os.PathLike[str]) -> bool:
 
 
 def is_inside(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> bool:
-    """Return whether a path below `root` is not a link that leads out of `root`."""
-    if not os.path.islink(file):
+    """Return whether a file is inside `root`, or no link: below `root` no link on the way to it."""
+    file, root = Path(file), Path(root)
+    below = file.is_relative_to(root)
+    steps = takewhile(root.__ne__, (file, *file.parents)) if below else (file,)
+    if not any(map(os.path.islink, steps)):
         return True
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root))
 
 
-def check_links(root: Path) -> None:
-    """Raise a ValueError if a folder that is read as a whole holds a link that leads out of it."""
-    for folder, subfolders, names in os.walk(root):
-        for path in (Path(folder, name) for name in (*subfolders, *names)):
-            if not is_inside(path, root):
-                raise ValueError(
-                    f"{root}: {path.relative_to(root)} is a link out of the folder; replace it by "
-                    "what it leads to."
-                )
+def check_link(file: Path, root: Path) -> None:
+    """Raise a ValueError if a link on the way from `root` to a file below it leads out of it."""
+    if not is_inside(file, root):
+        raise ValueError(
+            f"{root}: {file.relative_to(root)} is a link out of the folder; replace it by what it "
+            "leads to."
+        )
