@@ -353,8 +353,30 @@ class TestPaths:
             parquet.write_table(pa.table({"a": [1.0, 2.0]}), path)
         (inside / "link.parquet").symlink_to(tmp_path / "secret.parquet")
         (inside / "same.parquet").symlink_to(inside / "own.parquet")
-        assert len(data.load(inside).X) == 4
-        assert {path.resolve().name for path in find_files([str(inside)])} == {"own.parquet"}
+        (inside / "hop").symlink_to(tmp_path)
+        (inside / "nested.parquet").symlink_to("hop/secret.parquet")
+        read = data.load(inside)
+        assert len(read.X) == 4
+        assert read.notes == ("skipped links to other folders: 2",)
+        with pytest.warns(UserWarning, match="in: skipped links to other folders: 2"):
+            found = find_files([str(inside)])
+        assert {path.resolve().name for path in found} == {"own.parquet"}
+        for name in ("own.parquet", "same.parquet"):
+            (inside / name).unlink()
+        with pytest.raises(ValueError, match="expected Parquet files, found none"):
+            data.load(inside)
+
+    @pytest.mark.parametrize("suffix", ["npy", "csv", "npz"])
+    def test_bulk_inputs_that_are_links_out_of_the_folder_are_skipped(self, tmp_path, suffix):
+        inside = tmp_path / "in"
+        inside.mkdir()
+        for path in (inside / f"own.{suffix}", tmp_path / f"secret.{suffix}"):
+            path.write_bytes(b"1,2\n")
+        (inside / f"link.{suffix}").symlink_to(tmp_path / f"secret.{suffix}")
+        (inside / f"pipe.{suffix}").symlink_to("/dev/zero")
+        os.mkfifo(inside / f"fifo.{suffix}")
+        with pytest.warns(UserWarning, match="skipped links to other folders: 1"):
+            assert find_files([str(inside)]) == [inside / f"own.{suffix}"]
 
     @pytest.mark.parametrize("name", ["c/0/0", "zarr.json", "c"])
     def test_zarr_links_out_of_the_folder_are_refused(self, tmp_path, name):

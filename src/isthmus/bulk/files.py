@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob
@@ -17,8 +18,7 @@ from isthmus.bulk.outputs import atomic_output, file_stamp, has_record, is_finis
 from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, describe_error, read_chunks
 from isthmus.data.datasets import is_media
 from isthmus.data.feature_columns import FeatureColumns
-from isthmus.data.limits import is_inside
-from isthmus.data.media_folders import visible_files
+from isthmus.data.media_folders import inside_only, visible_files
 from isthmus.data.prefetch import prefetch
 from isthmus.estimators.batched_inference import inference_batch_size
 
@@ -88,10 +88,13 @@ def find_files(names: Sequence[str]) -> list[Path]:
 
 def _expand(name: str) -> list[str]:
     if os.path.isdir(name):
-        files = (entry.path for entry in os.scandir(name) if entry.is_file())
-        inside = sorted(path for path in files if is_inside(path, name))
-        if found := [path for path in inside if Path(path).suffix.lower() in SUFFIXES]:
-            return found
+        files = (Path(entry.path) for entry in os.scandir(name) if entry.is_file())
+        tables = (file for file in files if file.suffix.lower() in SUFFIXES)
+        inside, notes = inside_only(tables, Path(name))
+        if inside:
+            for note in notes:
+                warnings.warn(f"{name}: {note}", UserWarning, stacklevel=2)
+            return [*map(str, inside)]
         if any(is_media(file) for file in visible_files(Path(name))):
             return [name]
         raise ValueError(

@@ -438,9 +438,11 @@ def _load_path(
         _check_numbers(path, array)
         return Dataset(path.stem, _read_if_small(path, array))
     if is_parquet_folder(path):
-        rows = ParquetRows(parquet_files(path), label, table)
+        files, remarks = parquet_files(path)
+        rows = ParquetRows(files, label, table)
         X = _read_if_small(path, rows)
-        return Dataset(path.resolve().name, X, rows.labels(), notes=rows.notes)
+        notes = (*remarks, *rows.notes)
+        return Dataset(path.resolve().name, X, rows.labels(), notes=notes)
     if not path.exists():
         raise ValueError(
             f"{str(path)!r} is neither a known dataset ({', '.join(_NAMES)}) nor a file or "

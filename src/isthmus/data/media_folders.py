@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from isthmus.data.limits import is_inside, is_regular_file
 
-__all__ = ["class_labels", "file_names", "find_media", "visible_files"]
+__all__ = ["class_labels", "file_names", "find_media", "inside_only", "visible_files"]
 
 
 def visible_files(root: Path) -> Iterator[Path]:
@@ -25,6 +25,17 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield folder, subfolders, names
 
 
+def inside_only(files: Iterable[Path], root: Path, n_more: int = 0) -> tuple[list[Path], list[str]]:
+    """Return the files of a folder, sorted, without links out of it, and a note that counts these.
+
+    `n_more` other links were left out before.
+    """
+    found = list(files)
+    inside = sorted(file for file in found if is_inside(file, root))
+    n = len(found) - len(inside) + n_more
+    return inside, [f"skipped links to other folders: {n}"] if n else []
+
+
 def find_media(root: Path, suffixes: Collection[str], kind: str) -> tuple[list[Path], list[str]]:
     """Return the files of some suffixes, sorted, and a note on each kind of file left out.
 
@@ -32,20 +43,18 @@ def find_media(root: Path, suffixes: Collection[str], kind: str) -> tuple[list[P
     """
     found = list(visible_files(root))
     media = [f for f in found if f.suffix.lower() in suffixes and is_regular_file(f)]
-    files = sorted(file for file in media if is_inside(file, root))
-    if not files:
-        known = ", ".join(sorted(suffix[1:] for suffix in suffixes))
-        raise ValueError(f"{root}: expected {kind} ({known}), found none; check the folder.")
     linked = sum(
         os.path.islink(os.path.join(folder, name))
         for folder, subfolders, _ in _walk(root)
         for name in subfolders
     )
-    skipped = {
-        "links to other folders": len(media) - len(files) + linked,
-        f"files that are not {kind}": len(found) - len(media),
-    }
-    return files, [f"skipped {what}: {n}" for what, n in skipped.items() if n]
+    files, notes = inside_only(media, root, linked)
+    if not files:
+        known = ", ".join(sorted(suffix[1:] for suffix in suffixes))
+        raise ValueError(f"{root}: expected {kind} ({known}), found none; check the folder.")
+    if other := len(found) - len(media):
+        notes.append(f"skipped files that are not {kind}: {other}")
+    return files, notes
 
 
 def class_labels(files: list[Path], root: Path, kind: str, notes: list[str]) -> np.ndarray | None:

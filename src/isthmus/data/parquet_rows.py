@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.feature_columns import number_rows
-from isthmus.data.limits import is_inside, is_regular_file
+from isthmus.data.limits import is_regular_file
+from isthmus.data.media_folders import inside_only
 from isthmus.data.parquet_limits import check_parquet
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import find_label
@@ -134,21 +135,27 @@ def is_parquet_folder(path: Path) -> bool:
     return path.is_dir() and any(_visible(path, "*.parquet", "*/*.parquet"))
 
 
-def parquet_files(folder: Path) -> list[Path]:
-    """Return the sorted Parquet files of a folder; a ValueError if subfolders hold some."""
-    for deeper in _visible(folder, "*/*.parquet"):
+def parquet_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the sorted Parquet files of a folder, and a note if links are left out.
+
+    Raise a ValueError if subfolders hold Parquet files.
+    """
+    if deeper := inside_only(_visible(folder, "*/*.parquet"), folder)[0]:
         raise ValueError(
             f"{folder}: expected all Parquet files directly in the folder, found "
-            f"{deeper.relative_to(folder)}; move it or pass its folder."
+            f"{deeper[0].relative_to(folder)}; move it or pass its folder."
         )
-    return sorted(_visible(folder, "*.parquet"))
+    files, notes = inside_only(_visible(folder, "*.parquet"), folder)
+    if not files:
+        raise ValueError(f"{folder}: expected Parquet files, found none ({notes[0]}).")
+    return files, notes
 
 
 def _visible(folder: Path, *patterns: str) -> Iterator[Path]:
-    """Yield files that are not hidden or private (._x, _metadata), nor links out of the folder."""
+    """Yield files that are not hidden or private (._x, _metadata)."""
     for pattern in patterns:
         for path in folder.glob(pattern):
-            if path.name[0] not in "._" and is_regular_file(path) and is_inside(path, folder):
+            if path.name[0] not in "._" and is_regular_file(path):
                 yield path
 
 
