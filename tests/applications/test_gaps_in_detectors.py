@@ -139,7 +139,7 @@ def test_detect_flags_rows_without_values_of_one_file_and_of_many(tmp_path, monk
     for name, rows in {"ok": X, "holed": EMPTY}.items():
         pandas.DataFrame(rows, columns=names).to_csv(f"{name}.csv", index=False)
     words = ["--missing", "ignore", "--epochs", "1", "--hidden", "8", "--quiet", "--out", "run"]
-    monkeypatch.setattr("isthmus.runs.fit.write_report", lambda *_, **__: None)  # takes seconds
+    monkeypatch.setattr("isthmus.runs.report.write_report", lambda *_, **__: None)  # takes seconds
     assert main(["fit", "ok.csv", *words]) == 0
     capsys.readouterr()
     note = "2 rows, the first of them row 2, hold no value or one that overflows float32"

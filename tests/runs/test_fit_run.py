@@ -81,7 +81,7 @@ def test_the_model_is_saved_before_the_summary_is_computed(tmp_path, monkeypatch
     def fail(*arguments):
         raise RuntimeError("no summary")
 
-    monkeypatch.setattr("isthmus.runs.fit.held_out_summary", fail)
+    monkeypatch.setattr("isthmus.runs.report.held_out_summary", fail)
     with pytest.raises(RuntimeError, match="no summary"):
         fit(tmp_path / "run")
     assert isthmus.load(tmp_path / "run").n_iter_ == 2

@@ -51,7 +51,7 @@ def shared(tmp_path_factory):
             trainer.stop_request.reason = "interrupted"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isthmus.runs.fit.write_report", lambda path, **_: path)
+        patch.setattr("isthmus.runs.report.write_report", lambda path, **_: path)
         assert main(fit(folder / "whole")) == 0
         patch.setattr(Checkpoint, "on_step", on_step)
         assert main(fit(folder / "interrupted")) == 130
@@ -87,9 +87,10 @@ def test_a_refused_resume_is_one_line_and_changes_nothing(interrupted, shared, t
     run, done = interrupted, shared / "whole"
     before = {p.name: p.read_bytes() for p in run.iterdir()}
     assert "resume continues the run in a folder" in error_of("--resume")
-    assert "no checkpoint" in error_of("--out", tmp_path / "none", "--resume")
+    assert "there is no run in" in error_of("--out", tmp_path / "none", "--resume")
     assert not (tmp_path / "none").exists()
-    assert "is complete" in error_of("--out", done, "--resume")
+    assert "epochs was 2, is 3" in error_of("--out", done, "--resume", "--epochs", 3)
+    assert "of a vae, not of a sparse" in error_of("--out", done, "--resume", "--model", "sparse")
     assert "--resume to continue" in error_of("--out", run, *FAST)
     assert "hidden was [8], is [9]" in error_of("--out", run, "--resume", "--hidden", 9)
     assert "of a vae, not of a sparse" in error_of("--out", run, "--resume", "--model", "sparse")

@@ -30,6 +30,7 @@ INTERRUPTED = 130
 COMMANDS = (
     "fit",
     "tune",
+    "report",
     "info",
     "evaluate",
     "transform",

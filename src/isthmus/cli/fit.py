@@ -36,7 +36,10 @@ COMMAND = command(
     *READING,
     option("--out DIR: folder of the run (default: runs/DATA-MODEL)"),
     switch("--force: replace an existing run in --out"),
-    switch("--resume: continue the interrupted run in --out with the settings it was started with"),
+    switch(
+        "--resume: continue the interrupted run in --out with the settings it was started with, or "
+        "make the report that it lacks"
+    ),
     option(
         "--test-fraction X: share of the rows held out for the summary, if the data have no test "
         "set of their own; 0 for none (default: 0.1)"

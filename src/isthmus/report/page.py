@@ -17,19 +17,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus import plots
 from isthmus._version import __version__
-from isthmus.data.limits import is_inside
+from isthmus.data.limits import is_inside, is_regular_file
 from isthmus.persistence.atomic import write_atomic
 from isthmus.report import captions, sections, tables
 from isthmus.report.pictures import as_picture
 from isthmus.report.sections import Section, ShownRows
 from isthmus.report.templating import template
 
-__all__ = ["REPORT", "link_live", "write_report"]
+__all__ = ["REPORT", "link_live", "model_of_report", "write_report"]
 
 REPORT = "report.html"  # its name in the folder of a run
 
 ROWS = 2000  # shown on the map, and used for the variance of the latents
 NOTES = 8  # notes shown without unfolding
+HEAD = 2**12  # bytes, in which the model is named
+MODEL = re.compile(rb'<meta name="isthmus-model" content="([0-9a-f]*)">')
 LIVE = re.compile(rb'<p id="live".*?</p>', re.DOTALL)  # escaped text cannot match this
 
 
@@ -46,6 +48,7 @@ def write_report(
     notes: Sequence[str] = (),
     live: str | None = None,
     command: str | None = None,
+    model: str = "",
 ) -> Path:
     """Write the report of a trained model as one self-contained HTML file.
 
@@ -75,6 +78,8 @@ def write_report(
         Relative path of the interactive page, to link to.
     command : str, optional
         Command that opens the interactive page, shown if there is no such page yet.
+    model : str
+        Checksum of the weights, which `model_of_report` returns.
 
     Returns
     -------
@@ -100,6 +105,7 @@ def write_report(
         settings=[(name, setting_text(value)) for name, value in (settings or {}).items()],
         live=_live(live, command),
         version=__version__,
+        model=model,
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +125,18 @@ def link_live(report: Path, live: str) -> None:
     linked = LIVE.sub(lambda _: _live(live).encode(), page, count=1)
     if linked != page:
         write_atomic(report, linked)
+
+
+def model_of_report(report: Path) -> str | None:
+    """Return the checksum of the weights that a report describes; None if there is no report.
+
+    Reports of older versions name no model: the result is empty.
+    """
+    if not is_regular_file(report):
+        return None
+    with report.open("rb") as file:
+        found = MODEL.search(file.read(HEAD))
+    return found[1].decode() if found else ""
 
 
 def _live(live: str | None, command: str | None = None) -> Markup:

@@ -4,6 +4,7 @@ from isthmus.runs.data import DataArguments, load_for_run
 from isthmus.runs.evaluate import Evaluation, evaluate_run
 from isthmus.runs.fit import fit_run
 from isthmus.runs.options import Run, RunOptions
+from isthmus.runs.report import report_run
 from isthmus.runs.settings import ModelSettings
 from isthmus.runs.split import Split, recorded_split, split_dataset
 from isthmus.runs.tune import Tuning, tune_run
@@ -20,6 +21,7 @@ __all__ = [
     "fit_run",
     "load_for_run",
     "recorded_split",
+    "report_run",
     "split_dataset",
     "tune_run",
 ]

@@ -30,8 +30,8 @@ class DataArguments:
 
     Parameters
     ----------
-    source : str or path-like
-        A name or a path.
+    source : str or path-like, or None
+        A name or a path; None for the data that a run was fitted on.
     data_home, size, label, id_column, group_column, resize : optional
         As for `isthmus.data.load`; `resize` is for data of a fitted model.
     table : TableOptions
@@ -46,7 +46,7 @@ class DataArguments:
     "'my data.csv' --label class"
     """
 
-    source: str | Path
+    source: str | Path | None
     data_home: str | Path | None = None
     size: int | tuple[int, int] | None = None
     label: str | int | None = None
@@ -71,7 +71,7 @@ class DataArguments:
         for name, value in self.table.to_json().items():
             values = [value] if isinstance(value, str) else map(_quoted, value)
             words += [f"--{name.replace('_', '-')}", *values]
-        return shlex.join([str(self.source), *words])
+        return shlex.join([*([] if self.source is None else [str(self.source)]), *words])
 
 
 def _quoted(name: str) -> str:
@@ -86,9 +86,10 @@ def as_dataset(
     if isinstance(data, Dataset):
         return data
     arguments = data if isinstance(data, DataArguments) else DataArguments(data)
-    if run is None:
+    if run is None and arguments.source is not None:
         options = {k: v for k, v in arguments.options.items() if k != "handle_unknown"}
         return load_with(arguments.source, **options)
+    assert run is not None
     return load_for_run(run, arguments.source, **arguments.options)
 
 

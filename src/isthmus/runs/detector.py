@@ -7,16 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from isthmus._messages import one_line
 from isthmus.applications.anomaly_detection import AnomalyDetector
 from isthmus.applications.anomaly_scores import SCORES
 from isthmus.data.columns import Table
-from isthmus.data.disk_array import as_disk_array
 from isthmus.runs.data import CHANGED, load_for_run
-from isthmus.runs.split import recorded_split
+from isthmus.runs.split import recorded_split, training_rows
 
 __all__ = ["DETECTOR", "OWN", "RunDetector", "detector_of_run"]
 
@@ -116,16 +112,8 @@ def _fit_to_run(detector: AnomalyDetector, run: str | Path, data_home: Any) -> N
     if not len(split.X_test):
         raise ValueError(f"{run} held out no test rows; {hint}.")
     if SCORES[detector.score_method].is_fitted:
-        train = _training_rows(split.train.X, split.test_rows)
+        train = training_rows(split, MAX_TRAINING_ROWS)
         columns = data.columns
         detector.fit(train if columns is None else Table(train, columns)).calibrate(split.table)
     else:
         detector.fit(split.table)
-
-
-def _training_rows(X: Any, test_rows: NDArray[Any] | None) -> NDArray[Any]:
-    """Return training rows of a run, of large data a random part."""
-    rows = np.setdiff1d(np.arange(len(X)), [] if test_rows is None else test_rows)
-    if len(rows) > MAX_TRAINING_ROWS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, MAX_TRAINING_ROWS, replace=False))
-    return np.asarray((as_disk_array(X) or X)[rows])

@@ -6,9 +6,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from isthmus.persistence.run_folder import CONFIG, find_checkpoints
+from isthmus.persistence.run_folder import CONFIG, find_checkpoints, read_config
 from isthmus.runs.folders import RUNS
 from isthmus.runs.options import RunOptions
+from isthmus.runs.settings import is_logged
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.training_log import read_training_log
 
@@ -33,8 +34,9 @@ def after_restart(options: RunOptions, process_group: ProcessGroup) -> RunOption
         return options
     found = None
     if process_group.is_main and (folder := _interrupted_folder(options.out)) is not None:
-        complete = (folder / CONFIG).is_file() and read_training_log(folder) is None
-        found = folder, bool(find_checkpoints(folder)), complete
+        log, is_saved = read_training_log(folder), (folder / CONFIG).is_file()
+        done = is_saved and log is not None and is_logged(log[0], read_config(folder))
+        found = folder, done or bool(find_checkpoints(folder)), is_saved and log is None
     found = process_group.broadcast_object(found)
     if found is None:
         return options

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,26 +15,32 @@ from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import LatentEstimator, model_io
 from isthmus.estimators.run_fingerprint import params_to_json
 from isthmus.estimators.validation import RowError, check_finite
-from isthmus.evaluation.summary import held_out_summary
 from isthmus.persistence.locks import exclusive_folder
 from isthmus.persistence.run_folder import CONFIG, find_checkpoints, remove_checkpoints
 from isthmus.registry import code_size
-from isthmus.report import REPORT, write_report
 from isthmus.runs.data import DataArguments, as_dataset
 from isthmus.runs.elastic_restart import after_restart, launcher
-from isthmus.runs.folders import run_folder
+from isthmus.runs.folders import remove_derived, run_folder
 from isthmus.runs.options import Outcome, Run, RunOptions
-from isthmus.runs.settings import Facts, Model, checkpoint_facts, join, prepare_estimator
+from isthmus.runs.report import finish, print_notes, report_run
+from isthmus.runs.settings import (
+    Facts,
+    Model,
+    check_saved,
+    facts_to_resume,
+    join,
+    prepare_estimator,
+)
 from isthmus.runs.split import TEST_FRACTION, Split, split_dataset
-from isthmus.runs.studio_page import PAGE, write_studio_page
 from isthmus.training import Callback, Checkpoint, TrainerView
-from isthmus.training.distributed import ProcessGroup, is_main
+from isthmus.training.distributed import ProcessGroup
 from isthmus.training.sample_history import SampleRecorder
 from isthmus.training.trackers import make_trackers
 from isthmus.training.training_log import TrainingLog, read_training_log, remove_training_log
 
 __all__ = ["checked", "fit_run"]
 
+EVENTS = "tensorboard/events.out.tfevents.*"
 RESUMED_EVERY = 30.0  # seconds between the checkpoints of a resumed run that asks for none
 
 
@@ -109,7 +113,9 @@ def _fit_run(model: Model, data: Any, options: RunOptions, process_group: Proces
         return Run(options.out)
     options, facts = remaining, None
     if options.resume and options.out is not None:
-        facts = checkpoint_facts(options.out, process_group)
+        facts = facts_to_resume(options.out, process_group)
+        if facts is None:  # training is done
+            return _complete(model, data, options.out, options, process_group)
     estimator = prepare_estimator(model, facts, options.out, process_group)
     make_trackers(options.trackers, options.track_to, Path())  # an error if a library is missing
     fraction = process_group.broadcast_object(
@@ -127,6 +133,19 @@ def _fit_run(model: Model, data: Any, options: RunOptions, process_group: Proces
         folder = run_folder(options.out, name, resume=options.resume, force=options.force)
         with exclusive_folder(folder):
             return fitting.run(folder, facts)
+
+
+def _complete(
+    model: Model, data: Any, folder: Path, options: RunOptions, process_group: ProcessGroup
+) -> Run:
+    """Make what a run lacks whose model is saved."""
+    if not process_group.is_main:
+        return Run()
+    check_saved(model, folder)
+    if find_checkpoints(folder):  # of a run that the saved one has replaced
+        with exclusive_folder(folder):
+            remove_checkpoints(folder)
+    return report_run(folder, data, page=options.page, quiet=options.quiet)
 
 
 def _test_fraction(options: RunOptions) -> float:
@@ -174,24 +193,30 @@ class _Fitting:
     def run(self, folder: Path, facts: Facts | None) -> Run:
         """Train, save, summarise and report."""
         if not self.options.quiet:
-            _print(self._description(), *self.data.notes)
+            print_notes(self._description(), *self.data.notes)
             if facts is not None:
-                _print(f"resuming in epoch {facts['epoch']}")
+                print_notes(f"resuming in epoch {facts['epoch']}")
+        old_events = [] if self.options.resume else [*folder.glob(EVENTS)]
         recorder, checkpoints = SampleRecorder(), self._checkpoints(folder)
         callbacks: list[Callback] = [recorder, TrainingLog(folder, self._log_facts())]
         callbacks += self.options.callbacks
         callbacks += make_trackers(self.options.trackers, self.options.track_to, folder)
         try:
             outcome = self._train([*callbacks, *checkpoints], folder)
+            resumable = outcome != "finished" and any(c.resumes for c in checkpoints)
+            run = Run(folder, self.estimator, outcome, resumable=resumable)
             saved = self._save(folder, outcome, checkpoints)
+            for path in old_events if saved is not None else ():
+                path.unlink(missing_ok=True)
+            if saved is not None and outcome != "terminated":  # SIGTERM leaves little time
+                samples = recorder.pictures(self.estimator)
+                run = finish(run, saved, self.data, self.split, samples, self.options.page)
+            if saved is not None and not resumable:
+                remove_checkpoints(folder)  # last: until then the run can be resumed
         finally:  # an error may have left checkpoints; without any there is nothing to resume
             if not find_checkpoints(folder):
                 remove_training_log(folder)
-        resumable = outcome != "finished" and any(c.resumes for c in checkpoints)
-        run = Run(folder, self.estimator, outcome, resumable=resumable)
-        if saved is None or outcome == "terminated":  # SIGTERM leaves little time
-            return run
-        return self._finish(run, saved, recorder)
+        return run
 
     def _train(self, callbacks: list[Callback], folder: Path) -> Outcome:
         model, train = self.estimator, self.split.train
@@ -210,9 +235,9 @@ class _Fitting:
             if not hasattr(model, "model_"):
                 raise
             if isinstance(stop, KeyboardInterrupt):
-                _print(str(stop))
+                print_notes(str(stop))
                 return "interrupted"
-            _print("terminated; the best weights so far are kept.")
+            print_notes("terminated; the best weights so far are kept.")
             return "terminated"
         return "finished"
 
@@ -225,44 +250,10 @@ class _Fitting:
             return None
         fingerprint, rows = self.data.fingerprint, self.split.test_rows
         config = model_io.save(self.estimator, folder, fingerprint, rows)
-        for name in (REPORT, PAGE):  # they describe another model, until written anew
-            (folder / name).unlink(missing_ok=True)
-        if outcome == "finished" or not any(c.resumes for c in checkpoints):
-            remove_checkpoints(folder)  # of this run, or of one that it replaces
+        if not any(c.resumes for c in checkpoints):
+            remove_checkpoints(folder)  # of a run that this one replaces
+        remove_derived(folder, config)
         return config
-
-    def _finish(self, run: Run, config: dict[str, Any], recorder: SampleRecorder) -> Run:
-        """Add the test numbers, the report and the page for the browser to a saved model."""
-        folder, options, stored = run.folder, self.options, as_disk_array(self.split.train.X)
-        assert folder is not None
-        summary, notes = {}, self.data.notes
-        X, y = self.split.X_test, self.split.y_test
-        X_train = self.split.train.X if stored is None else stored.preview()
-        if len(X):
-            summary = held_out_summary(self.estimator, X_train, X, y)
-            model_io.save_summary(folder, config, summary)
-        else:
-            X, y = X_train, self.split.train.y if stored is None else None
-            notes = ("No rows were held out: this report shows training rows.", *notes)
-        report = write_report(
-            folder / REPORT,
-            estimator=self.estimator,
-            X=X,
-            y=y,
-            samples=recorder.pictures(self.estimator),
-            summary=list(summary.items()),
-            settings=config["params"],
-            title=f"{type(self.estimator).__name__} on {self.data.name}",
-            notes=notes,
-            command=f"isthmus studio {shlex.quote(str(folder))}",
-        )
-        page = None
-        if options.page:
-            try:
-                page = write_studio_page(folder, self.data).path
-            except (ValueError, OSError, ImportError) as error:  # the run itself is complete
-                _print(f"no page for the browser: {error}")
-        return Run(folder, self.estimator, run.outcome, summary, report, page, run.resumable)
 
     def _checkpoints(self, folder: Path) -> list[Checkpoint]:
         every = self.options.checkpoint_every
@@ -309,9 +300,3 @@ class _CheckTestRows(Callback):
             raise ValueError(f"in the rows held out for the summary, {numbered}") from None
         except ValueError as error:
             raise ValueError(f"in the rows held out for the summary, {error}") from None
-
-
-def _print(*lines: str) -> None:
-    """Print lines to standard error, in the main process."""
-    for line in lines if is_main() else ():
-        print(line, file=sys.stderr)

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from isthmus.persistence.atomic import PARTIAL
+from isthmus.persistence.integrity import MAX_JSON, SUMS, read_bytes
 from isthmus.persistence.locks import LOCK
-from isthmus.persistence.run_folder import CONFIG, find_checkpoints
+from isthmus.persistence.run_folder import CONFIG, SPLIT, find_checkpoints
+from isthmus.report import REPORT
+from isthmus.runs.studio_page import PAGE
 from isthmus.training.training_log import TRAINING_LOG, read_training_log
 
-__all__ = ["RUNS", "has_content", "output_folder", "run_folder", "unused"]
+__all__ = [
+    "RUNS",
+    "has_content",
+    "is_started",
+    "output_folder",
+    "remove_derived",
+    "run_folder",
+    "unused",
+]
 
+#: What describes the model of a run, and is removed when another model takes its place.
+DERIVED = (
+    REPORT,
+    PAGE,
+    "evaluation.json",
+    "detector/*/detector.json",
+    "detector/*/detector.safetensors",
+    "index/index.json",
+    "index/codes.safetensors",
+    "mixture*/mixture.json",
+    "mixture*/mixture.safetensors",
+    "onnx/encoder.onnx",
+    "onnx/decoder.onnx",
+    "onnx/scorer.onnx",
+    "torch/encoder.pt2",
+    "torch/decoder.pt2",
+    "torch/scorer.pt2",
+)
 RUNS = Path("runs")  # parent of the folders of runs that the user did not name
 
 
@@ -20,10 +53,10 @@ def run_folder(out: Path | None, name: str, *, resume: bool, force: bool) -> Pat
         return unused(RUNS / name)
     if resume and has_content(out):
         return out
-    interrupted, started = bool(find_checkpoints(out)), _only_started(out)
+    interrupted, is_saved, started = bool(find_checkpoints(out)), _has_model(out), is_started(out)
     hint = "--resume to continue the run in it, or " if interrupted else ""
-    is_run = interrupted or started or (out / CONFIG).is_file()
-    return output_folder(out, "run", is_run, force or started, hint)
+    replaceable = force or (started and _has_only_log(out))
+    return output_folder(out, "run", interrupted or started or is_saved, replaceable, hint)
 
 
 def output_folder(folder: Path, what: str, is_one: bool, force: bool, hint: str = "") -> Path:
@@ -60,11 +93,36 @@ def unused(folder: Path) -> Path:
     return free
 
 
-def _only_started(folder: Path) -> bool:
-    """Whether a folder holds only the training log of a run killed before its first checkpoint."""
-    names = {p.name for p in folder.iterdir() if p.suffix != PARTIAL} if folder.is_dir() else set()
+def is_started(folder: Path) -> bool:
+    """Whether a folder holds the training log of a run: a file of the user's may have its name."""
     try:
-        only_log = names - {LOCK, "tensorboard"} == {TRAINING_LOG}
-        return only_log and read_training_log(folder) is not None
-    except (ValueError, OSError):  # a file of the user's with this name
+        return read_training_log(folder) is not None
+    except (ValueError, OSError):
         return False
+
+
+def _has_only_log(folder: Path) -> bool:
+    """Whether a started run has written nothing that is worth keeping."""
+    kept = {p.name for p in folder.iterdir() if p.suffix != PARTIAL}
+    return kept - {LOCK, "tensorboard"} == {TRAINING_LOG}
+
+
+def _has_model(folder: Path) -> bool:
+    """Whether the config.json of a folder, intact or not, was written by isthmus."""
+    try:
+        return b'"isthmus"' in read_bytes(folder / CONFIG, MAX_JSON)
+    except (ValueError, OSError):
+        return False
+
+
+def remove_derived(folder: Path, config: Mapping[str, Any]) -> None:
+    """Remove the files of a run that describe a model before the one that `config` belongs to."""
+    found = {path for pattern in DERIVED for path in folder.glob(pattern)}
+    if SPLIT not in (config.get(SUMS) or {}):
+        found |= {*folder.glob(SPLIT)}
+    for path in sorted(found):
+        if path.parent.resolve() == folder.resolve() / path.parent.relative_to(folder):
+            path.unlink()
+            with suppress(OSError):  # not empty
+                for parent in takewhile(lambda each: each != folder, path.parents):
+                    parent.rmdir()

@@ -28,7 +28,8 @@ class RunOptions:
     force : bool
         Whether a run in `out` may be replaced.
     resume : bool
-        Whether to continue the interrupted run in `out` from its last checkpoint.
+        Whether to continue the interrupted run in `out` from its last checkpoint, or to make what
+        is missing of its report if its model is saved.
     test_fraction : float, optional
         Share of the rows to hold out for the summary, if the data have no test set of their own;
         0 for none. By default 0.1, or the value of the run to be resumed. The validation rows

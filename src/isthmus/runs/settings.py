@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +12,24 @@ from sklearn.base import clone
 
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.defaults import check_likelihood, fresh_seed
-from isthmus.estimators.run_fingerprint import CUSTOM
+from isthmus.estimators.run_fingerprint import CUSTOM, MAY_CHANGE, params_to_json
 from isthmus.models.params import check_fields
-from isthmus.persistence.run_folder import CONFIG, find_checkpoints
+from isthmus.persistence.run_folder import CHECKPOINTS, CONFIG, find_checkpoints, read_config
 from isthmus.registry import check_combination
+from isthmus.runs.folders import has_content, is_started
 from isthmus.training import pick_device
 from isthmus.training.checkpoints import read_checkpoint
 from isthmus.training.distributed import ProcessGroup, join_process_group
+from isthmus.training.training_log import read_training_log
 
-__all__ = ["ModelSettings", "checkpoint_facts", "join", "prepare_estimator"]
+__all__ = [
+    "ModelSettings",
+    "check_saved",
+    "facts_to_resume",
+    "is_logged",
+    "join",
+    "prepare_estimator",
+]
 
 Facts = dict[str, Any]
 
@@ -70,16 +80,90 @@ def join(model: Model) -> ProcessGroup:
     return join_process_group(strategy, pick_device(device))
 
 
-def checkpoint_facts(folder: Path, process_group: ProcessGroup) -> Facts:
-    """Return what the checkpoint of a run says, in all processes; only the main one reads it."""
-    if not process_group.is_main:
-        return process_group.broadcast_object(None)
-    if (folder / CONFIG).is_file() and not find_checkpoints(folder):
+def facts_to_resume(folder: Path, process_group: ProcessGroup) -> Facts | None:
+    """Return what the checkpoint of a run says, in all processes; None if training is done.
+
+    Only the main process reads it. Raises a ValueError or FileNotFoundError if there is nothing to
+    resume.
+    """
+    return process_group.broadcast_object(_facts(folder) if process_group.is_main else None)
+
+
+def _facts(folder: Path) -> Facts | None:
+    found, is_saved = find_checkpoints(folder), (folder / CONFIG).is_file()
+    if found:
+        facts = read_checkpoint(folder).facts
+        if not (is_saved and _is_replaced(facts, folder)):
+            return facts
+    if not is_saved:
+        raise FileNotFoundError(_why_not(folder))
+    stopped = read_config(folder)["fitted"]["stopped"]
+    if stopped in ("interrupted", "terminated"):
         raise ValueError(
-            f"the run in {folder} is complete: there is nothing to resume. For a new run name "
-            "another --out, or add --force instead of --resume."
+            f"training of the run in {folder} was {stopped} and left no checkpoint to continue "
+            f"from. Its model can be used; `isthmus report {shlex.quote(str(folder))}` makes what "
+            "is missing of its report, and --force instead of --resume starts again."
         )
-    return process_group.broadcast_object(read_checkpoint(folder).facts)
+    return None
+
+
+def _is_replaced(facts: Facts, folder: Path) -> bool:
+    """Whether a checkpoint is of a run whose place the saved model has taken.
+
+    A run removes the checkpoints of the one that it replaces after it has saved its model, and may
+    be killed between. Its training log describes the model then, and the checkpoint another one.
+    """
+    try:
+        log, config, about = read_training_log(folder), read_config(folder), facts["about"]
+    except ValueError:  # a damaged one tells nothing
+        return False
+    if log is None or not is_logged(log[0], config):
+        return False
+    fixed = {k: v for k, v in config["params"].items() if k not in MAY_CHANGE}
+    same = about["seed"] == config["fitted"]["seed"] and fixed.items() <= about["params"].items()
+    return not same
+
+
+def is_logged(log: Facts, config: Facts) -> bool:
+    """Whether the first line of a training log describes the run of a saved model."""
+    return log["estimator"] == config["estimator"] and log["params"] == config["params"]
+
+
+def _why_not(folder: Path) -> str:
+    """Return why there is nothing to resume in a folder without model and checkpoints."""
+    if not has_content(folder):
+        return f"there is no run in {folder} to resume: omit --resume to start one."
+    if is_started(folder):
+        return (
+            f"the run in {folder} was killed before it wrote a checkpoint, so that there is "
+            "nothing to continue from: start it again by --force instead of --resume."
+        )
+    return (
+        f"{folder} holds no run to resume: it has neither {CHECKPOINTS[0]} nor {CONFIG}. Name the "
+        "folder of a run, or omit --resume and name a new one."
+    )
+
+
+def check_saved(model: Model, folder: Path) -> None:
+    """Raise a ValueError if a run with a saved model has other settings than those given."""
+    config = read_config(folder)
+    if isinstance(model, ModelSettings):
+        name, values = model.name, dict(model.values)
+    else:
+        name, values = model.registered_name, model.get_params(deep=False)
+    if name not in (None, config["estimator"]):
+        raise ValueError(f"the run in {folder} is of a {config['estimator']}, not of a {name}.")
+    saved, given = config["params"], params_to_json(values)
+    free = {"progress", "device", "strategy"}
+    free |= {"random_state"} if given.get("random_state") is None else set()
+    other = [k for k in given if k not in free and saved.get(k, given[k]) != given[k]]
+    if other:
+        words = "; ".join(f"{k} was {saved[k]!r}, is {given[k]!r}" for k in other)
+        raise ValueError(
+            f"the run in {folder} is complete and has no checkpoint from which it could continue "
+            f"with other settings ({words}). For a new run name another --out, or add --force "
+            "instead of --resume."
+        )
 
 
 def prepare_estimator(

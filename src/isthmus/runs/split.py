@@ -15,7 +15,7 @@ from isthmus.data.disk_array import as_disk_array
 from isthmus.persistence.run_folder import read_config, read_test_rows
 from isthmus.training.batches import draw_rows
 
-__all__ = ["TEST_FRACTION", "Split", "recorded_split", "split_dataset"]
+__all__ = ["TEST_FRACTION", "Split", "recorded_split", "split_dataset", "training_rows"]
 
 TEST_FRACTION = 0.1  # share of the rows held out for the summary by default
 
@@ -123,6 +123,24 @@ def recorded_split(run: Path, data: Dataset) -> Split:
         raise ValueError(f"{run} records test row {rows[-1]}, but {data.name} has {len(data.X)}.")
     X = as_disk_array(data.X) or data.X
     return _with_test_rows(data, data, rows, X[rows])
+
+
+def training_rows(split: Split, most: int | None) -> Array:
+    """Return the rows of a recorded split that are not test rows, at most `most` of them.
+
+    Examples
+    --------
+    >>> from isthmus.data import load
+    >>> data = load("digits")
+    >>> split = Split(data, data.X[:9], None, np.arange(9))
+    >>> len(training_rows(split, None)), len(training_rows(split, 100))
+    (1788, 100)
+    """
+    X = split.train.X
+    rows = np.setdiff1d(np.arange(len(X)), [] if split.test_rows is None else split.test_rows)
+    if most is not None and len(rows) > most:
+        rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+    return np.asarray((as_disk_array(X) or X)[rows])
 
 
 def _with_test_rows(train: Dataset, data: Dataset, rows: Array, X_test: Array) -> Split:

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.distributions.base import draw
+from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback, TrainerView
 from isthmus.training.state import Outcome
 
-__all__ = ["SampleRecorder"]
+__all__ = ["SampleRecorder", "final_samples"]
 
 
 class SampleRecorder(Callback):
@@ -38,12 +39,12 @@ class SampleRecorder(Callback):
         """Decode after epochs that are powers of two."""
         epoch = record["epoch"]
         if epoch & (epoch - 1) == 0:
-            self._take(trainer, epoch)
+            self._take(trainer.model, epoch)
 
     def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
         """Decode with the final weights."""
         self.taken = [(e, x) for e, x in self.taken if e < outcome.best_epoch]
-        self._take(trainer, outcome.best_epoch)
+        self._take(trainer.model, outcome.best_epoch)
 
     def state(self) -> dict[str, Any]:
         """Return the samples."""
@@ -55,13 +56,12 @@ class SampleRecorder(Callback):
         self.taken = [(epoch, state[str(epoch)].numpy()) for epoch in state["epochs"]]
 
     @torch.no_grad()
-    def _take(self, trainer: TrainerView, epoch: int) -> None:
-        model = trainer.model
+    def _take(self, model: LatentVariableModel, epoch: int) -> None:
         if model.prior is None:
             return
         p = model.prior_given(self.c)
         unconditional = len(p.batch_shape + p.event_shape) == 1
-        generator = torch.Generator(trainer.generator.device).manual_seed(0)
+        generator = torch.Generator(next(model.parameters()).device).manual_seed(0)
         z = draw(p, generator, (self.n,) if unconditional else ())
         was_training = model.training
         self.taken.append((epoch, model.eval().reconstruct(z, self.c).cpu().numpy()))
@@ -73,3 +73,16 @@ class SampleRecorder(Callback):
             (epoch, np.asarray(estimator.scaler_.inverse_transform(x), np.float32))
             for epoch, x in self.taken
         ]
+
+
+def final_samples(estimator: Any, y: Any = None) -> list[tuple[int, NDArray[Any]]]:
+    """Return what `SampleRecorder.pictures` does for a trained model: only its own samples.
+
+    `y` are the labels of the data, for conditional models.
+    """
+    recorder = SampleRecorder()
+    labels = y[: recorder.n] if estimator.conditional else None
+    c = estimator.encode_condition(labels, recorder.n if labels is None else len(labels))
+    recorder.c = None if c is None else torch.from_numpy(c).to(estimator.device_)
+    recorder._take(estimator.model_, estimator.best_epoch_)
+    return recorder.pictures(estimator)
