@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from isthmus.data import loader_adapter
 from isthmus.data.hf_datasets import DatasetLoader
-from isthmus.data.loader_adapter import LoaderAdapter, as_pair
+from isthmus.data.loader_adapter import LoaderAdapter, as_batch
 
 X = np.random.default_rng(0).random((20, 4)).astype(np.float32)
 Y = np.arange(20)
@@ -37,14 +37,14 @@ def test_batches_of_many_types(loader):
 
 
 def test_bfloat16_is_read():
-    assert as_pair(torch.ones(2, 3, dtype=torch.bfloat16))[0].tolist() == [[1.0] * 3] * 2
+    assert as_batch(torch.ones(2, 3, dtype=torch.bfloat16))[0].tolist() == [[1.0] * 3] * 2
 
 
 def test_labels_stay_with_their_rows():
     loader = DataLoader(TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)), 7)
     parts = list(LoaderAdapter(loader).batches())
     assert [part.y.tolist() for part in parts] == [[*range(7)], [*range(7, 14)], [*range(14, 20)]]
-    looked, y = LoaderAdapter(loader).preview()
+    looked, y, *_ = LoaderAdapter(loader).preview()
     assert (looked == X).all()
     assert y.tolist() == Y.tolist()
 
@@ -165,7 +165,7 @@ def test_n_batches_is_the_length_of_the_loader():
 def test_data_frames(library):
     frames = pytest.importorskip(library)
     parts = [frames.DataFrame({"a": X[p, 0], "b": X[p, 1]}) for p in (slice(9), slice(9, 20))]
-    found, y = LoaderAdapter([(part, Y[: len(part)]) for part in parts]).preview()
+    found, y, *_ = LoaderAdapter([(part, Y[: len(part)]) for part in parts]).preview()
     assert [*found.columns] == ["a", "b"]
     assert (found.to_numpy() == X[:, :2]).all()
     assert len(y) == 20
@@ -183,7 +183,7 @@ once = iter([X])
         (lambda: once, "gives no batches in epoch 1"),
         (7, "must be iterable, got int"),
         ([{"x": X}], "got dict: collate"),
-        ([(X, Y, Y)], "got 3 parts of different shapes"),
+        ([(X, Y, X)], "got 3 parts of different shapes"),
         (X, r"X must have rows; got an array of shape \(4,\)"),
         ((X, Y), r"X must have rows; got an array of shape \(20,\)"),
         ([X, X[:, :3]], r"rows of different shapes \(\(3,\), \(4,\)\)"),

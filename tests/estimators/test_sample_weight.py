@@ -7,7 +7,8 @@ from scipy import sparse
 from sklearn.utils import estimator_checks as checks
 
 import isthmus
-from isthmus.data import sparse_rows
+from isthmus.data import loader_adapter, sparse_rows
+from isthmus.data.loader_adapter import as_batch
 from isthmus.estimators import ESTIMATORS
 from isthmus.estimators.condition import ConditionEncoder
 from isthmus.estimators.scaling import Scaler
@@ -202,3 +203,71 @@ def test_errors_name_the_rows_of_x():
         isthmus.VAE(**FAST).fit(bad, sample_weight=np.arange(40) >= 20)
     with pytest.raises(ValueError, match="X has 40 rows, but y has 39"):
         isthmus.ConditionalVAE(**FAST).fit(X, Y[:39], sample_weight=W)
+
+
+def batches_of(weights, size=8, y=None):
+    """Return the batches of a loader with weights."""
+    return [
+        (X[i : i + size], None if y is None else y[i : i + size], weights[i : i + size])
+        for i in range(0, len(X), size)
+    ]
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "vae", "conditional-vae"])
+def test_loaders_with_weights(name):
+    make, y = lambda: ESTIMATORS[name](**FAST), Y if name == "conditional-vae" else None
+    model = make().fit_loader(batches_of(W, y=y))
+    absent = [tuple(p if p is None else p[b[2] > 0] for p in b) for b in batches_of(W, y=y)]
+    assert same(model, make().fit_loader(absent))
+    assert same(model, make().fit_loader([list(b) for b in batches_of(5 * W, y=y)]))
+    valid = make().fit_loader(batches_of(W, y=y), valid=(X, y, W)).history_[-1]["valid_loss"]
+    rows = {"X_val": X.repeat(W, 0), "y_val": None if y is None else Y.repeat(W)}
+    if name == "autoencoder":  # draws nothing
+        repeated = make().fit_loader(batches_of(W, y=y), valid=X.repeat(W, 0))
+        assert valid == pytest.approx(repeated.history_[-1]["valid_loss"], rel=1e-5)
+    one = make().fit(X, Y, X_val=X, y_val=rows["y_val"] if y is None else Y, sample_weight_val=W)
+    two = make().fit(X, Y, X_val=X[W > 0], y_val=y if y is None else Y[W > 0],
+                     sample_weight_val=W[W > 0])  # fmt: skip
+    assert one.history_[-1]["valid_loss"] == two.history_[-1]["valid_loss"]
+
+
+def test_a_loader_of_one_batch_is_a_fit():
+    fit = isthmus.Autoencoder(**FAST, **EXACT).fit(X, sample_weight=W)
+    loaded = isthmus.Autoencoder(**FAST, **EXACT).fit_loader([(X, None, W)])
+    repeated = isthmus.Autoencoder(**FAST, **EXACT).fit_loader([X.repeat(W, 0)])
+    np.testing.assert_allclose(loaded.transform(X), fit.transform(X), atol=1e-5)
+    np.testing.assert_allclose(loaded.transform(X), repeated.transform(X), atol=1e-4)
+    data = torch.utils.data.TensorDataset(*map(torch.from_numpy, (X, Y, W)))
+    torches = isthmus.Autoencoder(**FAST, **EXACT).fit_loader(torch.utils.data.DataLoader(data, 40))
+    assert same(torches, loaded)
+
+
+def test_validation_rows_with_weights():
+    held = {"X_val": X, "sample_weight_val": W}
+    loss = isthmus.Autoencoder(**FAST).fit(X, **held).history_[-1]["valid_loss"]
+    other = isthmus.Autoencoder(**FAST).fit(X, X_val=X.repeat(W, 0)).history_[-1]["valid_loss"]
+    assert loss == pytest.approx(other, rel=1e-5)
+    with pytest.raises(ValueError, match="sample_weight_val is for X_val, which is missing"):
+        isthmus.Autoencoder(**FAST).fit(X, sample_weight_val=W)
+    with pytest.raises(ValueError, match="sample_weight_val: sample_weight must hold one weight"):
+        isthmus.Autoencoder(**FAST).fit(X, X_val=X, sample_weight_val=W[1:])
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([(X, None, W[1:])], "40 rows, but 39 sample weights"),
+        ([(X, None, W), (X, None, -1.0 - W)], r"batch 2 of the loader: .*\[0\] is -"),
+        ([(X, None, W), X], "batch 2 of the loader: all batches must have sample weights, or none"),
+        ([(X, Y[1:])], "40 rows, but 39 labels"),
+    ],
+)
+def test_errors_of_loaders(batches, message, monkeypatch):
+    monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 0)
+    with pytest.raises(ValueError, match=message):
+        isthmus.VAE(**FAST).fit_loader(batches)
+
+
+def test_three_examples_are_no_weights():
+    for batch in ([*X[:3]], X[:3].tolist(), [*RNG.random((3, 4, 4))]):
+        assert as_batch(batch).X.shape[0] == 3

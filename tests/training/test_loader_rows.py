@@ -37,7 +37,7 @@ def weights(model):
 
 def streamed(loader, **options):
     """Return the rows of a loader as they are."""
-    prepare = lambda x, y: Rows(torch.from_numpy(x))  # noqa: E731
+    prepare = lambda x, y, w: Rows(torch.from_numpy(x))  # noqa: E731
     return LoaderRows(
         LoaderAdapter(loader, **options), prepare, Rows(torch.zeros(3, 4)), torch.device("cpu")
     )

@@ -32,6 +32,8 @@ class DatasetLoader:
         The column of lists that holds whole rows; by default each column is a feature.
     label : str, optional
         The column of labels.
+    sample_weight : str, optional
+        The column of sample weights.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class DatasetLoader:
         *,
         column: str | None = None,
         label: str | None = None,
+        sample_weight: str | None = None,
     ) -> None:
         if not hasattr(dataset, "with_format") or not hasattr(dataset, "column_names"):
             raise ValueError(_EXPECTED.format(type(dataset).__name__))
@@ -66,19 +69,24 @@ class DatasetLoader:
             dataset = module.split_dataset_by_node(dataset, rank=rank, world_size=size)
         self.sharded = size > 1
         self.rows = max(1, batch_size // size)
-        self.dataset, self.column, self.label = dataset.with_format("arrow"), column, label
+        self.dataset, self.column = dataset.with_format("arrow"), column
+        self.label, self.sample_weight = label, sample_weight
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        """Yield X and y as arrays; y is None without a label."""
+    def __iter__(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield X, y and sample weights as arrays; None for those without a column."""
         for table in self.dataset.iter(self.rows):
             found = table.column_names
-            for name in (self.column, self.label):
+            for name in (self.column, self.label, self.sample_weight):
                 if name is not None and name not in found:
                     listed = ", ".join(found[:10])
                     raise ValueError(f"there is no column {name!r}; columns: {listed}.")
-            others = [name for name in found if name != self.label]
+            others = [name for name in found if name not in (self.label, self.sample_weight)]
             X = number_rows(table, [self.column] if self.column else others)
-            yield X, None if self.label is None else table.column(self.label).to_numpy()
+            y, weights = (
+                None if name is None else table.column(name).to_numpy()
+                for name in (self.label, self.sample_weight)
+            )
+            yield X, y, weights
 
     def set_epoch(self, epoch: int) -> None:
         """Reshuffle for an epoch."""

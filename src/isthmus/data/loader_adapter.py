@@ -9,35 +9,50 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
 
 from isthmus._optional import import_optional
 from isthmus.data.disk_array import PREVIEW_BYTES
 from isthmus.data.frames import is_frame
 from isthmus.data.input_types import has_masked_bytes, read_input, read_labels
 
-__all__ = ["LoadedBatch", "LoaderAdapter", "as_pair"]
+__all__ = ["LoadedBatch", "LoaderAdapter", "as_batch"]
 
-Array = NDArray[Any]
-EXPECTED = "each batch must be X or (X, y), as arrays, tensors or data frames"
-Pair = tuple[Any, Any]
+EXPECTED = (
+    "each batch must be X, (X, y) or (X, y, sample_weight), as arrays, tensors or data frames"
+)
 
 
 class LoadedBatch(NamedTuple):
-    """X (n, ...), y (n,) or None, and the state of the loader after the batch, if it has one."""
+    """Rows X (n, ...), with labels y and sample weights (n,) if there are any.
+
+    `state` is that of the loader after the batch, if it has one.
+    """
 
     X: Any
-    y: Any
-    state: Any
+    y: Any = None
+    weights: Any = None
+    state: Any = None
+
+    def counted(self) -> LoadedBatch:
+        """Return the batch without rows of weight 0."""
+        if self.weights is None or np.all(self.weights):
+            return self
+        rows = np.flatnonzero(self.weights)
+        X, y, weights = (
+            None if part is None else _safe_indexing(part, rows)
+            for part in (self.X, self.y, self.weights)
+        )
+        return self._replace(X=X, y=y, weights=weights)
 
 
 @dataclass(frozen=True, eq=False)
 class LoaderAdapter:
-    """A loader of batches X or (X, y) that can be read once per epoch.
+    """A loader of batches X, (X, y) or (X, y, sample_weight) that can be read once per epoch.
 
     `loader` is an iterable (a list, a `torch.utils.data.DataLoader`, a streamed dataset) or a
-    function that returns one; `valid` are validation rows X or (X, y); `sharded` loaders give
-    different rows to each of several processes.
+    function that returns one; `valid` are validation rows in one such batch; `sharded` loaders
+    give different rows to each of several processes.
     """
 
     loader: Iterable[Any] | Callable[[], Iterable[Any]]
@@ -78,10 +93,12 @@ class LoaderAdapter:
 
     def _load(self) -> Iterator[LoadedBatch]:
         for batch in self._iterate():
-            X, y = as_pair(batch)
-            if len(X):  # copied: batches wait in a queue, and a loader may reuse its arrays
-                X = X if is_frame(X) else X.copy()
-                yield LoadedBatch(X, None if y is None else y.copy(), self.state())
+            rows = as_batch(batch).counted()
+            if len(rows.X):  # copied: batches wait in a queue, and a loader may reuse its arrays
+                X, y, weights = (
+                    part if part is None or is_frame(part) else part.copy() for part in rows[:3]
+                )
+                yield LoadedBatch(X, y, weights, self.state())
 
     def _iterate(self) -> Iterator[Any]:
         loader = self.loader() if callable(self.loader) else self.loader
@@ -98,15 +115,15 @@ class LoaderAdapter:
             )
         return batches
 
-    def preview(self) -> Pair:
-        """Return a sample: the first rows and labels."""
+    def preview(self) -> LoadedBatch:
+        """Return a sample: the first rows, with their labels and weights."""
         batches, n_bytes = [], 0
         for batch in self.batches():
             batches.append(batch)
             n_bytes += 4 * int(np.prod(batch.X.shape))
             if n_bytes > PREVIEW_BYTES:
                 break
-        return _concatenate(batches)[:2]
+        return _concatenate(batches)._replace(state=None)
 
     @property
     def n_batches(self) -> int | None:
@@ -117,11 +134,11 @@ class LoaderAdapter:
             return None
 
 
-def as_pair(batch: Any) -> Pair:
-    """Return a batch as X, an array or a data frame, and y, an array or None."""
-    X, y = batch, None
-    if isinstance(batch, tuple | list) and len(batch) in (1, 2):
-        X, y = (*batch, None)[:2]
+def as_batch(batch: Any) -> LoadedBatch:
+    """Return a batch with X as an array or a data frame, and y and weights as arrays or None."""
+    X, y, weights = batch, None, None
+    if isinstance(batch, tuple | list) and (len(batch) in (1, 2) or _is_weighted(batch)):
+        X, y, weights = (*batch, None, None)[:3]
     if isinstance(X, dict | str | set) or not hasattr(X, "__len__"):
         raise ValueError(f"{EXPECTED}; got {type(X).__name__}: collate batches in the loader.")
     try:
@@ -135,11 +152,21 @@ def as_pair(batch: Any) -> Pair:
         raise ValueError(
             "a batch is a masked array of bytes: convert it to floats, dividing grey values by 255."
         )
-    if is_frame(X):
-        return X, None if y is None else read_labels(y)
-    if X.ndim < 2:
+    if not is_frame(X) and X.ndim < 2:
         raise ValueError(f"{EXPECTED}, and X must have rows; got an array of shape {X.shape}.")
-    return X, None if y is None else read_labels(y)
+    y, weights = (None if part is None else read_labels(part) for part in (y, weights))
+    for name, part in (("labels", y), ("sample weights", weights)):
+        if part is not None and len(part) != len(X):
+            raise ValueError(f"a batch has {len(X)} rows, but {len(part)} {name}.")
+    return LoadedBatch(X, y, weights)
+
+
+def _is_weighted(batch: Sequence[Any]) -> bool:
+    """Whether three objects are X, y and sample weights, not three rows, each one example."""
+    if len(batch) != 3:
+        return False
+    X, _, weights = batch
+    return weights is None or (np.ndim(weights) == 1 and (is_frame(X) or np.ndim(X) > 1))
 
 
 def _merge_single_rows(batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
@@ -158,7 +185,7 @@ def _merge_single_rows(batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
 
 
 def _concatenate(batches: Sequence[LoadedBatch]) -> LoadedBatch:
-    X, y, states = zip(*batches, strict=True)
+    X, y, weights, states = zip(*batches, strict=True)
     if len(X) == 1:
         return batches[0]
     if is_frame(X[0]):
@@ -169,5 +196,8 @@ def _concatenate(batches: Sequence[LoadedBatch]) -> LoadedBatch:
         raise ValueError(f"the loader gives rows of different shapes ({shapes}); expected one.")
     else:
         joined = np.concatenate(X)
-    labels = None if any(each is None for each in y) else np.concatenate(y)
-    return LoadedBatch(joined, labels, states[-1])
+    labels, numbers = (
+        None if any(each is None for each in parts) else np.concatenate(parts)
+        for parts in (y, weights)
+    )
+    return LoadedBatch(joined, labels, numbers, states[-1])

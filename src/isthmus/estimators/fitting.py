@@ -55,6 +55,7 @@ class FittingMixin(PreparationMixin):
         *,
         X_val: Any = None,
         y_val: Any = None,
+        sample_weight_val: Any = None,
         groups: Any = None,
         callbacks: Sequence[Callback] = (),
         resume_from: str | Path | None = None,
@@ -77,12 +78,13 @@ or (n, channels, time)
             `validation_fraction` and random numbers go by rows: the model is that of repeated rows
             if it draws nothing (an `Autoencoder` with ``validation_fraction=0``) and `batch_size`
             is at least the number of rows, else only the expected gradient is.
-        X_val, y_val : array-like, optional
-            Rows on which to monitor training, and their labels for conditional models. By default
-            a fraction `validation_fraction` of X is held out, as `validation_split` says.
+        X_val, y_val, sample_weight_val : array-like, optional
+            Rows on which to monitor training, their labels for conditional models, and how often
+            each counts in the validation loss. By default a fraction `validation_fraction` of X is
+            held out, as `validation_split` says, with its sample weights.
         groups : array-like (n,), optional
             Rows of one group, such as windows of one recording, are all trained on, or all held
-            out for validation. Only for rows in memory.
+            out for validation.
         callbacks : sequence of Callback
             Observers of the training, such as `isthmus.training.Checkpoint`.
         resume_from : path-like, optional
@@ -123,7 +125,7 @@ or (n, channels, time)
             rows, generator = new.prepare(X, y, seed, weights, numbers)
             if groups is not None:
                 rows = rows.grouped_by(groups)
-            valid = new._validation_rows(X_val, y_val, groups)
+            valid = new._validation_rows(X_val, y_val, sample_weight_val, groups)
             if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
                 callbacks = [*callbacks, Checkpoint(resume_from)]
             about: dict[str, Any] = {}
@@ -173,9 +175,11 @@ or (n, channels, time)
         Parameters
         ----------
         loader : iterable, or callable that returns one
-            Yields X or (X, y): a `torch.utils.data.DataLoader`, a streamed data set of `datasets`
-            in batches, a list, or a generator function.
-        valid : X, or (X, y), optional
+            Yields X, (X, y) or (X, y, sample_weight), where y may be None: a
+            `torch.utils.data.DataLoader`, a streamed data set of `datasets` in batches, a list, or
+            a generator function. Sample weights count as in `fit`, relative to the mean weight of
+            the first rows.
+        valid : X, (X, y) or (X, y, sample_weight), optional
             Validation rows; by default there are none.
         sharded : bool
             Whether the loader gives each process of a distributed run its own rows. Otherwise each

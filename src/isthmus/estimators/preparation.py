@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from isthmus.estimators.batched_inference import as_tensor
 from isthmus.estimators.condition import ConditionEncoder, check_labels
 from isthmus.estimators.defaults import fresh_seed, resolve_likelihood, resolve_scaling
 from isthmus.estimators.run_fingerprint import AnyRows
+from isthmus.estimators.sample_weight import check_sample_weight, repeat_rows, weight_rows
 from isthmus.estimators.scaling import Scaler
 from isthmus.estimators.validation import (
     UnknownCategoriesMixin,
@@ -86,9 +89,9 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         stream = X if isinstance(X, LoaderAdapter) else None
         if stream is not None:  # each process may have its own rows, but all must agree on these
             process_group = self._process_group()
-            X, y = process_group.broadcast_object(
-                stream.preview() if process_group.is_main else None
-            )
+            preview = stream.preview() if process_group.is_main else None
+            X, y, raw, _ = process_group.broadcast_object(preview)
+            weights = None if raw is None else check_sample_weight(raw, len(X))
         elif stored is not None:
             X, shown_rows = stored.preview_rows()
             numbers = shown_rows if numbers is None else numbers[shown_rows]
@@ -132,7 +135,9 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         else:
             rows = shown = self._as_rows(X, y).weighted(as_weights(weights))
         if stream is not None:
-            rows = LoaderRows(stream, self._rows, shown, torch.device("cpu"))
+            unit = None if raw is None else float(np.mean(raw, dtype=np.float64))
+            prepare = partial(self._batch_rows, unit=unit)
+            rows = LoaderRows(stream, prepare, shown, torch.device("cpu"))
         x, own = shown.x if stored is None else as_tensor(self.scaler_.transform(X)), weights
         if stored is not None and weights is not None:
             own = weights[shown_rows]
@@ -147,12 +152,8 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         most = max(2, MARGINAL_NUMBERS // x[0].numel())
         if weights is None:
             x = x[:: -(-len(x) // most)]
-        else:  # multiples of the smallest weight count as so many rows
-            times = weights.double() / weights[weights > 0].min().double()
-            whole = torch.allclose(times, times.round(), atol=1e-4)
-            ends = (times.round() if whole else times).cumsum(0)
-            n = min(most, int(ends[-1]) if whole else len(x))
-            x = x[torch.searchsorted(ends, (torch.arange(n).double() + 0.5) * (ends[-1] / n))]
+        else:
+            x = x[torch.from_numpy(repeat_rows(weights.cpu().numpy(), most)).to(x.device)]
         self.model_.start_from(to_unit(x).to(generator.device))
 
     def _initialise_from_rows(self, rows: AnyRows, generator: torch.Generator) -> None:
@@ -214,6 +215,14 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         self.model_.likelihood.check(fill_missing(X) if self.model_.missing else X)
         return self._as_rows(X, y)
 
+    def _batch_rows(self, X: Any, y: Any, weights: Any, unit: float | None) -> Rows:
+        """Prepare a batch of a loader, whose sample weights count in units of their mean."""
+        rows = self._rows(X, y)
+        if weights is None or unit is None:
+            return rows
+        check_sample_weight(weights, len(rows))
+        return replace(rows, weights=as_weights(weights / unit).float())  # type: ignore[union-attr]
+
     def _stored_rows(self, stored: DiskArray, y: Any, weights: Array | None = None) -> DiskRows:
         """Return rows that are checked and scaled when they are read."""
         labels = None if self.condition_encoder_ is None else check_labels(y, stored.n_total)
@@ -224,21 +233,27 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
 
         return DiskRows(stored, prepare, torch.device("cpu")).weighted(as_weights(weights))
 
-    def _validation_rows(self, X: Any, y: Any, groups: Any = None) -> Rows | DiskRows | None:
+    def _validation_rows(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> Rows | DiskRows | None:
         """Check, encode and scale validation rows, if there are any."""
         if X is None:
             if y is not None:
                 raise ValueError("y_val has the labels of X_val, which is missing: pass both.")
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val is for X_val, which is missing: pass both.")
             return None
         if groups is not None:
             raise ValueError(
                 "groups say which rows to hold out of X, but X_val is given: leave out one of them."
             )
-        stored = as_disk_array(X)
         try:
-            return self._rows(X, y) if stored is None else self._stored_rows(stored, y)
+            X, y, _, weights, numbers = weight_rows(X, y, None, sample_weight)
+            if (stored := as_disk_array(X)) is not None:
+                return self._stored_rows(stored, y, weights)
+            return self._rows(X, y, numbers).weighted(as_weights(weights))
         except ValueError as error:
-            raise ValueError(f"X_val or y_val: {error}") from error
+            raise ValueError(f"X_val, y_val or sample_weight_val: {error}") from error
 
     def _as_rows(self, X: Array, y: Any) -> Rows:
         c = None

@@ -13,7 +13,7 @@ from isthmus.data.columns import Table
 from isthmus.data.disk_array import DiskArray, as_disk_array
 from isthmus.data.sparse_rows import SparseRows, as_rows
 
-__all__ = ["WeightedRows", "check_sample_weight", "weight_rows"]
+__all__ = ["WeightedRows", "check_sample_weight", "repeat_rows", "take_rows", "weight_rows"]
 
 Array = NDArray[Any]
 
@@ -76,13 +76,32 @@ def weight_rows(X: Any, y: Any, groups: Any, sample_weight: Any) -> WeightedRows
         if values is not None and _num_samples(values) != n:
             raise ValueError(f"X has {n} rows, but {name} has {_num_samples(values)}.")
     kept = np.flatnonzero(weights)
-    y, groups = (None if values is None else _take(values, kept) for values in (y, groups))
+    y, groups = (None if values is None else take_rows(values, kept) for values in (y, groups))
     return WeightedRows(
-        _take(X, kept), y, groups, check_sample_weight(weights[kept], len(kept)), kept
+        take_rows(X, kept), y, groups, check_sample_weight(weights[kept], len(kept)), kept
     )
 
 
-def _take(X: Any, rows: Array) -> Any:
+def repeat_rows(weights: Array, most: int) -> Array:
+    """Return row numbers (at most `most`) in which each row occurs in proportion to its weight.
+
+    If all weights are multiples of the smallest, rows occur just so often; otherwise, and if they
+    would be too many, the rows are an evenly spaced sample. For methods that take no weights.
+
+    Examples
+    --------
+    >>> repeat_rows(np.array([0.5, 1.5, 0.0]), most=10)
+    array([0, 1, 1, 1])
+    """
+    times = weights.astype(np.float64) / weights[weights > 0].min()
+    whole = np.allclose(times, times.round(), atol=1e-4)
+    ends = np.cumsum(times.round() if whole else times)
+    n = int(min(most, ends[-1] if whole else len(weights)))
+    return np.searchsorted(ends, (np.arange(n) + 0.5) * (ends[-1] / n))
+
+
+def take_rows(X: Any, rows: Array) -> Any:
+    """Return some rows of anything that `fit` takes as X or y."""
     if isinstance(X, Table | SparseRows | DiskArray):
         return X[rows]
     return _safe_indexing(X if hasattr(X, "shape") or isinstance(X, list) else np.asarray(X), rows)

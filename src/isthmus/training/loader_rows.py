@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from isthmus.data.loader_adapter import LoaderAdapter, as_pair
+from isthmus.data.loader_adapter import LoaderAdapter, as_batch
 from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, to_unit
 from isthmus.training.distributed import ProcessGroup
@@ -27,7 +27,7 @@ class LoaderRows(Source):
     ----------
     stream : LoaderAdapter
     prepare : callable
-        Maps X and y of a batch to `Rows`.
+        Maps X, y and sample weights of a batch to `Rows`.
     preview : Rows
         Rows that were read before training.
     device : torch.device
@@ -36,7 +36,7 @@ class LoaderRows(Source):
     """
 
     stream: LoaderAdapter
-    prepare: Callable[[Any, Any], Rows]
+    prepare: Callable[[Any, Any, Any], Rows]
     preview: Rows
     device: torch.device
     here: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +60,8 @@ class LoaderRows(Source):
         """Return the rows, and the loader's own validation rows, whatever the fraction."""
         if self.stream.valid is None:
             return self, None
-        return self, self.prepare(*as_pair(self.stream.valid)).to(self.device)
+        rows = self.prepare(*as_batch(self.stream.valid).counted()[:3])
+        return self, rows.weighted(rows.weights).to(self.device)
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
         """Return n random rows of the preview."""
@@ -93,9 +94,11 @@ class LoaderRows(Source):
         if begun := (state := self.here.pop("from", None)) is not None:
             self.stream.restore(state)
         batches = self.stream.batches(epoch, 0 if begun else skip, begun)
-        for number, (X, y, after) in enumerate(batches, skip + 1):
+        for number, (X, y, weights, after) in enumerate(batches, skip + 1):
             try:
-                rows = self.prepare(X, y)
+                if (weights is None) != (self.preview.weights is None):
+                    raise ValueError("all batches must have sample weights, or none.")
+                rows = self.prepare(X, y, weights)
             except ValueError as error:
                 raise ValueError(f"batch {number} of the loader: {error}") from error
             yield rows, after
@@ -116,7 +119,7 @@ class LoaderRows(Source):
                     "process loads its own rows."
                 )
             part = group.local_slice(n)
-            yield Batch(*self._here(rows, part), n, part.start)
+            yield self._here(rows, part, n, part.start)
 
     def _own(self, batches: Iterator[Rows], group: ProcessGroup) -> Iterator[Batch]:
         """Yield the batches of this process, until no process has any left."""
@@ -128,11 +131,15 @@ class LoaderRows(Source):
             if not n:
                 return
             if rows is None:  # a placeholder of weight zero, since all processes must take the step
-                yield Batch(*self._here(last, slice(min(2, n))), n, n)
+                yield self._here(last, slice(min(2, n)), n, n)
             else:
                 last = rows
-                yield Batch(*self._here(rows, slice(None)), n, start)
+                yield self._here(rows, slice(None), n, start)
 
-    def _here(self, rows: Rows, part: slice) -> tuple[Tensor, Tensor | None]:
-        c = None if rows.c is None else rows.c[part].to(self.device)
-        return to_unit(rows.x[part].to(self.device)), c
+    def _here(self, rows: Rows, part: slice, n: int, start: int) -> Batch:
+        x, c, weights = (
+            None if each is None else each[part].to(self.device)
+            for each in (rows.x, rows.c, rows.weights)
+        )
+        assert x is not None
+        return Batch(to_unit(x), c, n, start, weights)
