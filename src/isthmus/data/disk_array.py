@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ class DiskArray:
 
     `array` (n, *features) is sliced by rows: a memory map, a zarr array, an h5py dataset,
     `ParquetRows`, `ZarrRows` or `SparseRows`. `bounds` (k + 1,) are the first rows of its blocks,
-    and its number of rows; `blocks` are the blocks that belong to this selection, in order.
+    and its number of rows; `blocks` are the blocks that belong to this selection, in order. If only
+    some of their rows do, `selected` (n,) marks these.
 
     Examples
     --------
@@ -45,6 +47,7 @@ class DiskArray:
     array: Any
     bounds: Array
     blocks: Array
+    selected: Array | None = None
 
     @classmethod
     def of(cls, array: Any, block_bytes: int | None = None) -> DiskArray:
@@ -64,7 +67,14 @@ class DiskArray:
     @property
     def lengths(self) -> Array:
         """Rows of each block."""
-        return np.diff(self.bounds)[self.blocks]
+        return self._sizes[self.blocks]
+
+    @cached_property
+    def _sizes(self) -> Array:
+        """Selected rows of each block of the whole array."""
+        if self.selected is None:
+            return np.diff(self.bounds)
+        return np.diff(np.append(0, np.cumsum(self.selected))[self.bounds])
 
     @property
     def n_total(self) -> int:
@@ -120,7 +130,8 @@ class DiskArray:
 
     def indices(self, blocks: Array | None = None) -> Array:
         """Return the row numbers of blocks (by default all) in the whole array."""
-        return np.concatenate([np.arange(*ends) for ends in self._ends(blocks)])
+        numbers = np.concatenate([np.arange(*ends) for ends in self._ends(blocks)])
+        return numbers if self.selected is None else numbers[self.selected[numbers]]
 
     def read(self, blocks: Array | None = None) -> Array:
         """Return a copy of the rows of blocks (by default all), and release their pages."""
@@ -134,7 +145,8 @@ class DiskArray:
 
     def _slice(self, start: int, end: int) -> Array:
         try:
-            return np.asarray(self.array[start:end])
+            rows = np.asarray(self.array[start:end])
+            return rows if self.selected is None else rows[self.selected[start:end]]
         except Exception as error:  # each library raises errors of its own
             reason = one_line(error) or type(error).__name__
             raise ValueError(f"cannot read rows {start} to {end - 1} of X: {reason}") from error
@@ -142,7 +154,7 @@ class DiskArray:
     def first_blocks(self, n: int, blocks: Array | None = None) -> Array:
         """Return the first blocks (of all, by default) that have n rows together."""
         blocks = self.blocks if blocks is None else blocks
-        enough = np.searchsorted(np.cumsum(np.diff(self.bounds)[blocks]), n) + 1
+        enough = np.searchsorted(np.cumsum(self._sizes[blocks]), n) + 1
         return blocks[:enough]
 
     @property
@@ -186,6 +198,9 @@ class DiskArray:
         what fits in `MAX_HELD_OUT_BYTES`.
         """
         n = max(1, int(min(fraction * len(self), MAX_HELD_OUT_BYTES / self.row_bytes)))
+        if self.selected is not None:
+            numbers = self.indices()
+            return self.split_at(numbers[-n:] if order is None else order.permutation(numbers)[:n])
         blocks = np.sort(self.blocks)[::-1] if order is None else order.permutation(self.blocks)
         held = self.first_blocks(n, blocks)
         last, rest = held[-1], int(np.diff(self.bounds)[held].sum()) - n
@@ -198,6 +213,23 @@ class DiskArray:
         other = last if order is None else last + 1
         kept = np.union1d(kept, np.full(int(rest > 0), other))
         return replace(self, bounds=bounds, blocks=kept), replace(self, bounds=bounds, blocks=held)
+
+    def split_at(self, numbers: Array) -> tuple[DiskArray, DiskArray]:
+        """Hold out the rows of these numbers; return (kept, held out).
+
+        If they are more than `MAX_HELD_OUT_BYTES` hold, the others are in neither part.
+        """
+        numbers = np.sort(numbers)
+        fit = numbers[_spread(len(numbers), max(1, MAX_HELD_OUT_BYTES // self.row_bytes))]
+        kept, held = np.zeros((2, self.n_total), bool)
+        kept[self.indices()], held[fit] = True, True
+        kept[numbers] = False
+        return self._only(kept), self._only(held)
+
+    def _only(self, selected: Array) -> DiskArray:
+        """Return the rows that a mask (n,) marks."""
+        part = replace(self, selected=selected)
+        return replace(part, blocks=np.sort(self.blocks)[part._sizes[np.sort(self.blocks)] > 0])
 
     def block_groups(self, n_bytes: int) -> Iterator[Array]:
         """Yield the blocks in order, grouped up to a number of bytes (as float32)."""

@@ -13,7 +13,7 @@ from isthmus.data import Dataset
 from isthmus.data.columns import Table
 from isthmus.data.disk_array import as_disk_array
 from isthmus.persistence.run_folder import read_config, read_test_rows
-from isthmus.training.batches import draw_rows
+from isthmus.training.batches import draw_rows, hold_out
 
 __all__ = ["TEST_FRACTION", "Split", "recorded_split", "split_dataset", "training_rows"]
 
@@ -78,9 +78,9 @@ def split_dataset(data: Dataset, test_fraction: float, seed: int, how: str = "ra
         return Split(data, data.X[:0], None if data.y is None else data.y[:0], none)
     rng = None if how == "time" else np.random.default_rng(seed)
     if (stored := as_disk_array(data.X)) is not None:
-        kept, held = stored.split(test_fraction, rng)
-        # y holds the labels of the whole array: rows on disk keep their numbers in it.
-        train = replace(data, X=kept, groups=None, ids=None)
+        kept, held = hold_out(stored, data.groups, test_fraction, rng)
+        # y and groups are those of the whole array: rows on disk keep their numbers in them.
+        train = replace(data, X=kept, ids=None)
         return _with_test_rows(train, data, held.indices(), held.read())
     rows = draw_rows(data.groups, len(data.X), test_fraction, rng)
     is_test = np.zeros(len(data.X), bool)

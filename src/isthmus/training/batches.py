@@ -11,9 +11,20 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
+from isthmus.data.disk_array import DiskArray
 from isthmus.training.distributed import ProcessGroup
 
-__all__ = ["Batch", "Rows", "Source", "batch_sizes", "draw_rows", "groups_by_time", "to_unit"]
+__all__ = [
+    "Batch",
+    "Rows",
+    "Source",
+    "batch_sizes",
+    "draw_rows",
+    "groups_by_time",
+    "hold_out",
+    "number_groups",
+    "to_unit",
+]
 
 
 class Batch(NamedTuple):
@@ -85,7 +96,7 @@ class Source:
 
     def grouped_by(self, groups: ArrayLike) -> Self:
         """Return a copy that splits off whole groups of rows."""
-        raise ValueError("groups are only for rows in memory; leave them out.")
+        raise ValueError("a loader has no groups: leave them out, and pass validation rows.")
 
     def weights_of(self, start: int, n: int) -> Tensor | None:
         """Return the sample weights of n rows from `start` on, if there are any."""
@@ -110,6 +121,15 @@ class Source:
 
     def go_on(self, state: Any) -> None:
         """Continue in the middle of an epoch from a `state`."""
+
+
+def number_groups(groups: ArrayLike, n: int) -> Tensor | None:
+    """Return the number of the group of each of n rows; None if all are of one group."""
+    names, numbers = np.unique(np.asarray(groups), return_inverse=True)
+    if numbers.shape != (n,):
+        raise ValueError(f"groups must hold one group for each of {n} rows, got {numbers.shape}.")
+    # The windows of a single recording are split by rows.
+    return None if len(names) < 2 else torch.from_numpy(numbers)
 
 
 def groups_by_time(groups: ArrayLike) -> NDArray[Any]:
@@ -138,6 +158,20 @@ def draw_rows(
     n = min(max(1, int(fraction * len(names))), len(names) // 2)
     held = names[-n:] if rng is None else rng.permutation(np.sort(names))[:n]
     return np.flatnonzero(np.isin(groups, held))
+
+
+def hold_out(
+    stored: DiskArray, groups: Any, fraction: float, rng: np.random.Generator | None
+) -> tuple[DiskArray, DiskArray]:
+    """Split rows on disk into (kept, held out): random ones, or the last ones without `rng`.
+
+    Rows of one group, `groups` (n_total,), stay together. At most what fits in memory is held out.
+    """
+    if groups is None:
+        return stored.split(fraction, rng)
+    numbers = stored.indices()
+    held = draw_rows(np.asarray(groups)[numbers], len(numbers), fraction, rng)
+    return stored.split_at(numbers[held])
 
 
 def batch_sizes(n: int, size: int, least: int = 2) -> list[int]:
@@ -224,12 +258,8 @@ class Rows(Source):
 
     def grouped_by(self, groups: ArrayLike) -> Self:
         """Return a copy with the group of each row, an array-like (n,) of any labels."""
-        names, numbers = np.unique(np.asarray(groups), return_inverse=True)
-        if numbers.shape != (len(self),):
-            raise ValueError(f"expected groups of shape ({len(self)},), got {numbers.shape}.")
-        if len(names) < 2:  # the windows of a single recording
-            return self
-        return replace(self, groups=torch.as_tensor(numbers, device=self.x.device))
+        numbers = number_groups(groups, len(self))
+        return replace(self, groups=None if numbers is None else numbers.to(self.device))
 
     def split(
         self, fraction: float, generator: Generator, how: str = "random"

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
 from isthmus.data.disk_array import DiskArray
 from isthmus.data.prefetch import prefetch
-from isthmus.training.batches import Batch, Rows, Source, to_unit
+from isthmus.training.batches import Batch, Rows, Source, hold_out, number_groups, to_unit
 from isthmus.training.distributed import ProcessGroup
 
 __all__ = ["DiskRows"]
@@ -44,6 +44,8 @@ class DiskRows(Source):
         Size of a window.
     weights : Tensor of float (n_total,), optional
         Sample weights of all rows of the array, by their numbers.
+    groups : Tensor of int (n_total,), optional
+        Number of the group of each row of the array: `split` keeps the rows of a group together.
     """
 
     stored: DiskArray
@@ -52,6 +54,7 @@ class DiskRows(Source):
     shares: int = 1
     window_bytes: int = WINDOW_BYTES
     weights: Tensor | None = None
+    groups: Tensor | None = None
 
     @property
     def n_rows(self) -> int:  # type: ignore[override]
@@ -72,10 +75,15 @@ class DiskRows(Source):
         if fraction * len(self) < 1:
             return self, None
         order = None if how == "time" else np.random.default_rng(_seed(generator))
-        kept, held = self.stored.split(fraction, order)
+        kept, held = hold_out(self.stored, self.groups, fraction, order)
         rows = Rows(*replace(self, stored=held)._read(held.blocks), self.shares)
         rows = rows.weighted(None if self.weights is None else self.weights[held.indices()])
-        return replace(self, stored=kept).weighted(self.weights), rows.to(self.device)
+        train = replace(self, stored=kept, groups=None).weighted(self.weights)
+        return train, rows.to(self.device)
+
+    def grouped_by(self, groups: ArrayLike) -> DiskRows:
+        """Return a copy with the group of each row of the array, array-like (n_total,)."""
+        return replace(self, groups=number_groups(groups, self.stored.n_total))
 
     def weighted(self, weights: Tensor | None) -> DiskRows:
         """Return a copy with sample weights (n_total,), scaled to the mean 1 over its own rows."""
@@ -159,8 +167,11 @@ class DiskRows(Source):
     def preview(self) -> Rows:
         """A sample of the rows with their labels, which identifies the data of a run."""
         blocks = self.stored.preview_blocks
-        chosen = None if self.weights is None else self.weights[self.stored.indices(blocks)]
-        return Rows(*self._read(blocks), weights=chosen)
+        numbers = self.stored.indices(blocks)
+        groups, weights = (
+            None if part is None else part[numbers] for part in (self.groups, self.weights)
+        )
+        return Rows(*self._read(blocks), groups=groups, weights=weights)
 
     def _read(self, blocks: Array) -> Pair:
         return self.prepare(self.stored.read(blocks), self.stored.indices(blocks))
