@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils import estimator_checks as checks
@@ -21,6 +23,7 @@ from isthmus import (
     Sweep,
 )
 from isthmus.cli import main
+from isthmus.data import disk_array, sparse_rows
 from isthmus.search.candidates import Candidate, group_candidates, make_candidates
 from isthmus.search.ranking import rungs
 from isthmus.search.stacked import StackedRun
@@ -426,7 +429,11 @@ def test_invalid_arguments_of_tune_print_one_line(arguments, words, capsys, tmp_
 
 
 @checks.parametrize_with_checks(
-    [Sweep(VAE(**{**SMALL, "epochs": 2}), {"random_state": [0, 1]}, random_state=0)]
+    [Sweep(VAE(**{**SMALL, "epochs": 2}), {"random_state": [0, 1]}, random_state=0)],
+    expected_failed_checks=lambda _: {
+        f"check_sample_weight_equivalence_on_{kind}_data": "the test rows are drawn by rows"
+        for kind in ("dense", "sparse")
+    },
 )
 def test_check_estimator(estimator, check):
     check(estimator)
@@ -443,3 +450,71 @@ def test_failing_metric_ranks_the_model_last():
     assert sweep.best_params_ == {"beta": 1.0}
     assert len(sweep.estimators_) == 2
     assert np.isnan(sweep.results_[1]["metric"])
+
+
+def test_weighted_candidates_equal_their_own_fit():
+    weights = np.random.default_rng(0).integers(0, 4, len(TABLE)).astype(float)
+    grids = {"stacked": {"random_state": [0, 1]}, "alone": {"hidden": [(8,), (9,)]}}
+    for grid in grids.values():
+        model = BetaVAE(**SMALL, decomposed="random_state" in grid)
+        sweep = Sweep(model, grid, random_state=0).fit(TABLE, sample_weight=weights)
+        kept = np.flatnonzero(weights)
+        assert sorted([*sweep.train_rows_, *sweep.test_rows_]) == kept.tolist()
+        absent = Sweep(model, grid, random_state=0).fit(TABLE[kept], sample_weight=weights[kept])
+        assert absent.best_score_ == sweep.best_score_
+        rows, held = sweep.train_rows_, sweep.test_rows_
+        for row, fitted in zip(sweep.results_, sweep.estimators_, strict=True):
+            alone = clone(model).set_params(**row["params"])
+            assert_same(fitted, alone.fit(TABLE[rows], sample_weight=weights[rows]), TABLE)
+            score = alone.score(TABLE[held], sample_weight=weights[held])
+            assert row["score"] == pytest.approx(score, rel=1e-4)
+
+
+def test_weights_of_two_equal_repeated_rows():
+    model = Autoencoder(**SMALL | {"batch_size": 1000}, validation_fraction=0)
+    sweeps = [Sweep(model, {"learning_rate": [1e-3, 2e-3]}, random_state=0) for _ in range(2)]
+    groups, twice = np.arange(300), 1 + np.arange(300) % 2
+    one = sweeps[0].fit(TABLE, sample_weight=twice, groups=groups)
+    two = sweeps[1].fit(TABLE.repeat(twice, 0), groups=groups.repeat(twice))
+    for a, b in zip(one.estimators_, two.estimators_, strict=True):
+        np.testing.assert_allclose(a.transform(TABLE), b.transform(TABLE), atol=1e-4)
+    assert one.best_score_ == pytest.approx(two.best_score_, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "zarr"])
+def test_data_that_are_read_in_parts(kind, monkeypatch, tmp_path):
+    if kind == "sparse":
+        monkeypatch.setattr(sparse_rows, "MAX_DENSE_BYTES", 0)
+        rows = sparse.csr_array(COUNTS)
+    else:
+        monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
+        zarr = pytest.importorskip("zarr")
+        rows = zarr.open_array(
+            tmp_path / "x.zarr", mode="w", shape=COUNTS.shape, chunks=(20, 6), dtype="f8"
+        )
+        rows[:] = COUNTS
+    model = VAE(**SMALL, likelihood="poisson")
+    weights = 1 + np.arange(300) % 2
+    sweep = Sweep(model, {"learning_rate": [1e-3, 2e-3]}, random_state=0)
+    sweep.fit(rows, sample_weight=weights, groups=np.arange(300) // 3)
+    assert sweep.transform(COUNTS).shape == (300, 4)
+    held = sweep.test_rows_
+    score = sweep.score(COUNTS[held], sample_weight=weights[held])
+    assert sweep.best_score_ == pytest.approx(score, rel=1e-5)
+    assert not {*(held // 3)} & {*(sweep.train_rows_ // 3)}
+
+
+@pytest.mark.parametrize("assume", [False, True])
+def test_scaled_overflow_in_test_rows_is_found_before_training(assume, monkeypatch):
+    steady = np.random.default_rng(0).normal(size=(100, 3)) * [1, 1, 1e-30]
+    sweep = Sweep(VAE(**SMALL), {"random_state": [0, 1]}, random_state=0)
+    row = int(clone(sweep).set_params(grid={"epochs": [1]}).fit(steady).test_rows_[3])
+    steady[row, 2] = 1e30
+    monkeypatch.setattr(StackedRun, "advance", None)  # not reached
+    with (
+        config_context(assume_finite=assume),
+        pytest.raises(
+            ValueError, match=rf"held out to compare the candidates, X\[{row}, 2\] is 1e"
+        ),
+    ):
+        sweep.fit(steady)

@@ -20,6 +20,7 @@ from isthmus.data.disk_array import DiskArray
 from isthmus.runs.data import load_for_run
 from isthmus.studio import Bundle
 from isthmus.training import Callback, Checkpoint
+from isthmus.training.batches import hold_out
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 
@@ -35,7 +36,7 @@ def small(monkeypatch):
     monkeypatch.setattr(disk_array, "MAX_IN_MEMORY", 0)
     monkeypatch.setattr(disk_array, "BLOCK_BYTES", 16 * 20)
     monkeypatch.setattr(disk_array, "PREVIEW_BYTES", 16 * 400)
-    monkeypatch.setattr(DiskRows.__init__, "__defaults__", (1, 16 * 130, None))
+    monkeypatch.setattr(DiskRows.__init__, "__defaults__", (1, 16 * 130, None, None))
 
 
 @pytest.fixture
@@ -297,14 +298,51 @@ def test_partial_fit_of_rows_on_disk(path):
     assert begun.transform(X).shape == (N, 2)
 
 
-def test_a_sweep_over_a_memory_map_equals_one_over_an_array(path):
-    found = []
-    for rows in (X, np.load(path, mmap_mode="r")):
-        sweep = isthmus.Sweep(
-            isthmus.VAE(**SETTINGS), {"learning_rate": [0.001, 0.002]}, random_state=0
-        )
-        found.append(sweep.fit(rows).best_score_)
-    assert found[0] == found[1]
+def test_a_sweep_reads_rows_on_disk_in_parts(path):
+    mapped, groups = np.load(path, mmap_mode="r"), np.arange(N) % 50
+    for given in (None, groups):
+        model = isthmus.VAE(**SETTINGS)
+        sweep = isthmus.Sweep(model, {"learning_rate": [0.001, 0.002]}, random_state=0)
+        sweep.fit(mapped, groups=given)
+        kept, held = hold_out(DiskArray.of(mapped), given, 0.1, np.random.default_rng(0))
+        assert sweep.train_rows_.tolist() == kept.indices().tolist()
+        assert sweep.test_rows_.tolist() == held.indices().tolist()
+        assert len(held) == 100
+        alone = isthmus.VAE(**SETTINGS, learning_rate=0.002).fit(kept, groups=given)
+        assert (weights(sweep.estimators_[1]) == weights(alone)).all()
+        assert sweep.results_[1]["score"] == pytest.approx(alone.score(held.read()))
+        assert [row["stacked"] for row in sweep.results_] == [1, 1]
+
+
+@pytest.mark.parametrize("groups", [np.arange(N) // 7, np.arange(N) % 90, np.arange(N) % 2])
+@pytest.mark.parametrize("how", ["random", "time"])
+def test_groups_stay_together(path, groups, how):
+    rows = numbered().grouped_by(groups)
+    train, valid = rows.split(0.1, Generator().manual_seed(0), how)
+    batches = [*itertools.chain(*dealt(train))]
+    held = valid.x.flatten().int().tolist()
+    assert sorted([*batches, *held]) == [*range(N)]
+    assert not {*groups[batches]} & {*groups[held]}
+    assert 0 < len(held) < N
+    if how == "time":
+        assert N - 1 in held
+    model = isthmus.VAE(**SETTINGS, validation_split=how)
+    names = np.array([f"patient {g}" for g in groups])
+    assert "valid_loss" in model.fit(np.load(path, mmap_mode="r"), groups=names).history_[0]
+    with pytest.raises(ValueError, match="one group for each of 1000 rows"):
+        model.fit(np.load(path, mmap_mode="r"), groups=names[1:])
+
+
+def test_groups_larger_than_the_memory_for_validation_are_left_out(monkeypatch):
+    monkeypatch.setattr(disk_array, "MAX_HELD_OUT_BYTES", 4 * 30)
+    groups = np.arange(N) % 4
+    train, valid = numbered().grouped_by(groups).split(0.1, Generator().manual_seed(0))
+    held = valid.x.flatten().int().numpy()
+    assert len(held) == 30
+    assert len(train) == 750
+    assert not {*groups[held]} & {*groups[[*itertools.chain(*dealt(train))]]}
+    again, more = train.split(0.1, Generator().manual_seed(0))
+    assert (len(again), len(more)) == (720, 30)
 
 
 class BrokenOff(Exception):

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import get_config
+from sklearn import config_context, get_config
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
@@ -33,6 +33,7 @@ __all__ = [
     "UnknownCategoriesMixin",
     "as_array",
     "check_finite",
+    "check_held_out",
     "check_results",
     "count_rows_from",
     "fill_missing",
@@ -399,6 +400,31 @@ def _not_finite(number: int, place: list[int], nan: bool, names: Any) -> str:
         f"Input X contains {'NaN' if nan else 'infinity'}: the first at row {number}, "
         f"feature {feature}{label}. Fill or drop missing values (NaN, inf) first{ignore}."
     )
+
+
+def check_held_out(
+    estimator: Any, X: Any, condition: Any, numbers: Array | None, place: str
+) -> None:
+    """Raise a ValueError if a prepared estimator could not evaluate held-out rows.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+    X, condition : array-like
+        The rows and their labels, if any.
+    numbers : ndarray (n,), optional
+        Their row numbers in the data of the user.
+    place : str
+        What the message calls the rows.
+    """
+    try:
+        with config_context(assume_finite=False):  # the scaled values were never checked
+            estimator.check_input(X, condition, exact=True)
+    except RowError as error:
+        numbered = error if numbers is None else error.renumbered(numbers)
+        raise ValueError(f"in {place}, {numbered}") from None
+    except ValueError as error:
+        raise ValueError(f"in {place}, {error}") from None
 
 
 def check_results(results: Sequence[Array], what: str = "X") -> None:

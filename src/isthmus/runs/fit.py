@@ -14,7 +14,7 @@ from isthmus.data import Dataset
 from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import LatentEstimator, model_io
 from isthmus.estimators.run_fingerprint import params_to_json
-from isthmus.estimators.validation import RowError, check_finite
+from isthmus.estimators.validation import RowError, check_finite, check_held_out
 from isthmus.persistence.locks import exclusive_folder
 from isthmus.persistence.run_folder import CONFIG, find_checkpoints, remove_checkpoints
 from isthmus.registry import code_size
@@ -288,15 +288,6 @@ class _CheckTestRows(Callback):
         self.split = split
 
     def on_start(self, trainer: TrainerView, rows: Any) -> None:
-        estimator: Any = trainer.settings
-        if not len(self.split.X_test):
-            return
-        try:
-            with config_context(assume_finite=False):  # the scaled values were never checked
-                estimator.check_input(self.split.table, exact=True)
-        except RowError as error:
-            numbers = self.split.test_rows
-            numbered = error if numbers is None else error.renumbered(numbers)
-            raise ValueError(f"in the rows held out for the summary, {numbered}") from None
-        except ValueError as error:
-            raise ValueError(f"in the rows held out for the summary, {error}") from None
+        if len(self.split.X_test):
+            place = "the rows held out for the summary"
+            check_held_out(trainer.settings, self.split.table, None, self.split.test_rows, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from sklearn.model_selection import ParameterGrid
 from isthmus._messages import did_you_mean
 from isthmus.estimators import LatentEstimator
 from isthmus.estimators.defaults import check_likelihood
+from isthmus.estimators.run_fingerprint import AnyRows
+from isthmus.estimators.sample_weight import WeightedRows
 from isthmus.models.params import check_fields
 from isthmus.registry import backbone_of, build_objective, check_combination
 from isthmus.training import Outcome, Rows, pick_device
@@ -145,26 +147,32 @@ def _points(estimator: LatentEstimator, grid: Grid) -> list[dict[str, Any]]:
         raise ValueError(f"grid: {error}") from None
 
 
-def prepare(candidates: Sequence[Candidate], X: Any, y: Any, held: Any, y_held: Any) -> list[Rows]:
+def prepare(
+    candidates: Sequence[Candidate], given: WeightedRows, check: Callable[[LatentEstimator], None]
+) -> list[AnyRows]:
     """Initialize every candidate's weights and generator; return the training rows of each.
 
-    Candidates whose settings for reading data agree share the rows.
+    Candidates whose settings for reading data agree share the rows, if they are in memory. `check`
+    is called for one of them.
     """
-    leaders: dict[Any, tuple[LatentEstimator, Rows]] = {}
+    leaders: dict[Any, tuple[LatentEstimator, AnyRows]] = {}
     out = []
     for c in candidates:
         key = tuple(getattr(c.estimator, name) for name in READING)
-        if key not in leaders:
-            rows, c.generator = c.estimator.prepare(X, y)
-            assert isinstance(rows, Rows)
-            # Fail before training if the test rows do not fit.
-            c.estimator.tensors(held, y_held if c.estimator.conditional else None)
-            leaders[key] = c.estimator, rows.to(c.generator.device)
-        else:
-            leader, rows = leaders[key]
+        leader, rows = leaders.get(key, (None, None))
+        if leader is not None and isinstance(rows, Rows):
             c.estimator = copy.copy(leader).set_params(**c.estimator.get_params(deep=False))
             c.generator = c.estimator.reset_weights(rows)
-        out.append(leaders[key][1])
+        else:
+            rows, c.generator = c.estimator.prepare(
+                given.X, given.y, None, given.weights, given.numbers
+            )
+            rows = rows if given.groups is None else rows.grouped_by(given.groups)
+            rows = rows.to(c.generator.device)
+            if leader is None:
+                check(c.estimator)
+            leaders[key] = c.estimator, rows
+        out.append(rows)
     return out
 
 

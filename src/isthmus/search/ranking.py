@@ -7,22 +7,42 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.estimators import LatentEstimator
+from isthmus.estimators.sample_weight import check_sample_weight
+from isthmus.estimators.validation import check_held_out
 from isthmus.search.candidates import Candidate, CandidateRun
 
 __all__ = ["Evaluator", "keep_best", "rank", "rungs", "stop"]
 
 
 class Evaluator:
-    """Evaluate candidates on the test rows."""
+    """Evaluate candidates on the test rows X, with labels y, sample weights and row numbers."""
 
-    def __init__(self, metric: str | Callable[[Any, Any], float], X: Any, y: Any) -> None:
-        self.metric, self.X, self.y = metric, X, y
+    def __init__(
+        self,
+        metric: str | Callable[[Any, Any], float],
+        X: Any,
+        y: Any,
+        weights: Any,
+        numbers: NDArray[Any],
+    ) -> None:
+        self.metric, self.X, self.y, self.numbers = metric, X, y, numbers
+        self.weights = None if weights is None else check_sample_weight(weights, len(numbers))
+
+    def check(self, estimator: LatentEstimator) -> None:
+        """Refuse test rows that an estimator could not evaluate, before it is trained."""
+        condition = self.y if estimator.conditional else None
+        place = "the rows held out to compare the candidates"
+        check_held_out(estimator, self.X, condition, self.numbers, place)
 
     def __call__(self, c: Candidate) -> dict[str, Any]:
         """Return a candidate's results."""
         condition = self.y if c.estimator.conditional else None
         terms = c.estimator.rate_distortion(self.X, condition=condition)
-        rate, distortion = (float(term.mean()) for term in terms)
+        rate, distortion = (float(np.average(term, weights=self.weights)) for term in terms)
         score = -(rate + distortion)
         metric = self._measure(c) if callable(self.metric) else score
         losses = [r["valid_loss"] for r in c.outcome.history if "valid_loss" in r]

@@ -6,8 +6,9 @@ import copy
 import math
 from typing import Any
 
+from isthmus.estimators.run_fingerprint import AnyRows
 from isthmus.search.candidates import Candidate, CandidateRun
-from isthmus.training import Rows, Trainer
+from isthmus.training import Trainer
 from isthmus.training.dictionary import training_callbacks
 from isthmus.training.trainer import warn_diverged
 
@@ -20,13 +21,14 @@ class SequentialRun(CandidateRun):
     Its validation rows are split off from the rows.
     """
 
-    def __init__(self, candidate: Candidate, rows: Rows) -> None:
+    def __init__(self, candidate: Candidate, rows: AnyRows) -> None:
         self.candidate, self.candidates, self.rows = candidate, [candidate], rows
         self.trainer: Trainer | None = None
-        self.held = int(candidate.estimator.validation_fraction * len(rows)) > 0
+        self.held = int(candidate.estimator.validation_fraction * (rows.n_rows or 0)) > 0
 
     def _begin(self) -> Trainer:
         c, e = self.candidate, self.candidate.estimator
+        self.kept: AnyRows
         self.kept, self.valid = self.rows.split(
             e.validation_fraction, c.generator, e.validation_split
         )

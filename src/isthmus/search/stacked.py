@@ -54,7 +54,7 @@ class _Member:
     @classmethod
     def of(cls, c: Candidate, rows: Rows, device: torch.device) -> _Member:
         """Split the rows as the candidate's own fit does."""
-        numbers = Rows(torch.arange(len(rows)), groups=rows.groups).to(device)
+        numbers = Rows(torch.arange(len(rows)), groups=rows.groups, weights=rows.weights).to(device)
         kept, held = numbers.split(
             c.estimator.validation_fraction, c.generator, c.estimator.validation_split
         )
@@ -65,6 +65,15 @@ class _Member:
         """Return the row indices of an epoch in order, (n,)."""
         ((order, _),) = self.kept.batches(len(self.kept), self.candidate.generator)
         return order
+
+    def row_weights(self) -> Tensor:
+        """Return the sample weights of all rows, of mean 1 in training and in validation."""
+        out = torch.zeros(len(self.kept) + len(self.held or ()), device=self.kept.device)
+        for part in (self.kept, self.held):
+            if part is not None:
+                assert part.weights is not None
+                out[part.x] = part.weights
+        return out
 
 
 class StackedRun(CandidateRun):
@@ -113,6 +122,10 @@ class StackedRun(CandidateRun):
             self.compute_gradients = CompiledStep(
                 self._compute_gradients, wanted=lambda weights, beta, x, *others: x.shape[1] == full
             )
+        weighted = self.rows.weights is not None
+        self.row_weights = (
+            torch.stack([m.row_weights() for m in self.members]) if weighted else None
+        )
         if self.held:
             self.held_out = torch.stack([m.held.x for m in self.members if m.held])
 
@@ -200,6 +213,8 @@ class StackedRun(CandidateRun):
         x, c = self.rows[index.flatten()]
         x, c = x.unflatten(0, index.shape), None if c is None else c.unflatten(0, index.shape)
         shown = self._show(x, c, generators) if self.draws else StepInputs(x, x, c)
+        if self.row_weights is not None:
+            shown = shown._replace(row_weights=self.row_weights.gather(1, index))
         if self.code is None:
             return shown, None
         samples = (self.shared.n_samples,) if self.shared.n_samples > 1 else ()
@@ -242,7 +257,7 @@ class StackedRun(CandidateRun):
             state = (weights, self.buffers)
             return functional_call(self.program, state, (objective, shown, step, noise))
 
-        where = StepInputs(0, 0, None if shown.condition is None else 0)  # type: ignore[arg-type]
+        where = StepInputs(*(None if part is None else 0 for part in shown))  # type: ignore[arg-type]
         axes = (0, 0, 0, where, None if noise is None else 0)
         return vmap(one, axes)(weights, beta, self.penalty_weights, shown, noise)
 

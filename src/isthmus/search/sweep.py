@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
-from sklearn.utils import Tags, _safe_indexing, get_tags
+from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from isthmus.data.columns import Table
+from isthmus.data.disk_array import DiskArray, as_disk_array
 from isthmus.data.frames import is_frame
 from isthmus.data.input_types import has_masked_bytes, read_input
 from isthmus.data.sparse_rows import SparseRows
 from isthmus.estimators import LatentEstimator
+from isthmus.estimators.sample_weight import WeightedRows, take_rows, weight_rows
 from isthmus.search.candidates import (
     Candidate,
     CandidateRun,
@@ -31,7 +33,8 @@ from isthmus.search.candidates import (
 from isthmus.search.ranking import Evaluator, keep_best, rank, rungs, stop
 from isthmus.search.sequential import SequentialRun
 from isthmus.search.stacked import StackedRun
-from isthmus.training.batches import draw_rows
+from isthmus.training import Rows
+from isthmus.training.batches import draw_rows, hold_out
 from isthmus.training.devices import own_torch_defaults
 
 if TYPE_CHECKING:
@@ -98,7 +101,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     best_index_, best_params_, best_score_, best_estimator_
         The candidate with the highest metric.
     train_rows_, test_rows_ : ndarray of int
-        Row numbers of the training rows and of the test rows.
+        Row numbers of the training rows and of the test rows; rows of weight 0 are in neither.
 
     References
     ----------
@@ -152,13 +155,15 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         return len(self._candidates())
 
     @own_torch_defaults()
-    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, groups: Any = None) -> Self:
         """Train and evaluate every candidate.
 
         Parameters
         ----------
-        X, y
-            As for the estimator's own `fit`.
+        X, y, sample_weight
+            As for the estimator's own `fit`. Sample weights count in training and in the scores of
+            the test rows; a function as `metric` receives the test rows only. Of data that are
+            read in parts, candidates are trained one after another.
         groups : array-like (n,), optional
             Rows of one group, such as windows of one recording, stay together in both splits.
 
@@ -175,24 +180,24 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             After Ctrl-C; models trained so far are evaluated and kept.
         """
         candidates = self._candidates()
-        X = read_input(X)
-        if isinstance(X, SparseRows):
-            if X.is_large:
-                raise ValueError(
-                    f"X would be too large as a dense array of shape {X.shape}, and a sweep trains "
-                    "on rows in memory: pass fewer rows or features."
-                )
-            X = np.asarray(X)
-        if not (isinstance(X, Table) or is_frame(X) or has_masked_bytes(X)):
-            X = check_array(
-                X, dtype=None, allow_nd=True, ensure_all_finite=False, ensure_min_samples=2
-            )
-        train, held = self._split(X, y, groups)
-        X, X_held = _take(X, train), _take(X, held)
-        y, y_held = (None, None) if y is None else (_take(y, train), _take(y, held))
-        evaluator = Evaluator(self.metric, X_held, y_held)
-        groups = None if groups is None else np.asarray(groups)[train]
-        runs = self._runs(candidates, X, y, groups, evaluator)
+        X, y, groups, weights, numbers = weight_rows(read_input(X), y, groups, sample_weight)
+        stored = None if isinstance(X, SparseRows) else as_disk_array(X)
+        if stored is None:
+            X = _checked(X)
+            train, held = self._split(X, y, groups)
+            own = train if numbers is None else numbers[train]
+            y_train, own_groups, own_weights = _parts((y, groups, weights), train)
+            given = WeightedRows(take_rows(X, train), y_train, own_groups, own_weights, own)
+            X_held = take_rows(X, held)
+        else:  # y, groups and weights are those of the whole array
+            kept, part = self._split_stored(stored, groups)
+            given, X_held = WeightedRows(kept, y, groups, weights), part.read()
+            train, held = kept.indices(), part.indices()
+        y_held, weights_held = _parts((y, weights), held)
+        if numbers is not None:
+            train, held = numbers[train], numbers[held]
+        evaluator = Evaluator(self.metric, X_held, y_held, weights_held, held)
+        runs = self._runs(candidates, given, evaluator)
         interrupted = False
         try:
             self._train(runs, evaluator)
@@ -210,17 +215,19 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _runs(
-        self, candidates: list[Candidate], X: Any, y: Any, groups: Any, evaluator: Evaluator
+        self, candidates: list[Candidate], given: WeightedRows, evaluator: Evaluator
     ) -> list[CandidateRun]:
-        rows = prepare(candidates, X, y, evaluator.X, evaluator.y)
+        rows = prepare(candidates, given, evaluator.check)
+        in_memory = all(isinstance(own, Rows) for own in rows)
         runs: list[CandidateRun] = []
-        for group in group_candidates(candidates, self.max_stacked):
+        for group in group_candidates(candidates, self.max_stacked if in_memory else 1):
             for c in group:
                 c.n_stacked = len(group)
             own = rows[group[0].number]
-            if groups is not None:
-                own = own.grouped_by(groups)
-            runs.append(StackedRun(group, own) if len(group) > 1 else SequentialRun(group[0], own))
+            if len(group) > 1 and isinstance(own, Rows):
+                runs.append(StackedRun(group, own))
+            else:
+                runs.append(SequentialRun(group[0], own))
         return runs
 
     def _train(self, runs: list[CandidateRun], evaluator: Evaluator) -> None:
@@ -261,7 +268,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
     def _split(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any]:
-        """Return the row numbers of the training rows and of the test rows."""
+        """Return the positions of the training rows and of the test rows in X."""
         rows = X.X if isinstance(X, Table) else X
         if self.estimator.validation_split == "time":
             held = draw_rows(groups, len(rows), self.test_fraction, rng=None)
@@ -270,6 +277,12 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         one = splitter(1, test_size=self.test_fraction, random_state=self.random_state)
         train, held = next(one.split(rows, y, groups))
         return np.sort(train), np.sort(held)
+
+    def _split_stored(self, stored: DiskArray, groups: Any) -> tuple[DiskArray, DiskArray]:
+        """Return the training rows and the test rows of an array on disk."""
+        in_time = self.estimator.validation_split == "time"
+        rng = None if in_time else np.random.default_rng(self.random_state)
+        return hold_out(stored, groups, self.test_fraction, rng)
 
     def _candidates(self) -> list[Candidate]:
         """Return the candidates, after checking the sweep's own settings."""
@@ -319,6 +332,13 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-def _take(X: Any, rows: Any) -> Any:
-    X = X if hasattr(X, "__getitem__") else np.asarray(X)
-    return X[rows] if isinstance(X, Table) else _safe_indexing(X, rows)
+def _checked(X: Any) -> Any:
+    """Return rows that can be split; the estimators check their values."""
+    if isinstance(X, Table | SparseRows) or is_frame(X) or has_masked_bytes(X):
+        return X
+    return check_array(X, dtype=None, allow_nd=True, ensure_all_finite=False, ensure_min_samples=2)
+
+
+def _parts(values: tuple[Any, ...], rows: Any) -> list[Any]:
+    """Return some rows of each of several values, of which any may be None."""
+    return [None if each is None else take_rows(each, rows) for each in values]
