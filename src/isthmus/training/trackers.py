@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from isthmus._messages import did_you_mean
 from isthmus._optional import import_optional
+from isthmus.persistence.locks import exclusive
 from isthmus.training.tracker import Tracker
 
 __all__ = ["MLflow", "TensorBoard", "make_trackers"]
@@ -149,7 +149,8 @@ class MLflow(Tracker):
             self._connect(self.tracking_uri, None)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / "mlflow.lock"):  # only one process may create the database
+            busy = f"another process has been creating the database in {folder} for a minute."
+            with exclusive(folder / "mlflow.lock", busy, wait=60.0):  # only one may create it
                 self._connect(_database(folder), (folder / "artifacts").as_uri())
         known = self.client.get_run(self.run).data.params  # MLflow's parameters cannot change
         new = [Param(k, str(v)) for k, v in self.settings.items() if k not in known]
