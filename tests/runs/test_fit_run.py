@@ -61,7 +61,7 @@ def test_everything_expensive_is_done_once(tmp_path, monkeypatch):
         counted(
             "weights",
             atomic.write_all_atomic,
-            lambda files: sum(path.name == "model.safetensors" for path in files),
+            lambda files, record: sum(path.name == "model.safetensors" for path in files),
         ),
     )
     monkeypatch.setattr(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -37,6 +38,8 @@ from isthmus.estimators.validation import (
 )
 from isthmus.evaluation.reconstruction import f1_from_counts
 from isthmus.models.specs import HANDLE_UNKNOWN
+from isthmus.persistence.atomic import inner_folder
+from isthmus.persistence.run_folder import remove_model
 from isthmus.training.distributed import started_together
 
 __all__ = [
@@ -53,7 +56,8 @@ NO_SCORE = (
     "no row has a finite score: each row holds no value, or values that overflow float32. Check "
     "the unit of X, or mark missing values as missing."
 )
-MODEL = "model-{}"  # folder of a model of a saved detector
+MODEL = "model-{}"  # folder of a model of a saved detector: the start of its digest, once a number
+OWN_FOLDER = re.compile(r"model-([0-9a-f]{16}|\d{1,3})")
 MAX_MODELS = 1000  # of a saved detector
 FORM = ("feature_shape_", "columns_", "n_features_in_", "feature_names_in_")  # of the input
 
@@ -465,9 +469,13 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
             Write the models, too; otherwise `load` needs them.
         """
         check_is_fitted(self)
-        for i, model in enumerate(self.estimators_ if models else []):
-            model.save(Path(path) / MODEL.format(i))
-        super().save(path, data)
+        folders = _model_folders(self._model_digest()) if models else []
+        for name, model in zip(folders, self.estimators_, strict=False):
+            model.save(inner_folder(Path(path), name))
+        super().save(path, data)  # from here on, the record describes these models
+        for folder in Path(path).iterdir() if models else ():
+            if OWN_FOLDER.fullmatch(folder.name) and folder.name not in folders:
+                remove_model(folder)
 
     @classmethod
     def load(cls, path: str | PathLike[str], estimator: Any = None, **settings: Any) -> Self:
@@ -505,8 +513,10 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
             raise ValueError(f"{wrong[0]} of a saved detector cannot be replaced; fit a new one.")
         saved = cls.read_record(path)
         if estimator is None:
-            folders = [Path(path) / MODEL.format(i) for i in range(saved["n_models"])]
-            models = [model_io.load(folder) for folder in folders]
+            folders = _model_folders(saved["model"])
+            if not (Path(path) / folders[0]).is_dir():  # an older version wrote them
+                folders = [MODEL.format(i) for i in range(saved["n_models"])]
+            models = [model_io.load(Path(path) / name) for name in folders]
             estimator = models[0] if len(models) == 1 else models
         detector = super().load(path, estimator, **settings)
         if any(saved["settings"].get(name) != settings[name] for name in rates & {*settings}):
@@ -553,7 +563,9 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
 
     @classmethod
     def _is_valid(cls, record: dict[str, Any]) -> bool:
-        return type(record["n_models"]) is int and 1 <= record["n_models"] <= MAX_MODELS
+        n, digests = record["n_models"], record["model"].split()
+        valid = all(map(re.compile("[0-9a-f]{64}").fullmatch, digests))
+        return valid and type(n) is int and 1 <= n == len(digests) <= MAX_MODELS
 
     def to_pyod(self) -> Any:
         """Return this detector as a `pyod.models.base.BaseDetector`.
@@ -632,6 +644,11 @@ def _encoding(model: LatentEstimator) -> tuple[Any, ...]:
     """Return what determines how a fitted model reads its input."""
     columns = () if model.columns_ is None else model.columns_.columns
     return model.feature_shape_, [(c.name, c.kind, c.categories) for c in columns]
+
+
+def _model_folders(digests: str) -> list[str]:
+    """Return the names of the folders of models: another model never replaces one that is used."""
+    return [MODEL.format(digest[:16]) for digest in digests.split()]
 
 
 def _for_arrays(model: LatentEstimator) -> LatentEstimator:

@@ -27,9 +27,8 @@ from isthmus.data.sparse_rows import is_sparse
 from isthmus.estimators.validation import count_rows_from
 from isthmus.persistence.atomic import write_all_atomic
 from isthmus.persistence.integrity import (
-    check_content,
     check_record,
-    read_bytes,
+    read_described,
     read_json,
     read_tensors,
     with_checksums,
@@ -161,9 +160,8 @@ class SavedMetaEstimator(MetaEstimator):
         record["data"] = with_code(record["data"], record["model"])
         arrays_path, record_path = (Path(path) / n for n in (self._arrays_file, self._record_file))
         Path(path).mkdir(parents=True, exist_ok=True)
-        record_path.unlink(missing_ok=True)  # an old record must not describe new arrays
         sealed = to_json(with_checksums(record, {arrays_path.name: content}))
-        write_all_atomic({arrays_path: content, record_path: sealed.encode()})
+        write_all_atomic({arrays_path: content, record_path: sealed.encode()}, record_path)
 
     @classmethod
     def load(cls, path: str | PathLike[str], estimator: Any, **settings: Any) -> Self:
@@ -190,9 +188,8 @@ class SavedMetaEstimator(MetaEstimator):
         loaded._set_models([unwrap(e) for e in frozen])
         if record["model"] != loaded._model_digest():
             raise ValueError(f"{path} belongs to another model; {cls._hint}.")
-        content = read_bytes(arrays_path)
         try:
-            check_content(record, arrays_path.name, content)
+            content = read_described(arrays_path, record)
             arrays = read_tensors(content, arrays_path.name, parse_arrays)
             loaded._from_arrays(arrays, record)
         except (KeyError, ValueError) as error:

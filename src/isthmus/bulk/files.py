@@ -21,6 +21,7 @@ from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.media_folders import inside_only, visible_files
 from isthmus.data.prefetch import prefetch
 from isthmus.estimators.batched_inference import inference_batch_size
+from isthmus.persistence.atomic import naming
 
 __all__ = ["UNKNOWN_COLUMN", "FileResult", "FileTask", "output_paths", "process_files"]
 
@@ -166,7 +167,8 @@ def _process_file(source: Path, target: Path, task: FileTask, force: bool) -> Fi
     rows, unscored = 0, []
     with atomic_output(target, record) as writer:
         for columns in prefetch(_compute(source, task), join_timeout=None):
-            writer.write(columns)
+            with naming(target):
+                writer.write(columns)
             if task.score is not None:
                 explained = np.asarray(columns.get(UNKNOWN_COLUMN, "")) != ""
                 infinite = np.isinf(columns[task.score]) & ~explained

@@ -8,16 +8,15 @@ later, or interrupted by a crash, does not count as finished.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._optional import import_optional
-from isthmus.persistence.atomic import PARTIAL, write_atomic
+from isthmus.persistence.atomic import inner_folder, naming, open_atomic, write_atomic
 from isthmus.persistence.integrity import read_json
 from isthmus.persistence.locks import exclusive
 from isthmus.persistence.run_folder import to_json
@@ -32,11 +31,11 @@ GROUP_SIZE = 2**22  # approximate numbers per row group of Parquet
 class ParquetWriter:
     """Write columns of rows as Parquet, in row groups whose size depends on the columns only."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self.pa = import_optional(
             "pyarrow", extra="tables", what="writing .parquet", instead="use --format npy"
         )
-        self.path = path
+        self.file = file
         self.writer: Any = None
         self.pending: list[Any] = []
 
@@ -50,7 +49,7 @@ class ParquetWriter:
         from pyarrow import parquet  # type: ignore[import-untyped]
 
         table = self.pa.concat_tables(self.pending).combine_chunks()
-        self.writer = self.writer or parquet.ParquetWriter(self.path, table.schema)
+        self.writer = self.writer or parquet.ParquetWriter(self.file, table.schema)
         self.writer.write_table(table)
         self.pending = []
 
@@ -65,8 +64,8 @@ class ParquetWriter:
 class ArrayWriter:
     """Write columns as one .npy array (n, columns) whose number of rows is known at the end."""
 
-    def __init__(self, path: Path) -> None:
-        self.file, self.rows = path.open("wb"), 0
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.rows = file, 0
 
     def write(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Append rows."""
@@ -80,10 +79,9 @@ class ArrayWriter:
 
     def close(self) -> None:
         """Write the number of rows."""
-        with self.file:
-            if self.rows:
-                self.file.seek(0)  # NumPy pads the header for a longer number of rows
-                self._write_header()
+        if self.rows:
+            self.file.seek(0)  # NumPy pads the header for a longer number of rows
+            self._write_header()
 
     def _write_header(self) -> None:
         header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, self.width)}
@@ -109,21 +107,20 @@ def _check_exact(name: str, column: Any) -> NDArray[Any]:
 @contextlib.contextmanager
 def atomic_output(target: Path, record: Mapping[str, Any]) -> Iterator[Writer]:
     """Open an output that gets its name once it is complete and synced, under a lock."""
-    partial = _beside(target, PARTIAL)
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    folder = inner_folder(target.parent, RECORDS)
     busy = f"another process is writing {target}: wait for it."
-    with exclusive(_beside(target, ".lock"), busy):
+
+    def write_record(draft: Path) -> None:
+        write_atomic(_beside(target), to_json({**record, "output": file_stamp(draft)}).encode())
+
+    lock = exclusive(_beside(target, ".lock"), busy)
+    with lock, open_atomic(target, folder, write_record) as file:
+        writer = (ParquetWriter if target.suffix == ".parquet" else ArrayWriter)(file)
         try:
-            kind = ParquetWriter if target.suffix == ".parquet" else ArrayWriter
-            with contextlib.closing(kind(partial)) as writer:
-                yield writer
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            content = to_json({**record, "output": file_stamp(partial)}).encode()
-            write_atomic(_beside(target), content)
-            os.replace(partial, target)
+            yield writer
         finally:
-            partial.unlink(missing_ok=True)
+            with naming(target):
+                writer.close()
 
 
 def is_finished(target: Path, record: Mapping[str, Any]) -> bool:

@@ -27,11 +27,10 @@ from isthmus._messages import did_you_mean, one_line
 from isthmus._version import __version__
 from isthmus.estimators.restoring import PLAIN, restore, unfitted
 from isthmus.estimators.run_fingerprint import params_to_json
-from isthmus.persistence.atomic import write_all_atomic, write_atomic
+from isthmus.persistence.atomic import finish_staged, write_all_atomic, write_atomic
 from isthmus.persistence.integrity import (
     SUMS,
-    check_content,
-    read_bytes,
+    read_described,
     read_tensors,
     with_checksums,
     with_new_checksum,
@@ -146,9 +145,8 @@ def save(
     config = with_checksums(json.loads(to_json(_config(estimator, data or {}))), files)
     recorded = with_code(config["data"], config[SUMS][WEIGHTS])
     config = with_new_checksum(config | {"data": recorded})
-    # The configuration is written last: a folder that has one is complete.
     files[CONFIG] = to_json(config).encode()
-    write_all_atomic({folder / name: content for name, content in files.items()})
+    write_all_atomic({folder / name: data for name, data in files.items()}, folder / CONFIG)
     return config
 
 
@@ -162,6 +160,7 @@ def save_summary(
     held_out = json.loads(to_json(dict(summary)))
     config = with_new_checksum(config | {"held_out": held_out})
     write_atomic(Path(path) / CONFIG, to_json(config).encode())
+    finish_staged(Path(path), config[SUMS])
 
 
 def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "auto") -> Any:
@@ -207,9 +206,8 @@ def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "a
     """
     folder, target = Path(path), pick_device(device)
     config = read_config(folder)
-    content = read_bytes(folder / WEIGHTS)
     with _one_error(folder):
-        check_content(config, WEIGHTS, content)
+        content = read_described(folder / WEIGHTS, config)
         tensors = read_tensors(content, WEIGHTS, load_tensors)
     name = config["estimator"]
     if name not in ESTIMATORS:
@@ -224,10 +222,10 @@ def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "a
 
 @contextmanager
 def _one_error(folder: Path) -> Iterator[None]:
-    """Turn every failure but a missing library into a ValueError that names the folder."""
+    """Turn every failure but a missing library or file into a ValueError naming the folder."""
     try:
         yield
-    except ImportError:
+    except (ImportError, FileNotFoundError):
         raise
     except Exception as error:  # torch raises many types for inconsistent tensors
         reason = one_line(error).rstrip(".")

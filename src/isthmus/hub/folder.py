@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +16,7 @@ from isthmus.estimators import LatentEstimator, model_io
 from isthmus.hub.card import CARD, card_text
 from isthmus.hub.pictures import PICTURES, show
 from isthmus.persistence.atomic import write_all_atomic
-from isthmus.persistence.integrity import read_bytes, with_checksums
+from isthmus.persistence.integrity import read_bytes, read_described, with_checksums
 from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS, read_config, to_json
 from isthmus.persistence.schema import check_config
 from isthmus.report import REPORT
@@ -105,9 +105,11 @@ def save_pretrained(
         if target.resolve() == run.resolve():
             raise ValueError(f"{folder} is the folder of the run itself; choose another folder.")
         _check_links(run)
-        saved = [name for name in (WEIGHTS, HISTORY) if is_regular_file(run / name)]
-        files = {name: (run / name).read_bytes() for name in saved}
-        config = _config(read_config(run), data, held_out)
+        recorded, files = read_config(run), {}
+        for name in (WEIGHTS, HISTORY):
+            with suppress(FileNotFoundError):  # a model loads without its history
+                files[name] = read_described(run / name, recorded)
+        config = _config(recorded, data, held_out)
         files[CONFIG] = to_json(with_checksums(config, files)).encode()
         if report:
             files[REPORT] = _report(run)
@@ -119,7 +121,7 @@ def save_pretrained(
         files[CARD] = _custom_card(Path(card))
     target.mkdir(parents=True, exist_ok=True)
     was_published = (target / CARD).is_file() and (target / CONFIG).is_file()  # runs have no card
-    write_all_atomic({target / name: content for name, content in files.items()})
+    write_all_atomic({target / name: data for name, data in files.items()}, target / CONFIG)
     if was_published:  # remaining files may show rows that are no longer published
         for name in {*OPTIONAL} - {*files}:
             (target / name).unlink(missing_ok=True)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from isthmus._messages import one_line
 from isthmus.data.limits import ENV_VARIABLE, configured_limit, is_regular_file
+from isthmus.persistence.atomic import staged
 
 __all__ = [
     "CONFIG",
@@ -26,6 +28,7 @@ __all__ = [
     "check_record",
     "parse_json",
     "read_bytes",
+    "read_described",
     "read_json",
     "read_tensors",
     "with_checksums",
@@ -37,6 +40,7 @@ MAX_JSON = 16 * 2**20  # bytes: a table of 60,000 columns has 14 MB
 MAX_NESTED = 500_000  # lists and dictionaries in one file; an empty one takes 64 bytes of memory
 MAX_HEADER = 16 * 2**20  # bytes of names and shapes in a safetensors file
 SUMS, OWN = "sha256", "this file"
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def with_checksums(record: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -117,6 +121,24 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
         raise ValueError(
             f"{path} has more than {limit:,} bytes; if you trust it, set {ENV_VARIABLE}."
         )
+    return content
+
+
+def read_described(path: Path, record: Mapping[str, Any], limit: int | None = None) -> bytes:
+    """Return the content of a file that a record describes, checked.
+
+    If its writer was killed after the record was replaced, the content has a hidden name; see
+    `isthmus.persistence.atomic`. Errors as for `read_bytes` and `check_content`.
+    """
+    checksum = (record.get(SUMS) or {}).get(path.name)
+    if checksum is not None and SHA256.fullmatch(checksum):
+        waiting = staged(path, checksum)
+        if is_regular_file(waiting) and not waiting.is_symlink():
+            content = read_bytes(waiting, limit)
+            if hashlib.sha256(content).hexdigest() == checksum:
+                return content
+    content = read_bytes(path, limit)
+    check_content(record, path.name, content)
     return content
 
 

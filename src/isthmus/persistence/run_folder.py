@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -15,17 +16,16 @@ from safetensors.numpy import save as save_arrays
 from isthmus._messages import one_line
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
-from isthmus.data.limits import check_memory, is_regular_file
-from isthmus.persistence.atomic import PARTIAL
+from isthmus.data.limits import allowed_memory
+from isthmus.persistence.atomic import remove
 from isthmus.persistence.integrity import (
     CONFIG,
     HISTORY,
     SUMS,
     WEIGHTS,
-    check_content,
     check_record,
     parse_json,
-    read_bytes,
+    read_described,
     read_json,
     read_tensors,
 )
@@ -44,6 +44,7 @@ __all__ = [
     "read_history",
     "read_test_rows",
     "remove_checkpoints",
+    "remove_model",
     "split_bytes",
     "to_json",
 ]
@@ -104,11 +105,10 @@ def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dic
     Raises a ValueError if it is damaged or, given the configuration, its checksum differs.
     """
     path = Path(folder) / HISTORY
-    if not is_regular_file(path):
+    try:
+        content = read_described(path, config or {}, allowed_memory(0))
+    except FileNotFoundError:
         return []
-    check_memory(path, path.stat().st_size, 0)
-    content = path.read_bytes()
-    check_content(config or {}, HISTORY, content)
     try:
         return check_history([parse_json(line, path) for line in content.splitlines() if line])
     except ValueError as error:
@@ -130,8 +130,7 @@ def read_test_rows(folder: Path, config: dict[str, Any]) -> NDArray[np.int64] | 
     if SPLIT not in (config.get(SUMS) or {}):
         return None
     path = Path(folder) / SPLIT
-    content = read_bytes(path)
-    check_content(config, SPLIT, content)
+    content = read_described(path, config)
     rows = read_tensors(content, path, load_arrays).get("test")
     if rows is None or rows.dtype != np.int64 or rows.ndim != 1:
         raise ValueError(f"{path}: expected 'test', a list of row numbers.")
@@ -156,8 +155,17 @@ def find_checkpoints(folder: Any) -> list[Path]:
     return [path for path in (Path(folder) / name for name in CHECKPOINTS) if path.is_file()]
 
 
+def remove_model(folder: Path) -> None:
+    """Remove the files of a saved model, and its folder if that holds nothing else."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for name in (CONFIG, WEIGHTS, HISTORY, SPLIT):
+        remove(folder / name)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def remove_checkpoints(folder: Any) -> None:
     """Remove the checkpoints of a finished run."""
     for name in CHECKPOINTS:
-        for path in (Path(folder) / name, Path(folder) / f"{name}{PARTIAL}"):
-            path.unlink(missing_ok=True)
+        remove(Path(folder) / name)

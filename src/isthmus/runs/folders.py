@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from isthmus.persistence.atomic import PARTIAL
+from isthmus.persistence.atomic import is_leftover
 from isthmus.persistence.integrity import MAX_JSON, SUMS, read_bytes
 from isthmus.persistence.locks import LOCK
 from isthmus.persistence.run_folder import CONFIG, SPLIT, find_checkpoints
@@ -82,7 +82,7 @@ def output_folder(folder: Path, what: str, is_one: bool, force: bool, hint: str 
 
 def has_content(folder: Path) -> bool:
     """Whether a folder exists and holds more than a lock and unfinished files."""
-    return folder.is_dir() and any(p.name != LOCK and p.suffix != PARTIAL for p in folder.iterdir())
+    return folder.is_dir() and any(p.name != LOCK and not is_leftover(p) for p in folder.iterdir())
 
 
 def unused(folder: Path) -> Path:
@@ -103,7 +103,7 @@ def is_started(folder: Path) -> bool:
 
 def _has_only_log(folder: Path) -> bool:
     """Whether a started run has written nothing that is worth keeping."""
-    kept = {p.name for p in folder.iterdir() if p.suffix != PARTIAL}
+    kept = {p.name for p in folder.iterdir() if not is_leftover(p)}
     return kept - {LOCK, "tensorboard"} == {TRAINING_LOG}
 
 

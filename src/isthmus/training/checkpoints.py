@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from isthmus.persistence.atomic import write_atomic
+from isthmus.persistence.atomic import remove, write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes, read_tensors
 from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints, remove_checkpoints
 from isthmus.training.batches import Source
@@ -114,7 +114,7 @@ class Checkpoint(Callback):
             write_atomic(self.folder / CHECKPOINTS[self.next_file], content)
             self.next_file = 1 - self.next_file
             if not self.resumes:  # files of an earlier run
-                (self.folder / CHECKPOINTS[self.next_file]).unlink(missing_ok=True)
+                remove(self.folder / CHECKPOINTS[self.next_file])
             self.resumes = True
         except (OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]

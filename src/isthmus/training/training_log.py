@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from isthmus._messages import one_line
 from isthmus.data.limits import check_memory
-from isthmus.persistence.atomic import PARTIAL, write_atomic
+from isthmus.persistence.atomic import remove, write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes
 from isthmus.persistence.schema import check_history, check_training_log
 from isthmus.training.batches import Source
@@ -123,9 +123,8 @@ def read_training_log(folder: Any) -> tuple[Record, list[Record]] | None:
 
 def remove_training_log(folder: Any) -> None:
     """Remove the log of a saved run, if there is one and it can be removed."""
-    for name in (TRAINING_LOG, TRAINING_LOG + PARTIAL):
-        with contextlib.suppress(OSError):
-            (Path(folder) / name).unlink()
+    with contextlib.suppress(OSError):
+        remove(Path(folder) / TRAINING_LOG)
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
