@@ -1,13 +1,35 @@
-"""Helpers for error messages: suggestions for mistyped names, and quoting of long text."""
+"""Text for people: error messages, quoting of long and of hostile text, and printing."""
 
 from __future__ import annotations
 
 import difflib
+import os
+import shlex
+import sys
+import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["check_choice", "did_you_mean", "one_line", "times_error"]
+__all__ = [
+    "check_choice",
+    "did_you_mean",
+    "one_line",
+    "printable",
+    "python_command",
+    "say",
+    "shell_quote",
+    "times_error",
+]
 
 MAX_QUOTED = 400  # characters
+CONTROLS = {
+    "Cc",
+    "Cf",
+    "Cs",
+    "Zl",
+    "Zp",
+}  # controls, formats (bidi, zero width), surrogates, breaks
+BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")  # letters and marks without a shape
+UNSAFE_IN_QUOTES = frozenset('"$`\\!')  # within double quotes of a shell
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -46,7 +68,7 @@ def one_line(text: object) -> str:
     >>> one_line("a\n  b")
     'a b'
     """
-    words = " ".join(str(text)[: 4 * MAX_QUOTED].split())
+    words = printable(" ".join(str(text)[: 4 * MAX_QUOTED].split()))
     return words if len(words) <= MAX_QUOTED else words[: MAX_QUOTED - 1] + "…"
 
 
@@ -57,3 +79,72 @@ def times_error(what: str, dtype: object) -> str:
         "days since the first with (times - times.min()) / numpy.timedelta64(1, 'D'), or drop "
         "them."
     )
+
+
+def printable(text: object) -> str:
+    r"""Return text with everything escaped that a terminal obeys or does not show.
+
+    These are control characters, line breaks included, marks that reverse the direction of text,
+    characters without width, and bytes of file names that are not UTF-8. Names of columns,
+    categories and files may contain them, to hide or fake what a command prints.
+
+    Examples
+    --------
+    >>> print(printable("β \x1b[31mred\u202e"))
+    β \x1b[31mred\u202e
+    """
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(ascii(c)[1:-1] if _is_hidden(c) else c for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in CONTROLS or character in BLANK
+
+
+def say(*lines: object, error: bool = False) -> None:
+    """Print lines for people, each `printable`, to standard output or standard error.
+
+    Everything that isthmus prints is printed here, or as a table by `isthmus.cli._console`.
+    """
+    stream = sys.stderr if error else sys.stdout
+    stream.write("".join(f"{printable(line)}\n" for line in lines))
+    stream.flush()
+
+
+def shell_quote(*words: object) -> str:
+    r"""Return words as they are typed in a shell, on one line without control characters.
+
+    Examples
+    --------
+    >>> shell_quote("isthmus", "info", "my run")
+    "isthmus info 'my run'"
+    >>> print(shell_quote("a\x1b'b"))
+    $'a\x1b\'b'
+    """
+    return " ".join(map(_shell_quote, map(str, words)))
+
+
+def _shell_quote(word: str) -> str:
+    if printable(word) == word:
+        return shlex.quote(word)
+    parts = []
+    for c in word:
+        if _is_hidden(c):
+            parts += [f"\\x{byte:02x}" for byte in os.fsencode(c)]
+        else:
+            parts.append(f"\\{c}" if c in "\\'" else c)
+    return f"$'{''.join(parts)}'"  # understood by bash, zsh and ksh
+
+
+def python_command(code: str) -> str:
+    r"""Return the shell command that runs a line of Python.
+
+    Examples
+    --------
+    >>> python_command("print('a')"), python_command('print("a")')
+    ('python -c "print(\'a\')"', 'python -c \'print("a")\'')
+    """
+    plain = not UNSAFE_IN_QUOTES & {*code}
+    return f'python -c "{code}"' if plain else f"python -c {shell_quote(code)}"

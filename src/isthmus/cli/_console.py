@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from isthmus._messages import printable, python_command, say, shell_quote
 
 if TYPE_CHECKING:
     from isthmus.runs import Run
 
-__all__ = ["number_text", "print_summary", "print_table"]
+__all__ = ["number_text", "print_columns", "print_summary", "print_table"]
+
+
+class _Console(Console):
+    """A console that prints text as it is, and raises the error of a pipe without a reader."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def print_summary(run: Run, data: str) -> None:
@@ -24,29 +36,46 @@ def print_summary(run: Run, data: str) -> None:
         The data as they are named on the command line.
     """
     estimator: Any = run.estimator
-    console = Console(highlight=False, soft_wrap=True)
     if run.summary:
         print_table(f"{type(estimator).__name__} on held-out rows", run.summary)
-    console.print(f"stopped after {estimator.n_iter_} epochs ({estimator.stopped_}); ", end="")
-    console.print(f"weights of epoch {estimator.best_epoch_}")
-    folder = escape(str(run.folder))
-    console.print(f"\nrun     {folder}")
-    console.print(f"report  {escape(str(run.report))}\n")
-    console.print("next:")
-    console.print(f"  isthmus studio {folder}")
-    console.print(f"  isthmus info {folder}")
-    console.print(f"  isthmus evaluate {folder} {escape(data)}")
-    console.print(f"  python -c \"import isthmus; print(isthmus.load('{folder}'))\"")
+    folder = shell_quote(run.folder)
+    say(
+        f"stopped after {estimator.n_iter_} epochs ({estimator.stopped_}); "
+        f"weights of epoch {estimator.best_epoch_}",
+        "",
+        f"run     {run.folder}",
+        f"report  {run.report}",
+        "",
+        "next:",
+        f"  isthmus studio {folder}",
+        f"  isthmus info {folder}",
+        f"  isthmus evaluate {folder} {data}",
+        "  " + python_command(f"import isthmus; print(isthmus.load({str(run.folder)!r}))"),
+    )
 
 
 def print_table(title: str, rows: dict[str, Any]) -> None:
     """Print names and values as a table."""
-    table = Table(title=escape(title), title_justify="left", show_header=False)
+    table = _table(title, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", overflow="fold")
     for name, value in rows.items():
-        table.add_row(escape(name), escape(number_text(value)))
-    Console(highlight=False).print(table)
+        table.add_row(printable(name), printable(number_text(value)))
+    _Console().print(table)
+
+
+def print_columns(title: str, numbers: dict[str, bool], rows: Iterable[Iterable[Any]]) -> None:
+    """Print rows under the names of their columns; `numbers` says which hold numbers."""
+    table = _table(title)
+    for name, is_number in numbers.items():
+        table.add_column(printable(name), justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*map(printable, row))
+    _Console(soft_wrap=True).print(table)
+
+
+def _table(title: str, **options: Any) -> Table:
+    return Table(title=printable(title), title_justify="left", **options)
 
 
 def number_text(value: Any) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from isthmus._messages import say
 from isthmus.applications.anomaly_detection import unscored_note
 from isthmus.bulk.files import FileResult, FileTask, process_files
 from isthmus.bulk.worker_rank import WorkerRank
@@ -48,15 +48,15 @@ def process_and_report(
     for each in process_files(targets, mine, task, force):
         done.append(each)
         if each.rows is not None:
-            print(f"{prefix}{each.source} -> {each.target}: {each.rows:,} rows", flush=True)
+            say(f"{prefix}{each.source} -> {each.target}: {each.rows:,} rows")
         if each.n_unscored:
             note = unscored_note(each.first_unscored, each.n_unscored)
-            print(f"note: {prefix}{each.source}: {note}", file=sys.stderr, flush=True)
-    print(prefix + _summary(done, time.perf_counter() - start), flush=True)
+            say(f"note: {prefix}{each.source}: {note}", error=True)
+    say(prefix + _summary(done, time.perf_counter() - start))
     failed = [each for each in done if each.error]
     rank.wait_for_others(bool(failed))
     for line in _failures(failed):
-        print(f"isthmus: {prefix}failed: {line}", file=sys.stderr, flush=True)
+        say(f"isthmus: {prefix}failed: {line}", error=True)
     return FAILED if failed else 0
 
 

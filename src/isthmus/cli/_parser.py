@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
+import select
 import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import takewhile
 from typing import Any, NoReturn
 
-from isthmus._messages import did_you_mean
+from isthmus._messages import did_you_mean, printable, say
 from isthmus._version import __version__
 from isthmus.cli._options import Command, add_arguments
 
-__all__ = ["FAILED", "INTERRUPTED", "USER_ERROR", "main", "make_parser"]
+__all__ = ["FAILED", "INTERRUPTED", "NO_READER", "USER_ERROR", "main", "make_parser"]
 
 # Exit codes, beside 0 for success.
 FAILED = 1  # some of many files could not be processed
 USER_ERROR = 2
 INTERRUPTED = 130
+NO_READER = 141  # as a program that SIGPIPE ends
 
 # In the order of `isthmus --help`. Each is a module with `COMMAND` and `run(arguments)`, which
 # imports what it needs when it runs: help and completion answer at once.
@@ -53,51 +56,98 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    The code is 0 for success, 1 if some of many files failed, 2 for a user's mistake, and 130
-    after an interrupt. Set ISTHMUS_DEBUG=1 to see the traceback of an error.
+    The code is 0 for success, 1 if some of many files failed, 2 for a user's mistake, 130 after
+    an interrupt, and 141 if the reader of the output is gone, as after ``| head``. Set
+    ISTHMUS_DEBUG=1 to see the traceback of an error.
 
     Examples
     --------
     >>> main(["fit", "digits", "--model", "vea"])
     2
     """
+    with suppress(AttributeError):  # not a terminal, pipe or file
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _readers_are_gone()
+        return NO_READER
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     name = "isthmus"
     try:
         arguments = make_parser().parse_args(argv)
         name += f" {arguments.command}"
         command = import_module(f"isthmus.cli.{arguments.command}")
-        with _warnings_as_notes():
+        with _printable_messages():
             return command.run(arguments)
     except SystemExit as stop:  # the parser has printed its message
         return int(stop.code or 0)
     except KeyboardInterrupt:
         if _is_main_process():
-            print("isthmus: interrupted", file=sys.stderr)
+            say("isthmus: interrupted", error=True)
         return INTERRUPTED
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        if os.environ.get("ISTHMUS_DEBUG"):
+        broken_pipe = isinstance(error, BrokenPipeError) and _readers_are_gone()
+        if broken_pipe or os.environ.get("ISTHMUS_DEBUG"):
             raise
         _let_main_process_report()
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"{name}: {_flat(error)}", error=True)
         return USER_ERROR
 
 
+def _readers_are_gone() -> bool:
+    """Whether nobody reads the output any more; what is left of it is then dropped."""
+    gone = [stream for stream in (sys.stdout, sys.stderr) if _is_broken(stream)]
+    for stream in gone:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+    return bool(gone)
+
+
+def _is_broken(stream: Any) -> bool:
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (AttributeError, OSError):  # no poll on Windows; no file, as in tests
+        return False
+
+
 @contextmanager
-def _warnings_as_notes() -> Iterator[None]:
-    """Print warnings for users as one line each, without the place in the code."""
-    show_others = warnings.showwarning
+def _printable_messages() -> Iterator[None]:
+    """Print warnings for users as one line each, and make all warnings and log records printable.
+
+    Other libraries quote names and values in them, too.
+    """
+    show_others, make_record = warnings.showwarning, logging.getLogRecordFactory()
 
     def show(message: Any, category: Any, *place: Any) -> None:
         if issubclass(category, UserWarning):
-            print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
+            say(f"note: {_flat(message)}", error=True)
         else:
-            show_others(message, category, *place)
+            show_others(_flat(message), category, *place)
+
+    def record(*arguments: Any, **options: Any) -> logging.LogRecord:
+        made = make_record(*arguments, **options)
+        made.msg, made.args = _flat(made.getMessage()), None
+        return made
 
     warnings.showwarning = show  # type: ignore[assignment]
+    logging.setLogRecordFactory(record)
     try:
         yield
     finally:
         warnings.showwarning = show_others
+        logging.setLogRecordFactory(make_record)
+
+
+def _flat(text: object) -> str:
+    """Return text on one line that can be printed."""
+    return printable(" ".join(str(text).split()))
 
 
 def _let_main_process_report() -> None:
@@ -153,7 +203,8 @@ class Parser(argparse.ArgumentParser):
         """Print the message, say where help is, and exit with code 2."""
         _let_main_process_report()
         end = "" if message.endswith(("?", ".")) else "."
-        self.exit(USER_ERROR, f"{self.prog}: {message}{end} See `{self.prog} --help`.\n")
+        text = printable(f"{self.prog}: {message}{end} See `{self.prog} --help`.")
+        self.exit(USER_ERROR, f"{text}\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the arguments of this command; report an unknown one here, not at the top."""

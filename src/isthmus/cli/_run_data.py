@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._messages import say
 from isthmus.cli._sheets import short
 from isthmus.data import Columns, Dataset, load
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
@@ -56,7 +56,7 @@ def load_rows(arguments: argparse.Namespace) -> Dataset:
 def with_notes(data: Dataset) -> Dataset:
     """Return data after printing what was not kept or has changed; a table's columns are not."""
     for note in data.notes if data.columns is None else {*data.notes} & {CHANGED}:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", error=True)
     return data
 
 
@@ -177,7 +177,7 @@ def _read_image(path: Path, shape: tuple[int, ...]) -> Array:
     images = read_images(path, (shape[-2], shape[-1]))
     X, note = match_channels(images.X, shape)
     for line in (*images.notes, *([note] if note else [])):
-        print(f"note: {path}: {line}", file=sys.stderr)
+        say(f"note: {path}: {line}", error=True)
     return X
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus._messages import say
 from isthmus.persistence.atomic import write_atomic
 from isthmus.plots.cells import as_units, cell_height, draw_cells, value_range
 from isthmus.plots.style import INK, MUTED, figure, title
@@ -77,7 +78,7 @@ def save_frame(path: Path, frame: Any) -> None:
 
 def _write_file(path: Path, buffer: io.BytesIO) -> None:
     write_atomic(path, buffer.getvalue())
-    print(f"written to {path}")
+    say(f"written to {path}")
 
 
 def beside_sheet(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from isthmus.cli._options import command, option
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         for action in parser._actions:
             if completer := completers.get(action.metavar):
                 action.complete = completer  # read by shtab
-    print(shtab.complete(root, arguments.shell))
+    sys.stdout.write(f"{shtab.complete(root, arguments.shell)}\n")
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from isthmus._messages import say
 from isthmus.cli._options import READING, RESIZE, RUN, command, option, switch
 
 SHOWN, PAIRS = 64, 12  # examples in the image
@@ -76,7 +77,7 @@ def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture:
     report |= {"bytes of the file": on_disk, "bytes per row of the file": on_disk / len(X)}
     report["bytes of the model, not counted"] = (Path(arguments.run) / WEIGHTS).stat().st_size
     print_table(f"{data.name} as codes of {type(estimator).__name__}", report)
-    print(f"written to {out}")
+    say(f"written to {out}")
     chosen = X[:: max(1, len(X) // PAIRS)][:PAIRS]
     decoded = as_array(estimator, codec.decompress(codec.compress(chosen)))
     write_figure(reconstructions(chosen, decoded), picture)

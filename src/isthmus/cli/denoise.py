@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus._messages import say
 from isthmus.cli._options import RUN, command, option, switch, whole_number
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             content, summary = _denoise_image(estimator, source, target, arguments)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(target, content)
-        print(f"{source} -> {target}: {summary}")
+        say(f"{source} -> {target}: {summary}")
     return 0
 
 

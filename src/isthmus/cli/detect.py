@@ -7,13 +7,13 @@ import csv
 import hashlib
 import io
 import os
-import sys
 from collections import Counter
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus._messages import say
 from isthmus._optional import import_optional
 from isthmus.cli._options import FILES, READING, RESIZE, RUN, SEED, command, option
 from isthmus.models.specs import HANDLE_UNKNOWN
@@ -130,7 +130,7 @@ def _score_data(arguments: argparse.Namespace) -> int:
     print_table(f"{arguments.score} of {name} by {type(model).__name__}", numbers)
     _print_flagged(data, table)
     _write_table(out, table)
-    print(f"written to {out}")
+    say(f"written to {out}")
     return 0
 
 
@@ -151,9 +151,9 @@ def _print_flagged(data: Dataset, table: dict[str, Any]) -> None:
     for row in flagged[np.argsort(-scores[flagged], kind="stable")][:SHOWN]:
         p = number_text(float(table["pvalue"][row]))
         score = number_text(float(scores[row]))
-        print(f"flagged: {data.row_name(row)} (score {score}, p-value {p})")
+        say(f"flagged: {data.row_name(row)} (score {score}, p-value {p})")
     if len(flagged) > SHOWN:
-        print(f"and {len(flagged) - SHOWN:,} more in the table")
+        say(f"and {len(flagged) - SHOWN:,} more in the table")
 
 
 def _check_single(source: Path) -> None:
@@ -188,7 +188,7 @@ def _load_all(arguments: argparse.Namespace) -> tuple[str, Dataset]:
         return _load(arguments, first, options)
     parts = [load_for_run(arguments.run, name, **options) for name in arguments.data]
     for note, n in Counter(note for part in parts for note in part.notes).items():
-        print(f"note: {note}, in each of {n} files", file=sys.stderr)
+        say(f"note: {note}, in each of {n} files", error=True)
     lengths = [len(part.X) for part in parts]
     ids = {"file": np.repeat(arguments.data, lengths)}
     for name in dict.fromkeys(name for part in parts for name in part.ids or {} if name != "file"):
@@ -257,11 +257,11 @@ def _calibrated_on(detector: AnomalyDetector, origin: str) -> str:
 
     n, needed = len(detector.calibration_scores_), round(1 / detector.false_alarm_rate) - 1
     if detector.contamination == "auto" and n < needed:
-        print(
+        say(
             f"note: {n} calibration rows are too few for a false alarm rate of "
             f"{detector.false_alarm_rate:g}, which takes {needed}: only rows more anomalous than "
             "all of them are flagged.",
-            file=sys.stderr,
+            error=True,
         )
     return f"{n:,} rows of {origin}" if origin != OWN else f"{n:,} {OWN}"
 

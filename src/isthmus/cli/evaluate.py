@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from isthmus._messages import say
 from isthmus.cli._options import (
     DATA,
     RESIZE,
@@ -75,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     print_table(evaluation.title, evaluation.numbers)
     write_atomic(out, to_json(evaluation.record).encode())
     if evaluation.trained_on_these_rows:
-        print(f"note: {SEEN}")
-    print(f"written to {out}")
+        say(f"note: {SEEN}")
+    say(f"written to {out}")
     return 0
 
 

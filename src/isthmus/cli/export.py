@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from isthmus._messages import say
 from isthmus.cli._options import RUN, command, option, other_data, switch, whole_number
 
 COMMAND = command(
@@ -52,11 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.page is not None:
         dataset, missing = rows_to_show(arguments)
         if missing:
-            print(f"without rows: {missing}")
+            say(f"without rows: {missing}")
         out = Path(arguments.page) if arguments.page else None
         page = write_studio_page(Path(arguments.run), dataset, out=out, rows=arguments.rows)
         size = page.n_bytes / 2**20
-        print(f"written to {page.path}, {size:.1f} MB: open it in a browser")
+        say(f"written to {page.path}, {size:.1f} MB: open it in a browser")
     return 0
 
 
@@ -82,7 +83,7 @@ def _write_networks(arguments: argparse.Namespace) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     write_all_atomic(files)
     for path, content in files.items():
-        print(f"written to {path}, {len(content) / 2**20:.1f} MB")
+        say(f"written to {path}, {len(content) / 2**20:.1f} MB")
 
 
 def _saved_program(estimator: Any, part: str) -> bytes:

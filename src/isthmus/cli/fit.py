@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from typing import TYPE_CHECKING
 
+from isthmus._messages import say, shell_quote
 from isthmus.cli._options import (
     MODEL,
     READING,
@@ -105,19 +104,17 @@ def _print_result(result: Run, data: DataArguments, arguments: argparse.Namespac
     from isthmus.cli._console import print_summary
 
     if result.resumable:
-        out = shlex.quote(str(result.folder))
-        command = f"isthmus fit {data.command_line} --out {out} --resume{_tracking(arguments)}"
-        print(f"resume it with:  {command}", file=sys.stderr)
+        rest = shell_quote("--out", result.folder, "--resume", *_tracking(arguments))
+        say(f"resume it with:  isthmus fit {data.command_line} {rest}", error=True)
     if result.report is None or arguments.quiet:
         return
     if result.page is not None:
         size = result.page.stat().st_size / 2**20
-        print(f"written to {result.page}, {size:.1f} MB: open it in a browser")
+        say(f"written to {result.page}, {size:.1f} MB: open it in a browser")
     print_summary(result, data.command_line)
 
 
-def _tracking(arguments: argparse.Namespace) -> str:
+def _tracking(arguments: argparse.Namespace) -> list[str]:
     """Return the flags with which a resumed run is tracked as before."""
-    flags = f" --track {','.join(arguments.track)}" if arguments.track else ""
-    to = arguments.track_to
-    return flags if to is None else f"{flags} --track-to {shlex.quote(to)}"
+    flags = {"--track": ",".join(arguments.track) or None, "--track-to": arguments.track_to}
+    return [word for flag, value in flags.items() if value is not None for word in (flag, value)]

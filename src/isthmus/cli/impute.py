@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus._messages import say
 from isthmus.cli._options import DATA, RESIZE, RUN, SEED, UNKNOWN, command, option, switch
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     if X.ndim in (3, 4):
         rows = with_gaps[:SHOWN]
         _draw(out.with_suffix(".png"), full[rows], gaps[rows], std[rows])
-    print(f"written to {out}")
+    say(f"written to {out}")
     return 0
 
 
@@ -182,4 +183,4 @@ def _draw(path: Path, full: Array, gaps: Array, std: Array) -> None:
         sheet, names = [*sheet, full.min() + 2 * middle * std / std.max()], [*names, "uncertainty"]
     labels = [word for name in names for word in [name, *[""] * (len(full) - 1)]]
     pictures(np.concatenate(sheet), columns=len(full), labels=labels).savefig(path, dpi=150)
-    print(f"image written to {path}")
+    say(f"image written to {path}")

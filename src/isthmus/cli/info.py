@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from isthmus._messages import say
 from isthmus._version import __version__
 from isthmus.cli._options import RUN, command
 
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_table("columns", {str(c.name): c.describe() for c in columns.columns})
     if config.get("held_out"):
         print_table("on held-out rows", config["held_out"])
-    print(f"stopped after {fitted['n_iter']} epochs ({fitted['stopped']})")
+    say(f"stopped after {fitted['n_iter']} epochs ({fitted['stopped']})")
     return 0
 
 

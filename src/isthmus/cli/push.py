@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from isthmus._messages import python_command, say
 from isthmus.cli._options import RUN, command, option, other_data, switch
 
 COMMAND = command(
@@ -48,8 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
         revision=arguments.revision,
         **contents,
     )
-    print(f"published at {address}")
-    print(f"  python -c \"import isthmus; print(isthmus.from_pretrained('{arguments.repo}'))\"")
+    say(f"published at {address}")
+    code = f"import isthmus; print(isthmus.from_pretrained({str(arguments.repo)!r}))"
+    say(f"  {python_command(code)}")
     return 0
 
 
@@ -62,8 +64,8 @@ def _write(arguments: argparse.Namespace, contents: dict[str, Any]) -> None:
         raise ValueError(f"--dry-run {folder} is not empty; name a new folder.")
     save_pretrained(arguments.run, folder, repo_id=arguments.repo, **contents)
     for path in sorted(folder.iterdir()):
-        print(f"{path.name:24} {path.stat().st_size:>12,} bytes")
-    print(f"written to {folder}; nothing was sent")
+        say(f"{path.name:24} {path.stat().st_size:>12,} bytes")
+    say(f"written to {folder}; nothing was sent")
 
 
 def _contents(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus._messages import say
 from isthmus.cli._options import (
     EXAMPLES,
     RUN,
@@ -139,7 +140,7 @@ def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
     record = _record(folder, arguments, estimator)
     data = None if record and arguments.data is None else load_rows(arguments)
     if record and (data is None or _matches(record["data"], _fingerprint(data, by_class))):
-        print(f"using the mixture in {folder}, of {record['data'].get('name', 'unnamed data')}")
+        say(f"using the mixture in {folder}, of {record['data'].get('name', 'unnamed data')}")
         return LatentSampler.load(folder, estimator)
     assert data is not None
     sampler.fit(data.X, data.y if by_class else None)
@@ -148,7 +149,7 @@ def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
         where = f"stored in {folder}"
     except OSError as error:  # a read-only run is still good to draw from
         where = f"not stored: {error}"
-    print(f"fitted a mixture to the codes of {len(data.X):,} rows of {data.name}, {where}")
+    say(f"fitted a mixture to the codes of {len(data.X):,} rows of {data.name}, {where}")
     return sampler
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus._messages import say
 from isthmus.cli._options import RUN, command, option, other_data
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         labels = _labels(data, numbers)
         lines = map(_line, (_name(data, row) for row in numbers), far, labels)
         named = f"{name} {_name(data, own)}" if own >= 0 and data.ids else name
-        print(f"{named}: " + ", ".join(lines))
+        say(f"{named}: " + ", ".join(lines))
         notes.append(list(map(_note, far, labels)))
     heading = "Query, and the nearest by code: label and distance, nearest first"
     results = np.asarray(data.X[found])
@@ -111,7 +112,7 @@ def _index(
             return LatentIndex.load(folder, estimator, **settings)
     index = LatentIndex.from_fitted(estimator, **settings).fit(data.X)
     index.save(folder, fingerprint)
-    print(f"indexed {len(data.X):,} rows of {data.name}; the index is stored in {folder}")
+    say(f"indexed {len(data.X):,} rows of {data.name}; the index is stored in {folder}")
     return index
 
 

@@ -8,12 +8,11 @@ import errno
 import ipaddress
 import secrets
 import socket
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-from isthmus._messages import one_line
+from isthmus._messages import one_line, say
 from isthmus._optional import import_optional
 from isthmus.cli._options import command, option, other_data, switch, whole_number
 
@@ -119,7 +118,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         if taken and port is None:
-            print(f"port {PORT} is in use; using a free one", file=sys.stderr)
+            say(f"port {PORT} is in use; using a free one", error=True)
             return _bound(host, 0)
         if taken:
             raise ValueError(
@@ -170,12 +169,12 @@ def _in_url(host: str) -> str:
 def _announce(address: str, arguments: argparse.Namespace) -> None:
     """Print the address, and open it in a browser."""
     if not _is_local(arguments.host):
-        print(
+        say(
             f"warning: --host {arguments.host}: everyone on the network who has the address can "
             "see the data",
-            file=sys.stderr,
+            error=True,
         )
-    print(f"studio at {address}\nCtrl-C to stop", flush=True)
+    say(f"studio at {address}", "Ctrl-C to stop")
     if not arguments.no_browser:  # in a thread, as some browsers block
         import webbrowser  # takes long to import
 

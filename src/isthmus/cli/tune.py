@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from isthmus._messages import did_you_mean
+from isthmus._messages import did_you_mean, say, shell_quote
 from isthmus.cli._options import (
     DATA,
     MODEL,
@@ -136,26 +136,24 @@ def _sweep(arguments: argparse.Namespace) -> Sweep:
 
 def _print_candidates(tuning: Tuning) -> None:
     """Print the candidates, best first, and the files written."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from isthmus.cli._console import number_text
+    from isthmus.cli._console import number_text, print_columns
     from isthmus.runs.tune import BEST, FIGURE, RESULTS, setting_text, varied_settings
 
     sweep, folder = tuning.sweep, tuning.folder
     names = varied_settings(sweep)
     shown = ("score", "rate", "distortion", "epochs", "seconds")
-    table = Table(title="nats per example on held-out rows, best first", title_justify="left")
-    for name in (*names, *shown, "stopped"):
-        table.add_column(name.replace("_", " "), justify="right" if name in shown else "left")
+    rows = []
     for row in sorted(sweep.results_, key=lambda r: -r["metric"]):
         values = [str(setting_text(row["params"].get(name, ""))) for name in names]
-        numbers = [number_text(row[name]) for name in shown]
-        table.add_row(*map(escape, [*values, *numbers, row["stopped"]]))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
-    console.print(f"\ntable  {escape(str(folder / RESULTS))}")
-    console.print(f"plot   {escape(str(folder / FIGURE))}")
-    console.print(f"best   {escape(str(folder / BEST))}\n")
-    console.print(f"next:\n  isthmus info {escape(str(folder / BEST))}")
+        rows.append([*values, *(number_text(row[name]) for name in shown), row["stopped"]])
+    columns = {name.replace("_", " "): name in shown for name in (*names, *shown, "stopped")}
+    print_columns("nats per example on held-out rows, best first", columns, rows)
+    say(
+        "",
+        f"table  {folder / RESULTS}",
+        f"plot   {folder / FIGURE}",
+        f"best   {folder / BEST}",
+        "",
+        "next:",
+        f"  {shell_quote('isthmus', 'info', folder / BEST)}",
+    )

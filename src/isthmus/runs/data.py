@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from isthmus._messages import one_line
+from isthmus._messages import one_line, shell_quote
 from isthmus.data import Dataset, known_datasets
 from isthmus.data.datasets import DataSource, load_with
 from isthmus.data.layout import model_shape
@@ -71,7 +70,7 @@ class DataArguments:
         for name, value in self.table.to_json().items():
             values = [value] if isinstance(value, str) else map(_quoted, value)
             words += [f"--{name.replace('_', '-')}", *values]
-        return shlex.join([*([] if self.source is None else [str(self.source)]), *words])
+        return shell_quote(*([] if self.source is None else [self.source]), *words)
 
 
 def _quoted(name: str) -> str:

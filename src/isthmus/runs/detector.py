@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isthmus._messages import one_line
+from isthmus._messages import one_line, say
 from isthmus.applications.anomaly_detection import AnomalyDetector
 from isthmus.applications.anomaly_scores import SCORES
 from isthmus.data.columns import Table
@@ -94,7 +93,7 @@ def detector_of_run(
         try:
             detector.save(folder, {"name": name or OWN}, models=False)
         except OSError as error:  # a read-only run can be used, too
-            print(f"note: the detector is not stored in the run: {error}", file=sys.stderr)
+            say(f"note: the detector is not stored in the run: {error}", error=True)
     return RunDetector(detector, name or OWN)
 
 

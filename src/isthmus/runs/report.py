@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from isthmus._messages import say, shell_quote
 from isthmus.data import Dataset
 from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import model_io
@@ -68,7 +67,7 @@ def finish(
         settings=config["params"],
         title=f"{type(estimator).__name__} on {data.name}",
         notes=notes,
-        command=f"isthmus studio {shlex.quote(str(folder))}",
+        command=shell_quote("isthmus", "studio", folder),
         model=_model(config),
     )
     written = _page(folder, data) if page else None
@@ -168,8 +167,8 @@ def report_run(
 
 def print_notes(*lines: str) -> None:
     """Print lines to standard error, in the main process."""
-    for line in lines if is_main() else ():
-        print(line, file=sys.stderr)
+    if is_main():
+        say(*lines, error=True)
 
 
 def _data(folder: Path, data: Dataset | DataArguments | str | Path | None) -> Dataset:
@@ -180,7 +179,7 @@ def _data(folder: Path, data: Dataset | DataArguments | str | Path | None) -> Da
     except ValueError as error:
         if not (isinstance(given, DataArguments) and given.source is None):
             raise
-        command = f"isthmus report {shlex.quote(str(folder))} DATA"  # the rest is of other commands
+        command = f"isthmus report {shell_quote(folder)} DATA"  # the rest is of other commands
         raise ValueError(f"{str(error).partition(';')[0]}; name them: {command}.") from error
 
 

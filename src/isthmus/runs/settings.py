@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from sklearn.base import clone
 
+from isthmus._messages import shell_quote
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.defaults import check_likelihood, fresh_seed
 from isthmus.estimators.run_fingerprint import CUSTOM, MAY_CHANGE, params_to_json
@@ -101,7 +101,7 @@ def _facts(folder: Path) -> Facts | None:
     if stopped in ("interrupted", "terminated"):
         raise ValueError(
             f"training of the run in {folder} was {stopped} and left no checkpoint to continue "
-            f"from. Its model can be used; `isthmus report {shlex.quote(str(folder))}` makes what "
+            f"from. Its model can be used; `isthmus report {shell_quote(folder)}` makes what "
             "is missing of its report, and --force instead of --resume starts again."
         )
     return None

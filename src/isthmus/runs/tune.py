@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isthmus._messages import say
 from isthmus.data import Dataset
 from isthmus.estimators import model_io
 from isthmus.evaluation.summary import held_out_summary
@@ -110,7 +110,7 @@ def tune_run(
     folder = _folder(out, data, sweep, force)
     with checked(data, sweep.estimator.missing == "ignore"), exclusive_folder(folder):
         if not quiet:
-            print(_description(sweep, data, n), *data.notes, sep="\n", file=sys.stderr)
+            say(_description(sweep, data, n), *data.notes, error=True)
         outcome = _fit(sweep, data)
         return Tuning(folder, sweep, outcome, _write(sweep, data, folder))
 
@@ -127,7 +127,7 @@ def _fit(sweep: Sweep, data: Dataset) -> Outcome:
     except KeyboardInterrupt as stop:
         if not hasattr(sweep, "results_"):
             raise
-        print(stop, file=sys.stderr)
+        say(stop, error=True)
         return "interrupted"
     return "finished"
 

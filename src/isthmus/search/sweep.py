@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from functools import wraps
 from numbers import Integral, Real
@@ -15,6 +14,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from isthmus._messages import say
 from isthmus.data.columns import Table
 from isthmus.data.disk_array import DiskArray, as_disk_array
 from isthmus.data.frames import is_frame
@@ -252,7 +252,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         live = sum(c.live for c in runs[number].candidates)
         models = f"{live} model" + "s" * (live != 1)
         text = f"{rung}  group {number + 1}/{len(runs)}: {models}, to {share:.0%} of the epochs"
-        print(text, file=sys.stderr, flush=True)
+        say(text, error=True)
 
     def _adopt(
         self, candidates: list[Candidate], rows: list[dict[str, Any]], train: Any, held: Any

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, nn
 
+from isthmus._messages import say
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
 from isthmus.objectives.objective import Objective
@@ -166,11 +167,10 @@ class ProgressLines(Callback):
             pace = (now - self.start) / (epoch - self.last)
             left = pace * (self.epochs - epoch)
             self.start, self.last = now, epoch
-            print(
+            say(
                 f"epoch {epoch}/{self.epochs}  {terms_text(record)}  "
                 f"{record['examples_per_second']:,.0f} examples/s  {left:.0f} s left at most",
-                file=sys.stderr,
-                flush=True,
+                error=True,
             )
 
 
