@@ -26,9 +26,16 @@ from isthmus.applications.meta_estimator import (
     is_fitted,
     model_digest,
     unwrap,
+    weight_options,
 )
 from isthmus.data.columns import Table
 from isthmus.estimators import Autoencoder, LatentEstimator, model_io
+from isthmus.estimators.sample_weight import (
+    WeightedRows,
+    check_sample_weight,
+    repeat_rows,
+    weight_rows,
+)
 from isthmus.estimators.validation import (
     ANY_FINITE,
     RowError,
@@ -149,32 +156,35 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
 
     # ---------------------------------------------------------------- training
 
-    def _fit(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any, weights: Any) -> None:
         self._check_parameters()
         if self.random_state is None and started_together():
             raise ValueError("set random_state so that all processes hold out the same rows.")
         fitted = [fitted_model(e) for e in self._estimators]
-        data = self._read_training_rows(X, [model for model in fitted if model is not None])
+        X, y, _, weights, numbers = weight_rows(X, y, None, weights)
+        ready = [model for model in fitted if model is not None]
+        data = self._read_training_rows(X, ready, numbers)
+        numbers = np.arange(len(data)) if numbers is None else numbers
         known, unknown = self._split_unknown(data)
         train, held_out = self._split(len(data))
         seeds = check_random_state(self.random_state)
         self.estimators_ = [
-            self._trained(given, known, y, train, seeds) if model is None else _for_arrays(model)
+            self._trained(given, WeightedRows(known, y, None, weights), train, seeds)
+            if model is None
+            else _for_arrays(model)
             for given, model in zip(self._estimators, fitted, strict=True)
         ]
         self._set_measures()
         for measure in self._measures:
-            usable, _ = _skip_failing_rows(measure.fit, known[train])
+            usable, _ = _skip_failing_rows(measure.fit, known[_repeated(train, weights)])
             if len(train) and not len(usable):
                 raise ValueError(NO_SCORE)
-        held_out_scores = self._scores(data[held_out])
-        if self.contamination == "auto":
-            _warn_unscored(held_out_scores, unknown[held_out], held_out)
-            self._calibrate(held_out_scores, held_out_scores)
-        else:
-            scores = self._scores(data)
-            _warn_unscored(scores, unknown)
-            self._calibrate(held_out_scores, scores)
+        automatic = self.contamination == "auto"
+        scored = held_out if automatic else np.arange(len(data))
+        scores = np.full(len(data), np.nan)
+        scores[scored] = self._scores(data[scored])
+        _warn_unscored(scores[scored], unknown[scored], numbers[scored])
+        self._calibrate(*(scores[_repeated(rows, weights)] for rows in (held_out, scored)))
 
     def _calibrate(self, held_out: Array, for_threshold: Array) -> None:
         """Set p-values and threshold; rows without a finite score are anomalous, not normal."""
@@ -265,7 +275,9 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
             )
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
-    def _read_training_rows(self, X: Any, fitted: list[LatentEstimator]) -> Array:
+    def _read_training_rows(
+        self, X: Any, fitted: list[LatentEstimator], numbers: Array | None
+    ) -> Array:
         """Return X as numbers, in the form and with the columns of the models fitted before."""
         for model in fitted[:1]:
             self._adopt_form(model)
@@ -281,6 +293,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
             X,
             reset=not fitted,
             missing=self._missing,
+            numbers=numbers,
             limits=limits,
             settings=settings,
             keep_unknown=True,
@@ -301,8 +314,9 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
         return [*self.estimator] if isinstance(self.estimator, list | tuple) else [self.estimator]
 
     def _trained(
-        self, given: Any, data: Array, y: Any, train: Array, seeds: np.random.RandomState
+        self, given: Any, known: WeightedRows, train: Array, seeds: np.random.RandomState
     ) -> LatentEstimator:
+        data, y, _, weights, _ = known
         if given is None:
             model = Autoencoder(n_components=int(np.clip(self.n_features_in_ // 4, 1, 20)))
         else:
@@ -310,9 +324,10 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
         if model.random_state is None and self.random_state is not None:
             model.set_params(random_state=int(seeds.randint(2**31)))
         rows = data if self.columns_ is None else Table(data, self.columns_)
-        if y is None or not model.conditional:
-            return model.fit(rows[train])
-        return model.fit(rows[train], np.asarray(y)[train])
+        labels = np.asarray(y)[train] if y is not None and model.conditional else None
+        return model.fit(
+            rows[train], labels, **weight_options(None if weights is None else weights[train])
+        )
 
     def _threshold(self, scores: Array) -> float:
         """Return the threshold for sorted scores."""
@@ -341,9 +356,15 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
             _warn_unscored(scores, self._split_unknown(data)[1])
         return scores
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples`, for scikit-learn's model selection; y is ignored."""
-        return float(np.mean(self.score_samples(X)))
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the mean of `score_samples`, for scikit-learn's model selection; y is ignored.
+
+        With sample weights (n,) it is the weighted mean.
+        """
+        scores = self.score_samples(X)
+        if sample_weight is None:
+            return float(np.mean(scores))
+        return float(np.average(scores, weights=check_sample_weight(sample_weight, len(scores))))
 
     def decision_function(self, X: Any) -> Array:
         """Return ``score_samples(X) - offset_``, (n,); negative values are anomalous."""
@@ -657,6 +678,11 @@ def _for_arrays(model: LatentEstimator) -> LatentEstimator:
         model = copy.copy(model)
         del model.feature_names_in_
     return model
+
+
+def _repeated(rows: Array, weights: Array | None) -> Array:
+    """Return row numbers, each as often as its row counts."""
+    return rows if weights is None or not len(rows) else rows[repeat_rows(weights[rows])]
 
 
 def _skip_failing_rows(function: Callable[[Array], Any], data: Array) -> tuple[Array, Any]:

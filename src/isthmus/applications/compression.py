@@ -23,6 +23,7 @@ from isthmus.applications.meta_estimator import (
     model_digest,
 )
 from isthmus.data.limits import check_memory, check_zip, is_regular_file
+from isthmus.estimators.sample_weight import WeightedRows
 from isthmus.estimators.scaling import as_float64
 from isthmus.estimators.validation import as_array
 from isthmus.persistence.atomic import write_atomic
@@ -200,8 +201,9 @@ class LatentCodec(LatentMetaEstimator):
     bits: int = 8
     coding: str = "auto"
 
-    def _fit_codes(self, X: Any, y: Any) -> None:
-        codes = encode_in_chunks(self.estimator_, X).astype(np.float64)
+    def _fit_codes(self, rows: WeightedRows) -> None:
+        codes = encode_in_chunks(self.estimator_, rows.X).astype(np.float64)
+        codes = codes if rows.weights is None else codes[rows.weights > 0]
         self.low_, self.high_ = codes.min(0), codes.max(0)
 
     def compress(self, X: Any) -> CompressedCodes:

@@ -18,6 +18,7 @@ from isthmus.applications.meta_estimator import (
     fitted_model,
     is_fitted,
     unwrap,
+    weight_options,
 )
 from isthmus.data.frames import is_frame
 from isthmus.data.input_types import has_masked_bytes, read_input
@@ -27,6 +28,7 @@ from isthmus.data.wav import resample
 from isthmus.data.windows import Windows
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
 from isthmus.estimators.batched_inference import float_type
+from isthmus.estimators.sample_weight import weight_rows
 from isthmus.estimators.validation import check_finite, in_fitted_order
 from isthmus.objectives.corruptions import Corruption
 from isthmus.training import Callback, TrainerView
@@ -117,7 +119,7 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     n_patches: int = 20_000
     random_state: int | None = None
 
-    def _fit(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any, weights: Any) -> None:
         corruption, windows = make_corruption(self.corruption, self.level), self._windows()
         X = self._read(X, reset=True)
         wanted = getattr(unwrap(self.estimator), "channels", "auto")
@@ -130,12 +132,14 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         model = DenoisingAutoencoder() if self.estimator is None else clone(self.estimator)
         self.estimator_ = _checked(model)
         if windows is not None:
-            X, y = self._patches(X, windows), None
+            rows = weight_rows(X, None, None, weights)
+            X, y, weights = self._patches(rows.repeated(rows.X), windows), None, None
             model.set_params(channels="first")
         n_components = getattr(model.backbone, "n_components", None)
         if n_components is not None:  # the backbone prescribes it
             model.set_params(n_components=n_components(X.shape[1:]))
-        model.fit(X, y, callbacks=[] if corruption is None else [_ReplaceCorruption(corruption)])
+        callbacks = [] if corruption is None else [_ReplaceCorruption(corruption)]
+        model.fit(X, y, callbacks=callbacks, **weight_options(weights))
 
     def transform(self, X: Any) -> Array:
         """Denoise examples; the result has the shape of X and its float type, or uint8 for bytes.

@@ -19,6 +19,7 @@ from isthmus.applications.meta_estimator import (
     has_distribution,
 )
 from isthmus.estimators.condition import check_labels
+from isthmus.estimators.sample_weight import WeightedRows
 from isthmus.persistence.schema import check_scalars
 
 __all__ = ["MIXTURE", "MIXTURES", "LatentSampler", "variations"]
@@ -88,7 +89,8 @@ class LatentSampler(SavedMetaEstimator, LatentMetaEstimator):
     def _check_parameters(self) -> None:
         check_choice("source", self.source, SOURCES)
 
-    def _fit_codes(self, X: Any, y: Any) -> None:
+    def _fit_codes(self, rows: WeightedRows) -> None:
+        X, y = rows.X, rows.y
         estimator = self.estimator_
         has_prior = has_distribution(estimator)
         if self.source == "prior" and not has_prior:
@@ -99,8 +101,9 @@ class LatentSampler(SavedMetaEstimator, LatentMetaEstimator):
             return self._set_mixtures(None)
         rng = np.random.default_rng(self.random_state)
         q = estimator.posterior(X, condition=y if estimator.conditional else None)
-        codes = (q.mean + q.std * rng.standard_normal(q.mean.shape)).astype(np.float64)
-        labels = None if y is None else check_labels(y, len(codes))
+        labels = None if y is None else rows.repeated(check_labels(y, len(q.mean)))
+        mean, std = rows.repeated(q.mean), rows.repeated(q.std)
+        codes = (mean + std * rng.standard_normal(mean.shape)).astype(np.float64)
         self._set_mixtures(LatentMixtures.fit(codes, labels, self.n_modes, rng))
 
     def _set_mixtures(self, mixtures: LatentMixtures | None) -> None:

@@ -20,6 +20,7 @@ from isthmus.applications.meta_estimator import (
     check_choice,
     fitted_model,
     is_fitted,
+    weight_options,
 )
 from isthmus.data.frames import is_frame
 from isthmus.data.input_types import has_masked_bytes, read_input, split_mask
@@ -122,7 +123,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
     train_mask: Any = None
     random_state: int | None = None
 
-    def _fit(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any, weights: Any) -> None:
         self._check_parameters()
         model = fitted_model(self.estimator)
         if model is not None:
@@ -132,7 +133,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
             self.estimators_ = [self._clone(i) for i in range(self.n_models)]
             callbacks = [] if self.train_mask is None else [_HideFeatures(self.train_mask)]
             for each in self.estimators_:
-                each.fit(X, callbacks=callbacks)
+                each.fit(X, callbacks=callbacks, **weight_options(weights))
         self.estimator_ = self.estimators_[0]
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
-from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus.applications.meta_estimator import (
@@ -19,6 +18,7 @@ from isthmus.applications.meta_estimator import (
     fitted_model,
 )
 from isthmus.estimators.condition import check_labels
+from isthmus.estimators.sample_weight import weight_rows
 
 __all__ = [
     "AttributeVectors",
@@ -314,15 +314,16 @@ class AttributeVectors(LatentMetaEstimator):
 
     estimator: Any
 
-    def _fit(self, X: Any, y: Any) -> None:
-        self.names_, has = _attributes(y, len(X))
-        self.estimator_ = fitted_model(self.estimator) or clone(self.estimator).fit(
-            X, np.asarray(y)
-        )
-        codes = encode_in_chunks(self.estimator_, X).astype(np.float64)
-        count = has.sum(0)[:, None]  # (attributes, 1)
-        self.means_ = has.T @ codes / count
-        self.vectors_ = self.means_ - (~has).T @ codes / (len(codes) - count)
+    def _fit(self, X: Any, y: Any, weights: Any) -> None:
+        rows = weight_rows(X, y, None, weights)
+        self.names_, has = _attributes(rows.y, len(rows.X))
+        trained = fitted_model(self.estimator) or self._trained(X, np.asarray(y), weights)
+        self.estimator_ = trained
+        codes = encode_in_chunks(self.estimator_, rows.X).astype(np.float64)
+        own = np.ones(len(codes)) if rows.weights is None else rows.weights
+        with_it, without = (part * own[:, None] for part in (has, ~has))  # (n, attributes)
+        self.means_ = with_it.T @ codes / with_it.sum(0)[:, None]
+        self.vectors_ = self.means_ - without.T @ codes / without.sum(0)[:, None]
 
     def vector(self, add: Any = None, remove: Any = None) -> Array:
         """Return the direction (n_components,) that adds an attribute, removes one, or both.

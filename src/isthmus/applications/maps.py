@@ -22,6 +22,7 @@ from isthmus.applications.meta_estimator import (
     estimator_name,
     has_distribution,
 )
+from isthmus.estimators.sample_weight import WeightedRows
 from isthmus.estimators.validation import as_array
 from isthmus.plots import latent_map
 from isthmus.plots.groups import Colours
@@ -87,8 +88,8 @@ class LatentMap(TransformerMixin, LatentMetaEstimator):
         if self.method == "umap":
             _umap()
 
-    def _fit_codes(self, X: Any, y: Any) -> None:
-        codes = encode_in_chunks(self.estimator_, X)
+    def _fit_codes(self, rows: WeightedRows) -> None:
+        codes = rows.repeated(encode_in_chunks(self.estimator_, rows.X))
         method, few = self.method, codes.shape[1] <= 2
         if method == "auto":
             method = "codes" if few else "pca"

@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus.data.input_types import read_input
 from isthmus.data.sparse_rows import is_sparse
+from isthmus.estimators.sample_weight import WeightedRows, weight_rows
 from isthmus.estimators.validation import count_rows_from
 from isthmus.persistence.atomic import write_all_atomic
 from isthmus.persistence.integrity import (
@@ -49,6 +50,7 @@ __all__ = [
     "is_fitted",
     "model_digest",
     "unwrap",
+    "weight_options",
 ]
 
 CHUNK = 8192  # rows encoded at once
@@ -71,7 +73,7 @@ class MetaEstimator(BaseEstimator):
     estimator: Any
     estimator_: Any
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train a clone of the estimator, unless it is fitted, and fit what depends on it.
 
         Parameters
@@ -80,6 +82,9 @@ class MetaEstimator(BaseEstimator):
             Data that the estimator accepts: a table, images or signals; numbers or bytes.
         y : array-like (n,), optional
             Labels, with which an unfitted conditional estimator is trained.
+        sample_weight : array-like (n,), optional
+            How often each row counts in training, as in the `fit` of the estimator, and in what
+            else is learned from the rows. Rows of weight 0 are left out.
 
         Returns
         -------
@@ -92,11 +97,12 @@ class MetaEstimator(BaseEstimator):
             If a parameter is invalid or does not match X, or the estimator rejects X.
         """
         new = copy.copy(self)
-        new._fit(X if is_sparse(X) else read_input(X), y)  # others than ours take no SparseRows
+        X = X if is_sparse(X) else read_input(X)  # others than ours take no SparseRows
+        new._fit(X, y, sample_weight)
         self.__dict__ = new.__dict__
         return self
 
-    def _fit(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any, weights: Any) -> None:
         raise NotImplementedError
 
     def _check_parameters(self) -> None:
@@ -120,12 +126,17 @@ class LatentMetaEstimator(MetaEstimator):
         check_is_fitted(estimator)
         return cls(FrozenEstimator(estimator), **settings)
 
-    def _fit(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any, weights: Any) -> None:
         self._check_parameters()
-        self.estimator_ = fitted_model(self.estimator) or clone(self.estimator).fit(X, y)
-        self._fit_codes(X, y)
+        self.estimator_ = fitted_model(self.estimator) or self._trained(X, y, weights)
+        self._fit_codes(weight_rows(X, y, None, weights))
 
-    def _fit_codes(self, X: Any, y: Any) -> None:
+    def _trained(self, X: Any, y: Any, weights: Any) -> Any:
+        """Return a trained clone of the estimator."""
+        return clone(self.estimator).fit(X, y, **weight_options(weights))
+
+    def _fit_codes(self, rows: WeightedRows) -> None:
+        """Learn from the rows that count."""
         raise NotImplementedError
 
 
@@ -256,6 +267,11 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise a ValueError if the value of a parameter is not one of the known ones."""
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}.")
+
+
+def weight_options(weights: Any) -> dict[str, Any]:
+    """Return the keyword argument of `fit` for sample weights, if there are any."""
+    return {} if weights is None else {"sample_weight": weights}
 
 
 def unwrap(estimator: Any) -> Any:

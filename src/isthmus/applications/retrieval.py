@@ -16,6 +16,7 @@ from isthmus.applications.meta_estimator import (
     SavedMetaEstimator,
     check_choice,
     encode_in_chunks,
+    fitted_model,
 )
 
 __all__ = ["INDEX", "LatentIndex"]
@@ -34,7 +35,7 @@ BREADTH = 64  # minimum number of candidates when the graph is built or searched
 class LatentIndex(SavedMetaEstimator, LatentMetaEstimator):
     """Find nearest neighbours in the latent space of any estimator.
 
-    The index stores codes, not rows.
+    The index stores codes, not rows. Sample weights count in training only: all rows are indexed.
 
     Parameters
     ----------
@@ -96,7 +97,9 @@ class LatentIndex(SavedMetaEstimator, LatentMetaEstimator):
         if self.backend == "approximate":
             _faiss()
 
-    def _fit_codes(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any, weights: Any) -> None:
+        self._check_parameters()
+        self.estimator_ = fitted_model(self.estimator) or self._trained(X, y, weights)
         self._set_codes(encode_in_chunks(self.estimator_, X))
 
     def _set_codes(self, codes: Array) -> None:

@@ -16,6 +16,7 @@ from isthmus.data.sparse_rows import SparseRows, as_rows
 __all__ = ["WeightedRows", "check_sample_weight", "repeat_rows", "take_rows", "weight_rows"]
 
 Array = NDArray[Any]
+MAX_REPEATED = 2**18  # rows, for methods that take no weights
 
 
 class WeightedRows(NamedTuple):
@@ -26,6 +27,10 @@ class WeightedRows(NamedTuple):
     groups: Any = None
     weights: Array | None = None
     numbers: Array | None = None
+
+    def repeated(self, values: Any) -> Any:
+        """Return values (n, ...), each as often as its row counts."""
+        return values if self.weights is None else values[repeat_rows(self.weights)]
 
 
 def check_sample_weight(sample_weight: Any, n: int) -> Array:
@@ -82,7 +87,7 @@ def weight_rows(X: Any, y: Any, groups: Any, sample_weight: Any) -> WeightedRows
     )
 
 
-def repeat_rows(weights: Array, most: int) -> Array:
+def repeat_rows(weights: Array, most: int = MAX_REPEATED) -> Array:
     """Return row numbers (at most `most`) in which each row occurs in proportion to its weight.
 
     If all weights are multiples of the smallest, rows occur just so often; otherwise, and if they
