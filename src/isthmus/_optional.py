@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from types import ModuleType
 
 __all__ = ["import_optional"]
+
+#: Libraries that report their use to their makers, and the setting that stops them. It is set
+#: before they are imported, unless the user has set it.
+NO_REPORTS = {
+    "mlflow": ("MLFLOW_DISABLE_TELEMETRY", "true"),
+    "huggingface_hub": ("HF_HUB_DISABLE_TELEMETRY", "1"),
+    "datasets": ("HF_HUB_DISABLE_TELEMETRY", "1"),
+}
 
 
 def import_optional(
     *modules: str, what: str, extra: str | None = None, instead: str = ""
 ) -> ModuleType:
     """Import modules and return the first; raise an ImportError that says how to install them.
+
+    Libraries that report their use are told not to, unless an environment variable allows it.
 
     Parameters
     ----------
@@ -52,10 +63,13 @@ def import_optional(
 
 
 def _can_import(name: str) -> bool:
+    package = name.partition(".")[0]
+    if package in NO_REPORTS:
+        os.environ.setdefault(*NO_REPORTS[package])
     try:
         import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
+        if error.name is None or error.name.partition(".")[0] != package:
             raise  # the module is installed, but not one of its own dependencies
         return False
     return True
