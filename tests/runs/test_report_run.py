@@ -257,7 +257,7 @@ def test_the_old_run_is_complete_until_the_new_model_is_saved(run, monkeypatch):
     (run / "evaluation.json").write_text("old")
     before = {p.name: p.read_bytes() for p in run.iterdir()}
     again = [*FIT, "--n-components", "3", "--force", "--out", str(run)]
-    killed_at("isthmus.runs.fit.model_io.save", monkeypatch, again)
+    killed_at("isthmus.runs.rescue.model_io.save", monkeypatch, again)
     left = {p.name: p.read_bytes() for p in run.iterdir() if p.name in before}
     assert left == before
 

@@ -5,6 +5,7 @@ from isthmus.runs.evaluate import Evaluation, evaluate_run
 from isthmus.runs.fit import fit_run
 from isthmus.runs.options import Run, RunOptions
 from isthmus.runs.report import report_run
+from isthmus.runs.rescue import SaveError
 from isthmus.runs.settings import ModelSettings
 from isthmus.runs.split import Split, recorded_split, split_dataset
 from isthmus.runs.tune import Tuning, tune_run
@@ -15,6 +16,7 @@ __all__ = [
     "ModelSettings",
     "Run",
     "RunOptions",
+    "SaveError",
     "Split",
     "Tuning",
     "evaluate_run",

@@ -12,7 +12,7 @@ from sklearn import config_context
 
 from isthmus.data import Dataset
 from isthmus.data.disk_array import as_disk_array
-from isthmus.estimators import LatentEstimator, model_io
+from isthmus.estimators import LatentEstimator
 from isthmus.estimators.run_fingerprint import params_to_json
 from isthmus.estimators.validation import RowError, check_finite, check_held_out
 from isthmus.persistence.locks import exclusive_folder
@@ -23,6 +23,7 @@ from isthmus.runs.elastic_restart import after_restart, launcher
 from isthmus.runs.folders import remove_derived, run_folder
 from isthmus.runs.options import Outcome, Run, RunOptions
 from isthmus.runs.report import finish, print_notes, report_run
+from isthmus.runs.rescue import save_model
 from isthmus.runs.settings import (
     Facts,
     Model,
@@ -73,6 +74,9 @@ def fit_run(
     ValueError
         If settings or data cannot be used, or the folder must not be written to; nothing is
         written then.
+    SaveError
+        If the folder cannot be written after training, for example because the disk is full. The
+        error holds the fitted model, and names the folder to which it was saved instead.
     KeyboardInterrupt
         After Ctrl-C before or after training.
 
@@ -248,8 +252,7 @@ class _Fitting:
         learned = outcome == "finished" or self.estimator.best_epoch_
         if not learned and (folder / CONFIG).is_file():
             return None
-        fingerprint, rows = self.data.fingerprint, self.split.test_rows
-        config = model_io.save(self.estimator, folder, fingerprint, rows)
+        config = save_model(self.estimator, self.data, self.split.test_rows, folder)
         if not any(c.resumes for c in checkpoints):
             remove_checkpoints(folder)  # of a run that this one replaces
         remove_derived(folder, config)

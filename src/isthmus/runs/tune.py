@@ -18,6 +18,7 @@ from isthmus.runs.data import DataArguments, as_dataset
 from isthmus.runs.fit import checked
 from isthmus.runs.folders import RUNS, output_folder, unused
 from isthmus.runs.options import Outcome
+from isthmus.runs.rescue import save_model
 from isthmus.search import Sweep
 from isthmus.training.distributed import started_together
 
@@ -82,6 +83,8 @@ def tune_run(
     ------
     ValueError
         If settings or data cannot be used, or the folder must not be written to.
+    SaveError
+        If the folder cannot be written after training; as for `fit_run`.
     KeyboardInterrupt
         After Ctrl-C before the first model is trained.
 
@@ -139,7 +142,7 @@ def _write(sweep: Sweep, data: Dataset, folder: Path) -> dict[str, float]:
     if X is None:
         rows = sweep.test_rows_
         X, y = data.X[rows], None if data.y is None else data.y[rows]
-    config = model_io.save(best, folder / BEST, data.fingerprint, rows)
+    config = save_model(best, data, rows, folder, BEST)
     write_atomic(folder / RESULTS, _csv(sweep).encode())
     summary = held_out_summary(best, data.X[sweep.train_rows_], X, y)
     model_io.save_summary(folder / BEST, config, summary)
