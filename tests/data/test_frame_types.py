@@ -184,7 +184,11 @@ def decimals(scale):
 WORDS = ["a", "b", "c"] * (N // 3)
 PANDAS = {
     "dictionary": arrow(pa.array(WORDS).dictionary_encode()),
-    "small dictionary": arrow(pa.array(WORDS, type=pa.dictionary(pa.int8(), pa.large_string()))),
+    "small dictionary": arrow(
+        pa.DictionaryArray.from_arrays(
+            pa.array([0, 1, 2] * (N // 3), pa.int8()), pa.array(["a", "b", "c"], pa.large_string())
+        )
+    ),
     "dictionary of numbers": arrow(pa.array(KIND.tolist()).dictionary_encode()),
     "decimal": arrow(pa.array(decimals(2), type=pa.decimal128(10, 2))),
     "long decimal": arrow(pa.array(decimals(4), type=pa.decimal256(50, 4))),

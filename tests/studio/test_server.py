@@ -196,12 +196,18 @@ def test_impute_of_a_complete_item_returns_it_without_std(plain):
     assert plain.ask("impute", with_gaps, "<f8")[4] > 0  # noise of p(x|z)
 
 
-def test_concurrent_requests_match_sequential_ones(vae):
+def test_concurrent_requests_match_sequential_ones(vae, serve_live):
     codes = [np.full((1, 3), i / 9, np.float32) for i in range(16)]
     sequential = [vae.ask("decode?n=1", z, "<f8") for z in codes]
+    live = serve_live(vae.queries)
+
+    def decode(z):
+        length = ("Content-Length: 12", "Connection: close")
+        answer, _ = live.ask(live.request("/api/decode?n=1", *length, method="POST") + z.tobytes())
+        return np.frombuffer(answer.partition(b"\r\n\r\n")[2], "<f8")
+
     with ThreadPoolExecutor(8) as pool:
-        concurrent = list(pool.map(lambda z: vae.ask("decode?n=1", z, "<f8"), codes))
-    np.testing.assert_array_equal(concurrent, sequential)
+        np.testing.assert_array_equal(list(pool.map(decode, codes)), sequential)
 
 
 def test_run_in_training_is_followed_until_it_has_a_model(tmp_path):
@@ -251,7 +257,8 @@ def test_diverged_history_is_valid_json(vae, monkeypatch):
         ("decode?n=x", b"", "n: Input should be a valid integer"),
         ("decode?n=1", np.full(3, np.inf, "<f4"), "infinity"),
         ("decode?n=1", np.zeros(2, "<f4"), "expected 1 x 3 numbers of float32"),
-        ("decode?n=99999999999999999999", b"", "expected"),
+        ("decode?n=65537", bytes(4 * 3 * 65537), "less than or equal to 65536"),
+        ("encode?n=99999999999999999999", b"", "less than or equal to 65536"),
         ("decode?n=1&condition=1", np.zeros(3, "<f4"), "not conditional on classes"),
         ("impute", np.zeros(63), "expected 64 numbers"),
         ("impute", np.full(64, np.inf), "infinity"),

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import shutil
 import signal
@@ -9,6 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,7 +210,39 @@ def test_missing_fastapi_is_reported(run, monkeypatch, capsys):
     assert "isthmus studio needs fastapi: pip install 'isthmus[studio]'" in error_line(capsys)
 
 
-def test_server_answers_and_stops_on_ctrl_c(run):
+def send(host, first, piece):
+    """Send a piece again and again until the server closes the connection."""
+    with socket.create_connection(host.split(":"), 60) as client, suppress(ConnectionError):
+        client.sendall(first.encode())
+        for _ in range(2**30 // len(piece)):
+            client.sendall(piece)
+
+
+def attack(host, token):
+    """Send headers and bodies of a gigabyte, and leave a thousand requests half-open."""
+    send(host, "GET / HTTP/1.1\r\n", b"a: b\r\n" * 999)
+    body = f"POST /api/codes HTTP/1.1\r\nHost: {host}\r\nX-Isthmus-Token: {token}\r\n"
+    chunk = b"10000\r\n" + bytes(2**16) + b"\r\n"
+    with ThreadPoolExecutor(10) as pool:
+        for _ in range(10):
+            pool.submit(send, host, f"{body}Transfer-Encoding: chunked\r\n\r\n", chunk)
+            pool.submit(send, host, f"{body}Content-Length: {2**30}\r\n\r\n", bytes(2**16))
+    with ExitStack() as stack:
+        for _ in range(1000):
+            client = stack.enter_context(socket.create_connection(host.split(":"), 60))
+            client.sendall(b"GET / HTTP/1.1\r\nHo")
+
+
+def usage(process):
+    """Return the processor seconds and the peak memory in MB of a process."""
+    times = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    kilobytes = int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK"), kilobytes / 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_server_survives_an_attack_answers_and_stops_on_ctrl_c(run):
     code = UNBUILT + "from isthmus.cli import main; raise SystemExit(main())"
     words = [sys.executable, "-c", code, "studio", str(run), "--no-browser", "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -214,6 +250,10 @@ def test_server_answers_and_stops_on_ctrl_c(run):
         try:
             address, how = process.stdout.readline(), process.stdout.readline()
             host, token = re.search(r"http://(.+)/\?token=(\S+)", address).groups()
+            before = usage(process)
+            attack(host, token)
+            seconds, megabytes = np.subtract(usage(process), before)
+            assert (seconds < 10, megabytes < 400) == (True, True)
             client = http.client.HTTPConnection(host, timeout=30)
             for given, status in ((token, 200), ("wrong", 401)):
                 client.request("GET", "/api/manifest", headers={"X-Isthmus-Token": given})

@@ -22,7 +22,7 @@ __all__ = ["ModelQueries"]
 
 Array = NDArray[Any]
 
-MAX_RESPONSE = 2**29  # bytes
+MAX_RESPONSE = 2**28  # bytes
 DRAWS = 40  # draws per imputation: enough for a mean, and fast enough to follow the brush
 
 
