@@ -298,6 +298,11 @@ READING = (
         "of one patient, are held out together",
         dest="group_column",
     ),
+    option(
+        "--weights COLUMN: column of a table, not a feature, of sample weights: a row of weight 2 "
+        "counts twice in training and in the summary, one of weight 0 not at all",
+        dest="weight_column",
+    ),
     *TABLES,
 )
 

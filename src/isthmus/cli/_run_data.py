@@ -83,7 +83,7 @@ def rows_to_show(arguments: argparse.Namespace) -> tuple[Dataset | None, str | N
 def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `isthmus.data.load` that were given, by name."""
     names = (
-        *("data_home", "size", "label", "id_column", "group_column", "resize"),
+        *("data_home", "size", "label", "id_column", "group_column", "weight_column", "resize"),
         "handle_unknown",
     )
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}

@@ -224,7 +224,7 @@ def _options_of_normal(arguments: argparse.Namespace) -> dict[str, Any]:
         options |= {"size": None, "resize": False}
     if path.suffix.lower() not in (*TEXT_SUFFIXES, ".parquet"):
         options["table"] = None
-    for name in ("label", "id_column", "group_column"):
+    for name in ("label", "id_column", "group_column", "weight_column"):
         if options[name] is not None and not has_column(path, options[name]):
             options[name] = None
     return options

@@ -24,7 +24,7 @@ from isthmus.data.idx import read_idx
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
 from isthmus.data.limits import ENV_VARIABLE, check_memory, check_zip, is_regular_file
 from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
-from isthmus.data.row_ids import describe_row, read_ids
+from isthmus.data.row_ids import check_weights, describe_row, read_ids, read_weights
 from isthmus.data.sparse_rows import SparseRows, is_sparse
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import load_table
@@ -66,6 +66,7 @@ class DataSource(NamedTuple):
     id_column: str | None = None
     table: TableOptions = TableOptions()
     group_column: str | None = None
+    weight_column: str | None = None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> DataSource | None:
@@ -76,7 +77,8 @@ class DataSource(NamedTuple):
         size = tuple(size) if isinstance(size, list) else size
         table = TableOptions.from_json(record.get("table", {}))
         label, id_column = record.get("label"), record.get("id_column")
-        return cls(path, size, label, id_column, table, record.get("group_column"))
+        others = record.get("group_column"), record.get("weight_column")
+        return cls(path, size, label, id_column, table, *others)
 
     def to_record(self) -> dict[str, object]:
         """Return the entries of a fingerprint that describe the source, fit for JSON."""
@@ -116,6 +118,8 @@ class Dataset:
     ids : dict of str to numpy.ndarray (n_samples,), or None
         Columns that name each sample: the file of an image and its page, the file of a window of
         audio and its start in seconds, or the id column of a table.
+    weights : numpy.ndarray of float64, shape (n_samples,), or None
+        How often each sample counts: the `sample_weight` of the `fit` of a model.
 
     Examples
     --------
@@ -136,6 +140,7 @@ class Dataset:
     rate: int | None = None
     source: DataSource | None = None
     ids: dict[str, np.ndarray] | None = None
+    weights: np.ndarray | None = None
 
     def row_name(self, row: int) -> str:
         """Return what names a sample: its file or id if there is one, else its number."""
@@ -209,6 +214,7 @@ def load(
     label: str | int | None = None,
     id_column: str | None = None,
     group_column: str | None = None,
+    weight_column: str | None = None,
     columns: Columns | Sequence[str] | None = None,
     drop: str | Sequence[str] | None = None,
     categorical: str | Sequence[str] | None = None,
@@ -244,6 +250,9 @@ def load(
     group_column : str, default=None
         The column of a table whose equal cells mark rows that are held out together, such as those
         of one patient. It is not a feature, and is returned in `groups`.
+    weight_column : str, default=None
+        The column of a table that says how often each row counts in training. It is not a feature,
+        and is returned in `weights`.
     columns : Columns or sequence of str, default=None
         The only columns of a table to read; or how to read them: `columns_` of a fitted model.
     drop, categorical, numeric, decimal, na_values : optional
@@ -291,7 +300,7 @@ def load(
         na_values=na_values,
     )
     options: dict[str, Any] = {"size": size, "label": label, "id_column": id_column}
-    options |= {"group_column": group_column}
+    options |= {"group_column": group_column, "weight_column": weight_column}
     options |= {"data_home": data_home, "shape": shape, "rate": rate, "resize": resize}
     return load_with(source, columns=known, table=table, **options)
 
@@ -304,6 +313,7 @@ def load_with(
     label: str | int | None = None,
     id_column: str | None = None,
     group_column: str | None = None,
+    weight_column: str | None = None,
     columns: Columns | None = None,
     table: TableOptions | None = None,
     shape: tuple[int, ...] | None = None,
@@ -320,7 +330,8 @@ def load_with(
     for name, given, known in (
         ("label", label, is_table or is_folder),
         ("id_column (--id)", id_column, is_table),
-        ("group_column (--groups)", group_column, is_table),
+        ("group_column (--groups)", group_column, is_table or is_folder),
+        ("weight_column (--weights)", weight_column, is_table or is_folder),
         (next(iter(table.to_json()), ""), table or None, is_table or is_folder),
     ):
         if given is not None and not known:
@@ -334,14 +345,14 @@ def load_with(
             size = sides
         dataset = _load_media(path, size, shape, rate)
     else:
-        dataset = _load_path(path, label, id_column, group_column, columns, table)
+        others = (id_column, group_column, weight_column)
+        dataset = _load_path(path, label, others, columns, table)
     _check_numbers(path, dataset.X)
     absolute = str(path.absolute())  # links stay: the suffix of their target may be missing
     if len(absolute) > MAX_PATH_LENGTH:
         return dataset
-    return replace(
-        dataset, source=DataSource(absolute, size, label, id_column, table, group_column)
-    )
+    read_from = DataSource(absolute, size, label, id_column, table, group_column, weight_column)
+    return replace(dataset, source=read_from)
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:
@@ -427,11 +438,12 @@ def _image_size(shape: tuple[int, ...] | None) -> tuple[int, int] | None:
 def _load_path(
     path: Path,
     label: str | int | None,
-    id_column: str | None,
-    group_column: str | None,
+    others: tuple[str | None, str | None, str | None],
     columns: Columns | None,
     table: TableOptions,
 ) -> Dataset:
+    """Return the data at a path; `others` are the columns of ids, groups and weights of a table."""
+    id_column, group_column, weight_column = others
     suffix = path.suffix.lower()
     if is_zarr(path):
         array = ZarrRows(path)
@@ -439,10 +451,16 @@ def _load_path(
         return Dataset(path.stem, _read_if_small(path, array))
     if is_parquet_folder(path):
         files, remarks = parquet_files(path)
-        rows = ParquetRows(files, label, table)
+        rows = ParquetRows(files, label, table, [name for name in others if name is not None])
         X = _read_if_small(path, rows)
-        notes = (*remarks, *rows.notes)
-        return Dataset(path.resolve().name, X, rows.labels(), notes=notes)
+        notes, groups, weights = (*remarks, *rows.notes), None, None
+        if group_column is not None:
+            groups = rows.column(group_column).astype(str)
+        if weight_column is not None:
+            weights = check_weights(path, weight_column, rows.column(weight_column))
+        return Dataset(
+            path.resolve().name, X, rows.labels(), notes=notes, groups=groups, weights=weights
+        )
     if not path.exists():
         raise ValueError(
             f"{str(path)!r} is neither a known dataset ({', '.join(_NAMES)}) nor a file or "
@@ -455,11 +473,16 @@ def _load_path(
         groups = None
         if group_column is not None:
             groups = np.array([*map(str, read_ids(path, group_column, "group column"))])
-        others = [name for name in (id_column, group_column) if name not in (None, label)]
-        table = table.updated(TableOptions.of(drop=others))
+        weights = None
+        if weight_column is not None:
+            weights = read_weights(path, weight_column, table)
+        aside = [name for name in others if name not in (None, label)]
+        table = table.updated(TableOptions.of(drop=aside))
         X, y, columns = load_table(path, label, columns, table)
         notes = ("columns:", *(f"  {line}" for line in columns.summary)) if columns.mixed else ()
-        return Dataset(path.stem, X, y, columns, notes=notes, groups=groups, ids=ids)
+        return Dataset(
+            path.stem, X, y, columns, notes=notes, groups=groups, ids=ids, weights=weights
+        )
     if suffix in (".npy", ".npz"):
         return Dataset(path.stem, *_load_numpy(path))
     raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._messages import one_line
+from isthmus._messages import did_you_mean, one_line
 from isthmus._optional import import_optional
 from isthmus.data.feature_columns import number_rows
 from isthmus.data.limits import is_regular_file
@@ -19,7 +19,7 @@ from isthmus.data.parquet_limits import check_parquet
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import find_label
 
-__all__ = ["ParquetRows", "is_parquet_folder", "parquet_files"]
+__all__ = ["ParquetRows", "is_parquet_folder", "parquet_files", "parquet_names"]
 
 Array = NDArray[Any]
 LARGE_GROUP = 2**28  # bytes of a row group, as float32, above which `notes` warn
@@ -29,7 +29,7 @@ class ParquetRows:
     """The rows of Parquet files with equal columns: of numbers, or one of lists of numbers.
 
     `bounds` are the first rows of the row groups, which are always read whole, and the number of
-    rows; `dtype` is that of the first row group.
+    rows; `dtype` is that of the first row group. The columns `aside` are no features.
     """
 
     def __init__(
@@ -37,13 +37,14 @@ class ParquetRows:
         paths: Sequence[Path],
         label: str | int | None = None,
         options: TableOptions | None = None,
+        aside: Sequence[str] = (),
     ) -> None:
         self._parquet = import_optional(
             "pyarrow.parquet", extra="tables", what="a folder of Parquet files"
         )
         self.paths = list(paths)
         self._footers = [self._footer(path) for path in self.paths]
-        self._check_columns(label, options or TableOptions())
+        self._check_columns(label, options or TableOptions(), aside)
         self.groups = [  # (file, row group in the file)
             (number, group)
             for number, footer in enumerate(self._footers)
@@ -63,7 +64,9 @@ class ParquetRows:
             check_parquet(path)
             return self._parquet.read_metadata(path)
 
-    def _check_columns(self, label: str | int | None, options: TableOptions) -> None:
+    def _check_columns(
+        self, label: str | int | None, options: TableOptions, aside: Sequence[str]
+    ) -> None:
         """Check that all files have the same columns, and store their names."""
         path = self.paths[0]
         names, *others = [footer.schema.to_arrow_schema().names for footer in self._footers]
@@ -79,11 +82,18 @@ class ParquetRows:
         self.label = None if at is None else names[at]
         if unfit := [name for name in options.to_json() if name not in ("drop", "columns")]:
             raise ValueError(
-                f"{path.parent}: {unfit[0]} is for tables in one file; a folder of Parquet files "
-                "must hold numbers."
+                f"{path.parent}: {unfit[0]} is for tables in one file. A folder of Parquet files "
+                "holds numbers only; drop, columns, label, groups and weights apply to it."
             )
         options.check_names(names)
-        self.names = [n for n in names if n != self.label and options.is_selected(n)]
+        for name in aside:
+            if name not in names:
+                raise ValueError(
+                    f"{path}: there is no column {name!r}; columns: {', '.join(names[:20])}."
+                    f"{did_you_mean(name, names)}"
+                )
+        left = [name for name in names if name not in (self.label, *aside)]
+        self.names = [name for name in left if options.is_selected(name)]
 
     def _group(self, number: int, names: list[str]) -> Any:
         place, group = self.groups[number]
@@ -125,9 +135,21 @@ class ParquetRows:
         """Return the labels of all rows, numbers or strings, or None without a label."""
         if self.label is None:
             return None
-        parts = [self._group(i, [self.label]).column(0) for i in range(len(self.groups))]
-        labels = np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
+        labels = self.column(self.label)
         return labels if labels.dtype.kind in "biuf" else labels.astype(str)
+
+    def column(self, name: str) -> Array:
+        """Return a column of all rows, which need not be a feature."""
+        parts = [self._group(i, [name]).column(0) for i in range(len(self.groups))]
+        return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Return the names of the columns of a Parquet file."""
+    parquet = import_optional("pyarrow.parquet", extra="tables", what="a folder of Parquet files")
+    with _named_errors(path):
+        check_parquet(path)
+        return [*parquet.read_schema(path).names]
 
 
 def is_parquet_folder(path: Path) -> bool:

@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._messages import did_you_mean
-from isthmus.data.tables import read_parquet
+from isthmus.data.parquet_rows import is_parquet_folder, parquet_files, parquet_names
+from isthmus.data.table_options import TableOptions
+from isthmus.data.tables import load_table, read_parquet
 from isthmus.data.text_tables import open_text_table
 
-__all__ = ["describe_row", "has_column", "read_ids"]
+__all__ = ["check_weights", "describe_row", "has_column", "read_ids", "read_weights"]
 
 TABLES = (".csv", ".tsv", ".parquet")
 
 
 def has_column(path: Path, name: str) -> bool:
-    """Return whether a file is a table with a column of this name."""
+    """Return whether a table, a file or a folder of Parquet files, has a column of this name."""
     suffix = path.suffix.lower()
+    if is_parquet_folder(path):
+        return name in parquet_names(parquet_files(path)[0][0])
     if suffix not in TABLES or not path.is_file():
         return False
     if suffix == ".parquet":
@@ -49,6 +53,33 @@ def read_ids(path: Path, name: str, what: str = "id") -> NDArray[Any]:
     if isinstance(found, tuple):
         return np.array([cell.strip() for cell in found])
     return found.astype(str) if found.dtype.kind in "mM" else found  # times, as a table has them
+
+
+def read_weights(path: Path, name: str, options: TableOptions) -> NDArray[np.float64]:
+    """Return the column of a table that holds sample weights."""
+    if not has_column(path, name):
+        read_ids(path, name, "weight column")  # raises an error that lists the columns
+    own = TableOptions.of(
+        columns=name, numeric=name, decimal=options.decimal, na_values=options.na_values
+    )
+    return check_weights(path, name, load_table(path, None, None, own)[0][:, 0])
+
+
+def check_weights(path: Path, name: str, weights: NDArray[Any]) -> NDArray[np.float64]:
+    """Return sample weights as float64; a ValueError if one is missing, negative or infinite."""
+    try:
+        weights = weights.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{path}: expected numbers in the weight column {name!r}.") from None
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(wrong):
+        row, value = int(wrong[0]), weights[wrong[0]]
+        found = "missing" if np.isnan(value) else f"{value:g}"
+        raise ValueError(
+            f"{path}: expected numbers of at least 0 in the weight column {name!r}, but the one of "
+            f"row {row} is {found}."
+        )
+    return weights
 
 
 def describe_row(ids: Mapping[str, NDArray[Any]] | None, row: int) -> str:

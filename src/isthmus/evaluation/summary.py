@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from isthmus.estimators.base import LatentEstimator
+from isthmus.estimators.sample_weight import repeat_rows
 from isthmus.estimators.scaling import as_float64
 from isthmus.evaluation.reconstruction import SCALED, column_units
 from isthmus.evaluation.sparsity import active_units
@@ -19,7 +20,11 @@ PCA_ROWS = 10_000  # enough to fit the baseline
 
 
 def held_out_summary(
-    estimator: LatentEstimator, X: NDArray[Any], X_test: NDArray[Any], y_test: Any = None
+    estimator: LatentEstimator,
+    X: NDArray[Any],
+    X_test: NDArray[Any],
+    y_test: Any = None,
+    weights: NDArray[Any] | None = None,
 ) -> dict[str, float]:
     """Return a short summary of a model's quality on held-out rows.
 
@@ -38,11 +43,18 @@ def held_out_summary(
         Held-out rows.
     y_test : array-like (n_test,), optional
         Their labels, the condition of conditional models.
+    weights : ndarray (n_test,), optional
+        Their sample weights: a row counts as often as its weight states.
 
     See Also
     --------
     evaluate_model : Every metric that applies.
     """
+    n_rows = len(X_test)
+    if weights is not None:
+        repeated = repeat_rows(weights)
+        X_test = X_test[repeated]
+        y_test = None if y_test is None else np.asarray(y_test)[repeated]
     condition = y_test if estimator.conditional else None
     rate, distortion = estimator.rate_distortion(X_test, condition=condition)
     codes = estimator.transform(X_test, condition=condition)
@@ -68,7 +80,7 @@ def held_out_summary(
             pca = _pca_error(estimator.n_components_, train, test)
             out[f"squared error of PCA, same size{label}"] = pca
     out[f"components in use, of {estimator.n_components_}"] = active_units(codes)
-    out["rows"] = len(X_test)
+    out["rows"] = n_rows
     return out
 
 

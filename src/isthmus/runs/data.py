@@ -31,7 +31,7 @@ class DataArguments:
     ----------
     source : str or path-like, or None
         A name or a path; None for the data that a run was fitted on.
-    data_home, size, label, id_column, group_column, resize : optional
+    data_home, size, label, id_column, group_column, weight_column, resize : optional
         As for `isthmus.data.load`; `resize` is for data of a fitted model.
     table : TableOptions
         How to read a table.
@@ -51,6 +51,7 @@ class DataArguments:
     label: str | int | None = None
     id_column: str | None = None
     group_column: str | None = None
+    weight_column: str | None = None
     resize: bool = False
     table: TableOptions = field(default_factory=TableOptions)
     handle_unknown: str | None = None
@@ -66,6 +67,7 @@ class DataArguments:
         size = "x".join(map(str, self.size)) if isinstance(self.size, tuple) else self.size
         flags = {"--data-home": self.data_home, "--size": size, "--label": self.label}
         flags |= {"--id": self.id_column, "--groups": self.group_column}
+        flags |= {"--weights": self.weight_column}
         words = [word for flag, v in flags.items() if v is not None for word in (flag, str(v))]
         for name, value in self.table.to_json().items():
             values = [value] if isinstance(value, str) else map(_quoted, value)
@@ -101,6 +103,7 @@ def load_for_run(
     label: str | int | None = None,
     id_column: str | None = None,
     group_column: str | None = None,
+    weight_column: str | None = None,
     resize: bool = False,
     table: TableOptions | None = None,
     handle_unknown: str | None = None,
@@ -115,9 +118,9 @@ def load_for_run(
         A name or path, as for `isthmus.data.load`; by default the data that the run was fitted
         on, with a note if they have changed. Those of a run that was made elsewhere are read only
         if they are named here: its record could name any file.
-    data_home, size, label, id_column, group_column, resize : optional
+    data_home, size, label, id_column, group_column, weight_column, resize : optional
         As for `isthmus.data.load`; without `data`, size and label default to those of the run. So
-        do the id and the group column, and for tables that have them.
+        do the columns of ids, groups and weights, and for tables that have them.
     table : TableOptions, optional
         How to read a table, in addition to the options of the run.
     handle_unknown : {"error", "missing", "flag"}, optional
@@ -139,6 +142,7 @@ def load_for_run(
         table = source.table.updated(table or TableOptions())
     id_column = id_column or _recorded(record, "id_column", data)
     group_column = group_column or _recorded(record, "group_column", data)
+    weight_column = weight_column or _recorded(record, "weight_column", data)
     columns = read_columns(run)
     if columns is not None and handle_unknown is not None:
         columns = columns.handling(handle_unknown)
@@ -149,6 +153,7 @@ def load_for_run(
         label=label,
         id_column=id_column,
         group_column=group_column,
+        weight_column=weight_column,
         columns=columns,
         shape=model_shape(tuple(config["fitted"]["feature_shape"]), config["fitted"]["channels"]),
         rate=record.get("rate"),

@@ -172,9 +172,11 @@ def checked(data: Dataset, missing: bool) -> AbstractContextManager[None]:
     """
     if as_disk_array(data.X) is not None:
         return nullcontext()
-    for X in (data.X, data.X_test):
-        if X is not None:
-            check_finite(X, data.feature_names, missing)
+    counted = None if data.weights is None else np.flatnonzero(data.weights)
+    X = data.X if counted is None else data.X[counted]
+    check_finite(X, data.feature_names, missing, counted)
+    if data.X_test is not None:
+        check_finite(data.X_test, data.feature_names, missing)
     return config_context(assume_finite=True)
 
 
@@ -228,7 +230,12 @@ class _Fitting:
         callbacks = [_CheckTestRows(self.split), *callbacks]
         try:
             model.fit(
-                train.rows, train.y, groups=train.groups, callbacks=callbacks, resume_from=resume
+                train.rows,
+                train.y,
+                train.weights,
+                groups=train.groups,
+                callbacks=callbacks,
+                resume_from=resume,
             )
         except RowError as error:
             if self.split.test_rows is None or as_disk_array(train.X) is not None:

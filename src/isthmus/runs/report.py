@@ -51,8 +51,10 @@ def finish(
     summary, notes = {}, data.notes
     X, y = split.X_test, split.y_test
     X_train = split.train.X if stored is None else stored.preview()
+    if stored is None and split.train.weights is not None:
+        X_train = X_train[split.train.weights > 0]
     if len(X):
-        summary = held_out_summary(estimator, X_train, X, y)
+        summary = held_out_summary(estimator, X_train, X, y, split.test_weights)
         model_io.save_summary(folder, config, summary)
     else:
         X, y = X_train, split.train.y if stored is None else None
@@ -211,4 +213,5 @@ def _split(folder: Path, data: Dataset) -> Split:
         return split
     most = None if as_disk_array(data.X) is None else MAX_TRAINING_ROWS
     train = replace(data, X=training_rows(split, most), y=None, groups=None, ids=None)
+    train = replace(train, weights=None)
     return replace(split, train=train)

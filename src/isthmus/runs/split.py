@@ -34,12 +34,15 @@ class Split:
         The test rows and their labels.
     test_rows : ndarray of int, or None
         Row numbers of the test rows, sorted; None if the data set has a test set of its own.
+    test_weights : ndarray or None
+        Sample weights of the test rows.
     """
 
     train: Dataset
     X_test: Any
     y_test: Any
     test_rows: Array | None
+    test_weights: Array | None = None
 
     @property
     def table(self) -> Any:
@@ -79,14 +82,18 @@ def split_dataset(data: Dataset, test_fraction: float, seed: int, how: str = "ra
     rng = None if how == "time" else np.random.default_rng(seed)
     if (stored := as_disk_array(data.X)) is not None:
         kept, held = hold_out(stored, data.groups, test_fraction, rng)
-        # y and groups are those of the whole array: rows on disk keep their numbers in them.
+        # y, groups and weights are those of the whole array: rows on disk keep their numbers.
         train = replace(data, X=kept, ids=None)
         return _with_test_rows(train, data, held.indices(), held.read())
-    rows = draw_rows(data.groups, len(data.X), test_fraction, rng)
+    counted = np.arange(len(data.X)) if data.weights is None else np.flatnonzero(data.weights)
+    groups = None if data.groups is None else data.groups[counted]
+    rows = counted[draw_rows(groups, len(counted), test_fraction, rng)]
     is_test = np.zeros(len(data.X), bool)
     is_test[rows] = True
-    y, groups = (None if part is None else part[~is_test] for part in (data.y, data.groups))
-    train = replace(data, X=data.X[~is_test], y=y, groups=groups, ids=None)
+    y, groups, weights = (
+        None if part is None else part[~is_test] for part in (data.y, data.groups, data.weights)
+    )
+    train = replace(data, X=data.X[~is_test], y=y, groups=groups, ids=None, weights=weights)
     return _with_test_rows(train, data, rows, data.X[rows])
 
 
@@ -126,7 +133,7 @@ def recorded_split(run: Path, data: Dataset) -> Split:
 
 
 def training_rows(split: Split, most: int | None) -> Array:
-    """Return the rows of a recorded split that are not test rows, at most `most` of them.
+    """Return the rows of a recorded split that were trained on, at most `most` of them.
 
     Examples
     --------
@@ -137,11 +144,14 @@ def training_rows(split: Split, most: int | None) -> Array:
     (1788, 100)
     """
     X = split.train.X
-    rows = np.setdiff1d(np.arange(len(X)), [] if split.test_rows is None else split.test_rows)
+    counted = split.train.weights is None or split.train.weights > 0
+    rows = np.flatnonzero(np.broadcast_to(counted, len(X)))
+    rows = np.setdiff1d(rows, [] if split.test_rows is None else split.test_rows)
     if most is not None and len(rows) > most:
         rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
     return np.asarray((as_disk_array(X) or X)[rows])
 
 
 def _with_test_rows(train: Dataset, data: Dataset, rows: Array, X_test: Array) -> Split:
-    return Split(train, X_test, None if data.y is None else data.y[rows], rows)
+    y, weights = (None if part is None else part[rows] for part in (data.y, data.weights))
+    return Split(train, X_test, y, rows, weights)

@@ -10,6 +10,7 @@ from typing import Any
 
 from isthmus._messages import say
 from isthmus.data import Dataset
+from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import model_io
 from isthmus.evaluation.summary import held_out_summary
 from isthmus.persistence.atomic import write_atomic
@@ -126,7 +127,7 @@ def _folder(out: str | Path | None, data: Dataset, sweep: Sweep, force: bool) ->
 
 def _fit(sweep: Sweep, data: Dataset) -> Outcome:
     try:
-        sweep.fit(data.rows, data.y, groups=data.groups)
+        sweep.fit(data.rows, data.y, data.weights, groups=data.groups)
     except KeyboardInterrupt as stop:
         if not hasattr(sweep, "results_"):
             raise
@@ -138,13 +139,16 @@ def _fit(sweep: Sweep, data: Dataset) -> Outcome:
 def _write(sweep: Sweep, data: Dataset, folder: Path) -> dict[str, float]:
     """Write the best model before anything that may fail; return its test numbers."""
     best = sweep.best_estimator_
-    X, y, rows = data.X_test, data.y_test, None
+    X, y, rows, weights = data.X_test, data.y_test, None, None
+    stored = as_disk_array(data.X)
     if X is None:
         rows = sweep.test_rows_
-        X, y = data.X[rows], None if data.y is None else data.y[rows]
+        X = (data.X if stored is None else stored)[rows]
+        y, weights = (None if part is None else part[rows] for part in (data.y, data.weights))
     config = save_model(best, data, rows, folder, BEST)
     write_atomic(folder / RESULTS, _csv(sweep).encode())
-    summary = held_out_summary(best, data.X[sweep.train_rows_], X, y)
+    X_train = data.X[sweep.train_rows_] if stored is None else stored.preview()
+    summary = held_out_summary(best, X_train, X, y, weights)
     model_io.save_summary(folder / BEST, config, summary)
     figure = io.BytesIO()
     sweep.figure().savefig(figure, dpi=150, format="png")
