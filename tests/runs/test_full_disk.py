@@ -118,11 +118,16 @@ def test_the_best_model_of_a_sweep_is_kept(places, monkeypatch):
 def test_a_sweep_does_not_write_through_a_link(places):
     (places / "full" / "tune").mkdir()
     (places / "elsewhere").mkdir()
-    (places / "full" / "tune" / "results.csv").touch()
+    (places / "full" / "tune" / "sweep.json").touch()
     (places / "full" / "tune" / "best").symlink_to(places / "elsewhere")
     sweep = isthmus.Sweep(isthmus.BetaVAE(**SETTINGS), {"beta": [0.5, 4.0]}, random_state=0)
     with pytest.raises(SaveError, match="found a link"):
         tune_run(sweep, "data.npy", out=places / "full" / "tune", force=True, quiet=True)
+    (places / "full" / "other").mkdir()
+    (places / "full" / "other" / "candidates").symlink_to(places / "elsewhere")
+    (places / "full" / "other" / "sweep.json").touch()
+    with pytest.warns(RuntimeWarning, match="found a link"):
+        tune_run(sweep, "data.npy", out=places / "full" / "other", force=True, quiet=True)
     assert not os.listdir(places / "elsewhere")
 
 

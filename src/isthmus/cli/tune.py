@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus._messages import did_you_mean, say, shell_quote
@@ -41,12 +43,16 @@ COMMAND = command(
         "so on"
     ),
     option(
-        "--max-stacked N: maximum number of models in one program; 1 trains them in turn",
-        default=16,
+        "--max-stacked N: maximum number of models in one program; 1 trains them in turn "
+        "(default: 16)"
     ),
-    option("--test-fraction X: share of the rows held out to evaluate the models", default=0.1),
+    option("--test-fraction X: share of the rows held out to evaluate the models (default: 0.1)"),
     option("--out DIR: folder (default: runs/DATA-MODEL-tune)"),
     switch("--force: replace an existing sweep in --out"),
+    switch(
+        "--resume: continue the sweep in --out, which was interrupted or killed, with its "
+        "settings; finished models are kept"
+    ),
     switch("--quiet: print nothing but errors"),
     *model_settings(),
     examples=(
@@ -104,10 +110,60 @@ def run(arguments: argparse.Namespace) -> int:
 
     data = data_arguments(arguments)
     options = {"out": arguments.out, "force": arguments.force, "quiet": arguments.quiet}
-    tuning = tune_run(_sweep(arguments), data, **options)
+    if arguments.resume and _is_complete(arguments):
+        return 0
+    sweep = _sweep_to_resume(arguments) if arguments.resume else _sweep(arguments)
+    tuning = tune_run(sweep, data, resume=arguments.resume, **options)
+    if tuning.outcome == "interrupted":
+        out = shlex.quote(str(tuning.folder))
+        command = f"isthmus tune {data.command_line} --out {out} --resume"
+        say(f"resume it with:  {command}", error=True)
     if not arguments.quiet:
         _print_candidates(tuning)
     return INTERRUPTED if tuning.outcome == "interrupted" else 0
+
+
+def _is_complete(arguments: argparse.Namespace) -> bool:
+    """Print that the sweep to resume is complete, if it is."""
+    from isthmus.runs.tune import has_finished
+
+    if arguments.out is None:
+        raise ValueError("--resume continues the sweep in a folder: name it by --out.")
+    complete = has_finished(Path(arguments.out))
+    if complete and not arguments.quiet:
+        say(f"the sweep in {arguments.out} is complete: nothing is missing.", error=True)
+    return complete
+
+
+def _sweep_to_resume(arguments: argparse.Namespace) -> Sweep:
+    """Return the sweep in the folder; settings on the command line must be its own."""
+    from isthmus.estimators.run_fingerprint import params_to_json
+    from isthmus.runs.tune import sweep_of
+
+    sweep = sweep_of(arguments.out, progress="none" if arguments.quiet else "lines")
+    name = str(sweep.estimator.registered_name)
+    if arguments.model not in ("vae", name):
+        raise ValueError(f"the sweep in {arguments.out} is of a {name}, not a {arguments.model}.")
+    arguments.model = name
+    given = {k: [v] for k, v in fields_given(arguments).items() if k != "progress"}
+    given |= read_grid(arguments.grid, SPECS[name]) if arguments.grid else {}
+    recorded = [c.estimator.get_params(deep=False) for c in sweep.candidates()]
+    for key, values in given.items():
+        before = list(dict.fromkeys(params[key] for params in recorded))
+        if {*values} != {*before}:
+            shown = ", ".join(str(setting) for setting in params_to_json({"": before})[""])
+            raise ValueError(
+                f"the sweep in {arguments.out} has {flag_of(key)} {shown}: omit it, or start a new "
+                "sweep."
+            )
+    for key in ("halving", "test_fraction", "max_stacked"):
+        value = getattr(arguments, key)
+        if value not in (None, getattr(sweep, key)):
+            raise ValueError(
+                f"the sweep in {arguments.out} has {flag_of(key)} {getattr(sweep, key)}: omit it, "
+                "or start a new sweep."
+            )
+    return sweep
 
 
 def _sweep(arguments: argparse.Namespace) -> Sweep:
@@ -123,14 +179,14 @@ def _sweep(arguments: argparse.Namespace) -> Sweep:
     if fields.get("random_state") is None:
         fields["random_state"] = fresh_seed() % 2**31  # recorded, so that it can be repeated
     quiet = arguments.quiet or fields.pop("progress", "auto") == "none"
+    names = ("halving", "test_fraction", "max_stacked")
+    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
     return Sweep(
         ESTIMATORS[arguments.model](**fields),
         grid,
-        halving=arguments.halving,
-        test_fraction=arguments.test_fraction,
-        max_stacked=arguments.max_stacked,
         random_state=int(fields["random_state"]),
         progress="none" if quiet else "lines",
+        **given,
     )
 
 

@@ -167,9 +167,9 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         if is_dictionary(self, self.model_):
             start_sparse(self.model_, draw_rows(DICTIONARY_ROWS))
 
-    def reset_weights(self, rows: Rows) -> torch.Generator:
+    def reset_weights(self, rows: Rows, seed: int | None = None) -> torch.Generator:
         """Do what `prepare` does after a change of settings, for data that it has prepared."""
-        generator = self._start()
+        generator = self._start(seed)
         self.make_model(generator)
         self._start_at_marginal(rows.x, generator, rows.weights)
         self._initialise_from_rows(rows, generator)

@@ -22,6 +22,7 @@ __all__ = [
     "check_same_in_all_processes",
     "check_same_run",
     "describe_run",
+    "fingerprint",
     "params_to_json",
 ]
 
@@ -36,12 +37,12 @@ PER_PROCESS = ("device", "progress", "random_state")
 
 def describe_run(estimator: Any, rows: AnyRows, valid: AnyRows | None = None) -> dict[str, Any]:
     """Return the fingerprint of a run on rows, and on others for validation, as plain JSON."""
-    own = {} if valid is None else {"validation": _fingerprint(valid)}
+    own = {} if valid is None else {"validation": fingerprint(valid)}
     return {
         "estimator": type(estimator).__name__,
         "params": params_to_json(estimator.fitted_params_),
         "seed": estimator.seed_,
-        "rows": _fingerprint(rows) | own,
+        "rows": fingerprint(rows) | own,
         "versions": {"isthmus": __version__, "torch": torch.__version__},
     }
 
@@ -117,7 +118,7 @@ def _plain(value: Any) -> Any:
     return CUSTOM if callable(value) else value
 
 
-def _fingerprint(rows: AnyRows) -> dict[str, Any]:
+def fingerprint(rows: AnyRows) -> dict[str, Any]:
     """Return shape, type and hash of the data."""
     digest = hashlib.sha256()
     known = rows if isinstance(rows, Rows) else rows.preview

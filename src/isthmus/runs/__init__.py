@@ -8,7 +8,7 @@ from isthmus.runs.report import report_run
 from isthmus.runs.rescue import SaveError
 from isthmus.runs.settings import ModelSettings
 from isthmus.runs.split import Split, recorded_split, split_dataset
-from isthmus.runs.tune import Tuning, tune_run
+from isthmus.runs.tune import Tuning, sweep_of, tune_run
 
 __all__ = [
     "DataArguments",
@@ -25,5 +25,6 @@ __all__ = [
     "recorded_split",
     "report_run",
     "split_dataset",
+    "sweep_of",
     "tune_run",
 ]

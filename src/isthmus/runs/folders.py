@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from isthmus.persistence.atomic import is_leftover
+from isthmus.persistence.atomic import is_leftover, remove
 from isthmus.persistence.integrity import MAX_JSON, SUMS, read_bytes
 from isthmus.persistence.locks import LOCK
 from isthmus.persistence.run_folder import CONFIG, SPLIT, find_checkpoints
@@ -117,12 +117,13 @@ def _has_model(folder: Path) -> bool:
 
 def remove_derived(folder: Path, config: Mapping[str, Any]) -> None:
     """Remove the files of a run that describe a model before the one that `config` belongs to."""
-    found = {path for pattern in DERIVED for path in folder.glob(pattern)}
-    if SPLIT not in (config.get(SUMS) or {}):
-        found |= {*folder.glob(SPLIT)}
-    for path in sorted(found):
-        if path.parent.resolve() == folder.resolve() / path.parent.relative_to(folder):
-            path.unlink()
-            with suppress(OSError):  # not empty
-                for parent in takewhile(lambda each: each != folder, path.parents):
-                    parent.rmdir()
+    names = DERIVED if SPLIT in (config.get(SUMS) or {}) else (*DERIVED, SPLIT)
+    for pattern in map(Path, names):
+        below = pattern != Path(pattern.name)
+        for parent in [*folder.glob(str(pattern.parent))] if below else [folder]:
+            is_link = parent.resolve() != folder.resolve() / parent.relative_to(folder)
+            if parent.is_dir() and not is_link:
+                remove(parent / pattern.name)
+                with suppress(OSError):  # not empty
+                    for each in takewhile(lambda each: each != folder, (parent, *parent.parents)):
+                        each.rmdir()

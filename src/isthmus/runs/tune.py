@@ -11,21 +11,34 @@ from typing import Any
 from isthmus._messages import say
 from isthmus.data import Dataset
 from isthmus.data.disk_array import as_disk_array
-from isthmus.estimators import model_io
+from isthmus.estimators import ESTIMATORS, model_io
+from isthmus.estimators.run_fingerprint import CUSTOM
 from isthmus.evaluation.summary import held_out_summary
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.locks import exclusive_folder
 from isthmus.runs.data import DataArguments, as_dataset
 from isthmus.runs.fit import checked
-from isthmus.runs.folders import RUNS, output_folder, unused
+from isthmus.runs.folders import RUNS, output_folder, remove_derived, unused
 from isthmus.runs.options import Outcome
 from isthmus.runs.rescue import save_model
 from isthmus.search import Sweep
+from isthmus.search.sweep_folder import SWEEP, read_sweep, remove_sweep
 from isthmus.training.distributed import started_together
 
-__all__ = ["BEST", "FIGURE", "RESULTS", "Tuning", "setting_text", "tune_run", "varied_settings"]
+__all__ = [
+    "BEST",
+    "FIGURE",
+    "RESULTS",
+    "Tuning",
+    "has_finished",
+    "setting_text",
+    "sweep_of",
+    "tune_run",
+    "varied_settings",
+]
 
 RESULTS, FIGURE, BEST = "results.csv", "rate-distortion.png", "best"
+MAX_HEADER = 2**16  # characters of the first line of results.csv
 NUMBERS = ("score", "rate", "distortion", "valid_loss", "epochs", "best_epoch", "seconds")
 
 
@@ -57,11 +70,13 @@ def tune_run(
     *,
     out: str | Path | None = None,
     force: bool = False,
+    resume: bool = False,
     quiet: bool = False,
 ) -> Tuning:
     """Fit a sweep to data and leave a folder: table, figure, and the best model as a run.
 
-    ``isthmus tune`` is this function.
+    ``isthmus tune`` is this function. Until the sweep is finished, the folder holds the models of
+    finished candidates as well, from which `resume` continues.
 
     Parameters
     ----------
@@ -73,6 +88,9 @@ def tune_run(
         The folder; by default a new one, ``runs/DATA-MODEL-tune``.
     force : bool
         Whether a sweep in `out` may be replaced.
+    resume : bool
+        Whether to continue the sweep in `out`, which was interrupted or killed. It must have the
+        same settings; `sweep_of` returns it from the folder.
     quiet : bool
         Whether to print nothing to standard error, except why training ended early.
 
@@ -111,23 +129,79 @@ def tune_run(
         raise ValueError("tune trains its models in one process: start it without torchrun.")
     n = sweep.check()
     data = as_dataset(data)
-    folder = _folder(out, data, sweep, force)
+    folder = _folder(out, data, sweep, force, resume)
     with checked(data, sweep.estimator.missing == "ignore"), exclusive_folder(folder):
         if not quiet:
             say(_description(sweep, data, n), *data.notes, error=True)
-        outcome = _fit(sweep, data)
-        return Tuning(folder, sweep, outcome, _write(sweep, data, folder))
+        outcome = _fit(sweep, data, folder, resume)
+        summary = _write(sweep, data, folder)
+        if outcome == "finished":
+            remove_sweep(folder)  # last: until then it can be resumed
+    return Tuning(folder, sweep, outcome, summary)
 
 
-def _folder(out: str | Path | None, data: Dataset, sweep: Sweep, force: bool) -> Path:
+def sweep_of(folder: str | Path, **settings: Any) -> Sweep:
+    """Return the unfinished sweep in a folder, unfitted, to continue it by `tune_run`.
+
+    `settings` replace those of `Sweep` that do not change results, such as `progress`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is none, or it cannot be built from its record.
+    """
+    record = read_sweep(Path(folder))
+    cls, kept, points = ESTIMATORS.get(record["estimator"]), record["settings"], []
+    if cls is None or CUSTOM in [v for c in record["candidates"] for v in c["params"].values()]:
+        raise ValueError(
+            f"the sweep in {folder} was started from Python with functions of your own, which are "
+            "not saved: continue it there, by tune_run."
+        )
+    for each in record["candidates"]:
+        params = {k: tuple(v) if isinstance(v, list) else v for k, v in each["params"].items()}
+        points.append({name: [params[name]] for name in each["varied"]})
+    names = {*kept} & {"halving", "test_fraction", "max_stacked", "random_state", "metric"}
+    return Sweep(cls(**params), points, **({n: kept[n] for n in names} | settings))
+
+
+def _folder(out: str | Path | None, data: Dataset, sweep: Sweep, force: bool, resume: bool) -> Path:
     if out is None:
+        if resume:
+            raise ValueError("resume continues the sweep in a folder: name it by out.")
         return unused(RUNS / f"{data.name}-{sweep.estimator.registered_name}-tune")
-    return output_folder(Path(out), "sweep", (Path(out) / RESULTS).is_file(), force)
+    folder = Path(out)
+    if resume:
+        return folder
+    began = (folder / SWEEP).is_file()
+    hint = "--resume to continue the sweep in it, or " if began else ""
+    is_sweep = began or _has_results(folder)
+    return output_folder(folder, "sweep", is_sweep, force, hint)
 
 
-def _fit(sweep: Sweep, data: Dataset) -> Outcome:
+def has_finished(folder: Path) -> bool:
+    """Whether a folder holds a complete sweep; removes what it kept to be resumed."""
+    complete = _has_results(folder) and (folder / FIGURE).is_file()
+    if not complete or (folder / SWEEP).is_file():
+        return False
+    with exclusive_folder(folder):
+        remove_sweep(folder)
+    return True
+
+
+def _has_results(folder: Path) -> bool:
+    """Whether a folder holds a finished sweep, or what a killed process has left of one."""
     try:
-        sweep.fit(data.rows, data.y, data.weights, groups=data.groups)
+        with (folder / RESULTS).open(encoding="utf-8", errors="replace") as file:
+            header = file.readline(MAX_HEADER).rstrip().split(",")
+    except OSError:
+        return False
+    return header[-1] == "best" and {*NUMBERS} <= {*header}
+
+
+def _fit(sweep: Sweep, data: Dataset, folder: Path, resume: bool) -> Outcome:
+    where = {"resume_from" if resume else "folder": folder}
+    try:
+        sweep.fit(data.rows, data.y, data.weights, groups=data.groups, **where)
     except KeyboardInterrupt as stop:
         if not hasattr(sweep, "results_"):
             raise
@@ -146,6 +220,7 @@ def _write(sweep: Sweep, data: Dataset, folder: Path) -> dict[str, float]:
         X = (data.X if stored is None else stored)[rows]
         y, weights = (None if part is None else part[rows] for part in (data.y, data.weights))
     config = save_model(best, data, rows, folder, BEST)
+    remove_derived(folder / BEST, config)
     write_atomic(folder / RESULTS, _csv(sweep).encode())
     X_train = data.X[sweep.train_rows_] if stored is None else stored.preview()
     summary = held_out_summary(best, X_train, X, y, weights)

@@ -88,6 +88,7 @@ class CandidateRun:
     """Base class: candidates that are trained in one program."""
 
     candidates: list[Candidate]
+    rows: AnyRows
 
     def advance(self, share: float) -> None:
         """Train live candidates up to a fraction of their epochs, or until they stop."""
@@ -148,24 +149,28 @@ def _points(estimator: LatentEstimator, grid: Grid) -> list[dict[str, Any]]:
 
 
 def prepare(
-    candidates: Sequence[Candidate], given: WeightedRows, check: Callable[[LatentEstimator], None]
+    candidates: Sequence[Candidate],
+    given: WeightedRows,
+    check: Callable[[LatentEstimator], None],
+    seeds: Sequence[int] | None = None,
 ) -> list[AnyRows]:
     """Initialize every candidate's weights and generator; return the training rows of each.
 
     Candidates whose settings for reading data agree share the rows, if they are in memory. `check`
-    is called for one of them.
+    is called for one of them. `seeds` replace those of the candidates.
     """
     leaders: dict[Any, tuple[LatentEstimator, AnyRows]] = {}
     out = []
     for c in candidates:
         key = tuple(getattr(c.estimator, name) for name in READING)
+        seed = None if seeds is None else seeds[c.number]
         leader, rows = leaders.get(key, (None, None))
         if leader is not None and isinstance(rows, Rows):
             c.estimator = copy.copy(leader).set_params(**c.estimator.get_params(deep=False))
-            c.generator = c.estimator.reset_weights(rows)
+            c.generator = c.estimator.reset_weights(rows, seed)
         else:
             rows, c.generator = c.estimator.prepare(
-                given.X, given.y, None, given.weights, given.numbers
+                given.X, given.y, seed, given.weights, given.numbers
             )
             rows = rows if given.groups is None else rows.grouped_by(given.groups)
             rows = rows.to(c.generator.device)

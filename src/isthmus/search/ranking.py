@@ -15,7 +15,7 @@ from isthmus.estimators.sample_weight import check_sample_weight
 from isthmus.estimators.validation import check_held_out
 from isthmus.search.candidates import Candidate, CandidateRun
 
-__all__ = ["Evaluator", "keep_best", "rank", "rungs", "stop"]
+__all__ = ["Evaluator", "end", "rank", "rungs", "stop", "worst"]
 
 
 class Evaluator:
@@ -92,17 +92,24 @@ def rungs(n: int, factor: float | None) -> list[float]:
     return [float(factor) ** -i for i in range(below, -1, -1)]
 
 
-def keep_best(runs: list[CandidateRun], evaluator: Evaluator, keep: int) -> None:
-    """Continue with the best `keep` candidates of all runs, and end the others."""
+def worst(runs: list[CandidateRun], evaluator: Evaluator, keep: int) -> list[int]:
+    """Return the numbers of the candidates that are not among the best `keep` of all runs."""
     alive = [(run, c) for run in runs for c in run.candidates if c.outcome.stopped != "halving"]
     for run, c in alive:
         if c.live:
             run.publish(c)
     alive.sort(key=lambda pair: rank(evaluator(pair[1])["metric"]), reverse=True)
-    for run, c in alive[keep:]:
-        if c.live:
-            run.drop(c, "halving")
-        c.outcome.stopped = "halving"
+    return [c.number for _, c in alive[keep:]]
+
+
+def end(runs: list[CandidateRun], numbers: list[int]) -> None:
+    """End the candidates with these numbers, and continue with the others."""
+    for run in runs:
+        for c in run.candidates:
+            if c.number in numbers:
+                if c.live:
+                    run.drop(c, "halving")
+                c.outcome.stopped = "halving"
 
 
 def stop(runs: list[CandidateRun]) -> list[Candidate]:

@@ -79,6 +79,8 @@ class _Member:
 class StackedRun(CandidateRun):
     """Train prepared candidates that differ only in the settings STACKABLE, on the same rows."""
 
+    rows: Rows
+
     def __init__(self, candidates: Sequence[Candidate], rows: Rows) -> None:
         # Adjacent models with one learning rate are updated together by the optimizer.
         self.candidates = sorted(

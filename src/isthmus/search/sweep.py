@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from functools import wraps
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import Tags, get_tags
@@ -21,6 +23,8 @@ from isthmus.data.frames import is_frame
 from isthmus.data.input_types import has_masked_bytes, read_input
 from isthmus.data.sparse_rows import SparseRows
 from isthmus.estimators import LatentEstimator
+from isthmus.estimators.defaults import fresh_seed
+from isthmus.estimators.run_fingerprint import fingerprint
 from isthmus.estimators.sample_weight import WeightedRows, take_rows, weight_rows
 from isthmus.search.candidates import (
     Candidate,
@@ -30,9 +34,10 @@ from isthmus.search.candidates import (
     make_candidates,
     prepare,
 )
-from isthmus.search.ranking import Evaluator, keep_best, rank, rungs, stop
+from isthmus.search.ranking import Evaluator, end, rank, rungs, stop, worst
 from isthmus.search.sequential import SequentialRun
 from isthmus.search.stacked import StackedRun
+from isthmus.search.sweep_folder import SweepFolder, check_same_sweep, describe_sweep, read_sweep
 from isthmus.training import Rows
 from isthmus.training.batches import draw_rows, hold_out
 from isthmus.training.devices import own_torch_defaults
@@ -152,10 +157,19 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError
             If a setting is unknown, a value is out of bounds, or the grid is empty.
         """
-        return len(self._candidates())
+        return len(self.candidates())
 
     @own_torch_defaults()
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, groups: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        folder: str | Path | None = None,
+        resume_from: str | Path | None = None,
+    ) -> Self:
         """Train and evaluate every candidate.
 
         Parameters
@@ -166,6 +180,12 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             read in parts, candidates are trained one after another.
         groups : array-like (n,), optional
             Rows of one group, such as windows of one recording, stay together in both splits.
+        folder : path-like, optional
+            Where to keep the models of candidates as they finish, so that the sweep can be resumed.
+        resume_from : path-like, optional
+            The folder of a sweep with the same settings on the same data that was interrupted or
+            killed: candidates that are finished are read from it, and the others are trained. The
+            results equal those of an uninterrupted sweep.
 
         Returns
         -------
@@ -175,32 +195,42 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Before any training, if a setting is out of bounds or the data are unsuitable.
+            Before any training, if a setting is out of bounds or the data are unsuitable, or the
+            sweep to resume differs.
+        FileNotFoundError
+            If there is no sweep to resume.
         KeyboardInterrupt
             After Ctrl-C; models trained so far are evaluated and kept.
         """
-        candidates = self._candidates()
+        candidates = self.candidates()
+        before = None if resume_from is None else read_sweep(Path(resume_from))
+        seed = self.random_state if before is None else before["settings"]["random_state"]
+        if seed is None and folder is not None:
+            seed = fresh_seed() % 2**31
         X, y, groups, weights, numbers = weight_rows(read_input(X), y, groups, sample_weight)
         stored = None if isinstance(X, SparseRows) else as_disk_array(X)
         if stored is None:
             X = _checked(X)
-            train, held = self._split(X, y, groups)
+            train, held = self._split(X, y, groups, seed)
             own = train if numbers is None else numbers[train]
             y_train, own_groups, own_weights = _parts((y, groups, weights), train)
             given = WeightedRows(take_rows(X, train), y_train, own_groups, own_weights, own)
             X_held = take_rows(X, held)
         else:  # y, groups and weights are those of the whole array
-            kept, part = self._split_stored(stored, groups)
+            kept, part = self._split_stored(stored, groups, seed)
             given, X_held = WeightedRows(kept, y, groups, weights), part.read()
             train, held = kept.indices(), part.indices()
         y_held, weights_held = _parts((y, weights), held)
         if numbers is not None:
             train, held = numbers[train], numbers[held]
         evaluator = Evaluator(self.metric, X_held, y_held, weights_held, held)
-        runs = self._runs(candidates, given, evaluator)
+        seeds = None if before is None else before["seeds"]
+        runs = self._runs(candidates, given, evaluator, seeds)
+        where = folder if before is None else resume_from
+        finished = self._finished(runs, evaluator, seed, where, before)
         interrupted = False
         try:
-            self._train(runs, evaluator)
+            self._train(runs, evaluator, finished)
         except KeyboardInterrupt:
             interrupted = True
             candidates = stop(runs)
@@ -214,10 +244,44 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             )
         return self
 
+    def _finished(
+        self,
+        runs: list[CandidateRun],
+        evaluator: Evaluator,
+        seed: int | None,
+        folder: str | Path | None,
+        before: dict[str, Any] | None,
+    ) -> SweepFolder:
+        """Return the folder of the sweep, which is started or restored."""
+        if folder is None:
+            return SweepFolder(None, {"ended": []})
+        names = ("halving", "test_fraction", "max_stacked")
+        metric = {"metric": self.metric if isinstance(self.metric, str) else "custom"}
+        settings = {n: getattr(self, n) for n in names} | metric | {"random_state": seed}
+        candidates = sorted((c for run in runs for c in run.candidates), key=lambda c: c.number)
+        first = candidates[0].estimator
+        held = first.tensors(evaluator.X, evaluator.y if first.conditional else None)
+        weights = None if evaluator.weights is None else torch.as_tensor(evaluator.weights)
+        rows = Rows(*held, weights=weights)
+        data = {"train": fingerprint(runs[0].rows), "held": fingerprint(rows)}
+        now = describe_sweep(candidates, settings, data)
+        if before is None:
+            kept = SweepFolder(Path(folder), now)
+            kept.start()
+        else:
+            check_same_sweep(before, now, Path(folder))
+            kept = SweepFolder(Path(folder), before)
+            kept.restore(runs)
+        return kept
+
     def _runs(
-        self, candidates: list[Candidate], given: WeightedRows, evaluator: Evaluator
+        self,
+        candidates: list[Candidate],
+        given: WeightedRows,
+        evaluator: Evaluator,
+        seeds: list[int] | None,
     ) -> list[CandidateRun]:
-        rows = prepare(candidates, given, evaluator.check)
+        rows = prepare(candidates, given, evaluator.check, seeds)
         in_memory = all(isinstance(own, Rows) for own in rows)
         runs: list[CandidateRun] = []
         for group in group_candidates(candidates, self.max_stacked if in_memory else 1):
@@ -230,7 +294,7 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
                 runs.append(SequentialRun(group[0], own))
         return runs
 
-    def _train(self, runs: list[CandidateRun], evaluator: Evaluator) -> None:
+    def _train(self, runs: list[CandidateRun], evaluator: Evaluator, kept: SweepFolder) -> None:
         """Train all, rung by rung; after each rung but the last only the best continue."""
         n = sum(len(run.candidates) for run in runs)
         shares = rungs(n, self.halving)
@@ -240,9 +304,16 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
                     continue
                 self._print_progress(f"rung {rung + 1}/{len(shares)}", number, runs, share)
                 run.advance(share)
+                kept.keep(run)
             if rung + 1 < len(shares):
                 n = math.ceil(n / float(self.halving or 1))
-                keep_best(runs, evaluator, n)
+                ended = kept.ended_in(rung)
+                if ended is None:
+                    ended = worst(runs, evaluator, n)
+                    kept.end_rung(ended)
+                end(runs, ended)
+                for run in runs:
+                    kept.keep(run)
 
     def _print_progress(
         self, rung: str, number: int, runs: list[CandidateRun], share: float
@@ -267,25 +338,27 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
-    def _split(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any]:
+    def _split(self, X: Any, y: Any, groups: Any, seed: int | None) -> tuple[Any, Any]:
         """Return the positions of the training rows and of the test rows in X."""
         rows = X.X if isinstance(X, Table) else X
         if self.estimator.validation_split == "time":
             held = draw_rows(groups, len(rows), self.test_fraction, rng=None)
             return np.setdiff1d(np.arange(len(rows)), held), held
         splitter = ShuffleSplit if groups is None else GroupShuffleSplit
-        one = splitter(1, test_size=self.test_fraction, random_state=self.random_state)
+        one = splitter(1, test_size=self.test_fraction, random_state=seed)
         train, held = next(one.split(rows, y, groups))
         return np.sort(train), np.sort(held)
 
-    def _split_stored(self, stored: DiskArray, groups: Any) -> tuple[DiskArray, DiskArray]:
+    def _split_stored(
+        self, stored: DiskArray, groups: Any, seed: int | None
+    ) -> tuple[DiskArray, DiskArray]:
         """Return the training rows and the test rows of an array on disk."""
         in_time = self.estimator.validation_split == "time"
-        rng = None if in_time else np.random.default_rng(self.random_state)
+        rng = None if in_time else np.random.default_rng(seed)
         return hold_out(stored, groups, self.test_fraction, rng)
 
-    def _candidates(self) -> list[Candidate]:
-        """Return the candidates, after checking the sweep's own settings."""
+    def candidates(self) -> list[Candidate]:
+        """Return the candidates, unfitted, after checking all settings."""
         whole = isinstance(self.max_stacked, Integral) and self.max_stacked >= 1
         share = isinstance(self.test_fraction, Real) and 0 < self.test_fraction < 1
         factor = isinstance(self.halving, Real) and 1 < self.halving < math.inf
