@@ -230,3 +230,15 @@ def test_data_imports_no_heavy_library():
     code = "import isthmus.data, sys; print({'torch', 'sklearn', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [("x.h5", "h5py"), ("x.HDF5", "h5py"), ("x.h5ad", "anndata"), ("x.nc", "xarray"),
+     ("x.mat", "loadmat"), ("x.xlsx", "pandas")],
+)  # fmt: skip
+def test_files_of_other_libraries_name_the_library(tmp_path, name, library):
+    (tmp_path / name).write_bytes(b"content")
+    with pytest.raises(ValueError, match=rf"read in Python.*{library}.*'{name}'") as error:
+        load(tmp_path / name)
+    assert "\n" not in str(error.value)

@@ -89,8 +89,63 @@ def test_masked_whole_numbers_and_bytes_are_missing():
     filled = LatentImputer(vae(), n_draws=4, random_state=0).fit(pixels).transform(pixels)
     assert filled.dtype == np.uint8
     np.testing.assert_array_equal(filled[~hidden], pixels.data[~hidden])
-    with pytest.raises(ValueError, match="masked array of bytes"):
-        ignoring().fit_loader([pixels, pixels])
+
+
+@pytest.mark.parametrize("likelihood", ["auto", "gaussian", "poisson"])
+def test_masked_bytes_in_loaders(likelihood):
+    pixels, grey = masked_pixels(255 if likelihood != "poisson" else 1)
+    pixels[15:].mask = False  # a batch without gaps
+    grey[15:] = pixels.data[15:] / (np.float32(255) if likelihood != "poisson" else 1)
+    make = lambda: vae(missing="ignore", likelihood=likelihood)  # noqa: E731
+    one = make().fit_loader([pixels[:1], pixels[1:15], pixels[15:]], valid=pixels)
+    two = make().fit_loader([grey[:1], grey[1:15], grey[15:]], valid=grey)
+    np.testing.assert_allclose(one.transform(pixels), two.transform(grey), atol=1e-6)
+    assert one.history_[-1]["valid_loss"] == pytest.approx(two.history_[-1]["valid_loss"])
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_masked_bytes_in_a_denoiser(fitted):
+    pixels, grey = masked_pixels(255)
+    model = isthmus.DenoisingAutoencoder(missing="ignore", hidden=(4,), epochs=1, random_state=0)
+    model = model.fit(pixels) if fitted else model
+    one, two = Denoiser(model).fit(pixels), Denoiser(model).fit(grey)
+    np.testing.assert_allclose(one.transform(pixels), two.transform(grey))
+    assert one.transform(pixels.data).dtype == np.uint8
+    with pytest.raises(ValueError, match="missing='ignore'"):
+        Denoiser(isthmus.DenoisingAutoencoder(epochs=1)).fit(pixels)
+
+
+def masked_pixels(unit):
+    """Return grey pictures of bytes with a mask, and as floats with NaN."""
+    hidden = rng.random((30, 6, 6)) < 0.2
+    pixels = np.ma.masked_array(rng.integers(0, 256, hidden.shape, np.uint8), hidden)
+    return pixels, np.where(hidden, np.nan, pixels.data / np.float32(unit))
+
+
+class Labelled:
+    """An array with names of its axes, as those of xarray."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+        self.ndim, self.dims = values.ndim, [f"axis {i}" for i in range(values.ndim)]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, index):
+        return Labelled(self.values[index])
+
+
+@pytest.mark.parametrize("shape", [(30, 6), (30, 2, 3)])
+def test_arrays_with_labelled_axes(shape):
+    values = rng.normal(size=shape)
+    for weights in (None, np.arange(30)):
+        one = vae().fit(Labelled(values), sample_weight=weights)
+        two = vae().fit(values, sample_weight=weights)
+        assert (one.transform(Labelled(values)) == two.transform(values)).all()
 
 
 def test_masked_labels_are_refused():

@@ -21,7 +21,7 @@ from isthmus.applications.meta_estimator import (
     weight_options,
 )
 from isthmus.data.frames import is_frame
-from isthmus.data.input_types import has_masked_bytes, read_input
+from isthmus.data.input_types import read_input
 from isthmus.data.layout import channels_first, channels_last, find_channels
 from isthmus.data.sparse_rows import SparseRows
 from isthmus.data.wav import resample
@@ -29,7 +29,7 @@ from isthmus.data.windows import Windows
 from isthmus.estimators import DenoisingAutoencoder, LatentEstimator
 from isthmus.estimators.batched_inference import float_type
 from isthmus.estimators.sample_weight import weight_rows
-from isthmus.estimators.validation import check_finite, in_fitted_order
+from isthmus.estimators.validation import check_finite, in_fitted_order, with_missing_bytes
 from isthmus.objectives.corruptions import Corruption
 from isthmus.training import Callback, TrainerView
 
@@ -163,8 +163,8 @@ class Denoiser(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         """Return X as an array, whose values the estimator checks later."""
         X = read_input(X)
         X = np.asarray(X) if isinstance(X, SparseRows) else X
-        if has_masked_bytes(X):
-            raise ValueError("X is a masked array of bytes: convert it to floats in [0, 1].")
+        settings = unwrap(self.estimator) if reset else self._model
+        X = with_missing_bytes(X, settings, reset=reset or not is_fitted(settings))
         frame = is_frame(X)
         if getattr(X, "ndim", 2) > 2:
             X = np.asarray(X)

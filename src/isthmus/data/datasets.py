@@ -48,6 +48,15 @@ _IDX_FILES = (
     "t10k-labels-idx1-ubyte",
 )
 _TABLES = (".csv", ".tsv", ".parquet")
+_HDF5 = "import h5py; X = h5py.File({0!r})['NAME OF THE DATASET']"
+_BY_LIBRARY = {  # how to read other files
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+    ".h5ad": "import anndata; X = anndata.read_h5ad({0!r}).X",
+    ".nc": "import xarray; X = xarray.open_dataset({0!r})['NAME OF THE VARIABLE'].to_numpy()",
+    ".mat": "from scipy.io import loadmat; X = loadmat({0!r})['NAME OF THE VARIABLE']",
+    ".xlsx": "import pandas; X = pandas.read_excel({0!r})",
+}
 _DATA_KEYS = ("X", "x", "data")
 _LABEL_KEYS = ("y", "labels", "label")
 _SPARSE_KEYS = {"data", "format", "shape"}  # among the members that scipy.sparse.save_npz writes
@@ -485,6 +494,11 @@ def _load_path(
         )
     if suffix in (".npy", ".npz"):
         return Dataset(path.stem, *_load_numpy(path))
+    if suffix in _BY_LIBRARY:
+        raise ValueError(
+            f"{path}: {suffix} files are read in Python, by the library that knows their layout: "
+            f"{_BY_LIBRARY[suffix].format(path.name)}; then pass X to fit."
+        )
     raise ValueError(
         f"{path}: expected .npy, .npz, .csv, .tsv, .parquet, an image, an audio file, or a folder; "
         "convert it."

@@ -148,10 +148,6 @@ def as_batch(batch: Any) -> LoadedBatch:
         if not isinstance(X, list | tuple):
             raise
         raise ValueError(f"{EXPECTED}; got {len(X)} parts of different shapes.") from error
-    if has_masked_bytes(X):
-        raise ValueError(
-            "a batch is a masked array of bytes: convert it to floats, dividing grey values by 255."
-        )
     if not is_frame(X) and X.ndim < 2:
         raise ValueError(f"{EXPECTED}, and X must have rows; got an array of shape {X.shape}.")
     y, weights = (None if part is None else read_labels(part) for part in (y, weights))
@@ -195,7 +191,8 @@ def _concatenate(batches: Sequence[LoadedBatch]) -> LoadedBatch:
         shapes = ", ".join(sorted({str(x.shape[1:]) for x in X}))
         raise ValueError(f"the loader gives rows of different shapes ({shapes}); expected one.")
     else:
-        joined = np.concatenate(X)
+        masked = any(map(has_masked_bytes, X))
+        joined = np.ma.concatenate(X) if masked else np.concatenate(X)
     labels, numbers = (
         None if any(each is None for each in parts) else np.concatenate(parts)
         for parts in (y, weights)

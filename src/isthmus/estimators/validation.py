@@ -42,6 +42,7 @@ __all__ = [
     "in_layout",
     "validate_input",
     "validate_sparse",
+    "with_missing_bytes",
 ]
 
 Array = NDArray[Any]
@@ -146,7 +147,7 @@ def validate_input(
         If a value overflows float32, now or after scaling.
     """
     settings = estimator if settings is None else settings
-    X = _with_missing_bytes(read_input(X), settings, reset=reset)
+    X = with_missing_bytes(read_input(X), settings, reset=reset)
     if not reset and getattr(X, "shape", None) == estimator.feature_shape_ and np.ndim(X) > 1:
         raise ValueError(
             f"X has the shape of one example, {estimator.feature_shape_}: pass X[None], an array "
@@ -245,7 +246,7 @@ def in_layout(X: Array, shape: tuple[int, ...]) -> Array:
     return X
 
 
-def _with_missing_bytes(X: Any, settings: Any, *, reset: bool) -> Any:
+def with_missing_bytes(X: Any, settings: Any, *, reset: bool) -> Any:
     """Return masked bytes as floats with NaN, in [0, 1] unless the likelihood is of integers."""
     if not has_masked_bytes(X):
         return X
