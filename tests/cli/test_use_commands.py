@@ -1,6 +1,7 @@
 """The commands that use a run: call them on tiny models of the digits, and check their files."""
 
 import json
+import shutil
 from importlib import import_module
 
 import numpy as np
@@ -402,3 +403,33 @@ def test_a_run_of_a_mixed_table_generates_rows_with_the_same_columns(tmp_path, c
     table.drop(columns="age").to_csv(tmp_path / "less.csv", index=False)
     assert main(["evaluate", folder, str(tmp_path / "less.csv")]) == 2
     assert "missing: age" in capsys.readouterr().err
+
+
+COMMANDS = {
+    "index": ["search", "{run}", "0"],
+    "mixture": ["sample", "{run}", "--source", "mixture", "-n", "4"],
+    "detector": ["detect", "{run}", "{data}", "--out", "{data}.csv"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_nothing_is_stored_through_a_link_in_a_run(run, tmp_path, capsys, name):
+    copied, data = tmp_path / "run", tmp_path / "data.npy"
+    shutil.copytree(run, copied)
+    np.save(data, DATA.X[:20])
+    (tmp_path / "elsewhere").mkdir()
+    (copied / name).symlink_to(tmp_path / "elsewhere")
+    assert do(*[word.format(run=copied, data=data) for word in COMMANDS[name]]) == 0
+    lines = capsys.readouterr()
+    assert f"expected a folder, found a link; remove it: '{copied / name}'" in lines.out + lines.err
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+def test_networks_are_not_exported_through_a_link_in_a_run(run, tmp_path):
+    pytest.importorskip("onnxscript")
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "onnx").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotADirectoryError, match="found a link"):
+        do("export", tmp_path / "run", "--onnx")
+    assert not [*(tmp_path / "elsewhere").iterdir()]

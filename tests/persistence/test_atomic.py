@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +317,25 @@ def test_threads_that_save_to_one_folder_leave_one_of_the_models(saved, models, 
         thread.join()
     assert state(tmp_path, "model", saved) in (0, 1)
     assert sorted(os.listdir(tmp_path)) == ["config.json", "history.jsonl", "model.safetensors"]
+
+
+def test_a_reader_sees_the_old_or_the_new_version_while_one_is_written(saved, tmp_path):
+    old, new = saved["index"]
+    old.save(tmp_path)
+    end = time.monotonic() + 0.4
+
+    def replace():
+        while time.monotonic() < end:
+            new.save(tmp_path)
+            old.save(tmp_path)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    seen = set()
+    while writer.is_alive():
+        seen.add(state(tmp_path, "index", saved))
+    writer.join()
+    assert seen <= {0, 1}
 
 
 def test_a_full_disk_leaves_the_older_version_and_names_the_file(saved, tmp_path):

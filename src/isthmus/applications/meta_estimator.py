@@ -32,6 +32,7 @@ from isthmus.persistence.integrity import (
     read_described,
     read_json,
     read_tensors,
+    read_together,
     with_checksums,
 )
 from isthmus.persistence.origin import with_code
@@ -191,7 +192,15 @@ class SavedMetaEstimator(MetaEstimator):
         FileNotFoundError, ValueError
             If a file is missing or corrupt, or belongs to another model.
         """
-        record, arrays_path = cls.read_record(path), Path(path) / cls._arrays_file
+        arrays_path = Path(path) / cls._arrays_file
+
+        def read(record: dict[str, Any]) -> bytes:
+            try:
+                return read_described(arrays_path, record)
+            except ValueError as error:
+                raise ValueError(f"{arrays_path} is corrupt; {cls._hint}.") from error
+
+        record, content = read_together(lambda: cls.read_record(path), read)
         several = isinstance(estimator, list | tuple)
         frozen = [FrozenEstimator(unwrap(e)) for e in (estimator if several else [estimator])]
         loaded = cls(frozen if several else frozen[0], **(record["settings"] | settings))
@@ -200,7 +209,6 @@ class SavedMetaEstimator(MetaEstimator):
         if record["model"] != loaded._model_digest():
             raise ValueError(f"{path} belongs to another model; {cls._hint}.")
         try:
-            content = read_described(arrays_path, record)
             arrays = read_tensors(content, arrays_path.name, parse_arrays)
             loaded._from_arrays(arrays, record)
         except (KeyError, ValueError) as error:

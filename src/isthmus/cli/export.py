@@ -62,10 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write_networks(arguments: argparse.Namespace) -> None:
-    """Write the networks of a run as files, all or none."""
+    """Write the networks of a run as files."""
     from isthmus import export
     from isthmus.estimators.model_io import load
-    from isthmus.persistence.atomic import write_all_atomic
+    from isthmus.persistence.atomic import inner_folder, write_all_atomic
 
     if arguments.onnx is None and arguments.torch is None:
         return
@@ -79,8 +79,9 @@ def _write_networks(arguments: argparse.Namespace) -> None:
         if arguments.torch is not None:
             out = Path(arguments.torch or run / "torch") / f"{part}.pt2"
             files[out] = _saved_program(estimator, part)
-    for path in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    for named, name in ((arguments.onnx, "onnx"), (arguments.torch, "torch")):
+        if named is not None:
+            inner_folder(Path(named)) if named else inner_folder(run, name)
     write_all_atomic(files)
     for path, content in files.items():
         say(f"written to {path}, {len(content) / 2**20:.1f} MB")

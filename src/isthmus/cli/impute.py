@@ -171,6 +171,7 @@ def _draw(path: Path, full: Array, gaps: Array, std: Array) -> None:
     """Draw the input, the imputed images, and the uncertainty if there is one."""
     import numpy as np
 
+    from isthmus.cli._sheets import write_figure
     from isthmus.data.layout import to_channels_first
     from isthmus.plots import pictures
     from isthmus.plots.cells import as_units
@@ -182,5 +183,4 @@ def _draw(path: Path, full: Array, gaps: Array, std: Array) -> None:
     if std.any():
         sheet, names = [*sheet, full.min() + 2 * middle * std / std.max()], [*names, "uncertainty"]
     labels = [word for name in names for word in [name, *[""] * (len(full) - 1)]]
-    pictures(np.concatenate(sheet), columns=len(full), labels=labels).savefig(path, dpi=150)
-    say(f"image written to {path}")
+    write_figure(pictures(np.concatenate(sheet), columns=len(full), labels=labels), path)

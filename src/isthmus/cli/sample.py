@@ -126,6 +126,7 @@ def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
     """Return a sampler of the prior, of the run's mixture, or of a new mixture, which is stored."""
     from isthmus.applications.generation import MIXTURE, MIXTURES, LatentSampler
     from isthmus.cli._run_data import load_rows
+    from isthmus.persistence.atomic import inner_folder
 
     sampler = LatentSampler(
         estimator,
@@ -145,6 +146,7 @@ def _sampler(arguments: argparse.Namespace, estimator: Any) -> LatentSampler:
     assert data is not None
     sampler.fit(data.X, data.y if by_class else None)
     try:
+        folder = inner_folder(Path(arguments.run), folder.name)
         sampler.save(folder, _fingerprint(data, by_class))
         where = f"stored in {folder}"
     except OSError as error:  # a read-only run is still good to draw from

@@ -103,6 +103,7 @@ def _index(
     """Return the run's index if it is of this model and these data, else a new, saved one."""
     from isthmus.applications.meta_estimator import model_digest
     from isthmus.applications.retrieval import INDEX, LatentIndex
+    from isthmus.persistence.atomic import inner_folder
 
     folder, fingerprint = Path(arguments.run) / INDEX, data.fingerprint
     settings = {"metric": arguments.metric, "backend": arguments.backend}
@@ -111,8 +112,12 @@ def _index(
         if same:  # wherever the data lie
             return LatentIndex.load(folder, estimator, **settings)
     index = LatentIndex.from_fitted(estimator, **settings).fit(data.X)
-    index.save(folder, fingerprint)
-    say(f"indexed {len(data.X):,} rows of {data.name}; the index is stored in {folder}")
+    try:
+        index.save(inner_folder(folder.parent, INDEX), fingerprint)
+        where = f"stored in {folder}"
+    except OSError as error:  # a read-only run can still be searched
+        where = f"not stored: {error}"
+    say(f"indexed {len(data.X):,} rows of {data.name}; the index is {where}")
     return index
 
 

@@ -32,6 +32,7 @@ from isthmus.persistence.integrity import (
     SUMS,
     read_described,
     read_tensors,
+    read_together,
     with_checksums,
     with_new_checksum,
 )
@@ -205,9 +206,14 @@ def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "a
     True
     """
     folder, target = Path(path), pick_device(device)
-    config = read_config(folder)
+
+    def read(config: dict[str, Any]) -> tuple[bytes, list[dict[str, Any]]]:
+        with _one_error(folder):
+            content = read_described(folder / WEIGHTS, config)
+        return content, read_history(folder, config)
+
+    config, (content, history) = read_together(lambda: read_config(folder), read)
     with _one_error(folder):
-        content = read_described(folder / WEIGHTS, config)
         tensors = read_tensors(content, WEIGHTS, load_tensors)
     name = config["estimator"]
     if name not in ESTIMATORS:
@@ -216,7 +222,7 @@ def load(path: str | os.PathLike[str], *, backbone: Any = None, device: str = "a
     estimator = unfitted(ESTIMATORS[name], config["params"], backbone)
     with _one_error(folder):
         restore(estimator, config["fitted"], tensors, target)
-    estimator.history_ = read_history(folder, config)
+    estimator.history_ = history
     return estimator
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "open_new",
     "remove",
     "staged",
+    "without_links",
     "write_all_atomic",
     "write_atomic",
 ]
@@ -167,10 +168,11 @@ def inner_folder(folder: Path, *names: str) -> Path:
 
 def open_new(path: Path) -> BinaryIO:
     """Open a file for writing that must not exist, not even as a link."""
-    return open(path, "xb", opener=_without_links)
+    return open(path, "xb", opener=without_links)
 
 
-def _without_links(path: str, flags: int) -> int:
+def without_links(path: str, flags: int) -> int:
+    """Open a file, for the argument `opener` of `open`, unless it is a link."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)  # the umask applies
 
 

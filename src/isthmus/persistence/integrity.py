@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from isthmus._messages import one_line
 from isthmus.data.limits import ENV_VARIABLE, configured_limit, is_regular_file
@@ -31,6 +31,7 @@ __all__ = [
     "read_described",
     "read_json",
     "read_tensors",
+    "read_together",
     "with_checksums",
     "with_new_checksum",
 ]
@@ -40,6 +41,7 @@ MAX_JSON = 16 * 2**20  # bytes: a table of 60,000 columns has 14 MB
 MAX_NESTED = 500_000  # lists and dictionaries in one file; an empty one takes 64 bytes of memory
 MAX_HEADER = 16 * 2**20  # bytes of names and shapes in a safetensors file
 SUMS, OWN = "sha256", "this file"
+T = TypeVar("T")
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -140,6 +142,23 @@ def read_described(path: Path, record: Mapping[str, Any], limit: int | None = No
     content = read_bytes(path, limit)
     check_content(record, path.name, content)
     return content
+
+
+def read_together(
+    read_record: Callable[[], dict[str, Any]], read: Callable[[dict[str, Any]], T]
+) -> tuple[dict[str, Any], T]:
+    """Return a record and what `read` reads of it, of one version.
+
+    Another process may replace the record and its files at the same time: what does not match is
+    read again if the checksums in the record have changed.
+    """
+    while True:
+        record = read_record()
+        try:
+            return record, read(record)
+        except (ValueError, FileNotFoundError):
+            if read_record().get(SUMS) == record.get(SUMS):
+                raise
 
 
 def read_json(path: Path) -> Any:

@@ -111,11 +111,13 @@ def is_locked(folder: Path) -> bool:
     """
     path = folder / LOCK
     if sys.platform == "win32":
+        if not path.is_file():
+            return False
         try:
             with FileLock(path, timeout=0):
                 return False
         except (Timeout, OSError):
-            return path.is_file()
+            return True
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except PermissionError:  # another user's

@@ -10,6 +10,7 @@ from isthmus._messages import one_line, say
 from isthmus.applications.anomaly_detection import AnomalyDetector
 from isthmus.applications.anomaly_scores import SCORES
 from isthmus.data.columns import Table
+from isthmus.persistence.atomic import inner_folder
 from isthmus.runs.data import CHANGED, load_for_run
 from isthmus.runs.split import recorded_split, training_rows
 
@@ -91,6 +92,7 @@ def detector_of_run(
         raise ValueError(f"calibrating on {name or OWN}: {error}") from error
     if store:
         try:
+            folder = inner_folder(Path(run), DETECTOR, score_method)
             detector.save(folder, {"name": name or OWN}, models=False)
         except OSError as error:  # a read-only run can be used, too
             say(f"note: the detector is not stored in the run: {error}", error=True)

@@ -203,6 +203,8 @@ class _Fitting:
             if facts is not None:
                 print_notes(f"resuming in epoch {facts['epoch']}")
         old_events = [] if self.options.resume else [*folder.glob(EVENTS)]
+        if (folder / "tensorboard").is_symlink():
+            raise ValueError(f"{folder / 'tensorboard'} is a link; remove it.")
         recorder, checkpoints = SampleRecorder(), self._checkpoints(folder)
         callbacks: list[Callback] = [recorder, TrainingLog(folder, self._log_facts())]
         callbacks += self.options.callbacks

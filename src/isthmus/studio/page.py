@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isthmus import export
 from isthmus._version import __version__
-from isthmus.persistence.atomic import write_all_atomic, write_atomic
+from isthmus.persistence.atomic import inner_folder, write_all_atomic, write_atomic
 from isthmus.plots.cells import is_image
 from isthmus.report.templating import template
 from isthmus.studio.bundle import Bundle
@@ -153,7 +153,7 @@ def _write_folder(bundle: Bundle, parts: dict[str, bytes], folder: Path) -> Path
     for name, content in parts.items():
         script = b'(window.isthmusParts??={})["%s"]="%s"\n' % (name.encode(), content)
         files[f"parts/{name}.js"] = script
-    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    inner_folder(folder, "parts")
     write_all_atomic({folder / name: content for name, content in files.items()})
     return folder / "index.html"
 

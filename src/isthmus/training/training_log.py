@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from isthmus._messages import one_line
 from isthmus.data.limits import check_memory
-from isthmus.persistence.atomic import remove, write_atomic
+from isthmus.persistence.atomic import remove, without_links, write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes
 from isthmus.persistence.schema import check_history, check_training_log
 from isthmus.training.batches import Source
@@ -55,7 +55,7 @@ class TrainingLog(Callback):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.path, _line({"format": FORMAT, **self.facts, **more}))
-            self.stream = self.path.open("ab")
+            self.stream = open(self.path, "ab", opener=without_links)  # noqa: SIM115
         except (OSError, TypeError, ValueError):
             self.stream = None
 
