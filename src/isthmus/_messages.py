@@ -8,6 +8,7 @@ import shlex
 import sys
 import unicodedata
 from collections.abc import Iterable
+from itertools import islice
 
 __all__ = [
     "check_choice",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 MAX_QUOTED = 400  # characters
+MAX_COMPARED = 1000  # names: comparing takes time
 CONTROLS = {
     "Cc",
     "Cf",
@@ -40,7 +42,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     >>> did_you_mean("VEA", ["vae", "beta-vae"])
     " Did you mean 'vae'?"
     """
-    by_lower = {each.lower(): each for each in known}
+    by_lower = {each.lower(): each for each in islice(known, MAX_COMPARED)}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
     return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -21,7 +22,7 @@ from isthmus.data.datasets import is_media, load
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.limits import is_regular_file
 from isthmus.data.number_format import NumberFormat
-from isthmus.data.parquet_limits import check_parquet
+from isthmus.data.parquet_limits import check_parquet, decode_texts, text_columns
 from isthmus.data.table_options import TableOptions
 from isthmus.data.text_tables import open_text_table
 
@@ -100,13 +101,13 @@ def _read_parquet(path: Path, features: FeatureColumns, rows: int) -> Iterator[C
     import_optional("pyarrow", extra="tables", what="reading .parquet")
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    check_parquet(path)
-    with pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
-        schema = file.schema_arrow
+    schema = check_parquet(path)
+    settings = {"buffer_size": BUFFER_BYTES, "pre_buffer": False}
+    with pq.ParquetFile(path, read_dictionary=text_columns(schema), **settings) as file:
         names = [*dict.fromkeys((*features.names(schema.names), *features.keep))]
         batches = file.iter_batches(rows, columns=names, use_threads=False)
         tables = _even_tables(batches, rows) if file.metadata.num_rows else [schema.empty_table()]
-        for table in tables:
+        for table in (decode_texts(each, schema, path) for each in tables):
             yield Chunk(features.rows(table), features.kept(table))
 
 
@@ -128,8 +129,10 @@ def _even_tables(batches: Iterator[Any], rows: int) -> Iterator[Any]:
 def _read_text(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
     formats: dict[str, NumberFormat] = {}  # of a model of arrays, from the first chunk
     with open_text_table(path) as table:
-        if twice := [name for name in table.names if table.names.count(name) > 1]:
-            raise ValueError(f"two columns are named {twice[0]!r}; rename one.")
+        if len({*table.names}) < len(table.names):
+            twice = Counter(table.names).most_common(1)[0][0]
+            raise ValueError(f"two columns are named {one_line(twice)!r}; rename one.")
+        features.check_width(table.names)
         while cells := [*islice(table.rows, rows)]:
             columns = dict(zip(table.names, zip(*cells, strict=True), strict=True))
             kept = {name: [*columns[name]] for name in features.keep if name in columns}

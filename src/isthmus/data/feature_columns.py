@@ -82,12 +82,24 @@ class FeatureColumns:
                     f"{did_you_mean(name, map(str, found))}"
                 )
         if self.encoding is not None:
-            known = [*self.encoding.names]
-            if missing := [str(name) for name in known if name not in found]:
+            known, present = [*self.encoding.names], {*found}
+            if missing := [str(name) for name in known if name not in present]:
                 raise ValueError(f"columns the model was fitted on are missing: {_listed(missing)}")
             return known
         is_feature = self.options.is_selected
         return one or [name for name in found if name not in self.keep and is_feature(name)]
+
+    def check_width(self, found: Sequence[Any]) -> None:
+        """Raise a ValueError if columns of one number each are not as many as the features."""
+        names = self.names(found)
+        if self.encoding is None and len(names) != self.n_features:
+            raise ValueError(self._wrong_width(len(names), names))
+
+    def _wrong_width(self, width: int, names: Sequence[Any]) -> str:
+        return (
+            f"expected rows of {self.n_features} numbers, as in fit, got {width} in the columns "
+            f"{_listed(names)}; --keep excludes columns, --column selects one of lists."
+        )
 
     def rows(self, batch: Any) -> Array:
         """Return the features of a batch of any type as an array (n, n_features)."""
@@ -105,10 +117,7 @@ class FeatureColumns:
             return np.zeros((0, self.n_features), np.result_type(*parts))
         width = len(parts) if lists is None else int(np.prod(parts[0].shape[1:]))
         if width != self.n_features:
-            raise ValueError(
-                f"expected rows of {self.n_features} numbers, as in fit, got {width} in the "
-                f"columns {_listed(names)}; --keep excludes columns, --column selects one of lists."
-            )
+            raise ValueError(self._wrong_width(width, names))
         return (parts[0] if len(parts) == 1 else np.stack(parts, 1)).reshape(-1, width)
 
     def kept(self, batch: Any) -> dict[str, Any]:
@@ -144,7 +153,8 @@ def _names(batch: Any) -> list[Any]:
 def _frame(batch: Any, names: Sequence[Any]) -> Any:
     """Return columns as a pandas data frame."""
     if is_frame(batch):
-        return batch[[name for name in batch.columns if as_saved(name) in names]]
+        wanted = {*names}
+        return batch[[name for name in batch.columns if as_saved(name) in wanted]]
     if isinstance(batch, Mapping):
         return importlib.import_module("pandas").DataFrame({name: batch[name] for name in names})
     return batch.select(names).to_pandas()

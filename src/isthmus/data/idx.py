@@ -10,18 +10,20 @@ import gzip
 import math
 import struct
 import zlib
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from isthmus.data.limits import ENV_VARIABLE, check_memory, configured_limit
+from isthmus.data.limits import ENV_VARIABLE, MAX_MEMBERS, check_memory, configured_limit
 
 __all__ = ["read_idx"]
 
 _MAX_BYTES = 4 * 2**30  # of data per file, unless ISTHMUS_MAX_BYTES is set
 _CHUNK_BYTES = 2**20
+_GZIP = b"\x1f\x8b\x08"  # at the start of each member
 _MAX_DIMENSIONS = 8
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -72,7 +74,10 @@ def _corrupt(path: Path, expected: str) -> ValueError:
 
 def _open(path: Path) -> BinaryIO:
     with path.open("rb") as stream:
-        compressed = stream.read(2) == b"\x1f\x8b"
+        compressed = stream.read(2) == _GZIP[:2]
+        pieces = iter(partial(stream.read, _CHUNK_BYTES), b"") if compressed else ()
+        if sum(piece.count(_GZIP) for piece in pieces) > MAX_MEMBERS:
+            raise _corrupt(path, f"a gzip file of at most {MAX_MEMBERS:,} members")
     return gzip.open(path, "rb") if compressed else path.open("rb")  # type: ignore[return-value]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from isthmus._messages import one_line
+from isthmus.data.image_limits import check_exif, check_parts
 from isthmus.data.limits import check_memory
 from isthmus.data.media_folders import class_labels, file_names, find_media
 
@@ -271,12 +272,17 @@ def _pages_of(file: Path, notes: list[str]) -> list[_Page]:
 
     Height and width are those after the rotation that the EXIF data demand.
     """
-    pages = []
+    pages, n_pixels = [], 0
     with _open_image(file) as image:
         n_pages = getattr(image, "n_frames", 1)
         for number in range(1 if image.format == "MPO" else n_pages):  # the others are previews
+            n_pixels += image.width * image.height
+            check_memory("its pages", n_pixels, file.stat().st_size)
             image.seek(number)
             _check_pixels(image, file)
+            if image.format == "PNG":
+                image.load()  # EXIF data may be at the end
+            check_exif(image)
             kind = image.tag_v2.get(_KIND, 0) if image.format == "TIFF" else 0  # type: ignore[attr-defined]
             if kind & _REDUCED_OR_MASK and n_pages > 1:
                 continue
@@ -302,9 +308,12 @@ def _open_image(file: Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # A stream: Pillow garbles rotated TIFF files that it memory-maps by name.
-            with file.open("rb") as stream, Image.open(stream, formats=_DECODERS) as image:
-                _check_pixels(image, file)
-                yield image
+            with file.open("rb") as stream:
+                check_parts(stream)
+                with Image.open(stream, formats=_DECODERS) as image:
+                    _check_pixels(image, file)
+                    check_exif(image)
+                    yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{file}: expected at most {Image.MAX_IMAGE_PIXELS:,} pixels, got more; shrink the "

@@ -22,6 +22,7 @@ __all__ = [
     "FREE_BYTES",
     "MAX_COLUMNS",
     "MAX_EXPANSION",
+    "MAX_MEMBERS",
     "allowed_memory",
     "check_link",
     "check_memory",
@@ -36,6 +37,7 @@ FREE_BYTES = 64 * 2**20  # always allowed
 MAX_EXPANSION = 100  # bytes of memory per byte on disk
 MAX_COLUMNS = 100_000  # of a table; each costs about a kilobyte, however few rows there are
 MAX_MEMBERS = 10_000  # of an archive
+MEMBER_BYTES = 256  # of each in the directory
 # The methods that NumPy writes; the decoders of others allocate what the file tells them to.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -71,6 +73,8 @@ def check_zip(path: str | os.PathLike[str]) -> None:
 
     Python's zipfile never returns more of a member than the directory of the archive announces.
     """
+    if _directory_bytes(Path(path)) > MAX_MEMBERS * MEMBER_BYTES:  # before zipfile reads all of it
+        raise ValueError(f"{path}: expected at most {MAX_MEMBERS:,} arrays, got more.")
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if len(members) > MAX_MEMBERS:
@@ -78,6 +82,17 @@ def check_zip(path: str | os.PathLike[str]) -> None:
     if any(member.compress_type not in _METHODS for member in members):
         raise ValueError(f"{path}: expected an uncompressed archive or one compressed by deflate.")
     check_memory(path, sum(member.file_size for member in members), Path(path).stat().st_size)
+
+
+def _directory_bytes(path: Path) -> int:
+    """Return the size of the directory of a zip archive, 0 if there is none."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 2**16 - 100))
+        tail = stream.read()
+    end, end64 = tail.rfind(b"PK\5\6"), tail.rfind(b"PK\6\6")  # the latter for large archives
+    size = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    large = int.from_bytes(tail[end64 + 40 : end64 + 48], "little") if end64 >= 0 else 0
+    return max(size % (2**32 - 1), large)
 
 
 def is_regular_file(file: str | os.PathLike[str]) -> bool:

@@ -16,22 +16,48 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from isthmus.data.limits import check_memory
+from isthmus.data.limits import MAX_COLUMNS, check_memory
 
-__all__ = ["check_parquet", "uncompressed_size"]
+__all__ = ["check_parquet", "decode_texts", "text_columns", "uncompressed_size"]
 
 HEADER_BYTES = (2**12, 2**24)  # read at first, and at most: headers hold statistics of any length
 MAX_DEPTH = 16
 STOP, TRUE, FALSE, BYTE, DOUBLE, BINARY, LISTS, MAP, STRUCT = 0, 1, 2, 3, 7, 8, (9, 10), 11, 12
+TEXT_TYPES = ("string", "binary")
 Fields = dict[int, Any]
 
 
-def check_parquet(path: Path) -> None:
-    """Raise a ValueError if a Parquet file is damaged or would take too much memory.
+def check_parquet(path: Path) -> Any:
+    """Return the Arrow schema of a Parquet file, before anything else is read.
 
-    Call it before pyarrow opens the file.
+    Raise a ValueError if the file is damaged, has too many columns or would take too much memory.
     """
     check_memory(path, uncompressed_size(path), path.stat().st_size)
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    return pq.read_schema(path)
+
+
+def text_columns(schema: Any) -> list[str]:
+    """Return the names of the columns of text, which may repeat one long value for many cells.
+
+    Read them as dictionaries (`read_dictionary` of pyarrow), and then `decode_texts`.
+    """
+    return [f.name for f in schema if str(f.type).removeprefix("large_") in TEXT_TYPES]
+
+
+def decode_texts(table: Any, schema: Any, path: Path) -> Any:
+    """Return a table with its texts decoded, unless that would take too much memory."""
+    import pyarrow as pa
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+    for column in table.itercolumns():
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else []:
+            if not pa.types.is_nested(chunk.type.value_type):
+                lengths = pc.binary_length(chunk.dictionary.cast(pa.large_binary()))
+                n_bytes = pc.sum(lengths.take(chunk.indices)).as_py() or 0
+                check_memory(path, n_bytes, path.stat().st_size)
+    return table.cast(pa.schema([schema.field(name) for name in table.column_names]))
 
 
 def uncompressed_size(path: Path) -> int:
@@ -128,6 +154,8 @@ class _ThriftReader:
     def _items(self, n: int, kinds: tuple[int, ...], depth: int) -> list[Any]:
         if n > len(self.content) - self.position:  # each item takes at least a byte
             raise ValueError("it has a truncated list")
+        if n > MAX_COLUMNS + 1:  # the first item of the schema is the table itself
+            raise ValueError(f"it has more than {MAX_COLUMNS:,} columns or row groups")
         return [self._value(kind, depth + 1) for _ in range(n) for kind in kinds]
 
     def _skip(self, n: int) -> None:

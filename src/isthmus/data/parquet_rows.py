@@ -15,7 +15,7 @@ from isthmus._optional import import_optional
 from isthmus.data.feature_columns import number_rows
 from isthmus.data.limits import is_regular_file
 from isthmus.data.media_folders import inside_only
-from isthmus.data.parquet_limits import check_parquet
+from isthmus.data.parquet_limits import check_parquet, decode_texts, text_columns
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import find_label
 
@@ -98,8 +98,10 @@ class ParquetRows:
     def _group(self, number: int, names: list[str]) -> Any:
         place, group = self.groups[number]
         path, footer = self.paths[place], self._footers[place]
-        with _named_errors(path), self._parquet.ParquetFile(path, metadata=footer) as file:
-            return file.read_row_group(group, columns=names)
+        schema = footer.schema.to_arrow_schema()
+        options = {"metadata": footer, "read_dictionary": text_columns(schema)}
+        with _named_errors(path), self._parquet.ParquetFile(path, **options) as file:
+            return decode_texts(file.read_row_group(group, columns=names), schema, path)
 
     def _read(self, number: int) -> Array:
         """Return the features of a row group."""

@@ -24,13 +24,13 @@ from isthmus.data.column import CellError, RawColumn, object_array
 from isthmus.data.columns import Columns
 from isthmus.data.frames import raw_columns
 from isthmus.data.limits import MAX_COLUMNS, check_memory, is_regular_file
-from isthmus.data.parquet_limits import check_parquet
+from isthmus.data.parquet_limits import check_parquet, decode_texts, text_columns
 from isthmus.data.table_options import TableOptions
 from isthmus.data.text_tables import label_index, line_number, open_text_table
 
 __all__ = ["fill_table", "find_label", "load_table", "read_parquet", "read_table"]
 
-_TEXT_TYPES = ("string", "binary")  # of Parquet, where one long value may stand for many cells
+OBJECT_BYTES = 150  # of a cell that is not a number, until it is one
 
 
 def read_table(
@@ -252,28 +252,21 @@ def read_parquet(path: Path) -> Any:
 def _checked_frame(path: Path) -> Any:
     """Return a data frame, after checks that it fits the memory allowed."""
     import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.compute as pc  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    check_parquet(path)
+    schema = check_parquet(path)
     on_disk = path.stat().st_size
     meta = pq.read_metadata(path)
-    schema = meta.schema.to_arrow_schema()
     if len(schema) > MAX_COLUMNS or any(pa.types.is_nested(field.type) for field in schema):
         raise ValueError(f"expected up to {MAX_COLUMNS:,} columns, without lists or records")
     groups = (meta.row_group(i) for i in range(meta.num_row_groups))
-    # Each cell takes at least eight bytes; pages are unpacked whole.
-    check_memory(path, 8 * max(meta.num_rows, 0) * meta.num_columns, on_disk)
+    # Each number takes at least eight bytes, other cells are objects; pages are unpacked whole.
+    row = sum(8 if pa.types.is_primitive(field.type) else OBJECT_BYTES for field in schema)
+    check_memory(path, max(meta.num_rows, 0) * row, on_disk)
     check_memory(path, sum(group.total_byte_size for group in groups), on_disk)
-    texts = [f.name for f in schema if str(f.type).removeprefix("large_") in _TEXT_TYPES]
-    table = pq.read_table(path, read_dictionary=texts, partitioning=None, use_threads=False)
-    # A long text that all rows share takes little space in the file.
-    for column in table.itercolumns():
-        for chunk in column.chunks if pa.types.is_dictionary(column.type) else []:
-            lengths = pc.binary_length(chunk.dictionary.cast(pa.large_binary()))
-            n_bytes = pc.sum(lengths.take(chunk.indices)).as_py() or 0
-            check_memory(path, n_bytes, on_disk)
-    return table.cast(schema).to_pandas()
+    options = {"read_dictionary": text_columns(schema), "partitioning": None}
+    table = pq.read_table(path, use_threads=False, **options)
+    return decode_texts(table, schema, path).to_pandas()
 
 
 def find_label(path: Path, names: tuple[str, ...], label: str | int) -> int:

@@ -22,6 +22,7 @@ __all__ = ["TextTable", "label_index", "line_number", "open_text_table"]
 
 _DELIMITERS = "\t;|,"  # the comma last: it is also the decimal mark if semicolons separate cells
 _SEPARATOR = re.compile(r'"?sep=([^\w"\r\n])"?\r?\n', re.IGNORECASE)
+MAX_BLANK = 100_000  # blank lines in a row
 Row = list[str]
 
 
@@ -99,8 +100,14 @@ def line_number(path: Path, label: str | int | None, row: int) -> int | None:
 
 def _checked_rows(path: Path, rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
     """Yield the rows that are not blank, after checks of their length."""
-    width = 0
+    width = blank = 0
     for number, cells in rows:
+        blank = 0 if cells else blank + 1
+        if blank > MAX_BLANK:
+            raise ValueError(
+                f"{path}: expected rows, but more than {MAX_BLANK:,} lines up to line {number:,} "
+                "are blank; remove them."
+            )
         width = width or len(cells)
         if width > MAX_COLUMNS:
             raise ValueError(f"{path}: expected at most {MAX_COLUMNS:,} columns, got {width:,}.")
