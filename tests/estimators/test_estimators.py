@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits
 
 import isthmus
 from isthmus.estimators import ESTIMATORS
+from isthmus.evaluation import importance_weighted
 from isthmus.nn.dense import Shapes, mlp
 from isthmus.training import Trainer
 
@@ -555,3 +557,39 @@ def test_codes_in_another_byte_order_keep_their_precision():
     decoded = model.inverse_transform(codes.astype(codes.dtype.newbyteorder()))
     assert decoded.dtype == np.float32
     np.testing.assert_array_equal(decoded, model.inverse_transform(codes))
+
+
+@pytest.mark.parametrize("seed", [2**64, -1, 1.5, "a", np.float64(3), True])
+def test_seeds_are_checked_wherever_numbers_are_drawn(seed):
+    model = isthmus.VAE(n_components=2, hidden=(4,), epochs=1, random_state=0).fit(np.eye(8))
+    draws = [
+        lambda: clone(model).set_params(random_state=seed).fit(np.eye(8)),
+        lambda: model.sample(2, random_state=seed),
+        lambda: importance_weighted(model, np.eye(8), random_state=seed),
+    ]
+    for draw in draws:
+        with pytest.raises(ValueError, match=r"random_state must be an integer of at least 0"):
+            draw()
+
+
+@pytest.mark.parametrize("seed", [2**64 - 1, np.int64(3), np.uint64(2**64 - 1), np.uint8(3)])
+def test_seeds_of_any_size_and_type_repeat_the_result(seed, tmp_path):
+    model = isthmus.VAE(n_components=2, hidden=(4,), epochs=1, random_state=seed).fit(np.eye(8))
+    again = isthmus.VAE(n_components=2, hidden=(4,), epochs=1, random_state=int(seed)).fit(
+        np.eye(8)
+    )
+    np.testing.assert_array_equal(model.transform(np.eye(8)), again.transform(np.eye(8)))
+    model.partial_fit(np.eye(8))
+    model.save(tmp_path)
+    assert isthmus.load(tmp_path).random_state == int(seed)
+    assert np.shape(model.sample(2, random_state=seed)) == (2, 8)
+
+
+@pytest.mark.parametrize("hidden", [(2**30, 2**30), (2**30, 2**30, 2**30)])
+def test_a_model_too_large_for_memory_says_so(hidden):
+    with pytest.raises(MemoryError, match="memory is too small for the model"):
+        isthmus.VAE(hidden=hidden, epochs=1).fit(np.eye(8))
+
+
+def test_dropout_can_be_a_numpy_number():
+    isthmus.VAE(hidden=(4,), epochs=1, dropout=np.float32(0.5)).fit(np.eye(8))

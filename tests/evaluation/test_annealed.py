@@ -82,7 +82,7 @@ def test_random_state_makes_the_estimate_repeatable(linear):
         ({"leapfrogs": -1}, "leapfrogs must be at least 1"),
         ({"start": "decoder"}, "start must be 'prior' or 'posterior', got 'decoder'"),
         ({"schedule": "cosine"}, "schedule must be 'sigmoid' or 'linear', got 'cosine'"),
-        ({"random_state": -1}, "random_state must be 0 or more"),
+        ({"random_state": -1}, "random_state must be an integer of at least 0"),
     ],
 )
 def test_invalid_arguments_raise(linear, wrong, message):

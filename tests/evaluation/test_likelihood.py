@@ -222,7 +222,7 @@ def test_invalid_arguments_raise(linear):
             importance_weighted(model, data, wrong)
     with pytest.raises(ValueError, match="max_bytes must be at least 1"):
         importance_weighted(model, data, max_bytes=0)
-    with pytest.raises(ValueError, match="random_state must be 0 or more"):
+    with pytest.raises(ValueError, match="random_state must be an integer of at least 0"):
         importance_weighted(model, data, random_state=-1)
     with pytest.raises(ValueError, match="was not trained with labels"):
         importance_weighted(model, data[:3], condition=[0, 1, 2])

@@ -4,7 +4,7 @@ import pytest
 
 from isthmus._messages import did_you_mean
 from isthmus.models.params import check_fields, describe, param, params_of
-from isthmus.models.specs import SPECS, VAE, Autoencoder, SparseAutoencoder
+from isthmus.models.specs import SPECS, VAE, Autoencoder, BetaVAE, SparseAutoencoder
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -22,6 +22,18 @@ def test_defaults_of_every_spec_are_valid(name):
         (VAE(epochs=0), "epochs must be an integer of at least 1 or None"),
         (VAE(learning_rate=0), "learning_rate must be a number above 0"),
         (VAE(learning_rate=float("nan")), "learning_rate must be a number above 0"),
+        (VAE(learning_rate=float("inf")), r"a number above 0, got inf\. It must be below 2\^63\."),
+        (VAE(learning_rate=1e300), r"got 1e\+300\. It must be below 2\^63\."),
+        (VAE(learning_rate=-float("inf")), "learning_rate must be a number above 0, got -inf"),
+        (BetaVAE(beta=10**400), r"got 1000.*…\. It must be below 2\^63\."),
+        (VAE(hidden=(4, 2**31)), r"got \(4, 2147483648\)\. It must be below 2\^31\."),
+        (VAE(epochs=2**40), r"It must be below 2\^31\."),
+        (
+            VAE(random_state=2**64),
+            r"of at least 0 and below 2\^64 or None, got 18446744073709551616",
+        ),
+        (VAE(random_state=-1), r"random_state must be an integer of at least 0 and below 2\^64"),
+        (VAE(random_state=1.0), "random_state must be an integer"),
         (VAE(validation_fraction=1), "of at least 0 and below 1"),
         (VAE(hidden=400), "hidden must be a sequence of integers"),
         (VAE(hidden=(400, 0)), "hidden must be a sequence of integers of at least 1"),
@@ -33,6 +45,26 @@ def test_defaults_of_every_spec_are_valid(name):
 def test_error_names_the_setting_and_the_expected_values(spec, message):
     with pytest.raises(ValueError, match=message):
         check_fields(spec)
+
+
+NUMBERS = sorted(
+    {
+        (name, p.name)
+        for name, cls in SPECS.items()
+        for p in params_of(cls).values()
+        if not p.choices and p.scalar in (int, float)
+    }
+)
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan"), 1e300, 10**400])
+@pytest.mark.parametrize(("name", "field"), NUMBERS)
+def test_no_setting_accepts_numbers_that_tensors_cannot_hold(name, field, value):
+    p = params_of(SPECS[name])[field]
+    spec = SPECS[name](**{field: (value,) if p.is_tuple else value})
+    with pytest.raises(ValueError, match=f"{field} must be") as caught:
+        check_fields(spec)
+    assert len(str(caught.value)) < 700
 
 
 def test_numpy_numbers_lists_and_callables_are_accepted():

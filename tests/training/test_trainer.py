@@ -219,6 +219,30 @@ def test_a_far_too_large_learning_rate_warns_and_leaves_a_finite_model(name):
     assert again.stopped_ == "epochs"
 
 
+@pytest.mark.parametrize("held", [0.1, 0])
+@pytest.mark.parametrize("name", ["autoencoder", "vae", "sparse", "contractive"])
+def test_a_finite_loss_far_above_that_at_the_start_warns(name, held):
+    settings = {**FAST, "hidden": (8,), "likelihood": "gaussian-fixed", "epochs": 4}
+    model = ESTIMATORS[name](learning_rate=1e3, validation_fraction=held, **settings)
+    with pytest.warns(RuntimeWarning, match=r"has risen from .* smaller learning_rate") as warned:
+        model.fit(16 * X)
+    assert warned[0].filename == __file__
+    assert model.stopped_ == "epochs"
+    assert np.isfinite(model.history_[-1]["loss"])
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+@pytest.mark.parametrize("held", [0.1, 0])
+def test_noticing_divergence_changes_no_bit_and_warns_of_nothing_else(name, held, monkeypatch):
+    heavy = np.random.default_rng(0).standard_cauchy(size=(200, 3))
+    labels = np.repeat([0, 1], 100)
+    settings = {**FAST, "hidden": (8,), "epochs": 4, "validation_fraction": held}
+    model = ESTIMATORS[name](**settings).fit(heavy, labels)  # a warning is an error
+    monkeypatch.setattr("isthmus.training.trainer.Trainer._loss_on", lambda self, batch: 0.0)
+    other = ESTIMATORS[name](**settings).fit(heavy, labels)
+    assert same(weights_of(model.model_), weights_of(other.model_))
+
+
 def test_divergence_keeps_the_last_good_weights_and_names_the_term():
     def poison(trainer):
         with torch.no_grad():

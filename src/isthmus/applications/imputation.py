@@ -26,7 +26,7 @@ from isthmus.data.frames import is_frame
 from isthmus.data.input_types import has_masked_bytes, read_input, split_mask
 from isthmus.estimators import VAE
 from isthmus.estimators.base import LatentEstimator
-from isthmus.estimators.defaults import fresh_seed
+from isthmus.estimators.defaults import seed_of
 from isthmus.estimators.validation import (
     ANY_FINITE,
     RowError,
@@ -210,8 +210,7 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
         is_grey_bytes = X.dtype == np.uint8 and model.model_.likelihood.bytes_are_units
         unit = 255 if is_grey_bytes else 1
         known = np.where(gaps, np.nan, X / unit) if gaps.any() else X
-        seed = fresh_seed() if self.random_state is None else int(self.random_state)
-        generator = Generator(model.device_).manual_seed(seed)
+        generator = Generator(model.device_).manual_seed(seed_of(self.random_state))
         out, std = X.copy(), np.zeros(X.shape)
         if model.empty_features_ and (hidden := gaps & _empty(model)).any():
             gaps = gaps & ~_empty(model)

@@ -27,7 +27,7 @@ from isthmus.estimators.batched_inference import (
     inference_batch_size,
     row_noise,
 )
-from isthmus.estimators.defaults import fresh_seed
+from isthmus.estimators.defaults import seed_of
 from isthmus.estimators.fitting import FittingMixin
 from isthmus.estimators.model_io import SaveMixin
 from isthmus.estimators.sample_weight import check_sample_weight
@@ -223,8 +223,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         return X
 
     def _seeded(self, random_state: int | None) -> torch.Generator:
-        seed = fresh_seed() if random_state is None else int(random_state)
-        return torch.Generator(self.device_).manual_seed(seed)
+        return torch.Generator(self.device_).manual_seed(seed_of(random_state))
 
     def reconstruct(self, X: Any, *, condition: Any = None) -> Any:
         """Return the mean of p(x|z) at the code of each row, in the layout and units of X.

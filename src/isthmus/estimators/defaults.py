@@ -12,8 +12,10 @@ from isthmus.data.columns import Columns
 from isthmus.distributions.families import Family, remove_rounding
 from isthmus.distributions.mixed import count_categories, make_likelihood, split_names
 from isthmus.estimators.scaling import row_slices
+from isthmus.models.params import params_of
+from isthmus.models.specs import Training
 
-__all__ = ["check_likelihood", "fresh_seed", "resolve_likelihood", "resolve_scaling"]
+__all__ = ["check_likelihood", "fresh_seed", "resolve_likelihood", "resolve_scaling", "seed_of"]
 
 Array = NDArray[Any]
 
@@ -81,3 +83,22 @@ def resolve_scaling(name: str, likelihood: Family, X: Array) -> str:
 def fresh_seed() -> int:
     """Return a seed from the operating system; global random states stay untouched."""
     return int.from_bytes(os.urandom(7), "big")
+
+
+def seed_of(random_state: Any) -> int:
+    """Return a seed for torch's generators: `random_state`, or a fresh one for None.
+
+    Examples
+    --------
+    >>> seed_of(7)
+    7
+    >>> seed_of(-1)
+    Traceback (most recent call last):
+    ...
+    ValueError: random_state must be an integer of at least 0 and below 2^64 or None, got -1.
+    """
+    if random_state is None:
+        return fresh_seed()
+    if not (known := params_of(Training)["random_state"]).accepts(random_state):
+        raise ValueError(f"random_state must be {known.expected}, got {random_state!r}.")
+    return int(random_state)

@@ -37,6 +37,7 @@ from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
 from isthmus.registry import build_model, check_combination
 from isthmus.training import Rows, pick_device, to_unit
+from isthmus.training.devices import is_out_of_memory
 from isthmus.training.dictionary import is_dictionary, start_sparse
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup, join_process_group
@@ -184,14 +185,18 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
 
     def make_model(self, generator: torch.Generator) -> None:
         """Build `model_` with new weights, for the shape and likelihood that were learned."""
-        with isolated_rng(generator):
-            model = build_model(
-                self,
-                self.model_shape_,
-                self.likelihood_,
-                self.condition_encoder_.width if self.condition_encoder_ else 0,
-                self.scaler_.log_unit,
-            )
+        width = self.condition_encoder_.width if self.condition_encoder_ else 0
+        unit = self.scaler_.log_unit
+        try:
+            with isolated_rng(generator):
+                model = build_model(self, self.model_shape_, self.likelihood_, width, unit)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryError(
+                "memory is too small for the model: choose smaller settings of its size, such as "
+                "hidden and n_components."
+            ) from error
         # torch's default type may be another.
         self.model_ = model.to(generator.device, torch.float32).eval()
 
@@ -268,7 +273,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         if seed is None and self.random_state is None:
             seed = self._process_group().broadcast_object(fresh_seed())
         elif seed is None:
-            seed = int(self.random_state) + epochs_before  # type: ignore[arg-type]
+            seed = (int(self.random_state) + epochs_before) % 2**64  # type: ignore[arg-type]
         return torch.Generator(pick_device(self.device)).manual_seed(seed)
 
     def _fit_condition_encoder(

@@ -15,7 +15,8 @@ from torch import Generator, Tensor
 from isthmus._messages import check_choice
 from isthmus.distributions.base import draw, per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.evaluation.joint import Joint, check_positive, chunk_size, chunks, finite_sum, seed_of
+from isthmus.estimators.defaults import seed_of
+from isthmus.evaluation.joint import Joint, check_positive, chunk_size, chunks, finite_sum
 from isthmus.evaluation.likelihood import from_log_sums, log_sums
 
 __all__ = ["Annealed", "annealed_importance"]

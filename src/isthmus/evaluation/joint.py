@@ -15,11 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from isthmus.distributions.base import per_example
 from isthmus.estimators.base import LatentEstimator
-from isthmus.estimators.defaults import fresh_seed
+from isthmus.estimators.defaults import seed_of
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.training import to_unit
 
-__all__ = ["Joint", "RowNoise", "check_positive", "chunk_size", "chunks", "finite_sum", "seed_of"]
+__all__ = ["Joint", "RowNoise", "check_positive", "chunk_size", "chunks", "finite_sum"]
 
 Terms = dict[str, Tensor]
 BLOCK = 1024  # draws of noise from one seed
@@ -165,11 +165,3 @@ def check_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if not isinstance(number, Integral) or number < 1:
             raise ValueError(f"{name} must be at least 1, an integer; got {number!r}.")
-
-
-def seed_of(random_state: int | None) -> int:
-    """Return random_state as a seed; None draws a fresh one."""
-    seed = fresh_seed() if random_state is None else int(random_state)
-    if seed < 0:
-        raise ValueError(f"random_state must be 0 or more, or None; got {random_state!r}.")
-    return seed

@@ -16,9 +16,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus._messages import did_you_mean
+from isthmus._messages import did_you_mean, one_line
 
 __all__ = ["Param", "check_fields", "describe", "param", "params_of"]
+
+MAX_SIZE = 2**31  # of sizes and counts, also in saved models
+MAX_NUMBER = 2**63  # of other numbers: torch reads no larger integer
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Param:
     help: str
     minimum: float | None = None  # inclusive
     above: float | None = None  # exclusive
-    below: float | None = None  # exclusive
+    below: float | None = None  # exclusive; see `limit` for the default
     choices: tuple[str, ...] = ()
     name: str = ""
     default: Any = None
@@ -64,7 +67,7 @@ class Param:
         words = {int: "an integer", float: "a number", bool: "True or False", str: "a string"}
         text = "a sequence of integers" if self.is_tuple else words[self.scalar]
         limits = [
-            f"{word} {limit:g}"
+            f"{word} {_limit_text(limit)}"
             for word, limit in (
                 ("of at least", self.minimum),
                 ("above", self.above),
@@ -74,6 +77,13 @@ class Param:
         ]
         text = " ".join([text, " and ".join(limits)]).strip()
         return f"{text} or None" if self.optional else text
+
+    @property
+    def limit(self) -> float:
+        """The exclusive upper bound: without a declared one, what tensors can hold."""
+        if self.below is not None:
+            return self.below
+        return MAX_SIZE if self.scalar is int else MAX_NUMBER
 
     def accepts(self, value: Any) -> bool:
         """Whether `value` has the right type and lies within the bounds."""
@@ -101,8 +111,14 @@ class Param:
             value == value
             and (self.minimum is None or value >= self.minimum)
             and (self.above is None or value > self.above)
-            and (self.below is None or value < self.below)
+            and -self.limit < value < self.limit
         )
+
+
+def _limit_text(limit: float) -> str:
+    """Return a bound in words: 2^64 for a power of two that would have many digits."""
+    exponent = int(limit).bit_length() - 1
+    return f"2^{exponent}" if exponent > 20 and limit == 2**exponent else f"{limit:g}"
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -162,9 +178,12 @@ def check_fields(obj: Any) -> None:
         value = getattr(obj, name)
         if not p.accepts(value):
             hint = did_you_mean(value, p.choices)
-            raise ValueError(
-                f"{type(obj).__name__}: {name} must be {p.expected}, got {value!r}.{hint}"
-            )
+            each: Any = value if isinstance(value, list | tuple) else [value]
+            large = [isinstance(v, numbers.Real) and v >= p.limit for v in each]  # type: ignore[operator]
+            if p.below is None and any(large):
+                hint = f" It must be below {_limit_text(p.limit)}."
+            got = one_line(repr(value))
+            raise ValueError(f"{type(obj).__name__}: {name} must be {p.expected}, got {got}.{hint}")
 
 
 def describe(cls: type) -> str:

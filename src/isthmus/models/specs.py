@@ -90,7 +90,7 @@ class Training:
     )
     device: str = param("auto", "Device to compute on: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.")
     random_state: int | None = param(
-        None, "Seed; an integer makes the result repeatable.", minimum=0
+        None, "Seed; an integer makes the result repeatable.", minimum=0, below=2**64
     )
     progress: str = param(
         "none",

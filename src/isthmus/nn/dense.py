@@ -161,7 +161,7 @@ class Dense(nn.Module):
         first, *hidden, last = widths
         layers: list[nn.Module] = []
         for n_in, n_out in itertools.pairwise([first + condition, *hidden]):
-            layers += [layer(n_in, n_out)] + [nn.Dropout(dropout)] * (dropout > 0)
+            layers += [layer(n_in, n_out)] + [nn.Dropout(dropout)] * bool(dropout > 0)
         if hidden and condition > 1:
             for linear in layers[0].modules():
                 # All weights of the condition but "unknown". Without memory, as in `load`,

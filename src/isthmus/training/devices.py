@@ -187,3 +187,9 @@ def is_convolutional(model: nn.Module) -> bool:
         parameter.ndim > 2 and not name.startswith(("prior.", "likelihood."))
         for name, parameter in model.named_parameters()
     )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether torch could not allocate a tensor."""
+    words = ("can't allocate memory", "Storage size calculation overflowed", "invalid size")
+    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)

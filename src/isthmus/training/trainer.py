@@ -22,7 +22,7 @@ from isthmus.objectives.schedules import SETTLED
 from isthmus.training.adam import FusedAdamW
 from isthmus.training.batches import Batch, Rows, Source
 from isthmus.training.callbacks import Callback
-from isthmus.training.devices import enough_threads, flush_denormals
+from isthmus.training.devices import enough_threads, flush_denormals, is_out_of_memory
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.functional_step import CompiledStep, Gradients, is_traceable
@@ -40,6 +40,7 @@ __all__ = ["Trainer", "warn_diverged"]
 
 TARGET_STEPS = 6000  # of a run with epochs=None
 CUT_SHORT = ("diverged", "interrupted", "terminated")
+WORSE = 3  # times the loss at the start, by which it may be exceeded without a warning
 Record = dict[str, Any]
 
 
@@ -81,6 +82,9 @@ class Trainer:
         self.about: dict[str, Any] = {}  # stored in checkpoints
         self.rows: Source | None = None  # of training
         self.started = 0.0
+        # The first batch of `fit` and its loss, to notice that training made the model worse.
+        self.first: tuple[Batch, float] | None = None
+        self.keeps_first = False
         self.stop_request = StopRequest()
         self._states: tuple[Tensor, Tensor] | None = None
 
@@ -112,7 +116,7 @@ class Trainer:
         """
         self.outcome, self.best, self.position = Outcome(), BestWeights(self.model), Position()
         outcome = self.outcome
-        self.rows = rows
+        self.rows, self.keeps_first = rows, True
         callbacks = self._called_here(callbacks)
         for callback in callbacks:
             callback.on_start(self, rows)
@@ -137,7 +141,21 @@ class Trainer:
             self.model.eval()
             for callback in callbacks:
                 callback.on_end(self, outcome)
+            first, self.first, self.keeps_first = self.first, None, False
+        if first is not None and outcome.stopped in ("epochs", "patience"):
+            self._check_progress(*first)
         return outcome
+
+    def _check_progress(self, batch: Batch, before: float) -> None:
+        """Warn if the loss of the first batch is far above its value before training."""
+        after = self._loss_on(batch)
+        if after - before > WORSE * (1 + abs(before)):
+            warnings.warn(
+                f"training diverged: the loss of the first batch has risen from {before:.4g} to "
+                f"{after:.4g}. Try a smaller learning_rate.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _called_here(self, callbacks: Sequence[Callback]) -> Sequence[Callback]:
         """Return the callbacks that this process calls."""
@@ -223,6 +241,8 @@ class Trainer:
             size, self.generator, self.process_group, at.batch, at.epoch
         ):
             self._continue_draws()
+            if self.keeps_first and not self.step and self.process_group.size == 1:
+                self.first = batch, self._loss_on(batch)
             # Summed on the device, so that nothing waits for it within an epoch.
             at.sums += self.train_on(batch)
             at.batch += 1
@@ -239,6 +259,20 @@ class Trainer:
         self._continue_draws()
         self.process_group.program.eval()
         return at.sums
+
+    @torch.no_grad()
+    def _loss_on(self, batch: Batch) -> float:
+        """Return the loss of a batch after the schedules, always with the same noise."""
+        generator, was_training = Generator(batch.x.device).manual_seed(0), self.model.training
+        self.model.eval()
+        shown = self.objective.draw_inputs(batch.x, batch.c, generator)
+        shown = shown._replace(row_weights=batch.row_weights)
+        noise = self.objective.noise(self.model, batch.n, generator)
+        terms = self.objective.terms(
+            self.model, shown, step=SETTLED, generator=generator, noise=noise
+        )
+        self.model.train(was_training)
+        return float(terms.loss)
 
     def choose_gradients(self, rows: Source) -> None:
         """Compile the step if the settings ask for it; compile anew if the model has changed."""
@@ -285,7 +319,7 @@ class Trainer:
         try:
             return batch.n_local * self.update(batch)
         except RuntimeError as error:
-            if not _is_out_of_memory(error) or self.process_group.size > 1:
+            if not is_out_of_memory(error) or self.process_group.size > 1:
                 raise
             self._halve_batches(n)
         return self.train_on(batch)
@@ -442,7 +476,3 @@ def _normalize(weights: Sequence[Tensor], process_group: ProcessGroup) -> None:
     norms = [process_group.full_tensor(norm) for norm in torch._foreach_norm(gradients)]
     torch._foreach_add_(norms, 1e-8)
     torch._foreach_div_(gradients, norms)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
