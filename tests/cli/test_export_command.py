@@ -43,7 +43,8 @@ def test_torch_programs_are_written_beside_the_run(run, model, capsys):
     assert main(["export", str(run), "--torch"]) == 0
     assert capsys.readouterr().out.count("written to") == 3
     encode = torch.export.load(run / "torch" / "encoder.pt2").module()
-    np.testing.assert_allclose(encode(torch.from_numpy(X))[0], model.transform(X), atol=1e-5)
+    codes = encode(torch.from_numpy(X))[0].detach()  # torch 2.9 keeps the gradient
+    np.testing.assert_allclose(codes, model.transform(X), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -67,8 +67,9 @@ def own_torch_defaults() -> Iterator[None]:
     torch.float64
     >>> torch.set_default_dtype(torch.float32)
     """
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    on_cpu = contextlib.nullcontext() if device.type == "cpu" else torch.device("cpu")
+    dtype = torch.get_default_dtype()
+    # torch 2.9 raises in get_default_device after set_default_device(None).
+    on_cpu = contextlib.nullcontext() if torch.empty(0).is_cpu else torch.device("cpu")
     with torch.inference_mode(False), on_cpu:
         torch.set_default_dtype(torch.float32)
         try:
