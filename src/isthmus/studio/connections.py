@@ -38,7 +38,9 @@ class Connection(H11Protocol):
             connections = cast("set[Connection]", self.connections)
             waiting = [c for c in connections if c._timer is not None and c is not self]
             if waiting:
-                min(waiting, key=lambda c: c._since).transport.abort()
+                oldest = min(waiting, key=lambda c: c._since)
+                oldest._stop()  # it counts until the loop calls connection_lost
+                oldest.transport.abort()
             else:
                 self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "too many connections; try again later.")
 

@@ -261,6 +261,7 @@ class Guard:
             body = memoryview(message.get("body", b""))
             while len(body) > PART:
                 await send({**message, "body": bytes(body[:PART]), "more_body": True})
+                await asyncio.sleep(0)  # for other requests, and to notice a lost connection
                 body = body[PART:]
             await send({**message, "body": bytes(body)})
 
