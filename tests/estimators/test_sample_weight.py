@@ -260,12 +260,18 @@ def test_validation_rows_with_weights():
         ([(X, None, W), (X, None, -1.0 - W)], r"batch 2 of the loader: .*\[0\] is -"),
         ([(X, None, W), X], "batch 2 of the loader: all batches must have sample weights, or none"),
         ([(X, Y[1:])], "40 rows, but 39 labels"),
+        ([(X, Y, 0 * W)], "only rows of weight 0"),
     ],
 )
 def test_errors_of_loaders(batches, message, monkeypatch):
     monkeypatch.setattr(loader_adapter, "PREVIEW_BYTES", 0)
     with pytest.raises(ValueError, match=message):
         isthmus.VAE(**FAST).fit_loader(batches)
+
+
+def test_validation_rows_of_a_loader_must_count():
+    with pytest.raises(ValueError, match="valid holds no rows, or only rows of weight 0"):
+        isthmus.VAE(**FAST).fit_loader([X], valid=(X, None, 0 * W))
 
 
 def test_three_examples_are_no_weights():

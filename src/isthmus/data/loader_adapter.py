@@ -87,8 +87,8 @@ class LoaderAdapter:
             yield from itertools.islice(itertools.chain([first], batches), skip, None)
         elif not resumed:
             raise ValueError(
-                f"the loader gives no batches in epoch {epoch}. If it can be read only once, pass "
-                "a function that creates it."
+                f"the loader gives no batches in epoch {epoch}, or only rows of weight 0. If it "
+                "can be read only once, pass a function that creates it."
             )
 
     def _load(self) -> Iterator[LoadedBatch]:

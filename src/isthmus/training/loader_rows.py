@@ -60,7 +60,10 @@ class LoaderRows(Source):
         """Return the rows, and the loader's own validation rows, whatever the fraction."""
         if self.stream.valid is None:
             return self, None
-        rows = self.prepare(*as_batch(self.stream.valid).counted()[:3])
+        valid = as_batch(self.stream.valid).counted()
+        if not len(valid.X):
+            raise ValueError("valid holds no rows, or only rows of weight 0.")
+        rows = self.prepare(*valid[:3])
         return self, rows.weighted(rows.weights).to(self.device)
 
     def sample(self, n: int, generator: Generator, replace: bool = False) -> Tensor:
