@@ -15,7 +15,9 @@ from sklearn.frozen import FrozenEstimator
 
 import isthmus
 from isthmus.applications import AnomalyDetector, LatentIndex, LatentSampler
+from isthmus.bulk.files import FileTask, process_files
 from isthmus.bulk.outputs import atomic_output
+from isthmus.data.feature_columns import FeatureColumns
 from isthmus.persistence import atomic
 from isthmus.persistence.atomic import (
     inner_folder,
@@ -195,6 +197,13 @@ def test_a_named_folder_may_be_a_link(saved, models, tmp_path):
     assert state(tmp_path / "disk", "model", saved) == 0
 
 
+def test_files_of_one_folder_under_two_names_are_written_together(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    write_all_atomic({tmp_path / "disk" / "a": b"a", tmp_path / "link" / "b": b"b"})
+    assert sorted(os.listdir(tmp_path / "disk")) == ["a", "b"]
+
+
 # --------------------------------------------------------------------- leftovers
 
 
@@ -317,6 +326,41 @@ def test_threads_that_save_to_one_folder_leave_one_of_the_models(saved, models, 
         thread.join()
     assert state(tmp_path, "model", saved) in (0, 1)
     assert sorted(os.listdir(tmp_path)) == ["config.json", "history.jsonl", "model.safetensors"]
+
+
+def test_a_detector_of_an_older_version_is_loaded_and_replaced(saved, tmp_path):
+    old, new = saved["detector"]
+    old.save(tmp_path)
+    (folder,) = tmp_path.glob("model-*")
+    folder.rename(tmp_path / "model-0")
+    (tmp_path / "model-mine").mkdir()
+    assert state(tmp_path, "detector", saved) == 0
+    new.save(tmp_path)
+    assert state(tmp_path, "detector", saved) == 1
+    assert not (tmp_path / "model-0").exists()
+    assert (tmp_path / "model-mine").exists()
+
+
+@pytest.mark.parametrize("name", ["out.npy", "out.parquet"])
+def test_a_full_disk_keeps_an_older_output_and_names_it(tmp_path, tmp_path_factory, name):
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount here")
+    try:
+        with atomic_output(tmp_path / name, {}) as writer:
+            writer.write({"x": np.arange(3.0)})
+        before = (tmp_path / name).read_bytes()
+        rows = np.random.default_rng(0).random(2**17)
+        task = FileTask(lambda X, start: {"x": rows[start : start + len(X)]}, FeatureColumns(2))
+        source = tmp_path_factory.mktemp("source") / "in.npy"
+        np.save(source, np.zeros((len(rows), 2), np.float32))
+        targets = {source: tmp_path / name}
+        (result,) = process_files(targets, [*targets], task, force=True)
+        assert f"No space left on device: '{tmp_path / name}'" in result.error
+        assert (tmp_path / name).read_bytes() == before
+        assert not [p for p in tmp_path.rglob("*") if atomic.is_leftover(p)]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_reader_sees_the_old_or_the_new_version_while_one_is_written(saved, tmp_path):

@@ -63,7 +63,8 @@ def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture:
     from isthmus.cli._run_data import load_rows
     from isthmus.cli._sheets import write_figure
     from isthmus.estimators.validation import as_array
-    from isthmus.persistence.run_folder import WEIGHTS
+    from isthmus.persistence.integrity import WEIGHTS, described_file
+    from isthmus.persistence.run_folder import read_config
     from isthmus.plots import reconstructions
 
     codec = LatentCodec.from_fitted(estimator, bits=arguments.bits, coding=arguments.coding)
@@ -75,7 +76,9 @@ def _compress(arguments: argparse.Namespace, estimator: Any, out: Path, picture:
     report = codec.report(X, packed)
     on_disk = packed.save(out)
     report |= {"bytes of the file": on_disk, "bytes per row of the file": on_disk / len(X)}
-    report["bytes of the model, not counted"] = (Path(arguments.run) / WEIGHTS).stat().st_size
+    run = Path(arguments.run)
+    weights = described_file(run / WEIGHTS, read_config(run))
+    report["bytes of the model, not counted"] = weights.stat().st_size
     print_table(f"{data.name} as codes of {type(estimator).__name__}", report)
     say(f"written to {out}")
     chosen = X[:: max(1, len(X) // PAIRS)][:PAIRS]

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    from isthmus.persistence.run_folder import WEIGHTS
+    from isthmus.persistence.integrity import WEIGHTS, described_file
 
     fitted, data = config["fitted"], config["data"]
     facts = {
@@ -56,7 +56,7 @@ def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     for name, here in versions.items():
         differs = f" (here {here}: results may differ in the last bits)" * (recorded[name] != here)
         facts[name] = recorded[name] + differs
-    weights = folder / WEIGHTS
+    weights = described_file(folder / WEIGHTS, config)
     if weights.is_file():
         facts["model file"] = f"{weights.stat().st_size / 2**20:.1f} MB"
     return facts

@@ -70,7 +70,7 @@ def write_all_atomic(files: Mapping[Path, bytes], record: Path | None = None) ->
         If a file cannot be written, with its name. Existing files are unchanged, unless renaming
         failed after all contents had been written.
     """
-    folders = sorted({path.parent for path in files})
+    folders = sorted({Path(os.path.realpath(path.parent)) for path in files})
     others = [path for path in files if path != record]
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -108,11 +108,14 @@ def open_atomic(
         _refuse_folder(path)
         file = open_new(_draft(folder / path.name))
     try:
-        with file:
+        try:
             yield file
             with naming(path):
                 file.flush()
                 os.fsync(file.fileno())
+        finally:
+            with naming(path):
+                file.close()
         before(Path(file.name))
         _rename(Path(file.name), path, path)
     except BaseException:

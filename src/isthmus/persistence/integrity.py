@@ -7,6 +7,7 @@ The checksums are not a signature: an attacker can recompute them, so readers tr
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -26,6 +27,7 @@ __all__ = [
     "WEIGHTS",
     "check_content",
     "check_record",
+    "described_file",
     "parse_json",
     "read_bytes",
     "read_described",
@@ -126,19 +128,27 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
     return content
 
 
+def described_file(path: Path, record: Mapping[str, Any]) -> Path:
+    """Return where a file that a record describes is: under its name, or under a hidden one.
+
+    The latter if its writer was killed after the record had been replaced; see
+    `isthmus.persistence.atomic`.
+    """
+    checksum = (record.get(SUMS) or {}).get(path.name, "")
+    waiting = staged(path, checksum) if SHA256.fullmatch(checksum) else path
+    return waiting if is_regular_file(waiting) and not waiting.is_symlink() else path
+
+
 def read_described(path: Path, record: Mapping[str, Any], limit: int | None = None) -> bytes:
     """Return the content of a file that a record describes, checked.
 
-    If its writer was killed after the record was replaced, the content has a hidden name; see
-    `isthmus.persistence.atomic`. Errors as for `read_bytes` and `check_content`.
+    Errors as for `read_bytes` and `check_content`.
     """
-    checksum = (record.get(SUMS) or {}).get(path.name)
-    if checksum is not None and SHA256.fullmatch(checksum):
-        waiting = staged(path, checksum)
-        if is_regular_file(waiting) and not waiting.is_symlink():
-            content = read_bytes(waiting, limit)
-            if hashlib.sha256(content).hexdigest() == checksum:
-                return content
+    if (file := described_file(path, record)) != path:
+        content = read_bytes(file, limit)
+        with contextlib.suppress(ValueError):  # somebody else wrote it
+            check_content(record, path.name, content)
+            return content
     content = read_bytes(path, limit)
     check_content(record, path.name, content)
     return content

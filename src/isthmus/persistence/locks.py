@@ -69,7 +69,8 @@ def exclusive(lock_file: Path, message: str, wait: float = WAIT) -> Iterator[Non
         yield
     finally:
         if _has_name(handle, lock_file):  # the folder may have been deleted, and made again
-            lock_file.unlink()
+            with contextlib.suppress(OSError):
+                lock_file.unlink()
         _release(handle)
 
 
