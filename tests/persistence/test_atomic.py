@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -398,3 +399,28 @@ def test_a_full_disk_leaves_the_older_version_and_names_the_file(saved, tmp_path
             assert not [p for p in tmp_path.rglob("*") if atomic.is_leftover(p)]
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+WRITES = re.compile(
+    r"\.write_(text|bytes)\(|\bopen\([^)]*[\"'][wax]b?\+?[\"']|os\.(replace|rename|link)\(|"
+    r"(savefig|to_csv|to_parquet|np\.savez?|save_file|imsave|imwrite)\((path|out|target|folder)\b"
+)
+ALLOWED = (
+    "persistence/atomic.py",
+    "persistence/origin.py",  # the key of this user
+    "training/training_log.py",  # appends to a file that was written atomically
+    "data/wav.py",  # `write_wav` is for users; a memory file
+    "cli/_parser.py",  # os.devnull
+)
+
+
+def test_no_module_writes_files_in_another_way():
+    root = Path(isthmus.__file__).parent
+    found = [
+        f"{path.relative_to(root)}:{number}: {line.strip()}"
+        for path in sorted(root.rglob("*.py"))
+        if path.relative_to(root).as_posix() not in ALLOWED
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if WRITES.search(line) and not line.lstrip().startswith((">>>", "...", "#"))
+    ]
+    assert not found

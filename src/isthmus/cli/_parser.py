@@ -95,7 +95,7 @@ def _run(argv: Sequence[str] | None) -> int:
         if broken_pipe or os.environ.get("ISTHMUS_DEBUG"):
             raise
         _let_main_process_report()
-        say(f"{name}: {_flat(error)}", error=True)
+        say(f"{name}: {_flat(_reason(error))}", error=True)
         return USER_ERROR
 
 
@@ -143,6 +143,13 @@ def _printable_messages() -> Iterator[None]:
     finally:
         warnings.showwarning = show_others
         logging.setLogRecordFactory(make_record)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the message of an error; those of the system begin with the name of the file."""
+    if isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _flat(text: object) -> str:
