@@ -152,7 +152,7 @@ def test_the_tracker_receives_the_status(action, status):
 def test_divergence_has_the_status_failed():
     recorder = Recorder()
     with pytest.warns(RuntimeWarning, match="diverged"):
-        fit(recorder, learning_rate=1e30)
+        fit(recorder, learning_rate=1e18)
     assert recorder.status == FAILED
 
 
