@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 __all__ = [
+    "as_text",
     "check_choice",
     "did_you_mean",
     "one_line",
@@ -98,7 +99,23 @@ def printable(text: object) -> str:
     text = str(text)
     if text.isascii() and text.isprintable():
         return text
-    return "".join(ascii(c)[1:-1] if _is_hidden(c) else c for c in text)
+    return "".join(_escaped(c) if _is_hidden(c) else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    is_byte = "\udc80" <= character <= "\udcff"  # of a file name that is not UTF-8
+    return f"\\x{ord(character) - 0xDC00:02x}" if is_byte else ascii(character)[1:-1]
+
+
+def as_text(name: object) -> str:
+    r"""Return the name of a file as text that any format holds: bytes that are not UTF-8 as \xNN.
+
+    Examples
+    --------
+    >>> print(as_text("caf\udce9"))
+    caf\xe9
+    """
+    return "".join(_escaped(c) if "\ud800" <= c <= "\udfff" else c for c in str(name))
 
 
 def _is_hidden(character: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._messages import say
+from isthmus._messages import as_text, say
 from isthmus.cli._sheets import short
 from isthmus.data import Columns, Dataset, load
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
@@ -158,7 +158,7 @@ def _read_query(query: str, data: Dataset, shape: tuple[int, ...]) -> Queries:
         )
     examples = _read_file(path, shape, data.columns)
     n = len(examples)
-    return Queries(examples, [path.name] * n, [-1] * n, [None] * n)
+    return Queries(examples, [as_text(path.name)] * n, [-1] * n, [None] * n)
 
 
 def _read_file(path: Path, shape: tuple[int, ...], columns: Columns | None) -> Array:
@@ -189,6 +189,7 @@ def as_class(text: str, known: Array) -> Any:
     >>> int(as_class("3", np.arange(5)))
     3
     """
+    text = as_text(text)
     by_name = {name: c for c in known for name in (str(c), short(c))}
     if text not in by_name:
         more = ", …" if len(known) > 20 else ""

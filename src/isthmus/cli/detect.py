@@ -13,7 +13,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus._messages import say
+from isthmus._messages import as_text, say
 from isthmus._optional import import_optional
 from isthmus.cli._options import FILES, READING, RESIZE, RUN, SEED, command, option
 from isthmus.models.specs import HANDLE_UNKNOWN
@@ -190,7 +190,7 @@ def _load_all(arguments: argparse.Namespace) -> tuple[str, Dataset]:
     for note, n in Counter(note for part in parts for note in part.notes).items():
         say(f"note: {note}, in each of {n} files", error=True)
     lengths = [len(part.X) for part in parts]
-    ids = {"file": np.repeat(arguments.data, lengths)}
+    ids = {"file": np.repeat([*map(as_text, arguments.data)], lengths)}
     for name in dict.fromkeys(name for part in parts for name in part.ids or {} if name != "file"):
         columns = [(p.ids or {}).get(name, np.ones(len(p.X), int)) for p in parts]
         ids[name] = np.concatenate(columns)  # images without pages are page 1

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from isthmus._messages import as_text
 from isthmus.cli._options import DATA, RESIZE, RUN, command, option, run_folder, switch
 
 COMMAND = command(
@@ -70,7 +71,7 @@ def _names(runs: list[str], models: list[Any]) -> list[str]:
     kinds = [
         type(m).__name__ + (f", β = {m.beta:,g}" if isinstance(m, BetaVAE) else "") for m in models
     ]
-    names = kinds if len(set(kinds)) == len(kinds) else [Path(run).name for run in runs]
+    names = kinds if len(set(kinds)) == len(kinds) else [as_text(Path(run).name) for run in runs]
     if len(set(names)) < len(names):
         raise ValueError("two of the runs have the same name; give each run once.")
     return names

@@ -22,7 +22,7 @@ from isthmus.data.datasets import is_media, load
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.limits import is_regular_file
 from isthmus.data.number_format import NumberFormat
-from isthmus.data.parquet_limits import check_parquet, decode_texts, text_columns
+from isthmus.data.parquet_limits import arrow_source, check_parquet, decode_texts, text_columns
 from isthmus.data.table_options import TableOptions
 from isthmus.data.text_tables import open_text_table
 
@@ -102,8 +102,9 @@ def _read_parquet(path: Path, features: FeatureColumns, rows: int) -> Iterator[C
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     schema = check_parquet(path)
-    settings = {"buffer_size": BUFFER_BYTES, "pre_buffer": False}
-    with pq.ParquetFile(path, read_dictionary=text_columns(schema), **settings) as file:
+    settings: dict[str, Any] = {"buffer_size": BUFFER_BYTES, "pre_buffer": False}
+    settings["read_dictionary"] = text_columns(schema)
+    with pq.ParquetFile(arrow_source(path), **settings) as file:
         names = [*dict.fromkeys((*features.names(schema.names), *features.keep))]
         batches = file.iter_batches(rows, columns=names, use_threads=False)
         tables = _even_tables(batches, rows) if file.metadata.num_rows else [schema.empty_table()]

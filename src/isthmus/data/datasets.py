@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from isthmus._messages import did_you_mean, one_line
+from isthmus._messages import as_text, did_you_mean, one_line
 from isthmus.data import sprites
 from isthmus.data.audio import AUDIO_SUFFIXES, is_audio_folder, read_audio_folder
 from isthmus.data.columns import Columns, Table
@@ -156,6 +156,7 @@ class Dataset:
         return describe_row(self.ids, row)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", as_text(self.name))
         if is_sparse(self.X):  # frozen: set once, here
             rows = SparseRows.of(self.X)
             object.__setattr__(self, "X", as_disk_array(rows) or np.asarray(rows))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isthmus._messages import as_text
 from isthmus.data.limits import is_inside, is_regular_file
 
 __all__ = ["class_labels", "file_names", "find_media", "inside_only", "visible_files"]
@@ -71,4 +72,4 @@ def class_labels(files: list[Path], root: Path, kind: str, notes: list[str]) -> 
 def file_names(files: list[Path], root: Path) -> np.ndarray:
     """Return the path of each file below a folder, with forward slashes; of one file its name."""
     base = root if root.is_dir() else root.parent
-    return np.array([file.relative_to(base).as_posix() for file in files])
+    return np.array([as_text(file.relative_to(base).as_posix()) for file in files])

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from isthmus.data.limits import MAX_COLUMNS, check_memory
 
-__all__ = ["check_parquet", "decode_texts", "text_columns", "uncompressed_size"]
+__all__ = ["arrow_source", "check_parquet", "decode_texts", "text_columns", "uncompressed_size"]
 
 HEADER_BYTES = (2**12, 2**24)  # read at first, and at most: headers hold statistics of any length
 MAX_DEPTH = 16
@@ -35,7 +35,16 @@ def check_parquet(path: Path) -> Any:
     check_memory(path, uncompressed_size(path), path.stat().st_size)
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    return pq.read_schema(path)
+    return pq.read_schema(arrow_source(path))
+
+
+def arrow_source(path: Path) -> Any:
+    """Return a path in the form that Arrow opens: a file if its name is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.open("rb")  # closed with the last reference
+    return path
 
 
 def text_columns(schema: Any) -> list[str]:

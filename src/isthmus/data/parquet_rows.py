@@ -15,7 +15,7 @@ from isthmus._optional import import_optional
 from isthmus.data.feature_columns import number_rows
 from isthmus.data.limits import is_regular_file
 from isthmus.data.media_folders import inside_only
-from isthmus.data.parquet_limits import check_parquet, decode_texts, text_columns
+from isthmus.data.parquet_limits import arrow_source, check_parquet, decode_texts, text_columns
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import find_label
 
@@ -62,7 +62,7 @@ class ParquetRows:
     def _footer(self, path: Path) -> Any:
         with _named_errors(path):
             check_parquet(path)
-            return self._parquet.read_metadata(path)
+            return self._parquet.read_metadata(arrow_source(path))
 
     def _check_columns(
         self, label: str | int | None, options: TableOptions, aside: Sequence[str]
@@ -100,7 +100,8 @@ class ParquetRows:
         path, footer = self.paths[place], self._footers[place]
         schema = footer.schema.to_arrow_schema()
         options = {"metadata": footer, "read_dictionary": text_columns(schema)}
-        with _named_errors(path), self._parquet.ParquetFile(path, **options) as file:
+        source = arrow_source(path)
+        with _named_errors(path), self._parquet.ParquetFile(source, **options) as file:
             return decode_texts(file.read_row_group(group, columns=names), schema, path)
 
     def _read(self, number: int) -> Array:

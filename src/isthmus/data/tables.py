@@ -24,7 +24,7 @@ from isthmus.data.column import CellError, RawColumn, object_array
 from isthmus.data.columns import Columns
 from isthmus.data.frames import raw_columns
 from isthmus.data.limits import MAX_COLUMNS, check_memory, is_regular_file
-from isthmus.data.parquet_limits import check_parquet, decode_texts, text_columns
+from isthmus.data.parquet_limits import arrow_source, check_parquet, decode_texts, text_columns
 from isthmus.data.table_options import TableOptions
 from isthmus.data.text_tables import label_index, line_number, open_text_table
 
@@ -256,7 +256,7 @@ def _checked_frame(path: Path) -> Any:
 
     schema = check_parquet(path)
     on_disk = path.stat().st_size
-    meta = pq.read_metadata(path)
+    meta = pq.read_metadata(arrow_source(path))
     if len(schema) > MAX_COLUMNS or any(pa.types.is_nested(field.type) for field in schema):
         raise ValueError(f"expected up to {MAX_COLUMNS:,} columns, without lists or records")
     groups = (meta.row_group(i) for i in range(meta.num_row_groups))
@@ -265,7 +265,7 @@ def _checked_frame(path: Path) -> Any:
     check_memory(path, max(meta.num_rows, 0) * row, on_disk)
     check_memory(path, sum(group.total_byte_size for group in groups), on_disk)
     options = {"read_dictionary": text_columns(schema), "partitioning": None}
-    table = pq.read_table(path, use_threads=False, **options)
+    table = pq.read_table(arrow_source(path), use_threads=False, **options)
     return decode_texts(table, schema, path).to_pandas()
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from isthmus._messages import as_text
 from isthmus._version import __version__
 from isthmus.applications.anomaly_scores import SCORES
 from isthmus.applications.generation import LatentSampler
@@ -82,7 +83,7 @@ class Bundle:
         if not (first / CONFIG).is_file():  # in training, or interrupted
             return cls(_manifest_without_model(records))
         estimator = _with_channels_first(model_io.load(first, device="cpu"))
-        manifest = _model_manifest(estimator, first.resolve().name, records, dataset)
+        manifest = _model_manifest(estimator, as_text(first.resolve().name), records, dataset)
         bundle = cls(manifest, estimator=estimator)
         bundle._add_contents(dataset, max_rows)
         manifest["no_data_reason"] = None if bundle.X is not None else no_data_reason

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from isthmus._messages import as_text
 from isthmus.estimators import ESTIMATORS
 from isthmus.persistence.locks import is_locked
 from isthmus.persistence.run_folder import CONFIG, read_config, read_history
@@ -52,7 +53,7 @@ def run_records(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
     Their names are the shortest unique path suffixes: "vae", or "a/vae" and "b/vae".
     """
-    parts = [folder.resolve().parts for folder in folders]
+    parts = [tuple(map(as_text, folder.resolve().parts)) for folder in folders]
     ends = (["/".join(p[-n:]) for p in parts] for n in count(1))
     names = next(names for names in ends if len(set(names)) == len(set(parts)))
     return [run_record(f) | {"name": name} for f, name in zip(folders, names, strict=True)]
@@ -61,7 +62,7 @@ def run_records(folders: Sequence[Path]) -> list[dict[str, Any]]:
 def _record(folder: Path, facts: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:
     kind = ESTIMATORS.get(str(facts.get("estimator")))
     return {
-        "name": folder.resolve().name,
+        "name": as_text(folder.resolve().name),
         "model": kind.__name__ if kind else str(facts.get("estimator")),
         "data": str((facts.get("data") or {}).get("name") or ""),
         "history": _thinned(history),
