@@ -1,6 +1,7 @@
 """Text tables: delimiters, headers, labels, missing values and invalid files."""
 
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -209,3 +210,43 @@ def test_a_large_table_is_read_fast(table):
     X, _, _ = read_table(path)
     assert X.shape == (20_000, 20)
     assert time.process_time() - start < 5  # about a tenth of a second
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("51.2,869,y\n48.6,649,x\n30.1,700,y\n", ("x0", "x1", "x2")),
+        ("m,51,no\nf,48,no\nm,30,yes\nm,31,no", ("x0", "x1", "x2")),
+        ("x,no\ny,no\nx,yes\ny,yes\n", ("x0", "x1")),
+        ("a,b,c\n51.2,869,a\n48.6,649,b\n", ("a", "b", "c")),
+        ("id,400.5,401\n0,1.5,2\n1,2.5,3\n", ("id", "400.5", "401")),
+        ("country,2019,2020\nFrance,1,2\nPeru,2,3\nFrance,2,5\n", ("country", "2019", "2020")),
+    ],
+)
+def test_rows_of_categories_are_not_read_as_names(table, text, names):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        X, _, columns = read_table(table(text))
+    assert columns.names == names
+    assert len(X) == len(text.splitlines()) - (names[0] != "x0")
+
+
+def test_a_first_row_that_may_hold_values_is_named(table):
+    with pytest.warns(UserWarning, match="first row, with '2019', is read as the names"):
+        read_table(table("country,2019,2020\nFrance,1,2\nPeru,2,3\nFrance,2,5\n"))
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_column_that_counts_the_rows_is_named(table, start):
+    rows = "".join(f"{start + i},{i}.5\n" for i in range(5))
+    with pytest.warns(UserWarning, match="counts the rows; if it is an index"):
+        read_table(table(",a\n" + rows))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        X, _, _ = read_table(table(",a\n" + rows), drop="x0")
+    assert X.shape == (5, 1)
+
+
+def test_a_column_without_values_is_described(table):
+    _, _, columns = read_table(table("a,b\n1,\n2,\n"))
+    assert columns.columns[1].describe() == "number, without a value"

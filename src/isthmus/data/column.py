@@ -370,11 +370,13 @@ class Column:
 
     def describe(self) -> str:
         """Return one line about the encoding."""
+        if self.kind == "number" and self.low is None:
+            return "number, without a value"
         if self.kind == "number":
             high = np.array([self.high or 0.0])
             (text,), (plain,) = self.spell(high), replace(self, format=None).spell(high)
             such = "" if text == plain else f", such as {text}"
-            return f"number, {self.low or 0:g} to {self.high or 0:g}{such}"
+            return f"number, {self.low:g} to {self.high or 0:g}{such}"
         n = len(self.categories)
         how = "yes or no" if self.kind == "boolean" else f"{n} categories"
         return f"{how}: {self._listed(5)}"

@@ -26,7 +26,13 @@ from isthmus.data.frames import raw_columns
 from isthmus.data.limits import MAX_COLUMNS, check_memory, is_regular_file
 from isthmus.data.parquet_limits import arrow_source, check_parquet, decode_texts, text_columns
 from isthmus.data.table_options import TableOptions
-from isthmus.data.text_tables import label_index, line_number, open_text_table
+from isthmus.data.text_tables import (
+    label_index,
+    line_number,
+    open_text_table,
+    warn_of_header,
+    warn_of_index,
+)
 
 __all__ = ["fill_table", "find_label", "load_table", "read_parquet", "read_table"]
 
@@ -46,8 +52,9 @@ def read_table(
 ) -> tuple[np.ndarray, np.ndarray | None, Columns]:
     r"""Read a table from a text file or Parquet.
 
-    In a text file, the first row holds names if one of its cells is not a number, or if it counts
-    0, 1, 2, ..., as pandas names columns without names. Blank lines are skipped. A column is
+    In a text file, the first row holds names if some of its cells are not numbers, and not all of
+    these occur again in their columns; or if it counts 0, 1, 2, ..., as pandas names columns
+    without names. A warning tells what may be mistaken. Blank lines are skipped. A column is
     numeric if every cell is a number or missing; otherwise its distinct texts are categories. The
     words for missing values are those of pandas (an empty cell, NA, NaN, NULL, None, #N/A, ...) and
     the marks ?, -, -- and a single point.
@@ -148,7 +155,10 @@ def load_table(
             y = interpret(labels, options, delimiter)
         else:
             options.check_names([c.name for c in (*raw, *labels)])
-            read = interpret([*options.select(raw), *labels], options, delimiter)
+            raw = options.select(raw)
+            if raw and raw[0].from_text:
+                warn_of_index(raw[0].name, raw[0].cells or [])
+            read = interpret([*raw, *labels], options, delimiter)
             read, y = read[: len(read) - len(labels)], read[len(read) - len(labels) :]
             columns = Columns.from_raw(read, options)
             X = columns.encode_raw(read)
@@ -215,10 +225,11 @@ def _text_columns(
 ) -> tuple[list[RawColumn], list[RawColumn], str]:
     """Return the columns, the label if there is one, and the delimiter."""
     with open_text_table(path, label) as table:
-        columns = zip(*table.rows, strict=True)
+        rows = [*table.rows]
+        warn_of_header(table, rows)
         raw = [
             RawColumn(name, "str", values=object_array(cells), from_text=True)
-            for name, cells in zip(table.names, columns, strict=True)
+            for name, cells in zip(table.names, zip(*rows, strict=True), strict=True)
         ]
     labels = [] if label is None else [raw.pop(find_label(path, table.names, label))]
     return raw, labels, table.delimiter

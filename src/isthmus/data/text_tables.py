@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -18,11 +19,19 @@ from typing import NamedTuple
 from isthmus.data.cells import holds_number
 from isthmus.data.limits import MAX_COLUMNS
 
-__all__ = ["TextTable", "label_index", "line_number", "open_text_table"]
+__all__ = [
+    "TextTable",
+    "label_index",
+    "line_number",
+    "open_text_table",
+    "warn_of_header",
+    "warn_of_index",
+]
 
 _DELIMITERS = "\t;|,"  # the comma last: it is also the decimal mark if semicolons separate cells
 _SEPARATOR = re.compile(r'"?sep=([^\w"\r\n])"?\r?\n', re.IGNORECASE)
 MAX_BLANK = 100_000  # blank lines in a row
+SAMPLE = 100  # rows that tell whether the first one holds names
 Row = list[str]
 
 
@@ -70,7 +79,7 @@ def open_text_table(path: Path, label: str | int | None = None) -> Iterator[Text
             stream.seek(0)
             rows = csv.reader(stream, delimiter=delimiter)
             numbered = _checked_rows(path, islice(enumerate(rows, start=1), bool(named), None))
-            first = [*islice(numbered, 2)]
+            first = [*islice(numbered, SAMPLE)]
             has_header = _has_header([cells for _, cells in first], label)
             header = [first[0][1]] if has_header else []
             if len(first) == len(header):
@@ -135,18 +144,43 @@ def _guess_delimiter(text: str, suffix: str) -> str:
 
 
 def _has_header(rows: Sequence[Row], label: str | int | None) -> bool:
-    """Return whether the first of up to two rows holds names rather than values.
+    """Return whether the first of some rows holds names rather than values.
 
-    It does if a cell outside the label's column is not a number, or if it counts 0, 1, 2, ..., as
-    pandas names columns without names.
+    It does if a cell outside the label's column is not a number, unless all such cells occur again
+    in their columns, as categories do; or if it counts 0, 1, 2, ..., as pandas names columns
+    without names.
     """
-    first, second = (*rows, [], [])[:2]
+    first, *others = rows or [[]]
     label_at = label_index(label, len(first))  # a label may be text in a table without names
-    if not all(holds_number(cell) for j, cell in enumerate(first) if j != label_at):
-        return True
+    texts = [j for j, cell in enumerate(first) if j != label_at and not holds_number(cell)]
+    if texts:
+        return label in first or not all(first[j] in [row[j] for row in others] for j in texts)
     numbers = [cell.strip() for cell in first]
     numbers = numbers[1:] if numbers[:1] == [""] else numbers  # the first cell of an index
-    if not second or not numbers or numbers != [str(i) for i in range(len(numbers))]:
+    if not others or not numbers or numbers != [str(i) for i in range(len(numbers))]:
         return False
     # One or two columns may begin with a row of such values, if all values are whole numbers.
-    return len(numbers) > 2 or not all(cell.strip().isdecimal() for cell in second)
+    return len(numbers) > 2 or not all(cell.strip().isdecimal() for cell in others[0])
+
+
+def warn_of_header(table: TextTable, rows: Sequence[Row]) -> None:
+    """Warn if the first row was taken for names but may hold values."""
+    names = table.header[0] if table.header else []
+    above = [j for j, name in enumerate(names) if not holds_number(name)]
+    numbers = [name for name in names if name.strip() and holds_number(name)]
+    if above and numbers and not any(holds_number(row[j]) for row in rows[:SAMPLE] for j in above):
+        _warn(f"the first row, with {numbers[0]!r}, is read as the names of the columns.")
+
+
+def warn_of_index(name: str, cells: Sequence[str]) -> None:
+    """Warn if a column without a name counts the rows from 0 or 1, as an index does."""
+    counts = ([str(i) for i in range(start, start + len(cells))] for start in (0, 1))
+    if name == "x0" and list(cells) in counts:
+        _warn(
+            "the first column has no name and counts the rows; if it is an index, leave it out by "
+            "--drop x0 (drop='x0')."
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=5)
