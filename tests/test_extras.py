@@ -20,7 +20,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 DEVELOPMENT = {"docs", "test", "ecosystem"}  # extras for developers of isthmus
 # Modules that need an optional library when they are imported.
-TOP = {"isthmus.studio.server", "isthmus.applications.pyod_adapter"}
+TOP = {
+    "isthmus.applications.pyod_adapter",
+    "isthmus.studio.connections",
+    "isthmus.studio.server",
+}
 
 
 def closure(lines):

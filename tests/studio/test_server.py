@@ -389,6 +389,29 @@ def test_cross_origin_requests_are_not_allowed(vae):
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+def test_report_outside_the_run_is_not_sent(vae, tmp_path):
+    (tmp_path / "private").write_text("private")
+    (vae.folder / "report.html").symlink_to(tmp_path / "private")
+    answer = vae.client.get("/report?token=secret")
+    (vae.folder / "report.html").unlink()
+    assert (answer.status_code, answer.json()["detail"]) == (404, "this run has no report.")
+
+
+def test_errors_name_no_folder(vae, monkeypatch):
+    """Messages for this machine's user name files; those for clients name no folder."""
+
+    def fail(folder):
+        raise FileNotFoundError(2, "No such file or directory", str(vae.folder / "config.json"))
+
+    monkeypatch.setattr("isthmus.studio.runs.run_record", fail)
+    answer = vae.client.get("/api/runs")
+    assert answer.json()["detail"] == "config.json: No such file or directory"
+    assert str(vae.folder.parent) not in answer.text
+    strangers = client_of(vae.queries, token="wrong")
+    for path in ("/", "/api/runs", "/x", "/report", "/app.js/x", f"/{vae.folder}", "/%2e%2e/x"):
+        assert str(vae.folder.parent) not in strangers.get(path).text
+
+
 def test_report_is_sent_if_it_exists(vae):
     assert vae.client.get("/report?token=secret").json()["detail"] == "this run has no report."
     (vae.folder / "report.html").write_text("<p>report</p>")

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import math
+import os
 import secrets
 import socket
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isthmus._messages import one_line
+from isthmus.data.limits import is_inside, is_regular_file
 from isthmus.report import REPORT
 from isthmus.studio.connections import MAX_CONNECTIONS, MAX_HEADERS, TIMEOUT, Connection
 from isthmus.studio.page import app_file, shell, to_json
@@ -73,7 +75,7 @@ def make_app(queries: ModelQueries, token: str, hosts: frozenset[str] | None) ->
     app.add_middleware(Guard, token=token, hosts=hosts)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(ValueError, _client_error)
-    app.add_exception_handler(OSError, _client_error)
+    app.add_exception_handler(OSError, _file_error)
     app.add_exception_handler(ClientDisconnect, _disconnected)
     _add_app(app, queries)
     _add_report(app, queries.runs[0] / REPORT)
@@ -129,7 +131,7 @@ def _file(name: str) -> Callable[[], Response]:
 def _add_report(app: FastAPI, path: Path) -> None:
     @app.get("/report")
     def report() -> Response:
-        if not path.is_file():
+        if not is_regular_file(path) or not is_inside(path, path.parent):
             raise HTTPException(404, "this run has no report.")
         policy = {"Content-Security-Policy": REPORT_POLICY}
         return Response(path.read_bytes(), media_type="text/html", headers=policy)
@@ -301,6 +303,12 @@ def _refusal(status: int, reason: object, headers: dict[str, str] | None = None)
 
 
 def _client_error(request: Request, error: Exception) -> Response:
+    return _refusal(422, error)
+
+
+def _file_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, OSError) and error.filename is not None:
+        return _refusal(422, f"{Path(os.fsdecode(error.filename)).name}: {error.strerror}")
     return _refusal(422, error)
 
 
