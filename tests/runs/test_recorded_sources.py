@@ -84,6 +84,14 @@ def test_commands_do_not_read_what_a_stranger_names(received, secret, words, cap
     assert not (received.parent / "published").exists()
 
 
+def test_reports_show_no_rows_that_a_stranger_names(received, secret, capsys):
+    assert do("report", received) == 2
+    error = capsys.readouterr().err
+    assert f"records {secret} as its data" in error
+    assert "isthmus report" in error
+    assert not (received / "report.html").exists()
+
+
 def test_an_index_of_a_stranger_is_not_followed(received, secret, capsys):
     os.rename(received / "index of the stranger", received / "index")
     assert do("search", received, 3) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,9 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
     sweep = _sweep_to_resume(arguments) if arguments.resume else _sweep(arguments)
     tuning = tune_run(sweep, data, resume=arguments.resume, **options)
     if tuning.outcome == "interrupted":
-        out = shlex.quote(str(tuning.folder))
-        command = f"isthmus tune {data.command_line} --out {out} --resume"
-        say(f"resume it with:  {command}", error=True)
+        rest = shell_quote("--out", tuning.folder, "--resume")
+        say(f"resume it with:  isthmus tune {data.command_line} {rest}", error=True)
     if not arguments.quiet:
         _print_candidates(tuning)
     return INTERRUPTED if tuning.outcome == "interrupted" else 0

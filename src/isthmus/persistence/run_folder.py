@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from isthmus._messages import one_line
+from isthmus._messages import one_line, shell_quote
 from isthmus._version import __version__
 from isthmus.data.columns import Columns
 from isthmus.data.limits import allowed_memory
@@ -69,7 +69,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         if find_checkpoints(folder):
             raise FileNotFoundError(
                 f"{folder} holds an interrupted run, not a saved model: resume it with `isthmus "
-                f"fit DATA --out {folder} --resume`."
+                f"fit DATA --out {shell_quote(folder)} --resume`."
             )
         raise FileNotFoundError(
             f"{folder} holds no saved model: it has no {CONFIG}. Expected a folder written by "
