@@ -418,3 +418,22 @@ def test_report_is_sent_if_it_exists(vae):
     answer = vae.client.get("/report?token=secret")
     assert answer.text == "<p>report</p>"
     assert "script-src" not in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("value", [1e20, -1e14, 1e38, 1e300, np.inf])
+def test_extreme_values_beside_a_gap_are_refused_or_give_finite_numbers(plain, value):
+    item, code = np.array([np.nan, value, 1e6, 1e6]), np.full(2, value, "f4")
+    for path, content in {
+        "impute": item,
+        "encode?n=1": np.nan_to_num(item, nan=1e6),
+        "decode?n=1": code,
+        "neighbours?k=2": code,
+    }.items():
+        answer = plain.client.post(f"/api/{path}", content=content.tobytes())
+        assert answer.status_code in (200, 422), path
+        if answer.status_code == 422:
+            assert "\n" not in answer.json()["detail"]
+        elif path != "neighbours?k=2":
+            assert np.isfinite(
+                np.frombuffer(answer.content, "<f8" if path != "encode?n=1" else "<f4")
+            ).all()

@@ -57,15 +57,16 @@ class Completions:
         value = means.mean(0)
         std = np.sqrt(means.var(0) + np.mean([_variance(p) for p in self.distributions], 0))
         if not np.all(likelihood.ordered):
-            value = np.where(likelihood.ordered, value, _mode(self.draws))
+            classes = np.where(likelihood.ordered, 0, self.draws)  # without numbers of any size
+            value = np.where(likelihood.ordered, value, _mode(classes))
         # Only in tables, because grey pixels are not rounded.
         binary = likelihood.binary if np.ndim(likelihood.binary) else False
         value = np.where(binary, value.round(), value)
-        classes = np.logical_or(binary, np.logical_not(likelihood.ordered))
-        if classes.any():
+        is_class = np.logical_or(binary, np.logical_not(likelihood.ordered))
+        if is_class.any():
             x = torch.from_numpy(value.astype(np.float32)).to(self._device)
             right = np.mean([p.log_prob(x).exp().cpu().numpy() for p in self.distributions], 0)
-            std = np.where(classes, 1 - right, std)
+            std = np.where(is_class, 1 - right, std)
         return value, std
 
     @property
