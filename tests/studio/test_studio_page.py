@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +72,16 @@ def test_file_loads_nothing_and_runs_one_script(bundle, tmp_path):
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src &#39;sha256-{digest}&#39;" in text
+
+
+def test_file_names_no_path_of_the_machine(run, tmp_path):
+    np.save(tmp_path / "rows.npy", X[:20])
+    out = tmp_path / "one.html"
+    assert main(["export", str(run), "--page", str(out), "--data", str(tmp_path / "rows.npy")]) == 0
+    text = out.read_text()
+    contents = [text.encode(), *(part(text, name) for name in ("encoder", "decoder"))]
+    for path in (tmp_path, run.parent, Path(isthmus.__file__).parent, Path(np.__file__).parents[1]):
+        assert not any(str(path).encode() in content for content in contents)
 
 
 def test_pages_are_reproducible(bundle, tmp_path):
