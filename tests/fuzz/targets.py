@@ -3,6 +3,7 @@
 A reader returns, or raises ValueError or OSError in one line. Anything else is a crash.
 """
 
+import bz2
 import copy
 import gzip
 import io
@@ -11,6 +12,7 @@ import shutil
 import struct
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,28 @@ def parquet():
             rows.to_parquet(stream, compression=compression)
             good.append(stream.getvalue())
     return good, in_file("a.parquet", read_table)
+
+
+def zarr():
+    """Fuzz the metadata, or the content of a chunk after the name of its compressor."""
+    from isthmus.data import load
+
+    rows, folder = np.arange(6.0, dtype="<f4"), FOLDER / "fuzz.zarr"
+    folder.mkdir(exist_ok=True)
+    record = {"zarr_format": 2, "shape": [2, 3], "chunks": [2, 3], "dtype": "<f4", "order": "C"}
+    names = (None, "gzip", "zlib", "bz2")
+    packed = (rows.tobytes(), gzip.compress(rows), zlib.compress(rows), bz2.compress(rows))
+
+    def run(content):
+        kind, name = content[:1], names[(content[1:2] or b"\0")[0] % len(names)]
+        codec = None if name is None else {"id": name}
+        text = json.dumps(record | {"compressor": codec}).encode()
+        (folder / ".zarray").write_bytes(content[1:] if kind == b"m" else text)
+        (folder / "0.0").write_bytes(packed[0] if kind == b"m" else content[2:])
+        load(folder)
+
+    good = [b"c" + bytes([i]) + content for i, content in enumerate(packed)]
+    return [*good, b"m" + json.dumps(record).encode()], checked(run)
 
 
 def _model():
@@ -332,7 +356,7 @@ def detector():
 TARGETS = {
     function.__name__: function
     for function in (
-        *(idx, npy, npz, wav, image, csv, tsv, parquet),
+        *(idx, npy, npz, wav, image, csv, tsv, parquet, zarr),
         *(config, structure, weights, history, compressed, sampler, index, detector),
     )
 }
