@@ -145,8 +145,8 @@ def read_described(path: Path, record: Mapping[str, Any], limit: int | None = No
     Errors as for `read_bytes` and `check_content`.
     """
     if (file := described_file(path, record)) != path:
-        content = read_bytes(file, limit)
-        with contextlib.suppress(ValueError):  # somebody else wrote it
+        with contextlib.suppress(ValueError, FileNotFoundError):  # damaged, or just renamed
+            content = read_bytes(file, limit)
             check_content(record, path.name, content)
             return content
     content = read_bytes(path, limit)
