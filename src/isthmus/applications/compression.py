@@ -36,6 +36,7 @@ Array = NDArray[Any]
 RECORDED = ("n_rows", "bits", "coding", "model")  # fields saved as JSON
 CODINGS = ("packed", "zlib", "lzma")
 MOST_BITS = 16
+MOST = np.finfo(np.float32).max  # of a code
 FORMAT = 1
 CHUNK = 8192  # rows decoded at once
 BLOCK = 2**22  # bits unpacked at once
@@ -146,7 +147,8 @@ def _checked(arrays: dict[str, Array]) -> dict[str, Any]:
         and low.ndim == 1
         and 0 < low.size < 2**31
         and low.shape == high.shape
-        and bool((np.isfinite(low) & np.isfinite(high)).all())
+        and bool((np.abs(low) <= MOST).all() and (np.abs(high) <= MOST).all())
+        and bool((low <= high).all())
     )
     if not good:
         raise ValueError("values out of range")

@@ -69,7 +69,7 @@ class LatentMixtures:
         shapes = dict(zip(LEARNED, ((k, modes), (k, modes, d), square, square), strict=True))
         shapes |= {"shares": (k,), "middle": (d,), "scale": (d,), "floor": (1,)}
         fits = all(
-            arrays[name].shape == shape and arrays[name].dtype.kind == "f"
+            arrays[name].shape == shape and arrays[name].dtype == np.float64
             for name, shape in shapes.items()
         )
         if not fits or k != (1 if classes is None else len(classes)) or not modes:
@@ -78,7 +78,16 @@ class LatentMixtures:
         weights = [arrays["weights_"], arrays["shares"]]
         if not finite or any(w.min() < 0 or not np.allclose(w.sum(-1), 1) for w in weights):
             raise ValueError("the arrays do not hold the values of a mixture.")
-        np.linalg.cholesky(arrays["covariances_"])  # a LinAlgError is a ValueError
+        if arrays["scale"].min() < 0 or arrays["floor"][0] not in (0.0, -np.inf):
+            raise ValueError("the arrays do not hold the scaling of codes.")
+        if classes is not None and not (classes[1:] > classes[:-1]).all():
+            raise ValueError("the classes must be sorted, each of them once.")
+        covariances, roots = arrays["covariances_"], arrays["precisions_cholesky_"]
+        np.linalg.cholesky(covariances)  # a LinAlgError is a ValueError
+        product = covariances @ roots @ roots.swapaxes(-1, -2)
+        symmetric = np.allclose(covariances, covariances.swapaxes(-1, -2))
+        if not symmetric or not np.allclose(product, np.eye(d), atol=1e-3):
+            raise ValueError("the covariances do not agree with their inverses.")
         parts = [GaussianMixture(modes, reg_covar=RIDGE) for _ in range(k)]
         for i, part in enumerate(parts):
             vars(part).update({name: arrays[name][i] for name in LEARNED})

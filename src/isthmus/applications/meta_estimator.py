@@ -237,7 +237,8 @@ class SavedMetaEstimator(MetaEstimator):
             check_settings(
                 record["settings"], {p.name: p.default for p in parameters if p.name != "estimator"}
             )
-            valid = record["format"] == FORMAT and isinstance(record["model"], str)
+            valid = type(record["format"]) is int and record["format"] == FORMAT
+            valid = valid and isinstance(record["model"], str)
             valid = valid and isinstance(record["data"], dict) and cls._is_valid(record)
         except (ValueError, KeyError, TypeError, AttributeError):
             valid = False

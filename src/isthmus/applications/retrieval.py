@@ -170,7 +170,7 @@ class LatentIndex(SavedMetaEstimator, LatentMetaEstimator):
 
     @classmethod
     def _is_valid(cls, record: dict[str, Any]) -> bool:
-        return isinstance(record["rows"], int)
+        return type(record["rows"]) is int
 
     def _prepare(self, codes: Array) -> Array:
         """Return points whose Euclidean distance determines the metric."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import _safe_indexing
 
+from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.disk_array import PREVIEW_BYTES
 from isthmus.data.frames import is_frame
@@ -69,8 +70,13 @@ class LoaderAdapter:
             return None
 
     def restore(self, state: Any) -> None:
-        """Restore the position of the loader."""
-        self.loader.load_state_dict(state)  # type: ignore[union-attr]
+        """Restore the position of the loader; a ValueError if it does not take this one."""
+        try:
+            self.loader.load_state_dict(state)  # type: ignore[union-attr]
+        except Exception as error:  # the loader is not ours, and the state is from a file
+            raise ValueError(
+                f"the loader cannot continue at its position in the checkpoint: {one_line(error)}."
+            ) from error
 
     def batches(
         self, epoch: int = 1, skip: int = 0, resumed: bool = False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,12 @@ import torch
 from isthmus.data.disk_array import as_disk_array
 from isthmus.data.loader_adapter import LoaderAdapter
 from isthmus.estimators.preparation import PreparationMixin, as_weights
+from isthmus.estimators.restoring import check_sizes
 from isthmus.estimators.run_fingerprint import (
     AnyRows,
     check_same_in_all_processes,
-    check_same_run,
+    check_same_rows,
+    check_same_settings,
     describe_run,
 )
 from isthmus.estimators.sample_weight import weight_rows
@@ -25,11 +28,17 @@ from isthmus.models.params import check_fields
 from isthmus.registry import build_objective
 from isthmus.training import Callback, Checkpoint, Trainer
 from isthmus.training.callbacks import progress_callbacks
-from isthmus.training.checkpoints import in_order, read_checkpoint
+from isthmus.training.checkpoints import in_order, shared_checkpoints
 from isthmus.training.devices import own_torch_defaults
 from isthmus.training.dictionary import training_callbacks
 from isthmus.training.distributed import ProcessGroup
-from isthmus.training.snapshot import restore_snapshot
+from isthmus.training.snapshot import (
+    CheckpointError,
+    Snapshot,
+    check_snapshot,
+    restore_snapshot,
+)
+from isthmus.training.state import Outcome
 from isthmus.training.trainer import TARGET_STEPS, warn_diverged
 
 __all__ = ["SIGTERM_EXIT_CODE", "FittingMixin"]
@@ -114,37 +123,17 @@ or (n, channels, time)
         partial_fit : Train for one pass over X.
         """
         with self._training() as process_group:
-            new, snapshot = copy.copy(self), None
             resume_from = process_group.broadcast_object(resume_from)
-            if resume_from is not None:  # other processes may not see the folder
-                snapshot = process_group.broadcast_object(
-                    read_checkpoint(resume_from) if process_group.is_main else None
-                )
-            seed = None if snapshot is None else int(snapshot.facts["about"]["seed"])
-            X, y, groups, weights, numbers = weight_rows(X, y, groups, sample_weight)
-            rows, generator = new.prepare(X, y, seed, weights, numbers)
-            if groups is not None:
-                rows = rows.grouped_by(groups)
-            valid = new._validation_rows(X_val, y_val, sample_weight_val, groups)
             if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
                 callbacks = [*callbacks, Checkpoint(resume_from)]
-            about: dict[str, Any] = {}
-            if process_group.size > 1 or any(isinstance(c, Checkpoint) for c in callbacks):
-                about = describe_run(new, rows, valid)
-                check_same_in_all_processes(about, process_group)
-            if snapshot is not None:
-                check_same_run(snapshot, about, new)
-            rows = rows.to(generator.device).shared_by(process_group.size)
-            if valid is None:
-                rows, valid = rows.split(new.validation_fraction, generator, new.validation_split)
-            else:
-                valid = valid.to(generator.device)
-            trainer = new._trainer(rows, generator, process_group)
-            trainer.about = about
-            watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
-            watchers = in_order([*watchers, *callbacks], resume_from)
-            resume = snapshot and partial(restore_snapshot, snapshot)
-            outcome = trainer.fit(rows, valid, watchers, resume)
+            data = *weight_rows(X, y, groups, sample_weight), X_val, y_val, sample_weight_val
+            begin = partial(self._begin, data, callbacks, resume_from, process_group)
+            new, run = (
+                begin(None)
+                if resume_from is None
+                else _from_newest(begin, shared_checkpoints(resume_from, process_group))
+            )
+            outcome = run()
         new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
         new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
         self.__dict__ = new.__dict__
@@ -156,6 +145,47 @@ or (n, channels, time)
         if outcome.stop_signal == "terminated":
             raise SystemExit(SIGTERM_EXIT_CODE)
         return self
+
+    def _begin(
+        self,
+        data: tuple[Any, ...],
+        callbacks: Sequence[Callback],
+        resume_from: Any,
+        process_group: ProcessGroup,
+        snapshot: Snapshot | None,
+    ) -> tuple[Self, Callable[[], Outcome]]:
+        """Return an estimator that is prepared for a run, and the function that trains it.
+
+        A CheckpointError is raised if the run cannot continue from the snapshot.
+        """
+        new, seed, check_model = copy.copy(self), None, None
+        if snapshot is not None:
+            check_same_settings(snapshot, new)
+            seed, check_model = snapshot.facts["about"]["seed"], partial(_check_model, snapshot)
+        X, y, groups, weights, numbers, X_val, y_val, weights_val = data
+        rows, generator = new.prepare(X, y, seed, weights, numbers, check_model)
+        if groups is not None:
+            rows = rows.grouped_by(groups)
+        valid = new._validation_rows(X_val, y_val, weights_val, groups)
+        about: dict[str, Any] = {}
+        if process_group.size > 1 or any(isinstance(c, Checkpoint) for c in callbacks):
+            about = describe_run(new, rows, valid)
+            check_same_in_all_processes(about, process_group)
+        if snapshot is not None:
+            check_same_rows(snapshot, about)
+        rows = rows.to(generator.device).shared_by(process_group.size)
+        if valid is None:
+            rows, valid = rows.split(new.validation_fraction, generator, new.validation_split)
+        else:
+            valid = valid.to(generator.device)
+        trainer = new._trainer(rows, generator, process_group)
+        trainer.about = about
+        watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
+        watchers = in_order([*watchers, *callbacks], resume_from)
+        if snapshot is None:
+            return new, partial(trainer.fit, rows, valid, watchers)
+        check_snapshot(snapshot, trainer, rows, watchers)
+        return new, partial(trainer.fit, rows, valid, watchers, partial(restore_snapshot, snapshot))
 
     def fit_loader(
         self,
@@ -269,3 +299,31 @@ or (n, channels, time)
         n_batches = rows.n_batches(self.batch_size) or TARGET_STEPS
         objective = build_objective(self, rows.n_rows or n_batches * self.batch_size, n_batches)
         return Trainer(self.model_, objective, self, generator, process_group)
+
+
+def _from_newest(begin: Callable[[Snapshot], Any], snapshots: Iterator[Snapshot]) -> Any:
+    """Begin from the newest checkpoint that is valid; raise the first error if none is."""
+    first: CheckpointError | None = None
+    for snapshot in snapshots:
+        try:
+            begun = begin(snapshot)
+        except CheckpointError as error:
+            first = first or error
+            continue
+        if first is not None:
+            warnings.warn(
+                f"{first} The checkpoint before it is used.", RuntimeWarning, stacklevel=4
+            )
+        return begun
+    assert first is not None
+    raise first
+
+
+def _check_model(snapshot: Snapshot, estimator: Any) -> None:
+    """Raise a CheckpointError if a model has other sizes than the weights in a snapshot."""
+    start = "model."
+    weights = {k.removeprefix(start): t for k, t in snapshot.tensors.items() if k.startswith(start)}
+    try:
+        check_sizes(estimator, weights, "the estimator", snapshot.source)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -75,12 +76,14 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         seed: int | None = None,
         weights: Array | None = None,
         numbers: Array | None = None,
+        check_model: Callable[[Any], None] | None = None,
     ) -> tuple[AnyRows, torch.Generator]:
         """Set every fitted attribute, with untrained weights and an empty history.
 
         Takes X and y as `fit` does; a seed replaces `random_state`, to resume a run whose seed was
-        drawn at random. `weights` and `numbers` are those of `WeightedRows`. Returns the rows for
-        the `Trainer`, and the generator of all randomness of the training, on its device.
+        drawn at random. `weights` and `numbers` are those of `WeightedRows`. `check_model` may
+        refuse the estimator before memory is allocated for its model. Returns the rows for the
+        `Trainer`, and the generator of all randomness of the training, on its device.
         """
         check_combination(self)
         self.__dict__.pop("_training_state", None)
@@ -129,6 +132,8 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
             check_finite(X, names, missing, numbers, limits=self.scaler_.limits)
         n_rows = len(X) if stored is None else stored.n_total
         self.condition_encoder_ = self._fit_condition_encoder(y, n_rows, weights)
+        if check_model is not None:
+            check_model(self)
         self.make_model(generator)
         rows: AnyRows
         if stored is not None:

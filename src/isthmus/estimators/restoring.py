@@ -7,6 +7,7 @@ sizes that the configuration states.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from isthmus.persistence.schema import check_params
 from isthmus.registry import backbone_of, build_model, code_size
 from isthmus.training.devices import own_torch_defaults
 
-__all__ = ["PLAIN", "restore", "unfitted"]
+__all__ = ["PLAIN", "check_sizes", "restore", "unfitted"]
 
 #: Fitted attributes, without the underscore, that are saved as they are.
 PLAIN = ("likelihood", "n_features_in", "scaling", "seed", "n_iter", "best_epoch", "stopped")
@@ -32,8 +33,11 @@ PLAIN = ("likelihood", "n_features_in", "scaling", "seed", "n_iter", "best_epoch
 FLOW_BYTES = 64  # memory for the masks of a flow, per n_components squared
 
 
-def unfitted(cls: Any, params: dict[str, Any], backbone: Any) -> Any:
-    """Return an estimator with saved settings (JSON), all checked, and its custom backbone."""
+def unfitted(cls: Any, params: dict[str, Any], backbone: Any, source: object = CONFIG) -> Any:
+    """Return an estimator with saved settings (JSON), all checked, and its custom backbone.
+
+    `source` is the file that holds the settings, for messages.
+    """
     params = dict(params)
     if params.get("backbone") == CUSTOM:
         if backbone is None:
@@ -48,7 +52,7 @@ def unfitted(cls: Any, params: dict[str, Any], backbone: Any) -> Any:
     for key in params:
         if key not in known:
             hint = did_you_mean(key[:100], known)
-            raise ValueError(f"unknown setting {one_line(key)!r} in {CONFIG}.{hint}")
+            raise ValueError(f"unknown setting {one_line(key)!r} in {source}.{hint}")
     check_params({k: v for k, v in params.items() if not callable(v)}, cls)
     estimator = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in params.items()})
     try:
@@ -88,7 +92,7 @@ def restore(
     if estimator.condition_encoder_ and estimator.condition_encoder_.classes is not None:
         estimator.classes_ = estimator.condition_encoder_.classes
     weights = {k.removeprefix("model."): v for k, v in tensors.items()}
-    _check_sizes(estimator, weights)
+    check_sizes(estimator, weights)
     estimator.make_model(torch.Generator(device))
     estimator.model_.load_state_dict(weights)
 
@@ -111,8 +115,10 @@ def _condition_encoder(saved: dict[str, Any] | None) -> ConditionEncoder | None:
     return ConditionEncoder(classes, saved["n_numbers"], shift, scale)
 
 
-def _check_sizes(estimator: Any, weights: dict[str, torch.Tensor]) -> None:
-    """Raise a ValueError if the configuration describes a larger model than the file holds.
+def check_sizes(
+    estimator: Any, weights: Mapping[str, torch.Tensor], settings: str = CONFIG, file: str = WEIGHTS
+) -> None:
+    """Raise a ValueError if the settings describe a larger model than the file of weights holds.
 
     The model is built without memory and compared with the tensors in the file. Flows, the spectral
     backbone and custom backbones cannot be built that way: a network of the same width replaces
@@ -121,15 +127,15 @@ def _check_sizes(estimator: Any, weights: dict[str, torch.Tensor]) -> None:
     on_disk = sum(w.nbytes for w in weights.values())
     model, complete = _without_memory(estimator)
     size = sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
-    check_memory(WEIGHTS, size, on_disk)
+    check_memory(file, size, on_disk)
     expected = model.state_dict() if complete else {}
     for name, tensor in expected.items():
         if name in weights and weights[name].shape != tensor.shape:
             raise ValueError(
-                f"{CONFIG} describes {one_line(name)} of shape {tuple(tensor.shape)}, but in "
-                f"{WEIGHTS} its shape is {tuple(weights[name].shape)}."
+                f"{settings} describes {one_line(name)} of shape {tuple(tensor.shape)}, but in "
+                f"{file} its shape is {tuple(weights[name].shape)}."
             )
-    check_memory(WEIGHTS, sum(t.nbytes for name, t in expected.items() if name not in weights), 0)
+    check_memory(file, sum(t.nbytes for name, t in expected.items() if name not in weights), 0)
 
 
 def _without_memory(estimator: Any) -> tuple[torch.nn.Module, bool]:

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from isthmus._messages import one_line
 from isthmus._version import __version__
 from isthmus.models.params import params_of
 from isthmus.training import Rows
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.loader_rows import LoaderRows
-from isthmus.training.snapshot import Snapshot
+from isthmus.training.snapshot import CheckpointError, Snapshot
 
 __all__ = [
     "CUSTOM",
     "check_same_in_all_processes",
-    "check_same_run",
+    "check_same_rows",
+    "check_same_settings",
     "describe_run",
     "fingerprint",
     "params_to_json",
@@ -69,23 +71,26 @@ def params_to_json(params: dict[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in params.items()}
 
 
-def check_same_run(snapshot: Snapshot, now: dict[str, Any], estimator: Any) -> None:
-    """Raise a ValueError if a checkpoint belongs to another run; warn if versions differ."""
-    then = snapshot.facts["about"]
-    if then["estimator"] != now["estimator"]:
-        raise ValueError(
-            f"the checkpoint belongs to a {then['estimator']}, not a {now['estimator']}: resume it "
+def check_same_settings(snapshot: Snapshot, estimator: Any) -> None:
+    """Raise a CheckpointError if a checkpoint belongs to a run with other settings."""
+    then, name = snapshot.facts["about"], type(estimator).__name__
+    if then["estimator"] != name:
+        raise CheckpointError(
+            f"the checkpoint belongs to a {one_line(then['estimator'])}, not a {name}: resume it "
             "with that class, or start a new run."
         )
     defaults = {name: p.default for name, p in params_of(type(estimator)).items()}
-    old, new = params_to_json(defaults) | then["params"], now["params"]
+    old, new = (
+        params_to_json(defaults) | then["params"],
+        params_to_json(estimator.get_params(False)),
+    )
     other = [k for k in new if k not in MAY_CHANGE and old.get(k) != new[k]]
     if estimator.random_state is not None and int(estimator.random_state) != then["seed"]:
         other.append("random_state")
     if other:
         before = old | {"random_state": then["seed"]}
-        words = "; ".join(f"{k} was {before.get(k)!r}, is {new[k]!r}" for k in other)
-        raise ValueError(
+        words = "; ".join(f"{k} was {one_line(repr(before.get(k)))}, is {new[k]!r}" for k in other)
+        raise CheckpointError(
             f"the checkpoint belongs to a run with other settings ({words}): use the same ones, or "
             "start a new run."
         )
@@ -95,13 +100,19 @@ def check_same_run(snapshot: Snapshot, now: dict[str, Any], estimator: Any) -> N
             f"the run already has {done} epochs, more than epochs={estimator.epochs}: set epochs "
             f"to {done} or more, or start a new run."
         )
+
+
+def check_same_rows(snapshot: Snapshot, now: dict[str, Any]) -> None:
+    """Raise a CheckpointError if a checkpoint is of other data; warn if versions differ."""
+    then = snapshot.facts["about"]
     if then["rows"] != now["rows"]:
-        raise ValueError(
+        raise CheckpointError(
             "the checkpoint belongs to a run on other data: pass the same X and y, or start a new "
             "run."
         )
     if then["versions"] != now["versions"]:
-        was, is_ = (", ".join(f"{k} {v}" for k, v in d["versions"].items()) for d in (then, now))
+        texts = (", ".join(f"{k} {v}" for k, v in d["versions"].items()) for d in (then, now))
+        was, is_ = map(one_line, texts)
         warnings.warn(
             f"the run was started with {was} and is resumed with {is_}: its numbers may differ in "
             "the last bits from those of an uninterrupted run.",

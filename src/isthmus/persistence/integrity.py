@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +42,7 @@ __all__ = [
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.safetensors", "history.jsonl"
 MAX_JSON = 16 * 2**20  # bytes: a table of 60,000 columns has 14 MB
 MAX_NESTED = 500_000  # lists and dictionaries in one file; an empty one takes 64 bytes of memory
+MAX_DEPTH = 64  # of lists and dictionaries in one another
 MAX_HEADER = 16 * 2**20  # bytes of names and shapes in a safetensors file
 SUMS, OWN = "sha256", "this file"
 T = TypeVar("T")
@@ -178,12 +180,37 @@ def read_json(path: Path) -> Any:
 
 def parse_json(content: bytes, path: object) -> Any:
     """Parse JSON; raise a ValueError of one line for every kind of invalid content."""
-    if content.count(b"{") + content.count(b"[") > MAX_NESTED:
+    if (n := content.count(b"{") + content.count(b"[")) > MAX_NESTED:
         raise ValueError(f"{path} has more than {MAX_NESTED:,} lists and dictionaries.")
     try:
-        return json.loads(content.decode("utf-8"))
+        value = _DECODER.decode(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {one_line(error)}.") from None
+    if n > MAX_DEPTH and _is_deep(value):
+        raise ValueError(f"{path} has more than {MAX_DEPTH} lists and dictionaries in one another.")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [v for v in (value,) if isinstance(v, dict | list)]
+    for _ in range(MAX_DEPTH + 1):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [v for values in inner for v in values if isinstance(v, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a dictionary; readers disagree about which of two equal names counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f"{one_line(counts.most_common(1)[0][0])!r} occurs twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates)
 
 
 def read_tensors(

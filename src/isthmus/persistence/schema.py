@@ -19,6 +19,7 @@ from isthmus.data.table_options import TableOptions
 from isthmus.models.params import params_of
 
 __all__ = [
+    "check_checkpoint",
     "check_config",
     "check_history",
     "check_params",
@@ -32,10 +33,12 @@ MAX_NUMBERS = 2**40  # in one example
 MAX_AXES = 8
 MAX_LAYERS = 1000
 MAX_EPOCHS = 1_000_000
+MAX_STEPS = 2**53
 MAX_NAME = 10_000  # characters
 MAX_WORD = 100
 MAX_LIKELIHOODS = 5000  # different ones in a table; each is a module
-RECORDED = frozenset({"epoch", "loss", "valid_loss", "reconstruction", "kl", "penalty"})
+MAX_ENTRIES = 1000  # of one record of a history, and callbacks of a run
+MAX_PROCESSES = 100_000
 SCALINGS = ("standard", "global", "none")
 Scalar = str | int | float | bool
 Rule = tuple[Callable[[Any], Any], str]  # whether a value is valid, and what is expected, in words
@@ -87,18 +90,48 @@ def check_history(records: Iterable[Any]) -> list[dict[str, Any]]:
     kept = [*islice(records, MAX_EPOCHS + 1)]
     _require(len(kept) <= MAX_EPOCHS, "history", f"at most {MAX_EPOCHS} epochs", len(kept))
     for number, record in enumerate(kept, start=1):
-        _require(_is_dict(record), f"line {number}", "a dictionary", record)
-        found = dict.fromkeys(RECORDED & set(record), (_is_number, "a number"))
-        _check(record, found, f"line {number}, ")
+        valid = _is_dict(record) and len(record) <= MAX_ENTRIES
+        _require(valid, f"line {number}", "a dictionary of numbers", record)
+        for name, value in record.items():
+            if not _is_number(value):
+                _require(False, f"line {number}, {name}", "a number", value)
     return kept
+
+
+def check_checkpoint(facts: Any) -> dict[str, Any]:
+    """Return the facts of a checkpoint; raise a ValueError at the first invalid entry.
+
+    `isthmus.training.snapshot.check_snapshot` compares them with the trainer afterwards.
+    """
+    _require(_is_dict(facts), "the facts", "a dictionary", facts)
+    _check(facts, CHECKPOINT)
+    epoch, history = facts["epoch"], check_history(facts["history"])
+    for number, record in enumerate(history, start=1):
+        is_next = record.get("epoch") == number and all(map(math.isfinite, record.values()))
+        _require(is_next, f"history, line {number}", f"finite numbers of epoch {number}", record)
+    _require(len(history) == epoch - 1, "history", f"{epoch - 1} epochs", len(history))
+    _require(facts["best_epoch"] < epoch, "best_epoch", f"less than {epoch}", facts["best_epoch"])
+    _require(facts["batch"] <= facts["rows"], "rows", "at least one per batch", facts["rows"])
+    _require(len(facts["callbacks"]) <= MAX_ENTRIES, "callbacks", "fewer", len(facts["callbacks"]))
+    _check(facts["callbacks"], dict.fromkeys(facts["callbacks"], DICTIONARY), "callbacks.")
+    about = facts["about"]
+    _check(about, RUN, "about.")
+    _check(about["params"], dict.fromkeys(about["params"], SETTING), "about.params.")
+    _check(about["versions"], dict.fromkeys(about["versions"], (_is_name, "a version")), "about.")
+    _check(about["rows"], ROWS, "about.rows.")
+    if "validation" in about["rows"]:
+        _check(about["rows"], {"validation": DICTIONARY}, "about.rows.")
+        _check(about["rows"]["validation"], ROWS, "about.rows.validation.")
+    return facts
 
 
 def check_training_log(facts: Any) -> dict[str, Any]:
     """Return the header of a training log; raise a ValueError at the first invalid entry."""
     _require(isinstance(facts, dict), "the facts", "a dictionary", facts)
     _check(facts, TRAINING_LOG)
-    _check(facts["params"], dict.fromkeys(facts["params"], (_is_setting, "a setting")), "params.")
-    _check(facts["data"], {"name": (_is_name, "a name"), "shape": (_is_shape, "a shape")}, "data.")
+    _check(facts["params"], dict.fromkeys(facts["params"], SETTING), "params.")
+    shape: Rule = (_is_data_shape, "a shape")
+    _check(facts["data"], {"name": (_is_name, "a name"), "shape": shape}, "data.")
     return facts
 
 
@@ -124,7 +157,8 @@ def check_scalars(values: Any, name: str) -> None:
     strings = sum(isinstance(v, str) for v in values)
     _require(strings in (0, len(values)), name, "strings or numbers, not both", values)
     for value in values:
-        _require(_is_scalar(value) and value is not None, name, "a string or a number", value)
+        valid = value is not None and (_is_name(value) or _is_finite(value))
+        _require(valid or isinstance(value, bool), name, "a string or a number", value)
 
 
 def _fitted(fitted: dict[str, Any]) -> dict[str, Any]:
@@ -191,11 +225,21 @@ def _is_path(value: Any) -> bool:
 
 
 def _is_shape(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= MAX_AXES + 1 and all(map(_is_int, value))
+    return isinstance(value, list) and len(value) <= MAX_AXES and all(map(_is_int, value))
+
+
+def _is_data_shape(value: Any) -> bool:
+    """Whether a value is a number of rows and the shape of one."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and _is_int(value[0], 0, MAX_STEPS)
+        and (_is_shape(value[1:]))
+    )
 
 
 def _is_example_shape(value: Any) -> bool:
-    return _is_shape(value) and 1 <= len(value) <= MAX_AXES and math.prod(value) <= MAX_NUMBERS
+    return _is_shape(value) and bool(value) and math.prod(value) <= MAX_NUMBERS
 
 
 def _is_size(value: Any) -> bool:
@@ -222,6 +266,10 @@ def _is_setting(value: Any) -> bool:
     return plain or value == {"custom": True}
 
 
+def _is_readers(value: Any) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= MAX_PROCESSES
+
+
 def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, bool) or _is_number(value) or _is_name(value)
 
@@ -237,6 +285,7 @@ DATA: dict[str, Rule] = {
     "size": (_optional(_is_size), "one size or two"),
     "label": (_optional(lambda v: _is_name(v) or _is_int(v, -MAX_INT)), "a column"),
     "table": (_optional(_is_table_options), "how a table was read"),
+    "shape": (_optional(_is_data_shape), "a shape"),
 }
 FITTED: dict[str, Rule] = {
     "likelihood": (_is_likelihood, "names of likelihoods"),
@@ -256,6 +305,34 @@ TRAINING_LOG: dict[str, Rule] = {
     "data": (_is_dict, "a dictionary"),
     "epochs": (_optional(_is_int), "a number of epochs"),
     "started": (_is_finite, "a time"),
+}
+DICTIONARY: Rule = (_is_dict, "a dictionary")
+SETTING: Rule = (_is_setting, "a setting")
+CHECKPOINT: dict[str, Rule] = {
+    "epoch": (lambda v: _is_int(v, 1, MAX_EPOCHS + 1), "an epoch"),
+    "batch": (lambda v: _is_int(v, 0, MAX_STEPS), "a number of batches"),
+    "rows": (lambda v: _is_int(v, 0, MAX_STEPS), "a number of rows"),
+    "readers": (_is_readers, "a list with one entry for each process"),
+    "seconds": (lambda v: _is_finite(v) and v >= 0, "seconds"),
+    "step": (lambda v: _is_int(v, 0, MAX_STEPS), "a number of steps"),
+    "most_rows": (_optional(_is_int), "a number of rows"),
+    "best_epoch": (lambda v: _is_int(v, 0), "an epoch"),
+    "best_loss": (_optional(_is_finite), "a finite number"),
+    "history": (lambda v: isinstance(v, list), "a list"),
+    "callbacks": DICTIONARY,
+    "about": DICTIONARY,
+}
+RUN: dict[str, Rule] = {
+    "estimator": (_is_name, "a name"),
+    "params": DICTIONARY,
+    "seed": (lambda v: _is_int(v, 0, 2**64 - 1), "a seed"),
+    "rows": DICTIONARY,
+    "versions": DICTIONARY,
+}
+ROWS: dict[str, Rule] = {
+    "shape": (_is_data_shape, "a shape"),
+    "dtype": (_is_name, "a type"),
+    "sha256": (_is_name, "a checksum"),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,16 +11,18 @@ from typing import Any
 
 from sklearn.base import clone
 
-from isthmus._messages import shell_quote
+from isthmus._messages import one_line, shell_quote
+from isthmus.data.limits import check_memory
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.defaults import check_likelihood, fresh_seed
+from isthmus.estimators.restoring import unfitted
 from isthmus.estimators.run_fingerprint import CUSTOM, MAY_CHANGE, params_to_json
 from isthmus.models.params import check_fields
 from isthmus.persistence.run_folder import CHECKPOINTS, CONFIG, find_checkpoints, read_config
 from isthmus.registry import check_combination
 from isthmus.runs.folders import has_content, is_started
 from isthmus.training import pick_device
-from isthmus.training.checkpoints import read_checkpoint
+from isthmus.training.checkpoints import read_checkpoints
 from isthmus.training.distributed import ProcessGroup, join_process_group
 from isthmus.training.training_log import read_training_log
 
@@ -64,11 +68,30 @@ class ModelSettings:
             )
         if self.name not in (None, name):
             raise ValueError(f"the run in {folder} is of a {name}, not of a {self.name}.")
-        saved = {k: tuple(v) if isinstance(v, list) else v for k, v in about["params"].items()}
-        return ESTIMATORS[name](**{**saved, "random_state": about["seed"], **self.values})
+        source = f"the checkpoint in {folder}"
+        try:
+            saved = unfitted(ESTIMATORS[name], about["params"], None, source)
+        except ValueError as error:
+            raise ValueError(f"{source} has invalid settings: {one_line(error)}") from None
+        _check_draws(saved, about["rows"]["shape"], source)
+        settings = saved.get_params(deep=False) | {"random_state": about["seed"]}
+        return ESTIMATORS[name](**settings | dict(self.values))
 
 
 Model = LatentEstimator | ModelSettings
+
+
+def _check_draws(estimator: LatentEstimator, shape: list[int], source: str) -> None:
+    """Raise a ValueError if the draws of a step take far more memory than the data.
+
+    The shape of the data is that in the same checkpoint, and compared with the data later.
+    """
+    n_rows, n_features = shape[0], math.prod(shape[1:])
+    draws = max(estimator.n_samples, estimator.penalty_samples or 1)
+    n_numbers = min(estimator.batch_size, n_rows) * max(n_features, estimator.n_components)
+    check_memory(
+        f"{source}: its {draws} draws per row", 4 * draws * n_numbers, 4 * math.prod(shape)
+    )
 
 
 def join(model: Model) -> ProcessGroup:
@@ -92,7 +115,7 @@ def facts_to_resume(folder: Path, process_group: ProcessGroup) -> Facts | None:
 def _facts(folder: Path) -> Facts | None:
     found, is_saved = find_checkpoints(folder), (folder / CONFIG).is_file()
     if found:
-        facts = read_checkpoint(folder).facts
+        facts = _buildable([snapshot.facts for snapshot in read_checkpoints(folder)], folder)
         if not (is_saved and _is_replaced(facts, folder)):
             return facts
     if not is_saved:
@@ -105,6 +128,15 @@ def _facts(folder: Path) -> Facts | None:
             "is missing of its report, and --force instead of --resume starts again."
         )
     return None
+
+
+def _buildable(found: list[Facts], folder: Path) -> Facts:
+    """Return the facts of the newest checkpoint whose settings are valid, if any are."""
+    for facts in found:
+        with contextlib.suppress(ValueError):
+            ModelSettings().build(facts, folder)
+            return facts
+    return found[0]
 
 
 def _is_replaced(facts: Facts, folder: Path) -> bool:

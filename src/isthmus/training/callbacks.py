@@ -121,6 +121,9 @@ class Callback:
         """Return the state to save in checkpoints: tensors and plain JSON."""
         return {}
 
+    def check_state(self, trainer: TrainerView, state: dict[str, Any]) -> None:
+        """Raise a ValueError if a `state` from a checkpoint, an untrusted file, is invalid."""
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a `state`; called after `on_start`."""
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,30 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from isthmus._messages import one_line
 from isthmus.persistence.atomic import remove, write_atomic
 from isthmus.persistence.integrity import parse_json, read_bytes, read_tensors
 from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints, remove_checkpoints
+from isthmus.persistence.schema import check_checkpoint
 from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback, TrainerView
+from isthmus.training.distributed import ProcessGroup
 from isthmus.training.snapshot import Snapshot, take_snapshot
 
-__all__ = ["Checkpoint", "find_checkpoints", "in_order", "read_checkpoint", "remove_checkpoints"]
+__all__ = [
+    "Checkpoint",
+    "find_checkpoints",
+    "in_order",
+    "read_checkpoint",
+    "read_checkpoints",
+    "remove_checkpoints",
+    "shared_checkpoints",
+]
 
 DIGEST_BYTES = 32  # of SHA-256, after the tensors
 MIN_INTERVAL = 50  # in units of the time that writing takes: below 2% of the run
 FORMAT, FACTS = 2, "facts"
+MAX_FACTS = 2**26  # bytes: 150,000 epochs
 
 
 class Checkpoint(Callback):
@@ -139,7 +151,14 @@ def in_order(callbacks: Sequence[Callback], resume_from: Any = None) -> list[Cal
 
 
 def read_checkpoint(folder: Any) -> Snapshot:
-    """Return the newest intact checkpoint of a folder.
+    """Return the newest intact checkpoint of a folder; errors as for `read_checkpoints`."""
+    return read_checkpoints(folder)[0]
+
+
+def read_checkpoints(folder: Any) -> list[Snapshot]:
+    """Return the intact checkpoints of a folder, the newest first.
+
+    The files are untrusted: `isthmus.training.snapshot.check_snapshot` compares them with the run.
 
     Raises
     ------
@@ -155,13 +174,20 @@ def read_checkpoint(folder: Any) -> Snapshot:
         except ValueError as error:
             errors.append(error)
     if found:
-        return max(found, key=lambda s: s.facts["step"])
+        return sorted(found, key=lambda s: -s.facts["step"])
     if errors:
         raise errors[0]
     raise FileNotFoundError(
         f"no checkpoint in {folder}: expected {CHECKPOINTS[0]} or {CHECKPOINTS[1]}, which an "
         "interrupted run leaves."
     )
+
+
+def shared_checkpoints(folder: Any, process_group: ProcessGroup) -> Iterator[Snapshot]:
+    """Yield what `read_checkpoints` returns in all processes; only the main one reads the files."""
+    found = read_checkpoints(folder) if process_group.is_main else []
+    for number in range(process_group.broadcast_object(len(found))):
+        yield process_group.broadcast_object(found[number] if found else None)
 
 
 def _oldest(folder: Path) -> int:
@@ -184,6 +210,8 @@ def _to_bytes(snapshot: Snapshot) -> bytes:
         tensors[name] = own.clone() if own.data_ptr() in seen else own  # layers may share weights
         seen.add(own.data_ptr())
     facts = json.dumps({"format": FORMAT, **snapshot.facts}).encode()
+    if len(facts) > MAX_FACTS:
+        raise ValueError(f"its history and states take more than {MAX_FACTS:,} bytes")
     tensors[FACTS] = torch.frombuffer(bytearray(facts), dtype=torch.uint8)
     content = save_tensors(tensors)
     return content + hashlib.sha256(content).digest()
@@ -194,11 +222,20 @@ def _from_bytes(content: bytes, path: Path) -> Snapshot:
     if hashlib.sha256(content).digest() != digest:
         raise ValueError(f"{path} is corrupt: its checksum does not match.")
     tensors: dict[str, Tensor] = read_tensors(content, path, load_tensors)
-    facts = parse_json(tensors.pop(FACTS).numpy().tobytes(), path)
-    if facts["format"] > FORMAT:
+    saved = tensors.pop(FACTS, None)
+    if saved is None or saved.dtype != torch.uint8 or saved.numel() > MAX_FACTS:
+        raise ValueError(f"{path} is not a checkpoint: expected {FACTS!r}, bytes of JSON.")
+    facts = parse_json(saved.numpy().tobytes(), path)
+    version = facts.get("format") if isinstance(facts, dict) else None
+    if type(version) is not int:
+        raise ValueError(f"{path} is not a checkpoint: expected the number of its format.")
+    if version > FORMAT:
         raise ValueError(f"{path} was written by a newer isthmus: update isthmus.")
-    if facts["format"] < FORMAT:
+    if version < FORMAT:
         raise ValueError(
             f"{path} was written by an older isthmus and cannot be resumed: start a new run."
         )
-    return Snapshot(tensors, facts)
+    try:
+        return Snapshot(tensors, check_checkpoint(facts), str(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is invalid: {one_line(error)}.") from None

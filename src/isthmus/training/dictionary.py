@@ -255,6 +255,12 @@ class Revive(Callback):
         """Return the number of units at each revival."""
         return {"revived": self.revived}
 
+    def check_state(self, trainer: TrainerView, state: dict[str, Any]) -> None:
+        """Check that the counts are whole numbers."""
+        counts = state["revived"]
+        if type(counts) is not list or any(type(n) is not int or n < 0 for n in counts):
+            raise ValueError("revived must be a list of counts")
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a `state`."""
         self.revived = list(state["revived"])

@@ -51,6 +51,17 @@ class SampleRecorder(Callback):
         samples = {str(epoch): torch.from_numpy(x) for epoch, x in self.taken}
         return {**samples, "epochs": [epoch for epoch, _ in self.taken]}
 
+    def check_state(self, trainer: TrainerView, state: dict[str, Any]) -> None:
+        """Check the epochs and the shape of the samples."""
+        epochs, shape = state["epochs"], tuple(trainer.model.likelihood.shape)
+        if epochs not in ([], [1 << i for i in range(len(epochs))]):
+            raise ValueError("epochs must be powers of two")
+        for epoch in epochs:
+            x = state[str(epoch)]
+            valid = x.numpy().dtype.kind in "fiu" and 0 < len(x) <= self.n and x.shape[1:] == shape
+            if not valid:
+                raise ValueError(f"the samples of epoch {epoch} must have the shape {shape}")
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from the samples of a `state`."""
         self.taken = [(epoch, state[str(epoch)].numpy()) for epoch in state["epochs"]]

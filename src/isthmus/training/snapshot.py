@@ -6,16 +6,24 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from isthmus._messages import one_line
+from isthmus.objectives.objective import Terms
+from isthmus.training.batches import Source
 from isthmus.training.callbacks import Callback, TrainerView
-from isthmus.training.state import Position, layers_state
+from isthmus.training.state import Position, is_generator_state, layers_state
 from isthmus.training.trainer import Trainer
 
-__all__ = ["Snapshot", "restore_snapshot", "take_snapshot"]
+__all__ = ["CheckpointError", "Snapshot", "check_snapshot", "restore_snapshot", "take_snapshot"]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is invalid, or belongs to another run; an older one may be usable."""
 
 
 class Snapshot(NamedTuple):
@@ -28,10 +36,13 @@ class Snapshot(NamedTuple):
         random states (``random.``), sums of the epoch, and states of callbacks (``callback.``).
     facts : dict
         Plain JSON: position in the epoch, history, and `Trainer.about`.
+    source : str
+        The file that it was read from.
     """
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
+    source: str = "the checkpoint"
 
 
 def take_snapshot(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> Snapshot:
@@ -79,18 +90,100 @@ def take_snapshot(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> S
     )
 
 
+def check_snapshot(
+    snapshot: Snapshot, trainer: Trainer, rows: Source, callbacks: Sequence[Callback] = ()
+) -> None:
+    """Raise a CheckpointError at the first entry that `restore_snapshot` could not restore.
+
+    The file is untrusted: the optimizer's kernels and random generators do not check what they are
+    given. `isthmus.persistence.schema.check_checkpoint` has checked the facts by themselves.
+    """
+    facts, given = snapshot.facts, dict(snapshot.tensors)
+    with _naming(snapshot):
+        size = rows.n_batches(trainer.settings.batch_size)
+        if size is not None and facts["batch"] > size:
+            raise ValueError(f"batch: expected at most {size}, got {facts['batch']}")
+        weights = {id(p) for p in trainer.model.parameters()}
+        for name, own in _own(trainer).items():
+            _check_tensor(given, f"model.{name}", own, is_finite=id(own) in weights)
+        parameters = dict(trainer.model.named_parameters(remove_duplicate=False))
+        for name, own in trainer.best.state.items():
+            _check_tensor(given, f"best.{name}", own, is_finite=name in parameters)
+        for number, weight in enumerate(trainer.weights):
+            _check_moments(given, f"optimizer.{number}", weight)
+        device = trainer.generator.device
+        states = {"random.generator": trainer.generator.get_state()}
+        states["random.layers"] = layers_state(device)
+        if facts["batch"]:
+            states["random.began"] = states["random.generator"]
+            _check_tensor(given, "sums", torch.empty(len(Terms._fields)), is_finite=False)
+        for name, own in states.items():
+            if not is_generator_state(_check_tensor(given, name, own), device):
+                raise ValueError(f"{name}: expected the state of a random generator")
+        if unknown := [name for name in given if not name.startswith("callback.")]:
+            raise ValueError(f"{one_line(unknown[0])}: expected no such tensor")
+    for callback, state in _states(snapshot, callbacks):
+        with _naming(snapshot, f"the state of {type(callback).__name__} is invalid: "):
+            callback.check_state(trainer, state)
+
+
+@contextmanager
+def _naming(snapshot: Snapshot, what: str = "") -> Iterator[None]:
+    """Turn an error about an entry of a snapshot into one that names the file."""
+    try:
+        yield
+    except Exception as error:  # a callback may be of the user's own
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise CheckpointError(
+            f"{snapshot.source}: {what}{one_line(reason).rstrip('.')}."
+        ) from error
+
+
+def _check_tensor(
+    given: dict[str, Tensor], name: str, own: Tensor, is_finite: bool = True
+) -> Tensor:
+    """Remove a tensor from those that are left to check, and return it."""
+    tensor, expected = given.pop(name, None), f"{own.dtype} of shape {tuple(own.shape)}"
+    if tensor is None:
+        raise ValueError(f"{one_line(name)} is missing")
+    if tensor.dtype != own.dtype or tensor.shape != own.shape:
+        found = f"{tensor.dtype} of shape {one_line(tuple(tensor.shape))}"
+        raise ValueError(f"{one_line(name)}: expected {expected}, got {found}")
+    if is_finite and tensor.is_floating_point() and not tensor.isfinite().all():
+        raise ValueError(f"{one_line(name)}: expected finite numbers")
+    return tensor
+
+
+def _check_moments(given: dict[str, Tensor], name: str, weight: Tensor) -> None:
+    """Check the optimizer's state of a weight; there is none before its first step."""
+    if not any(f"{name}.{kind}" in given for kind in ("step", "exp_avg", "exp_avg_sq")):
+        return
+    step = _check_tensor(given, f"{name}.step", torch.empty(()))
+    _check_tensor(given, f"{name}.exp_avg", weight)
+    squares = _check_tensor(given, f"{name}.exp_avg_sq", weight, is_finite=False)  # may overflow
+    if step < 1 or not (squares >= 0).all():
+        raise ValueError(f"{name}: expected at least one step, and squares of at least 0")
+
+
+def _states(
+    snapshot: Snapshot, callbacks: Sequence[Callback]
+) -> Iterator[tuple[Callback, dict[str, Any]]]:
+    """Yield the callbacks that have a state in a snapshot, with their states."""
+    for name, callback in _named(callbacks):
+        if name in snapshot.facts["callbacks"]:
+            arrays = _below(snapshot.tensors, f"callback.{name}")
+            yield callback, arrays | snapshot.facts["callbacks"][name]
+
+
 @torch.no_grad()
 def restore_snapshot(
     snapshot: Snapshot, trainer: Trainer, callbacks: Sequence[Callback] = ()
 ) -> None:
     """Restore the state of a trainer and callbacks that have just started.
 
-    Raises
-    ------
-    ValueError
-        If the snapshot is of a different model.
+    `check_snapshot` must have accepted the snapshot.
     """
-    tensors, facts = snapshot
+    tensors, facts, _ = snapshot
     _fill(_own(trainer), _below(tensors, "model"))
     trainer.process_group.broadcast_weights(trainer.model)
     _fill(trainer.best.state, _below(tensors, "best"))
@@ -110,9 +203,9 @@ def restore_snapshot(
     reader = readers[process_group.rank] if len(readers) == process_group.size else None
     if trainer.rows and reader is not None:
         trainer.rows.go_on(reader)
-    for name, callback in _named(callbacks):
-        if name in facts["callbacks"]:
-            callback.load_state(_below(tensors, f"callback.{name}") | facts["callbacks"][name])
+    for callback, state in _states(snapshot, callbacks):
+        with _naming(snapshot, f"the state of {type(callback).__name__} is invalid: "):
+            callback.load_state(state)
     trainer.continue_from(tensors["random.generator"], tensors["random.layers"])
 
 
@@ -137,11 +230,6 @@ def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def _fill(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    shapes = {name: tuple(t.shape) for name, t in own.items()}
-    if shapes != {name: tuple(t.shape) for name, t in given.items()}:
-        raise ValueError(
-            "the checkpoint belongs to a different model: names or shapes of tensors differ."
-        )
     for name, tensor in own.items():
         tensor.copy_(given[name])
 

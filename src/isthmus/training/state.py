@@ -6,11 +6,13 @@ import contextlib
 import copy
 import math
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,11 +23,13 @@ __all__ = [
     "StopRequest",
     "StopTraining",
     "catch_signals",
+    "is_generator_state",
     "layers_state",
     "set_layers_state",
 ]
 
 REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+MERSENNE_NUMBERS = 624  # in a state of the CPU's generator
 DEFAULT_HANDLERS = (signal.SIG_DFL, signal.default_int_handler)
 
 
@@ -112,6 +116,24 @@ def set_layers_state(device: torch.device, state: Tensor) -> None:
         torch.cuda.set_rng_state(state, device)
     else:
         torch.set_rng_state(state)
+
+
+def is_generator_state(state: Tensor, device: torch.device) -> bool:
+    """Whether a tensor of the right size is the state of a generator; torch checks only a part.
+
+    A state of the CPU's generator says how many of its numbers are left, and which one is next: it
+    would read beyond its numbers if these did not agree.
+    """
+    try:
+        torch.Generator(device).set_state(state)
+    except RuntimeError:
+        return False
+    if device.type != "cpu":
+        return True
+    content = state.numpy().tobytes()
+    left, seeded = np.frombuffer(content, np.int32, 2, offset=8).tolist()
+    following = int.from_bytes(content[16:24], sys.byteorder)
+    return seeded == 1 and left >= 1 and following + left in (1, MERSENNE_NUMBERS + 1)
 
 
 class StopTraining(Exception):

@@ -101,6 +101,11 @@ class Tracker(Callback):
         """Return the run and its last epoch."""
         return {"run": self.run, "epoch": self.last}
 
+    def check_state(self, trainer: TrainerView, state: dict[str, Any]) -> None:
+        """Check the types of the entries."""
+        if type(state["run"]) is not str or type(state["epoch"]) is not int or state["epoch"] < 0:
+            raise ValueError("run must be a name and epoch a number")
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue the run of a `state`."""
         self.run, self.last = state["run"], state["epoch"]

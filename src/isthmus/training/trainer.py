@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
 import warnings
@@ -312,10 +313,9 @@ class Trainer:
                     0,
                     None if w is None else w[rows],
                 )
-                for rows in (slice(half), slice(half, None))
+                for rows in (slice(start, start + half) for start in range(0, n, half))
             )
-            first, second = map(self.train_on, parts)
-            return first + second
+            return functools.reduce(torch.add, map(self.train_on, parts))
         try:
             return batch.n_local * self.update(batch)
         except RuntimeError as error:
