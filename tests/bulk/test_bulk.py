@@ -225,6 +225,17 @@ def test_a_killed_process_leaves_no_partial_output(run, folder, monkeypatch):
     assert not [*out.glob(drafts)]
 
 
+def test_the_lock_that_a_killed_process_left_beside_a_finished_output_is_removed(run, folder):
+    words = (run, folder / "in", folder / "out", *LISTS)
+    assert transform(*words) == 0
+    locks = [path.with_suffix(".lock") for path in (folder / "out" / ".isthmus").glob("*.json")]
+    assert len(locks) == 3
+    for path in locks:
+        path.touch()
+    assert transform(*words) == 0
+    assert not any(path.exists() for path in locks)
+
+
 def test_outputs_are_locked(tmp_path):
     with outputs.atomic_output(tmp_path / "a.npy", {}) as writer:
         second = outputs.atomic_output(tmp_path / "a.npy", {})

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._version import __version__
-from isthmus.bulk.outputs import atomic_output, file_stamp, has_record, is_finished
+from isthmus.bulk.outputs import atomic_output, file_stamp, has_record, is_finished, remove_lock
 from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, describe_error, read_chunks
 from isthmus.data.datasets import is_media
 from isthmus.data.feature_columns import FeatureColumns
@@ -158,6 +158,7 @@ def process_files(
 def _process_file(source: Path, target: Path, task: FileTask, force: bool) -> FileResult:
     record = task.record(source)
     if not force and is_finished(target, record):
+        remove_lock(target)
         return FileResult(source, target)
     if not force and target.exists() and not has_record(target):
         raise ValueError(

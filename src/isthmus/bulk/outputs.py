@@ -21,7 +21,7 @@ from isthmus.persistence.integrity import read_json
 from isthmus.persistence.locks import exclusive
 from isthmus.persistence.run_folder import to_json
 
-__all__ = ["Writer", "atomic_output", "file_stamp", "has_record", "is_finished"]
+__all__ = ["Writer", "atomic_output", "file_stamp", "has_record", "is_finished", "remove_lock"]
 
 RECORDS = ".isthmus"  # hidden: programs that read all files of a folder skip it
 MAX_EXACT = 2**53  # largest whole number up to which float64 is exact
@@ -113,8 +113,7 @@ def atomic_output(target: Path, record: Mapping[str, Any]) -> Iterator[Writer]:
     def write_record(draft: Path) -> None:
         write_atomic(_beside(target), to_json({**record, "output": file_stamp(draft)}).encode())
 
-    lock = exclusive(_beside(target, ".lock"), busy)
-    with lock, open_atomic(target, folder, write_record) as file:
+    with exclusive(_lock_of(target), busy), open_atomic(target, folder, write_record) as file:
         writer = (ParquetWriter if target.suffix == ".parquet" else ArrayWriter)(file)
         try:
             yield writer
@@ -146,6 +145,18 @@ def _read_record(target: Path) -> Any:
         return read_json(_beside(target))
     except (ValueError, OSError):
         return None
+
+
+def remove_lock(target: Path) -> None:
+    """Remove the lock file of a finished output that a killed process has left."""
+    path = _lock_of(target)
+    if path.is_file():
+        with contextlib.suppress(ValueError, OSError), exclusive(path, "it is in use", wait=0):
+            pass
+
+
+def _lock_of(target: Path) -> Path:
+    return _beside(target, ".lock")
 
 
 def _beside(target: Path, end: str = ".json") -> Path:

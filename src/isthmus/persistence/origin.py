@@ -12,7 +12,6 @@ import hmac
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -66,8 +65,10 @@ def _key(create: bool = False) -> bytes | None:
         state = os.environ.get("XDG_STATE_HOME", "")
         folder = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
         path = folder / "isthmus" / "key"
-        if create and not path.exists():
-            _create_key(path)
+        if create:
+            if not path.exists():
+                _create_key(path)
+            _remove_drafts(path)
         key = path.read_bytes() if is_regular_file(path) else b""
     except (OSError, RuntimeError):  # RuntimeError: the user has no home
         return None
@@ -77,11 +78,19 @@ def _key(create: bool = False) -> bytes | None:
 def _create_key(path: Path) -> None:
     """Write a new key that only this user can read; another process may do the same."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
-        with suppress(FileExistsError):  # the first key stays
+        with suppress(FileExistsError, FileNotFoundError):  # another key exists by now
             os.link(draft, path)
     finally:
-        os.unlink(draft)
+        draft.unlink(missing_ok=True)
+
+
+def _remove_drafts(path: Path) -> None:
+    """Remove what killed processes left when they created the key."""
+    for draft in path.parent.glob(f".{path.name}.*.part"):
+        with suppress(OSError):
+            draft.unlink()

@@ -18,7 +18,7 @@ from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import model_io
 from isthmus.evaluation.summary import held_out_summary
 from isthmus.persistence.integrity import SUMS, WEIGHTS
-from isthmus.persistence.locks import exclusive_folder
+from isthmus.persistence.locks import LOCK, exclusive_folder
 from isthmus.persistence.run_folder import find_checkpoints, read_config, read_test_rows
 from isthmus.report import REPORT, model_of_report, write_report
 from isthmus.runs.data import CHANGED, DataArguments, as_dataset
@@ -143,7 +143,8 @@ def report_run(
         if (folder / PAGE).is_file():
             found = replace(found, page=folder / PAGE)
         if found.page is not None or not page:
-            if is_started(folder) and not found.resumable:  # killed at the very end
+            ended = not is_started(folder) and not (folder / LOCK).exists()
+            if not ended and not found.resumable:  # killed at the very end
                 with exclusive_folder(folder):
                     remove_training_log(folder)
             if not quiet:
