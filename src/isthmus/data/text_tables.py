@@ -152,9 +152,14 @@ def _has_header(rows: Sequence[Row], label: str | int | None) -> bool:
     """
     first, *others = rows or [[]]
     label_at = label_index(label, len(first))  # a label may be text in a table without names
-    texts = [j for j, cell in enumerate(first) if j != label_at and not holds_number(cell)]
-    if texts:
-        return label in first or not all(first[j] in [row[j] for row in others] for j in texts)
+    is_text = False
+    for j, cell in enumerate(first):  # of wide tables, usually only the first cell is examined
+        if j != label_at and not holds_number(cell):
+            if label in first or cell not in [row[j] for row in others]:
+                return True
+            is_text = True
+    if is_text:
+        return False
     numbers = [cell.strip() for cell in first]
     numbers = numbers[1:] if numbers[:1] == [""] else numbers  # the first cell of an index
     if not others or not numbers or numbers != [str(i) for i in range(len(numbers))]:
