@@ -72,13 +72,14 @@ function SampleSheet() {
         )}
       </div>
       <section class="card">
+        {manifest.value.item.kind === "table" && <RowsInWords />}
         {byClass && classes ? (
           <Classes classes={classes} temperature={temperature} seed={seed} />
         ) : (
           <Draws n={n} temperature={temperature} seed={seed} />
         )}
         <p class="soft samples-words">
-          {priorInWords()} {rowsInWords()} Good samples resemble the data and are diverse. A temperature below 1 gives more
+          {priorInWords()} Good samples resemble the data and are diverse. A temperature below 1 gives more
           typical, less diverse samples; above 1, samples become more diverse and less realistic. The same
           seed gives the same samples. Click a sample to send it to the sliders.
         </p>
@@ -87,12 +88,14 @@ function SampleSheet() {
   );
 }
 
-/** Say whether rows of a table are means or draws. */
-function rowsInWords(): string {
-  if (manifest.value.item.kind !== "table") return "";
-  return backend.value.live
-    ? "Rows are draws from p(x|z)."
-    : "Rows are the means of p(x|z), which vary less than data: the live studio and isthmus sample draw rows.";
+/** Say whether the rows of a table are means or draws. */
+function RowsInWords() {
+  if (backend.value.live) return <p class="soft">These rows are draws from p(x|z).</p>;
+  return (
+    <p class="note">
+      These rows are means of p(x|z), not draws, and vary less than data. The live studio and isthmus sample draw rows.
+    </p>
+  );
 }
 
 interface Sampling {
