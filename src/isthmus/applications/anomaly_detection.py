@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import copy
-import re
-import warnings
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from os import PathLike
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -20,16 +15,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from isthmus.applications.anomaly_scores import SCORES, combined_anomaly
 from isthmus.applications.meta_estimator import (
-    SavedMetaEstimator,
     check_choice,
     fitted_model,
     is_fitted,
-    model_digest,
     unwrap,
     weight_options,
 )
+from isthmus.applications.saved_detectors import SavedDetector
+from isthmus.applications.unscored_rows import NO_SCORE, skip_failing_rows, warn_unscored
 from isthmus.data.columns import Table
-from isthmus.estimators import Autoencoder, LatentEstimator, model_io
+from isthmus.estimators import Autoencoder, LatentEstimator
 from isthmus.estimators.sample_weight import (
     WeightedRows,
     check_sample_weight,
@@ -38,15 +33,12 @@ from isthmus.estimators.sample_weight import (
 )
 from isthmus.estimators.validation import (
     ANY_FINITE,
-    RowError,
     UnknownCategoriesMixin,
     find_empty,
     validate_sparse,
 )
 from isthmus.evaluation.reconstruction import f1_from_counts
 from isthmus.models.specs import HANDLE_UNKNOWN
-from isthmus.persistence.atomic import inner_folder
-from isthmus.persistence.run_folder import remove_model
 from isthmus.training.distributed import started_together
 
 __all__ = [
@@ -55,22 +47,14 @@ __all__ = [
     "conformal_pvalues",
     "conformal_threshold",
     "fraction_threshold",
-    "unscored_note",
 ]
 
 Array = NDArray[Any]
-NO_SCORE = (
-    "no row has a finite score: each row holds no value, or values that overflow float32. Check "
-    "the unit of X, or mark missing values as missing."
-)
-MODEL = "model-{}"  # folder of a model of a saved detector: the start of its digest, once a number
-OWN_FOLDER = re.compile(r"model-([0-9a-f]{16}|\d{1,3})")
-MAX_MODELS = 1000  # of a saved detector
 FORM = ("feature_shape_", "columns_", "n_features_in_", "feature_names_in_")  # of the input
 
 
 @dataclass(eq=False, repr=False)
-class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
+class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
     """Detect rows that differ from the training rows, using an autoencoder.
 
     `fit` trains the estimator on most rows, which should be mostly normal, and sets the threshold
@@ -150,10 +134,6 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
     random_state: Any = None
     handle_unknown: str = "flag"
 
-    _arrays_file, _record_file = "detector.safetensors", "detector.json"
-    _content, _command = "detector", "isthmus detect RUN DATA"
-    _hint = "fit the detector again, or delete the folder"
-
     # ---------------------------------------------------------------- training
 
     def _fit(self, X: Any, y: Any, weights: Any) -> None:
@@ -176,14 +156,14 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
         ]
         self._set_measures()
         for measure in self._measures:
-            usable, _ = _skip_failing_rows(measure.fit, known[_repeated(train, weights)])
+            usable, _ = skip_failing_rows(measure.fit, known[_repeated(train, weights)])
             if len(train) and not len(usable):
                 raise ValueError(NO_SCORE)
         automatic = self.contamination == "auto"
         scored = held_out if automatic else np.arange(len(data))
         scores = np.full(len(data), np.nan)
         scores[scored] = self._scores(data[scored])
-        _warn_unscored(scores[scored], unknown[scored], numbers[scored])
+        warn_unscored(scores[scored], unknown[scored], numbers[scored])
         self._calibrate(*(scores[_repeated(rows, weights)] for rows in (held_out, scored)))
 
     def _calibrate(self, held_out: Array, for_threshold: Array) -> None:
@@ -231,6 +211,11 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
             )
         self.offset_ = best_f1_threshold(scores, labels == -1)
         return self
+
+    def _set_models(self, models: list[Any]) -> None:
+        self._adopt_form(models[0])
+        self.estimators_ = [_for_arrays(model) for model in models]
+        self._set_measures()
 
     def _set_measures(self) -> None:
         self.estimator_ = self.estimators_[0]
@@ -353,7 +338,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
         data = self._read(X)
         scores = self._scores(data)
         if warn:
-            _warn_unscored(scores, self._split_unknown(data)[1])
+            warn_unscored(scores, self._split_unknown(data)[1])
         return scores
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -471,123 +456,6 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
             return parts
         return parts.sum(-1 if self.estimator_.channels_ == "last" else 1)
 
-    # ------------------------------------------------------------------ saving
-
-    def save(
-        self, path: str | PathLike[str], data: dict[str, Any] | None = None, *, models: bool = True
-    ) -> None:
-        """Write threshold, calibration, settings and models to a folder; `load` reads it.
-
-        The files are JSON and tensors with checksums, as those of `LatentEstimator.save`.
-
-        Parameters
-        ----------
-        path : path-like
-            The folder, which is created if needed.
-        data : dict, optional
-            Description of the calibration rows to record: their name.
-        models : bool
-            Write the models, too; otherwise `load` needs them.
-        """
-        check_is_fitted(self)
-        folders = _model_folders(self._model_digest()) if models else []
-        for name, model in zip(folders, self.estimators_, strict=False):
-            model.save(inner_folder(Path(path), name))
-        super().save(path, data)  # from here on, the record describes these models
-        for folder in Path(path).iterdir() if models else ():
-            if OWN_FOLDER.fullmatch(folder.name) and folder.name not in folders:
-                remove_model(folder)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], estimator: Any = None, **settings: Any) -> Self:
-        """Load a detector that `save` wrote.
-
-        Parameters
-        ----------
-        path : path-like
-            The folder.
-        estimator : LatentEstimator or list of LatentEstimator, optional
-            The fitted models of the detector; by default they are read from the folder.
-        settings
-            `handle_unknown`, `contamination` or `false_alarm_rate`, to replace the saved ones: new
-            rates set the threshold again, from the calibration scores.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If a file is missing or corrupt, or belongs to another model.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from sklearn.datasets import load_wine
-        >>> X = load_wine().data
-        >>> detector = AnomalyDetector(Autoencoder(epochs=2), random_state=0).fit(X)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     detector.save(folder)
-        ...     again = AnomalyDetector.load(folder)
-        >>> bool((again.decision_function(X) == detector.decision_function(X)).all())
-        True
-        """
-        rates = {"contamination", "false_alarm_rate"}
-        if wrong := sorted({*settings} - rates - {"handle_unknown"}):
-            raise ValueError(f"{wrong[0]} of a saved detector cannot be replaced; fit a new one.")
-        saved = cls.read_record(path)
-        if estimator is None:
-            folders = _model_folders(saved["model"])
-            if not (Path(path) / folders[0]).is_dir():  # an older version wrote them
-                folders = [MODEL.format(i) for i in range(saved["n_models"])]
-            models = [model_io.load(Path(path) / name) for name in folders]
-            estimator = models[0] if len(models) == 1 else models
-        detector = super().load(path, estimator, **settings)
-        if any(saved["settings"].get(name) != settings[name] for name in rates & {*settings}):
-            if not len(detector.calibration_scores_):
-                raise ValueError(f"the detector in {path} has no calibration scores; fit it again.")
-            detector.offset_ = detector._threshold(detector.calibration_scores_)
-        return detector
-
-    def _saved_settings(self) -> dict[str, Any]:
-        settings = super()._saved_settings()
-        is_seed = isinstance(self.random_state, int | np.integer)
-        return settings | {"random_state": self.random_state if is_seed else None}
-
-    def _model_digest(self) -> str:
-        return " ".join(map(model_digest, self.estimators_))
-
-    def _set_models(self, models: list[Any]) -> None:
-        self._adopt_form(models[0])
-        self.estimators_ = [_for_arrays(model) for model in models]
-        self._set_measures()
-
-    def _to_arrays(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        arrays = {"offset": np.array([self.offset_]), "calibration": self.calibration_scores_}
-        for i, measure in enumerate(self._measures):
-            arrays |= {f"{i}.{name}": array for name, array in measure.arrays().items()}
-        return arrays, {"n_models": len(self.estimators_)}
-
-    def _from_arrays(self, arrays: dict[str, Array], record: dict[str, Any]) -> None:
-        offset, scores = arrays["offset"], arrays["calibration"]
-        valid = (
-            offset.shape == (1,) and scores.ndim == 1 and record["n_models"] == len(self._measures)
-        )
-        valid = valid and offset.dtype == scores.dtype == np.float64
-        if not valid or not np.isfinite(offset[0]) or not (scores[1:] >= scores[:-1]).all():
-            raise ValueError("the arrays do not hold a threshold and sorted calibration scores.")
-        if np.isnan(scores).any():
-            raise ValueError("a calibration score is not a number.")
-        for i, measure in enumerate(self._measures):
-            prefix = f"{i}."
-            measure.restore(
-                {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            )
-        self.offset_, self.calibration_scores_ = float(offset[0]), scores
-
-    @classmethod
-    def _is_valid(cls, record: dict[str, Any]) -> bool:
-        n, digests = record["n_models"], record["model"].split()
-        valid = all(map(re.compile("[0-9a-f]{64}").fullmatch, digests))
-        return valid and type(n) is int and 1 <= n == len(digests) <= MAX_MODELS
-
     def to_pyod(self) -> Any:
         """Return this detector as a `pyod.models.base.BaseDetector`.
 
@@ -626,7 +494,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedMetaEstimator):
         """
         known, unknown = self._split_unknown(data)
         scores = np.full(len(data), -np.inf)
-        rows, found = _skip_failing_rows(lambda X: -combined_anomaly(self._measures, X), known)
+        rows, found = skip_failing_rows(lambda X: -combined_anomaly(self._measures, X), known)
         if found is not None:
             scores[rows] = np.where(np.isfinite(found), found, -np.inf)
         scores[unknown.any(-1)] = -np.inf
@@ -667,11 +535,6 @@ def _encoding(model: LatentEstimator) -> tuple[Any, ...]:
     return model.feature_shape_, [(c.name, c.kind, c.categories) for c in columns]
 
 
-def _model_folders(digests: str) -> list[str]:
-    """Return the names of the folders of models: another model never replaces one that is used."""
-    return [MODEL.format(digest[:16]) for digest in digests.split()]
-
-
 def _for_arrays(model: LatentEstimator) -> LatentEstimator:
     """Return a model that takes arrays without a warning that its feature names are missing."""
     if model.columns_ is None and hasattr(model, "feature_names_in_"):
@@ -683,40 +546,6 @@ def _for_arrays(model: LatentEstimator) -> LatentEstimator:
 def _repeated(rows: Array, weights: Array | None) -> Array:
     """Return row numbers, each as often as its row counts."""
     return rows if weights is None or not len(rows) else rows[repeat_rows(weights[rows])]
-
-
-def _skip_failing_rows(function: Callable[[Array], Any], data: Array) -> tuple[Array, Any]:
-    """Apply a function to the rows that can be scored; return their positions and the result.
-
-    These hold values, which do not overflow. The result is None if there are no such rows.
-    """
-    rows = np.flatnonzero(~find_empty(data))
-    while len(rows):
-        try:
-            return rows, function(data if len(rows) == len(data) else data[rows])
-        except RowError as error:
-            rows = np.delete(rows, error.rows)
-    return rows, None
-
-
-def _warn_unscored(scores: Array, unknown: Array, numbers: Array | None = None) -> None:
-    """Warn of rows without a finite score, except those with unknown categories (n, columns)."""
-    rows = np.flatnonzero(~np.isfinite(scores) & ~unknown.any(-1))
-    if len(rows):
-        first = rows[0] if numbers is None else numbers[rows[0]]
-        warnings.warn(unscored_note(int(first), len(rows)), stacklevel=4)
-
-
-def unscored_note(first: int, n: int) -> str:
-    """Return a note about rows that are flagged because they cannot be scored.
-
-    Examples
-    --------
-    >>> unscored_note(12, 1)
-    'row 12 holds no value or one that overflows float32: flagged as anomalous.'
-    """
-    which = f"row {first} holds" if n == 1 else f"{n:,} rows, the first of them row {first}, hold"
-    return f"{which} no value or one that overflows float32: flagged as anomalous."
 
 
 def _is_number(value: Any) -> bool:

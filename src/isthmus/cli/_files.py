@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus._messages import say
-from isthmus.applications.anomaly_detection import unscored_note
+from isthmus.applications.unscored_rows import unscored_note
 from isthmus.bulk.files import FileResult, FileTask, process_files
 from isthmus.bulk.worker_rank import WorkerRank
 from isthmus.cli._parser import FAILED
