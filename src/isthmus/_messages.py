@@ -9,8 +9,10 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any, Self
 
 __all__ = [
+    "RowError",
     "as_text",
     "check_choice",
     "did_you_mean",
@@ -33,6 +35,32 @@ CONTROLS = {
 }  # controls, formats (bidi, zero width), surrogates, breaks
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")  # letters and marks without a shape
 UNSAFE_IN_QUOTES = frozenset('"$`\\!')  # within double quotes of a shell
+
+
+class RowError(ValueError):
+    """Rows of numbers for which a model has no result, such as values that overflow float32.
+
+    Parameters
+    ----------
+    row : int
+        The row to name.
+    before, after : str
+        The message around the number of the row.
+    rows : ndarray of int
+        The positions of all such rows.
+    """
+
+    def __init__(self, row: int, before: str, after: str, rows: Any) -> None:
+        super().__init__(row, before, after, rows)
+        self.row, self.before, self.after, self.rows = row, before, after, rows
+
+    def __str__(self) -> str:
+        return f"{self.before}{self.row}{self.after}"
+
+    def renumbered(self, numbers: Any) -> Self:
+        """Return the error for rows that have other numbers in the array of the user."""
+        number = int(numbers[self.row])
+        return type(self)(number, self.before, self.after, self.rows)
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

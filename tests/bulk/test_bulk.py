@@ -200,7 +200,8 @@ def test_failures_do_not_stop_other_files(run, folder, capsys):
     failures = output.err.splitlines()
     assert len(failures) == 5
     assert "of 8 files 3 done" in output.out
-    assert any("grey.parquet: X goes from 0 to 255, but the model" in line for line in failures)
+    message = "grey.parquet: the model takes values between 0 and 1, but X has"
+    assert any(message in line for line in failures)
     assert any("64 numbers" in line and "60" in line for line in failures)
     assert any("holed.parquet: Input X contains NaN: the first at row 150" in f for f in failures)
     left = [path.name for path in (folder / "out" / ".isthmus").iterdir()]
@@ -384,7 +385,7 @@ def test_equal_failures_share_one_line(run, folder, capsys):
     output = capsys.readouterr()
     assert "5 failed" in output.out
     (line,) = output.err.splitlines()
-    assert "grey2.parquet and 2 more: X goes from 0 to 255" in line
+    assert "grey2.parquet and 2 more: the model takes values between 0 and 1" in line
 
 
 def test_errors_name_file_and_row(run, folder, capsys):

@@ -8,6 +8,7 @@ import torch
 from scipy import integrate, stats
 from torch import nn
 
+from isthmus._messages import RowError
 from isthmus.distributions.base import draw
 from isthmus.distributions.families import NormalFamily
 from isthmus.distributions.likelihood_distributions import (
@@ -417,14 +418,33 @@ def test_error_of_a_mixed_table_names_the_column(column):
 def test_encoder_input_may_be_noisy_or_missing_but_not_rescaled(name):
     make(name).check_input(np.array([[-2.5, np.nan, 4.0]]))
     make(name).check_input(np.array([[0, 255, 7]], np.uint8))
-    with pytest.raises(ValueError, match=r"X goes from 0 to 255, but .* scale X as it was for"):
+    message = r"^the model takes .* 0 and 1, but X has 255 in row 0, feature 2; scale X as it was"
+    with pytest.raises(RowError, match=message):
         make(name).check_input(np.array([[0.0, np.nan, 255.0]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "noisy", "wrong", "message"),
+    [
+        ("poisson", -9.5, -9999, "the whole numbers 0, 1, 2, ..., but X has -9999 in row 1"),
+        ("negative-binomial", 0.5, -11, "but X has -11 in row 1, feature 0; correct X, or mark"),
+        ("categorical:3", 2, 3, "the whole numbers 0 to 2, but X has 3 in row 1, feature 0"),
+        ("categorical:3", 0, -1, "the whole numbers 0 to 2, but X has -1 in row 1, feature 0"),
+    ],
+)
+def test_encoder_input_outside_a_support_is_no_noise(name, noisy, wrong, message):
+    x = np.array([[0.0, 1.0], [noisy, np.nan], [1.0, 0.0]])
+    make(name, (2,)).check_input(x)
+    x[1, 0] = wrong
+    with pytest.raises(RowError, match=message) as caught:
+        make(name, (2,)).check_input(x)
+    assert caught.value.rows.tolist() == [1]
 
 
 def test_error_of_a_mixed_table_names_the_rescaled_column():
     x = np.array([[1e5, 0.0], [3e5, np.nan]])
     make("gaussian,bernoulli").check_input(x)
-    with pytest.raises(ValueError, match=r"^column 1: X goes from 0 to 30, but"):
+    with pytest.raises(RowError, match=r"^column 1: the model takes .* X has 30 in row 1; scale"):
         make("gaussian,bernoulli").check_input(np.array([[1e5, 0.0], [3e5, 30.0]]))
 
 

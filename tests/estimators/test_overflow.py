@@ -18,6 +18,7 @@ from isthmus.applications import (
 )
 from isthmus.applications.anomaly_detection import best_f1_threshold, fraction_threshold
 from isthmus.applications.anomaly_scores import SCORES
+from isthmus.applications.unscored_rows import unscored_note
 from isthmus.bulk import Score
 from isthmus.cli import main
 from isthmus.estimators.validation import RowError, check_finite, check_results
@@ -277,9 +278,7 @@ def test_fit_leaves_the_old_run_untouched(folder, capsys):
 def test_detect_flags_rows_of_one_file_and_of_many(folder, capsys):
     assert main(["detect", "run", "nodata.csv", "--out", "scores.csv"]) == 0
     notes = [s for s in capsys.readouterr().err.splitlines() if "calibration rows" not in s]
-    assert notes == [
-        "note: row 12 holds no value or one that overflows float32: flagged as anomalous."
-    ]
+    assert notes == [f"note: {unscored_note(12, 1)}"]
     table = pd.read_csv("scores.csv")
     assert table.anomaly_score[12] == np.inf
     assert table.prediction[12] == -1
@@ -287,10 +286,7 @@ def test_detect_flags_rows_of_one_file_and_of_many(folder, capsys):
     files = ["nodata.csv", "far.csv", "ok.csv"]
     assert main(["detect", "run", *files, "--normal", "ok.csv", "--out", "out/"]) == 0
     notes = capsys.readouterr().err.splitlines()
-    assert notes == [
-        f"note: {name}: row 12 holds no value or one that overflows float32: flagged as anomalous."
-        for name in ("nodata.csv", "far.csv")
-    ]
+    assert notes == [f"note: {name}: {unscored_note(12, 1)}" for name in ("nodata.csv", "far.csv")]
     assert pd.read_parquet("out/far.parquet").prediction[12] == -1
 
 

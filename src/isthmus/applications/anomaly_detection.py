@@ -272,7 +272,9 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
                 "of different shape, or on different columns or categories."
             )
         settings = fitted[0] if fitted else self._estimators[0]
-        limits = ANY_FINITE if fitted else None  # a fitted model flags rows that overflow
+        limits = (
+            ANY_FINITE if fitted else None
+        )  # rows that a fitted model does not take are flagged
         data = validate_sparse(
             self,
             X,
@@ -325,7 +327,8 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
     def score_samples(self, X: Any, *, warn: bool = True) -> Array:
         """Return how normal each row of X is, (n,): the negative of `anomaly_score`.
 
-        Rows whose values overflow float32, such as the nodata value -3.4e38, have the score -inf:
+        Rows whose values overflow float32, such as the nodata value -3.4e38, or lie outside the
+        range of the likelihood, such as -9999 among grey values or counts, have the score -inf:
         they are anomalous, with the least p-value. So are rows without any observed value.
 
         Parameters
@@ -490,7 +493,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
     def _scores(self, data: Array) -> Array:
         """Return the score of each row; -inf for rows that cannot be scored.
 
-        These hold no value, values that overflow float32, or unknown categories.
+        These hold no value, values that the models do not take, or unknown categories.
         """
         known, unknown = self._split_unknown(data)
         scores = np.full(len(data), -np.inf)

@@ -15,15 +15,15 @@ __all__ = ["NO_SCORE", "skip_failing_rows", "unscored_note", "warn_unscored"]
 
 Array = NDArray[Any]
 NO_SCORE = (
-    "no row has a finite score: each row holds no value, or values that overflow float32. Check "
-    "the unit of X, or mark missing values as missing."
+    "no row has a finite score: each row holds no value, or values that overflow float32 or that "
+    "the likelihood does not take. Check the unit of X, or mark missing values as missing."
 )
 
 
 def skip_failing_rows(function: Callable[[Array], Any], data: Array) -> tuple[Array, Any]:
     """Apply a function to the rows that can be scored; return their positions and the result.
 
-    These hold values, which do not overflow. The result is None if there are no such rows.
+    These hold values, all of which the models take. The result is None if there are no such rows.
     """
     rows = np.flatnonzero(~find_empty(data))
     while len(rows):
@@ -48,7 +48,9 @@ def unscored_note(first: int, n: int) -> str:
     Examples
     --------
     >>> unscored_note(12, 1)
-    'row 12 holds no value or one that overflows float32: flagged as anomalous.'
+    'row 12 holds no value or one that overflows float32 or lies outside the range of the
+    likelihood: flagged as anomalous.'
     """
     which = f"row {first} holds" if n == 1 else f"{n:,} rows, the first of them row {first}, hold"
-    return f"{which} no value or one that overflows float32: flagged as anomalous."
+    problem = "no value or one that overflows float32 or lies outside the range of the likelihood"
+    return f"{which} {problem}: flagged as anomalous."

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution
 
+from isthmus._messages import RowError
 from isthmus.distributions.base import Delta, DiagonalNormal, Logits
 
 __all__ = [
@@ -37,7 +38,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 LOG_VARIANCE_LIMIT = 20.0
 LOG_SCALE_LIMIT = 10.0
 ROUNDING = 1e-6  # errors up to this size count as rounding errors
-NOISE = 10.0  # widths of the interval by which noise may leave it
+NOISE = 10.0  # widths of the interval by which noise may leave it; of counts, as many units
 SMALLEST_SCALE = math.exp(-LOG_SCALE_LIMIT)
 SMALLEST_START = 0.1  # of scales: outputs of new weights vary by more
 
@@ -238,26 +239,22 @@ class Family(nn.Module):
         return remove_rounding(x, self.bounds, self.integer)
 
     def check(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError that names the first value outside the support; see `clean`."""
+        """Raise a `RowError` that names the first value outside the support; see `clean`."""
         low, high = self.bounds
         if self.scalable is True or (x.dtype == np.uint8 and self.bytes_are_units):
             return
         allowed = (x >= low) & (x <= high)
         if self.integer:
             allowed &= x == np.floor(x)
-        if allowed.all():
-            return
-        row, *place = np.argwhere(~allowed)[0].tolist()
-        feature = place[0] if len(place) == 1 else tuple(place)
-        where = f"row {row}" if x.shape[1:] == (1,) else f"row {row}, feature {feature}"
-        raise ValueError(
-            f"likelihood {self.name or type(self).__name__!r} takes {self._expected}, but X has "
-            f"{x[(row, *place)]:g} in {where}; correct X, or use likelihood='gaussian', which "
-            "takes any numbers."
-        )
+        name = self.name or type(self).__name__
+        after = "correct X, or use likelihood='gaussian', which takes any numbers."
+        _refuse(x, ~allowed, f"likelihood {name!r} takes {self._expected}", after)
 
     def check_input(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError if noisy data are far outside the interval; NaN is allowed.
+        """Raise a `RowError` if a value is farther outside the bounds than noise; NaN is allowed.
+
+        Noise may leave an interval by ten times its width, and counts may fall to -10. Categories
+        have no noise.
 
         Examples
         --------
@@ -265,17 +262,18 @@ class Family(nn.Module):
         >>> BernoulliFamily((2,)).check_input(np.array([[0.0, 255.0]]))
         Traceback (most recent call last):
         ...
-        ValueError: X goes from 0 to 255, but the model was fitted on values between 0 and 1...
+        isthmus._messages.RowError: the model takes values between 0 and 1, but X has 255 in row...
         """
-        if self.interval is None or x.dtype == np.uint8:
+        low, high = self.bounds
+        if self.scalable is True or (x.dtype == np.uint8 and self.bytes_are_units):
             return
-        low, high = np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)  # NaN is ignored
-        margin = NOISE * (self.bounds[1] - self.bounds[0])
-        if low < self.bounds[0] - margin or high > self.bounds[1] + margin:
-            raise ValueError(
-                f"X goes from {low:g} to {high:g}, but the model was fitted on {self._expected}: "
-                "scale X as it was for the fit; images of bytes may be passed as uint8."
-            )
+        width = high - low if math.isfinite(high) else 1.0
+        margin = NOISE * width if self.ordered is True else 0.0
+        after = "correct X, or mark the value as missing."
+        if self.interval is not None:
+            after = f"scale X as it was for the fit (bytes may be passed as uint8), or {after}"
+        outside = (x < low - margin) | (x > high + margin)
+        _refuse(x, outside, f"the model takes {self._expected}", after)
 
     @property
     def _expected(self) -> str:
@@ -286,6 +284,18 @@ class Family(nn.Module):
         if math.isinf(high):
             return f"values of at least {low:g}"
         return f"values between {low:g} and {high:g}"
+
+
+def _refuse(x: NDArray[Any], wrong: NDArray[np.bool_], expected: str, after: str) -> None:
+    """Raise a `RowError` that names the first of the wrong values (n, *shape), if there are any."""
+    if not wrong.any():
+        return
+    row, *place = np.argwhere(wrong)[0].tolist()
+    feature = place[0] if len(place) == 1 else tuple(place)
+    where = "" if x.shape[1:] == (1,) else f", feature {feature}"
+    before = f"{expected}, but X has {x[(row, *place)]:g} in row "
+    rows = np.flatnonzero(wrong.reshape(len(x), -1).any(1))
+    raise RowError(row, before, f"{where}; {after}", rows)
 
 
 class PointMass(Family):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
-from isthmus._messages import did_you_mean
+from isthmus._messages import RowError, did_you_mean
 from isthmus.distributions.families import Family
 from isthmus.distributions.likelihoods import LIKELIHOODS, CategoricalFamily
 
@@ -186,11 +186,11 @@ class MixedFamily(Family):
         return out
 
     def check(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError that names the first column with values outside its support."""
+        """Raise a `RowError` that names the first column with values outside its support."""
         self._check_columns("check", x)
 
     def check_input(self, x: NDArray[Any]) -> None:
-        """Raise a ValueError that names the first column far outside its interval."""
+        """Raise a `RowError` that names the first column with values far outside its bounds."""
         self._check_columns("check_input", x)
 
     def _check_columns(self, method: str, x: NDArray[Any]) -> None:
@@ -198,8 +198,9 @@ class MixedFamily(Family):
             for column in places:
                 try:
                     getattr(part, method)(x[:, [column]].astype(np.float64, copy=False))
-                except ValueError as error:
-                    raise ValueError(f"column {column}: {error}") from None
+                except RowError as error:
+                    before = f"column {column}: {error.before}"
+                    raise RowError(error.row, before, error.after, error.rows) from None
 
 
 def split_names(name: str) -> list[str]:

@@ -35,6 +35,7 @@ from isthmus.estimators.scaling import LIMITS, as_float32
 from isthmus.estimators.validation import (
     check_finite,
     check_results,
+    count_rows_from,
     fill_missing,
     find_empty,
     in_layout,
@@ -461,11 +462,12 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         return X, self.encode_condition(condition, len(X))
 
     def _checked(self, X: Any, numbers: Array | None = None, *, exact: bool) -> Array:
-        X = self._read(X, numbers)
-        if exact:
-            self.model_.likelihood.check(fill_missing(X) if self.model_.missing else X)
-        else:
-            self.model_.likelihood.check_input(X)
+        X, likelihood = self._read(X, numbers), self.model_.likelihood
+        with count_rows_from(0 if numbers is None else int(numbers[0])):
+            if exact:
+                likelihood.check(fill_missing(X) if self.model_.missing else X)
+            else:
+                likelihood.check_input(X)
         return X
 
     def encode_condition(self, condition: Any, n: int) -> Array | None:

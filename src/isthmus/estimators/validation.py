@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from isthmus._messages import RowError
 from isthmus.data.column import check_no_times
 from isthmus.data.columns import Columns, Table
 from isthmus.data.frames import dtype_names, is_frame
@@ -48,32 +49,6 @@ __all__ = [
 Array = NDArray[Any]
 Limits = tuple[Any, Any]
 ANY_FINITE = (-np.finfo(np.float64).max, np.finfo(np.float64).max)
-
-
-class RowError(ValueError):
-    """Rows whose values are finite, but for which a model has no finite result in float32.
-
-    Parameters
-    ----------
-    row : int
-        The row to name.
-    before, after : str
-        The message around the number of the row.
-    rows : ndarray of int
-        The positions of all such rows.
-    """
-
-    def __init__(self, row: int, before: str, after: str, rows: Array) -> None:
-        super().__init__(row, before, after, rows)
-        self.row, self.before, self.after, self.rows = row, before, after, rows
-
-    def __str__(self) -> str:
-        return f"{self.before}{self.row}{self.after}"
-
-    def renumbered(self, numbers: Any) -> Self:
-        """Return the error for rows that have other numbers in the array of the user."""
-        number = int(numbers[self.row])
-        return type(self)(number, self.before, self.after, self.rows)
 
 
 @contextmanager
