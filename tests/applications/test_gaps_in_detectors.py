@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import isthmus
 from isthmus.applications import AnomalyDetector
@@ -93,6 +94,55 @@ def test_gaps_do_not_make_a_row_normal(score, unit):
     few[np.random.default_rng(1).random(X.shape).argsort(1) < 6] = np.nan  # 2 of 8 values are left
     usual, gaps = detector.anomaly_score(rows), detector.anomaly_score(few)
     assert abs(np.mean(gaps) - np.mean(usual)) < 0.3 * abs(np.mean(usual))
+
+
+def hide(rows, share):
+    """Hide nested sets of the values of each row, and never all of them."""
+    draws = np.random.default_rng(1).random(rows.shape)
+    last = draws == draws.max(tuple(range(1, rows.ndim)), keepdims=True)
+    return np.where((draws < share) & ~last, np.nan, rows)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_scores_do_not_depend_on_the_share_of_missing_values(model, score):
+    detector = AnomalyDetector(model, score_method=score, random_state=0).fit(X)
+    usual = detector.anomaly_score(X)
+    for share in (0.1, 0.3, 0.5, 0.7, 0.85):
+        scores = detector.anomaly_score(hide(X, share))
+        assert abs(scores.mean() / usual.mean() - 1) < 0.3
+        labels = np.repeat([0, 1], len(X))
+        assert 0.38 < roc_auc_score(labels, np.r_[usual, scores]) < 0.62
+    far = detector.anomaly_score(hide(3 * X, 0.5))  # anomalous in spite of the gaps
+    assert roc_auc_score(labels, np.r_[detector.anomaly_score(hide(X, 0.5)), far]) > 0.75
+
+
+@pytest.mark.parametrize("score", ["nap", "paths"])
+def test_gaps_in_bytes_and_images_with_channels_last(score):
+    images = RNG.random((60, 6, 6, 3)).astype(np.float32)
+    images[..., 0] = images.mean((1, 2, 3), keepdims=True)[..., 0]
+    model = isthmus.Autoencoder(missing="ignore", **FAST).fit(images)
+    detector = AnomalyDetector(model, score_method=score, random_state=0).fit(images)
+    usual, gaps = detector.anomaly_score(images), detector.anomaly_score(hide(images, 0.5))
+    assert abs(gaps.mean() / usual.mean() - 1) < 0.3
+    grey = (255 * images).astype(np.uint8)
+    again = AnomalyDetector(model, score_method=score, random_state=0).fit(grey)
+    assert again._measures[0].gaps.table == pytest.approx(detector._measures[0].gaps.table, rel=0.1)
+
+
+@pytest.mark.parametrize("score", ["latent", "whitened"])
+def test_the_scale_of_gaps_is_saved(model, score, tmp_path):
+    detector = AnomalyDetector(model, score_method=score, random_state=0).fit(X)
+    detector.save(tmp_path)
+    holed = hide(X, 0.5)
+    again = AnomalyDetector.load(tmp_path)
+    np.testing.assert_array_equal(again.anomaly_score(holed), detector.anomaly_score(holed))
+    measure = detector._measures[0]
+    arrays = measure.arrays()
+    measure.restore({name: arrays[name] for name in ("mean", "directions")})  # of an older version
+    np.testing.assert_array_equal(detector.anomaly_score(X), again.anomaly_score(X))
+    for damaged in (arrays["gaps"][:2], -arrays["gaps"], np.zeros((3, 0))):
+        with pytest.raises(ValueError, match="the gaps do not hold"):
+            measure.restore(arrays | {"gaps": damaged})
 
 
 def test_the_reconstruction_error_is_the_mean_of_the_observed_ones(model):

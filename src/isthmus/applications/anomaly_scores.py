@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ MAX_PATH_WIDTH = 1024  # features of a path through the encoder, for "paths"
 NEGLIGIBLE = 1e-10  # relative variance below float32 precision
 RIDGE = 1e-4  # fraction of the mean variance added to each direction
 ERROR_RIDGE = 0.1  # the same for errors, because tables may have few rows
+HIDDEN = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97)  # shares of values that are hidden to scale gaps
+LEAST_SCORE = 1e-12  # in a logarithm
+GAP_ROWS = 1024  # rows of which values are hidden
 POOL_SIZE = 7  # blocks per side over which errors of an image are averaged
 
 
@@ -137,16 +141,23 @@ class Likelihood(Score):
 class Latent(Score):
     """Squared Mahalanobis distance of the code from those of the training rows.
 
+    The encoder sees means in place of gaps; the score of a row with gaps is scaled so that it is as
+    high as that of complete rows if the row is normal.
+
     Source: A simple unified framework for detecting out-of-distribution samples and adversarial
     attacks (Lee, Lee, Lee, Shin, 2018), with one class.
     """
 
     is_fitted = True
     ridge = RIDGE
+    gaps: GapScale | None = None
 
     def fit(self, X: Array) -> None:
-        """Fit mean and covariance of the activations."""
-        self.whitening = Whitening.fit(self._blocks(X), self.ridge)
+        """Fit mean and covariance of the activations, and the scores of rows with gaps."""
+        self.whitening, self.gaps = Whitening.fit(self._blocks(X), self.ridge), None
+        if self.estimator.model_.missing:
+            rows = np.sort(np.random.default_rng(0).permutation(len(X))[:GAP_ROWS])
+            self.gaps = GapScale.fit(partial(self._with_hidden, X[rows]))
 
     def _blocks(self, X: Array) -> Iterator[Array]:
         """Yield the activations of some rows at a time."""
@@ -156,7 +167,8 @@ class Latent(Score):
 
     def arrays(self) -> dict[str, Array]:
         """Return mean and directions of the whitening."""
-        return {"mean": self.whitening.mean, "directions": self.whitening.directions}
+        gaps = {} if self.gaps is None else {"gaps": self.gaps.table}
+        return {"mean": self.whitening.mean, "directions": self.whitening.directions} | gaps
 
     def restore(self, arrays: dict[str, Array]) -> None:
         """Set the whitening, whose width must be that of the activations."""
@@ -173,10 +185,26 @@ class Latent(Score):
         ):
             raise ValueError("the arrays do not hold the whitening of this model.")
         self.whitening = Whitening(mean, directions)
+        self.gaps = GapScale.restore(arrays["gaps"]) if "gaps" in arrays else None
 
     def anomaly(self, X: Array) -> Array:
-        """Return the squared distances."""
-        return self.run(lambda x, c: self.whitening(self._activations(x, c)), X)
+        """Return the squared distances, scaled for rows with gaps."""
+        return self.run(self._scaled, X)
+
+    def _scaled(self, x: Tensor, c: Tensor | None) -> Tensor:
+        distances = self.whitening(self._activations(x, c))
+        return distances if self.gaps is None else self.gaps(distances, x)
+
+    def _with_hidden(self, X: Array, hidden: float) -> Array:
+        """Return distance and share of missing values of rows of which some values are hidden."""
+        generator = torch.Generator().manual_seed(0)  # a value that is hidden stays hidden
+
+        def score(x: Tensor, c: Tensor | None) -> Tensor:
+            draws = torch.rand(x.shape, generator=generator).to(x.device)
+            x = torch.where(draws < hidden, torch.nan, x)
+            return torch.stack([self._scaled(x, c), missing_share(x)], 1)
+
+        return self.run(score, X)
 
     def _activations(self, x: Tensor, c: Tensor | None) -> Tensor:
         """Return the vectors to whiten, (n, width): the code."""
@@ -272,6 +300,52 @@ class Whitening:
         return (centred @ torch.from_numpy(self.directions)).square().sum(1)
 
 
+@dataclass(frozen=True, eq=False)
+class GapScale:
+    """Scaling of the scores of rows with gaps to those of rows without.
+
+    The table (3, n_shares) holds shares of missing values, ascending, and mean and standard
+    deviation of the logarithms of the scores of normal rows at each. Scores at any share are
+    shifted and scaled to those at the first one.
+    """
+
+    table: Array
+
+    @classmethod
+    def fit(cls, score: Callable[[float], Array]) -> GapScale:
+        """Fit to ``score(hidden)``, which hides that share of the values of some normal rows.
+
+        It returns the score and the share of missing values of each row, (n, 2).
+        """
+        table = []
+        for hidden in HIDDEN:
+            rows = score(hidden)
+            rows = rows[rows[:, 1] < 1]  # a row without values has no score
+            if not len(rows):
+                break
+            logs = np.log(rows[:, 0].clip(min=LEAST_SCORE))
+            table.append((rows[:, 1].mean(), logs.mean(), logs.std() + NEGLIGIBLE))
+        shares, means, spreads = np.array(table).T
+        return cls(np.array([np.maximum.accumulate(shares), means, spreads]))
+
+    @classmethod
+    def restore(cls, table: Array) -> GapScale:
+        """Return the scale with a table; a ValueError if it is not one."""
+        valid = table.ndim == 2 and len(table) == 3 and table.size > 0
+        if not valid or (np.diff(table[0]) < 0).any() or (table[2] <= 0).any():
+            raise ValueError("the gaps do not hold ascending shares and spreads of scores.")
+        return cls(table)
+
+    def __call__(self, scores: Tensor, x: Tensor) -> Tensor:
+        """Return the scaled scores (n,) of rows x (n, *features)."""
+        share, (shares, means, spreads) = missing_share(x).numpy(), self.table
+        mean = torch.from_numpy(np.interp(share, shares, means))
+        spread = torch.from_numpy(np.interp(share, shares, spreads))
+        logs = scores.clamp(min=LEAST_SCORE).log()
+        scaled = (means[0] + (logs - mean) * (spreads[0] / spread)).exp()
+        return torch.where((mean == means[0]) & (spread == spreads[0]), scores, scaled)
+
+
 def reconstruct(estimator: LatentEstimator, x: Tensor, c: Tensor | None) -> Tensor:
     """Return the reconstruction of scaled rows; missing values stay missing."""
     model = estimator.model_
@@ -283,6 +357,11 @@ def errors(estimator: LatentEstimator, x: Tensor, reconstruction: Tensor) -> Ten
     difference = torch.where(x.isnan(), 0.0, x - reconstruction)
     category = torch.tensor(~np.asarray(estimator.model_.likelihood.ordered))
     return torch.where(category.to(x.device), (difference != 0).to(x.dtype), difference)
+
+
+def missing_share(x: Tensor) -> Tensor:
+    """Return the share of missing features of each row, (n,) of float64."""
+    return x.isnan().flatten(1).double().mean(1).cpu()
 
 
 def gap_weights(x: Tensor) -> Tensor:
