@@ -263,3 +263,16 @@ def test_a_killed_sweep_is_replaced_but_no_folder_of_someone_else(tmp_path, monk
     (theirs / "results.csv").write_text("epoch,loss\n1,2\n")
     with pytest.raises(ValueError, match="does not hold a sweep"):
         tune_run(sweep, DATA, out=theirs, force=True, quiet=True)
+
+
+@pytest.mark.parametrize(
+    "params", [{"evil": 1}, {"n_components": 10**12}, {"hidden": [0.5]}, {"epochs": "many"}]
+)
+def test_a_crafted_record_is_one_error(params, tmp_path, capsys):
+    Sweep(BetaVAE(**MODEL), {"beta": [1.0]}).fit(X, folder=tmp_path)
+    record = json.loads((tmp_path / SWEEP).read_text())
+    record["candidates"][0]["params"] |= params
+    record = sweep_folder.with_checksums({k: v for k, v in record.items() if k != "sha256"}, {})
+    (tmp_path / SWEEP).write_text(json.dumps(record))
+    assert main(["tune", "digits", "--out", str(tmp_path), "--resume"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

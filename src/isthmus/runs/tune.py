@@ -14,8 +14,10 @@ from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import ESTIMATORS, model_io
 from isthmus.estimators.run_fingerprint import CUSTOM
 from isthmus.evaluation.summary import held_out_summary
+from isthmus.models.params import params_of
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.locks import exclusive_folder
+from isthmus.persistence.schema import check_params
 from isthmus.runs.data import DataArguments, as_dataset
 from isthmus.runs.fit import checked
 from isthmus.runs.folders import RUNS, output_folder, remove_derived, unused
@@ -158,6 +160,9 @@ def sweep_of(folder: str | Path, **settings: Any) -> Sweep:
             "not saved: continue it there, by tune_run."
         )
     for each in record["candidates"]:
+        if not {*each["varied"]} <= {*each["params"]} <= {*params_of(cls)}:
+            raise ValueError(f"{Path(folder) / SWEEP} names settings that {cls.__name__} lacks.")
+        check_params(each["params"], cls)
         params = {k: tuple(v) if isinstance(v, list) else v for k, v in each["params"].items()}
         points.append({name: [params[name]] for name in each["varied"]})
     names = {*kept} & {"halving", "test_fraction", "max_stacked", "random_state", "metric"}
