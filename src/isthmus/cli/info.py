@@ -10,9 +10,10 @@ from isthmus._messages import say
 from isthmus._version import __version__
 from isthmus.cli._options import RUN, command
 
+DAMAGED = "these files are missing or do not match their checksums:"
 COMMAND = command(
     "describe a saved run",
-    "Describe a saved run.",
+    "Describe a saved run, and check its files against their checksums.",
     RUN,
 )
 
@@ -21,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the model of a run, its settings and its results; return the exit code."""
     from isthmus.cli._console import print_table
     from isthmus.persistence.run_folder import read_columns, read_config
+    from isthmus.runs.folders import damaged_files_of_run
 
     folder = Path(arguments.run)
     config = read_config(folder)
@@ -33,6 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     if config.get("held_out"):
         print_table("on held-out rows", config["held_out"])
     say(f"stopped after {fitted['n_iter']} epochs ({fitted['stopped']})")
+    if damaged := damaged_files_of_run(folder):
+        say(f"isthmus: {folder} is damaged: {DAMAGED} {', '.join(damaged)}", error=True)
+        return 1
     return 0
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "WEIGHTS",
     "check_content",
     "check_record",
+    "damaged_files",
     "described_file",
     "parse_json",
     "read_bytes",
@@ -77,7 +78,8 @@ def check_record(record: Mapping[str, Any], path: object) -> None:
     sums = record.get(SUMS)
     if sums is None:
         return
-    if not isinstance(sums, dict) or not all(isinstance(s, str) for s in sums.values()):
+    names = sums if isinstance(sums, dict) else {"/": None}
+    if any(Path(n).name != n or not isinstance(s, str) for n, s in names.items()):
         raise ValueError(
             f"{path} is damaged: {SUMS!r} must map file names to hex digests. Download it again."
         )
@@ -171,6 +173,41 @@ def read_together(
         except (ValueError, FileNotFoundError):
             if read_record().get(SUMS) == record.get(SUMS):
                 raise
+
+
+def damaged_files(path: Path) -> list[str]:
+    """Return the names of a record, or of the files beside it, that do not match its checksums.
+
+    Missing files count as damaged. Files of any size are read in parts.
+    """
+
+    def read() -> dict[str, Any]:
+        record = read_json(path)
+        if not isinstance(record, dict):
+            raise ValueError(f"{path} is not a record.")
+        check_record(record, path)
+        return record
+
+    try:
+        sums = (record := read()).get(SUMS) or {}
+        damaged = [n for n in sums if n != OWN and not _is_intact(path.with_name(n), record)]
+        changed = bool(damaged) and (read().get(SUMS) or {}) != sums  # by another process
+    except ValueError:
+        return [path.name]
+    return damaged_files(path) if changed else damaged
+
+
+def _is_intact(path: Path, record: Mapping[str, Any]) -> bool:
+    for file in {described_file(path, record), path}:
+        with contextlib.suppress(FileNotFoundError):  # just renamed
+            if is_regular_file(file) and _sum_of(file) == record[SUMS][path.name]:
+                return True
+    return False
+
+
+def _sum_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.persistence.atomic import is_leftover, remove
-from isthmus.persistence.integrity import MAX_JSON, SUMS, read_bytes
+from isthmus.persistence.integrity import MAX_JSON, SUMS, damaged_files, read_bytes
 from isthmus.persistence.locks import LOCK
 from isthmus.persistence.run_folder import CONFIG, SPLIT, find_checkpoints
 from isthmus.report import REPORT
@@ -18,6 +18,7 @@ from isthmus.training.training_log import TRAINING_LOG, read_training_log
 
 __all__ = [
     "RUNS",
+    "damaged_files_of_run",
     "has_content",
     "is_started",
     "output_folder",
@@ -44,6 +45,7 @@ DERIVED = (
     "torch/decoder.pt2",
     "torch/scorer.pt2",
 )
+RECORDS = (CONFIG, *(name for name in DERIVED if "/" in name and name.endswith(".json")))
 RUNS = Path("runs")  # parent of the folders of runs that the user did not name
 
 
@@ -99,6 +101,16 @@ def is_started(folder: Path) -> bool:
         return read_training_log(folder) is not None
     except (ValueError, OSError):
         return False
+
+
+def damaged_files_of_run(folder: Path) -> list[str]:
+    """Return the names of files of a run, or below it, that do not match their checksums."""
+    records = [path for pattern in RECORDS for path in sorted(folder.glob(pattern))]
+    return [
+        (path.parent / name).relative_to(folder).as_posix()
+        for path in records
+        for name in damaged_files(path)
+    ]
 
 
 def _has_only_log(folder: Path) -> bool:
