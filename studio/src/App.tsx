@@ -67,7 +67,7 @@ export function App() {
       </main>
       <Footer />
       {errorMessage.value && (
-        <div class="errorMessage" role="alert">
+        <div class="error-message" role="alert">
           <span>{errorMessage.value}</span>
           <button onClick={() => (errorMessage.value = "")}>Dismiss</button>
         </div>

@@ -52,7 +52,7 @@ function ImageView({ item, x, label, small }: Kind) {
   return (
     <div>
       <Bytes item={item} x={x} label={label} bytes={imageBytes} />
-      <div class="picture-channels">
+      <div class="image-channels">
         {Array.from({ length: channels }, (_, k) => (
           <figure key={k}>
             <Bytes

@@ -56,7 +56,7 @@ export function Threshold({ ranked, axis, at, unit, truth, onMove }: Props) {
           <i /> not flagged
         </span>
         <span>
-          <i class="beyond" /> flagged
+          <i class="flagged" /> flagged
         </span>
         {truth && (
           <span>
@@ -121,7 +121,7 @@ function Bars({ ranked, axis, at, truth, onMove }: Omit<Props, "unit">) {
         <rect x={place * BINS} y={0} width={BINS} height={1} />
       </clipPath>
       <path d={bars(all, most)} class="usual" />
-      <path d={bars(all, most)} class="beyond" clip-path="url(#flagged-part)" />
+      <path d={bars(all, most)} class="flagged" clip-path="url(#flagged-part)" />
       {truth && <path d={bars(anomalies, most)} class="labelled" />}
       <line x1={place * BINS} x2={place * BINS} y1={0} y2={1} />
     </svg>
