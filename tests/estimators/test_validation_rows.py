@@ -60,17 +60,22 @@ def test_given_labels():
     y, y_val = np.arange(60) % 2, np.arange(20) % 2
     model = isthmus.ConditionalVAE(**FAST).fit(X, y, X_val=X_VAL, y_val=y_val)
     assert "valid_loss" in model.history_[0]
-    with pytest.raises(ValueError, match="X_val or y_val: X has 20 rows, but y has no rows"):
+    with pytest.raises(
+        ValueError, match="X_val, y_val or sample_weight_val: X has 20 rows, but y has no rows"
+    ):
         isthmus.ConditionalVAE(**FAST).fit(X, y, X_val=X_VAL)
-    with pytest.raises(ValueError, match="X_val or y_val: unknown label '2'"):
+    with pytest.raises(ValueError, match="X_val, y_val or sample_weight_val: unknown label '2'"):
         isthmus.ConditionalVAE(**FAST).fit(X, y, X_val=X_VAL, y_val=y_val + 1)
 
 
 def test_errors():
     model = isthmus.VAE(**FAST)
     for settings, message in (
-        ({"X_val": X_VAL[:, :3]}, "X_val or y_val: X has 3 features"),
-        ({"X_val": np.full((2, 4), np.nan)}, "X_val or y_val: Input X contains NaN"),
+        ({"X_val": X_VAL[:, :3]}, "X_val, y_val or sample_weight_val: X has 3 features"),
+        (
+            {"X_val": np.full((2, 4), np.nan)},
+            "X_val, y_val or sample_weight_val: Input X contains NaN",
+        ),
         ({"y_val": [1]}, "y_val has the labels of X_val"),
         ({"X_val": X_VAL, "groups": np.arange(60)}, "leave out one of them"),
     ):
