@@ -39,7 +39,7 @@ from isthmus.training import Callback, Checkpoint
 from isthmus.training.checkpoints import read_checkpoint
 from isthmus.training.sample_history import SampleRecorder
 from isthmus.training.state import is_generator_state
-from isthmus.training.training_log import TrainingLog, read_training_log
+from isthmus.training.training_log import TRAINING_LOG, TrainingLog, read_training_log
 
 ROWS = np.random.default_rng(0).random((40, 3))
 LABELS = np.arange(40) % 3
@@ -75,12 +75,18 @@ def write_checkpoint_file(path, part):
 
 
 def read_lines(path):
-    return {"json": [json.loads(line) for line in path.read_text().splitlines()]}
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    return {"json": [{k: v for k, v in value.items() if k != "sha256"} for value in values]}
 
 
 def write_lines(path, part):
     values = part["json"] if isinstance(part["json"], list) else [part["json"]]
-    path.write_bytes(b"".join(to_text(value) + b"\n" for value in values))
+    lines, digest = [to_text(value) + b"\n" for value in values], hashlib.sha256()
+    for n, line in enumerate(lines if path.name == TRAINING_LOG else ()):
+        digest.update(line[:-1])
+        checksum = b', "sha256": "' + digest.hexdigest()[:16].encode() + b'"}\n'
+        lines[n] = line[:-2] + checksum if line.endswith(b"}\n") else line
+    path.write_bytes(b"".join(lines))
 
 
 def read_codes(path):

@@ -235,6 +235,17 @@ def test_run_in_training_is_followed_until_it_has_a_model(tmp_path):
     assert not follow.client.get("/api/runs").json()[0]["training"]
 
 
+def test_damaged_log_is_an_error_of_one_line(tmp_path):
+    facts = {"estimator": "vae", "params": {}, "data": {"name": "digits", "shape": [9, 8, 8]}}
+    VAE(n_components=2, **FAST).fit(DATA.X[:200], callbacks=[TrainingLog(tmp_path, facts)])
+    client = client_of(ModelQueries([tmp_path], lambda: Bundle.load([tmp_path])))
+    path = tmp_path / "training.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"epoch": 2', b'"epoch": 3'))
+    response = client.get("/api/runs")
+    assert response.status_code == 422
+    assert "line 3 does not match its checksum" in response.json()["detail"]
+
+
 def test_diverged_history_is_valid_json(vae, monkeypatch):
     record = {"history": [{"epoch": 1, "loss": float("nan")}], "name": "a"}
     monkeypatch.setattr("isthmus.studio.runs.run_record", lambda folder: record)

@@ -13,11 +13,13 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.cli import main
 from isthmus.persistence.locks import LOCK
-from isthmus.persistence.run_folder import read_config, read_history
+from isthmus.persistence.run_folder import HISTORY, read_config, read_history
 from isthmus.training import Callback, Checkpoint, checkpoints, training_log
 from isthmus.training.training_log import (
     TRAINING_LOG,
     TrainingLog,
+    has_training_log,
+    read_run_facts,
     read_training_log,
     remove_training_log,
 )
@@ -61,7 +63,7 @@ def test_the_log_has_the_facts_and_every_finished_epoch(tmp_path):
     facts, records = read_training_log(tmp_path)
     assert before <= facts.pop("started") <= time.time()
     params = json.loads(json.dumps(SMALL))
-    assert facts == {"format": 1, **FACTS, "params": params, "epochs": 4}
+    assert facts == {"format": 2, **FACTS, "params": params, "epochs": 4}
     assert records == model.history_
 
 
@@ -137,11 +139,11 @@ class FullDisk:
     def __init__(self, room):
         self.room, self.line = room, training_log._line
 
-    def __call__(self, value):
+    def __call__(self, value, digest):
         self.room -= 1
         if self.room < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return self.line(value)
+        return self.line(value, digest)
 
 
 def test_a_full_disk_leaves_at_most_an_incomplete_line(tmp_path):
@@ -193,7 +195,7 @@ def test_a_missing_log_is_none(tmp_path):
         ([[]], "the facts: expected a dictionary"),
         (["x" * 10**6], "the facts"),
         ([{}], "format"),
-        ([WHOLE | {"format": 2}], "written by a newer isthmus"),
+        ([WHOLE | {"format": 3}], "written by a newer isthmus"),
         ([WHOLE | {"format": True}], "format"),
         ([WHOLE | {"estimator": ["vae"]}], "estimator"),
         ([WHOLE | {"params": None}], "params"),
@@ -214,7 +216,7 @@ def test_a_missing_log_is_none(tmp_path):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_invalid_log_raises_one_line(tmp_path, lines, words):
-    with pytest.raises(ValueError, match="is not a training log") as caught:
+    with pytest.raises(ValueError, match="is not a valid training log") as caught:
         read_training_log(written(tmp_path, *lines))
     said = str(caught.value)
     assert words in said
@@ -229,8 +231,98 @@ def test_an_invalid_log_raises_one_line(tmp_path, lines, words):
 )
 def test_invalid_json_raises(tmp_path, content):
     (tmp_path / TRAINING_LOG).write_bytes(content)
-    with pytest.raises(ValueError, match="is not a training log"):
+    with pytest.raises(ValueError, match="is not a valid training log"):
         read_training_log(tmp_path)
+
+
+def damaged(content):
+    """Yield a log with a flipped bit in many places, and without each of its lines."""
+    for place in {*range(0, len(content), 5), *(n for n, b in enumerate(content) if b == 10)}:
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        yield bytes(changed)
+    lines = content.splitlines(keepends=True)
+    for n in range(len(lines) - 1):  # without the last one it is as that of a killed run
+        yield b"".join(lines[:n] + lines[n + 1 :])
+    yield b"".join(lines[:-2] + lines[:-3:-1])
+
+
+def test_a_flipped_bit_is_detected_wherever_it_is(tmp_path):
+    fitted(tmp_path, epochs=2)
+    path = tmp_path / TRAINING_LOG
+    content, facts = path.read_bytes(), read_run_facts(tmp_path)
+    size = len(content.splitlines(keepends=True)[0])
+    for changed in damaged(content):
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"^[^\n]*is not a valid training log: [^\n]+$"):
+            read_training_log(tmp_path)
+        if changed[:size] == content[:size]:
+            assert read_run_facts(tmp_path) == facts
+        if len(changed) == len(content):
+            assert has_training_log(tmp_path)  # so that --force may replace it
+
+
+@pytest.mark.parametrize("end", [b"", b"\0" * 4000], ids=["cut", "zeros"])
+def test_what_a_killed_writer_left_is_ignored(tmp_path, end):
+    model = fitted(tmp_path, epochs=2)
+    path = tmp_path / TRAINING_LOG
+    content = path.read_bytes()
+    for n in {1, 2, 3, 18, 19, 20, *range(21, len(content.splitlines()[-1]) + 1, 5)}:
+        path.write_bytes(content[:-n] + end)
+        assert read_training_log(tmp_path)[1] == model.history_[:1]
+
+
+def test_logs_of_older_versions_have_no_checksums(tmp_path):
+    records = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.5}]
+    assert read_training_log(written(tmp_path, WHOLE, *records))[1] == records
+    assert read_run_facts(tmp_path)["format"] == 1
+    assert read_training_log(written(tmp_path, WHOLE, records[0], end=b'{"epo'))[1] == records[:1]
+
+
+def test_a_log_that_lost_its_checksums_raises(tmp_path):
+    with pytest.raises(ValueError, match="line 1 does not match its checksum"):
+        read_training_log(written(tmp_path, WHOLE | {"format": 2}))
+
+
+def wide(n):
+    return json.dumps({str(i): 1 for i in range(n)}).encode() + b"\n"
+
+
+LARGE = {
+    "blank lines": lambda: b"\n" * 10_000_000,
+    "empty records": lambda: b"{}\n" * 5_000_000,
+    "wide records": lambda: wide(999) * 5000,
+    "nested": lambda: (b'{"a":' + b"[" * 60 + b"]" * 60 + b"}\n") * 100_000,
+    "one line": lambda: b'{"a":"' + b"x" * 10_000_000 + b'"}\n',
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_logs_and_histories_are_refused_at_once(tmp_path, measure, name):
+    content = LARGE[name]()
+    (tmp_path / HISTORY).write_bytes(content)
+    (tmp_path / TRAINING_LOG).write_bytes(json.dumps(WHOLE).encode() + b"\n" + content)
+    for read in (read_history, read_training_log):
+        refusal = measure(read, tmp_path)
+        assert refusal.error.startswith("ValueError: ")
+        assert "\n" not in refusal.error
+        assert refusal.seconds < 1
+        assert refusal.megabytes < 500
+
+
+def test_long_logs_and_histories_take_time_and_memory_in_proportion(tmp_path, measure):
+    def cost(read, n):
+        lines = b"".join(b'{"epoch":%d,"loss":0.5,"valid_loss":0.5}\n' % i for i in range(n))
+        (tmp_path / HISTORY).write_bytes(lines)
+        (tmp_path / TRAINING_LOG).write_bytes(json.dumps(WHOLE).encode() + b"\n" + lines)
+        found = measure(read, tmp_path)
+        assert not found.error
+        return found
+
+    for read in (read_history, read_training_log):
+        few, many = cost(read, 4_000), cost(read, 32_000)
+        assert many.seconds < 16 * few.seconds + 0.2
+        assert many.megabytes < 40
 
 
 def test_a_file_that_is_too_large_raises(tmp_path):

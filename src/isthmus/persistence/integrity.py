@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,10 +29,12 @@ __all__ = [
     "SUMS",
     "WEIGHTS",
     "check_content",
+    "check_lines",
     "check_record",
     "damaged_files",
     "described_file",
     "parse_json",
+    "parse_lines",
     "read_bytes",
     "read_described",
     "read_json",
@@ -43,6 +47,7 @@ __all__ = [
 CONFIG, WEIGHTS, HISTORY = "config.json", "model.safetensors", "history.jsonl"
 MAX_JSON = 16 * 2**20  # bytes: a table of 60,000 columns has 14 MB
 MAX_NESTED = 500_000  # lists and dictionaries in one file; an empty one takes 64 bytes of memory
+MAX_VALUES = 3_000_000  # in one file
 MAX_DEPTH = 64  # of lists and dictionaries in one another
 MAX_HEADER = 16 * 2**20  # bytes of names and shapes in a safetensors file
 SUMS, OWN = "sha256", "this file"
@@ -219,6 +224,8 @@ def parse_json(content: bytes, path: object) -> Any:
     """Parse JSON; raise a ValueError of one line for every kind of invalid content."""
     if (n := content.count(b"{") + content.count(b"[")) > MAX_NESTED:
         raise ValueError(f"{path} has more than {MAX_NESTED:,} lists and dictionaries.")
+    if content.count(b",") > MAX_VALUES:
+        raise ValueError(f"{path} has more than {MAX_VALUES:,} values.")
     try:
         value = _DECODER.decode(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -226,6 +233,25 @@ def parse_json(content: bytes, path: object) -> Any:
     if n > MAX_DEPTH and _is_deep(value):
         raise ValueError(f"{path} has more than {MAX_DEPTH} lists and dictionaries in one another.")
     return value
+
+
+def parse_lines(content: bytes, limit: int) -> Iterator[Any]:
+    """Return an iterator over the values of lines of JSON, without blank lines.
+
+    Raises a ValueError at once if there are too many lines or values, and from the iterator if a
+    line is invalid.
+    """
+    check_lines(content, limit)
+    lines = enumerate(io.BytesIO(content), start=1)
+    return (parse_json(line, f"line {number}") for number, line in lines if line != b"\n")
+
+
+def check_lines(content: bytes, limit: int) -> None:
+    """Raise a ValueError if a file has too many lines, or its lines together too many values."""
+    if (n := content.count(b"\n")) > limit:
+        raise ValueError(f"expected at most {limit:,} lines, got {n:,}.")
+    if n + content.count(b",") > MAX_VALUES:
+        raise ValueError(f"expected at most {MAX_VALUES:,} numbers.")
 
 
 def _is_deep(value: Any) -> bool:
@@ -240,7 +266,7 @@ def _is_deep(value: Any) -> bool:
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a dictionary; readers disagree about which of two equal names counts."""
-    found = dict(pairs)
+    found = {sys.intern(name): value for name, value in pairs}  # lines share their names
     if len(found) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         raise ValueError(f"{one_line(counts.most_common(1)[0][0])!r} occurs twice")

@@ -24,12 +24,12 @@ from isthmus.persistence.integrity import (
     SUMS,
     WEIGHTS,
     check_record,
-    parse_json,
+    parse_lines,
     read_described,
     read_json,
     read_tensors,
 )
-from isthmus.persistence.schema import check_config, check_history
+from isthmus.persistence.schema import MAX_EPOCHS, check_config, check_history
 
 __all__ = [
     "CHECKPOINTS",
@@ -110,7 +110,7 @@ def read_history(folder: Path, config: dict[str, Any] | None = None) -> list[dic
     except FileNotFoundError:
         return []
     try:
-        return check_history([parse_json(line, path) for line in content.splitlines() if line])
+        return check_history(parse_lines(content, MAX_EPOCHS))
     except ValueError as error:
         raise ValueError(f"{path} is not a valid history: {one_line(error)}") from None
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
 from typing import Any
 
 from isthmus._messages import one_line
@@ -19,6 +18,7 @@ from isthmus.data.table_options import TableOptions
 from isthmus.models.params import params_of
 
 __all__ = [
+    "MAX_EPOCHS",
     "check_checkpoint",
     "check_config",
     "check_history",
@@ -87,14 +87,15 @@ def check_params(params: dict[str, Any], cls: type) -> None:
 
 def check_history(records: Iterable[Any]) -> list[dict[str, Any]]:
     """Return the records of a history; raise a ValueError at the first invalid one."""
-    kept = [*islice(records, MAX_EPOCHS + 1)]
-    _require(len(kept) <= MAX_EPOCHS, "history", f"at most {MAX_EPOCHS} epochs", len(kept))
-    for number, record in enumerate(kept, start=1):
+    kept: list[dict[str, Any]] = []
+    for number, record in enumerate(records, start=1):
+        _require(number <= MAX_EPOCHS, "history", f"at most {MAX_EPOCHS} epochs", "more")
         valid = _is_dict(record) and len(record) <= MAX_ENTRIES
         _require(valid, f"line {number}", "a dictionary of numbers", record)
         for name, value in record.items():
             if not _is_number(value):
                 _require(False, f"line {number}, {name}", "a number", value)
+        kept.append(record)
     return kept
 
 

@@ -11,7 +11,7 @@ from isthmus.runs.folders import RUNS
 from isthmus.runs.options import RunOptions
 from isthmus.runs.settings import is_logged
 from isthmus.training.distributed import ProcessGroup
-from isthmus.training.training_log import read_training_log
+from isthmus.training.training_log import read_run_facts
 
 __all__ = ["after_restart", "launcher"]
 
@@ -34,8 +34,8 @@ def after_restart(options: RunOptions, process_group: ProcessGroup) -> RunOption
         return options
     found = None
     if process_group.is_main and (folder := _interrupted_folder(options.out)) is not None:
-        log, is_saved = read_training_log(folder), (folder / CONFIG).is_file()
-        done = is_saved and log is not None and is_logged(log[0], read_config(folder))
+        log, is_saved = read_run_facts(folder), (folder / CONFIG).is_file()
+        done = is_saved and log is not None and is_logged(log, read_config(folder))
         found = folder, done or bool(find_checkpoints(folder)), is_saved and log is None
     found = process_group.broadcast_object(found)
     if found is None:
@@ -55,7 +55,7 @@ def _interrupted_folder(out: Path | None) -> Path | None:
 
 def _is_ours(folder: Path) -> bool:
     try:
-        log = read_training_log(folder)
+        log = read_run_facts(folder)
     except (ValueError, OSError):
         return False
-    return log is not None and log[0].get("launcher") == launcher()["launcher"]
+    return log is not None and log.get("launcher") == launcher()["launcher"]

@@ -37,7 +37,7 @@ from isthmus.training import Callback, Checkpoint, TrainerView
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.sample_history import SampleRecorder
 from isthmus.training.trackers import make_trackers
-from isthmus.training.training_log import TrainingLog, read_training_log, remove_training_log
+from isthmus.training.training_log import TrainingLog, read_run_facts, remove_training_log
 
 __all__ = ["checked", "fit_run"]
 
@@ -157,10 +157,11 @@ def _test_fraction(options: RunOptions) -> float:
     if options.test_fraction is not None:
         return options.test_fraction
     try:
-        log = read_training_log(options.out) if options.resume else None
-    except ValueError:  # it is only a record; checkpoints tell whether the rows are the same
+        log = read_run_facts(options.out) if options.resume else None
+    except ValueError as error:  # checkpoints tell whether the rows are the same
+        print_notes(f"{error} Held out: {TEST_FRACTION}, unless you name another fraction.")
         log = None
-    fraction = None if log is None else log[0].get("test_fraction")
+    fraction = None if log is None else log.get("test_fraction")
     known = isinstance(fraction, int | float) and 0 <= fraction < 1
     return float(fraction) if known else TEST_FRACTION  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ from isthmus.persistence.locks import LOCK
 from isthmus.persistence.run_folder import CONFIG, SPLIT, find_checkpoints
 from isthmus.report import REPORT
 from isthmus.runs.studio_page import PAGE
-from isthmus.training.training_log import TRAINING_LOG, read_training_log
+from isthmus.training.training_log import TRAINING_LOG, has_training_log
 
 __all__ = [
     "RUNS",
@@ -96,10 +96,10 @@ def unused(folder: Path) -> Path:
 
 
 def is_started(folder: Path) -> bool:
-    """Whether a folder holds the training log of a run: a file of the user's may have its name."""
+    """Whether a folder holds the training log of a run, intact or not."""
     try:
-        return read_training_log(folder) is not None
-    except (ValueError, OSError):
+        return has_training_log(folder)
+    except OSError:
         return False
 
 

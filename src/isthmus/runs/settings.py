@@ -24,7 +24,7 @@ from isthmus.runs.folders import has_content, is_started
 from isthmus.training import pick_device
 from isthmus.training.checkpoints import read_checkpoints
 from isthmus.training.distributed import ProcessGroup, join_process_group
-from isthmus.training.training_log import read_training_log
+from isthmus.training.training_log import read_run_facts
 
 __all__ = [
     "ModelSettings",
@@ -146,10 +146,10 @@ def _is_replaced(facts: Facts, folder: Path) -> bool:
     be killed between. Its training log describes the model then, and the checkpoint another one.
     """
     try:
-        log, config, about = read_training_log(folder), read_config(folder), facts["about"]
+        log, config, about = read_run_facts(folder), read_config(folder), facts["about"]
     except ValueError:  # a damaged one tells nothing
         return False
-    if log is None or not is_logged(log[0], config):
+    if log is None or not is_logged(log, config):
         return False
     fixed = {k: v for k, v in config["params"].items() if k not in MAY_CHANGE}
     same = about["seed"] == config["fitted"]["seed"] and fixed.items() <= about["params"].items()

@@ -32,9 +32,9 @@ def run_record(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; name one written by `isthmus fit`.")
-    log = read_training_log(folder)
-    training = log is not None and _in_training(folder)
-    if log is not None and (training or not (folder / CONFIG).is_file()):
+    training = _in_training(folder)
+    follow = training or not (folder / CONFIG).is_file()
+    if follow and (log := read_training_log(folder)) is not None:
         facts, records = log
         progress = {"epochs": facts.get("epochs"), "training": training}
         return _record(folder, facts, records) | progress
