@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._messages import one_line
 from isthmus.data.cells import interpret
 from isthmus.data.column import UNKNOWN, Column, RawColumn
 from isthmus.data.frames import LIBRARIES, build_frame, fill_frame, library_of, raw_columns
@@ -193,8 +194,8 @@ class Columns:
         missing = [str(n) for n in self.names if n not in found]
         extra = [str(n) for n in names if n not in known]
         if missing or extra or len(names) != len(self.names):
-            problems = [f"missing: {', '.join(missing)}"] if missing else []
-            problems += [f"unknown: {', '.join(extra)}"] if extra else []
+            problems = [f"missing: {one_line(', '.join(missing))}"] if missing else []
+            problems += [f"unknown: {one_line(', '.join(extra))}"] if extra else []
             problems = problems or [f"{len(names)} columns instead of {len(self.names)}"]
             raise ValueError(
                 f"the columns differ from those the model was fitted on; {'; '.join(problems)}."

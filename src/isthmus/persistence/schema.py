@@ -82,7 +82,8 @@ def check_params(params: dict[str, Any], cls: type) -> None:
             elif isinstance(one, float):
                 _require(math.isfinite(one), name, "a finite number", one)
             elif isinstance(one, str):
-                _require(name == "likelihood" or len(one) <= MAX_WORD, name, "a word", one)
+                valid = _is_likelihood(one) if name == "likelihood" else len(one) <= MAX_WORD
+                _require(valid, name, "a word", one)
 
 
 def check_history(records: Iterable[Any]) -> list[dict[str, Any]]:
@@ -105,6 +106,8 @@ def check_checkpoint(facts: Any) -> dict[str, Any]:
     `isthmus.training.snapshot.check_snapshot` compares them with the trainer afterwards.
     """
     _require(_is_dict(facts), "the facts", "a dictionary", facts)
+    for name in CHECKPOINT:
+        _require(name in facts, name, "an entry", None)
     _check(facts, CHECKPOINT)
     epoch, history = facts["epoch"], check_history(facts["history"])
     for number, record in enumerate(history, start=1):
@@ -145,7 +148,8 @@ def check_settings(settings: Any, known: dict[str, Any]) -> None:
     for name, value in settings.items():
         default = known[name]
         if isinstance(default, str | float):
-            _require(_is_name(value) or _is_finite(value), name, "a word or a number", value)
+            is_word = isinstance(value, str) and len(value) <= MAX_WORD
+            _require(is_word or _is_finite(value), name, "a word or a number", value)
         elif isinstance(default, int) and not isinstance(default, bool):
             _require(_is_int(value, 0), name, "a whole number", value)
         elif value is not None:

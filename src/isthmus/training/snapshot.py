@@ -103,9 +103,13 @@ def check_snapshot(
         size = rows.n_batches(trainer.settings.batch_size)
         if size is not None and facts["batch"] > size:
             raise ValueError(f"batch: expected at most {size}, got {facts['batch']}")
-        weights = {id(p) for p in trainer.model.parameters()}
+        weights, saved = {id(p) for p in trainer.model.parameters()}, trainer.model.state_dict()
         for name, own in _own(trainer).items():
-            _check_tensor(given, f"model.{name}", own, is_finite=id(own) in weights)
+            tensor = _check_tensor(given, f"model.{name}", own, is_finite=id(own) in weights)
+            # Buffers that models are saved without are constants, or flags of training.
+            is_constant = name not in saved and own.dtype != torch.bool
+            if is_constant and not torch.equal(tensor, own.cpu()):
+                raise ValueError(f"model.{name}: expected the values that the model begins with")
         parameters = dict(trainer.model.named_parameters(remove_duplicate=False))
         for name, own in trainer.best.state.items():
             _check_tensor(given, f"best.{name}", own, is_finite=name in parameters)
