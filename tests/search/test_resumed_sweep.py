@@ -276,3 +276,25 @@ def test_a_crafted_record_is_one_error(params, tmp_path, capsys):
     (tmp_path / SWEEP).write_text(json.dumps(record))
     assert main(["tune", "digits", "--out", str(tmp_path), "--resume"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"finished": []},
+        {"finished": {"0": 10**400}},
+        {"settings": {}},
+        {"settings": {"random_state": "x"}},
+        {"seeds": [True]},
+        {"candidates": [{"params": {}, "varied": [{}]}]},
+        {"candidates": [{"params": {"epochs": "x" * 9999}, "varied": []}]},
+    ],
+)
+def test_a_crafted_entry_of_the_record_is_one_short_error(entries, tmp_path):
+    Sweep(BetaVAE(**MODEL), {"beta": [1.0]}).fit(X, folder=tmp_path)
+    record = json.loads((tmp_path / SWEEP).read_text()) | entries
+    record = sweep_folder.with_checksums({k: v for k, v in record.items() if k != "sha256"}, {})
+    (tmp_path / SWEEP).write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="sweep") as caught:
+        Sweep(BetaVAE(**MODEL), {"beta": [1.0]}).fit(X, resume_from=tmp_path)
+    assert len(str(caught.value)) < 1000

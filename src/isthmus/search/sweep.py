@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from isthmus._messages import say
+from isthmus._messages import one_line, say
 from isthmus.data.columns import Table
 from isthmus.data.disk_array import DiskArray, as_disk_array
 from isthmus.data.frames import is_frame
@@ -370,7 +370,8 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
             ("progress", self.progress in ("none", "lines"), "'none' or 'lines'"),
         ):
             if not right:
-                raise ValueError(f"Sweep: {name} must be {expected}, got {getattr(self, name)!r}.")
+                got = one_line(repr(getattr(self, name)))
+                raise ValueError(f"Sweep: {name} must be {expected}, got {got}.")
         return make_candidates(self.estimator, self.grid)
 
     transform = _of_best("transform")

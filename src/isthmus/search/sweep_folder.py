@@ -203,7 +203,7 @@ def read_sweep(folder: Path) -> dict[str, Any]:
     check_record(record, path)
     try:
         valid = _is_valid(record)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         valid = False
     if not valid:
         raise ValueError(f"{path} is not the record of a sweep.")
@@ -213,14 +213,16 @@ def read_sweep(folder: Path) -> dict[str, Any]:
 def _is_valid(record: dict[str, Any]) -> bool:
     """Whether the entries of sweep.json have the right types; a missing one is a KeyError."""
     candidates, seeds = record["candidates"], record["seeds"]
+    seed = record["settings"]["random_state"]
     return (
         isinstance(record["estimator"], str)
-        and isinstance(record["settings"], dict)
+        and (seed is None or (type(seed) is int and 0 <= seed < 2**64))
         and isinstance(record["data"], dict)
         and 0 < len(candidates) == len(seeds)
-        and all(isinstance(c["params"], dict) and isinstance(c["varied"], list) for c in candidates)
-        and all(isinstance(seed, int) and 0 <= seed < 2**64 for seed in seeds)
-        and all(isinstance(s, int | float) for s in record["finished"].values())
+        and all(isinstance(c["params"], dict) for c in candidates)
+        and all(isinstance(name, str) for c in candidates for name in c["varied"])
+        and all(type(each) is int and 0 <= each < 2**64 for each in seeds)
+        and all(isinstance(s, float) for s in record["finished"].values())
         and all(isinstance(n, int) for rung in record["ended"] for n in rung)
     )
 
@@ -241,8 +243,8 @@ def check_same_sweep(then: dict[str, Any], now: dict[str, Any], folder: Path) ->
     words += [f"{k} was {old.get(k)!r}, is {new[k]!r}" for k in new if old.get(k) != new[k]]
     if words:
         raise ValueError(
-            f"the sweep in {folder} has other settings ({'; '.join(words[:3])}): use the same, or "
-            "start a new sweep."
+            f"the sweep in {folder} has other settings ({one_line('; '.join(words[:3]))}): use the "
+            "same, or start a new sweep."
         )
     if then["data"] != now["data"]:
         raise ValueError(
