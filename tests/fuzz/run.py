@@ -87,7 +87,7 @@ def fuzz(name, seconds, crashes):
     memory = stats.get("peak_rss_mb", "?")
     edges = cover[-1] if cover else "?"
     took = f"{time.time() - start:.0f}"
-    return f"{name:11} {took:>5} s {ran:>9} runs {edges:>5} edges {memory:>4} MB  {ended}"
+    return f"{name:19} {took:>5} s {ran:>9} runs {edges:>5} edges {memory:>4} MB  {ended}"
 
 
 def main():

@@ -6,10 +6,12 @@ A reader returns, or raises ValueError or OSError in one line. Anything else is 
 import bz2
 import copy
 import gzip
+import hashlib
 import io
 import json
 import shutil
 import struct
+import sys
 import tempfile
 import time
 import zlib
@@ -154,25 +156,43 @@ def parquet():
 
 
 def zarr():
-    """Fuzz the metadata, or the content of a chunk after the name of its compressor."""
+    """Fuzz metadata of version 2 or 3, a chunk after the name of its compressor, or a shard."""
     from isthmus.data import load
 
-    rows, folder = np.arange(6.0, dtype="<f4"), FOLDER / "fuzz.zarr"
-    folder.mkdir(exist_ok=True)
+    rows = np.arange(6.0, dtype="<f4")
     record = {"zarr_format": 2, "shape": [2, 3], "chunks": [2, 3], "dtype": "<f4", "order": "C"}
     names = (None, "gzip", "zlib", "bz2")
-    packed = (rows.tobytes(), gzip.compress(rows), zlib.compress(rows), bz2.compress(rows))
+    plain = rows.tobytes()
+    packed = (plain, gzip.compress(plain), zlib.compress(plain), bz2.compress(plain))
+    grid = {"name": "regular", "configuration": {"chunk_shape": [2, 3]}}
+    inner = {"chunk_shape": [1, 3], "codecs": [{"name": "bytes"}, {"name": "zlib"}]}
+    inner["index_codecs"] = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    newer = {"zarr_format": 3, "node_type": "array", "shape": [2, 3], "data_type": "float32"}
+    newer |= {"chunk_grid": grid, "chunk_key_encoding": {"name": "default"}, "fill_value": 0}
+    codecs = [{"name": "transpose", "configuration": {"order": [1, 0]}}, {"name": "bytes"}]
+    sharded = newer | {"codecs": [{"name": "sharding_indexed", "configuration": inner}]}
+    halves = [zlib.compress(half) for half in rows.reshape(2, 3)]
+    offsets = (0, len(halves[0]), len(halves[0]), len(halves[1]))
+    shard = b"".join(halves) + struct.pack("<4Q", *offsets)
+    older, v3 = FOLDER / "older.zarr", FOLDER / "v3.zarr"
+    (v3 / "c/0").mkdir(parents=True, exist_ok=True)
+    older.mkdir(exist_ok=True)
 
     def run(content):
         kind, name = content[:1], names[(content[1:2] or b"\0")[0] % len(names)]
         codec = None if name is None else {"id": name}
         text = json.dumps(record | {"compressor": codec}).encode()
-        (folder / ".zarray").write_bytes(content[1:] if kind == b"m" else text)
-        (folder / "0.0").write_bytes(packed[0] if kind == b"m" else content[2:])
-        load(folder)
+        (older / ".zarray").write_bytes(content[1:] if kind == b"m" else text)
+        (older / "0.0").write_bytes(packed[0] if kind == b"m" else content[2:])
+        is_shard = kind == b"s"
+        (v3 / "zarr.json").write_bytes(json.dumps(sharded).encode() if is_shard else content[1:])
+        (v3 / "c/0/0").write_bytes(content[1:] if is_shard else shard)
+        load(v3 if kind in (b"3", b"s") else older).X[:]
 
     good = [b"c" + bytes([i]) + content for i, content in enumerate(packed)]
-    return [*good, b"m" + json.dumps(record).encode()], checked(run)
+    metadata = (b"m", record), (b"3", sharded), (b"3", newer | {"codecs": codecs})
+    good += [kind + json.dumps(each).encode() for kind, each in metadata]
+    return [*good, b"s" + shard], checked(run)
 
 
 def _model():
@@ -353,10 +373,119 @@ def detector():
     return _use(made, names, lambda f: AnomalyDetector.load(f, model).predict(X[:2]))
 
 
+def checkpoint():
+    """Fuzz the bytes of a checkpoint before its checksum."""
+    from isthmus.training.checkpoints import read_checkpoint
+
+    path = _crafted_file("checkpoint-vae")
+
+    def read(path):
+        content = path.read_bytes()
+        path.write_bytes(content + hashlib.sha256(content).digest())
+        read_checkpoint(path.parent)
+
+    return [path.read_bytes()[:-32]], in_file(path.relative_to(FOLDER), read)
+
+
+def shards():
+    """Fuzz one of the files in a folder of Parquet files."""
+    import pandas as pd
+
+    from isthmus.data.parquet_rows import ParquetRows, parquet_files
+
+    frame = pd.DataFrame({"a": np.arange(6.0), "b": range(6)})
+    lists = pd.DataFrame({"a": [[1.0, 2.0]] * 4, "y": ["u", "v"] * 2})
+    good = []
+    for rows in (frame, lists, frame.astype("f4")):
+        for compression in (None, "snappy", "zstd"):
+            stream = io.BytesIO()
+            rows.to_parquet(stream, compression=compression, row_group_size=3)
+            good.append(stream.getvalue())
+
+    def read(path):
+        (path.parent / "b.parquet").write_bytes(good[0])
+        for label in (None, -1):
+            rows = ParquetRows(parquet_files(path.parent)[0], label)
+            rows[1 : len(rows.bounds) + 1]
+            rows.labels()
+
+    return good, in_file("shards/a.parquet", read)
+
+
+def log():
+    from isthmus.training.training_log import read_training_log
+
+    path = _crafted_file("log")
+    read = in_file(path.relative_to(FOLDER), lambda path: read_training_log(path.parent))
+    return [path.read_bytes()], read
+
+
+class _Choices:
+    """Bytes of the fuzzer in place of random numbers."""
+
+    def __init__(self, content):
+        import atheris
+
+        self.provider = atheris.FuzzedDataProvider(content)
+
+    def integers(self, low, high=None):
+        low, high = (0, low) if high is None else (low, high)
+        return self.provider.ConsumeIntInRange(low, high - 1)
+
+
+def _crafted():
+    """Return `tests/test_crafted_files.py`, and its kinds of files."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    import test_crafted_files
+
+    with tempfile.TemporaryDirectory() as folder:
+        return test_crafted_files, test_crafted_files.make_kinds(Path(folder))
+
+
+def _crafted_file(name):
+    """Write the only file of a kind to a folder of its own, and return its path."""
+    module, kinds = _crafted()
+    (folder := FOLDER / f"bytes-{name}").mkdir(exist_ok=True)
+    module.write_files(folder, kinds[name].files)
+    (path,) = folder.iterdir()
+    return path
+
+
+def _resealed(*names):
+    """Return a target that changes entries and tensors, and makes checksums anew."""
+
+    def target():
+        module, kinds = _crafted()
+
+        def run(content):
+            choices = _Choices(content)
+            kind = kinds[names[choices.integers(len(names))]]
+            module.write_files(folder, module.variant(kind, choices)[0])
+            kind.read(folder)
+
+        folder = FOLDER / names[0]
+        folder.mkdir(exist_ok=True)
+        rng = np.random.default_rng(0)
+        return [rng.bytes(32) for _ in range(200)], checked(run)
+
+    return target
+
+
+RESEALED = {
+    "model": ("vae", "table", "conditional", "split"),
+    "index": ("index",),
+    "mixture": ("mixture",),
+    "detector": ("detector",),
+    "codes": ("codes-packed", "codes-zlib", "codes-lzma"),
+    "checkpoint": ("checkpoint-vae", "checkpoint-sparse"),
+    "log": ("log",),
+    "sweep": ("sweep",),
+}
 TARGETS = {
     function.__name__: function
     for function in (
-        *(idx, npy, npz, wav, image, csv, tsv, parquet, zarr),
+        *(idx, npy, npz, wav, image, csv, tsv, parquet, shards, zarr),
         *(config, structure, weights, history, compressed, sampler, index, detector),
+        *(checkpoint, log),
     )
-}
+} | {f"resealed-{name}": _resealed(*kinds) for name, kinds in RESEALED.items()}
