@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import shutil
 import time
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ import isthmus
 from isthmus.cli import main
 from isthmus.persistence.locks import exclusive_folder
 from isthmus.persistence.run_folder import CHECKPOINTS, find_checkpoints
-from isthmus.training import Checkpoint
+from isthmus.training import Checkpoint, checkpoints
+from isthmus.training.checkpoints import read_checkpoint, read_checkpoints
 from isthmus.training.sample_history import SampleRecorder
 
 pytestmark = pytest.mark.usefixtures("undrawn_report")
@@ -69,6 +72,46 @@ def assert_same_codes(run, whole):
     again, straight = isthmus.load(run), isthmus.load(whole)
     assert again.stopped_ == straight.stopped_ == "epochs"
     np.testing.assert_array_equal(again.transform(X), straight.transform(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden", [9]),
+        ("n_components", 3),
+        ("device", "cuda:99"),
+        ("posterior", "x"),
+        ("prior", "vampprior"),
+        ("missing", "ignore"),
+        ("random_state", 5),
+    ],
+)
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_the_checkpoint_before_one_with_wrong_settings_is_used(
+    interrupted, shared, name, value, is_saved
+):
+    if not is_saved:  # it was killed
+        (interrupted / "config.json").unlink()
+    newest = Path(read_checkpoint(interrupted).source)
+    snapshot = read_checkpoint(interrupted)
+    assert len(find_checkpoints(interrupted)) == 2
+    snapshot.facts["about"]["params"][name] = value
+    if name == "random_state":
+        snapshot.facts["about"]["seed"] = value
+    newest.write_bytes(checkpoints._to_bytes(snapshot))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        assert main(["fit", "digits", "--out", str(interrupted), "--resume"]) == 0
+    assert_same_codes(interrupted, shared / "whole")
+
+
+def test_if_all_checkpoints_have_wrong_settings_the_newest_is_named(interrupted, error_of):
+    for snapshot in read_checkpoints(interrupted):
+        snapshot.facts["about"]["params"]["hidden"] = [7 + snapshot.facts["step"]]
+        Path(snapshot.source).write_bytes(checkpoints._to_bytes(snapshot))
+    (interrupted / "config.json").unlink()
+    newest = read_checkpoint(interrupted)
+    assert newest.source in error_of("--out", interrupted, "--resume")
 
 
 def test_an_interrupted_run_is_a_model_and_resumes_with_its_settings(interrupted, shared, capsys):

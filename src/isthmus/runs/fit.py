@@ -36,6 +36,7 @@ from isthmus.runs.split import TEST_FRACTION, Split, split_dataset
 from isthmus.training import Callback, Checkpoint, TrainerView
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.sample_history import SampleRecorder
+from isthmus.training.snapshot import CheckpointError
 from isthmus.training.trackers import make_trackers
 from isthmus.training.training_log import TrainingLog, read_run_facts, remove_training_log
 
@@ -115,11 +116,25 @@ def _fit_run(model: Model, data: Any, options: RunOptions, process_group: Proces
     remaining = after_restart(options, process_group)
     if remaining is None:
         return Run(options.out)
-    options, facts = remaining, None
-    if options.resume and options.out is not None:
-        facts = facts_to_resume(options.out, process_group)
-        if facts is None:  # training is done
-            return _complete(model, data, options.out, options, process_group)
+    options = remaining
+    if not options.resume or options.out is None:
+        return _fit_from(None, model, data, options, process_group)
+    candidates, first = facts_to_resume(options.out, process_group), None
+    if not candidates:  # training is done
+        return _complete(model, data, options.out, options, process_group)
+    for facts in candidates:
+        try:
+            return _fit_from(facts, model, data, options, process_group)
+        except CheckpointError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _fit_from(
+    facts: Facts | None, model: Model, data: Any, options: RunOptions, process_group: ProcessGroup
+) -> Run:
+    """Fit from the start, or from a checkpoint with the given facts."""
     estimator = prepare_estimator(model, facts, options.out, process_group)
     make_trackers(options.trackers, options.track_to, Path())  # an error if a library is missing
     fraction = process_group.broadcast_object(
@@ -230,7 +245,8 @@ class _Fitting:
     def _train(self, callbacks: list[Callback], folder: Path) -> Outcome:
         model, train = self.estimator, self.split.train
         resume = folder if self.options.resume else None
-        callbacks = [_CheckTestRows(self.split), *callbacks]
+        first = _CheckTestRows(self.split)
+        callbacks = [first, *callbacks]
         try:
             model.fit(
                 train.rows,
@@ -245,6 +261,10 @@ class _Fitting:
                 raise
             numbers = np.delete(np.arange(len(self.data.X)), self.split.test_rows)
             raise error.renumbered(numbers) from None
+        except ValueError as error:
+            if resume is None or first.has_started:
+                raise
+            raise CheckpointError(str(error)) from error  # its settings may not fit the data
         except (KeyboardInterrupt, SystemExit) as stop:
             if not hasattr(model, "model_"):
                 raise
@@ -298,9 +318,10 @@ class _CheckTestRows(Callback):
     """Refuse test rows that the model could not evaluate, before it is trained."""
 
     def __init__(self, split: Split) -> None:
-        self.split = split
+        self.split, self.has_started = split, False
 
     def on_start(self, trainer: TrainerView, rows: Any) -> None:
+        self.has_started = True
         if len(self.split.X_test):
             place = "the rows held out for the summary"
             check_held_out(trainer.settings, self.split.table, None, self.split.test_rows, place)

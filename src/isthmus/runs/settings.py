@@ -103,21 +103,25 @@ def join(model: Model) -> ProcessGroup:
     return join_process_group(strategy, pick_device(device))
 
 
-def facts_to_resume(folder: Path, process_group: ProcessGroup) -> Facts | None:
-    """Return what the checkpoint of a run says, in all processes; None if training is done.
+def facts_to_resume(folder: Path, process_group: ProcessGroup) -> list[Facts]:
+    """Return what the checkpoints of a run say, in all processes; nothing if training is done.
 
+    They are in the order in which to try them: more than one if they have different settings.
     Only the main process reads it. Raises a ValueError or FileNotFoundError if there is nothing to
     resume.
     """
-    return process_group.broadcast_object(_facts(folder) if process_group.is_main else None)
+    found = _facts(folder, process_group) if process_group.is_main else None
+    return process_group.broadcast_object(found)
 
 
-def _facts(folder: Path) -> Facts | None:
+def _facts(folder: Path, process_group: ProcessGroup) -> list[Facts]:
     found, is_saved = find_checkpoints(folder), (folder / CONFIG).is_file()
     if found:
-        facts = _buildable([snapshot.facts for snapshot in read_checkpoints(folder)], folder)
-        if not (is_saved and _is_replaced(facts, folder)):
-            return facts
+        facts = [snapshot.facts for snapshot in read_checkpoints(folder)]
+        candidates = _buildable(facts, folder, process_group)
+        current = [f for f in candidates if not (is_saved and _is_replaced(f, folder))]
+        if current:
+            return current
     if not is_saved:
         raise FileNotFoundError(_why_not(folder))
     stopped = read_config(folder)["fitted"]["stopped"]
@@ -127,16 +131,18 @@ def _facts(folder: Path) -> Facts | None:
             f"from. Its model can be used; `isthmus report {shell_quote(folder)}` makes what "
             "is missing of its report, and --force instead of --resume starts again."
         )
-    return None
+    return []
 
 
-def _buildable(found: list[Facts], folder: Path) -> Facts:
-    """Return the facts of the newest checkpoint whose settings are valid, if any are."""
+def _buildable(found: list[Facts], folder: Path, process_group: ProcessGroup) -> list[Facts]:
+    """Return the facts of checkpoints with valid settings, if any are; equal settings once."""
+    kept: list[Facts] = []
     for facts in found:
-        with contextlib.suppress(ValueError):
-            ModelSettings().build(facts, folder)
-            return facts
-    return found[0]
+        if facts["about"] not in [each["about"] for each in kept]:
+            with contextlib.suppress(ValueError):
+                prepare_estimator(ModelSettings(), facts, folder, process_group)
+                kept.append(facts)
+    return kept or found[:1]
 
 
 def _is_replaced(facts: Facts, folder: Path) -> bool:
