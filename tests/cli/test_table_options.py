@@ -76,6 +76,25 @@ def test_later_commands_read_other_tables_the_same_way(folder, other, capsys):
     assert main(["evaluate", run, path, "--label", "kind", "--samples", "2"]) == 0
 
 
+@pytest.mark.parametrize("other", ["second.csv", "second.parquet"])
+def test_the_label_column_of_the_run_is_no_feature_of_other_tables(folder, other):
+    frame = pd.read_csv(folder / "second.csv", sep=";", dtype=str)
+    frame.to_parquet(folder / "second.parquet")
+    read = load_for_run(folder / "run", folder / other)
+    assert read.y.tolist() == ["a", "b"] * (N // 2)
+
+
+def test_the_commands_that_are_printed_next_work(folder, capsys):
+    for command in (["report", str(folder / "run"), "--force"], ["fit", "first.csv", "--resume"]):
+        words = [str(folder / "first.csv") if w == "first.csv" else w for w in command]
+        words += ["--out", str(folder / "run")] if command[0] == "fit" else []
+        assert main(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        printed = next(line for line in lines if line.startswith("  isthmus evaluate"))
+        assert "--decimal , --na-values" in printed
+        assert main([*shlex.split(printed)[1:], "--samples", "2"]) == 0
+
+
 def test_impute_fills_the_gaps_of_a_table_in_its_own_spelling(folder):
     out = folder / "full.csv"
     command = ["impute", str(folder / "run"), str(folder / "second.csv"), "--label", "kind"]

@@ -102,16 +102,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _print_result(result: Run, data: DataArguments, arguments: argparse.Namespace) -> None:
     """Print how to resume an interrupted run, and the summary."""
     from isthmus.cli._console import print_summary
+    from isthmus.runs.data import recorded_arguments
 
     if result.resumable:
         rest = shell_quote("--out", result.folder, "--resume", *_tracking(arguments))
         say(f"resume it with:  isthmus fit {data.command_line} {rest}", error=True)
-    if result.report is None or arguments.quiet:
+    if result.folder is None or result.report is None or arguments.quiet:
         return
     if result.page is not None:
         size = result.page.stat().st_size / 2**20
         say(f"written to {result.page}, {size:.1f} MB: open it in a browser")
-    print_summary(result, data.command_line)
+    print_summary(result, recorded_arguments(result.folder, data).command_line)
 
 
 def _tracking(arguments: argparse.Namespace) -> list[str]:

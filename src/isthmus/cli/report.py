@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isthmus.cli._console import print_summary
     from isthmus.cli._run_data import data_arguments
     from isthmus.runs import report_run
+    from isthmus.runs.data import recorded_arguments
 
     data = data_arguments(arguments)
     result = report_run(
@@ -40,5 +41,5 @@ def run(arguments: argparse.Namespace) -> int:
         quiet=arguments.quiet,
     )
     if not arguments.quiet:
-        print_summary(result, data.command_line or "DATA")
+        print_summary(result, recorded_arguments(arguments.run, data).command_line)
     return 0

@@ -17,7 +17,14 @@ from isthmus.persistence.integrity import SUMS
 from isthmus.persistence.origin import is_recorded_here
 from isthmus.persistence.run_folder import WEIGHTS, read_columns, read_config
 
-__all__ = ["CHANGED", "DataArguments", "as_dataset", "load_for_run", "own_source"]
+__all__ = [
+    "CHANGED",
+    "DataArguments",
+    "as_dataset",
+    "load_for_run",
+    "own_source",
+    "recorded_arguments",
+]
 
 MAX_BYTES_TO_COMPARE = 2**28  # of data; of larger data only the shape is compared
 CHANGED = "the data differ from those the run was fitted on."
@@ -119,8 +126,8 @@ def load_for_run(
         on, with a note if they have changed. Those of a run that was made elsewhere are read only
         if they are named here: its record could name any file.
     data_home, size, label, id_column, group_column, weight_column, resize : optional
-        As for `isthmus.data.load`; without `data`, size and label default to those of the run. So
-        do the columns of ids, groups and weights, and for tables that have them.
+        As for `isthmus.data.load`; without `data`, size defaults to that of the run. So do the
+        columns of labels, ids, groups and weights, also for other tables that have them.
     table : TableOptions, optional
         How to read a table, in addition to the options of the run.
     handle_unknown : {"error", "missing", "flag"}, optional
@@ -140,6 +147,8 @@ def load_for_run(
         data, size = source.path, size or source.size
         label = source.label if label is None else label
         table = source.table.updated(table or TableOptions())
+    elif label is None:
+        label = _recorded(record, "label", data)
     id_column = id_column or _recorded(record, "id_column", data)
     group_column = group_column or _recorded(record, "group_column", data)
     weight_column = weight_column or _recorded(record, "weight_column", data)
@@ -168,6 +177,15 @@ def _recorded(record: dict[str, Any], name: str, data: str | Path) -> str | None
     """Return the column that a run records under a name, if a table has it."""
     column = record.get(name)
     return column if column is not None and has_column(Path(data), column) else None
+
+
+def recorded_arguments(run: str | Path, data: DataArguments) -> DataArguments:
+    """Return data as a run recorded how to read them, at the place that `data` names if any."""
+    record = read_config(Path(run))["data"]
+    own = DataSource.from_record(record) or DataSource(str(record["name"]))
+    options = own._asdict()
+    path = options.pop("path")
+    return DataArguments(data.source or path, data.data_home, **options)
 
 
 def own_source(run: str | Path, record: Mapping[str, Any], model: str) -> DataSource:
