@@ -265,6 +265,15 @@ def test_the_most_common_size_is_the_default(tmp_path):
     assert X[3].tolist() == [[255, 0, 0, 255]] * 4  # padded with white, not stretched
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(200, 1), (1, 300), (400, 2)])
+def test_lines_become_one_pixel_thick(tmp_path, shape, dtype):
+    Image.fromarray(np.zeros(shape, dtype)).save(tmp_path / "a.png")
+    X, _, _ = read_image_folder(tmp_path, 8)
+    assert (X[0] == 0).sum() == 8
+    assert (X[0] == (255 if dtype == np.uint8 else 1)).sum() == 56
+
+
 @pytest.mark.parametrize(("size", "shape"), [(5, (5, 5)), ((3, 9), (3, 9)), ([2, 4], (2, 4))])
 def test_a_given_size(tmp_path, size, shape):
     Image.fromarray(GREY).save(tmp_path / "a.png")

@@ -187,6 +187,8 @@ def test_a_checkpoint_remembers_weights(tmp_path):
         (np.ones((40, 1)), "one weight for each of 40 rows"),
         (np.where(np.arange(40) == 7, -1, 1), r"sample_weight\[7\] is -1.0"),
         (np.where(np.arange(40) == 7, np.nan, 1), r"sample_weight\[7\] is nan"),
+        (np.ma.masked_equal(np.arange(40), 7), r"sample_weight\[7\] is nan"),
+        (np.ma.masked_equal(np.arange(40.0), 7), r"sample_weight\[7\] is nan"),
         (np.zeros(40), "zero for every row"),
         (np.arange(40) == 3, "at least 2 rows|minimum of 2"),
     ],

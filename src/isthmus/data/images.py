@@ -262,6 +262,9 @@ def _padded(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     deep = pixels.dtype != np.uint8
     image = Image.fromarray(pixels[..., 0] if deep else pixels)
     white = 1.0 if deep else _WHITE
+    scale = min(shape[1] / image.width, shape[0] / image.height)
+    if scale * min(image.size) < 1:  # a line, which Pillow would scale to nothing
+        image = image.resize([max(1, round(scale * side)) for side in image.size])
     image = ImageOps.pad(image, shape[::-1], Image.Resampling.LANCZOS, color=white)  # type: ignore[arg-type]
     scaled = np.asarray(image)
     return np.clip(scaled, 0, 1)[..., None] if deep else scaled  # the filter overshoots

@@ -11,6 +11,7 @@ from sklearn.utils.validation import _num_samples
 
 from isthmus.data.columns import Table
 from isthmus.data.disk_array import DiskArray, as_disk_array
+from isthmus.data.input_types import read_labels
 from isthmus.data.sparse_rows import SparseRows, as_rows
 
 __all__ = ["WeightedRows", "check_sample_weight", "repeat_rows", "take_rows", "weight_rows"]
@@ -46,7 +47,7 @@ def check_sample_weight(sample_weight: Any, n: int) -> Array:
     >>> check_sample_weight([1, 3], 2)
     array([0.5, 1.5])
     """
-    weights = np.asarray(sample_weight, np.float64)
+    weights = np.asarray(read_labels(sample_weight), np.float64)
     weights = np.full(n, weights) if weights.ndim == 0 else weights
     if weights.shape != (n,):
         raise ValueError(
