@@ -236,6 +236,15 @@ def test_a_first_row_that_may_hold_values_is_named(table):
         read_table(table("country,2019,2020\nFrance,1,2\nPeru,2,3\nFrance,2,5\n"))
 
 
+@pytest.mark.parametrize("names", ["2019,2020,2021", "400.5,401,401.5"])
+def test_a_first_row_that_may_hold_names_is_named(table, names):
+    with pytest.warns(UserWarning, match=r"is read as values; if it holds names, begin one with"):
+        read_table(table(names + "\n" + 3 * "1,2,5\n3,1,2\n"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_table(table("1,2,5\n" + 3 * "3,1,7\n0,4,2\n"))
+
+
 @pytest.mark.parametrize("start", [0, 1])
 def test_a_column_that_counts_the_rows_is_named(table, start):
     rows = "".join(f"{start + i},{i}.5\n" for i in range(5))

@@ -142,7 +142,7 @@ def test_nan_and_infinity_keep_their_message_and_all_rows_are_known():
 
 
 @pytest.mark.parametrize("score_method", sorted(SCORES))
-@pytest.mark.parametrize("value", [NODATA, FAR])
+@pytest.mark.parametrize("value", [NODATA, FAR, np.inf])
 def test_detectors_flag_rows_that_overflow(model, score_method, value):
     detector = AnomalyDetector(model, score_method=score_method, random_state=0).fit(X)
     bad = with_cell(value)
@@ -197,8 +197,8 @@ def test_an_unfitted_detector_refuses_and_explanations_name_the_cell(model):
     detector = AnomalyDetector(model, random_state=0).fit(X)
     with pytest.raises(ValueError, match=r"X\[12, 2\] is -3\.4e\+38"):
         detector.explain(with_cell(NODATA))
-    with pytest.raises(ValueError, match="contains infinity"):
-        detector.predict(with_cell(np.inf))
+    with pytest.raises(ValueError, match="contains infinity: the first at row 12"):
+        AnomalyDetector(isthmus.Autoencoder(**TINY), random_state=0).fit(with_cell(np.inf))
 
 
 def test_batch_maps_flag_rows(model):
@@ -251,7 +251,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["age", "height", "income"]
     pd.DataFrame(X, columns=names).to_csv("ok.csv", index=False)
-    for name, value in (("nodata", NODATA), ("far", FAR)):
+    for name, value in (("nodata", NODATA), ("far", FAR), ("inf", np.inf)):
         pd.DataFrame(with_cell(value), columns=names).to_csv(f"{name}.csv", index=False)
     fit = ["fit", "ok.csv", "--out", "run", "--epochs", "1", "--hidden", "8", "--quiet"]
     assert main([*fit, "--random-state", "0"]) == 0

@@ -146,3 +146,12 @@ def test_a_run_and_a_sweep_test_on_the_last_rows(tmp_path, undrawn_report):
     sweep.set_params(progress="none").fit(X)
     assert sweep.test_rows_[-1] == 59
     assert sweep.test_rows_[0] == 60 - len(sweep.test_rows_)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [["a", None] * 30, np.ma.array([1, 2] * 30, mask=[0, 1] * 30), [1.0, np.nan] * 30],
+)
+def test_rows_without_a_group_are_named(groups):
+    with pytest.raises(ValueError, match=r"groups has no value in row 1: give each row a group"):
+        isthmus.VAE(**FAST).fit(np.zeros((60, 3)), groups=groups)

@@ -33,6 +33,7 @@ from isthmus.estimators.sample_weight import (
 )
 from isthmus.estimators.validation import (
     ANY_FINITE,
+    ANY_NUMBER,
     UnknownCategoriesMixin,
     find_empty,
     validate_sparse,
@@ -485,7 +486,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
             X,
             reset=False,
             missing=missing,
-            limits=ANY_FINITE,
+            limits=ANY_NUMBER,
             settings=self.estimator_,
             keep_unknown=True,
         )

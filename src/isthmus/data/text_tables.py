@@ -16,6 +16,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from isthmus.data.cells import holds_number
 from isthmus.data.limits import MAX_COLUMNS
 
@@ -169,12 +171,29 @@ def _has_header(rows: Sequence[Row], label: str | int | None) -> bool:
 
 
 def warn_of_header(table: TextTable, rows: Sequence[Row]) -> None:
-    """Warn if the first row was taken for names but may hold values."""
+    """Warn if the first row may hold values but was taken for names, or the reverse."""
     names = table.header[0] if table.header else []
+    if not names and _may_hold_names(rows[:SAMPLE]):
+        _warn(
+            f"the first row, from {rows[0][0]!r} to {rows[0][-1]!r}, is read as values; if it "
+            "holds names, begin one with a letter."
+        )
     above = [j for j, name in enumerate(names) if not holds_number(name)]
     numbers = [name for name in names if name.strip() and holds_number(name)]
     if above and numbers and not any(holds_number(row[j]) for row in rows[:SAMPLE] for j in above):
         _warn(f"the first row, with {numbers[0]!r}, is read as the names of the columns.")
+
+
+def _may_hold_names(rows: Sequence[Row]) -> bool:
+    """Whether a first row of numbers rises, such as years, outside the values of each column."""
+    try:
+        first, *others = np.array(rows, np.float64)
+    except ValueError:  # numbers in another format
+        return False
+    if len(first) < 3 or len(others) < 5:
+        return False  # by chance
+    outside = (first < np.min(others, 0)) | (first > np.max(others, 0))
+    return bool((np.diff(first) > 0).all() and outside.all())
 
 
 def warn_of_index(name: str, cells: Sequence[str]) -> None:

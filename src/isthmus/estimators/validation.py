@@ -30,6 +30,7 @@ from isthmus.estimators.scaling import LIMITS, row_slices
 
 __all__ = [
     "ANY_FINITE",
+    "ANY_NUMBER",
     "RowError",
     "UnknownCategoriesMixin",
     "as_array",
@@ -49,6 +50,7 @@ __all__ = [
 Array = NDArray[Any]
 Limits = tuple[Any, Any]
 ANY_FINITE = (-np.finfo(np.float64).max, np.finfo(np.float64).max)
+ANY_NUMBER = (-np.inf, np.inf)
 
 
 @contextmanager
@@ -329,9 +331,9 @@ def check_finite(
     Raises
     ------
     ValueError
-        For NaN and infinity.
+        For NaN.
     RowError
-        For a finite value outside the limits.
+        For infinity, and for a value outside the limits.
     """
     if X.dtype == np.uint8 or get_config()["assume_finite"]:
         return
@@ -347,10 +349,13 @@ def check_finite(
         row, *place = np.argwhere(wrong)[0].tolist()
         value, row = part[(row, *place)], row + rows.start
         number = int(row if numbers is None else numbers[row])
-        if bad.any():
-            raise ValueError(_not_finite(number, place, np.isnan(value), names))
+        before, after = _not_finite(place, np.isnan(value), names)
+        if np.isnan(part[bad]).any():
+            raise ValueError(f"{before}{number}{after}")
         parts = [r.start + np.flatnonzero(_rows_of(outside(X[r]))) for r in row_slices(X)]
         all_rows = np.concatenate(parts) if numbers is None else numbers[np.concatenate(parts)]
+        if bad.any():
+            raise RowError(number, before, after, all_rows)
         cell = ", ".join(map(repr, place if names is None or len(place) > 1 else [names[place[0]]]))
         problem = "overflows float32"
         if abs(value) <= LIMITS[1]:
@@ -370,13 +375,14 @@ def _rows_of(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(cells.reshape(len(cells), -1).any(1))
 
 
-def _not_finite(number: int, place: list[int], nan: bool, names: Any) -> str:
+def _not_finite(place: list[int], nan: bool, names: Any) -> tuple[str, str]:
+    """Return a message before and after the number of the row."""
     feature = place[0] if len(place) == 1 else tuple(place)
     label = "" if names is None or len(place) > 1 else f" ({str(names[place[0]])!r})"
     ignore = ", or fit with missing='ignore' (isthmus fit --missing ignore)" if nan else ""
     return (
-        f"Input X contains {'NaN' if nan else 'infinity'}: the first at row {number}, "
-        f"feature {feature}{label}. Fill or drop missing values (NaN, inf) first{ignore}."
+        f"Input X contains {'NaN' if nan else 'infinity'}: the first at row ",
+        f", feature {feature}{label}. Fill or drop missing values (NaN, inf) first{ignore}.",
     )
 
 

@@ -125,7 +125,14 @@ class Source:
 
 def number_groups(groups: ArrayLike, n: int) -> Tensor | None:
     """Return the number of the group of each of n rows; None if all are of one group."""
-    names, numbers = np.unique(np.asarray(groups), return_inverse=True)
+    given: Any = np.ma.asarray(np.asanyarray(groups))
+    absent = np.ma.getmaskarray(given) | (given.data != given.data)  # NaN differs from itself
+    if given.dtype == object and given.ndim == 1:
+        absent |= [value is None for value in given.data]
+    if absent.any():
+        row = int(np.argwhere(absent)[0, 0])
+        raise ValueError(f"groups has no value in row {row}: give each row a group.")
+    names, numbers = np.unique(given.data, return_inverse=True)
     if numbers.shape != (n,):
         raise ValueError(f"groups must hold one group for each of {n} rows, got {numbers.shape}.")
     # The windows of a single recording are split by rows.
