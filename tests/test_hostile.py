@@ -741,7 +741,9 @@ def test_fuzz_targets_accept_their_seeds():
         from targets import TARGETS
     finally:
         sys.path.pop(0)
-    for name in set(TARGETS) - {"structure"}:
+    for name in TARGETS:
+        if name == "structure" or name.startswith("resealed"):
+            continue  # choose entries to change by bytes of atheris
         seeds, target = TARGETS[name]()
         for seed in seeds:
             target(seed)
