@@ -167,35 +167,22 @@ def validate_input(
     return X
 
 
-def validate_sparse(
-    estimator: Any,
-    X: Any,
-    *,
-    reset: bool,
-    missing: bool = False,
-    numbers: Array | None = None,
-    limits: Limits | None = None,
-    settings: Any = None,
-    keep_unknown: bool = False,
-) -> Any:
+def validate_sparse(estimator: Any, X: Any, *, reset: bool, **options: Any) -> Any:
     """Do what `validate_input` does, but keep a large sparse matrix sparse.
 
-    Its numbers are checked when rows become dense.
+    Its numbers are checked when rows become dense. `options` are those of `validate_input`.
     """
     X = read_input(X)
     if not (isinstance(X, SparseRows) and X.is_large):
-        return validate_input(
-            estimator,
-            X,
-            reset=reset,
-            missing=missing,
-            numbers=numbers,
-            limits=limits,
-            settings=settings,
-            keep_unknown=keep_unknown,
-        )
-    least, options = 2 if reset else 1, {"reset": reset, "accept_sparse": "csr"}
-    validate_data(estimator, X.matrix, ensure_all_finite=False, ensure_min_samples=least, **options)
+        return validate_input(estimator, X, reset=reset, **options)
+    validate_data(
+        estimator,
+        X.matrix,
+        reset=reset,
+        accept_sparse="csr",
+        ensure_all_finite=False,
+        ensure_min_samples=2 if reset else 1,
+    )
     if reset:
         estimator.columns_, estimator.feature_shape_ = None, X.shape[1:]
     return X
