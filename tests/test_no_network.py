@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# Runs in a process of its own: libraries do not report from tests, nor on servers for them.
+# Runs in a separate process: libraries send no telemetry if they see a test or a CI server.
 PROLOGUE = """
 import json, os, socket, sys, time
 for name in ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION"):

@@ -22,7 +22,7 @@ def import_optional(
 ) -> ModuleType:
     """Import modules and return the first; raise an ImportError that says how to install them.
 
-    Libraries that report their use are told not to, unless an environment variable allows it.
+    Telemetry of the libraries is turned off, unless the user has set its environment variable.
 
     Parameters
     ----------

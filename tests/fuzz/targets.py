@@ -443,7 +443,7 @@ def _crafted():
 
 
 def _crafted_file(name):
-    """Write the only file of a kind to a folder of its own, and return its path."""
+    """Write a kind that consists of one file, and return the path of the file."""
     module, kinds = _crafted()
     (folder := FOLDER / f"bytes-{name}").mkdir(exist_ok=True)
     module.write_files(folder, kinds[name].files)

@@ -1,6 +1,6 @@
 """Read a zarr array, of version 2 or 3, whose rows stay on disk until they are used.
 
-This reader exists because zarr-python cannot be told what a hostile store may do: its codecs
+This reader exists because zarr-python cannot be restricted for untrusted stores: its codecs
 include pickle (zarr 3.0 reads it by default), it unpacks a chunk of any size before it compares
 the size with the announced one, and it follows links out of the store. Here the codecs are those
 of a short list, a chunk is unpacked into exactly as many bytes as it must have, and every file is
