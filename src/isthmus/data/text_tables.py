@@ -198,8 +198,10 @@ def _may_hold_names(rows: Sequence[Row]) -> bool:
 
 def warn_of_index(name: str, cells: Sequence[str]) -> None:
     """Warn if a column without a name counts the rows from 0 or 1, as an index does."""
-    counts = ([str(i) for i in range(start, start + len(cells))] for start in (0, 1))
-    if name == "x0" and list(cells) in counts:
+    if name != "x0" or not len(cells) or cells[0] not in ("0", "1"):
+        return
+    start = int(cells[0])
+    if all(cell == str(i) for i, cell in enumerate(cells, start)):
         _warn(
             "the first column has no name and counts the rows; if it is an index, leave it out by "
             "--drop x0 (drop='x0')."
