@@ -187,6 +187,26 @@ def code_size(spec: Spec, features: Shape, likelihood: str = "gaussian") -> int:
     return own(features) if own else spec.n_components
 
 
+#: Settings that only the objective reads, so that they may differ between two fits of one model.
+OBJECTIVE_SETTINGS = (
+    "beta",
+    "beta_epochs",
+    "beta_schedule",
+    "bound",
+    "capacity",
+    "condition_dropout",
+    "corruption",
+    "corruption_level",
+    "decomposed",
+    "free_bits",
+    "n_samples",
+    "penalty_samples",
+    "penalty_weight",
+    "revive_every",
+    "sparsity_target",
+)
+
+
 def build_objective(spec: Spec, n_rows: int = 1, steps_per_epoch: int = 1) -> Objective:
     """Build the objective of a spec.
 

@@ -345,6 +345,7 @@ def test_resuming_a_different_run_raises(tmp_path):
         "random_state",
         "device",
         "strategy",
+        "warm_start",
     }
 
 

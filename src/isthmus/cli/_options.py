@@ -181,6 +181,8 @@ def field_groups() -> dict[str, list[Param]]:
     common, training = params_of(Spec), params_of(Training)
     groups: dict[str, list[Param]] = {"training": [], "every model": []}
     for name, p in common.items():
+        if name == "warm_start":  # an option of `isthmus fit`, which names the run to start from
+            continue
         groups["training" if name in training else "every model"].append(_merged({"": p}))
     owners: dict[str, dict[str, Param]] = {}
     for model, spec in SPECS.items():

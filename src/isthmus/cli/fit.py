@@ -14,12 +14,14 @@ from isthmus.cli._options import (
     model_settings,
     names,
     option,
+    run_folder,
     seconds,
     switch,
 )
 
 if TYPE_CHECKING:
     from isthmus.runs import DataArguments, Run
+    from isthmus.runs.settings import Model
 
 
 COMMAND = command(
@@ -38,6 +40,12 @@ COMMAND = command(
     switch(
         "--resume: continue the interrupted run in --out with the settings it was started with, or "
         "make the report that it lacks"
+    ),
+    option(
+        "--warm-start RUN: start from the weights of the model of another run, and from its "
+        "settings; those of the networks cannot be changed, nor can the columns of the data",
+        type=run_folder,
+        dest="start_from",
     ),
     option(
         "--test-fraction X: share of the rows held out for the summary, if the data have no test "
@@ -77,11 +85,8 @@ COMMAND = command(
 def run(arguments: argparse.Namespace) -> int:
     """Fit the run and print its summary; return the exit code."""
     from isthmus.cli._run_data import data_arguments
-    from isthmus.runs import ModelSettings, RunOptions, fit_run
+    from isthmus.runs import RunOptions, fit_run
 
-    values = {"progress": "none" if arguments.quiet else "auto"} | fields_given(arguments)
-    # The default stands for any model when a run is resumed.
-    name = None if arguments.model == "vae" else arguments.model
     data = data_arguments(arguments)
     options = RunOptions(
         out=arguments.out,
@@ -94,9 +99,27 @@ def run(arguments: argparse.Namespace) -> int:
         page=arguments.page,
         quiet=arguments.quiet,
     )
-    result = fit_run(ModelSettings(name, values), data, options)
+    result = fit_run(_model(arguments), data, options)
     _print_result(result, data, arguments)
     return result.exit_code
+
+
+def _model(arguments: argparse.Namespace) -> Model:
+    """Return the settings of a new model, or the fitted model to start from with new settings."""
+    from isthmus import load
+    from isthmus.runs import ModelSettings
+
+    # The default stands for any model when a run is resumed, or is the start of another.
+    name = None if arguments.model == "vae" else arguments.model
+    progress = {"progress": "none" if arguments.quiet else "auto"}
+    if arguments.start_from is None:
+        return ModelSettings(name, progress | fields_given(arguments))
+    model = load(arguments.start_from)
+    if name not in (None, model.registered_name):
+        run, own = shell_quote(arguments.start_from), model.registered_name
+        raise ValueError(f"--warm-start: {run} is a run of a {own}, not of a {name}: omit --model.")
+    arguments.model = model.registered_name
+    return model.set_params(**progress | fields_given(arguments), warm_start=True)
 
 
 def _print_result(result: Run, data: DataArguments, arguments: argparse.Namespace) -> None:
@@ -105,7 +128,7 @@ def _print_result(result: Run, data: DataArguments, arguments: argparse.Namespac
     from isthmus.runs.data import recorded_arguments
 
     if result.resumable:
-        rest = shell_quote("--out", result.folder, "--resume", *_tracking(arguments))
+        rest = shell_quote("--out", result.folder, "--resume", *_to_repeat(arguments))
         say(f"resume it with:  isthmus fit {data.command_line} {rest}", error=True)
     if result.folder is None or result.report is None or arguments.quiet:
         return
@@ -115,7 +138,11 @@ def _print_result(result: Run, data: DataArguments, arguments: argparse.Namespac
     print_summary(result, recorded_arguments(result.folder, data).command_line)
 
 
-def _tracking(arguments: argparse.Namespace) -> list[str]:
-    """Return the flags with which a resumed run is tracked as before."""
-    flags = {"--track": ",".join(arguments.track) or None, "--track-to": arguments.track_to}
+def _to_repeat(arguments: argparse.Namespace) -> list[str]:
+    """Return the flags with which a resumed run starts from the same run and is tracked."""
+    flags = {
+        "--warm-start": arguments.start_from,
+        "--track": ",".join(arguments.track) or None,
+        "--track-to": arguments.track_to,
+    }
     return [word for flag, value in flags.items() if value is not None for word in (flag, value)]

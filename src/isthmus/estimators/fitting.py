@@ -12,9 +12,8 @@ from typing import Any, Self
 
 import torch
 
-from isthmus.data.disk_array import as_disk_array
 from isthmus.data.loader_adapter import LoaderAdapter
-from isthmus.estimators.preparation import PreparationMixin, as_weights
+from isthmus.estimators.preparation import PreparationMixin
 from isthmus.estimators.restoring import check_sizes
 from isthmus.estimators.run_fingerprint import (
     AnyRows,
@@ -24,6 +23,7 @@ from isthmus.estimators.run_fingerprint import (
     describe_run,
 )
 from isthmus.estimators.sample_weight import weight_rows
+from isthmus.estimators.warm_start import StartAsBest
 from isthmus.models.params import check_fields
 from isthmus.registry import build_objective
 from isthmus.training import Callback, Checkpoint, Trainer
@@ -69,7 +69,7 @@ class FittingMixin(PreparationMixin):
         callbacks: Sequence[Callback] = (),
         resume_from: str | Path | None = None,
     ) -> Self:
-        """Train on X, from new weights or from a checkpoint.
+        """Train on X, from new weights, from a checkpoint or, if `warm_start`, from the last fit.
 
         Parameters
         ----------
@@ -121,6 +121,24 @@ or (n, channels, time)
         --------
         fit_loader : Train on batches from a loader.
         partial_fit : Train for one pass over X.
+
+        Notes
+        -----
+        With ``warm_start=True``, a fitted model is trained on for up to `epochs` more epochs, from
+        its weights and the state of its optimizer. Shape, scaling, likelihood and labels stay as
+        they are, and settings of the networks must; those of training and of the objective may
+        change. Validation rows of the same X and `random_state` are the same again, and the
+        weights of before stay if no epoch has a lower validation loss. `history_`, `n_iter_` and
+        `best_epoch_` count the epochs of all fits.
+
+        Examples
+        --------
+        >>> import isthmus
+        >>> from sklearn.datasets import load_digits
+        >>> X = load_digits().images / 16
+        >>> model = isthmus.VAE(n_components=2, epochs=2, warm_start=True).fit(X)
+        >>> model.fit(X).n_iter_
+        4
         """
         with self._training() as process_group:
             resume_from = process_group.broadcast_object(resume_from)
@@ -128,14 +146,15 @@ or (n, channels, time)
                 callbacks = [*callbacks, Checkpoint(resume_from)]
             data = *weight_rows(X, y, groups, sample_weight), X_val, y_val, sample_weight_val
             begin = partial(self._begin, data, callbacks, resume_from, process_group)
-            new, run = (
+            new, trainer, run = (
                 begin(None)
                 if resume_from is None
                 else _from_newest(begin, shared_checkpoints(resume_from, process_group))
             )
-            outcome = run()
-        new.history_, new.best_epoch_ = outcome.history, outcome.best_epoch
-        new.n_iter_, new.stopped_ = len(outcome.history), outcome.stopped
+            new._add(outcome := run())
+            is_trained = outcome.best_epoch and outcome.stopped != "diverged"
+            if new.warm_start and is_trained and not process_group.sharded:
+                new._training_state = trainer.state()
         self.__dict__ = new.__dict__
         if outcome.stop_signal == "interrupted":
             raise KeyboardInterrupt(
@@ -153,8 +172,8 @@ or (n, channels, time)
         resume_from: Any,
         process_group: ProcessGroup,
         snapshot: Snapshot | None,
-    ) -> tuple[Self, Callable[[], Outcome]]:
-        """Return an estimator that is prepared for a run, and the function that trains it.
+    ) -> tuple[Self, Trainer, Callable[[], Outcome]]:
+        """Return an estimator that is prepared for a run, its trainer, and the function to run.
 
         A CheckpointError is raised if the run cannot continue from the snapshot.
         """
@@ -163,7 +182,11 @@ or (n, channels, time)
             check_same_settings(snapshot, new)
             seed, check_model = snapshot.facts["about"]["seed"], partial(_check_model, snapshot)
         X, y, groups, weights, numbers, X_val, y_val, weights_val = data
-        rows, generator = new.prepare(X, y, seed, weights, numbers, check_model)
+        is_warm = self.warm_start and hasattr(self, "model_")
+        if is_warm:
+            rows, generator = new.prepare_again(X, y, seed, weights, numbers)
+        else:
+            rows, generator = new.prepare(X, y, seed, weights, numbers, check_model)
         if groups is not None:
             rows = rows.grouped_by(groups)
         valid = new._validation_rows(X_val, y_val, weights_val, groups)
@@ -173,6 +196,7 @@ or (n, channels, time)
             check_same_in_all_processes(about, process_group)
         if snapshot is not None:
             check_same_rows(snapshot, about)
+            new._forget_epochs_after(snapshot.facts["about"].get("epochs_before") or 0)
         rows = rows.to(generator.device).shared_by(process_group.size)
         if valid is None:
             rows, valid = rows.split(new.validation_fraction, generator, new.validation_split)
@@ -181,11 +205,31 @@ or (n, channels, time)
         trainer = new._trainer(rows, generator, process_group)
         trainer.about = about
         watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
+        if is_warm:
+            trainer.load_state(self.__dict__.get("_training_state"))
+            generator.manual_seed((generator.initial_seed() + new.n_iter_) % 2**64)  # new noise
+            watchers += [] if valid is None else [StartAsBest(valid)]
         watchers = in_order([*watchers, *callbacks], resume_from)
         if snapshot is None:
-            return new, partial(trainer.fit, rows, valid, watchers)
+            return new, trainer, partial(trainer.fit, rows, valid, watchers)
         check_snapshot(snapshot, trainer, rows, watchers)
-        return new, partial(trainer.fit, rows, valid, watchers, partial(restore_snapshot, snapshot))
+        resume = partial(restore_snapshot, snapshot)
+        return new, trainer, partial(trainer.fit, rows, valid, watchers, resume)
+
+    def _forget_epochs_after(self, epoch: int) -> None:
+        """Remove the epochs that a checkpoint has, too, from the history."""
+        self.history_ = self.history_[:epoch]
+        self.n_iter_ = len(self.history_)
+        self.best_epoch_ = min(self.best_epoch_, self.n_iter_)
+
+    def _add(self, outcome: Outcome) -> None:
+        """Add the epochs of a run to the history; it may have kept the weights it began with."""
+        before = self.n_iter_
+        new = [record | {"epoch": before + record["epoch"]} for record in outcome.history]
+        self.history_ = [*self.history_, *new]
+        self.n_iter_, self.stopped_ = before + len(new), outcome.stopped
+        if outcome.best_epoch:
+            self.best_epoch_ = before + outcome.best_epoch
 
     def fit_loader(
         self,
@@ -265,14 +309,11 @@ or (n, channels, time)
         with self._training() as process_group:
             new = copy.copy(self)
             X, y, _, weights, numbers = weight_rows(X, y, None, sample_weight)
-            rows: AnyRows
             if hasattr(self, "model_"):
-                stored, generator = as_disk_array(X), new._generator(new.n_iter_)
-                if stored is None:
-                    rows = new._rows(X, y, numbers).weighted(as_weights(weights))
-                else:
-                    rows = new._stored_rows(stored, y, weights)
-                new.model_ = copy.deepcopy(new.model_)  # an error must leave self unchanged
+                generator = new._generator(new.n_iter_)
+                rows = new.more_rows(X, y, weights, numbers)
+                # An error must leave self unchanged, and the device may be another.
+                new.model_ = copy.deepcopy(new.model_).to(generator.device)
             else:
                 rows, generator = new.prepare(X, y, None, weights, numbers)
             if process_group.size > 1:

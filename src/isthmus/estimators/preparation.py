@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from isthmus._messages import one_line
 from isthmus.data.columns import Columns
 from isthmus.data.disk_array import DiskArray, as_disk_array
 from isthmus.data.layout import find_channels
@@ -28,11 +30,13 @@ from isthmus.estimators.run_fingerprint import AnyRows
 from isthmus.estimators.sample_weight import check_sample_weight, repeat_rows, weight_rows
 from isthmus.estimators.scaling import Scaler
 from isthmus.estimators.validation import (
+    RowError,
     UnknownCategoriesMixin,
     check_finite,
     fill_missing,
     validate_input,
 )
+from isthmus.estimators.warm_start import check_same_model
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
@@ -91,11 +95,8 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         generator = self._start(seed)
         stored = as_disk_array(X)
         stream = X if isinstance(X, LoaderAdapter) else None
-        if stream is not None:  # each process may have its own rows, but all must agree on these
-            process_group = self._process_group()
-            preview = stream.preview() if process_group.is_main else None
-            X, y, raw, _ = process_group.broadcast_object(preview)
-            weights = None if raw is None else check_sample_weight(raw, len(X))
+        if stream is not None:
+            X, y, raw, weights = self._preview(stream)
         elif stored is not None:
             X, shown_rows = stored.preview_rows()
             numbers = shown_rows if numbers is None else numbers[shown_rows]
@@ -141,15 +142,68 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         else:
             rows = shown = self._as_rows(X, y).weighted(as_weights(weights))
         if stream is not None:
-            unit = None if raw is None else float(np.mean(raw, dtype=np.float64))
-            prepare = partial(self._batch_rows, unit=unit)
-            rows = LoaderRows(stream, prepare, shown, torch.device("cpu"))
+            rows = self._stream_rows(stream, shown, raw)
         x, own = shown.x if stored is None else as_tensor(self.scaler_.transform(X)), weights
         if stored is not None and weights is not None:
             own = weights[shown_rows]
         self._start_at_marginal(x, generator, as_weights(own))
         self._initialise_from_rows(rows, generator)
         return rows, generator
+
+    def prepare_again(
+        self,
+        X: Any,
+        y: Any = None,
+        seed: int | None = None,
+        weights: Array | None = None,
+        numbers: Array | None = None,
+    ) -> tuple[AnyRows, torch.Generator]:
+        """Do what `prepare` does, but keep a copy of the weights, and what was learned with them.
+
+        The generator is as after `prepare`, so that the same rows are held out of the same X.
+        """
+        check_combination(self)
+        try:
+            rows = self.more_rows(X, y, weights, numbers)
+        except RowError:
+            raise
+        except ValueError as error:
+            why = "warm_start=True continues the fitted model"
+            raise ValueError(f"{why}: {one_line(error)}") from error
+        model = copy.deepcopy(self.model_)
+        generator = self._start(self.seed_ if self.random_state is None and seed is None else seed)
+        self.make_model(generator)
+        self._initialise_from_rows(rows, generator)
+        self.model_ = model.to(generator.device)
+        return rows, generator
+
+    def more_rows(
+        self, X: Any, y: Any, weights: Array | None = None, numbers: Array | None = None
+    ) -> AnyRows:
+        """Return rows on which to train a fitted model on; takes what `prepare` takes."""
+        check_same_model(self)
+        if isinstance(X, LoaderAdapter):
+            shown, y, raw, weights = self._preview(X)
+            return self._stream_rows(X, self._rows(shown, y).weighted(as_weights(weights)), raw)
+        if (stored := as_disk_array(X)) is not None:
+            return self._stored_rows(stored, y, weights)
+        return self._rows(X, y, numbers).weighted(as_weights(weights))
+
+    def _preview(self, stream: LoaderAdapter) -> tuple[Any, Any, Any, Array | None]:
+        """Return X and y of the first rows, and their sample weights as given and as checked.
+
+        Each process may have its own rows, but all must agree on these.
+        """
+        process_group = self._process_group()
+        preview = stream.preview() if process_group.is_main else None
+        X, y, raw, _ = process_group.broadcast_object(preview)
+        return X, y, raw, None if raw is None else check_sample_weight(raw, len(X))
+
+    def _stream_rows(self, stream: LoaderAdapter, shown: Rows, raw: Any) -> LoaderRows:
+        """Return the rows of a loader, given the first ones and their sample weights."""
+        unit = None if raw is None else float(np.mean(raw, dtype=np.float64))
+        prepare = partial(self._batch_rows, unit=unit)
+        return LoaderRows(stream, prepare, shown, torch.device("cpu"))
 
     def _start_at_marginal(
         self, x: Tensor, generator: torch.Generator, weights: Tensor | None = None

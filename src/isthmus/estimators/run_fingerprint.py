@@ -32,7 +32,7 @@ AnyRows = Rows | DiskRows | LoaderRows
 CUSTOM = {"custom": True}  # replaces custom functions, which are code and not saved
 HASHED_BYTES = 2**28  # larger data are hashed at evenly spaced rows
 #: Settings that may differ when a run is resumed: they only decide when it ends and what it shows.
-MAY_CHANGE = ("epochs", "patience", "progress", "random_state", "strategy")
+MAY_CHANGE = ("epochs", "patience", "progress", "random_state", "strategy", "warm_start")
 #: Settings that may differ between the processes that train one model; the seed must not.
 PER_PROCESS = ("device", "progress", "random_state")
 
@@ -46,6 +46,7 @@ def describe_run(estimator: Any, rows: AnyRows, valid: AnyRows | None = None) ->
         "seed": estimator.seed_,
         "rows": fingerprint(rows) | own,
         "versions": {"isthmus": __version__, "torch": torch.__version__},
+        "epochs_before": estimator.n_iter_,
     }
 
 

@@ -92,6 +92,11 @@ class Training:
     random_state: int | None = param(
         None, "Seed; an integer makes the result repeatable.", minimum=0, below=2**64
     )
+    warm_start: bool = param(
+        False,
+        "Let `fit` continue from the weights of the last fit, with its shape, scaling, likelihood "
+        "and labels, instead of starting anew.",
+    )
     progress: str = param(
         "none",
         "How to show progress; 'auto' is a live bar in a terminal and lines elsewhere.",

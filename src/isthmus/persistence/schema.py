@@ -333,6 +333,7 @@ RUN: dict[str, Rule] = {
     "seed": (lambda v: _is_int(v, 0, 2**64 - 1), "a seed"),
     "rows": DICTIONARY,
     "versions": DICTIONARY,
+    "epochs_before": (_optional(lambda v: _is_int(v, 0)), "a number of epochs"),
 }
 ROWS: dict[str, Rule] = {
     "shape": (_is_data_shape, "a shape"),

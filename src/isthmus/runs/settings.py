@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -207,8 +208,18 @@ def check_saved(model: Model, folder: Path) -> None:
 def prepare_estimator(
     model: Model, facts: Facts | None, folder: Path | None, process_group: ProcessGroup
 ) -> LatentEstimator:
-    """Return an unfitted copy of a model with a seed, after checking its settings."""
-    estimator = model.build(facts, folder) if isinstance(model, ModelSettings) else clone(model)
+    """Return a copy of a model with a seed, after checking its settings.
+
+    It is fitted only if it is to be trained on, with `warm_start`.
+    """
+    if isinstance(model, ModelSettings):
+        estimator = model.build(facts, folder)
+    elif model.warm_start and hasattr(model, "model_"):
+        estimator = copy.deepcopy(model)
+        if model.random_state is None:  # the same rows are held out again
+            estimator.set_params(random_state=model.seed_)
+    else:
+        estimator = clone(model)
     if estimator.random_state is None:  # recorded, so that the run can be repeated
         seed = process_group.broadcast_object(fresh_seed() % 2**31)
         estimator.set_params(random_state=facts["about"]["seed"] if facts else seed)

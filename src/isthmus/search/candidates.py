@@ -35,6 +35,7 @@ STACKABLE = (
     "penalty_weight",
     "progress",
     "random_state",
+    "warm_start",
     "weight_decay",
 )
 #: Settings that determine the training rows; candidates that agree in them share the rows.

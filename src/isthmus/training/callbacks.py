@@ -13,7 +13,8 @@ from isthmus._messages import say
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
 from isthmus.objectives.objective import Objective
-from isthmus.training.batches import Source
+from isthmus.training.batches import Rows, Source
+from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.state import BestWeights, Outcome, Position
 
@@ -64,6 +65,9 @@ class TrainerView(Protocol):
 
     def n_epochs(self, rows: Source) -> int:
         """Return the maximum number of epochs."""
+
+    def evaluate(self, rows: Rows | DiskRows) -> dict[str, float]:
+        """Return the mean loss terms on rows."""
 
 
 class Callback:
