@@ -54,7 +54,7 @@ def test_a_second_fit_with_the_same_seed_writes_the_same_model_and_prints_nothin
 def test_info_describes_the_run(run, capsys):
     assert main(["info", str(run)]) == 0
     out = capsys.readouterr().out
-    for words in ("digits", "8 x 8", "bernoulli", "n_components", "ELBO"):
+    for words in ("digits", "8 x 8", "greyness 0.49", "n_components", "ELBO"):
         assert words in out
 
 

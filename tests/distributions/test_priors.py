@@ -60,7 +60,13 @@ def test_pseudo_inputs_are_the_only_parameters_of_a_vamp_prior():
 
 def test_pseudo_inputs_start_from_the_data():
     estimator = isthmus.VAE(
-        hidden=(8,), prior="vamp", prior_modes=20, epochs=1, learning_rate=1e-12, random_state=0
+        hidden=(8,),
+        prior="vamp",
+        prior_modes=20,
+        epochs=1,
+        learning_rate=1e-12,
+        random_state=0,
+        likelihood="bernoulli",
     )
     pseudo = estimator.fit(X).model_.prior.pseudo_inputs.detach().numpy()
     rows = X.astype(np.float32).reshape(len(X), -1)
@@ -153,6 +159,7 @@ def test_every_prior_and_posterior_fit_together_and_reload(prior, family, tmp_pa
 
 def test_learned_priors_score_no_worse_than_the_standard_prior():
     settings = {"n_components": 4, "hidden": (32,), "prior_modes": 20, "epochs": 30}
+    settings["likelihood"] = "bernoulli"
     scores = {
         prior: isthmus.VAE(prior=prior, learning_rate=5e-3, random_state=1, **settings)
         .fit(X[:1500])

@@ -158,20 +158,22 @@ class TestParity:
         check_decoder(fitted(VAE, MIXED, likelihood=names), MIXED)
 
     def test_conditional_convolutions_on_colour_images(self):
-        model = fitted(ConditionalVAE, COLOUR, Y, backbone="conv", dropout=0.2)
+        settings = {"backbone": "conv", "dropout": 0.2, "likelihood": "bernoulli"}
+        model = fitted(ConditionalVAE, COLOUR, Y, **settings)
         assert export.x_dtype(model) == "float32"
         check_encoder(model, COLOUR)
         check_decoder(model, COLOUR, by_torch)
 
     def test_scores_of_a_decoder_with_large_logits(self):
-        model = fitted(VAE, GREY)
+        model = fitted(VAE, GREY, likelihood="bernoulli")
         with torch.no_grad():
             model.model_.decoder.layers[-1].weight.mul_(100)
         assert np.abs(model.score_samples(GREY)).max() > 100
         check_scorer(model, GREY)
 
     def test_sparse_code_has_zero_standard_deviation(self):
-        model = fitted(SparseAutoencoder, GREY, activation="topk", n_active=2)
+        settings = {"activation": "topk", "n_active": 2, "likelihood": "bernoulli"}
+        model = fitted(SparseAutoencoder, GREY, **settings)
         got = by_torch(model, "encoder")({"x": GREY})
         close(got["mean"], model.transform(GREY), 1)
         assert not got["std"].any()
@@ -190,7 +192,7 @@ class TestNetworks:
 
     def test_flow_posterior(self):
         pytest.importorskip("zuko")
-        model = fitted(VAE, GREY, posterior_family="flow")
+        model = fitted(VAE, GREY, posterior_family="flow", likelihood="bernoulli")
         x, wanted = torch.from_numpy(GREY), model.posterior(GREY)
         with torch.no_grad():
             mean, std = networks.Encode(model).eval()(x)

@@ -53,6 +53,7 @@ def _facts(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         "sha256 of the data": str(data.get("sha256", "not recorded"))[:16],
         "shape of one example": " x ".join(map(str, fitted["feature_shape"])),
         "likelihood": fitted["likelihood"],
+        "reason for it": fitted["likelihood_reason"] or "not recorded",
         "scaling": fitted["scaling"],
         "epoch of the weights": fitted["best_epoch"],
     }

@@ -18,6 +18,7 @@ from torch.distributions import Distribution, Laplace
 from isthmus.distributions.base import DiagonalNormal
 from isthmus.distributions.families import (
     LOG_SCALE_LIMIT,
+    SMALLEST_SCALE,
     SMALLEST_START,
     BernoulliFamily,
     Family,
@@ -45,6 +46,7 @@ __all__ = [
 Shape = tuple[int, ...]
 LOG_RATE_LIMIT = 20.0
 SMALLEST_INPUT_SCALE = 0.25  # of standardised log-counts
+SCALE_FLOOR = 0.003  # of a learned scale, relative to that of the data around their marginal fit
 LARGEST_TILT = 1000.0  # of the continuous Bernoulli at the start
 
 
@@ -89,14 +91,18 @@ class _LocationFamily(Family):
     shape : tuple of int
     scale : {"shared", "per-feature"} or float
         One learned number, one per feature, or a fixed one, in the units in which the model sees
-        the data: 1.0 is the standard deviation of scaled data.
+        the data: 1.0 is the standard deviation of scaled data. A learned scale stays above 0.3% of
+        that of the data, so that features that are reconstructed exactly, such as constants and
+        duplicates, do not gain unlimited density.
     """
 
     log_scale: Tensor
+    floor: Tensor | None  # of a learned scale; absent until `start_from`, and before version 0.1
 
     def __init__(self, shape: Shape, scale: str | float = "shared") -> None:
         super().__init__(shape)
         self.learned = isinstance(scale, str)
+        self.register_buffer("floor", None)
         if isinstance(scale, str):
             size = {"shared": (), "per-feature": self.shape}[scale]
             self.log_scale = nn.Parameter(torch.zeros(size))
@@ -107,15 +113,20 @@ class _LocationFamily(Family):
     def scale(self) -> Tensor:
         """The scale: one number, or one per feature."""
         log_scale = _precise(self.log_scale)
-        return (soft_limit(log_scale, LOG_SCALE_LIMIT) if self.learned else log_scale).exp()
+        if not self.learned:
+            return log_scale.exp()
+        scale = soft_limit(log_scale, LOG_SCALE_LIMIT).exp()
+        return scale if self.floor is None else self.floor + scale
 
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
         """Start the scale at that of the deviations from the marginal outputs."""
         if self.learned:
             scale = self._scale_of(x - self.marginal_outputs(x.flatten(1))[0].reshape(x.shape[1:]))
-            start = inverse_soft_limit(scale.clamp(min=SMALLEST_START).log(), LOG_SCALE_LIMIT)
-            self.log_scale.copy_(start.nan_to_num(0.0))
+            varies = scale > SMALLEST_SCALE  # false for NaN
+            self.floor = (SCALE_FLOOR * torch.where(varies, scale, 1.0)).to(self.log_scale)
+            start = (scale.clamp(min=SMALLEST_START) - self.floor).log()
+            self.log_scale.copy_(inverse_soft_limit(start, LOG_SCALE_LIMIT).nan_to_num(0.0))
 
     def _scale_of(self, deviations: Tensor) -> Tensor:
         """Return the scale that fits deviations (n, *shape), in the shape of `log_scale`."""
@@ -123,6 +134,14 @@ class _LocationFamily(Family):
 
     def _mean(self, values: Tensor) -> Tensor:
         return values.nanmean(0) if self.log_scale.ndim else values.nanmean()
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Load parameters, with the floor if one was saved."""
+        saved = state_dict.get(f"{prefix}floor")
+        if saved is not None and not (saved.isfinite() & (saved >= 0)).all():
+            raise ValueError(f"{prefix}floor must be finite and at least 0.")
+        self.floor = None if saved is None else torch.zeros_like(self.log_scale)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class GaussianFamily(_LocationFamily):

@@ -77,6 +77,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         The trained model.
     likelihood_ : str
         The likelihood in use; differs from `likelihood` if that is "auto".
+    likelihood_reason_ : str
+        Why this likelihood was chosen.
     feature_shape_ : tuple of int
         Shape of one example.
     channels_ : {"first", "last"}

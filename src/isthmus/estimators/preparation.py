@@ -64,6 +64,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
     columns_: Columns | None
     feature_shape_: tuple[int, ...]
     likelihood_: str
+    likelihood_reason_: str
     empty_features_: tuple[int, ...]
     scaling_: str
     fitted_params_: dict[str, Any]
@@ -106,7 +107,12 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         self.apply_handle_unknown()
         self.empty_features_ = _empty_features(X) if missing else ()
         observed = fill_missing(X) if missing else X
-        self.likelihood_ = resolve_likelihood(self.likelihood, observed, self.columns_)
+        own = weights
+        if stored is not None and weights is not None:
+            own = weights[shown_rows]
+        self.likelihood_, self.likelihood_reason_ = resolve_likelihood(
+            self.likelihood, observed, self.columns_, weights=own, binarize=self.binarize
+        )
         likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
         if self.binarize and likelihood.binary is not True:
             raise ValueError(

@@ -28,7 +28,16 @@ from isthmus.training.devices import own_torch_defaults
 __all__ = ["PLAIN", "check_sizes", "restore", "unfitted"]
 
 #: Fitted attributes, without the underscore, that are saved as they are.
-PLAIN = ("likelihood", "n_features_in", "scaling", "seed", "n_iter", "best_epoch", "stopped")
+PLAIN = (
+    "likelihood",
+    "likelihood_reason",
+    "n_features_in",
+    "scaling",
+    "seed",
+    "n_iter",
+    "best_epoch",
+    "stopped",
+)
 
 FLOW_BYTES = 64  # memory for the masks of a flow, per n_components squared
 

@@ -157,6 +157,8 @@ def _facts(estimator: Any) -> Iterator[tuple[str, str]]:
     yield "posterior q(z|x)", estimator.posterior_family
     yield "prior p(z)", estimator.prior or "none"
     yield "p(x|z)", estimator.model_.likelihood.label
+    if estimator.likelihood_reason_:
+        yield "reason for p(x|z)", estimator.likelihood_reason_
     yield "scaling (included)", estimator.scaling_
 
 

@@ -152,11 +152,11 @@ class Spec(Training):
     )
     likelihood: str = param(
         "auto",
-        "Distribution p(x|z); 'auto' is bernoulli for data that are all 0 or 1, bytes, and images "
-        "and signals within [0, 1], else gaussian (one learned scale). Also gaussian-fixed, "
-        "gaussian-per-feature, gaussian-network, continuous-bernoulli, laplace, poisson, "
-        "negative-binomial, categorical or categorical:K; for a mixed table one name per column, "
-        "separated by commas.",
+        "Distribution p(x|z); 'auto' is bernoulli for values within [0, 1] that are nearly binary, "
+        "else gaussian-per-feature (one learned scale per column) for tables and gaussian (one "
+        "learned scale) for images and signals. Also gaussian-fixed, gaussian-network, "
+        "continuous-bernoulli, laplace, poisson, negative-binomial, categorical or categorical:K; "
+        "for a mixed table one name per column, separated by commas.",
     )
     scaling: str = param(
         "auto",

@@ -169,7 +169,7 @@ def check_scalars(values: Any, name: str) -> None:
 def _fitted(fitted: dict[str, Any]) -> dict[str, Any]:
     """Return the entries about the fitted model, None where optional ones are missing."""
     optional = ("columns", "empty_features", "feature_names_in", "context", "seed")
-    fitted = dict.fromkeys(optional) | {"channels": "first"} | fitted
+    fitted = dict.fromkeys(optional) | {"channels": "first", "likelihood_reason": ""} | fitted
     _check(fitted, FITTED, "fitted.")
     n = math.prod(fitted["feature_shape"])
     has_channels = fitted["channels"] == "first" or len(fitted["feature_shape"]) > 1
@@ -294,6 +294,7 @@ DATA: dict[str, Rule] = {
 }
 FITTED: dict[str, Rule] = {
     "likelihood": (_is_likelihood, "names of likelihoods"),
+    "likelihood_reason": (_is_name, "a text"),
     "stopped": (_is_name, "a name"),
     "scaling": (lambda v: v in SCALINGS, f"one of {', '.join(SCALINGS)}"),
     "n_iter": (lambda v: _is_int(v, 0), "an epoch"),

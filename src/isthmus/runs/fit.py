@@ -223,6 +223,7 @@ class _Fitting:
             raise ValueError(f"{folder / 'tensorboard'} is a link; remove it.")
         recorder, checkpoints = SampleRecorder(), self._checkpoints(folder)
         callbacks: list[Callback] = [recorder, TrainingLog(folder, self._log_facts())]
+        callbacks += [] if self.options.quiet else [_PrintLikelihood()]
         callbacks += self.options.callbacks
         callbacks += make_trackers(self.options.trackers, self.options.track_to, folder)
         try:
@@ -312,6 +313,14 @@ class _Fitting:
             f"{len(self.split.X_test):,} held out for the summary, seed "
             f"{self.estimator.random_state}"
         )
+
+
+class _PrintLikelihood(Callback):
+    """Print the likelihood of a run and why it was chosen, before the model is trained."""
+
+    def on_start(self, trainer: TrainerView, rows: Any) -> None:
+        estimator: Any = trainer.settings
+        print_notes(f"{estimator.model_.likelihood.label}: {estimator.likelihood_reason_}")
 
 
 class _CheckTestRows(Callback):

@@ -59,6 +59,9 @@ def finish(
     else:
         X, y = X_train, split.train.y if stored is None else None
         notes = ("No rows were held out: this report shows training rows.", *notes)
+    if estimator.likelihood_reason_:
+        kind = estimator.model_.likelihood.label
+        notes = (*notes, f"{kind.capitalize()} ({estimator.likelihood_reason_}).")
     report = write_report(
         folder / REPORT,
         estimator=estimator,
