@@ -44,12 +44,15 @@ class Job:
         Bytes, or float32 of mean 0 and variance 1; n is a multiple of the batch size.
     device : str
         Where all train.
+    seed : int
+        Of the first weights, the order of the rows and the noise.
     """
 
     settings: Any
     likelihood: str
     x: NDArray[Any]
     device: str = "cpu"
+    seed: int = 0
 
     @property
     def batch(self) -> int:
@@ -63,7 +66,7 @@ class Job:
 
     def model(self) -> LatentVariableModel:
         """Return the model with its first weights, the same at every call."""
-        torch.manual_seed(0)
+        torch.manual_seed(self.seed)
         return build_model(self.settings, self.x.shape[1:], self.likelihood).to(self.device)
 
     def floats(self) -> Tensor:
@@ -149,7 +152,8 @@ def activation_of(settings: Any) -> str:
 def plain(job: Job) -> Contender:
     """Train by the loop that a careful person writes: data resident, fused Adam, no `.item()`."""
     model = Plain(job)
-    return Contender(_resident(job, model, model), size(model))
+    networks = model.encoder, model.decoder
+    return Contender(_resident(job, model, model), size(model), networks)
 
 
 def compiled(job: Job) -> Contender:
@@ -216,7 +220,7 @@ def tutorial(job: Job) -> Contender:
             total += loss.item()
         return total / job.steps
 
-    return Contender(epoch, size(model))
+    return Contender(epoch, size(model), (model.encoder, model.decoder))
 
 
 def uses_of(job: Job) -> list[floors.Use]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 Figures = dict[str, Any]
 OURS = "isthmus"
@@ -31,10 +32,13 @@ class Contender:
         as that of others (the mean loss in nats per example), NaN where there is none.
     parameters : int, optional
         Numbers its model learns.
+    networks : tuple of Module, optional
+        The encoder and the decoder that it trains; the latter returns logits of pictures.
     """
 
     epoch: Callable[[], float]
     parameters: int | None = None
+    networks: tuple[nn.Module, nn.Module] | None = None
 
 
 Makers = dict[str, Callable[[], Contender]]

@@ -26,6 +26,8 @@ from speed.contenders import LOG_2PI, Job, size
 from speed.race import CannotRace, Contender
 from torch.utils.data import DataLoader
 
+from isthmus.distributions.families import ACTIVATIONS
+
 
 def installed(name: str, pip: str) -> ModuleType:
     """Import a module, or say how to get it."""
@@ -43,8 +45,9 @@ def pythae_model(job: Job) -> Any:
 
     ours = job.model()
     pictures, variational = job.likelihood == "bernoulli", ours.prior is not None
-    if not variational and (pictures or job.settings.penalty or job.settings.activation != "relu"):
+    if not variational and (pictures or job.settings.penalty):
         raise CannotRace("has no such model")
+    activation = ACTIVATIONS[job.settings.activation]
     shape = job.x.shape[1:]
 
     class Encoder(BaseEncoder):  # type: ignore[misc]
@@ -55,7 +58,7 @@ def pythae_model(job: Job) -> Any:
         def forward(self, x: Any) -> Any:
             h = self.network(x)
             if not variational:
-                return ModelOutput(embedding=torch.relu(h))
+                return ModelOutput(embedding=activation(h))
             mean, log_variance = h.chunk(2, 1)
             return ModelOutput(embedding=mean, log_covariance=log_variance)
 
@@ -93,13 +96,15 @@ def pythae(job: Job) -> Contender:
                 per_device_train_batch_size=job.batch,
                 learning_rate=job.settings.learning_rate,
                 no_cuda=True,
+                seed=job.seed,
             ),
         )
         trainer.prepare_training()
     trainer.callback_handler = CallbackHandler([TrainingCallback()], model)  # no progress bar
     scale = 1.0 if job.settings.prior else 0.5  # of AE, see above
     constant = 0.0 if job.likelihood == "bernoulli" else 0.5 * LOG_2PI * x[0].numel()
-    return Contender(lambda: scale * float(trainer.train_step(1)) + constant, size(model))
+    networks = model.encoder.network, model.decoder.network
+    return Contender(lambda: scale * float(trainer.train_step(1)) + constant, size(model), networks)
 
 
 def pyod(job: Job, *, scales: bool = True) -> Contender:
