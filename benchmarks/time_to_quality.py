@@ -17,7 +17,9 @@ are measured apart, contenders in turns, medians of --rounds. The product of bot
 tutorial loop takes the same steps as the plain loop, whose epochs count for it.
 
 Runs are kept in --out as they end; those that are there are not repeated without --again, so that a
-run that was stopped goes on. pythae and pyod are optional: pip install pythae==0.1.2 pyod numba.
+run that was stopped goes on. "--part pace" needs a quiet machine; "--part quality" does not, and
+may run at the same time in another process, into the same file. pythae and pyod are optional:
+pip install pythae==0.1.2 pyod numba.
 """
 
 from __future__ import annotations
@@ -70,8 +72,7 @@ def main() -> None:
         if a.again:
             record.drop(name, runs)
         measure(name, TASKS[name], data, runs, record)
-    record.content |= describe(record)
-    record.save()
+    record.describe(describe(record))
     print("\n".join(table(record.content["summary"]) + record.content["verdicts"]))
 
 

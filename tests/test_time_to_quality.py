@@ -186,11 +186,20 @@ def test_runs_are_kept_and_not_repeated(tmp_path, capsys):
         time_to_quality.measure("t", t, None, [*time_to_quality.plan(t, 2)], record)
     assert turns == [0, 1]
     assert "t: b: not installed" in capsys.readouterr().err
-    record.drop("t", [Planned("isthmus", QUALITY, 1)])
-    assert [*record.points("t", "isthmus", QUALITY)] == [0]
     kept = json.loads(path.read_text())["runs"]
     assert [run["seed"] for run in kept] == [0, 1]
     assert set(kept[0]) >= {"task", "contender", "kind", "threads", "load", "points"}
+    record.drop("t", [Planned("isthmus", QUALITY, 1)])
+    assert [*record.points("t", "isthmus", QUALITY)] == [0]
+
+
+def test_two_processes_measure_into_one_file(tmp_path):
+    records = [Record(tmp_path / "runs.json") for _ in range(2)]
+    for seed, record in enumerate(records):
+        record.add(curve(9, 5), task="t", contender="b", kind=QUALITY, seed=seed)
+    records[0].drop("t", [Planned("b", QUALITY, 0)])
+    records[0].describe({"verdicts": []})
+    assert [[*r.points("t", "b", QUALITY)] for r in records] == [[1], [1]]
 
 
 def test_the_command_measures_and_prints_a_table(tmp_path, capsys, monkeypatch, pictures):

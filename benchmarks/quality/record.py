@@ -28,6 +28,8 @@ class Planned(NamedTuple):
 class Record:
     """Runs in a JSON file, which is written after each.
 
+    The file is read again before it is changed, so that several processes may measure at once.
+
     Parameters
     ----------
     path : Path, optional
@@ -37,11 +39,15 @@ class Record:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.content: dict[str, Any] = {"runs": []}
-        if path is not None and path.exists():
-            self.content = json.loads(path.read_text())
+        self._read()
+
+    def _read(self) -> None:
+        if self.path is not None and self.path.exists():
+            self.content = json.loads(self.path.read_text())
 
     def points(self, task: str, contender: str, kind: str) -> dict[int, list[Point]]:
         """Return the runs of a contender, by seed."""
+        self._read()
         wanted = (task, contender, kind)
         return {
             run["seed"]: [Point(*point) for point in run["points"]]
@@ -51,20 +57,27 @@ class Record:
 
     def add(self, points: list[Point], **run: Any) -> None:
         """Keep a run."""
+        self._read()
         rows = [[_rounded(v) for v in astuple(point)] for point in points]
         self.content["runs"].append({**run, "points": rows})
-        self.save()
+        self._save()
+
+    def describe(self, about: dict[str, Any]) -> None:
+        """Keep what follows from the runs, and what their reader needs to know."""
+        self.content |= about
+        self._save()
 
     def drop(self, task: str, runs: list[Planned]) -> None:
         """Forget runs, to repeat them."""
+        self._read()
         self.content["runs"] = [
             r
             for r in self.content["runs"]
             if r["task"] != task or Planned(r["contender"], r["kind"], r["seed"]) not in runs
         ]
+        self._save()
 
-    def save(self) -> None:
-        """Write the file."""
+    def _save(self) -> None:
         if self.path is not None:
             part = self.path.with_suffix(".part")
             part.write_text(_one_run_a_line(self.content))
