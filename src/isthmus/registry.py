@@ -94,6 +94,8 @@ BACKBONES: dict[str, Callable[..., tuple[torch.nn.Module, torch.nn.Module]]] = {
 #: Backbones whose code size follows from the shape of an example.
 SIZED: dict[str, Any] = {"pyramid": Pyramid(), "spectral": Spectral()}
 
+MOST_COMPONENTS = 20  # of a code by default
+
 PENALTIES: dict[str, Callable[[Any], tuple[Penalty, ...]]] = {
     "l1": lambda spec: sparsity_penalties(spec, code_activation(spec)),
     "kl": lambda spec: (
@@ -173,18 +175,30 @@ def backbone_of(spec: Spec, features: Shape, likelihood: str = "gaussian") -> An
     is_window = len(features) == 2 and features[0] == 1 and features[1] >= Spectral().frame
     defaults = params_of(type(spec))
     sized = any(
-        getattr(spec, name) != defaults[name].default for name in ("hidden", "n_components")
+        getattr(spec, name) not in (defaults[name].default, before)
+        for name, before in (("hidden", None), ("n_components", MOST_COMPONENTS))
     )
     audio = denoises and is_window and not sized and likelihood in ("gaussian", "gaussian-fixed")
     return "spectral" if audio else "mlp"
 
 
 def code_size(spec: Spec, features: Shape, likelihood: str = "gaussian") -> int:
-    """Return the code size: `n_components`, unless the backbone has its own code size."""
+    """Return the code size: that of the backbone if it has one of its own, else `n_components`.
+
+    Examples
+    --------
+    >>> from isthmus.models.specs import VAE
+    >>> code_size(VAE(), (13,)), code_size(VAE(), (8, 8)), code_size(VAE(n_components=30), (13,))
+    (6, 20, 30)
+    """
     backbone = backbone_of(spec, features, likelihood)
     backbone = SIZED.get(backbone) if isinstance(backbone, str) else backbone
     own = getattr(backbone, "n_components", None)
-    return own(features) if own else spec.n_components
+    if own:
+        return own(features)
+    if spec.n_components is not None:
+        return spec.n_components
+    return min(MOST_COMPONENTS, max(1, math.prod(features) // 2))
 
 
 #: Settings that only the objective reads, so that they may differ between two fits of one model.

@@ -172,7 +172,7 @@ def test_numpy_numbers_become_python_numbers(optuna, tmp_path):
     [
         ({"betta": (1, 2)}, "VAE has no setting 'betta'"),
         ({"n_component": (1, 2)}, "Did you mean 'n_components'"),
-        ({"n_components": (0, 8)}, "n_components must be an integer of at least 1, got 0"),
+        ({"n_components": (0, 8)}, "n_components must be an integer of at least 1 or None, got 0"),
         ({"n_components": (8, 2)}, r"expected a range \(low, high\) or a list of values"),
         ({"n_components": 8}, r"expected a range \(low, high\) or a list of values"),
         ({"n_components": (1.5, 8)}, "n_components must be an integer"),

@@ -96,7 +96,7 @@ def greyness(X: Array, weights: Array | None = None) -> float:
     >>> greyness(np.array([[0.0], [0.1], [1.0]]))
     0.12...
     """
-    n = mean = product = 0.0
+    n = mean = product = np.zeros(X.shape[1:])
     for rows in row_slices(X):
         x = np.clip(remove_rounding(as_float64(X[rows]), (0, 1), integer=True), 0, 1)
         counts = (1.0 if weights is None else _by_row(weights[rows], x)) * ~np.isnan(x)

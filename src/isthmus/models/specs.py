@@ -124,7 +124,12 @@ class Spec(Training):
     penalty_samples: ClassVar[int | None] = None
     conditional: ClassVar[bool] = False
 
-    n_components: int = param(20, "Dimensions of the code of one example.", minimum=1)
+    n_components: int | None = param(
+        None,
+        "Dimensions of the code of one example; by default half as many as an example has numbers, "
+        "at most 20.",
+        minimum=1,
+    )
     hidden: tuple[int, ...] = param(
         (400,),
         "Widths of the dense layers of the encoder, mirrored in the decoder; () is linear.",

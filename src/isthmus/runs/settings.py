@@ -89,7 +89,7 @@ def _check_draws(estimator: LatentEstimator, shape: list[int], source: str) -> N
     """
     n_rows, n_features = shape[0], math.prod(shape[1:])
     draws = max(estimator.n_samples, estimator.penalty_samples or 1)
-    n_numbers = min(estimator.batch_size, n_rows) * max(n_features, estimator.n_components)
+    n_numbers = min(estimator.batch_size, n_rows) * max(n_features, estimator.n_components or 0)
     check_memory(
         f"{source}: its {draws} draws per row", 4 * draws * n_numbers, 4 * math.prod(shape)
     )
