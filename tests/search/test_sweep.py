@@ -331,7 +331,8 @@ def test_ctrl_c_keeps_the_models_trained_so_far(monkeypatch):
 def test_stacked_adam_equals_adam_of_each_model():
     rng = torch.Generator().manual_seed(0)
     start = torch.randn(3, 4, 5, generator=rng)
-    settings = [VAE(learning_rate=r, weight_decay=d) for r, d in ((0.1, 0), (0.1, 0), (0.2, 0.5))]
+    pairs = (0.1, 0), (0.1, 0), (0.2, 0.5)
+    settings = [VAE(learning_rate=r, weight_decay=d, warmup=0) for r, d in pairs]
     stacked = lay_out(start.clone())
     adam = StackedAdam([stacked], settings)
     alone = [start[i].clone().requires_grad_() for i in range(3)]
@@ -345,7 +346,7 @@ def test_stacked_adam_equals_adam_of_each_model():
             adam = adam.of([stacked], [0, 2])
             alone, single = alone[::2], single[::2]
         gradient = torch.randn(len(alone), 5, 4, generator=rng).mT
-        adam.step([gradient])
+        adam.step([gradient], turn, turn / 4)
         for w, g, optimizer in zip(alone, gradient, single, strict=True):
             w.grad = g.contiguous()
             optimizer.step()

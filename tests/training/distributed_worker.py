@@ -36,9 +36,11 @@ KINDS = {
     "iwae": (isthmus.VAE, {"bound": "iwae", "n_samples": 4}),
     "flow": (isthmus.VAE, {"posterior_family": "flow"}),
     "normalized": (isthmus.VAE, {"normalize_gradients": True, "weight_decay": 0.1}),
+    "scheduled": (isthmus.VAE, {"lr_schedule": "cosine", "clip_norm": 5.0, "optimizer": "nadam"}),
     "incomplete": (isthmus.VAE, {"missing": "ignore"}),
 }
-SHARDED = ("vae", "vamp", "normalized", "conv", "dropout")  # kinds that are trained as shards too
+# Kinds that are trained as shards too.
+SHARDED = ("vae", "vamp", "normalized", "scheduled", "conv", "dropout")
 LOCAL = {  # models that draw or compute statistics for local rows
     "conv": (isthmus.VAE, {"backbone": "conv", "epochs": 1}),
     "denoising": (isthmus.DenoisingAutoencoder, {}),

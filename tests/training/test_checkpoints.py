@@ -32,6 +32,10 @@ KINDS = [
     ("vae", {"prior": "vamp", "prior_modes": 4, "beta_schedule": "linear", "patience": 2}),
     ("vae", {"backbone": "conv"}),
     ("vae", {"bound": "iwae", "n_samples": 4, "weight_decay": 0.1}),
+    ("vae", {"lr_schedule": "cosine", "warmup": 5, "clip_norm": 5.0, "ema": 0.0}),
+    ("vae", {"optimizer": "nadam", "lr_schedule": "wsd"}),
+    ("vae", {"optimizer": "sgd", "learning_rate": 1e-4, "warmup": 0}),
+    ("vae", {"backbone": "conv", "validation_fraction": 0.0, "ema": 0.3}),
     ("beta-vae", {"capacity": 3.0}),
     ("conditional-vae", {}),
     ("autoencoder", {}),
@@ -335,7 +339,7 @@ def test_resuming_a_different_run_raises(tmp_path):
     with pytest.raises(ValueError, match="other data"):
         make(KINDS[0]).fit(X[::-1], resume_from=tmp_path)
     with pytest.raises(ValueError, match="belongs to a VAE, not a Autoencoder"):
-        make(KINDS[7]).fit(X, resume_from=tmp_path)
+        isthmus.Autoencoder(**SMALL).fit(X, resume_from=tmp_path)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         make(KINDS[0]).fit(X, resume_from=tmp_path / "elsewhere")
     assert set(MAY_CHANGE) < {

@@ -166,7 +166,8 @@ def test_changes_by_a_callback_take_effect_in_the_next_epoch(traced):
     def fit(compile):
         change = Change()
         model = ESTIMATORS["vae"](
-            **SMALL | {"dropout": 0.5, "epochs": 6, "random_state": 0, "compile": compile}
+            **SMALL
+            | {"dropout": 0.5, "epochs": 6, "random_state": 0, "compile": compile, "ema": 0.0}
         )
         model.set_params(validation_fraction=0.0).fit(X.numpy(), callbacks=[change])
         assert torch.equal(next(model.model_.parameters()), change.frozen)

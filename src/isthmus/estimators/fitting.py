@@ -32,6 +32,7 @@ from isthmus.training.checkpoints import in_order, shared_checkpoints
 from isthmus.training.devices import own_torch_defaults
 from isthmus.training.dictionary import training_callbacks
 from isthmus.training.distributed import ProcessGroup
+from isthmus.training.schedules import TARGET_STEPS
 from isthmus.training.snapshot import (
     CheckpointError,
     Snapshot,
@@ -39,7 +40,7 @@ from isthmus.training.snapshot import (
     restore_snapshot,
 )
 from isthmus.training.state import Outcome
-from isthmus.training.trainer import TARGET_STEPS, warn_diverged
+from isthmus.training.trainer import warn_diverged
 
 __all__ = ["SIGTERM_EXIT_CODE", "FittingMixin"]
 

@@ -48,12 +48,39 @@ class Training:
 
     epochs: int | None = param(
         None,
-        "Maximum number of passes over the training rows; by default enough for 6000 optimiser "
-        "steps, between 20 and 500.",
+        "Maximum number of passes over the training rows; by default as many as hold 6000 "
+        "optimiser steps, at least 12.",
         minimum=1,
     )
     batch_size: int = param(128, "Rows per optimiser step.", minimum=1)
-    learning_rate: float = param(1e-3, "Step size of Adam.", above=0)
+    optimizer: str = param(
+        "adamw",
+        "Optimiser: Adam with decoupled weight decay, Adam with Nesterov momentum, or gradient "
+        "descent with Nesterov momentum 0.9.",
+        choices=("adamw", "nadam", "sgd"),
+    )
+    learning_rate: float = param(
+        1e-3, "Step size of the optimiser, after the warm-up and before any decay.", above=0
+    )
+    lr_schedule: str = param(
+        "constant",
+        "How the learning rate falls until the last of `epochs`: not at all, as a cosine, or "
+        "linearly in the last quarter ('wsd': warm-up, stable, decay).",
+        choices=("constant", "cosine", "wsd"),
+    )
+    warmup: int = param(
+        100, "Steps in which the learning rate rises from 0; 0 for none.", minimum=0
+    )
+    clip_norm: float | None = param(
+        None, "Largest norm of the gradient of a step; longer ones are shortened to it.", above=0
+    )
+    ema: float = param(
+        0.1,
+        "Mean age of the weights in the moving average that is evaluated and kept, as a share of "
+        "the steps so far; 0 to keep the weights themselves.",
+        minimum=0,
+        below=1,
+    )
     weight_decay: float = param(0.0, "Decoupled weight decay (AdamW).", minimum=0)
     normalize_gradients: bool = param(
         False, "Divide the gradient of each parameter by its norm before the step."
@@ -68,9 +95,11 @@ class Training:
         choices=("random", "time"),
     )
     patience: int | None = param(
-        50,
-        "Epochs without a better validation loss before training stops; the best weights are kept.",
-        minimum=1,
+        None,
+        "Epochs without a better validation loss before training stops; the best weights are kept. "
+        "By default as many as hold 1000 steps, at least 4, and no limit if the learning rate "
+        "falls; 0 for no limit.",
+        minimum=0,
     )
     compile: bool = param(
         False,

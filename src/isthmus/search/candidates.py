@@ -229,7 +229,8 @@ def can_stack(e: LatentEstimator) -> bool:
     return all(
         (
             backbone in ("mlp", "gated"),
-            spec.dropout == 0 and not spec.normalize_gradients,
+            spec.dropout == 0 and not spec.normalize_gradients and spec.clip_norm is None,
+            spec.optimizer == "adamw",
             "flow" not in (spec.prior, spec.posterior_family) and spec.bound != "dreg",
             spec.penalty != "contractive" and not callable(spec.corruption),
             stateless,

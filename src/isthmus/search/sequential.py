@@ -33,6 +33,7 @@ class SequentialRun(CandidateRun):
             e.validation_fraction, c.generator, e.validation_split
         )
         trainer = e._trainer(self.kept, c.generator)
+        trainer.rows = self.kept
         self.callbacks = training_callbacks(e, e.model_)
         self.best: dict[str, Any] = copy.deepcopy(e.model_.state_dict())
         self.last: dict[str, Any] | None = None
@@ -70,8 +71,7 @@ class SequentialRun(CandidateRun):
             self.best = copy.deepcopy(trainer.model.state_dict())
         for callback in self.callbacks:
             callback.on_epoch(trainer, record)
-        patience = c.estimator.patience
-        if self.held and patience is not None and number - c.best_epoch >= patience:
+        if self.held and number - c.best_epoch >= trainer.n_patience(self.kept):
             self.drop(c, "patience")
 
     def publish(self, candidate: Candidate) -> None:

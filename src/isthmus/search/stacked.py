@@ -35,7 +35,9 @@ from isthmus.training.functional_step import (
     Program,
     compute_gradients,
 )
-from isthmus.training.trainer import TARGET_STEPS, warn_diverged
+from isthmus.training.schedules import n_epochs, n_patience
+from isthmus.training.trainer import warn_diverged
+from isthmus.training.weight_average import WeightAverage
 
 __all__ = ["StackedRun"]
 
@@ -102,6 +104,7 @@ class StackedRun(CandidateRun):
         self.program = Program(copy.deepcopy(live[0].estimator.model_)).eval()
         self.best = {k: w.detach().clone() for k, w in self.weights.items()}
         self.optimizer = StackedAdam(list(self.weights.values()), [c.estimator for c in live])
+        self.average = WeightAverage(list(self.weights.values()), live[0].estimator.ema)
         self.row = {c: i for i, c in enumerate(live)}
         self._update_members()
 
@@ -141,10 +144,12 @@ class StackedRun(CandidateRun):
 
     def _one_epoch(self) -> None:
         start = time.perf_counter()
+        self.average.hide()
         with flush_denormals():
             n = len(self.members[0].kept)
             means = _columns(self._train(n) / n)
             seconds = (time.perf_counter() - start) / len(self.members)
+            self.average.show()
             held = _columns(self._evaluate()) if self.held else [{}] * len(self.members)
         self.epoch += 1
         share = (time.perf_counter() - start) / len(self.members)
@@ -168,13 +173,16 @@ class StackedRun(CandidateRun):
         generators = [m.candidate.generator for m in self.members]
         sums = order.new_zeros(len(Terms._fields), len(order), dtype=torch.float32)
         weights = list(self.weights.values())
-        for index in order.split(self.members[0].kept.sizes(self.settings.batch_size), 1):
+        batches = order.split(self.members[0].kept.sizes(self.settings.batch_size), 1)
+        for number, index in enumerate(batches):
             shown, noise = self._batch(index, generators)
             gradients, terms = self.compute_gradients(
                 self.step, weights, self._beta(self.step), *shown, noise
             )
-            self.optimizer.step(gradients)
+            progress = min(1.0, (self.epoch + number / len(batches)) / self.n_epochs)
+            self.optimizer.step(gradients, self.step, progress)
             self.step += 1
+            self.average.update(self.step)
             sums += index.shape[1] * terms
         return sums
 
@@ -277,8 +285,8 @@ class StackedRun(CandidateRun):
     def _leave(self) -> None:
         """End members that have finished, and remove them."""
         for c in (m.candidate for m in self.members if m.candidate.live):
-            patience = c.estimator.patience
-            if self.held and patience is not None and self.epoch - c.best_epoch >= patience:
+            patience = n_patience(c.estimator, self.n_batches)
+            if self.held and self.epoch - c.best_epoch >= patience:
                 c.end("patience")
             elif self.epoch >= self.n_epochs:
                 c.end("epochs")
@@ -287,10 +295,12 @@ class StackedRun(CandidateRun):
     @property
     def n_epochs(self) -> int:
         """Maximum number of epochs, as in Trainer."""
-        if self.settings.epochs is not None:
-            return self.settings.epochs
-        n_batches = len(self.members[0].kept.sizes(self.settings.batch_size))
-        return min(max(TARGET_STEPS // n_batches, 20), 500)
+        return n_epochs(self.settings, self.n_batches)
+
+    @property
+    def n_batches(self) -> int:
+        """Steps of an epoch."""
+        return len(self.members[0].kept.sizes(self.settings.batch_size))
 
     @torch.no_grad()
     def _repack(self) -> None:
@@ -307,6 +317,7 @@ class StackedRun(CandidateRun):
         self.weights = {
             k: lay_out(w.detach()[stay]).requires_grad_() for k, w in self.weights.items()
         }
+        self.average = self.average.of(list(self.weights.values()), stay)
         if self.members:
             self.optimizer = self.optimizer.of(list(self.weights.values()), stay)
             self._update_members()

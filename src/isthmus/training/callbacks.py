@@ -17,6 +17,7 @@ from isthmus.training.batches import Rows, Source
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.state import BestWeights, Outcome, Position
+from isthmus.training.weight_average import WeightAverage
 
 __all__ = ["Callback", "ProgressBar", "ProgressLines", "TrainerView", "progress_callbacks"]
 
@@ -34,7 +35,8 @@ class TrainerView(Protocol):
     settings : Training
         The settings of the run; an estimator, if one started it.
     weights : list of Parameter
-        The parameters that the optimizer updates.
+        The parameters that the optimizer updates. In `on_epoch` and `on_end` the model has their
+        average, unless ``ema=0``.
     step : int
         Optimizer steps so far.
     max_rows : int or None
@@ -59,6 +61,7 @@ class TrainerView(Protocol):
     outcome: Outcome
     position: Position
     best: BestWeights
+    average: WeightAverage
     rows: Source | None
     about: dict[str, Any]
     started: float
@@ -75,6 +78,9 @@ class Callback:
 
     With ``compile=True``, changes to anything but tensors (hooks, a dropout rate, the objective)
     take effect in the next epoch.
+
+    In `on_epoch` the model has the average of the weights, which is evaluated; `on_step` is the
+    place to change the weights that are trained.
 
     If several processes train together, only the main process calls callbacks. A callback that
     changes training must set `everywhere` and be passed in each process. With sharded weights
@@ -113,7 +119,7 @@ class Callback:
         """Run after each optimizer step; do not copy values from the device here."""
 
     def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
-        """Run after each epoch with its record."""
+        """Run after each epoch with its record, with the averaged weights loaded."""
 
     def on_stop(self, trainer: TrainerView) -> None:
         """Run after the step during which a stop was requested, with the last weights."""

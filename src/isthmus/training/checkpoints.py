@@ -37,7 +37,7 @@ __all__ = [
 
 DIGEST_BYTES = 32  # of SHA-256, after the tensors
 MIN_INTERVAL = 50  # in units of the time that writing takes: below 2% of the run
-FORMAT, FACTS = 2, "facts"
+FORMAT, FACTS = 3, "facts"
 MAX_FACTS = 2**26  # bytes: 150,000 epochs
 
 

@@ -190,7 +190,8 @@ class UnitColumns(Callback):
         self.units.normalize()
 
     def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
-        """Stop projecting the gradient."""
+        """Normalize the columns that are kept, an average, and stop projecting the gradient."""
+        self.units.normalize()
         self.hook.remove()
 
     def _across(self, gradient: Tensor) -> Tensor:

@@ -22,6 +22,14 @@ from isthmus.training.trainer import Trainer
 __all__ = ["CheckpointError", "Snapshot", "check_snapshot", "restore_snapshot", "take_snapshot"]
 
 
+#: State that each optimizer keeps of a weight, after its first step.
+MOMENTS = {
+    "adamw": ("step", "exp_avg", "exp_avg_sq"),
+    "nadam": ("step", "mu_product", "exp_avg", "exp_avg_sq"),
+    "sgd": ("momentum_buffer",),
+}
+
+
 class CheckpointError(ValueError):
     """A checkpoint is invalid, or belongs to another run; an older one may be usable."""
 
@@ -32,7 +40,8 @@ class Snapshot(NamedTuple):
     Parameters
     ----------
     tensors : dict of str to Tensor
-        Weights and buffers (``model.``), the best so far (``best.``), moments (``optimizer.``),
+        Weights and buffers (``model.``), the best so far (``best.``), averages (``average.``),
+        moments (``optimizer.``),
         random states (``random.``), sums of the epoch, and states of callbacks (``callback.``).
     facts : dict
         Plain JSON: position in the epoch, history, and `Trainer.about`.
@@ -51,9 +60,12 @@ def take_snapshot(trainer: TrainerView, callbacks: Sequence[Callback] = ()) -> S
     Every process must call this; the main process' snapshot is complete.
     """
     at, best, process_group = trainer.position, trainer.best, trainer.process_group
+    trainer.average.hide()
     process_group.gather_weights(trainer.model)
     tensors = {f"model.{name}": t for name, t in _own(trainer).items()}
     tensors |= {f"best.{name}": t for name, t in best.state.items()}
+    for number, mean in enumerate(trainer.average.other):
+        tensors[f"average.{number}"] = process_group.full_tensor(mean)
     for number, parameter in enumerate(trainer.weights):
         for name, value in trainer.optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{number}.{name}"] = process_group.full_tensor(value)
@@ -113,8 +125,11 @@ def check_snapshot(
         parameters = dict(trainer.model.named_parameters(remove_duplicate=False))
         for name, own in trainer.best.state.items():
             _check_tensor(given, f"best.{name}", own, is_finite=name in parameters)
+        for number, mean in enumerate(trainer.average.other):
+            _check_tensor(given, f"average.{number}", mean)
+        kinds = MOMENTS[trainer.settings.optimizer]
         for number, weight in enumerate(trainer.weights):
-            _check_moments(given, f"optimizer.{number}", weight)
+            _check_moments(given, f"optimizer.{number}", weight, kinds)
         device = trainer.generator.device
         states = {"random.generator": trainer.generator.get_state()}
         states["random.layers"] = layers_state(device)
@@ -158,15 +173,21 @@ def _check_tensor(
     return tensor
 
 
-def _check_moments(given: dict[str, Tensor], name: str, weight: Tensor) -> None:
+def _check_moments(
+    given: dict[str, Tensor], name: str, weight: Tensor, kinds: Sequence[str]
+) -> None:
     """Check the optimizer's state of a weight; there is none before its first step."""
-    if not any(f"{name}.{kind}" in given for kind in ("step", "exp_avg", "exp_avg_sq")):
+    if not any(f"{name}.{kind}" in given for kind in kinds):
         return
-    step = _check_tensor(given, f"{name}.step", torch.empty(()))
-    _check_tensor(given, f"{name}.exp_avg", weight)
-    squares = _check_tensor(given, f"{name}.exp_avg_sq", weight, is_finite=False)  # may overflow
-    if step < 1 or not (squares >= 0).all():
-        raise ValueError(f"{name}: expected at least one step, and squares of at least 0")
+    number = torch.empty(())
+    for kind in kinds:
+        own = number if kind in ("step", "mu_product") else weight
+        # Squares may overflow.
+        value = _check_tensor(given, f"{name}.{kind}", own, is_finite=kind != "exp_avg_sq")
+        if kind == "step" and not value >= 1:
+            raise ValueError(f"{name}.step: expected at least one step")
+        if kind == "exp_avg_sq" and not (value >= 0).all():
+            raise ValueError(f"{name}.exp_avg_sq: expected squares of at least 0")
 
 
 def _states(
@@ -188,16 +209,19 @@ def restore_snapshot(
     `check_snapshot` must have accepted the snapshot.
     """
     tensors, facts, _ = snapshot
+    process_group = trainer.process_group
     _fill(_own(trainer), _below(tensors, "model"))
-    trainer.process_group.broadcast_weights(trainer.model)
+    process_group.broadcast_weights(trainer.model)
     _fill(trainer.best.state, _below(tensors, "best"))
     trainer.best.epoch = facts["best_epoch"]
     trainer.best.loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
+    for number, mean in enumerate(trainer.average.other):
+        mean.copy_(process_group.shard_like(tensors[f"average.{number}"], mean))
     _put_moments(trainer, _below(tensors, "optimizer"))
     trainer.step, trainer.max_rows = facts["step"], facts["most_rows"]
     trainer.outcome.history[:] = facts["history"]
     trainer.outcome.best_epoch = len(facts["history"])
-    readers, process_group = facts["readers"], trainer.process_group
+    readers = facts["readers"]
     sums = None
     if facts["batch"]:  # summed over processes: the main one continues, the others start at 0
         sums = tensors["sums"].to(trainer.weights[0].device) * float(process_group.is_main)

@@ -20,13 +20,14 @@ from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
 from isthmus.objectives.objective import Objective, StepInputs, Terms
 from isthmus.objectives.schedules import SETTLED
-from isthmus.training.adam import FusedAdamW
 from isthmus.training.batches import Batch, Rows, Source
 from isthmus.training.callbacks import Callback
 from isthmus.training.devices import enough_threads, flush_denormals, is_out_of_memory
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.functional_step import CompiledStep, Gradients, is_traceable
+from isthmus.training.optimizers import make_optimizer
+from isthmus.training.schedules import learning_rate, n_epochs, n_patience
 from isthmus.training.state import (
     BestWeights,
     Outcome,
@@ -36,10 +37,10 @@ from isthmus.training.state import (
     catch_signals,
     set_layers_state,
 )
+from isthmus.training.weight_average import WeightAverage, running_statistics
 
 __all__ = ["Trainer", "warn_diverged"]
 
-TARGET_STEPS = 6000  # of a run with epochs=None
 CUT_SHORT = ("diverged", "interrupted", "terminated")
 WORSE = 3  # times the loss at the start, by which it may be exceeded without a warning
 Record = dict[str, Any]
@@ -74,7 +75,9 @@ class Trainer:
         self.step = 0
         self.max_rows: int | None = None  # rows per step, once memory was too small for a batch
         self.weights = self.process_group.wrap(model)
-        self.optimizer: torch.optim.Optimizer = FusedAdamW(self.weights, **self._options)
+        self.optimizer: torch.optim.Optimizer = make_optimizer(self.weights, settings)
+        statistics = running_statistics(self.process_group.program)
+        self.average = WeightAverage([*self.weights, *statistics], settings.ema)
         self.compute_gradients: Callable[..., Gradients] = self._compute_gradients
         self.compiled: CompiledStep | None = None
         # Everything but tensors that the compiled graph contains.
@@ -126,6 +129,7 @@ class Trainer:
         try:
             with catch_signals() as self.stop_request:
                 self._epochs(rows, valid, callbacks)
+                self.show_average()
             # A signal after the last step ends nothing.
             outcome.stop_signal = self.process_group.first_not_none(self.stop_request.reason)
         except KeyboardInterrupt:
@@ -175,8 +179,7 @@ class Trainer:
         outcome, best = self.outcome, self.best
         while self.position.epoch <= self.n_epochs(rows):
             epoch = self.position.epoch
-            patience = self.settings.patience
-            if valid is not None and patience is not None and epoch - 1 - best.epoch >= patience:
+            if valid is not None and epoch - 1 - best.epoch >= self.n_patience(rows):
                 outcome.stopped = "patience"
                 return
             record = self.epoch(rows, valid, callbacks, epoch)
@@ -193,10 +196,11 @@ class Trainer:
 
     def n_epochs(self, rows: Source) -> int:
         """Return the maximum number of epochs."""
-        if self.settings.epochs is not None:
-            return self.settings.epochs
-        n_batches = rows.n_batches(self.settings.batch_size) or TARGET_STEPS
-        return min(max(TARGET_STEPS // n_batches, 20), 500)
+        return n_epochs(self.settings, rows.n_batches(self.settings.batch_size))
+
+    def n_patience(self, rows: Source) -> float:
+        """Return the epochs without improvement after which training stops."""
+        return n_patience(self.settings, rows.n_batches(self.settings.batch_size))
 
     def epoch(
         self,
@@ -209,6 +213,7 @@ class Trainer:
         if not self.position.batch:
             self.position = Position(number, began=self.generator.get_state())
         self.started = time.perf_counter() - self.position.seconds
+        self.average.hide()
         with flush_denormals(), enough_threads(self.model, self.settings.batch_size):
             with self._layers_rng():
                 sums = self.process_group.sum(self._steps(rows, callbacks))
@@ -216,10 +221,17 @@ class Trainer:
             record: Record = {"epoch": number, **_means(sums, n)}
             seconds = time.perf_counter() - self.started
             self.process_group.gather_weights(self.model)
+            self.show_average()
             if valid is not None:
                 record |= {f"valid_{k}": v for k, v in self.evaluate(valid).items()}
         self.position = Position(number + 1)
         return record | {"seconds": seconds, "examples_per_second": n / seconds}
+
+    def show_average(self) -> None:
+        """Give the model the averaged weights, if there is an average, until the next step."""
+        if not self.average.is_shown and self.settings.ema:
+            self.average.show()
+            self.process_group.gather_weights(self.model)
 
     def one_epoch(self, rows: Source, callbacks: Sequence[Callback], number: int) -> Record:
         """Train for one epoch with the start and end of the callbacks; return its record."""
@@ -355,9 +367,24 @@ class Trainer:
             weight.grad = gradient
         if self.settings.normalize_gradients:
             _normalize(self.weights, self.process_group)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.weights, self.settings.clip_norm)
+        rate = learning_rate(self.settings, self.step, self.progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
         self.step += 1
+        self.average.update(self.step)
         return terms
+
+    @property
+    def progress(self) -> float:
+        """Share of the planned epochs that have passed; 0 if no end is planned."""
+        if self.rows is None or self.settings.lr_schedule == "constant":
+            return 0.0
+        size = self.rows.n_batches(self.settings.batch_size) or math.inf
+        passed = self.position.epoch - 1 + min(1.0, self.position.batch / size)
+        return min(1.0, passed / self.n_epochs(self.rows))
 
     def _compute_gradients(
         self,
@@ -381,13 +408,13 @@ class Trainer:
             return nullcontext()
         return torch.autocast(device.type, getattr(torch, self.settings.precision))
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"lr": self.settings.learning_rate, "weight_decay": self.settings.weight_decay}
-
     def state(self) -> dict[str, Any]:
         """Return what training needs beside the weights to continue."""
-        return {"optimizer": self.optimizer.state_dict(), "step": self.step}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "average": self.average.state(),
+        }
 
     def load_state(self, state: dict[str, Any] | None) -> None:
         """Continue from a `state`; None starts from the beginning."""
@@ -396,8 +423,9 @@ class Trainer:
         # Copied, since the trainer it belongs to may continue; the settings may have changed.
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         for group in self.optimizer.param_groups:
-            group.update(self._options)
+            group["weight_decay"] = self.settings.weight_decay
         self.step = state["step"]
+        self.average.load_state(state["average"])
 
     def continue_from(self, generator: Tensor, layers: Tensor) -> None:
         """Continue from these states of the generator and of torch's global generator."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.training.adam import FusedAdamW
 from isthmus.training.devices import WORTH_A_THREAD, enough_threads
+from isthmus.training.optimizers import FusedAdamW
 
 
 def trained(make, steps, seed=0):
