@@ -129,6 +129,14 @@ describe("diagnose", () => {
     expect(texts({ history: divergence })).toContain("diverged");
     const numbers = { "squared error per example": 2, "squared error of PCA, same size": 1 };
     expect(texts({ history: history([1]), held_out: numbers })).toContain("PCA");
+    const long = {
+      "squared error per example": 2,
+      "squared error of PCA, code as long as a row": 0,
+      "squared error of PCA, components in use": 3,
+    };
+    expect(texts({ history: history([1]), held_out: long })).not.toContain("PCA");
+    const used = { ...long, "squared error of PCA, components in use": 1 };
+    expect(texts({ history: history([1]), held_out: used })).toContain("as it uses (2 and 1)");
     const mixed = { likelihood: "mixed" };
     expect(texts({ history: history([1]), held_out: numbers, settings: mixed })).not.toContain("PCA");
   });
@@ -189,6 +197,7 @@ describe("bestOf", () => {
     ["squared error per example", [2, 1, 1], [1, 2]],
     ["reconstruction (nats)", [1, null, 2], [0]],
     ["squared error of PCA, same size", [2, 1], []],
+    ["log-likelihood of a normal distribution (nats)", [-2, -1], []],
     ["KL (nats)", [2, 1], []],
     ["ELBO (nats per example)", [1, 1], []],
     ["ELBO (nats per example)", [1, null], []],

@@ -228,7 +228,13 @@ def test_evaluate_prints_a_table_and_writes_json(run, tmp_path, capsys, monkeypa
     assert main([*command, "--annealed", "--quality", "codes", "--json", str(out)]) == 0
     table = capsys.readouterr().out
     numbers = json.loads(out.read_text())["numbers"]
-    for words in ("ELBO", "bits per dimension", "annealed", "active units", "samples, in codes"):
+    for words in (
+        "ELBO",
+        "bits per dimension",
+        "annealed",
+        "components in use",
+        "samples, in codes",
+    ):
         assert words in table
         assert any(words in name for name in numbers)
     assert numbers["rows"] == 200

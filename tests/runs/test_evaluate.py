@@ -30,7 +30,7 @@ LIKELIHOOD = (
     "bits per dimension",
     "aggregate posterior KL to the prior (nats)",
     "mutual information of row and code (nats)",
-    "active units",
+    "components in use",
 )
 SPARSITY = ("codes: dead units (share)", "codes: live units (share)")
 REBUILDING = ("mean squared error", "explained variance", "PSNR (dB)", "SSIM")

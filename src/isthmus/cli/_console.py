@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from isthmus._messages import printable, python_command, say, shell_quote
+from isthmus.cli._options import flag_of
 
 if TYPE_CHECKING:
+    from isthmus.evaluation import Advice
     from isthmus.runs import Run
 
 __all__ = ["number_text", "print_columns", "print_summary", "print_table"]
@@ -35,9 +37,12 @@ def print_summary(run: Run, data: str) -> None:
     data : str
         The data as they are named on the command line.
     """
+    from isthmus.evaluation.advice import advice
+
     estimator: Any = run.estimator
     if run.summary:
         print_table(f"{type(estimator).__name__} on held-out rows", run.summary)
+        say(*(_advice_text(each) for each in advice(estimator, run.summary)))
     folder = shell_quote(run.folder)
     say(
         f"stopped after {estimator.n_iter_} epochs ({estimator.stopped_}); "
@@ -52,6 +57,14 @@ def print_summary(run: Run, data: str) -> None:
         f"  isthmus evaluate {folder} {data}",
         "  " + python_command(f"import isthmus; print(isthmus.load({str(run.folder)!r}))"),
     )
+
+
+def _advice_text(advice: Advice) -> str:
+    """Return a finding, and the settings to try as flags."""
+    words: list[Any] = []
+    for name, value in advice.settings.items():
+        words += [flag_of(name), *(value if isinstance(value, tuple) else (value,))]
+    return f"{advice.finding}: try {shell_quote(*words)}"
 
 
 def print_table(title: str, rows: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """Metrics: likelihood estimates, reconstruction, sparsity, disentanglement, sample quality."""
 
+from isthmus.evaluation.advice import Advice, advice
 from isthmus.evaluation.aggregate import aggregate_posterior_kl
 from isthmus.evaluation.annealed import annealed_importance
+from isthmus.evaluation.components_in_use import components_in_use
 from isthmus.evaluation.disentanglement import (
     DCI,
     beta_vae_score,
@@ -44,11 +46,14 @@ from isthmus.evaluation.summary import held_out_summary
 
 __all__ = [
     "DCI",
+    "Advice",
     "active_units",
+    "advice",
     "aggregate_posterior_kl",
     "annealed_importance",
     "beta_vae_score",
     "bits_per_dimension",
+    "components_in_use",
     "dci",
     "dci_from_importance",
     "density_coverage",

@@ -15,6 +15,7 @@ from isthmus.estimators.scaling import as_float64
 from isthmus.estimators.validation import as_array
 from isthmus.evaluation.aggregate import aggregate_posterior_kl
 from isthmus.evaluation.annealed import annealed_importance
+from isthmus.evaluation.components_in_use import count_in_use
 from isthmus.evaluation.disentanglement import disentanglement_table
 from isthmus.evaluation.joint import check_positive
 from isthmus.evaluation.likelihood import importance_weighted
@@ -30,7 +31,6 @@ from isthmus.evaluation.reconstruction import (
 )
 from isthmus.evaluation.samples import sample_quality
 from isthmus.evaluation.sparsity import (
-    active_units,
     explained_variance,
     feature_density,
     l0,
@@ -111,12 +111,13 @@ def evaluate_model(
     rng = np.random.default_rng(random_state)
     X = as_array(estimator, X)
     condition = np.asarray(y) if estimator.conditional and y is not None else None
-    codes = estimator.transform(X, condition=condition)
+    q = estimator.posterior(X, condition=condition)
+    codes = q.mean
     evaluated = _GenerativeMetrics(estimator, X, condition, random_state)
     out: Numbers = {"rows": len(X)}
     if estimator.prior is not None:
         out |= evaluated.bounds(n_samples) | evaluated.aggregate(rng)
-        out["active units"] = active_units(codes)
+        out["components in use"] = count_in_use(estimator, q)
         out |= evaluated.annealed(rng, n_samples) if annealed else {}
     else:
         out["log-likelihood at the code (nats)"] = estimator.score(X, condition=condition)

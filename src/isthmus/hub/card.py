@@ -29,7 +29,7 @@ DATA = {
     "label": "label column",
     "sha256": "SHA-256",
 }
-BASELINE = "PCA"  # in the names of metrics of another model
+BASELINES = ("PCA", "normal distribution", "mixture of normals")  # in names of others' metrics
 #: Characters that could start Markdown, HTML, mathematics or a link.
 SPECIAL = re.compile(r"[\\`*\[\]<>#|&~$@]|\b_|_\b|:(?=\S)|(?<=www)\.", re.IGNORECASE)
 
@@ -109,7 +109,7 @@ def _header(estimator: Any, config: dict[str, Any], name: str, license: str | No
             metric_value=value,
         )
         for metric, value in config["held_out"].items()
-        if isinstance(value, float) and math.isfinite(value) and BASELINE not in metric
+        if isinstance(value, float) and math.isfinite(value) and not _is_baseline(metric)
     ]
     data = hub.ModelCardData(
         library_name="isthmus",
@@ -122,6 +122,10 @@ def _header(estimator: Any, config: dict[str, Any], name: str, license: str | No
     if not results:
         data.pop("model_name")  # only used together with results
     return str(data.to_yaml())
+
+
+def _is_baseline(metric: str) -> bool:
+    return any(words in metric for words in BASELINES)
 
 
 def _task(estimator: Any) -> str:

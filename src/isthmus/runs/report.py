@@ -16,6 +16,7 @@ from isthmus._messages import say, shell_quote
 from isthmus.data import Dataset
 from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import model_io
+from isthmus.evaluation.advice import advice
 from isthmus.evaluation.summary import held_out_summary
 from isthmus.persistence.integrity import SUMS, WEIGHTS
 from isthmus.persistence.locks import LOCK, exclusive_folder
@@ -56,6 +57,7 @@ def finish(
     if len(X):
         summary = held_out_summary(estimator, X_train, X, y, split.test_weights)
         model_io.save_summary(folder, config, summary)
+        notes = (*notes, *map(str, advice(estimator, summary)))
     else:
         X, y = X_train, split.train.y if stored is None else None
         notes = ("No rows were held out: this report shows training rows.", *notes)

@@ -1,0 +1,94 @@
+"""Simple models next to which a summary shows its numbers."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import multivariate_normal
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from isthmus.estimators.base import LatentEstimator, Posterior
+
+__all__ = ["mixture_gain", "normal_log_density", "pca_error", "squared_error_per_row"]
+
+Array = NDArray[Any]
+MOST_FEATURES, ROWS_PER_FEATURE = 200, 5  # at most and at least, to estimate a covariance
+SMALLEST_EIGENVALUE = 1e-6  # of the correlations; below, the density is unbounded
+MODES, CODES_PER_MODE = 20, 25
+
+
+def squared_error_per_row(errors: Array) -> float:
+    """Return the mean over rows of the sum of squares of errors (n, *features)."""
+    return float(np.mean(np.sum(errors.reshape(len(errors), -1) ** 2, axis=1)))
+
+
+def pca_error(n_components: int, X: Array, X_test: Array) -> float:
+    """Return the squared error per test row of PCA fitted to X; NaN is missing, and counts as 0.
+
+    With 0 components the reconstruction is the mean.
+    """
+    train, test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
+    mean = np.nan_to_num(np.nanmean(train, 0))
+    train, known = (np.where(np.isnan(a), mean, a) for a in (train, test))
+    decoded: Any = mean
+    if n_components > 0:
+        pca = PCA(min(n_components, *train.shape), random_state=0).fit(train)
+        decoded = pca.inverse_transform(pca.transform(known))
+    return squared_error_per_row(np.nan_to_num(test - decoded))
+
+
+def normal_log_density(X: Array, X_test: Array) -> Array | None:
+    """Return log p(x) of test rows under the normal distribution with the moments of X, in nats.
+
+    None if X (n, features) has fewer than five rows per feature, more than 200 features, missing
+    values, or features that are constant or nearly determined by the others.
+    """
+    n, *shape = X.shape
+    if len(shape) != 1 or shape[0] > min(MOST_FEATURES, n / ROWS_PER_FEATURE) or np.isnan(X).any():
+        return None
+    mean, scale = X.mean(0), X.std(0)
+    if not scale.all():
+        return None
+    correlations = np.corrcoef(X, rowvar=False).reshape(*shape, *shape)
+    if np.linalg.eigvalsh(correlations)[0] < SMALLEST_EIGENVALUE:
+        return None
+    standard = multivariate_normal(cov=correlations).logpdf((X_test - mean) / scale)
+    density: Array = np.atleast_1d(standard) - np.log(scale).sum()
+    return density
+
+
+def mixture_gain(estimator: LatentEstimator, X: Array, q: Posterior) -> float | None:
+    """Return by how many nats a mixture of 20 normals fits test codes better than N(0, 1), or 0.
+
+    The mixture is fitted to the codes of training rows X without missing values, with fewer modes
+    if there are fewer than 500 of them. None unless N(0, 1) is the prior for all conditions, and
+    the posteriors q of test rows are diagonal normals.
+    """
+    diagonal = estimator.posterior_family in ("normal", "normal-softplus")
+    if not diagonal or estimator.prior != "standard" or estimator.conditional:
+        return None
+    X = X[np.isfinite(X).reshape(len(X), -1).all(1)]
+    if len(X) < CODES_PER_MODE:
+        return None
+    rng = np.random.default_rng(0)
+    train, test = (
+        p.mean + p.std * rng.standard_normal(p.mean.shape) for p in (estimator.posterior(X), q)
+    )
+    mixture = GaussianMixture(
+        min(MODES, len(train) // CODES_PER_MODE),
+        covariance_type="diag",
+        tol=0.01,
+        reg_covar=1e-3,
+        max_iter=50,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit(train)
+    standard = -0.5 * np.sum(test**2 + np.log(2 * np.pi), axis=1)
+    return max(0.0, float(np.mean(mixture.score_samples(test) - standard)))
