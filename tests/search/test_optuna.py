@@ -86,6 +86,22 @@ def test_values_change_sign_if_the_study_maximises(optuna):
     assert trial.reported == {r["epoch"]: -r["valid_kl"] for r in model.history_}
 
 
+def test_densities_and_probabilities_of_one_study_are_refused(optuna):
+    study = optuna.create_study()
+    X = (X_train - X_train.min()) / np.ptp(X_train)
+
+    def fit(likelihood, monitor="valid_loss"):
+        callback = OptunaPruning(study.ask(), monitor)
+        isthmus.VAE(**SMALL, likelihood=likelihood).fit(X, callbacks=[callback])
+
+    fit("gaussian")
+    fit("laplace")
+    with pytest.raises(ValueError, match="'bernoulli' is the logarithm of a probability, that of"):
+        fit("bernoulli")
+    fit("bernoulli", "valid_kl")
+    fit("bernoulli", lambda record: 0.0)
+
+
 def test_pruned_fit_raises_and_leaves_the_estimator_unchanged(optuna):
     model = isthmus.VAE(**SMALL).fit(X_train)
     before, known = model.transform(X_held), dict(model.__dict__)

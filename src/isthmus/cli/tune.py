@@ -46,6 +46,10 @@ COMMAND = command(
         "(default: 16)"
     ),
     option("--test-fraction X: share of the rows held out to evaluate the models (default: 0.1)"),
+    option(
+        "--metric NAME: what the models are ranked by: score, the ELBO in nats, or squared-error, "
+        "which also compares likelihoods of grey values with those of real numbers (default: score)"
+    ),
     option("--out DIR: folder (default: runs/DATA-MODEL-tune)"),
     switch("--force: replace an existing sweep in --out"),
     switch(
@@ -154,7 +158,7 @@ def _sweep_to_resume(arguments: argparse.Namespace) -> Sweep:
                 f"the sweep in {arguments.out} has {flag_of(key)} {shown}: omit it, or start a new "
                 "sweep."
             )
-    for key in ("halving", "test_fraction", "max_stacked"):
+    for key in ("halving", "test_fraction", "max_stacked", "metric"):
         value = getattr(arguments, key)
         if value not in (None, getattr(sweep, key)):
             raise ValueError(
@@ -177,7 +181,7 @@ def _sweep(arguments: argparse.Namespace) -> Sweep:
     if fields.get("random_state") is None:
         fields["random_state"] = fresh_seed() % 2**31  # recorded, so that it can be repeated
     quiet = arguments.quiet or fields.pop("progress", "auto") == "none"
-    names = ("halving", "test_fraction", "max_stacked")
+    names = ("halving", "test_fraction", "max_stacked", "metric")
     given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
     return Sweep(
         ESTIMATORS[arguments.model](**fields),
@@ -195,13 +199,15 @@ def _print_candidates(tuning: Tuning) -> None:
 
     sweep, folder = tuning.sweep, tuning.folder
     names = varied_settings(sweep)
-    shown = ("score", "rate", "distortion", "epochs", "seconds")
+    ranked = ("metric",) if sweep.metric != "score" else ()
+    shown = (*ranked, "score", "rate", "distortion", "epochs", "seconds")
     rows = []
     for row in sorted(sweep.results_, key=lambda r: -r["metric"]):
         values = [str(setting_text(row["params"].get(name, ""))) for name in names]
         rows.append([*values, *(number_text(row[name]) for name in shown), row["stopped"]])
     columns = {name.replace("_", " "): name in shown for name in (*names, *shown, "stopped")}
-    print_columns("nats per example on held-out rows, best first", columns, rows)
+    words = f"; metric: minus the {sweep.metric}" if ranked else ""
+    print_columns(f"nats per example on held-out rows, best first{words}", columns, rows)
     say(
         "",
         f"table  {folder / RESULTS}",

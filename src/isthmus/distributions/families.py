@@ -215,6 +215,21 @@ class Family(nn.Module):
         """Whether the outcomes are 0 and 1 (per column in a mixed table)."""
         return self.discrete and self.interval == (0, 1)
 
+    def measure(self, as_bytes: bool = False) -> str:
+        """Return what ``log_prob`` is the logarithm of; only equal measures can be compared.
+
+        It is a density in the units of the data, or a probability; of `as_bytes`, a probability of
+        values in [0, 1] is not that of whole numbers. Of a mixed table it names all columns.
+
+        Examples
+        --------
+        >>> BernoulliFamily((2,)).measure(), NormalFamily((2,)).measure()
+        ('probability', 'density')
+        """
+        if not self.discrete:
+            return "density"
+        return "cross-entropy" if as_bytes and self.bytes_are_units else "probability"
+
     @property
     def bytes_are_units(self) -> bool:
         """Whether uint8 data stand for [0, 1] instead of 0 to 255."""

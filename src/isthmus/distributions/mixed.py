@@ -121,6 +121,13 @@ class MixedFamily(Family):
         """Whether the outcomes of each column are 0 and 1."""
         return self._per_column("binary")
 
+    def measure(self, as_bytes: bool = False) -> str:
+        """Return what the log-probability of each column is the logarithm of, if they differ."""
+        discrete = self._per_column("discrete")
+        if discrete.all() or not discrete.any():
+            return "probability" if discrete.all() else "density"
+        return ", ".join("probability" if each else "density" for each in discrete)
+
     def _per_column(self, trait: str) -> NDArray[np.bool_]:
         values = [getattr(part, trait) for part in self.parts]
         return np.repeat(values, self.widths)[np.argsort(np.concatenate(self.columns))]

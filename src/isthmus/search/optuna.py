@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus._messages import did_you_mean
+from isthmus._messages import did_you_mean, one_line
 from isthmus._optional import import_optional
 from isthmus.models.params import Param, params_of
 from isthmus.training import Callback, TrainerView
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["OptunaPruning", "suggest"]
 
 Record = dict[str, Any]
+MEASURE = "isthmus measure"  # attribute of a trial
 WIDE = 10  # ratio of the ends from which a range is searched on a log scale
 
 
@@ -45,7 +46,10 @@ class OptunaPruning(Callback):
     ImportError
         If optuna is not installed: ``pip install 'isthmus[tune]'``.
     ValueError
-        If there is no trial, or, during training, no such number in a record.
+        If there is no trial, or, during training, no such number in a record; or if an earlier
+        trial of the study reported the logarithm of a density and this one that of a probability
+        (as "gaussian" and "bernoulli" do): such losses cannot be compared. A function as
+        `monitor` is not checked.
 
     References
     ----------
@@ -75,7 +79,25 @@ class OptunaPruning(Callback):
         self.trial, self.monitor = trial, monitor
         inside = getattr(trial, "_delegate", None)  # of a TorchDistributedTrial
         study = getattr(inside or trial, "study", None)  # a FixedTrial has none
+        nats = isinstance(monitor, str) and monitor.endswith(("loss", "reconstruction"))
+        self.study = study if nats and not inside else None
         self.sign = -1 if study is not None and study.direction.name == "MAXIMIZE" else 1
+
+    def on_start(self, trainer: TrainerView, rows: Any) -> None:
+        """Refuse a likelihood whose losses cannot be compared with those of earlier trials."""
+        if self.study is None:
+            return
+        likelihood = trainer.model.likelihood
+        measure = likelihood.measure()
+        for earlier in self.study.get_trials(deepcopy=False):
+            if (other := earlier.user_attrs.get(MEASURE, measure)) != measure:
+                raise ValueError(
+                    f"the loss of likelihood {one_line(likelihood.name)!r} is the logarithm of a "
+                    f"{measure}, that of trial {earlier.number} of a {other}: they cannot be "
+                    "compared. Search each likelihood in a study of its own, or monitor another "
+                    "number by a function."
+                )
+        self.trial.set_user_attr(MEASURE, measure)
 
     def on_epoch(self, trainer: TrainerView, record: Record) -> None:
         """Report the loss, and raise `optuna.TrialPruned` if the study prunes the trial."""

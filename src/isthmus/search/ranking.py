@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._messages import one_line
 from isthmus.estimators import LatentEstimator
 from isthmus.estimators.sample_weight import check_sample_weight
-from isthmus.estimators.validation import check_held_out
+from isthmus.estimators.scaling import as_float64
+from isthmus.estimators.validation import as_array, check_held_out
 from isthmus.search.candidates import Candidate, CandidateRun
 
-__all__ = ["Evaluator", "end", "rank", "rungs", "stop", "worst"]
+__all__ = ["METRICS", "Evaluator", "check_comparable", "end", "rank", "rungs", "stop", "worst"]
+
+METRICS = ("score", "squared-error")
 
 
 class Evaluator:
@@ -45,6 +49,8 @@ class Evaluator:
         rate, distortion = (float(np.average(term, weights=self.weights)) for term in terms)
         score = -(rate + distortion)
         metric = self._measure(c) if callable(self.metric) else score
+        if self.metric == "squared-error":
+            metric = -self._squared_error(c.estimator, condition)
         losses = [r["valid_loss"] for r in c.outcome.history if "valid_loss" in r]
         return {
             "params": c.params,
@@ -60,6 +66,21 @@ class Evaluator:
             "stacked": c.n_stacked,
         }
 
+    def _squared_error(self, estimator: LatentEstimator, condition: Any) -> float:
+        """Return the squared error per row; of tables in units of each column's spread."""
+        X = as_array(estimator, self.X)
+        decoded = estimator.decode(estimator.transform(X, condition=condition), condition=condition)
+        if X.dtype == np.uint8 and not estimator.model_.likelihood.bytes_are_units:
+            decoded = decoded / 255
+        x = as_float64(X).reshape(decoded.shape)
+        errors = x - decoded
+        if errors.ndim == 2:  # the same unit for every scaling
+            spread = np.nanstd(x, axis=0)
+            errors = errors / np.where(spread > 0, spread, 1.0)
+        errors = np.nan_to_num(errors)
+        each = np.sum(errors.reshape(len(x), -1) ** 2, axis=1)
+        return float(np.average(each, weights=self.weights))
+
     def _measure(self, c: Candidate) -> float:
         """Return the user's metric; NaN, the worst, if it fails."""
         try:
@@ -72,6 +93,21 @@ class Evaluator:
                 stacklevel=4,
             )
             return math.nan
+
+
+def check_comparable(candidates: Sequence[Candidate], as_bytes: bool) -> None:
+    """Refuse candidates whose scores have different measures, such as density and probability."""
+    first = candidates[0].estimator
+    expected = first.model_.likelihood.measure(as_bytes)
+    for c in candidates:
+        likelihood = c.estimator.model_.likelihood
+        if (measure := likelihood.measure(as_bytes)) != expected:
+            raise ValueError(
+                f"the score of likelihood {one_line(likelihood.name)!r} is the logarithm of a "
+                f"{measure}, that of {one_line(first.likelihood_)!r} of a {expected}: they cannot "
+                "be ranked. Use metric='squared-error' or a function (--metric squared-error), or "
+                "search each likelihood on its own."
+            )
 
 
 def rungs(n: int, factor: float | None) -> list[float]:

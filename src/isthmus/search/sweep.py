@@ -34,7 +34,16 @@ from isthmus.search.candidates import (
     make_candidates,
     prepare,
 )
-from isthmus.search.ranking import Evaluator, end, rank, rungs, stop, worst
+from isthmus.search.ranking import (
+    METRICS,
+    Evaluator,
+    check_comparable,
+    end,
+    rank,
+    rungs,
+    stop,
+    worst,
+)
 from isthmus.search.sequential import SequentialRun
 from isthmus.search.stacked import StackedRun
 from isthmus.search.sweep_folder import SweepFolder, check_same_sweep, describe_sweep, read_sweep
@@ -77,10 +86,14 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     grid : dict of lists, or list of such dicts
         Settings and their values; every combination is tried, as in scikit-learn's
         `ParameterGrid`.
-    metric : "score" or callable
+    metric : {"score", "squared-error"} or callable
         "score" is the ELBO in nats per example, -(rate + distortion), which is comparable between
-        models trained with different β; or a function of (estimator, test rows) that returns a
-        number. Higher is better.
+        models trained with different β, but not between likelihoods that are densities
+        ("gaussian", "laplace", "continuous-bernoulli") and probabilities ("bernoulli", "poisson",
+        "categorical"): a grid that varies these needs another metric. "squared-error" is minus
+        the squared error per example of the reconstructions, of tables in units of the standard
+        deviation of each column. Or a function of (estimator, test rows) that returns a number.
+        Higher is better.
     halving : number above 1, optional
         Successive halving: train all for a few epochs, continue with the best 1/halving of them,
         and so on until the last ones have all their epochs.
@@ -195,8 +208,8 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Before any training, if a setting is out of bounds or the data are unsuitable, or the
-            sweep to resume differs.
+            Before any training, if a setting is out of bounds or the data are unsuitable, the
+            scores of candidates cannot be compared, or the sweep to resume differs.
         FileNotFoundError
             If there is no sweep to resume.
         KeyboardInterrupt
@@ -282,6 +295,11 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         seeds: list[int] | None,
     ) -> list[CandidateRun]:
         rows = prepare(candidates, given, evaluator.check, seeds)
+        if self.metric == "score":
+            as_bytes = getattr(evaluator.X, "dtype", None) == np.uint8
+            check_comparable(candidates, as_bytes)
+        elif self.metric == "squared-error":
+            _check_ordered(candidates)
         in_memory = all(isinstance(own, Rows) for own in rows)
         runs: list[CandidateRun] = []
         for group in group_candidates(candidates, self.max_stacked if in_memory else 1):
@@ -359,11 +377,12 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
 
     def candidates(self) -> list[Candidate]:
         """Return the candidates, unfitted, after checking all settings."""
+        known = callable(self.metric) or self.metric in METRICS
         whole = isinstance(self.max_stacked, Integral) and self.max_stacked >= 1
         share = isinstance(self.test_fraction, Real) and 0 < self.test_fraction < 1
         factor = isinstance(self.halving, Real) and 1 < self.halving < math.inf
         for name, right, expected in (
-            ("metric", self.metric == "score" or callable(self.metric), "'score' or a function"),
+            ("metric", known, "'score', 'squared-error' or a function"),
             ("halving", self.halving is None or factor, "a number above 1 or None"),
             ("test_fraction", share, "a number above 0 and below 1"),
             ("max_stacked", whole, "an integer of at least 1"),
@@ -404,6 +423,16 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         tags.target_tags, tags.input_tags = inner.target_tags, inner.input_tags
         tags.transformer_tags = inner.transformer_tags
         return tags
+
+
+def _check_ordered(candidates: list[Candidate]) -> None:
+    """Refuse categories, whose squared errors mean nothing."""
+    for c in candidates:
+        if not np.all(c.estimator.model_.likelihood.ordered):
+            raise ValueError(
+                "metric='squared-error' is for numbers, but X has categories: pass a function of "
+                "(estimator, test rows) as metric."
+            )
 
 
 def _checked(X: Any) -> Any:
