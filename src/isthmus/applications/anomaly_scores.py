@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.distributions.base import per_example
-from isthmus.estimators.base import SCORE_SAMPLES, LatentEstimator
+from isthmus.estimators.base import SCORE_SAMPLES, LatentEstimator, marginal_terms
 from isthmus.estimators.batched_inference import row_noise
 from isthmus.estimators.validation import check_results, count_rows_from
 from isthmus.nn.dense import Gated
@@ -126,7 +126,18 @@ class Likelihood(Score):
         return per_example(losses, 1) * (gap_weights(x) - 1) + missing
 
     def _parts(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """Return -E log p(x|z) per feature, with the same draws as `rate_distortion`."""
+        """Return the distortion of each feature, as in `rate_distortion` over all labels."""
+        labels = self.estimator.label_conditions()
+        if labels is None:
+            return self._terms(x, c)[1]
+        log_p, conditions = labels
+        pairs = [self._terms(x, condition.expand(len(x), -1)) for condition in conditions]
+        rate, parts = map(torch.stack, zip(*pairs, strict=True))
+        weights = marginal_terms(log_p, rate, per_example(parts, 2))[2]
+        return (weights.reshape(*weights.shape, *[1] * (parts.ndim - 2)) * parts).sum(0)
+
+    def _terms(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the KL, and -E log p(x|z) per feature, with the draws of `rate_distortion`."""
         model = self.estimator.model_
         samples = SCORE_SAMPLES if model.prior is not None else 1
         noise = row_noise(x.cpu().numpy(), samples, self.estimator.n_components_)
@@ -135,7 +146,9 @@ class Likelihood(Score):
         values = model.decode(z, c).log_prob(torch.where(x.isnan(), 0.0, x))
         if model.log_unit is not None:
             values = values - model.log_unit
-        return torch.where(x.isnan(), 0.0, -values.mean(0)).cpu().double()
+        kl = model.kl(q, z, c)
+        rate = kl if kl.ndim == 1 else kl.mean(0)
+        return rate, torch.where(x.isnan(), 0.0, -values.mean(0)).cpu().double()
 
 
 class Latent(Score):

@@ -44,7 +44,7 @@ from isthmus.models.params import describe
 from isthmus.training import to_unit
 from isthmus.training.devices import enough_threads, is_convolutional, own_torch_defaults
 
-__all__ = ["LatentEstimator", "Posterior", "RateDistortion"]
+__all__ = ["LatentEstimator", "Posterior", "RateDistortion", "marginal_terms"]
 
 Array = NDArray[Any]
 SCORE_SAMPLES = 10  # draws of z per row in the estimate of the ELBO
@@ -245,6 +245,20 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
             return self.as_input_type(out, given)
         return in_layout(out, getattr(given, "shape", ())[1:])
 
+    def label_conditions(self) -> tuple[Tensor, Tensor] | None:
+        """Return the logarithms of the class frequencies (k,) and the condition of each class.
+
+        The conditions are (k, 1, width), on the device of the model; the logarithms are on the CPU.
+        None if the model is not conditional, or its condition is numeric.
+        """
+        encoder = self.condition_encoder_
+        if encoder is None or encoder.classes is None:
+            return None
+        conditions = encoder.encode(encoder.classes, len(encoder.classes))[:, None]
+        log_p = torch.from_numpy(encoder.log_frequencies)
+        c = torch.from_numpy(conditions).to(self.device_)
+        return log_p, c
+
     def rate_distortion(self, X: Any, *, condition: Any = None) -> RateDistortion:
         """Return the two terms of the ELBO for each row, in nats, each (n,).
 
@@ -253,13 +267,20 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         refer to X in its own units and, if values are missing, to the observed ones. A row without
         any observed value has the distortion 0, with a warning.
 
+        Of a conditional model without a condition, the terms are those of the mixture of all
+        classes, weighted by their frequencies in training: they add up to
+        -log Σ p(y) exp(ELBO of x given y). This costs as many passes as there are classes. If the
+        condition is numeric, they are those of the condition "unknown".
+
         References
         ----------
         Fixing a broken ELBO (Alemi, Poole, Fischer, Dillon, Saurous, Murphy, 2018).
         """
+        unlabelled = condition is None
         X, c = self.check_input(X, condition, exact=True)
         _warn_empty(X)
         model = self.model_
+        labels = self.label_conditions() if unlabelled else None
         samples = SCORE_SAMPLES if model.prior is not None else 1
 
         def terms(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
@@ -271,14 +292,22 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
             kl = model.kl(q, z, c)
             return (kl if kl.ndim == 1 else kl.mean(0)), distortion.mean(0)
 
-        rate, distortion = self._run(terms, X, c, draws=samples)
+        def over_labels(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
+            assert labels is not None
+            log_p, conditions = labels
+            pairs = [terms(x, condition.expand(len(x), -1)) for condition in conditions]
+            return marginal_terms(log_p, *map(torch.stack, zip(*pairs, strict=True)))[:2]
+
+        rate, distortion = self._run(over_labels if labels else terms, X, c, draws=samples)
         check_results((rate, distortion))
         return RateDistortion(rate.astype(np.float64), distortion.astype(np.float64))
 
     def score_samples(self, X: Any, *, condition: Any = None) -> Array:
         """Return ``-(rate + distortion)`` of each row, in nats; higher is likelier.
 
-        This is the ELBO if the model has a prior, else the log-likelihood of the row at its code;
+        This is the ELBO if the model has a prior, else the log-likelihood of the row at its code.
+        Of a conditional model without a condition it is that of the mixture of all classes; see
+        `rate_distortion`. The result is
         float64, (n,). Missing values contribute nothing: compare only rows with the same gaps, or
         use `isthmus.applications.AnomalyDetector`, which allows for them.
         """
@@ -498,6 +527,32 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def marginal_terms(
+    log_p: Tensor, rate: Tensor, distortion: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rate and distortion without the label, and p(label | x), from those given each label.
+
+    With the posterior q(y|x) ∝ p(y) exp(-rate - distortion), the distortion is its mean over
+    labels, and the rate the mean rate plus KL(q(y|x) || p(y)).
+
+    Parameters
+    ----------
+    log_p : Tensor (k,)
+        Logarithms of the probabilities of the labels.
+    rate, distortion : Tensor (k, n)
+
+    Returns
+    -------
+    tuple of Tensor (n,), (n,) and (k, n)
+    """
+    rate, distortion = rate.cpu().double(), distortion.cpu().double()  # some devices lack float64
+    joint = log_p.cpu().double()[:, None] - rate - distortion
+    log_x = joint.logsumexp(0)
+    weights = (joint - log_x).exp()
+    distortion = (weights * distortion).sum(0)
+    return -log_x - distortion, distortion, weights
 
 
 def _warn_empty(X: Any) -> None:

@@ -33,18 +33,23 @@ class ConditionEncoder:
         Number of columns of a numeric condition.
     shift, scale : tuple of float
         Mean and standard deviation per column; empty to leave numbers as they are.
+    frequencies : tuple of float
+        Share of each class among the training rows; empty if unknown, as in models saved before
+        isthmus recorded them.
     """
 
     classes: Array | None = None
     n_numbers: int = 0
     shift: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    frequencies: tuple[float, ...] = ()
 
     @classmethod
     def fit(cls, y: Any, n: int, weights: Array | None = None) -> ConditionEncoder:
         """Learn from the y of n training rows: labels (n,), or numbers (n,) or (n, columns).
 
-        The mean and standard deviation of numbers count sample weights (n,).
+        The mean and standard deviation of numbers, and the shares of classes, count sample
+        weights (n,).
         """
         y = check_labels(y, n)
         if (y.ndim == 2 and y.shape[1] > 1) or type_of_target(y) == "continuous":
@@ -53,7 +58,17 @@ class ConditionEncoder:
             spread = np.sqrt(np.average((numbers - shift) ** 2, 0, weights))
             scale = constant_as_one(shift, spread)
             return cls(None, numbers.shape[1], tuple(shift.tolist()), tuple(scale.tolist()))
-        return cls(classes=np.unique(column_or_1d(y, warn=True)))
+        classes, index = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+        counts = np.bincount(index, weights)
+        return cls(classes, frequencies=tuple((counts / counts.sum()).tolist()))
+
+    @property
+    def log_frequencies(self) -> Array:
+        """Log of the share of each class, (n_classes,); equal shares if they are unknown."""
+        assert self.classes is not None
+        n = len(self.classes)
+        with np.errstate(divide="ignore"):
+            return np.log(np.array(self.frequencies or (1 / n,) * n))
 
     @property
     def width(self) -> int:

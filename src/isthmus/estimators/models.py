@@ -214,7 +214,9 @@ class ConditionalVAE(specs.ConditionalVAE, LatentEstimator, name="conditional-va
 
     The labels are `y` in `fit` and `sample`, and the optional keyword `condition` elsewhere
     (scikit-learn can route it as metadata). Without a condition the model uses the one that it
-    learned for unknown labels. A y of real numbers or of several columns is a numeric condition.
+    learned for unknown labels, except for scores, which are those of the mixture of all classes
+    and cost as many passes as there are classes. A y of real numbers or of several columns is a
+    numeric condition.
 
     {parameters}
 

@@ -121,7 +121,8 @@ def _condition_encoder(saved: dict[str, Any] | None) -> ConditionEncoder | None:
         return None
     classes = None if saved["classes"] is None else np.array(saved["classes"])
     shift, scale = (tuple(saved.get(name, ())) for name in ("shift", "scale"))  # absent before 0.1
-    return ConditionEncoder(classes, saved["n_numbers"], shift, scale)
+    frequencies = tuple(saved.get("frequencies", ()))  # absent before 0.1
+    return ConditionEncoder(classes, saved["n_numbers"], shift, scale, frequencies)
 
 
 def check_sizes(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from torch import Tensor
 
 from isthmus.estimators.base import LatentEstimator
@@ -51,7 +53,7 @@ def importance_weighted(
         Seed; None gives a different result at each call. The samples of a row depend on the seed
         and its position in X, not on the chunking.
     condition : label or array-like (n,), optional
-        For conditional models.
+        For conditional models; None means the mixture of all classes, as in `score_samples`.
     max_bytes : int, optional
         Memory for one chunk of codes; by default 16 MiB on a CPU, 1 GiB on a GPU.
 
@@ -87,6 +89,20 @@ def importance_weighted(
     True
     """
     check_positive(n_samples=n_samples)
+    encoder = estimator.condition_encoder_ if estimator.conditional and condition is None else None
+    if encoder is not None and encoder.classes is not None:
+        given = [
+            importance_weighted(
+                estimator,
+                X,
+                n_samples,
+                random_state=random_state,
+                condition=encoder.classes[[k]],
+                max_bytes=max_bytes,
+            )
+            for k in range(len(encoder.classes))
+        ]
+        return _over_labels(encoder.log_frequencies, given, n_samples)
     joint = Joint.of(estimator, X, condition)
     noise = RowNoise.of(random_state, estimator.n_components_, n_samples, joint.x.device)
     with torch.inference_mode():
@@ -94,6 +110,15 @@ def importance_weighted(
         each = max(1, width // n_samples)
         estimates = [_weigh(joint[rows], noise, rows, width) for rows in chunks(len(joint), each)]
     return ImportanceWeighted(*(torch.cat(f).cpu().numpy() for f in zip(*estimates, strict=True)))
+
+
+def _over_labels(log_p: Array, given: list[ImportanceWeighted], n: int) -> ImportanceWeighted:
+    """Return the estimates of log p(x), the mixture of those given each label."""
+    log_x, error, _ = map(np.stack, zip(*given, strict=True))
+    joint = log_p[:, None] + log_x
+    total = logsumexp(joint, axis=0)
+    variance = np.sum((np.exp(joint - total) * error) ** 2, axis=0)
+    return ImportanceWeighted(total, np.sqrt(variance), n / (1 + variance * max(0, n - 1)))
 
 
 def _weigh(joint: Joint, noise: RowNoise, rows: slice, width: int) -> tuple[Tensor, ...]:

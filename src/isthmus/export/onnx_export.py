@@ -82,7 +82,8 @@ def scorer(estimator: LatentEstimator, opset: int | None = None) -> bytes:
     Inputs are `x` and, for conditional models, `c`, as for `encoder`; and `eps` (samples, batch,
     n_components), standard normal, float32, from which z is drawn (ignored if the code is a
     point). The output is `score` (batch,), float32, in nats per example: -(rate + distortion),
-    the mean over samples. Parameters and errors are those of `encoder`.
+    the mean over samples; for conditional models given `c`, whereas `score_samples` without a
+    condition mixes the scores given each class. Parameters and errors are those of `encoder`.
     """
     return _to_onnx(estimator, "scorer", opset)
 

@@ -196,6 +196,11 @@ def _check_context(context: dict[str, Any]) -> None:
     if classes is not None:
         check_scalars(classes, "fitted.context.classes")
     _require(_is_int(n, 0, MAX_COLUMNS), "fitted.context.n_numbers", "a number of columns", n)
+    shares = context.get("frequencies", [])
+    valid = isinstance(shares, list) and len(shares) in (0, len(classes or []))
+    valid = valid and all(_is_finite(share) and 0 <= share <= 1 for share in shares)
+    valid = valid and (not shares or abs(sum(shares) - 1) < 1e-6)
+    _require(valid, "fitted.context.frequencies", "one share per class", shares)
     for name in ("shift", "scale"):
         values = context.get(name, [])
         valid = isinstance(values, list) and len(values) in (0, n) and all(map(_is_finite, values))
