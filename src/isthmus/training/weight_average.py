@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 __all__ = ["WeightAverage", "running_statistics"]
 
+EVERY_STEP, STRIDE = 128, 8  # an update costs a tenth of a step, and 8 steps are few after 128
+
 
 def running_statistics(model: nn.Module) -> list[Tensor]:
     """Return the means and variances that batch normalisation uses after training."""
@@ -58,9 +60,10 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Include the weights after a step, counted from 1."""
-        if self.other:
-            kept = (1 - 1 / step) ** (1 / self.share)
+        """Include the weights after a step, counted from 1; later ones only now and then."""
+        stride = 1 if step <= EVERY_STEP else STRIDE
+        if self.other and step % stride == 0:
+            kept = (1 - stride / step) ** (1 / self.share)
             mean, current = map(_local, self.other), map(_local, self.current)
             torch._foreach_lerp_([*mean], [*current], 1 - kept)
 
