@@ -16,6 +16,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import estimator_checks as checks
 
 from isthmus.estimators import ESTIMATORS
+from isthmus.search import Sweep
 
 NAMES = sorted(ESTIMATORS)
 FAST = {"epochs": 1, "hidden": (8,), "n_components": 3, "random_state": 0}
@@ -172,6 +173,44 @@ def test_condition_is_routed_as_metadata():
         scaled = pipeline[0].transform(X)
     np.testing.assert_array_equal(with_condition, pipeline[1].transform(scaled, condition=Y))
     assert not np.array_equal(with_condition, pipeline[1].transform(scaled))
+
+
+def test_sample_weights_are_routed_in_pipelines_searches_and_sweeps():
+    weights = np.arange(200) % 3
+    with sklearn.config_context(enable_metadata_routing=True):
+        scale = MinMaxScaler()
+        model = ESTIMATORS["beta-vae"](**FAST, likelihood="gaussian")
+        model.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        pipeline = make_pipeline(scale, model).fit(X, sample_weight=weights)
+        search = GridSearchCV(model, {"beta": [1.0, 2.0]}, cv=2).fit(X, sample_weight=weights)
+        sweep = Sweep(model, {"beta": [1.0, 2.0]}, random_state=0)
+        sweep = make_pipeline(scale, sweep.set_fit_request(sample_weight=True))
+        sweep.fit(X, sample_weight=weights)
+    scaled = scale.fit_transform(X)
+    expected = clone(model).fit(scaled, sample_weight=weights)
+    np.testing.assert_array_equal(pipeline.transform(X), expected.transform(scaled))
+    expected = clone(model).set_params(**search.best_params_).fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(search.transform(X), expected.transform(X))
+    assert len(sweep[1].test_rows_) + len(sweep[1].train_rows_) == (weights > 0).sum()
+
+
+def test_validation_rows_pass_the_steps_before_the_model():
+    held, labels = X[:50] + 0.1, Y[:50]
+    model = ESTIMATORS["conditional-vae"](**FAST, likelihood="gaussian")
+    with sklearn.config_context(enable_metadata_routing=True):
+        model.set_fit_request(X_val=True, y_val=True)
+        steps = [("scale", MinMaxScaler()), ("code", model)]
+        pipeline = Pipeline(steps, transform_input=["X_val"])
+        pipeline.fit(X, Y, X_val=held, y_val=labels)
+    scale = pipeline["scale"]
+    expected = clone(model).fit(scale.transform(X), Y, X_val=scale.transform(held), y_val=labels)
+    losses = [m.history_[0]["valid_loss"] for m in (pipeline["code"], expected)]
+    assert losses[0] == losses[1]
+
+
+def test_codes_are_not_metadata():
+    requests = ESTIMATORS["vae"]().get_metadata_routing()
+    assert set(requests.inverse_transform.requests) == {"condition"}
 
 
 def test_condition_is_routed_to_the_score():

@@ -6,13 +6,14 @@ import textwrap
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
@@ -104,6 +105,9 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
     fitted_params_ : dict
         The settings at the time of the fit; `save` writes these.
     """
+
+    # scikit-learn takes any argument that is not called X or y for metadata.
+    __metadata_request__inverse_transform: ClassVar = {"Z": UNUSED}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
