@@ -4,6 +4,10 @@ Names are imported on first use (see `__init__.pyi`), so that ``isthmus --help``
 torch.
 """
 
+import logging
+
 import lazy_loader
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

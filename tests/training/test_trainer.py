@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.estimators import ESTIMATORS
 from isthmus.training import Callback, Rows, pick_device
-from isthmus.training.callbacks import terms_text
+from isthmus.training.progress import terms_text
 
 X = load_digits().images[:400] / 16
 FAST = {"hidden": (16,), "n_components": 3, "random_state": 0}

@@ -27,11 +27,11 @@ from isthmus.estimators.warm_start import StartAsBest
 from isthmus.models.params import check_fields
 from isthmus.registry import build_objective
 from isthmus.training import Callback, Checkpoint, Trainer
-from isthmus.training.callbacks import progress_callbacks
 from isthmus.training.checkpoints import in_order, shared_checkpoints
 from isthmus.training.devices import own_torch_defaults
 from isthmus.training.dictionary import training_callbacks
 from isthmus.training.distributed import ProcessGroup
+from isthmus.training.progress import log_epoch, progress_callbacks
 from isthmus.training.schedules import TARGET_STEPS
 from isthmus.training.snapshot import (
     CheckpointError,
@@ -329,6 +329,8 @@ or (n, channels, time)
                 warn_diverged(record, new.n_iter_, stacklevel=3)
                 return self
             new._training_state = trainer.state()
+            if process_group.is_main:
+                log_epoch(record)
         new.n_iter_ = new.best_epoch_ = record["epoch"]
         new.history_ = [*new.history_, record]
         self.__dict__ = new.__dict__

@@ -128,7 +128,8 @@ class Training:
     )
     progress: str = param(
         "none",
-        "How to show progress; 'auto' is a live bar in a terminal and lines elsewhere.",
+        "How to show progress; 'auto' is a live bar in a terminal or a notebook, lines elsewhere, "
+        "and nothing if the logger 'isthmus' prints the epochs.",
         choices=("none", "auto", "bar", "lines"),
     )
 

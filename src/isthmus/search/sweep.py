@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from functools import wraps
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = ["Sweep"]
 
 MAX_LINES = 20  # of progress per rung
+LOGGER = logging.getLogger(__name__)
 
 
 def _of_best(name: str) -> Any:
@@ -336,12 +338,14 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
     def _print_progress(
         self, rung: str, number: int, runs: list[CandidateRun], share: float
     ) -> None:
-        if self.progress == "none" or number % max(1, len(runs) // MAX_LINES):
+        if number % max(1, len(runs) // MAX_LINES):
             return
         live = sum(c.live for c in runs[number].candidates)
         models = f"{live} model" + "s" * (live != 1)
         text = f"{rung}  group {number + 1}/{len(runs)}: {models}, to {share:.0%} of the epochs"
-        say(text, error=True)
+        LOGGER.info(text)
+        if self.progress == "lines":
+            say(text, error=True)
 
     def _adopt(
         self, candidates: list[Candidate], rows: list[dict[str, Any]], train: Any, held: Any

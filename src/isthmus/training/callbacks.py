@@ -1,15 +1,12 @@
-"""Callbacks: the interface, what they see of the trainer, and the progress display."""
+"""Callbacks: the interface, and what they see of the trainer."""
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import Any, Protocol
 
 import torch
 from torch import Generator, nn
 
-from isthmus._messages import say
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
 from isthmus.objectives.objective import Objective
@@ -19,9 +16,7 @@ from isthmus.training.distributed import ProcessGroup
 from isthmus.training.state import BestWeights, Outcome, Position
 from isthmus.training.weight_average import WeightAverage
 
-__all__ = ["Callback", "ProgressBar", "ProgressLines", "TrainerView", "progress_callbacks"]
-
-REFRESH_SECONDS = 0.1
+__all__ = ["Callback", "TrainerView"]
 
 
 class TrainerView(Protocol):
@@ -136,103 +131,3 @@ class Callback:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a `state`; called after `on_start`."""
-
-
-def progress_callbacks(how: str) -> list[Callback]:
-    """Return the display for a `progress` setting."""
-    if how == "auto":
-        how = "bar" if sys.stderr.isatty() else "lines"
-    displays: dict[str, list[Callback]] = {"bar": [ProgressBar()], "lines": [ProgressLines()]}
-    return displays.get(how, [])
-
-
-def terms_text(record: dict[str, Any]) -> str:
-    """Return the loss terms of a record as text, with the validation loss if there is one."""
-    names = ["loss", *(k for k in ("reconstruction", "kl", "penalty") if record[k])]
-    parts = [f"{name} {record[name]:.2f}" for name in names]
-    if "valid_loss" in record:
-        parts.append(f"validation {record['valid_loss']:.2f}")
-    return "  ".join(parts)
-
-
-def compact_text(record: dict[str, Any]) -> str:
-    """Return a short form with the speed, for a terminal of 80 columns."""
-    kl = f" KL {record['kl']:.2f}" if record["kl"] else ""
-    pace = f"{record['examples_per_second']:,.0f}/s"
-    return f"loss {record['loss']:.2f} rec {record['reconstruction']:.2f}{kl} {pace}"
-
-
-class ProgressLines(Callback):
-    """Print about twenty lines per run, for logs."""
-
-    def on_start(self, trainer: TrainerView, rows: Source) -> None:
-        """Choose how often to print."""
-        self.epochs = trainer.n_epochs(rows)
-        self.every = max(1, self.epochs // 20)
-        self.start, self.last = time.perf_counter(), -1
-
-    def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
-        """Print a line."""
-        epoch, now = record["epoch"], time.perf_counter()
-        self.last = epoch - 1 if self.last < 0 else self.last  # a resumed run begins later
-        if epoch in (1, self.epochs) or epoch % self.every == 0:
-            # Speed since the last line; the first epoch includes the warm-up.
-            pace = (now - self.start) / (epoch - self.last)
-            left = pace * (self.epochs - epoch)
-            self.start, self.last = now, epoch
-            say(
-                f"epoch {epoch}/{self.epochs}  {terms_text(record)}  "
-                f"{record['examples_per_second']:,.0f} examples/s  {left:.0f} s left at most",
-                error=True,
-            )
-
-
-class ProgressBar(Callback):
-    """Show a progress bar in the terminal."""
-
-    def on_start(self, trainer: TrainerView, rows: Source) -> None:
-        """Show the empty bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.epochs = trainer.n_epochs(rows)
-        n_batches = rows.n_batches(trainer.settings.batch_size)
-        total = None if n_batches is None else self.epochs * n_batches
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=10),
-            TextColumn("{task.fields[terms]}"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
-            auto_refresh=False,
-        )
-        self.task = self.bar.add_task(f"epoch 1/{self.epochs}", total=total, terms="")
-        self.steps, self.drawn = trainer.step, 0.0
-        self.bar.start()
-
-    def on_step(self, trainer: TrainerView, n_rows: int) -> None:
-        """Update the bar from time to time."""
-        self.steps = trainer.step
-        if time.perf_counter() - self.drawn > REFRESH_SECONDS:
-            self._draw()
-
-    def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
-        """Show the numbers of the epoch."""
-        upcoming = min(record["epoch"] + 1, self.epochs)
-        self.bar.update(
-            self.task,
-            description=f"epoch {upcoming}/{self.epochs}",
-            terms=compact_text(record),
-        )
-
-    def on_end(self, trainer: TrainerView, outcome: Outcome) -> None:
-        """Leave the final state on the screen."""
-        last = len(outcome.history)
-        self.bar.update(self.task, description=f"epoch {last}/{self.epochs}")
-        self._draw()
-        self.bar.stop()
-
-    def _draw(self) -> None:
-        self.bar.update(self.task, completed=self.steps)
-        self.bar.refresh()
-        self.drawn = time.perf_counter()
