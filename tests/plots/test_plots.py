@@ -246,6 +246,29 @@ def test_a_steep_fall_has_a_logarithmic_axis():
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "log", "linear"]
 
 
+def test_a_few_huge_losses_do_not_hide_the_others():
+    records = history(50, held_out=False)
+    for record in records:
+        record["loss"] -= 5
+        record["valid_loss"] = record["loss"] + 1
+    records[30]["valid_loss"] = 2e5
+    axes = drawn(plots.loss_curves(records)).axes[0]
+    assert axes.get_ylim()[1] < 5
+    assert "highest: 2e+05" in [text.get_text() for text in axes.texts]
+
+
+def test_losses_in_axes_of_ones_own():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    figure, axes = pyplot.subplots(1, 2)
+    model = SimpleNamespace(history_=history(5))
+    assert plots.loss_curves(model, ax=axes[1]) is figure
+    labels = [text.get_text() for text in axes[1].get_legend().get_texts()]
+    assert labels == ["training rows", "held-out rows", "best epoch"]
+    assert not axes[0].get_lines()
+    assert len(figure.axes) == 2
+    pyplot.close(figure)
+
+
 # ---------------------------------------------------------------------- maps
 
 

@@ -24,19 +24,24 @@ TRAIN, HELD_OUT = PALETTE[0], PALETTE[6]
 STEEP = 20.0  # largest over last value above which the axis is logarithmic
 
 
-def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+def loss_curves(history: Any, *, ax: Axes | None = None) -> Figure:
     """Draw the total loss and each of its non-zero terms over the epochs.
 
     Parameters
     ----------
-    history : sequence of dict
-        An estimator's `history_`: one record per epoch with `epoch`, `loss`, `reconstruction`,
-        `kl` and `penalty` in nats per example, and optionally the same with prefix `valid_`.
+    history : LatentEstimator, or sequence of dict
+        A fitted model, or its `history_`: one record per epoch with `epoch`, `loss`,
+        `reconstruction`, `kl` and `penalty` in nats per example, and optionally the same with
+        prefix `valid_`.
+    ax : Axes, optional
+        Axes of your own, in which only the total loss is drawn, with a legend.
 
     Returns
     -------
     Figure
-        The epoch with the lowest held-out loss (or training loss) is marked.
+        A new figure, or that of `ax`. The epoch with the lowest held-out loss (or training loss) is
+        marked. An axis is logarithmic if positive losses fall steeply; it ends below the losses of
+        a few epochs that would hide the others.
 
     Examples
     --------
@@ -44,8 +49,13 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     >>> len(loss_curves([{"epoch": 1, **terms}]).axes)
     3
     """
+    history = getattr(history, "history_", history)
     if not history:
         raise ValueError("history is empty: expected at least one epoch.")
+    if ax is not None:
+        _panel(ax, history, "loss")
+        ax.legend(frameon=False, labelcolor=MUTED, fontsize=9)
+        return ax.get_figure(root=True)  # type: ignore[return-value]
     panels: list[Any]
     parts = [k for k in ("reconstruction", "kl", "penalty") if any(r.get(k) for r in history)]
     if len(parts) < 2:  # the total is the same curve
@@ -69,15 +79,27 @@ def _panel(axes: Axes, history: Sequence[Mapping[str, Any]], name: str) -> None:
     if any("valid_loss" in r for r in history):
         style = {"color": HELD_OUT, "linestyle": "--", "label": "held-out rows"}
         _curve(axes, history, "valid_" + name, **style)
-    values = np.array([r[name] for r in history])
-    if values.min() > 0 and values.max() > STEEP * values[-1]:
-        axes.set_yscale("log")
+    _set_scale(axes, np.array([r[name] for r in history]))
     best = _best(history)["epoch"]
     axes.axvline(best, color=MUTED, linewidth=1, linestyle=":", label="best epoch")
     axes.set_title(NAMES[name], loc="left", fontsize=9.5, color=INK)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     tidy(axes, xlabel="epoch", ylabel="nats per example")
+
+
+def _set_scale(axes: Axes, values: Any) -> None:
+    """Let the values of most epochs take up most of the axis."""
+    shown = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
+    low, high = np.quantile(shown, (0.1, 0.9))
+    spread = high - low
+    if shown.min() > 0 and values.max() > STEEP * values[-1]:
+        axes.set_yscale("log")
+    elif np.ptp(shown) > STEEP * spread > 0:  # a few epochs leave the axis
+        axes.set_ylim(max(shown.min(), low - spread), min(shown.max(), high + spread))
+        highest = f"highest: {signed(shown.max())}"
+        style = {"ha": "right", "va": "top", "color": MUTED, "fontsize": 9}
+        axes.text(0.99, 0.97, highest, transform=axes.transAxes, **style)
 
 
 def _curve(axes: Axes, history: Sequence[Mapping[str, Any]], key: str, **style: Any) -> None:
