@@ -98,7 +98,7 @@ def _set_scale(axes: Axes, values: Any) -> None:
     elif np.ptp(shown) > STEEP * spread > 0:  # a few epochs leave the axis
         axes.set_ylim(max(shown.min(), low - spread), min(shown.max(), high + spread))
         highest = f"highest: {signed(shown.max())}"
-        style = {"ha": "right", "va": "top", "color": MUTED, "fontsize": 9}
+        style: Any = {"ha": "right", "va": "top", "color": MUTED, "fontsize": 9}
         axes.text(0.99, 0.97, highest, transform=axes.transAxes, **style)
 
 
