@@ -211,6 +211,30 @@ def test_a_fit_that_diverges_keeps_the_weights_of_before(fraction):
     assert np.isfinite(weights(model.set_params(learning_rate=1e-3).fit(X))).all()
 
 
+def test_training_continues_from_the_best_weights_not_from_the_last_ones():
+    model = isthmus.VAE(**WARM | {"epochs": 20, "learning_rate": 0.1}).fit(X)
+    assert model.best_epoch_ < model.n_iter_
+    trained = model._training_state["average"]["other"]
+    kept = [w.detach() for w in model.model_.parameters()]
+    assert all(map(torch.equal, trained, kept))
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_the_average_may_be_turned_on_and_off(fit):
+    model = isthmus.VAE(**WARM)
+    for ema in (0.1, 0.0, 0.2):
+        getattr(model.set_params(ema=ema), fit)(X)
+    assert np.isfinite(weights(model)).all()
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_another_optimizer_begins_anew(fit):
+    model = isthmus.VAE(**WARM)
+    for optimizer in ("adamw", "sgd", "sgd", "nadam"):
+        getattr(model.set_params(optimizer=optimizer), fit)(X)
+    assert np.isfinite(weights(model)).all()
+
+
 def test_validation_rows_weights_and_groups():
     model = isthmus.VAE(**WARM).fit(X)
     model.fit(X, X_val=X[:9], sample_weight=1 + Y).fit(X, groups=Y)

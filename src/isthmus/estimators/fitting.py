@@ -155,6 +155,8 @@ or (n, channels, time)
             new._add(outcome := run())
             is_trained = outcome.best_epoch and outcome.stopped != "diverged"
             if new.warm_start and is_trained and not process_group.sharded:
+                if outcome.best_epoch < len(outcome.history):
+                    trainer.average.restart()
                 new._training_state = trainer.state()
         self.__dict__ = new.__dict__
         if outcome.stop_signal == "interrupted":
@@ -207,7 +209,8 @@ or (n, channels, time)
         trainer.about = about
         watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
         if is_warm:
-            trainer.load_state(self.__dict__.get("_training_state"))
+            if snapshot is None:
+                trainer.load_state(self.__dict__.get("_training_state"))
             generator.manual_seed((generator.initial_seed() + new.n_iter_) % 2**64)  # new noise
             watchers += [] if valid is None else [StartAsBest(valid)]
         watchers = in_order([*watchers, *callbacks], resume_from)

@@ -411,6 +411,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Return what training needs beside the weights to continue."""
         return {
+            "name": self.settings.optimizer,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "average": self.average.state(),
@@ -421,7 +422,8 @@ class Trainer:
         if state is None:
             return
         # Copied, since the trainer it belongs to may continue; the settings may have changed.
-        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        if state["name"] == self.settings.optimizer:
+            self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         for group in self.optimizer.param_groups:
             group["weight_decay"] = self.settings.weight_decay
         self.step = state["step"]

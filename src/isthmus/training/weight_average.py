@@ -77,6 +77,12 @@ class WeightAverage:
         if self.is_shown:
             self._swap()
 
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Continue from the weights that the model has now, as average and as those to train."""
+        for current, other in zip(self.current, self.other, strict=True):
+            other.copy_(current)
+
     def of(self, tensors: Sequence[Tensor], stay: list[int]) -> WeightAverage:
         """Return the average of the models that remain of a stack, given their weights."""
         new = WeightAverage(tensors, self.share)
@@ -92,7 +98,8 @@ class WeightAverage:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a `state`, unless the average that was shown has been replaced."""
-        if all(map(torch.equal, self.current, state["shown"])):
+        same_kind = len(self.other) == len(state["other"])  # `ema` may have been set to or from 0
+        if same_kind and all(map(torch.equal, self.current, state["shown"])):
             for own, given in zip(self.other, state["other"], strict=True):
                 own.copy_(given)
             self.is_shown = bool(state["shown"])
