@@ -53,6 +53,7 @@ __all__ = [
     "build_model",
     "build_objective",
     "check_combination",
+    "code_activation",
 ]
 
 Shape = tuple[int, ...]

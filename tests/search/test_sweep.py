@@ -70,9 +70,13 @@ CASES = {
     "binarize": (VAE(**SMALL, binarize=True, likelihood="bernoulli"), {"random_state": [0, 1]}, X),
     "autoencoder": (Autoencoder(**SMALL), {"random_state": [0, 1]}, TABLE),
     "gated": (Autoencoder(**SMALL, backbone="gated"), {"learning_rate": [1e-3, 2e-3]}, X),
-    "l1": (SparseAutoencoder(**SMALL), {"penalty_weight": [None, 0.5]}, X),
+    "l1": (SparseAutoencoder(**SMALL, revive_every=None), {"penalty_weight": [None, 0.5]}, X),
     "kl": (SparseAutoencoder(**SMALL, penalty="kl"), {"penalty_weight": [0.1, 1.0]}, X),
-    "topk": (SparseAutoencoder(**SMALL, activation="topk"), {"random_state": [0, 1]}, X),
+    "topk": (
+        SparseAutoencoder(**SMALL, activation="topk", revive_every=None),
+        {"random_state": [0, 1]},
+        X,
+    ),
     "denoising": (DenoisingAutoencoder(**SMALL), {"corruption_level": [0.1, 0.5]}, X),
     "salt": (
         DenoisingAutoencoder(**SMALL, corruption="salt-and-pepper"),
@@ -170,9 +174,10 @@ def test_diverging_model_does_not_affect_the_others():
         VAE(**SMALL, normalize_gradients=True),
         ContractiveAutoencoder(**{**SMALL, "hidden": ()}),
         SparseAutoencoder(**{**SMALL, "hidden": ()}, revive_every=3),
+        SparseAutoencoder(**SMALL, revive_every=3),
         SparseAutoencoder(**SMALL, activation="batchtopk"),
     ],
-    ids=["dropout", "normalised", "contractive", "dictionary", "batchtopk"],
+    ids=["dropout", "normalised", "contractive", "dictionary", "revived", "batchtopk"],
 )
 def test_models_that_cannot_be_stacked_equal_their_own_fit_exactly(estimator):
     sweep = Sweep(estimator, {"random_state": [0, 1]}, random_state=0).fit(X)

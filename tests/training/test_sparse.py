@@ -23,8 +23,8 @@ from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
 from isthmus.nn.dense import Shapes, mlp
 from isthmus.objectives.objective import Objective
-from isthmus.objectives.penalties import L1, GatePenalty, GateReconstruction, Pass, WarmUp
-from isthmus.registry import build_model
+from isthmus.objectives.penalties import L1, GatePenalty, GateReconstruction, Pass
+from isthmus.registry import build_model, build_objective
 from isthmus.training import Rows, Trainer
 from isthmus.training.dictionary import (
     Dictionary,
@@ -32,6 +32,7 @@ from isthmus.training.dictionary import (
     UnitColumns,
     geometric_median,
     start_sparse,
+    training_callbacks,
 )
 
 N, D, K, ACTIVE = 40, 8, 24, 3
@@ -262,9 +263,10 @@ class TestEveryActivation:
 
 
 class TestPenalties:
-    def test_warm_up_grows_linearly_and_settles(self):
+    @pytest.mark.parametrize("penalty", [L1, GatePenalty])
+    def test_warm_up_grows_linearly_and_settles(self, penalty):
         step = one_pass(sparse_model("relu"), numbers(N, D))
-        whole, warm = L1(2.0)(step).item(), WarmUp(L1(2.0), 10)
+        whole, warm = penalty(2.0)(step).item(), penalty(2.0, warm_up=10)
         shares = [warm(step._replace(step=s)).item() / whole for s in (0, 5, 10, 99)]
         assert shares == pytest.approx([0, 0.5, 1, 1])
 
@@ -273,6 +275,11 @@ class TestPenalties:
         model = build_model(Autoencoder(n_components=2), (D,), "gaussian")
         with pytest.raises(ValueError, match="needs a posterior of a sparse family"):
             GatePenalty(1.0)(one_pass(model, numbers(N, D)))
+
+    def test_the_default_warms_up(self):
+        for activation in ("relu", "jumprelu", "gated"):
+            penalty, *_ = build_objective(SparseAutoencoder(activation=activation)).penalties
+            assert penalty.warm_up == 500
 
 
 class TestGeometricMedian:
@@ -355,6 +362,33 @@ class TestRevive:
             alive.append(int(fires[K // 2 :].sum()))
         assert alive[0] == 0
         assert alive[1] >= 0.8 * (K // 2)
+
+    @pytest.mark.parametrize("name", ["relu", "topk", "batchtopk", "jumprelu", "gated"])
+    @pytest.mark.parametrize("backbone", ["mlp", "gated"])
+    def test_dead_units_of_deep_networks_become_active(self, name, backbone):
+        torch.manual_seed(0)
+        spec = SparseAutoencoder(n_components=K, hidden=(30,), activation=name, backbone=backbone)
+        model, x = build_model(spec, (D,), "gaussian"), sparse_data()
+        last = list(model.encoder.modules())[-1]
+        last.bias.data[K // 2 :] = -1e3
+        (callback,) = training_callbacks(spec, model)
+        callback.every, callback.strength = 20, 1.0
+        decoder = model.decoder.layers[0]
+        trainer = trained(model, x, (), [callback], epochs=1)
+        before = [p.clone() for p in decoder.parameters()]
+        callback.revive(trainer)
+        assert callback.revived[-1] >= K // 2
+        assert all(torch.equal(a, b) for a, b in zip(before, decoder.parameters(), strict=True))
+        with torch.no_grad():
+            gates = model.train().encode(x).gate
+        assert (gates != 0).any(0)[K // 2 :].float().mean() >= 0.8
+
+    def test_an_encoder_without_a_last_linear_layer_is_not_revived(self):
+        spec = SparseAutoencoder(n_components=K, hidden=(30,))
+        model = build_model(spec, (D,), "gaussian")
+        assert len(training_callbacks(spec, model)) == 1
+        model.encoder.layers.append(torch.nn.Identity())
+        assert training_callbacks(spec, model) == []
 
     def test_only_dead_units_are_changed(self):
         model, x = self.killed("jumprelu")

@@ -297,13 +297,12 @@ class SparseAutoencoder(Spec):
     dictionary: bool = param(
         True,
         "With hidden=() and no sigmoid: keep decoder columns at unit norm, initialise the decoder "
-        "bias at the geometric median of the data and the encoder at the transpose of the decoder, "
-        "and revive dead units.",
+        "bias at the geometric median of the data and the encoder at the transpose of the "
+        "decoder.",
     )
     revive_every: int | None = param(
         250,
-        "Optimiser steps after which dictionary units that were active on no row are revived; None "
-        "for never.",
+        "Optimiser steps after which units that were active on no row are revived; None for never.",
         minimum=1,
     )
 

@@ -30,12 +30,11 @@ __all__ = [
     "KLSparsity",
     "Pass",
     "Penalty",
-    "WarmUp",
     "bernoulli_kl",
     "sparsity_penalties",
 ]
 
-WARM_UP = 500  # steps until a gate penalty has its full weight
+WARM_UP = 500  # steps until a sparsity penalty has its full weight
 
 
 class Pass(NamedTuple):
@@ -72,13 +71,18 @@ Penalty = Callable[[Pass], Tensor]
 
 @dataclass(frozen=True)
 class L1:
-    """`weight` times the mean over rows of Σ_j |z_j|."""
+    """`weight` times the mean over rows of Σ_j |z_j|.
+
+    The weight rises from 0 over the first `warm_up` steps: a penalty at full strength closes units
+    before they have learned anything, and a closed unit has no gradient.
+    """
 
     weight: float
+    warm_up: int = 0
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty, a scalar."""
-        return self.weight * step.mean(step.z.abs().sum(-1))
+        return self.weight * _share(step, self.warm_up) * step.mean(step.z.abs().sum(-1))
 
 
 @dataclass(frozen=True)
@@ -117,14 +121,15 @@ class GatePenalty:
     """`weight` times the mean over rows of the sum of the gate.
 
     For `JumpReLUPoint` the sum is L0, the number of active units; for `GatedPoint` the L1 norm of
-    the gate; for other families the L1 norm of the code.
+    the gate; for other families the L1 norm of the code. `warm_up` as in `L1`.
     """
 
     weight: float
+    warm_up: int = 0
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the penalty, a scalar."""
-        return self.weight * step.mean(_gate(step).sum(-1))
+        return self.weight * _share(step, self.warm_up) * step.mean(_gate(step).sum(-1))
 
 
 @dataclass(frozen=True)
@@ -144,19 +149,9 @@ class GateReconstruction:
         return -step.mean(model.log_likelihood(p, step.x))
 
 
-@dataclass(frozen=True)
-class WarmUp:
-    """A penalty whose weight rises linearly from 0 to 1 over the first steps.
-
-    A strong penalty at the start would close units before they have learned anything.
-    """
-
-    penalty: Penalty
-    steps: int
-
-    def __call__(self, step: Pass) -> Tensor:
-        """Return the penalty, a scalar."""
-        return Linear(1.0, self.steps)(step.step) * self.penalty(step)
+def _share(step: Pass, warm_up: int) -> float:
+    """Return the share of a weight that a warm-up has reached."""
+    return Linear(1.0, warm_up)(step.step) if warm_up else 1.0
 
 
 def _gate(step: Pass) -> Tensor:
@@ -177,10 +172,10 @@ def sparsity_penalties(spec: Any, activation: str) -> tuple[Penalty, ...]:
         return (L1(spec.penalty_weight),) if spec.penalty_weight else ()
     weight = 0.05 if spec.penalty_weight is None else spec.penalty_weight
     if activation == "jumprelu":
-        return (WarmUp(GatePenalty(weight), WARM_UP),)
+        return (GatePenalty(weight, WARM_UP),)
     if activation == "gated":
-        return WarmUp(GatePenalty(weight), WARM_UP), GateReconstruction()
-    return (L1(weight),)
+        return GatePenalty(weight, WARM_UP), GateReconstruction()
+    return (L1(weight, WARM_UP),)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from isthmus.estimators.defaults import check_likelihood
 from isthmus.estimators.run_fingerprint import AnyRows
 from isthmus.estimators.sample_weight import WeightedRows
 from isthmus.models.params import check_fields
-from isthmus.registry import backbone_of, build_objective, check_combination
+from isthmus.registry import backbone_of, build_objective, check_combination, code_activation
 from isthmus.training import Outcome, Rows, pick_device
+from isthmus.training.dictionary import NEVER_CLOSED
 
 __all__ = ["Candidate", "CandidateRun", "Grid", "group_candidates", "make_candidates", "prepare"]
 
@@ -209,6 +210,13 @@ def _kind(c: Candidate) -> Any:
     return tuple(type(p) for p in build_objective(e).penalties), tuple(fixed.items())
 
 
+def _is_watched(spec: Any) -> bool:
+    """Whether the trainer revives dead units, or keeps the columns of a dictionary."""
+    is_dictionary = spec.dictionary and not spec.hidden
+    closes = code_activation(spec) not in NEVER_CLOSED
+    return closes and (is_dictionary or spec.revive_every is not None)
+
+
 def can_stack(e: LatentEstimator) -> bool:
     """Whether models with these settings can be stacked.
 
@@ -224,7 +232,7 @@ def can_stack(e: LatentEstimator) -> bool:
     spec: Any = e
     backbone = backbone_of(spec, getattr(e, "model_shape_", ()), getattr(e, "likelihood_", ""))
     stateless = spec.posterior_family != "sparse" or (
-        spec.activation in STATELESS and not (spec.dictionary and not spec.hidden)
+        spec.activation in STATELESS and not _is_watched(spec)
     )
     return all(
         (

@@ -1,8 +1,8 @@
-"""Training of sparse dictionaries: initialization, unit-norm columns and dead units.
+"""Training of sparse codes: dead units, and the initialization and unit columns of dictionaries.
 
-The usual recipe for sparse codes of linear networks (``hidden=()``): decoder columns have unit
-norm, the encoder starts as their transpose and the decoder's bias as the geometric median of the
-data, and dead units are reinitialized during training.
+Units that are active on no row have no gradient; they are reinitialized during training. In a
+dictionary, a sparse code of linear networks (``hidden=()``), decoder columns have unit norm, the
+encoder starts as their transpose and the decoder's bias as the geometric median of the data.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from isthmus.training.callbacks import Callback, TrainerView
 from isthmus.training.state import Outcome
 
 __all__ = [
+    "NEVER_CLOSED",
     "Dictionary",
     "Revive",
     "UnitColumns",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 SAMPLE_ROWS = 8192
+#: Activations without dead units. Unit columns would bound the reconstructions from a sigmoid.
+NEVER_CLOSED = ("sigmoid", "identity")
 
 
 class Dictionary(NamedTuple):
@@ -200,13 +203,15 @@ class UnitColumns(Callback):
 
 
 class Revive(Callback):
-    """Reinitialize dead units in the direction of poorly reconstructed rows.
+    """Reinitialize dead units so that they respond to poorly reconstructed rows.
 
-    At regular intervals, each unit that was active on no row since the last time gets, as encoder
-    row and decoder column, the direction of a row drawn in proportion to its squared error. Its
-    activation parameters and its moments in the optimizer are reset. Unlike an auxiliary loss on
-    dead units, this works for every activation: a closed relu, jumprelu or gated unit has no
-    gradient. The cost in reconstruction error is measured by benchmarks/sparse_codes.py.
+    At regular intervals, each unit that was active on no row since the last time gets a new encoder
+    row: the direction, in the inputs of the encoder's last layer, of a row drawn in proportion to
+    its squared error. In a dictionary the decoder column gets the same direction; a deeper decoder
+    keeps its weights. The unit's activation parameters and its moments in the optimizer are reset.
+    Unlike an auxiliary loss on dead units, this works for every activation: a closed relu, jumprelu
+    or gated unit has no gradient. The cost in reconstruction error is measured by
+    benchmarks/sparse_codes.py.
 
     Parameters
     ----------
@@ -236,15 +241,21 @@ class Revive(Callback):
 
     def on_start(self, trainer: TrainerView, rows: Source) -> None:
         """Store the rows and reset the counts."""
-        self.units, posterior = Dictionary.of(trainer.model), trainer.model.posterior
+        model, posterior = trainer.model, trainer.model.posterior
+        self.dictionary = Dictionary.of(model) if has_linear_networks(model) else None
         if not isinstance(posterior, SparsePoint):
             raise ValueError(
                 "revival needs a sparse posterior family, which counts active units, but the "
                 f"posterior is a {type(posterior).__name__}."
             )
-        self.posterior, self.rows, self.revived = posterior, rows, []
+        encoder = _code_layer(model)
+        if encoder is None:
+            raise ValueError("revival needs an encoder whose last layer is linear.")
+        self.encoder, self.posterior, self.rows, self.revived = encoder, posterior, rows, []
         n_batches = rows.n_batches(trainer.settings.batch_size) or math.inf
         self.last = trainer.step + self.until * trainer.n_epochs(rows) * n_batches
+        if trainer.process_group.sharded:  # no process has whole encoder rows
+            self.last = -1
         self.posterior.fired.zero_()
 
     def on_step(self, trainer: TrainerView, n_rows: int) -> None:
@@ -274,52 +285,74 @@ class Revive(Callback):
         self.revived.append(int(dead.sum()))
         if not self.revived[-1]:
             return
-        directions = self._directions(trainer, self.revived[-1])
-        norm = self.units.rows[~dead].norm(dim=1).mean().nan_to_num(1.0)
-        self.units.columns[:, dead] = directions.T
-        self.units.rows[dead] = self.strength * norm * directions
-        self.units.center_on(_center(trainer.model), dead)
+        center, directions = self._directions(trainer, self.revived[-1])
+        rows = self.encoder.weight.data
+        norm = rows[~dead].norm(dim=1).mean().nan_to_num(1.0)
+        rows[dead] = self.strength * norm * directions
+        self.encoder.bias.data[dead] = -rows[dead] @ center
         self.posterior.restart(dead)
-        encoder, decoder = self.units
-        of_units = (encoder.weight, encoder.bias, *self.posterior.parameters())
-        for parameter, axis in [*((p, 0) for p in of_units), (decoder.weight, 1)]:
+        of_units = [self.encoder.weight, self.encoder.bias, *self.posterior.parameters()]
+        changed = [(p, 0) for p in of_units]
+        if self.dictionary is not None:
+            self.dictionary.columns[:, dead] = directions.T
+            changed.append((self.dictionary.decoder.weight, 1))
+        for parameter, axis in changed:
             for moment in trainer.optimizer.state[parameter].values():
                 if moment.shape == parameter.shape:
                     moment.index_fill_(axis, dead.nonzero().flatten(), 0.0)
 
-    def _directions(self, trainer: TrainerView, n: int) -> Tensor:
-        """Return n directions, (n, features), from the center to poorly reconstructed rows."""
+    def _directions(self, trainer: TrainerView, n: int) -> tuple[Tensor, Tensor]:
+        """Return the center of the last layer's inputs, and n directions to badly rebuilt rows."""
         model, x = trainer.model, self.rows.sample(SAMPLE_ROWS, trainer.generator, replace=True)
+        inputs: list[Tensor] = []
+        hook = self.encoder.register_forward_pre_hook(lambda layer, seen: inputs.append(seen[0]))
         model.eval()
         seen = model.likelihood.embed(x).nan_to_num(0.0)  # NaN: missing values
         rebuilt = model.likelihood.embed(model.reconstruct(model.encode(x).mean))
-        error = (rebuilt - seen).flatten(1).square().sum(1)
         model.train()
+        hook.remove()
+        error = (rebuilt - seen).flatten(1).square().sum(1)
         chosen = error.clamp(min=1e-12).multinomial(n, True, generator=trainer.generator)
-        return nn.functional.normalize(seen.flatten(1)[chosen] - _center(model))
+        center = inputs[0].mean(0) if self.dictionary is None else _center(model)
+        return center, nn.functional.normalize(inputs[0][chosen] - center)
 
 
 def is_dictionary(spec: Any, model: LatentVariableModel) -> bool:
     """Whether a spec requests a dictionary and its model can be one."""
-    code = model.posterior
-    if not (getattr(spec, "dictionary", False) and isinstance(code, SparsePoint)):
-        return False
+    return getattr(spec, "dictionary", False) and _can_die(model) and has_linear_networks(model)
+
+
+def has_linear_networks(model: LatentVariableModel) -> bool:
+    """Whether both networks are one linear layer, of the same units and features."""
     try:
         Dictionary.of(model)
     except ValueError:
         return False
-    # Sigmoid activations are bounded: unit columns would bound the reconstructions.
-    return code.activation not in ("sigmoid", "identity")
+    return True
 
 
 def training_callbacks(
     spec: Any, model: LatentVariableModel, revive: bool = True
 ) -> list[Callback]:
     """Return the callbacks for the `dictionary` and `revive_every` settings of a spec."""
-    if not is_dictionary(spec, model):
-        return []
-    revives = revive and spec.revive_every is not None
-    return [UnitColumns(), Revive(spec.revive_every)] if revives else [UnitColumns()]
+    callbacks: list[Callback] = [UnitColumns()] if is_dictionary(spec, model) else []
+    every = getattr(spec, "revive_every", None)
+    if revive and every is not None and _can_die(model) and not spec.conditional:
+        callbacks += [] if _code_layer(model) is None else [Revive(every)]
+    return callbacks
+
+
+def _can_die(model: LatentVariableModel) -> bool:
+    """Whether the units of a code can be inactive on all rows, without a gradient."""
+    code = model.posterior
+    return isinstance(code, SparsePoint) and code.activation not in NEVER_CLOSED
+
+
+def _code_layer(model: LatentVariableModel) -> nn.Linear | None:
+    """Return the encoder's last layer if it is linear, with one output per unit."""
+    *_, last = model.encoder.modules()
+    n_units = math.prod(model.posterior.shape)
+    return last if isinstance(last, nn.Linear) and last.out_features == n_units else None
 
 
 def _center(model: LatentVariableModel) -> Tensor:
