@@ -46,12 +46,13 @@ from isthmus.training.devices import is_out_of_memory
 from isthmus.training.dictionary import is_dictionary, start_sparse
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup, join_process_group
+from isthmus.training.linear_start import can_start_linear, start_linear
 from isthmus.training.loader_rows import LoaderRows
 
 __all__ = ["PreparationMixin", "as_weights"]
 
 Array = NDArray[Any]
-DICTIONARY_ROWS = 8192  # drawn to initialise a dictionary
+SHOWN_ROWS = 8192  # drawn to initialise a dictionary or linear networks
 MARGINAL_NUMBERS = 2**24  # read to start a decoder at the marginal distribution
 
 
@@ -223,7 +224,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         self.model_.start_from(to_unit(x).to(generator.device))
 
     def _initialise_from_rows(self, rows: AnyRows, generator: torch.Generator) -> None:
-        """Initialise pseudo-inputs of a VampPrior, and dictionaries, with training rows."""
+        """Initialise what starts from training rows: VampPriors, dictionaries, linear networks."""
 
         def draw_rows(n: int) -> Tensor:
             return rows.sample(n, generator).nan_to_num(0.0).to(generator.device)
@@ -231,7 +232,9 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         if isinstance(self.model_.prior, VampPrior):
             self.model_.prior.start_from(draw_rows(self.prior_modes))
         if is_dictionary(self, self.model_):
-            start_sparse(self.model_, draw_rows(DICTIONARY_ROWS))
+            start_sparse(self.model_, draw_rows(SHOWN_ROWS))
+        elif can_start_linear(self.model_):
+            start_linear(self.model_, draw_rows(SHOWN_ROWS))
 
     def reset_weights(self, rows: Rows, seed: int | None = None) -> torch.Generator:
         """Do what `prepare` does after a change of settings, for data that it has prepared."""
