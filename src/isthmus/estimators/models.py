@@ -28,8 +28,8 @@ class Autoencoder(specs.Autoencoder, LatentEstimator, name="autoencoder"):
     """Undercomplete autoencoder: reconstructs the input from a low-dimensional code.
 
     The loss is the negative log-likelihood of a row given its code: cross-entropy for values in
-    [0, 1], squared error with a learned scale for other real values. With ``hidden=()`` and real
-    values the code spans the subspace of principal component analysis.
+    [0, 1], squared error with a learned scale for other real values. With ``hidden=()`` and
+    ``likelihood="gaussian"`` the code spans the subspace of principal component analysis.
 
     {parameters}
 
