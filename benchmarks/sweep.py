@@ -22,6 +22,7 @@ import torch
 
 from isthmus import VAE
 from isthmus.data import load
+from isthmus.estimators.sample_weight import WeightedRows
 from isthmus.search.candidates import make_candidates, prepare
 from isthmus.search.sequential import SequentialRun
 from isthmus.search.stacked import StackedRun
@@ -46,13 +47,13 @@ def table() -> np.ndarray:
 def train(model: VAE, X: np.ndarray, models: int, *, stacked: bool) -> tuple[float, list[float]]:
     """Train all; return the seconds it took, and the losses of the last epoch."""
     candidates = make_candidates(model, {"random_state": list(range(models))})
-    rows = prepare(candidates, X, None, X[:2], None)
+    prepare(candidates, WeightedRows(X), lambda estimator: None)
     start = time.perf_counter()
     if stacked:
-        StackedRun(candidates, rows[0]).advance(1.0)
+        StackedRun(candidates).advance(1.0)
     else:
-        for candidate, own in zip(candidates, rows, strict=True):
-            SequentialRun(candidate, own).advance(1.0)
+        for candidate in candidates:
+            SequentialRun(candidate).advance(1.0)
     seconds = time.perf_counter() - start
     return seconds, [c.outcome.history[-1]["loss"] for c in candidates]
 

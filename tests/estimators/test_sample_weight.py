@@ -144,7 +144,7 @@ def test_scaling_counts_weights(how):
 
 def test_numeric_conditions_count_weights():
     y = RNG.normal(size=40)
-    weighted = ConditionEncoder.fit(y, 40, W / W.mean())
+    weighted = ConditionEncoder.fit(y, 40, weights=W / W.mean())
     repeated = ConditionEncoder.fit(y.repeat(W), W.sum())
     np.testing.assert_allclose(weighted.shift + weighted.scale, repeated.shift + repeated.scale)
 

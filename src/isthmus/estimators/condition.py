@@ -45,21 +45,24 @@ class ConditionEncoder:
     frequencies: tuple[float, ...] = ()
 
     @classmethod
-    def fit(cls, y: Any, n: int, weights: Array | None = None) -> ConditionEncoder:
-        """Learn from the y of n training rows: labels (n,), or numbers (n,) or (n, columns).
+    def fit(
+        cls, y: Any, n: int, rows: Any = slice(None), weights: Array | None = None
+    ) -> ConditionEncoder:
+        """Learn from the y of n rows: labels (n,), or numbers (n,) or (n, columns).
 
-        The mean and standard deviation of numbers, and the shares of classes, count sample
-        weights (n,).
+        The mean and standard deviation of numbers, and the shares of classes, are those of the
+        training rows, numbered in `rows`, and count their sample weights.
         """
         y = check_labels(y, n)
         if (y.ndim == 2 and y.shape[1] > 1) or type_of_target(y) == "continuous":
             numbers = check_array(y.reshape(n, -1), dtype=np.float64, input_name="y")
-            shift = np.average(numbers, 0, weights)
-            spread = np.sqrt(np.average((numbers - shift) ** 2, 0, weights))
+            trained = numbers[rows]
+            shift = np.average(trained, 0, weights)
+            spread = np.sqrt(np.average((trained - shift) ** 2, 0, weights))
             scale = constant_as_one(shift, spread)
             return cls(None, numbers.shape[1], tuple(shift.tolist()), tuple(scale.tolist()))
         classes, index = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        counts = np.bincount(index, weights)
+        counts = np.bincount(index[rows], weights, len(classes))
         return cls(classes, frequencies=tuple((counts / counts.sum()).tolist()))
 
     @property

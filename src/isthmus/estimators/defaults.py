@@ -43,10 +43,14 @@ def resolve_likelihood(
     X: Array,
     columns: Columns | None = None,
     *,
+    rows: Any = slice(None),
     weights: Array | None = None,
     binarize: bool = False,
 ) -> LikelihoodChoice:
     """Return the likelihood to use for data X (n, *features), and the reason.
+
+    All rows must be in its support; those numbered in `rows`, which have the sample weights
+    `weights`, decide whether they are nearly binary.
 
     "auto" is one likelihood per column for a table of mixed columns, and "bernoulli" for values
     within [0, 1] that are nearly binary: see `greyness`. Otherwise it is "gaussian-per-feature" for
@@ -69,7 +73,7 @@ def resolve_likelihood(
         return LikelihoodChoice(gaussian, "some values are below 0 or above 1")
     if binarize:
         return LikelihoodChoice("bernoulli", "binarize draws each value as 0 or 1")
-    grey = greyness(X, weights)
+    grey = greyness(X[rows], weights)
     if not grey:
         return LikelihoodChoice("bernoulli", "all values are 0 or 1")
     binary = grey < MOST_GREY

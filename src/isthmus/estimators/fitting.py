@@ -186,13 +186,12 @@ or (n, channels, time)
             seed, check_model = snapshot.facts["about"]["seed"], partial(_check_model, snapshot)
         X, y, groups, weights, numbers, X_val, y_val, weights_val = data
         is_warm = self.warm_start and hasattr(self, "model_")
-        if is_warm:
-            rows, generator = new.prepare_again(X, y, seed, weights, numbers)
-        else:
-            rows, generator = new.prepare(X, y, seed, weights, numbers, check_model)
-        if groups is not None:
-            rows = rows.grouped_by(groups)
-        valid = new._validation_rows(X_val, y_val, weights_val, groups)
+        prepare = new.prepare_again if is_warm else partial(new.prepare, check_model=check_model)
+        rows, valid, generator = prepare(
+            X, y, seed, weights, numbers, groups=groups, hold_out=X_val is None
+        )
+        given = new._validation_rows(X_val, y_val, weights_val, groups)
+        valid = valid if given is None else given
         about: dict[str, Any] = {}
         if process_group.size > 1 or any(isinstance(c, Checkpoint) for c in callbacks):
             about = describe_run(new, rows, valid)
@@ -201,10 +200,7 @@ or (n, channels, time)
             check_same_rows(snapshot, about)
             new._forget_epochs_after(snapshot.facts["about"].get("epochs_before") or 0)
         rows = rows.to(generator.device).shared_by(process_group.size)
-        if valid is None:
-            rows, valid = rows.split(new.validation_fraction, generator, new.validation_split)
-        else:
-            valid = valid.to(generator.device)
+        valid = None if valid is None else valid.to(generator.device)
         trainer = new._trainer(rows, generator, process_group)
         trainer.about = about
         watchers = [*training_callbacks(new, new.model_), *progress_callbacks(new.progress)]
@@ -319,7 +315,7 @@ or (n, channels, time)
                 # An error must leave self unchanged, and the device may be another.
                 new.model_ = copy.deepcopy(new.model_).to(generator.device)
             else:
-                rows, generator = new.prepare(X, y, None, weights, numbers)
+                rows, _, generator = new.prepare(X, y, None, weights, numbers)
             if process_group.size > 1:
                 check_same_in_all_processes(describe_run(new, rows), process_group)
             trainer = new._trainer(rows, generator, process_group)

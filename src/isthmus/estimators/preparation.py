@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,18 +42,28 @@ from isthmus.models.params import check_fields
 from isthmus.models.specs import Spec
 from isthmus.registry import build_model, check_combination
 from isthmus.training import Rows, pick_device, to_unit
+from isthmus.training.batches import number_groups
 from isthmus.training.devices import is_out_of_memory
 from isthmus.training.dictionary import is_dictionary, start_sparse
-from isthmus.training.disk_rows import DiskRows
+from isthmus.training.disk_rows import DiskRows, split_stored
 from isthmus.training.distributed import ProcessGroup, join_process_group
 from isthmus.training.linear_start import can_start_linear, start_linear
 from isthmus.training.loader_rows import LoaderRows
 
-__all__ = ["PreparationMixin", "as_weights"]
+__all__ = ["PreparationMixin", "Prepared", "as_weights"]
 
 Array = NDArray[Any]
 SHOWN_ROWS = 8192  # drawn to initialise a dictionary or linear networks
+SPLIT_SEED = 0x5EED  # added to the seed of a run, to draw its validation rows
 MARGINAL_NUMBERS = 2**24  # read to start a decoder at the marginal distribution
+
+
+class Prepared(NamedTuple):
+    """Rows for the `Trainer`, and the generator of all randomness of training, on its device."""
+
+    train: AnyRows
+    valid: Rows | DiskRows | None
+    generator: torch.Generator
 
 
 class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
@@ -83,13 +93,17 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         weights: Array | None = None,
         numbers: Array | None = None,
         check_model: Callable[[Any], None] | None = None,
-    ) -> tuple[AnyRows, torch.Generator]:
+        groups: Any = None,
+        hold_out: bool = False,
+    ) -> Prepared:
         """Set every fitted attribute, with untrained weights and an empty history.
 
-        Takes X and y as `fit` does; a seed replaces `random_state`, to resume a run whose seed was
-        drawn at random. `weights` and `numbers` are those of `WeightedRows`. `check_model` may
-        refuse the estimator before memory is allocated for its model. Returns the rows for the
-        `Trainer`, and the generator of all randomness of the training, on its device.
+        All rows are checked, but scaling and the like are learned from the training rows only.
+
+        Takes X, y and `groups` as `fit` does; a seed replaces `random_state`, to resume a run whose
+        seed was drawn at random. `weights` and `numbers` are those of `WeightedRows`. `check_model`
+        may refuse the estimator before memory is allocated for its model. `hold_out` says whether
+        to hold out validation rows.
         """
         check_combination(self)
         self.__dict__.pop("_training_state", None)
@@ -104,15 +118,25 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
             numbers = shown_rows if numbers is None else numbers[shown_rows]
         missing = self.missing == "ignore"
         X = validate_input(self, X, reset=True, missing=missing, numbers=numbers)
+        n_rows = len(X) if stored is None else stored.n_total
+        held_out = (None, False) if stream is not None else (groups, hold_out)
+        trained = self._training_rows(n_rows if stored is None else stored, *held_out)
+        trained_weights = None if weights is None else weights[trained]
+        own_rows, own_weights = trained, trained_weights  # those among the rows of X
+        if stored is not None:
+            own_rows = np.flatnonzero(np.isin(shown_rows, trained))
+            own_weights = None if weights is None else weights[shown_rows[own_rows]]
         channels = find_channels(self.feature_shape_, self.channels)
         self.apply_handle_unknown()
-        self.empty_features_ = _empty_features(X) if missing else ()
+        self.empty_features_ = _empty_features(X[own_rows]) if missing else ()
         observed = fill_missing(X) if missing else X
-        own = weights
-        if stored is not None and weights is not None:
-            own = weights[shown_rows]
         self.likelihood_, self.likelihood_reason_ = resolve_likelihood(
-            self.likelihood, observed, self.columns_, weights=own, binarize=self.binarize
+            self.likelihood,
+            observed,
+            self.columns_,
+            rows=own_rows,
+            weights=own_weights,
+            binarize=self.binarize,
         )
         likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
         if self.binarize and likelihood.binary is not True:
@@ -128,18 +152,17 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         X = likelihood.clean(X)
         likelihood.check(fill_missing(X) if missing else X)
         self.scaling_ = resolve_scaling(self.scaling, likelihood, X)
-        # A preview may miss features of a sparse matrix, whose rows are cheap to read again.
-        whole: Any = stored if stored is not None and stored.is_sparse else X
-        own = weights
-        if stored is not None and weights is not None:
-            own = weights[stored.indices() if stored.is_sparse else shown_rows]
-        scaler = Scaler.fit(whole, self.scaling_, own, channels)
+        learned: Any = X[own_rows]
+        counted = own_weights
+        if stored is not None and stored.is_sparse:
+            # A preview may miss features of a sparse matrix, whose rows are cheap to read again.
+            learned, counted = DiskArray.of(stored.array[trained]), trained_weights
+        scaler = Scaler.fit(learned, self.scaling_, counted, channels)
         self.scaler_ = scaler.only(likelihood.scalable)
         names = getattr(self, "feature_names_in_", None)
         with config_context(assume_finite=False):  # the scaled values were never checked
             check_finite(X, names, missing, numbers, limits=self.scaler_.limits)
-        n_rows = len(X) if stored is None else stored.n_total
-        self.condition_encoder_ = self._fit_condition_encoder(y, n_rows, weights)
+        self.condition_encoder_ = self._fit_condition_encoder(y, n_rows, trained, trained_weights)
         if check_model is not None:
             check_model(self)
         self.make_model(generator)
@@ -150,12 +173,57 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
             rows = shown = self._as_rows(X, y).weighted(as_weights(weights))
         if stream is not None:
             rows = self._stream_rows(stream, shown, raw)
-        x, own = shown.x if stored is None else as_tensor(self.scaler_.transform(X)), weights
-        if stored is not None and weights is not None:
-            own = weights[shown_rows]
-        self._start_at_marginal(x, generator, as_weights(own))
-        self._initialise_from_rows(rows, generator)
-        return rows, generator
+        train, valid = self._split(rows, groups, hold_out)
+        x = shown.x[own_rows] if stored is None else as_tensor(self.scaler_.transform(X[own_rows]))
+        self._start_at_marginal(x, generator, as_weights(own_weights))
+        self._initialise_from_rows(train, generator)
+        return Prepared(train, valid, generator)
+
+    def _split(
+        self, rows: AnyRows, groups: Any, hold_out: bool
+    ) -> tuple[AnyRows, Rows | DiskRows | None]:
+        """Return training rows, and the validation rows that the seed of the run chooses."""
+        train, valid = self._draw(rows, groups, hold_out)
+        if isinstance(valid, Rows) and isinstance(train, Rows | DiskRows):
+            valid = self._limited(valid, train)
+        return train, valid
+
+    def _draw(self, rows: AnyRows, groups: Any, hold_out: bool) -> tuple[AnyRows, Rows | None]:
+        rows = rows if groups is None else rows.grouped_by(groups)
+        if not hold_out:
+            return rows, None
+        return rows.split(self.validation_fraction, self._splitter(), self.validation_split)
+
+    def _limited(self, valid: Rows, train: Rows | DiskRows) -> Rows:
+        """Return validation rows with values far outside the range of the training rows moved.
+
+        Values of a standardised column lie at most the width of its range outside. Otherwise one
+        value in a column that is nearly constant would decide when training stops.
+        """
+        if self.scaling_ != "standard":
+            return valid
+        seen = (train if isinstance(train, Rows) else train.preview).x
+        low = seen.nan_to_num(np.inf).amin(0)
+        high = seen.nan_to_num(-np.inf).amax(0)
+        width = high - low
+        inside = torch.minimum(torch.maximum(valid.x, low - width), high + width)
+        scaled = torch.as_tensor(self.model_.likelihood.scalable).to(inside.device)
+        return replace(valid, x=torch.where(scaled, inside, valid.x))
+
+    def _splitter(self) -> torch.Generator:
+        """Return the generator that draws validation rows; others need not know its state."""
+        return torch.Generator().manual_seed((int(self.seed_ or 0) + SPLIT_SEED) % 2**64)
+
+    def _training_rows(self, rows: int | DiskArray, groups: Any, hold_out: bool) -> Any:
+        """Return the sorted numbers of the rows that `_split` keeps for training."""
+        if isinstance(rows, int):
+            kept, held = self._draw(Rows(torch.arange(rows)), groups, hold_out)
+            return slice(None) if held is None else np.sort(kept.x.numpy())  # type: ignore[union-attr]
+        if not hold_out:
+            return rows.indices()
+        groups = None if groups is None else number_groups(groups, rows.n_total)
+        options = self.validation_fraction, self._splitter(), self.validation_split
+        return split_stored(rows, groups, *options)[0].indices()
 
     def prepare_again(
         self,
@@ -164,10 +232,12 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         seed: int | None = None,
         weights: Array | None = None,
         numbers: Array | None = None,
-    ) -> tuple[AnyRows, torch.Generator]:
+        groups: Any = None,
+        hold_out: bool = False,
+    ) -> Prepared:
         """Do what `prepare` does, but keep a copy of the weights, and what was learned with them.
 
-        The generator is as after `prepare`, so that the same rows are held out of the same X.
+        The same rows are held out of the same X.
         """
         check_combination(self)
         try:
@@ -177,12 +247,9 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         except ValueError as error:
             why = "warm_start=True continues the fitted model"
             raise ValueError(f"{why}: {one_line(error)}") from error
-        model = copy.deepcopy(self.model_)
         generator = self._start(self.seed_ if self.random_state is None and seed is None else seed)
-        self.make_model(generator)
-        self._initialise_from_rows(rows, generator)
-        self.model_ = model.to(generator.device)
-        return rows, generator
+        self.model_ = copy.deepcopy(self.model_).to(generator.device)
+        return Prepared(*self._split(rows, groups, hold_out), generator)
 
     def more_rows(
         self, X: Any, y: Any, weights: Array | None = None, numbers: Array | None = None
@@ -237,7 +304,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
             start_linear(self.model_, draw_rows(SHOWN_ROWS))
 
     def reset_weights(self, rows: Rows, seed: int | None = None) -> torch.Generator:
-        """Do what `prepare` does after a change of settings, for data that it has prepared."""
+        """Do what `prepare` does after a change of settings, for training rows of the same seed."""
         generator = self._start(seed)
         self.make_model(generator)
         self._start_at_marginal(rows.x, generator, rows.weights)
@@ -345,7 +412,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         return torch.Generator(pick_device(self.device)).manual_seed(seed)
 
     def _fit_condition_encoder(
-        self, y: Any, n: int, weights: Array | None
+        self, y: Any, n: int, rows: Any, weights: Array | None
     ) -> ConditionEncoder | None:
         if not self.conditional:
             return None
@@ -354,7 +421,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
                 f"{type(self).__name__} requires y to be passed, but the target y is None: pass "
                 "labels, or use VAE."
             )
-        encoder = ConditionEncoder.fit(y, n, weights)
+        encoder = ConditionEncoder.fit(y, n, rows, weights)
         if encoder.classes is not None:
             self.classes_ = encoder.classes
         return encoder

@@ -21,6 +21,7 @@ from isthmus.models.params import check_fields
 from isthmus.registry import backbone_of, build_objective, check_combination, code_activation
 from isthmus.training import Outcome, Rows, pick_device
 from isthmus.training.dictionary import NEVER_CLOSED
+from isthmus.training.disk_rows import DiskRows
 
 __all__ = ["Candidate", "CandidateRun", "Grid", "group_candidates", "make_candidates", "prepare"]
 
@@ -41,6 +42,8 @@ STACKABLE = (
 )
 #: Settings that determine the training rows; candidates that agree in them share the rows.
 READING = ("likelihood", "scaling", "missing", "binarize", "device")
+#: Rows of one stack, if its models hold out different rows, which each must then have.
+MAX_STACKED_BYTES = 2**29
 #: Activations of sparse codes without state between batches.
 STATELESS = ("auto", "identity", "relu", "sigmoid", "topk")
 
@@ -53,6 +56,8 @@ class Candidate:
     params: dict[str, Any]
     estimator: LatentEstimator
     generator: torch.Generator = field(init=False)
+    train: AnyRows = field(init=False)
+    valid: Rows | DiskRows | None = field(init=False)
     outcome: Outcome = field(default_factory=Outcome)
     best_loss: float = math.inf
     best_epoch: int = 0
@@ -90,7 +95,6 @@ class CandidateRun:
     """Base class: candidates that are trained in one program."""
 
     candidates: list[Candidate]
-    rows: AnyRows
 
     def advance(self, share: float) -> None:
         """Train live candidates up to a fraction of their epochs, or until they stop."""
@@ -155,32 +159,41 @@ def prepare(
     given: WeightedRows,
     check: Callable[[LatentEstimator], None],
     seeds: Sequence[int] | None = None,
-) -> list[AnyRows]:
-    """Initialize every candidate's weights and generator; return the training rows of each.
+) -> None:
+    """Initialize every candidate's weights, generator, training rows and validation rows.
 
-    Candidates whose settings for reading data agree share the rows, if they are in memory. `check`
-    is called for one of them. `seeds` replace those of the candidates.
+    Candidates that read the same data in the same way and hold out the same rows share them, if
+    they are in memory. `check` is called for one candidate of each way. `seeds` replace those of
+    the candidates.
     """
-    leaders: dict[Any, tuple[LatentEstimator, AnyRows]] = {}
-    out = []
+    leaders: dict[Any, Candidate] = {}
     for c in candidates:
-        key = tuple(getattr(c.estimator, name) for name in READING)
-        seed = None if seeds is None else seeds[c.number]
-        leader, rows = leaders.get(key, (None, None))
-        if leader is not None and isinstance(rows, Rows):
-            c.estimator = copy.copy(leader).set_params(**c.estimator.get_params(deep=False))
-            c.generator = c.estimator.reset_weights(rows, seed)
-        else:
-            rows, c.generator = c.estimator.prepare(
-                given.X, given.y, seed, given.weights, given.numbers
-            )
-            rows = rows if given.groups is None else rows.grouped_by(given.groups)
-            rows = rows.to(c.generator.device)
-            if leader is None:
-                check(c.estimator)
-            leaders[key] = c.estimator, rows
-        out.append(rows)
-    return out
+        e, seed = c.estimator, None if seeds is None else seeds[c.number]
+        how = tuple(getattr(e, name) for name in READING)
+        own = e.random_state if seed is None else seed
+        drawn = e.validation_fraction > 0 and e.validation_split == "random"
+        key = *how, e.validation_fraction, e.validation_split
+        key += (c.number if own is None else f"seed {own}",) if drawn else ()
+        leader = leaders.get(key)
+        if leader is not None and isinstance(leader.train, Rows):
+            c.estimator = copy.copy(leader.estimator).set_params(**e.get_params(deep=False))
+            c.generator = c.estimator.reset_weights(leader.train, seed)
+            c.train, c.valid = leader.train, leader.valid
+            continue
+        train, valid, c.generator = e.prepare(
+            given.X,
+            given.y,
+            seed,
+            given.weights,
+            given.numbers,
+            groups=given.groups,
+            hold_out=True,
+        )
+        device = c.generator.device
+        c.train, c.valid = train.to(device), None if valid is None else valid.to(device)
+        if not any(known[: len(how)] == how for known in leaders):
+            check(e)
+        leaders[key] = c
 
 
 def group_candidates(candidates: Sequence[Candidate], most: int) -> list[list[Candidate]]:
@@ -189,11 +202,18 @@ def group_candidates(candidates: Sequence[Candidate], most: int) -> list[list[Ca
     groups: list[list[Candidate]] = []
     for c in candidates:
         kind = _kind(c)
-        if len(latest.get(kind, ())) in (0, most):
+        group = latest.get(kind, ())
+        if len(group) in (0, most) or _bytes_of([*group, c]) > MAX_STACKED_BYTES:
             latest[kind] = []
             groups.append(latest[kind])
         latest[kind].append(c)
     return groups
+
+
+def _bytes_of(group: Sequence[Candidate]) -> int:
+    """Return the bytes of the rows of a group that hold out different rows, 0 if all share one."""
+    trains = {id(c.train): c.train for c in group}.values()
+    return sum(t.x.nbytes for t in trains if isinstance(t, Rows)) if len(trains) > 1 else 0
 
 
 def _kind(c: Candidate) -> Any:
@@ -207,7 +227,8 @@ def _kind(c: Candidate) -> Any:
     if e.capacity is not None:
         varied.discard("beta_epochs")
     fixed = {k: repr(v) for k, v in e.get_params(deep=False).items() if k not in varied}
-    return tuple(type(p) for p in build_objective(e).penalties), tuple(fixed.items())
+    penalties = tuple(type(p) for p in build_objective(e).penalties)
+    return e.likelihood_, c.train.n_rows, penalties, tuple(fixed.items())
 
 
 def _is_watched(spec: Any) -> bool:

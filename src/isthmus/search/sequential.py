@@ -6,7 +6,6 @@ import copy
 import math
 from typing import Any
 
-from isthmus.estimators.run_fingerprint import AnyRows
 from isthmus.search.candidates import Candidate, CandidateRun
 from isthmus.training import Trainer
 from isthmus.training.dictionary import training_callbacks
@@ -16,22 +15,16 @@ __all__ = ["SequentialRun"]
 
 
 class SequentialRun(CandidateRun):
-    """Train one prepared candidate epoch by epoch, through the `Trainer`.
+    """Train one prepared candidate epoch by epoch, through the `Trainer`."""
 
-    Its validation rows are split off from the rows.
-    """
-
-    def __init__(self, candidate: Candidate, rows: AnyRows) -> None:
-        self.candidate, self.candidates, self.rows = candidate, [candidate], rows
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate, self.candidates = candidate, [candidate]
         self.trainer: Trainer | None = None
-        self.held = int(candidate.estimator.validation_fraction * (rows.n_rows or 0)) > 0
+        self.held = candidate.valid is not None
 
     def _begin(self) -> Trainer:
         c, e = self.candidate, self.candidate.estimator
-        self.kept: AnyRows
-        self.kept, self.valid = self.rows.split(
-            e.validation_fraction, c.generator, e.validation_split
-        )
+        self.kept, self.valid = c.train, c.valid
         trainer = e._trainer(self.kept, c.generator)
         trainer.rows = self.kept
         self.callbacks = training_callbacks(e, e.model_)

@@ -54,12 +54,10 @@ class _Member:
     held: Rows | None
 
     @classmethod
-    def of(cls, c: Candidate, rows: Rows, device: torch.device) -> _Member:
-        """Split the rows as the candidate's own fit does."""
-        numbers = Rows(torch.arange(len(rows)), groups=rows.groups, weights=rows.weights).to(device)
-        kept, held = numbers.split(
-            c.estimator.validation_fraction, c.generator, c.estimator.validation_split
-        )
+    def of(cls, c: Candidate, train: Rows, valid: Rows | None, start: int) -> _Member:
+        """Return a member whose rows begin at `start` among those of the stack."""
+        kept = _numbers(train, start)
+        held = None if valid is None else _numbers(valid, start + len(train))
         n_batches = len(kept.sizes(c.estimator.batch_size))
         return cls(c, build_objective(c.estimator, len(kept), n_batches), kept, held)
 
@@ -68,9 +66,9 @@ class _Member:
         ((order, _),) = self.kept.batches(len(self.kept), self.candidate.generator)
         return order
 
-    def row_weights(self) -> Tensor:
-        """Return the sample weights of all rows, of mean 1 in training and in validation."""
-        out = torch.zeros(len(self.kept) + len(self.held or ()), device=self.kept.device)
+    def row_weights(self, n: int) -> Tensor:
+        """Return the sample weights of n rows, of mean 1 in training and in validation."""
+        out = torch.zeros(n, device=self.kept.device)
         for part in (self.kept, self.held):
             if part is not None:
                 assert part.weights is not None
@@ -79,28 +77,27 @@ class _Member:
 
 
 class StackedRun(CandidateRun):
-    """Train prepared candidates that differ only in the settings STACKABLE, on the same rows."""
+    """Train prepared candidates that differ only in the settings STACKABLE, on the same data."""
 
     rows: Rows
 
-    def __init__(self, candidates: Sequence[Candidate], rows: Rows) -> None:
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
         # Adjacent models with one learning rate are updated together by the optimizer.
         self.candidates = sorted(
             candidates, key=lambda c: (c.estimator.learning_rate, c.estimator.weight_decay)
         )
-        self.rows = rows
         self.step = self.epoch = 0
         self.members: list[_Member] = []
 
     def _begin(self) -> None:
         live = [c for c in self.candidates if c.live]
-        device = live[0].generator.device
-        self.members = [_Member.of(c, self.rows, device) for c in live]
+        self.rows, self.members = _join(live)
         models = [Program(c.estimator.model_) for c in live]
         weights, buffers = stack_module_state(models)
         self.weights = {k: lay_out(w.detach()).requires_grad_() for k, w in weights.items()}
-        # Buffers are constants computed from the same data and settings.
-        self.buffers = {k: b[0] for k, b in buffers.items()}
+        # Buffers are constants, computed from the training rows: the same ones are kept once.
+        self.buffers = {k: b if (b != b[:1]).any() else b[0] for k, b in buffers.items()}
+        self.buffer_axes = {k: 0 if self.buffers[k] is b else None for k, b in buffers.items()}
         self.program = Program(copy.deepcopy(live[0].estimator.model_)).eval()
         self.best = {k: w.detach().clone() for k, w in self.weights.items()}
         self.optimizer = StackedAdam(list(self.weights.values()), [c.estimator for c in live])
@@ -129,7 +126,7 @@ class StackedRun(CandidateRun):
             )
         weighted = self.rows.weights is not None
         self.row_weights = (
-            torch.stack([m.row_weights() for m in self.members]) if weighted else None
+            torch.stack([m.row_weights(len(self.rows)) for m in self.members]) if weighted else None
         )
         if self.held:
             self.held_out = torch.stack([m.held.x for m in self.members if m.held])
@@ -259,17 +256,23 @@ class StackedRun(CandidateRun):
         """Return the loss terms of each model, (models,) each."""
 
         def one(
-            weights: Any, beta: Any, own: Tensor, shown: StepInputs, noise: Tensor | None
+            weights: Any,
+            buffers: Any,
+            beta: Any,
+            own: Tensor,
+            shown: StepInputs,
+            noise: Tensor | None,
         ) -> Terms:
             terms = zip(self.shared.penalties, own, strict=True)
             penalties = tuple(replace(p, weight=w) for p, w in terms)  # type: ignore[type-var]
             objective = replace(self.shared, beta=beta, penalties=penalties)
-            state = (weights, self.buffers)
+            state = (weights, buffers)
             return functional_call(self.program, state, (objective, shown, step, noise))
 
         where = StepInputs(*(None if part is None else 0 for part in shown))  # type: ignore[arg-type]
-        axes = (0, 0, 0, where, None if noise is None else 0)
-        return vmap(one, axes)(weights, beta, self.penalty_weights, shown, noise)
+        axes = (0, self.buffer_axes, 0, 0, where, None if noise is None else 0)
+        parts = (weights, self.buffers, beta, self.penalty_weights, shown, noise)
+        return vmap(one, axes)(*parts)
 
     def _finite(self) -> list[bool]:
         """Return for each member whether all of its weights are finite."""
@@ -314,6 +317,9 @@ class StackedRun(CandidateRun):
         self.members = [self.members[i] for i in stay]
         self.row = {m.candidate: i for i, m in enumerate(self.members)}
         self.best = {k: w[stay] for k, w in self.best.items()}
+        for name, axis in self.buffer_axes.items():
+            if axis == 0:
+                self.buffers[name] = self.buffers[name][stay]
         self.weights = {
             k: lay_out(w.detach()[stay]).requires_grad_() for k, w in self.weights.items()
         }
@@ -335,6 +341,27 @@ class StackedRun(CandidateRun):
         """End the training of a candidate."""
         candidate.end(why)
         self._repack()
+
+
+def _join(candidates: Sequence[Candidate]) -> tuple[Rows, list[_Member]]:
+    """Return the rows of all candidates, those of equal ones once, and the members of a stack."""
+    starts: dict[int, int] = {}
+    parts: list[Rows] = []
+    members = []
+    for c in candidates:
+        assert isinstance(c.train, Rows)
+        assert c.valid is None or isinstance(c.valid, Rows)
+        if id(c.train) not in starts:
+            starts[id(c.train)] = sum(map(len, parts))
+            parts += [c.train] if c.valid is None else [c.train, c.valid]
+        members.append(_Member.of(c, c.train, c.valid, starts[id(c.train)]))
+    x, conditions = torch.cat([p.x for p in parts]), [p.c for p in parts if p.c is not None]
+    return Rows(x, torch.cat(conditions) if conditions else None, weights=parts[0].weights), members
+
+
+def _numbers(rows: Rows, start: int) -> Rows:
+    """Return the numbers of rows that begin at `start`, with their sample weights."""
+    return replace(rows, x=torch.arange(start, start + len(rows), device=rows.device), c=None)
 
 
 def _columns(terms: Tensor) -> list[dict[str, float]]:

@@ -274,11 +274,12 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         metric = {"metric": self.metric if isinstance(self.metric, str) else "custom"}
         settings = {n: getattr(self, n) for n in names} | metric | {"random_state": seed}
         candidates = sorted((c for run in runs for c in run.candidates), key=lambda c: c.number)
-        first = candidates[0].estimator
-        held = first.tensors(evaluator.X, evaluator.y if first.conditional else None)
+        first = candidates[0]
+        labels = evaluator.y if first.estimator.conditional else None
+        held = first.estimator.tensors(evaluator.X, labels)
         weights = None if evaluator.weights is None else torch.as_tensor(evaluator.weights)
         rows = Rows(*held, weights=weights)
-        data = {"train": fingerprint(runs[0].rows), "held": fingerprint(rows)}
+        data = {"train": fingerprint(first.train), "held": fingerprint(rows)}
         now = describe_sweep(candidates, settings, data)
         if before is None:
             kept = SweepFolder(Path(folder), now)
@@ -296,22 +297,18 @@ class Sweep(TransformerMixin, MetaEstimatorMixin, BaseEstimator):
         evaluator: Evaluator,
         seeds: list[int] | None,
     ) -> list[CandidateRun]:
-        rows = prepare(candidates, given, evaluator.check, seeds)
+        prepare(candidates, given, evaluator.check, seeds)
         if self.metric == "score":
             as_bytes = getattr(evaluator.X, "dtype", None) == np.uint8
             check_comparable(candidates, as_bytes)
         elif self.metric == "squared-error":
             _check_ordered(candidates)
-        in_memory = all(isinstance(own, Rows) for own in rows)
+        in_memory = all(isinstance(c.train, Rows) for c in candidates)
         runs: list[CandidateRun] = []
         for group in group_candidates(candidates, self.max_stacked if in_memory else 1):
             for c in group:
                 c.n_stacked = len(group)
-            own = rows[group[0].number]
-            if len(group) > 1 and isinstance(own, Rows):
-                runs.append(StackedRun(group, own))
-            else:
-                runs.append(SequentialRun(group[0], own))
+            runs.append(StackedRun(group) if len(group) > 1 else SequentialRun(group[0]))
         return runs
 
     def _train(self, runs: list[CandidateRun], evaluator: Evaluator, kept: SweepFolder) -> None:

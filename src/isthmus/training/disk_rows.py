@@ -16,7 +16,7 @@ from isthmus.data.prefetch import prefetch
 from isthmus.training.batches import Batch, Rows, Source, hold_out, number_groups, to_unit
 from isthmus.training.distributed import ProcessGroup
 
-__all__ = ["DiskRows"]
+__all__ = ["DiskRows", "split_stored"]
 
 WINDOW_BYTES = 2**24  # of float32 rows that are shuffled together
 
@@ -72,10 +72,9 @@ class DiskRows(Source):
         self, fraction: float, generator: Generator, how: str = "random"
     ) -> tuple[DiskRows, Rows | None]:
         """Split off validation rows, at most what fits in memory: random ones, or the last."""
-        if fraction * len(self) < 1:
+        kept, held = split_stored(self.stored, self.groups, fraction, generator, how)
+        if held is None:
             return self, None
-        order = None if how == "time" else np.random.default_rng(_seed(generator))
-        kept, held = hold_out(self.stored, self.groups, fraction, order)
         rows = Rows(*replace(self, stored=held)._read(held.blocks), self.shares)
         rows = rows.weighted(None if self.weights is None else self.weights[held.indices()])
         train = replace(self, stored=kept, groups=None).weighted(self.weights)
@@ -175,6 +174,16 @@ class DiskRows(Source):
 
     def _read(self, blocks: Array) -> Pair:
         return self.prepare(self.stored.read(blocks), self.stored.indices(blocks))
+
+
+def split_stored(
+    stored: DiskArray, groups: Tensor | None, fraction: float, generator: Generator, how: str
+) -> tuple[DiskArray, DiskArray | None]:
+    """Return the rows to train on, and those held out if there are any; see `DiskRows.split`."""
+    if fraction * len(stored) < 1:
+        return stored, None
+    order = None if how == "time" else np.random.default_rng(_seed(generator))
+    return hold_out(stored, groups, fraction, order)
 
 
 def _own(sizes: Array, group: ProcessGroup) -> Array:
