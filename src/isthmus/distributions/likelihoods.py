@@ -47,6 +47,8 @@ Shape = tuple[int, ...]
 LOG_RATE_LIMIT = 20.0
 SMALLEST_INPUT_SCALE = 0.25  # of standardised log-counts
 SCALE_FLOOR = 0.003  # of a learned scale, relative to that of the data around their marginal fit
+RARE_FLOOR = 0.02  # relative to the deviation of a feature beyond FAR times its scale
+FAR = 10.0
 LARGEST_TILT = 1000.0  # of the continuous Bernoulli at the start
 
 
@@ -93,7 +95,9 @@ class _LocationFamily(Family):
         One learned number, one per feature, or a fixed one, in the units in which the model sees
         the data: 1.0 is the standard deviation of scaled data. A learned scale stays above 0.3% of
         that of the data, so that features that are reconstructed exactly, such as constants and
-        duplicates, do not gain unlimited density.
+        duplicates, do not gain unlimited density. If the largest deviation of a feature is more
+        than 10 times its scale, because few rows differ from the others, its scale also stays above
+        2% of the excess: a scale that fits these rows exactly would not fit new ones.
     """
 
     log_scale: Tensor
@@ -122,10 +126,14 @@ class _LocationFamily(Family):
     def start_from(self, x: Tensor) -> None:
         """Start the scale at that of the deviations from the marginal outputs."""
         if self.learned:
-            scale = self._scale_of(x - self.marginal_outputs(x.flatten(1))[0].reshape(x.shape[1:]))
-            varies = scale > SMALLEST_SCALE  # false for NaN
-            self.floor = (SCALE_FLOOR * torch.where(varies, scale, 1.0)).to(self.log_scale)
-            start = (scale.clamp(min=SMALLEST_START) - self.floor).log()
+            deviations = x - self.marginal_outputs(x.flatten(1))[0].reshape(x.shape[1:])
+            scale = self._scale_of(deviations)
+            floor = SCALE_FLOOR * torch.where(scale > SMALLEST_SCALE, scale, 1.0)  # also for NaN
+            if scale.ndim:
+                far = deviations.abs().nan_to_num(0.0).amax(0) - FAR * scale.nan_to_num(0.0)
+                floor = torch.maximum(floor, RARE_FLOOR * far)
+            self.floor = floor.to(self.log_scale)
+            start = (torch.maximum(scale, floor + SMALLEST_START) - floor).log()
             self.log_scale.copy_(inverse_soft_limit(start, LOG_SCALE_LIMIT).nan_to_num(0.0))
 
     def _scale_of(self, deviations: Tensor) -> Tensor:

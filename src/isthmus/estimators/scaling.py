@@ -16,6 +16,7 @@ from isthmus.data.layout import channels_first, channels_last, model_shape
 __all__ = [
     "LIMITS",
     "MOST_SCALED",
+    "PEAK",
     "Scaler",
     "as_float32",
     "as_float64",
@@ -27,6 +28,7 @@ Array = NDArray[Any]
 #: Least and greatest value that the model can compute with in float32, which goes to 3.4e38.
 LIMITS = (np.float64(-1e37), np.float64(1e37))
 MOST_SCALED = 1e15  # after scaling, so that squares and their sums do not overflow
+PEAK = 10.0  # largest scaled deviation of a feature in the rows that it was learned from
 SLICE_NUMBERS = 2**18  # as float64 they fit into the processor's cache
 
 
@@ -45,12 +47,12 @@ class Scaler:
     n_axes: int = 1
 
     @classmethod
-    def fit(
-        cls, X: Array, how: str, weights: Array | None = None, channels: str = "first"
-    ) -> Scaler:
+    def fit(cls, X: Any, how: str, weights: Array | None = None, channels: str = "first") -> Scaler:
         """Learn the scale per feature ("standard"), over all features ("global"), or "none".
 
-        Means count sample weights (n,).
+        Means count sample weights (n,). The scale of a feature is its standard deviation, but at
+        least 1/10 of its largest deviation from the mean: a feature that is constant in all but a
+        few rows would have huge values there.
         """
         n_axes = X.ndim - 1
         if how == "none":
@@ -77,6 +79,9 @@ class Scaler:
         shift = total(lambda x: x / unit) / n
         square = total(lambda x: (x / unit - shift) ** 2) / n
         shift, scale = shift * unit, np.sqrt(square) * unit
+        if how == "standard":
+            far = (np.fmax.reduce(np.abs(as_float64(X[s]) - shift), 0, initial=0.0) for s in slices)
+            scale = np.maximum(scale, reduce(np.maximum, far) / PEAK)
         return cls(np.asarray(shift), constant_as_one(shift, scale), channels, n_axes)
 
     def only(self, scalable: bool | NDArray[np.bool_]) -> Scaler:

@@ -196,9 +196,9 @@ class Spec(Training):
     scaling: str = param(
         "auto",
         "How real-valued data are scaled before the model sees them: each feature to mean 0 and "
-        "variance 1 ('standard'), all features by one mean and scale ('global'), or not ('none'); "
-        "'auto' is standard for tables, global for images and signals, and none if the likelihood "
-        "is not one of real numbers.",
+        "variance 1 ('standard'; less if only few rows differ), all features by one mean and scale "
+        "('global'), or not ('none'); 'auto' is standard for tables, global for images and "
+        "signals, and none if the likelihood is not one of real numbers.",
         choices=("auto", "standard", "global", "none"),
     )
     channels: str = param(
