@@ -76,7 +76,8 @@ def runs(folder):
         out = folder / f"{file}-{name}"
         if not out.exists():
             data = load(folder / file)
-            model_io.save(fitted(data.X, ESTIMATORS[name], data.y), out, data.fingerprint)
+            model = fitted(data.X, ESTIMATORS[name], data.y, likelihood="bernoulli")
+            model_io.save(model, out, data.fingerprint)
         return str(out)
 
     return run
