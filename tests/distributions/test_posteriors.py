@@ -88,3 +88,18 @@ def test_equal_noise_gives_equal_samples(make, flow):
     g = torch.Generator().manual_seed(0)
     assert q.rsample((4,), generator=g).shape == (4, ROWS, D)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (5, 4), (5, 1)])
+def test_shared_scales_give_the_densities_and_gradients_of_torch(shape):
+    torch.manual_seed(0)
+    loc, log_scale = torch.randn(5, 4, requires_grad=True), torch.randn(shape, requires_grad=True)
+    x = torch.randn(3, 5, 4)
+    ours, reference = (kind(loc, log_scale.exp()).log_prob(x) for kind in (DiagonalNormal, Normal))
+    assert torch.equal(ours, reference)
+    for values in zip(
+        torch.autograd.grad(ours.sum(), (loc, log_scale)),
+        torch.autograd.grad(reference.sum(), (loc, log_scale)),
+        strict=True,
+    ):
+        torch.testing.assert_close(*values)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -8,6 +10,7 @@ from torch.distributions import (
     Normal,
     kl_divergence,
 )
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import isthmus
 from isthmus.models.specs import VAE, BetaVAE
@@ -90,20 +93,20 @@ def test_free_bits_clamp_the_kl_of_each_dimension():
 def test_capacity_is_the_distance_to_a_growing_target():
     step = one_pass()
     kl = float(step.kl.mean())
-    assert float(Capacity(10.0, steps=100)(step._replace(step=0))) == pytest.approx(kl)
-    halfway = Capacity(10.0, steps=100)(step._replace(step=50))
+    assert float(Capacity(10.0, steps=100)(replace(step, step=0))) == pytest.approx(kl)
+    halfway = Capacity(10.0, steps=100)(replace(step, step=50))
     assert float(halfway) == pytest.approx(abs(kl - 5.0), rel=1e-5)
 
 
 def test_decomposed_parts_sum_to_the_kl_at_the_samples():
-    step = one_pass()._replace(z=one_pass().z[0])
+    step = replace(one_pass(), z=one_pass().z[0])
     log_q = step.q.log_prob(step.z).sum(-1)
     kl = (log_q - Normal(0.0, 1.0).log_prob(step.z).sum(-1)).mean()
     torch.testing.assert_close(sum(Decomposed(n_rows=500).parts(step)), kl)
 
 
 def test_decomposed_parts_of_all_rows_match_the_exact_mixture():
-    step = one_pass()._replace(z=one_pass().z[0])
+    step = replace(one_pass(), z=one_pass().z[0])
     q = MixtureSameFamily(
         Categorical(torch.ones(len(X))), Independent(Normal(step.q.loc, step.q.scale), 1)
     )
@@ -121,7 +124,7 @@ def test_decomposed_parts_of_all_rows_match_the_exact_mixture():
 
 @pytest.mark.slow
 def test_total_correlation_matches_the_stratified_estimator():
-    step = one_pass()._replace(z=one_pass().z[0])
+    step = replace(one_pass(), z=one_pass().z[0])
     n, total = len(X), 500
     density = torch.empty(n, n, 3)
     for i in range(n):
@@ -147,7 +150,7 @@ def test_decomposed_kl_lowers_total_correlation_more_than_mutual_information():
         with torch.no_grad():
             q = model.model_.encode(x)
             z = q.rsample(generator=torch.Generator().manual_seed(0))
-        step = one_pass()._replace(model=model.model_, q=q, z=z)
+        step = replace(one_pass(), model=model.model_, q=q, z=z)
         parts.append(Decomposed(len(x)).parts(step))
     (information, correlation, _), (less_information, less_correlation, _) = parts
     assert less_correlation < 0.5 * correlation
@@ -191,3 +194,30 @@ def test_validation_losses_do_not_depend_on_the_warm_up():
 def test_incompatible_settings_raise(spec, message):
     with pytest.raises(ValueError, match=message):
         build_objective(spec)
+
+
+class Operations(TorchDispatchMode):
+    """Record the operations within the block that read a whole batch (100, ...)."""
+
+    def __enter__(self):
+        self.names = []
+        return super().__enter__()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if any(isinstance(a, torch.Tensor) and a.shape == (100, 40) for a in args):
+            self.names.append(str(function).removeprefix("aten.").split(".")[0])
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "most"), [("bernoulli", 8), ("gaussian", 15), ("gaussian-fixed", 10)]
+)
+def test_a_step_passes_seldom_over_the_features(likelihood, most):
+    spec = VAE(n_components=3, hidden=(8,), scaling="none")
+    model, x = build_model(spec, (40,), likelihood), torch.rand(100, 40)
+    with Operations() as operations:
+        build_objective(spec)(model, x).loss.backward()
+    products = {"addmm", "mm", "t", "view", "detach"}
+    passes = [name for name in operations.names if name not in products]
+    assert len(passes) <= most, passes
+    assert "stack" not in passes  # the outputs' gradient is not copied

@@ -1,5 +1,6 @@
 """Sparse codes: activations against their definitions, initialization and dead units."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -267,7 +268,7 @@ class TestPenalties:
     def test_warm_up_grows_linearly_and_settles(self, penalty):
         step = one_pass(sparse_model("relu"), numbers(N, D))
         whole, warm = penalty(2.0)(step).item(), penalty(2.0, warm_up=10)
-        shares = [warm(step._replace(step=s)).item() / whole for s in (0, 5, 10, 99)]
+        shares = [warm(replace(step, step=s)).item() / whole for s in (0, 5, 10, 99)]
         assert shares == pytest.approx([0, 0.5, 1, 1])
 
     def test_a_gate_penalty_needs_a_gate(self):

@@ -24,9 +24,19 @@ from torch.distributions import (
     constraints,
     register_kl,
 )
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
-__all__ = ["Delta", "DiagonalMixture", "DiagonalNormal", "draw", "isolated_rng", "per_example"]
+__all__ = [
+    "Delta",
+    "DiagonalMixture",
+    "DiagonalNormal",
+    "draw",
+    "isolated_rng",
+    "log_prob_of_examples",
+    "per_example",
+]
+
+HALF_LOG_2PI = math.log(math.sqrt(2 * math.pi))
 
 
 def per_example(values: Tensor, batch_dims: int, observed: Tensor | None = None) -> Tensor:
@@ -53,6 +63,20 @@ def per_example(values: Tensor, batch_dims: int, observed: Tensor | None = None)
     if observed is not None:
         values = torch.where(observed, values, 0.0)
     return values.flatten(batch_dims).sum(-1) if values.ndim > batch_dims else values
+
+
+def log_prob_of_examples(p: Distribution, value: Tensor, n_axes: int) -> Tensor:
+    """Return log p(x) in nats, summed over the last `n_axes` axes, those of one example.
+
+    Examples
+    --------
+    >>> log_prob_of_examples(Logits(torch.zeros(2, 3)), torch.ones(2, 3), n_axes=1)
+    tensor([-2.0794, -2.0794])
+    """
+    if isinstance(p, Logits):
+        return p.log_prob_of_examples(value, n_axes)
+    values = p.log_prob(value)
+    return per_example(values, values.ndim - n_axes)
 
 
 class NoiseTransform(Distribution):
@@ -94,7 +118,7 @@ class DiagonalNormal(NoiseTransform, Normal):  # type: ignore[misc]
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
         # Skips Normal.__init__, which broadcasts and checks: this is in the hot path.
-        same = loc.shape == scale.shape
+        same, self._own_scale = loc.shape == scale.shape, scale
         self.loc, self.scale = (loc, scale) if same else torch.broadcast_tensors(loc, scale)
         Distribution.__init__(self, self.loc.shape, validate_args=False)
 
@@ -105,6 +129,15 @@ class DiagonalNormal(NoiseTransform, Normal):  # type: ignore[misc]
     def detached(self) -> DiagonalNormal:
         """Return a copy that passes no gradient to its parameters."""
         return DiagonalNormal(self.loc.detach(), self.scale.detach())
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(x) of each dimension, in nats."""
+        # As in Normal, but a scale that rows or dimensions share is not repeated for each.
+        loc, scale = self.loc, self._own_scale
+        if value.shape != loc.shape:
+            loc, value = torch.broadcast_tensors(loc, value)
+        squares = mse_loss(loc, value, reduction="none")
+        return squares / (-2 * scale.square()) - scale.log() - HALF_LOG_2PI
 
     def transform_noise(self, noise: Tensor) -> Tensor:
         """Return loc + scale * noise."""
@@ -130,11 +163,18 @@ class Logits(Bernoulli):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return minus the cross-entropy of each feature, in nats."""
+        return -self._cross_entropy(value)
+
+    def log_prob_of_examples(self, value: Tensor, n_axes: int) -> Tensor:
+        """Return minus the cross-entropy of each example, summed over the last `n_axes` axes."""
+        values = self._cross_entropy(value)
+        return -per_example(values, values.ndim - n_axes)
+
+    def _cross_entropy(self, value: Tensor) -> Tensor:
         logits = self.logits
         if value.shape != logits.shape:
             logits, value = torch.broadcast_tensors(logits, value)
-        values = binary_cross_entropy_with_logits(logits, value, reduction="none")
-        return -values if torch.is_grad_enabled() else values.neg_()
+        return binary_cross_entropy_with_logits(logits, value, reduction="none")
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Logits:
         """Return the distribution with more batch axes."""

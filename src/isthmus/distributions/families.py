@@ -150,6 +150,8 @@ class Family(nn.Module):
         default one axis.
         """
         batch = outputs.shape[:1] if batch is None else batch
+        if self.n_outputs == 1:  # `unbind` would copy the gradient
+            return self.build(outputs.reshape(*batch, *self.shape))
         return self.build(*outputs.reshape(*batch, self.n_outputs, *self.shape).unbind(len(batch)))
 
     def center(self, p: Distribution) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
-from isthmus.distributions.base import per_example
+from isthmus.distributions.base import log_prob_of_examples, per_example
 from isthmus.distributions.families import Family
 from isthmus.distributions.priors import Prior
 from isthmus.nn.dense import output_bias
@@ -121,10 +121,13 @@ class LatentVariableModel(nn.Module):
         """
         if self.missing and observed is None:
             observed, x = ~x.isnan(), x.nan_to_num(0.0)
+        n_axes = len(self.likelihood.shape)
+        if observed is None and self.log_unit is None:
+            return log_prob_of_examples(p, x, n_axes)
         values = p.log_prob(x)  # (*batch, *features)
         if self.log_unit is not None:
             values = values - self.log_unit
-        return per_example(values, values.ndim - len(self.likelihood.shape), observed)
+        return per_example(values, values.ndim - n_axes, observed)
 
     def log_prior(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return log p(z | condition) in nats, (*batch,)."""

@@ -26,7 +26,7 @@ Bound = Callable[[Pass, float | Tensor], Tensor]
 
 def mean_kl(step: Pass) -> Tensor:
     """Return the batch mean of KL(q(z|x) || p(z)), a scalar."""
-    return step.mean(step.kl)
+    return step.mean_kl
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Elbo:
 
     def __call__(self, step: Pass, beta: float | Tensor) -> Tensor:
         """Return the loss, a scalar."""
-        return step.mean(step.reconstruction) + beta * self.divergence(step)
+        return step.mean_reconstruction + beta * self.divergence(step)
 
 
 @dataclass(frozen=True)

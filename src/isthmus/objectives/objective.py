@@ -127,9 +127,7 @@ class Objective:
         bound = self.bound(forward, self.kl_weight(step))
         penalty = sum((term(forward) for term in self.penalties), bound.new_zeros(()))
         loss = bound + penalty if self.penalties else bound
-        return Terms(
-            loss, forward.mean(reconstruction.detach()), forward.mean(kl.detach()), penalty
-        )
+        return Terms(loss, forward.mean_reconstruction.detach(), forward.mean_kl.detach(), penalty)
 
     def noise(self, model: LatentVariableModel, n: int, generator: Generator) -> Tensor | None:
         """Return standard normal noise for the posterior of n rows, (*samples, n, n_components)."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -37,7 +38,8 @@ __all__ = [
 WARM_UP = 500  # steps until a sparsity penalty has its full weight
 
 
-class Pass(NamedTuple):
+@dataclass(eq=False)
+class Pass:
     """One pass through a model: the inputs of bounds and penalties.
 
     `x` (n, *features) is the input of the encoder, after corruption; `z`
@@ -64,6 +66,16 @@ class Pass(NamedTuple):
         if self.row_weights is not None:
             values = values * self.row_weights.reshape(-1, *[1] * features)
         return values.flatten(0, -1 - features).mean(0) if features else values.mean()
+
+    @cached_property
+    def mean_reconstruction(self) -> Tensor:
+        """The mean of `reconstruction`, a scalar."""
+        return self.mean(self.reconstruction)
+
+    @cached_property
+    def mean_kl(self) -> Tensor:
+        """The mean of `kl`, a scalar."""
+        return self.mean(self.kl)
 
 
 Penalty = Callable[[Pass], Tensor]

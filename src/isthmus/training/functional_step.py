@@ -51,7 +51,8 @@ class Program(nn.Module):
 def compute_gradients(terms: Terms, weights: Sequence[Tensor]) -> Gradients:
     """Return the gradients of the loss, summed over models, and the stacked loss terms."""
     trainable = [w for w in weights if w.requires_grad]
-    found = iter(torch.autograd.grad(terms.loss.sum(), trainable, allow_unused=True))
+    loss = terms.loss.sum() if terms.loss.ndim else terms.loss
+    found = iter(torch.autograd.grad(loss, trainable, allow_unused=True))
     gradients = [next(found) if w.requires_grad else None for w in weights]
     return gradients, torch.stack([t.detach() for t in terms])
 
