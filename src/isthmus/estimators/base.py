@@ -49,7 +49,7 @@ __all__ = ["LatentEstimator", "Posterior", "RateDistortion", "marginal_terms"]
 
 Array = NDArray[Any]
 SCORE_SAMPLES = 10  # draws of z per row in the estimate of the ELBO
-CACHE_NUMBERS = 2**20  # a few arrays of this many numbers fit into the processor's cache
+CACHE_NUMBERS = 2**18  # a few arrays of this many numbers fit into the processor's cache
 
 
 class Posterior(NamedTuple):
@@ -145,7 +145,8 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
 
         mean, std = self._run(encode, X, c)
         check_results((mean, std))
-        return Posterior(mean.astype(float_type(X)), std.astype(float_type(X)))
+        dtype = float_type(X)
+        return Posterior(mean.astype(dtype, copy=False), std.astype(dtype, copy=False))
 
     def inverse_transform(self, Z: Any, *, condition: Any = None) -> Any:
         """Return the mean of p(x|z) for each code, in the shape and units of the data.
@@ -225,7 +226,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
     def _in_units(self, X: Array, dtype: Any, what: str) -> Array:
         """Return outputs of the model in the units of the data, checked for overflow."""
         with np.errstate(over="ignore"):
-            X = self.scaler_.inverse_transform(X).astype(dtype)
+            X = self.scaler_.inverse_transform(X).astype(dtype, copy=False)
         check_results((X,), what)
         return X
 

@@ -63,14 +63,17 @@ def apply_in_batches(
     The function takes two tensors, the second of which may be None, and returns tensors
     (batch, ...). `prepare` is applied to each batch of X, so that only one is copied at a time.
     """
-    outputs: list[list[Array]] = []
+    outputs: list[Array] = []
     with torch.inference_mode(), _RowIndependentProducts():
         for start in range(0, len(X), batch_size):
             rows = slice(start, start + batch_size)
             x = _padded(prepare(X[rows]), batch_size)
             results = function(x, None if c is None else _padded(c[rows], batch_size))
-            outputs.append([_as_array(t[: len(X) - start]) for t in results])
-    return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
+            arrays = [_as_array(t[: len(X) - start]) for t in results]
+            outputs = outputs or [np.empty((len(X), *a.shape[1:]), a.dtype) for a in arrays]
+            for output, array in zip(outputs, arrays, strict=True):
+                output[rows] = array
+    return tuple(outputs)
 
 
 class _RowIndependentProducts(TorchFunctionMode):
