@@ -33,6 +33,12 @@ def one_bit_more(X):
     return np.where(X == 1.0, ABOVE, X)
 
 
+def test_tables_have_one_scale_without_a_prior():
+    for name, expected in (("Autoencoder", "gaussian"), ("VAE", "gaussian-per-feature")):
+        model = getattr(isthmus, name)(epochs=1).fit(UNIT + 1)
+        assert model.likelihood_ == expected
+
+
 @pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
 def test_cross_validation_of_min_max_scaled_data_has_finite_consistent_scores(load):
     X = MinMaxScaler().fit_transform(load().data)
@@ -51,7 +57,7 @@ def test_detector_of_min_max_scaled_data_works_for_every_seed():
             isthmus.Autoencoder(**TINY), score_method="likelihood", random_state=seed
         )
         assert np.isfinite(detector.fit(X).score_samples(X)).all()
-        assert detector.estimator_.likelihood_ == "gaussian-per-feature"
+        assert detector.estimator_.likelihood_ == "gaussian"
 
 
 def blurred_masks(sigma):

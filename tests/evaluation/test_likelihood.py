@@ -19,6 +19,7 @@ def linear():
 
 def fitted(n_components=1, conditional=False, data=X, **choices):
     cls = isthmus.ConditionalVAE if conditional else isthmus.VAE
+    choices = {"likelihood": "bernoulli"} | choices
     model = cls(n_components=n_components, hidden=(16,), epochs=2, random_state=0, **choices)
     return model.fit(data[:600], DIGITS.target[:600]) if conditional else model.fit(data[:600])
 

@@ -18,6 +18,8 @@ from isthmus.training.weight_average import WeightAverage
 
 X = load_digits().images[:200] / 16
 SMALL = {"n_components": 3, "hidden": (8,), "batch_size": 32, "epochs": 4, "random_state": 0}
+SMALL["likelihood"] = "bernoulli"
+WHOLE = {"validation_fraction": 0.0}
 
 
 class Weights(Callback):
@@ -172,9 +174,9 @@ def test_every_step_has_the_learning_rate_of_its_schedule(schedule):
 
 
 def test_a_gradient_is_shortened_to_the_norm():
-    loose, tight = fit(clip_norm=1e9)[1], fit(clip_norm=1.0, optimizer="sgd", warmup=0)[1]
+    loose, tight = fit(clip_norm=1e9)[1], fit(clip_norm=1.0, optimizer="sgd", warmup=0, **WHOLE)[1]
     assert equal(loose.steps[-1], fit()[1].steps[-1], atol=1e-6)
-    start = isthmus.VAE(**SMALL).begin(X)
+    start = isthmus.VAE(**SMALL | WHOLE).begin(X)
     before = [w.detach() for w in start.model_.parameters()]
     moved = [(a - b).norm() for a, b in zip(tight.steps[0], before, strict=True)]
     norm = float(torch.stack(moved).norm())
@@ -206,6 +208,16 @@ def test_optimizers_equal_those_of_torch(name):
             network(x).square().sum().backward()
             optimizer.step()
     assert equal(ours.parameters(), theirs.parameters(), rtol=1e-5)
+
+
+def test_scales_of_likelihoods_learn_ten_times_faster():
+    gaussian = WHOLE | {"likelihood": "gaussian", "warmup": 0}
+    _, seen = fit(**gaussian)
+    names = [name for name, _ in isthmus.VAE(**SMALL | gaussian).begin(X).model_.named_parameters()]
+    place = names.index("likelihood.log_scale")
+    start = isthmus.VAE(**SMALL | gaussian).begin(X).model_.likelihood.log_scale.detach()
+    # The first step of Adam is the learning rate, whatever the gradient.
+    assert abs(float(seen.steps[0][place] - start)) == pytest.approx(10 * seen.rates[0], rel=1e-3)
 
 
 def test_budget_and_patience_count_steps():

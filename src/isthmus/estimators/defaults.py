@@ -46,6 +46,7 @@ def resolve_likelihood(
     rows: Any = slice(None),
     weights: Array | None = None,
     binarize: bool = False,
+    one_scale: bool = False,
 ) -> LikelihoodChoice:
     """Return the likelihood to use for data X (n, *features), and the reason.
 
@@ -54,8 +55,9 @@ def resolve_likelihood(
 
     "auto" is one likelihood per column for a table of mixed columns, and "bernoulli" for values
     within [0, 1] that are nearly binary: see `greyness`. Otherwise it is "gaussian-per-feature" for
-    tables, and "gaussian", with one scale, for images and signals. "categorical" gets the number of
-    categories in X.
+    tables, and "gaussian", with one scale, for images and signals, and with `one_scale`: without a
+    prior on the code, a model with a scale per feature fits a few features exactly and gives up the
+    others. "categorical" gets the number of categories in X.
 
     Examples
     --------
@@ -68,7 +70,7 @@ def resolve_likelihood(
         return LikelihoodChoice(count_categories(name, X), "chosen by the user")
     if columns is not None and columns.mixed:
         return LikelihoodChoice(columns.likelihood, "one for each column, by its type")
-    gaussian = "gaussian-per-feature" if X.ndim == 2 else "gaussian"
+    gaussian = "gaussian-per-feature" if X.ndim == 2 and not one_scale else "gaussian"
     if not all(_is_in_unit_interval(X[rows]) for rows in row_slices(X)):
         return LikelihoodChoice(gaussian, "some values are below 0 or above 1")
     if binarize:

@@ -137,6 +137,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
             rows=own_rows,
             weights=own_weights,
             binarize=self.binarize,
+            one_scale=self.prior is None,
         )
         likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
         if self.binarize and likelihood.binary is not True:

@@ -188,8 +188,8 @@ class Spec(Training):
     likelihood: str = param(
         "auto",
         "Distribution p(x|z); 'auto' is bernoulli for values within [0, 1] that are nearly binary, "
-        "else gaussian-per-feature (one learned scale per column) for tables and gaussian (one "
-        "learned scale) for images and signals. Also gaussian-fixed, gaussian-network, "
+        "else gaussian (one learned scale), and for tables in variational models "
+        "gaussian-per-feature (one per column). Also gaussian-fixed, gaussian-network, "
         "continuous-bernoulli, laplace, poisson, negative-binomial, categorical or categorical:K; "
         "for a mixed table one name per column, separated by commas.",
     )

@@ -35,6 +35,7 @@ from isthmus.training.functional_step import (
     Program,
     compute_gradients,
 )
+from isthmus.training.optimizers import faster, is_scale
 from isthmus.training.schedules import n_epochs, n_patience
 from isthmus.training.trainer import warn_diverged
 from isthmus.training.weight_average import WeightAverage
@@ -177,7 +178,8 @@ class StackedRun(CandidateRun):
                 self.step, weights, self._beta(self.step), *shown, noise
             )
             progress = min(1.0, (self.epoch + number / len(batches)) / self.n_epochs)
-            self.optimizer.step(gradients, self.step, progress)
+            with faster([w for name, w in self.weights.items() if is_scale(name)]):
+                self.optimizer.step(gradients, self.step, progress)
             self.step += 1
             self.average.update(self.step)
             sums += index.shape[1] * terms
