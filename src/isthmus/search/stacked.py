@@ -35,7 +35,7 @@ from isthmus.training.functional_step import (
     Program,
     compute_gradients,
 )
-from isthmus.training.optimizers import faster, is_scale
+from isthmus.training.optimizers import fast_scales, faster
 from isthmus.training.schedules import n_epochs, n_patience
 from isthmus.training.trainer import warn_diverged
 from isthmus.training.weight_average import WeightAverage
@@ -110,6 +110,7 @@ class StackedRun(CandidateRun):
         """Update what the members share, after members have left."""
         first = self.members[0]
         self.settings, self.shared = first.candidate.estimator, first.objective
+        self.scales = [self.weights[f"model.{name}"] for name in fast_scales(self.settings.model_)]
         self.held = first.held is not None
         self.code = self.settings.n_components_ if self.settings.model_.posterior.draws else None
         objectives = [m.objective for m in self.members]
@@ -178,7 +179,7 @@ class StackedRun(CandidateRun):
                 self.step, weights, self._beta(self.step), *shown, noise
             )
             progress = min(1.0, (self.epoch + number / len(batches)) / self.n_epochs)
-            with faster([w for name, w in self.weights.items() if is_scale(name)]):
+            with faster(self.scales):
                 self.optimizer.step(gradients, self.step, progress)
             self.step += 1
             self.average.update(self.step)

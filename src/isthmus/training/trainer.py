@@ -26,7 +26,7 @@ from isthmus.training.devices import enough_threads, flush_denormals, is_out_of_
 from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.functional_step import CompiledStep, Gradients, is_traceable
-from isthmus.training.optimizers import faster, is_scale, make_optimizer
+from isthmus.training.optimizers import fast_scales, faster, make_optimizer
 from isthmus.training.schedules import learning_rate, n_epochs, n_patience
 from isthmus.training.state import (
     BestWeights,
@@ -76,8 +76,8 @@ class Trainer:
         self.max_rows: int | None = None  # rows per step, once memory was too small for a batch
         self.weights = self.process_group.wrap(model)
         self.optimizer: torch.optim.Optimizer = make_optimizer(self.weights, settings)
-        names = [name for name, _ in model.named_parameters()]
-        self.scales = [w for n, w in zip(names, self.weights, strict=True) if is_scale(n)]
+        names, fast = [name for name, _ in model.named_parameters()], fast_scales(model)
+        self.scales = [w for name, w in zip(names, self.weights, strict=True) if name in fast]
         statistics = running_statistics(self.process_group.program)
         self.average = WeightAverage([*self.weights, *statistics], settings.ema)
         self.compute_gradients: Callable[..., Gradients] = self._compute_gradients
