@@ -42,9 +42,14 @@ FAST = {"epochs": 3, "hidden": (16,), "n_components": 3, "random_state": 0}
 BYTES = (ZEROS * 255).astype(np.uint8)
 
 
-def fitted(score="reconstruction", X=ZEROS, model="autoencoder", **settings):
+def fitted(
+    score="reconstruction", X=ZEROS, model="autoencoder", likelihood="bernoulli", **settings
+):
     detector = AnomalyDetector(
-        ESTIMATORS[model](**FAST), score_method=score, random_state=0, **settings
+        ESTIMATORS[model](likelihood=likelihood, **FAST),
+        score_method=score,
+        random_state=0,
+        **settings,
     )
     return detector.fit(X)
 
@@ -117,7 +122,7 @@ def test_reconstruction_score_is_the_squared_error():
 
 def test_errors_of_a_table_are_in_scaled_units():
     X = np.random.default_rng(0).normal([0, 1e6], [1, 1e5], (100, 2))
-    detector = fitted(X=X)
+    detector = fitted(X=X, likelihood="auto")
     model = detector.estimator_
     error = ((model.reconstruct(X) - X) / model.scaler_.scale) ** 2
     np.testing.assert_allclose(detector.explain(X), error, rtol=1e-3, atol=1e-5)
@@ -226,7 +231,8 @@ def test_whitened_is_the_mahalanobis_distance_of_the_errors():
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(5, 5))
     X, new = (rng.normal(size=(n, 5)) @ mixing for n in (400, 50))
-    detector = fitted("whitened", X, calibration_fraction=0, contamination=0.1)
+    options = {"likelihood": "auto", "calibration_fraction": 0, "contamination": 0.1}
+    detector = fitted("whitened", X, **options)
     model = detector.estimator_
 
     def rows(X):

@@ -103,7 +103,7 @@ def test_pipeline_and_clone():
 @pytest.fixture(scope="module")
 def denoiser():
     settings = {"epochs": 25, "hidden": (128,), "learning_rate": 3e-3, "random_state": 0}
-    model = DenoisingAutoencoder(n_components=48, **settings)
+    model = DenoisingAutoencoder(n_components=48, likelihood="bernoulli", **settings)
     kinds = ("gaussian", "masking", "salt-and-pepper")
     return Denoiser(model, corruption=kinds, level=(0.3, 0.5, 0.2)).fit(DIGITS[:1500])
 

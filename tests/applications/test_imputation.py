@@ -243,7 +243,7 @@ def test_draws_have_the_spread_of_the_conditional_posterior(binary):
     digits = load_digits().images / 16
     rows = (digits > 0.5).astype(float) if binary else digits
     settings = {"n_components": 4, "hidden": (64,), "epochs": 30, "learning_rate": 3e-3}
-    vae = isthmus.VAE(random_state=0, **settings).fit(rows[:600])
+    vae = isthmus.VAE(likelihood="bernoulli", random_state=0, **settings).fit(rows[:600])
     mask = np.zeros((8, 8), bool)
     mask[4:] = True
     test = rows[1700:1720]
@@ -357,7 +357,7 @@ def test_a_likelihood_without_variance_gives_nan_with_a_warning(monkeypatch):
 
 
 def test_draws_of_grey_values_stay_between_0_and_1():
-    model = isthmus.VAE(**FAST).fit(DIGITS)
+    model = isthmus.VAE(likelihood="bernoulli", **FAST).fit(DIGITS)
     mask = np.zeros((8, 8), bool)
     mask[:, 4:] = True
     imputer = LatentImputer(FrozenEstimator(model), n_draws=30, random_state=0).fit(DIGITS)

@@ -17,8 +17,14 @@ def linear_model(n_features, n_components, scaling="standard", width=1.3, seed=0
     X = 50 + 7 * (rng.normal(size=(300, n_components)) @ W.T)
     X += 7 * NOISE * rng.normal(size=X.shape)
     model = isthmus.VAE(
-        n_components=n_components, hidden=(), scaling=scaling, epochs=1, random_state=0
+        n_components=n_components,
+        hidden=(),
+        scaling=scaling,
+        epochs=1,
+        random_state=0,
+        likelihood="gaussian",
     ).fit(X)
+    model.model_.likelihood.floor = None  # the scale is set below
     precision = np.eye(n_components) + W.T @ W / NOISE**2
     log_variance = np.log(width / np.diag(precision))
     raw = log_variance / (1 - np.abs(log_variance) / 20)  # undoes the soft limit
