@@ -24,6 +24,7 @@ X, Y = SPECS.X[:500], SPECS.y[:500]
 GAPS = X.copy()
 GAPS[:, ::3, 2] = float("nan")
 SETTINGS = {"n_components": 3, "hidden": (32,), "epochs": 3, "random_state": 0, "batch_size": 48}
+SETTINGS["likelihood"] = "bernoulli"
 KINDS = {
     "vae": (isthmus.VAE, {}),
     "autoencoder": (isthmus.Autoencoder, {}),
@@ -175,6 +176,7 @@ def errors(rank):
     vae = partial(isthmus.VAE, **SETTINGS)
     small = {**SETTINGS, "batch_size": 1}
     units = {"n_components": 90, "hidden": (), "strategy": "fsdp"}
+    scale = {"likelihood": "gaussian", "strategy": "fsdp"}
     mine = [Checkpoint("nowhere")] if rank == 0 else []
     cases = {
         "batch": lambda: isthmus.VAE(**small).fit(X),
@@ -183,6 +185,7 @@ def errors(rank):
         "more rows": lambda: vae().partial_fit(X[: 200 + rank]),
         "other settings": lambda: isthmus.VAE(**SETTINGS | {"random_state": rank}).fit(X),
         "other callbacks": lambda: vae().fit(X, callbacks=mine),
+        "sharded scale": lambda: isthmus.VAE(**SETTINGS | scale).fit(X),
         "sharded units": lambda: isthmus.SparseAutoencoder(**SETTINGS | units).fit(X),
         "stopped": lambda: vae().fit(X, callbacks=[StopAtTheEnd()]),
     }

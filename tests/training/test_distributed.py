@@ -163,6 +163,7 @@ MESSAGES = {
     "more rows": "be given the same X or y",
     "other settings": "be given the same settings",
     "other callbacks": "must be passed in every process",
+    "sharded scale": "set likelihood='gaussian-per-feature'",
     "sharded units": "use strategy='ddp', or dictionary=False",
     "stopped": "143",
 }

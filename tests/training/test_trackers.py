@@ -98,7 +98,7 @@ def test_a_tracker_receives_settings_metrics_and_images():
 
 def test_reconstructions_are_below_their_rows():
     recorder = Recorder()
-    fit(recorder, scaling="none")
+    fit(recorder, likelihood="bernoulli")
     sheet = recorder.sheets[0][2]
     cell = sheet[: sheet.shape[0] // 2, : sheet.shape[1] // 8, 0]
     rows = np.stack([as_sheet(x[None], 1)[..., 0] for x in X])
@@ -514,7 +514,7 @@ def test_the_callback_in_the_docs_runs_and_has_at_most_ten_lines(capsys):
     own = code[code.index("class ") :].partition("\n\n\n")[0]
     assert len(own.strip().splitlines()) <= 10
     exec(compile(code, str(page), "exec"), {})
-    assert "from 0.001 to 0.0\n" in capsys.readouterr().out
+    assert "from 0.002 to 0.0\n" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------- `isthmus fit`

@@ -212,7 +212,7 @@ def test_a_far_too_large_learning_rate_warns_and_leaves_a_finite_model(name):
     with pytest.warns(RuntimeWarning, match="Try a smaller learning_rate") as warned:
         model.fit(16 * X, load_digits().target[:400])
     assert warned[0].filename == __file__  # it points to the user's own line
-    assert model.stopped_ == "diverged"
+    assert model.stopped_ in ("diverged", "epochs")  # infinite, or finite and far worse
     assert all(torch.isfinite(t).all() for t in model.model_.state_dict().values())
     assert np.isfinite(model.transform(16 * X)).all()
     again = model.set_params(learning_rate=1e-3).fit(16 * X, load_digits().target[:400])

@@ -70,7 +70,7 @@ def test_the_log_has_the_facts_and_every_finished_epoch(tmp_path):
 def test_the_log_has_the_default_number_of_epochs(tmp_path):
     with contextlib.suppress(KeyboardInterrupt):
         fitted(tmp_path, At(1, stop), epochs=None)
-    assert read_training_log(tmp_path)[0]["epochs"] == 500
+    assert read_training_log(tmp_path)[0]["epochs"] == 2000
 
 
 def test_the_log_of_a_resumed_run_starts_with_its_earlier_records(tmp_path):

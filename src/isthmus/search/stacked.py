@@ -110,7 +110,8 @@ class StackedRun(CandidateRun):
         """Update what the members share, after members have left."""
         first = self.members[0]
         self.settings, self.shared = first.candidate.estimator, first.objective
-        self.scales = [self.weights[f"model.{name}"] for name in fast_scales(self.settings.model_)]
+        fast = fast_scales(self.settings.model_, self.shared)
+        self.scales = [self.weights[f"model.{name}"] for name in fast]
         self.held = first.held is not None
         self.code = self.settings.n_components_ if self.settings.model_.posterior.draws else None
         objectives = [m.objective for m in self.members]

@@ -204,6 +204,11 @@ class ShardedGroup(ProcessGroup):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
+        if any(p.ndim == 0 for p in model.parameters()):
+            raise ValueError(
+                "one learned scale of all features cannot be divided among processes: set "
+                "likelihood='gaussian-per-feature' or 'gaussian-fixed', or use strategy='ddp'."
+            )
         mesh = init_device_mesh(self.device.type, (self.size,))
         self.program = Program(copy.deepcopy(model))
         fully_shard(self.program, mesh=mesh)

@@ -76,7 +76,7 @@ class Trainer:
         self.max_rows: int | None = None  # rows per step, once memory was too small for a batch
         self.weights = self.process_group.wrap(model)
         self.optimizer: torch.optim.Optimizer = make_optimizer(self.weights, settings)
-        names, fast = [name for name, _ in model.named_parameters()], fast_scales(model)
+        names, fast = [name for name, _ in model.named_parameters()], fast_scales(model, objective)
         self.scales = [w for name, w in zip(names, self.weights, strict=True) if name in fast]
         statistics = running_statistics(self.process_group.program)
         self.average = WeightAverage([*self.weights, *statistics], settings.ema)
@@ -371,14 +371,18 @@ class Trainer:
             _normalize(self.weights, self.process_group)
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.weights, self.settings.clip_norm)
-        rate = learning_rate(self.settings, self.step, self.progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        # A constant rate is left alone after the warm-up, so that a callback may change it.
+        if self.step < self.settings.warmup or self.settings.lr_schedule != "constant":
+            self._set_rate(learning_rate(self.settings, self.step, self.progress))
         with faster(self.scales):
             self.optimizer.step()
         self.step += 1
         self.average.update(self.step)
         return terms
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
     @property
     def progress(self) -> float:
@@ -427,6 +431,7 @@ class Trainer:
         # Copied, since the trainer it belongs to may continue; the settings may have changed.
         if state["name"] == self.settings.optimizer:
             self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self._set_rate(self.settings.learning_rate)
         for group in self.optimizer.param_groups:
             group["weight_decay"] = self.settings.weight_decay
         self.step = state["step"]
