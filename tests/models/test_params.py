@@ -15,10 +15,10 @@ def test_defaults_of_every_spec_are_valid(name):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (VAE(n_components=0), "n_components must be an integer of at least 1, got 0"),
+        (VAE(n_components=0), "n_components must be an integer of at least 1 or None, got 0"),
         (VAE(n_components=2.5), "n_components must be an integer"),
         (VAE(n_components=True), "n_components must be an integer"),
-        (VAE(n_components=None), "n_components must be an integer"),
+        (VAE(batch_size=None), "batch_size must be an integer of at least 1, got None"),
         (VAE(epochs=0), "epochs must be an integer of at least 1 or None"),
         (VAE(learning_rate=0), "learning_rate must be a number above 0"),
         (VAE(learning_rate=float("nan")), "learning_rate must be a number above 0"),

@@ -243,17 +243,20 @@ class TestPriors:
 
 
 class TestPenalties:
-    """A penalty is a mean over rows, is proportional to its weight and trains the encoder."""
+    """A penalty is a mean over rows, is proportional to its weight and trains the encoder.
+
+    The same holds after a warm-up, in which a penalty may rise from 0.
+    """
 
     @pytest.fixture(params=sorted(PENALTIES))
     def name(self, request):
         return request.param
 
-    def penalty(self, name, weight, x, model=None):
+    def penalty(self, name, weight, x, model=None, number=SETTLED):
         model = model or self.model()
         q = model.encode(x)
         z, nothing = q.rsample(), torch.zeros(len(x))
-        step = Pass(model, x, None, q, z, model.decode(z), nothing, nothing)
+        step = Pass(model, x, None, q, z, model.decode(z), nothing, nothing, number)
         return sum(p(step) for p in PENALTIES[name](SparseAutoencoder(penalty_weight=weight)))
 
     def model(self):
@@ -266,6 +269,14 @@ class TestPenalties:
         assert float(none.detach()) == 0
         assert float(one.detach()) > 0
         torch.testing.assert_close(two, 2 * one)
+
+    def test_penalty_rises_to_its_final_value(self, name):
+        x = data("bernoulli")
+        values = [float(self.penalty(name, 1.0, x, number=n).detach()) for n in (0, 250, 500, 9999)]
+        assert values == sorted(values)
+        assert values[-1] == float(self.penalty(name, 1.0, x).detach()) > 0
+        if name == "l1":
+            assert values == pytest.approx(values[-1] * np.array([0, 0.5, 1, 1]))
 
     def test_penalty_does_not_depend_on_the_batch_size(self, name):
         x = data("bernoulli")

@@ -172,7 +172,7 @@ def check_fields(obj: Any) -> None:
     >>> check_fields(VAE(n_components=0))
     Traceback (most recent call last):
     ...
-    ValueError: VAE: n_components must be an integer of at least 1, got 0.
+    ValueError: VAE: n_components must be an integer of at least 1 or None, got 0.
     """
     for name, p in params_of(type(obj)).items():
         value = getattr(obj, name)
