@@ -33,7 +33,7 @@ def pca_error(n_components: int, X: Array, X_test: Array) -> float:
     With 0 components the reconstruction is the mean.
     """
     train, test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
-    mean = np.nan_to_num(np.nanmean(train, 0))
+    mean = np.nan_to_num(np.ma.masked_invalid(train).mean(0).filled(0))
     train, known = (np.where(np.isnan(a), mean, a) for a in (train, test))
     decoded: Any = mean
     if n_components > 0:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -46,7 +45,8 @@ class Pass:
     (*samples, n, n_components) the input of the decoder; `reconstruction` (*samples, n) is
     -log p(x|z) of the clean row in nats; `kl` is KL(q(z|x) || p(z)), (n,) or (*samples, n); `step`
     is the number of the optimiser step, `generator` the source of random numbers. `row_weights`
-    (n,) are sample weights, of mean 1 over the data set, or None; `mean` counts them.
+    (n,) are sample weights, of mean 1 over the data set, or None; `mean` counts them, also in
+    `mean_reconstruction` and `mean_kl`.
     """
 
     model: LatentVariableModel
@@ -60,22 +60,18 @@ class Pass:
     step: int = 0
     generator: Generator | None = None
     row_weights: Tensor | None = None
+    # Not cached properties, because a lock in these does not compile before Python 3.12.
+    mean_reconstruction: Tensor = field(init=False)
+    mean_kl: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mean_reconstruction, self.mean_kl = self.mean(self.reconstruction), self.mean(self.kl)
 
     def mean(self, values: Tensor, features: int = 0) -> Tensor:
         """Return the weighted mean over samples and rows of values (*samples, n, *features)."""
         if self.row_weights is not None:
             values = values * self.row_weights.reshape(-1, *[1] * features)
         return values.flatten(0, -1 - features).mean(0) if features else values.mean()
-
-    @cached_property
-    def mean_reconstruction(self) -> Tensor:
-        """The mean of `reconstruction`, a scalar."""
-        return self.mean(self.reconstruction)
-
-    @cached_property
-    def mean_kl(self) -> Tensor:
-        """The mean of `kl`, a scalar."""
-        return self.mean(self.kl)
 
 
 Penalty = Callable[[Pass], Tensor]
