@@ -61,6 +61,9 @@ def main():
         hidden=(128,),
         epochs=EPOCHS,
         validation_fraction=0,
+        learning_rate=1e-3,
+        warmup=0,
+        ema=0.0,
         random_state=0,
     )
 

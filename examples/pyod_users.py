@@ -25,7 +25,7 @@ def zeros_and_some_fours():
 def main():
     """Print ROC and precision of three detectors and of their average."""
     X, y = zeros_and_some_fours()
-    model = DenoisingAutoencoder(n_components=8, epochs=50)
+    model = DenoisingAutoencoder(n_components=8, epochs=50, random_state=0)
     ours = AnomalyDetector(model, contamination=0.05, random_state=0).to_pyod()
     others = [IForest(contamination=0.05, random_state=0), PCA(contamination=0.05)]
     scores = []

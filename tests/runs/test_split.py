@@ -51,10 +51,12 @@ def test_a_row_and_its_group_are_in_one_of_training_validation_and_test(tmp_path
     data = numbered(200, groups=np.arange(200) // 4)
     model = isthmus.VAE(**SMALL, validation_fraction=0.2, scaling="none", likelihood="gaussian")
     run = fit_run(model, data, RunOptions(out=tmp_path / "run", quiet=True, test_fraction=0.3))
-    train, valid = (set(rows.x[:, 0].int().tolist()) for rows in seen)
+    numbers, _, *parts = seen  # of the rows from which the scaling is learned; then the rows
+    train, valid = (set(rows.x[:, 0].int().tolist()) for rows in parts)
     test = set(recorded_split(run.folder, data).test_rows.tolist())
     assert (len(train), len(valid), len(test)) == (112, 28, 60)
     assert len(train | valid | test) == 200
+    assert {sorted(train | valid)[number] for number in numbers.x} == train
     groups = [{row // 4 for row in rows} for rows in (train, valid, test)]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 50
 

@@ -33,7 +33,7 @@ def saved(tmp_path, model, name="digits"):
 
 @pytest.fixture(scope="module")
 def vae():
-    return isthmus.VAE(n_components=2, **SMALL).fit(X)
+    return isthmus.VAE(n_components=2, likelihood="bernoulli", **SMALL).fit(X)
 
 
 def test_codes_scores_and_labels_match_the_estimator(tmp_path, vae):
