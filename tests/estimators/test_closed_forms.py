@@ -73,7 +73,8 @@ def test_denoising_autoencoder_beats_pca_and_a_plain_autoencoder(corruption, lev
 
 
 def test_activity_decreases_with_the_l1_weight():
-    settings = {"n_components": 30, "hidden": (64,), "epochs": 30, "random_state": 0}
+    settings = {"n_components": 30, "hidden": (64,), "epochs": 40, "random_state": 0}
+    settings["likelihood"] = "bernoulli"
     activity = [
         isthmus.SparseAutoencoder(penalty="l1", penalty_weight=w, **settings)
         .fit(SOME)

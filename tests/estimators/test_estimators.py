@@ -163,16 +163,23 @@ def test_autoencoder_score_is_the_normal_density_for_every_scaling(scaling):
 
 @pytest.mark.parametrize("scaling", ["standard", "global"])
 def test_score_does_not_depend_on_an_offset_of_the_data(scaling):
-    a, b = (isthmus.VAE(scaling=scaling, **FAST).fit(TABLE + move) for move in (0.0, 1e4))
-    assert a.score(TABLE) == pytest.approx(b.score(TABLE + 1e4), abs=0.01)
+    def difference(kind):
+        a, b = (kind(scaling=scaling, **FAST).fit(TABLE + move) for move in (0.0, 1e4))
+        return np.abs(a.score_samples(TABLE) - b.score_samples(TABLE + 1e4))
+
+    assert difference(isthmus.Autoencoder).max() < 1e-3
+    # Rows that the offset rounds have other draws from the posterior; most have the same.
+    assert np.median(difference(isthmus.VAE)) < 1e-3
 
 
 def test_history_has_the_units_of_the_score():
-    model = isthmus.VAE(n_components=2, hidden=(32,), epochs=30, random_state=0).fit(TABLE)
+    train, valid = TABLE[:400], TABLE[400:]
+    model = isthmus.VAE(n_components=2, hidden=(32,), epochs=30, random_state=0)
+    model.fit(train, X_val=valid)
     record = model.history_[model.best_epoch_ - 1]
     # In other units they would differ by the sum of the logarithms of 30 scales.
     assert np.abs(np.log(model.scaler_.scale).sum()) > 10
-    assert record["valid_loss"] == pytest.approx(-model.score(TABLE), abs=1.5)
+    assert record["valid_loss"] == pytest.approx(-model.score(valid), abs=0.5)
 
 
 def test_columns_with_large_offsets_keep_their_digits():
@@ -271,10 +278,13 @@ def test_diverging_partial_fit_warns_and_keeps_the_weights():
 
 
 def test_partial_fit_uses_a_changed_learning_rate():
-    model = isthmus.VAE(**FAST).partial_fit(X)
+    # Averaged weights would still follow those of the first call, and a warm-up hide the rate.
+    model = isthmus.VAE(ema=0.0, warmup=0, **FAST).partial_fit(X)
     before = model.transform(X)
     model.set_params(learning_rate=1e-12).partial_fit(X)
     np.testing.assert_allclose(model.transform(X), before, atol=1e-6)
+    model.set_params(learning_rate=1e-2).partial_fit(X)
+    assert np.abs(model.transform(X) - before).max() > 0.01
 
 
 @pytest.mark.parametrize(
