@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from isthmus.distributions.families import Family
 from isthmus.distributions.likelihood_distributions import GreyValues
 from isthmus.distributions.truncated import draw_within
 from isthmus.estimators.base import CACHE_NUMBERS, LatentEstimator
+from isthmus.estimators.scaling import Scaler
 from isthmus.estimators.validation import check_results, fill_missing
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.training import to_unit
@@ -36,16 +37,31 @@ GIBBS_STEPS = 5  # Metropolis-within-Gibbs steps after importance resampling
 
 @dataclass
 class Completions:
-    """Completions of rows: p(x|z) for each code, and draws of x (n_codes, n, *features)."""
+    """Completions of rows: p(x|z) for each code, and draws of x (n_codes, n, *features).
+
+    `units` holds factor and offset by which the values of each distribution become comparable.
+    """
 
     distributions: list[Distribution]
     draws: Array
+    units: list[tuple[Any, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.units = self.units or [(1.0, 0.0)] * len(self.distributions)
+
+    def in_units_of(self, own: Scaler, other: Scaler) -> Completions:
+        """Return the completions by a model with its own scaler in the units of another one."""
+        factor = own.scale / other.scale
+        offset = (own.shift - other.shift) / other.scale
+        units = [(factor, offset)] * len(self.distributions)
+        return Completions(self.distributions, self.draws * factor + offset, units)
 
     @classmethod
     def concatenate(cls, parts: list[Completions]) -> Completions:
         """Concatenate the completions of several models."""
         distributions = [p for part in parts for p in part.distributions]
-        return cls(distributions, np.concatenate([part.draws for part in parts]))
+        units = [unit for part in parts for unit in part.units]
+        return cls(distributions, np.concatenate([part.draws for part in parts]), units)
 
     def summary(self, likelihood: Family) -> tuple[Array, Array]:
         """Return the value of each feature and its standard deviation, (n, *features) each.
@@ -53,9 +69,10 @@ class Completions:
         By the law of total variance. For classes (categories, and yes or no in tables) the second
         number is the probability of any other class than the value.
         """
-        means = np.stack([likelihood.center(p).cpu().numpy() for p in self.distributions])
+        each = list(zip(self.distributions, self.units, strict=True))
+        means = np.stack([a * likelihood.center(p).cpu().numpy() + b for p, (a, b) in each])
         value = means.mean(0)
-        std = np.sqrt(means.var(0) + np.mean([_variance(p) for p in self.distributions], 0))
+        std = np.sqrt(means.var(0) + np.mean([a**2 * _variance(p) for p, (a, _) in each], 0))
         if not np.all(likelihood.ordered):
             classes = np.where(likelihood.ordered, 0, self.draws)  # without numbers of any size
             value = np.where(likelihood.ordered, value, _mode(classes))

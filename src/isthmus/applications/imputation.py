@@ -256,7 +256,15 @@ class LatentImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimator):
                 parts.append(filler.sample(n_draws, generator))
             else:
                 parts.append(getattr(filler, method)())
-        return parts[0] if n == 1 else Completions.concatenate(parts)
+        if n == 1:
+            return parts[0]
+        first = self.estimator_.scaler_
+        return Completions.concatenate(
+            [
+                part.in_units_of(model.scaler_, first)
+                for part, model in zip(parts, self.estimators_, strict=True)
+            ]
+        )
 
     def _resolve_method(self) -> str:
         has_prior = self.estimator_.model_.prior is not None
