@@ -29,12 +29,12 @@ quality at its end. isthmus trains with its defaults. `python benchmarks/time_to
 --data-home DIR` measures it: {threads} thread{s}, torch {torch}, {rivals}.
 
 - Pictures: the negative ELBO, in nats, of the VAE of PyTorch's examples (784-400-20, batch 128,
-  Adam with a rate of 0.001) after 10 and 30 epochs, on the test rows, the median of {seeds} seeds;
+  Adam with a rate of 0.001) after 10 and 30 epochs, on the test rows (seeds: {seeds});
   and the squared error of 3.00 that Hinton and Salakhutdinov published in 2006 for codes of 30
   numbers. The time is the number of epochs to the target times the median time of an epoch, which
   is measured apart, the programs in turns.
 - Tables: the AUROC of outliers that pyod's `AutoEncoder` and `VAE` reach with their defaults.
-  Medians of whole runs with {rounds} seeds, the programs in turns.
+  Medians of whole runs, the programs in turns (seeds: {rounds}).
 
 """
 
