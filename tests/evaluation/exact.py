@@ -35,7 +35,6 @@ def linear_model(n_features, n_components, scaling="standard", width=1.3, seed=0
         encoder.bias.copy_(torch.from_numpy(np.concatenate([np.zeros(n_components), raw])))
         decoder.weight.copy_(torch.from_numpy(W))
         decoder.bias.zero_()
-        model.model_.likelihood.floor.zero_()
         model.model_.likelihood.log_scale.fill_(np.log(NOISE) / (1 - abs(np.log(NOISE)) / 10))
     return model, X
 
