@@ -174,12 +174,13 @@ class StackedRun(CandidateRun):
         sums = order.new_zeros(len(Terms._fields), len(order), dtype=torch.float32)
         weights = list(self.weights.values())
         batches = order.split(self.members[0].kept.sizes(self.settings.batch_size), 1)
+        n_steps = self.n_epochs * len(batches)  # planned
         for number, index in enumerate(batches):
             shown, noise = self._batch(index, generators)
             gradients, terms = self.compute_gradients(
                 self.step, weights, self._beta(self.step), *shown, noise
             )
-            progress = min(1.0, (self.epoch + number / len(batches)) / self.n_epochs)
+            progress = min(1.0, (self.epoch * len(batches) + number) / n_steps)
             with faster(self.scales):
                 self.optimizer.step(gradients, self.step, progress)
             self.step += 1
