@@ -184,7 +184,7 @@ def backbone_of(spec: Spec, features: Shape, likelihood: str = "gaussian") -> An
 
 
 def code_size(spec: Spec, features: Shape, likelihood: str = "gaussian") -> int:
-    """Return the code size: that of the backbone if it has one of its own, else `n_components`.
+    """Return the size of the code, which some backbones fix; otherwise `n_components`.
 
     Examples
     --------

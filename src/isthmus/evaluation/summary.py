@@ -141,9 +141,8 @@ def _squared_errors(
     if units is not None:
         train, test, decoded = train / units, test / units, decoded / units
         label = SCALED
-    out = {
-        f"{ERROR}{label}": squared_error_per_row(np.nan_to_num(test - decoded))
-    }  # missing is correct
+    error = np.nan_to_num(test - decoded)  # missing values count as correct
+    out = {f"{ERROR}{label}": squared_error_per_row(error)}
     whole = estimator.n_components_ >= estimator.n_features_in_
     same = 0.0 if whole else pca_error(estimator.n_components_, train, test)
     out[f"{PCA_ERROR}, {AS_LONG if whole else SAME}{label}"] = same

@@ -94,7 +94,7 @@ class OptunaPruning(Callback):
                 raise ValueError(
                     f"the loss of likelihood {one_line(likelihood.name)!r} is the logarithm of a "
                     f"{measure}, that of trial {earlier.number} of a {other}: they cannot be "
-                    "compared. Search each likelihood in a study of its own, or monitor another "
+                    "compared. Use one study per likelihood, or monitor another "
                     "number by a function."
                 )
         self.trial.set_user_attr(MEASURE, measure)
