@@ -3,6 +3,7 @@
 from isthmus.evaluation.advice import Advice, advice
 from isthmus.evaluation.aggregate import aggregate_posterior_kl
 from isthmus.evaluation.annealed import annealed_importance
+from isthmus.evaluation.checks import Evidence, Finding, Findings, NotMade, Remedy, check
 from isthmus.evaluation.components_in_use import components_in_use
 from isthmus.evaluation.disentanglement import (
     DCI,
@@ -47,12 +48,18 @@ from isthmus.evaluation.summary import held_out_summary
 __all__ = [
     "DCI",
     "Advice",
+    "Evidence",
+    "Finding",
+    "Findings",
+    "NotMade",
+    "Remedy",
     "active_units",
     "advice",
     "aggregate_posterior_kl",
     "annealed_importance",
     "beta_vae_score",
     "bits_per_dimension",
+    "check",
     "components_in_use",
     "dci",
     "dci_from_importance",

@@ -6,15 +6,24 @@ import warnings
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from isthmus.distributions.mixed import make_likelihood
 from isthmus.estimators.base import LatentEstimator, Posterior
+from isthmus.training import to_unit
 
-__all__ = ["mixture_gain", "normal_log_density", "pca_error", "squared_error_per_row"]
+__all__ = [
+    "independent_log_density",
+    "mixture_gain",
+    "normal_log_density",
+    "pca_error",
+    "squared_error_per_row",
+]
 
 Array = NDArray[Any]
 MOST_FEATURES, ROWS_PER_FEATURE = 200, 5  # at most and at least, to estimate a covariance
@@ -40,6 +49,22 @@ def pca_error(n_components: int, X: Array, X_test: Array) -> float:
         pca = PCA(min(n_components, *train.shape), random_state=0).fit(train)
         decoded = pca.inverse_transform(pca.transform(known))
     return squared_error_per_row(np.nan_to_num(test - decoded))
+
+
+@torch.no_grad()
+def independent_log_density(estimator: LatentEstimator, X: Array, X_test: Array) -> Array:
+    """Return log p(x) of test rows in nats if features were independent, (n_test,).
+
+    It is the model's own likelihood without a code: each feature has the distribution that fits
+    all rows of X (n, *features), in the units of the data.
+    """
+    model = estimator.model_
+    family = make_likelihood(estimator.likelihood_, model.likelihood.shape).to(estimator.device_)
+    x, test = (to_unit(estimator.tensors(each)[0]) for each in (X, X_test))
+    family.start_from(x)
+    outputs = family.marginal_outputs(x.flatten(1)).nan_to_num(0.0).reshape(1, -1)
+    density = model.log_likelihood(family(outputs.expand(len(test), -1)), test)
+    return density.cpu().double().numpy()
 
 
 def normal_log_density(X: Array, X_test: Array) -> Array | None:

@@ -1,0 +1,193 @@
+"""What all checks share: the model, the rows, and what the model makes of them, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.input_types import read_input
+from isthmus.data.sparse_rows import SparseRows
+from isthmus.estimators.base import LatentEstimator, Posterior, RateDistortion
+from isthmus.estimators.scaling import as_float64
+from isthmus.evaluation.components_in_use import component_kl
+from isthmus.evaluation.likelihood import importance_weighted
+from isthmus.evaluation.reconstruction import column_units
+
+__all__ = ["Context", "Rows"]
+
+Array = NDArray[Any]
+MOST_ROWS = 5_000  # of each kind; more are drawn at random
+SCORED_ROWS, SAMPLES = 1_000, 100  # rows and importance samples for log-likelihoods
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of one kind, and what the model makes of them; each is computed when first used.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+    X : ndarray (n, *features)
+        The rows, as an array.
+    y : ndarray or None
+        Their labels.
+    kind : str
+        "training", "test" or "new".
+    n_given : int
+        Number of rows from which these were drawn.
+    """
+
+    estimator: LatentEstimator
+    X: Array
+    y: Array | None
+    kind: str
+    n_given: int
+
+    @classmethod
+    def draw(
+        cls, estimator: LatentEstimator, X: Any, y: Any, kind: str, rng: np.random.Generator
+    ) -> Rows | None:
+        """Return at most 5,000 random rows of X; None if there are none.
+
+        Raises a ValueError if they do not fit the model.
+        """
+        if X is None:
+            return None
+        X = read_input(X)
+        n = int(X.shape[0])
+        if n == 0:
+            return None
+        y = None if y is None else np.asarray(y)
+        if y is not None and len(y) != n:
+            raise ValueError(f"{n} {kind} rows, but {len(y)} labels for them.")
+        chosen = np.arange(n)
+        if n > MOST_ROWS:
+            chosen = np.sort(rng.choice(n, MOST_ROWS, replace=False))
+        try:
+            if isinstance(X, SparseRows):  # dense, all rows might not fit into memory
+                X = np.asarray(X[chosen])
+                X, _ = estimator.check_input(X)
+            else:
+                X, _ = estimator.check_input(X)
+                X = X[chosen]
+        except ValueError as error:
+            raise ValueError(f"the {kind} rows do not fit the model: {error}") from None
+        return cls(estimator, X, None if y is None else y[chosen], kind, n)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __str__(self) -> str:
+        drawn = "" if len(self) == self.n_given else f" of {self.n_given:,}"
+        return f"{len(self):,}{drawn} {self.kind} rows"
+
+    def first(self, n: int) -> Rows:
+        """Return at most n of these rows, for checks whose cost per row is high."""
+        if len(self) <= n:
+            return self
+        rows = np.random.default_rng(0).permutation(len(self))[:n]
+        y = None if self.y is None else self.y[rows]
+        return Rows(self.estimator, self.X[rows], y, self.kind, self.n_given)
+
+    @property
+    def condition(self) -> Array | None:
+        """Their condition; None if the model is not conditional."""
+        return self.y if self.estimator.conditional else None
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """Mean and standard deviation of q(z|x) of each row."""
+        return self.estimator.posterior(self.X, condition=self.condition)
+
+    @cached_property
+    def component_kl(self) -> Array:
+        """Mean KL of each component in nats, (n_components,); for models with a prior."""
+        return component_kl(self.posterior, standard=self.estimator.prior == "standard")
+
+    @cached_property
+    def rate_distortion(self) -> RateDistortion:
+        """The two terms of the bound of each row, in nats."""
+        return self.estimator.rate_distortion(self.X, condition=self.condition)
+
+    @property
+    def bound(self) -> Array:
+        """The bound of each row in nats: the ELBO, or the log-likelihood at the code, (n,)."""
+        rate, distortion = self.rate_distortion
+        return -(rate + distortion)
+
+    @cached_property
+    def log_likelihood(self) -> Array:
+        """Estimates of log p(x) in nats for ``first(1000)``; for models with a prior."""
+        rows = self.first(SCORED_ROWS)
+        found = importance_weighted(self.estimator, rows.X, SAMPLES, condition=rows.condition)
+        return found.log_likelihood
+
+    @cached_property
+    def values(self) -> Array:
+        """The rows as float64 (n, features), with bytes as the model reads them."""
+        values = as_float64(self.estimator.model_.likelihood.convert_bytes(self.X))
+        return values.reshape(len(self), -1)
+
+    @cached_property
+    def reconstruction(self) -> Array:
+        """The mean of p(x|z) at the code of each row, (n, features)."""
+        decoded = self.estimator.decode(self.posterior.mean, condition=self.condition)
+        return as_float64(decoded).reshape(len(self), -1)
+
+
+class Context:
+    """A fitted model, its rows and its history.
+
+    Parameters
+    ----------
+    estimator : LatentEstimator
+        Fitted.
+    train, test, new : Rows or None
+    random_state : int
+    """
+
+    def __init__(
+        self,
+        estimator: LatentEstimator,
+        train: Rows | None,
+        test: Rows | None,
+        new: Rows | None,
+        random_state: int,
+    ) -> None:
+        self.estimator, self.random_state = estimator, random_state
+        self.train, self.test, self.new = train, test, new
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One record per epoch of training; empty if it was not kept."""
+        return self.estimator.history_
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A new generator: each check draws the same numbers, whichever checks are made."""
+        return np.random.default_rng(self.random_state)
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether rows hold numbers whose squared errors can be added: no categories."""
+        return bool(np.all(self.estimator.model_.likelihood.ordered))
+
+    @cached_property
+    def units(self) -> Array:
+        """The unit of each feature in which errors are comparable, (features,) or (1,)."""
+        rows = self.train or self.test
+        assert rows is not None
+        units = column_units(self.estimator, rows.values)
+        return np.ones(1) if units is None else units
+
+    def squared_errors(self, rows: Rows) -> Array:
+        """Return the squared error of the reconstruction of each row, in these units, (n,)."""
+        return self.per_row((rows.values - rows.reconstruction) / self.units)
+
+    def per_row(self, errors: Array) -> Array:
+        """Return the sum of squares of each row of errors; missing values count as 0."""
+        return np.sum(np.nan_to_num(errors) ** 2, axis=1)

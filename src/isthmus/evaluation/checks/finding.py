@@ -1,0 +1,360 @@
+"""What a check found: a verdict with its evidence and its remedy, and a table of all of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple, get_args, overload
+
+from scipy.stats import norm
+
+from isthmus._optional import import_optional
+
+__all__ = [
+    "SEVERITIES",
+    "Evidence",
+    "Finding",
+    "Findings",
+    "NotMade",
+    "Remedy",
+    "Severity",
+    "Trial",
+]
+
+Severity = Literal["failure", "warning", "note", "ok"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worst first
+WIDTH = 100  # of the printed table
+IMPORTANT = 3  # findings in a summary, at most
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A number, the threshold that it must not cross, and how certain it is.
+
+    Parameters
+    ----------
+    quantity : str
+        What was measured.
+    value, threshold : float
+    unit : str
+    standard_error : float, optional
+        Of the value, if it is a mean over rows.
+    p_value : float, optional
+        Probability of such a value if the threshold is not crossed; by default that of a normal
+        distribution with the standard error. In findings it is corrected for the number of tests.
+    rows : int, optional
+        Number of rows measured.
+    worse : {"above", "below"}
+        The side of the threshold on which something is wrong.
+
+    Examples
+    --------
+    >>> Evidence("gap", 3.0, threshold=1.0, standard_error=1.0).probability
+    0.0227...
+    >>> print(Evidence("gap", 3.0, threshold=1.0, unit="nats", standard_error=1.0, rows=50))
+    gap 3 ± 1 nats, threshold 1, 50 rows
+    """
+
+    quantity: str
+    value: float
+    threshold: float
+    unit: str = ""
+    standard_error: float | None = None
+    p_value: float | None = None
+    rows: int | None = None
+    worse: Literal["above", "below"] = "above"
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the value is on the wrong side of the threshold."""
+        return self._excess > 0
+
+    @property
+    def probability(self) -> float | None:
+        """The p-value; None if the value has no sampling error."""
+        if self.p_value is not None or self.standard_error is None:
+            return self.p_value
+        if self.standard_error == 0:
+            return 0.0 if self.crossed else 1.0
+        return float(norm.sf(self._excess / self.standard_error))
+
+    @property
+    def _excess(self) -> float:
+        excess = self.value - self.threshold
+        return excess if self.worse == "above" else -excess
+
+    def __str__(self) -> str:
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.2g}"
+        unit = f" {self.unit}" if self.unit else ""
+        parts = [
+            f"{self.quantity} {self.value:.3g}{error}{unit}",
+            f"threshold {self.threshold:.3g}",
+            "" if self.p_value is None else f"p = {self.p_value:.2g}",
+            "" if self.rows is None else f"{self.rows:,} rows",
+        ]
+        return ", ".join(filter(None, parts))
+
+
+class Trial(NamedTuple):
+    """Settings that were tried on some rows, and by how much they helped."""
+
+    settings: Mapping[str, Any]
+    gain: float
+    standard_error: float
+    unit: str
+    helped: bool
+
+    def __str__(self) -> str:
+        outcome = "helped" if self.helped else "did not help"
+        gain = f"{self.gain:+.3g} ± {self.standard_error:.2g} {self.unit}"
+        return f"{settings_text(self.settings)} {outcome} ({gain})"
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to change: settings of the model, the most likely to help first, or a sentence.
+
+    Parameters
+    ----------
+    *settings : mapping of str to Any
+        Alternatives, each a set of settings to change together.
+    advice : str
+        What else helps, as a full sentence.
+    trials : sequence of Trial
+        What came of trying them; see `isthmus.evaluation.check`.
+
+    Examples
+    --------
+    >>> print(Remedy({"likelihood": "gaussian"}, {"epochs": 40, "patience": None}))
+    Try likelihood='gaussian', or epochs=40 with patience=None.
+    """
+
+    options: tuple[Mapping[str, Any], ...]
+    advice: str
+    trials: tuple[Trial, ...]
+
+    def __init__(
+        self, *settings: Mapping[str, Any], advice: str = "", trials: Sequence[Trial] = ()
+    ) -> None:
+        object.__setattr__(self, "options", settings)
+        object.__setattr__(self, "advice", advice)
+        object.__setattr__(self, "trials", tuple(trials))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings that are most likely to help."""
+        return self.options[0] if self.options else {}
+
+    def __str__(self) -> str:
+        options = ", or ".join(map(settings_text, self.options))
+        tried = "; ".join(map(str, self.trials))
+        parts = [
+            f"Try {options}." if options else "",
+            self.advice,
+            f"Tried: {tried}." if tried else "",
+        ]
+        return " ".join(filter(None, parts))
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Return settings in words, as one writes them in Python."""
+    return " with ".join(f"{name}={value!r}" for name, value in settings.items())
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict of one check on a fitted model.
+
+    Parameters
+    ----------
+    name : str
+        What was checked, such as "collapsed units".
+    severity : {"ok", "note", "warning", "failure"}
+    verdict : str
+        One sentence.
+    evidence : Evidence
+    remedy : Remedy
+        Empty if the severity is "ok".
+
+    Examples
+    --------
+    >>> evidence = Evidence("components in use", 1, threshold=4, worse="below")
+    >>> finding = Finding("collapsed units", "warning", "1 of 8 components carries information.",
+    ...                   evidence, Remedy({"beta": 1.0}))
+    >>> print(finding)
+    warning: 1 of 8 components carries information. Try beta=1.0.
+    >>> finding.to_dict()["remedy"]["settings"]
+    [{'beta': 1.0}]
+    """
+
+    name: str
+    severity: Severity
+    verdict: str
+    evidence: Evidence
+    remedy: Remedy = field(default_factory=Remedy)
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.verdict} {self.remedy}".rstrip()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON can hold it; infinity and NaN are None."""
+        remedy = {
+            "settings": [dict(each) for each in self.remedy.options],
+            "advice": self.remedy.advice,
+            "trials": [each._asdict() for each in self.remedy.trials],
+        }
+        return _finite(asdict(self) | {"remedy": remedy})
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Finding:
+        """Return the finding that `to_dict` returned."""
+        remedy, evidence = saved["remedy"], saved["evidence"]
+        missing = {k: math.nan for k in ("value", "threshold") if evidence[k] is None}
+        trials = [Trial(**each) for each in remedy["trials"]]
+        return cls(
+            saved["name"],
+            saved["severity"],
+            saved["verdict"],
+            Evidence(**evidence | missing),
+            Remedy(*remedy["settings"], advice=remedy["advice"], trials=trials),
+        )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class NotMade(NamedTuple):
+    """A check that could not be made, and why."""
+
+    name: str
+    reason: str
+
+
+class Findings(Sequence[Finding]):
+    """All findings on a model, the worst first, and the checks that could not be made.
+
+    ``print(findings)`` shows them as a table.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        In the order of the checks, which goes from causes to consequences: of equally severe
+        findings the first one may explain the others.
+    not_made : sequence of NotMade
+    rows : sequence of str
+        Which rows were used, in words.
+
+    Examples
+    --------
+    >>> good = Finding("a", "ok", "All is well.", Evidence("gap", 1.0, threshold=2.0))
+    >>> bad = Finding("b", "warning", "The gap is wide.", Evidence("gap", 3.0, threshold=2.0))
+    >>> findings = Findings([good, bad], [NotMade("drift", "needs new rows")], ["50 test rows"])
+    >>> findings.worst, [each.name for each in findings]
+    ('warning', ['b', 'a'])
+    >>> print(findings)
+    warning   b      The gap is wide.
+                     gap 3, threshold 2
+    ok        a      All is well.
+                     gap 1, threshold 2
+    not made  drift  needs new rows
+    <BLANKLINE>
+    Measured on 50 test rows.
+    """
+
+    def __init__(
+        self,
+        findings: Sequence[Finding],
+        not_made: Sequence[NotMade] = (),
+        rows: Sequence[str] = (),
+    ) -> None:
+        self._findings = sorted(findings, key=lambda each: SEVERITIES.index(each.severity))
+        self.not_made, self.rows = tuple(not_made), tuple(rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Finding]: ...
+    def __getitem__(self, index: int | slice) -> Finding | list[Finding]:
+        return self._findings[index]
+
+    def __len__(self) -> int:
+        return len(self._findings)
+
+    @property
+    def worst(self) -> Severity:
+        """The greatest severity; "ok" if nothing was found."""
+        return self._findings[0].severity if self._findings else "ok"
+
+    @property
+    def important(self) -> list[Finding]:
+        """The warnings and failures, at most the three worst."""
+        return [f for f in self if f.severity in ("failure", "warning")][:IMPORTANT]
+
+    def lines(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Return severity, name and text of each finding, and of each check that was not made."""
+        for each in self:
+            remedy = [] if each.severity == "ok" else [str(each.remedy)]
+            yield (
+                each.severity,
+                each.name,
+                [each.verdict, str(each.evidence), *filter(None, remedy)],
+            )
+        for name, reason in self.not_made:
+            yield "not made", name, [reason]
+
+    @property
+    def measured_on(self) -> str:
+        """Which rows were used, as a sentence."""
+        return f"Measured on {', '.join(self.rows)}." if self.rows else ""
+
+    def __str__(self) -> str:
+        lines = list(self.lines())
+        first, second = (max((len(line[i]) for line in lines), default=0) for i in (0, 1))
+        indent = " " * (first + second + 4)
+        text = []
+        for severity, name, sentences in lines:
+            start = f"{severity:<{first}}  {name:<{second}}  "
+            for sentence in sentences:
+                text += textwrap.wrap(
+                    sentence, WIDTH, initial_indent=start, subsequent_indent=indent
+                )
+                start = indent
+        return "\n".join([*text, *(["", self.measured_on] if self.rows else [])])
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} findings, the worst: {self.worst}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        return {
+            "worst": self.worst,
+            "findings": [each.to_dict() for each in self],
+            "not_made": [each._asdict() for each in self.not_made],
+            "rows": list(self.rows),
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    def to_frame(self) -> Any:
+        """Return a pandas data frame with one line for each finding."""
+        pandas = import_optional("pandas", what="Findings.to_frame", extra="tables")
+        return pandas.DataFrame(
+            {
+                "name": each.name,
+                "severity": each.severity,
+                "verdict": each.verdict,
+                **asdict(each.evidence),
+                "remedy": str(each.remedy),
+            }
+            for each in self
+        )

@@ -1,0 +1,84 @@
+"""The checks, and what each of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from isthmus.evaluation.checks.claim import CannotCheckError, Claim, judge
+from isthmus.evaluation.checks.codes import collapsed_units
+from isthmus.evaluation.checks.context import Context
+from isthmus.evaluation.checks.finding import Findings, NotMade
+from isthmus.evaluation.checks.training import convergence, overfitting
+
+__all__ = ["CHECKS", "Check", "run_checks"]
+
+Need = Literal["train", "test", "new", "history", "labels"]
+NEEDS: dict[Need, tuple[str, Callable[[Context], bool]]] = {
+    "train": ("training rows", lambda context: context.train is not None),
+    "test": ("test rows", lambda context: context.test is not None),
+    "new": ("new rows", lambda context: context.new is not None),
+    "history": ("the history of training", lambda context: bool(context.history)),
+    "labels": ("labels of the test rows", lambda c: c.test is not None and c.test.y is not None),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: a function that measures, and when it can be made.
+
+    Parameters
+    ----------
+    name : str
+        By which it is listed if it cannot be made; findings may have names of their own.
+    measure : callable
+        ``measure(context)`` yields claims; raises `CannotCheckError` if the rows do not allow it.
+    needs : tuple of str
+        Which of "train", "test", "new", "history" and "labels" it needs.
+    applies : callable
+        ``applies(estimator)``: whether the check makes sense for a model; if not, it is not listed.
+    costly : bool
+        Whether it takes more than about a second; `isthmus fit` omits it.
+    """
+
+    name: str
+    measure: Callable[[Context], Iterable[Claim]]
+    needs: tuple[Need, ...] = ()
+    applies: Callable[[Any], bool] = lambda estimator: True
+    costly: bool = False
+
+    def missing(self, context: Context) -> str:
+        """Return what the check needs and lacks, or an empty string."""
+        missing = [NEEDS[need][0] for need in self.needs if not NEEDS[need][1](context)]
+        return f"needs {' and '.join(missing)}" if missing else ""
+
+
+def has_prior(estimator: Any) -> bool:
+    """Whether a model is variational."""
+    return estimator.prior is not None
+
+
+# From causes to consequences: of equally severe findings the first one explains the others.
+CHECKS: tuple[Check, ...] = (
+    Check("unconverged training", convergence, ("history",)),
+    Check("collapsed units", collapsed_units, ("train",), has_prior),
+    Check("overfitting", overfitting, ("train", "test")),
+)
+
+
+def run_checks(context: Context, *, costly: bool = True) -> Findings:
+    """Make every check that applies, and judge them together."""
+    claims: list[Claim] = []
+    not_made: list[NotMade] = []
+    for check in CHECKS:
+        if not check.applies(context.estimator) or (check.costly and not costly):
+            continue
+        try:
+            if missing := check.missing(context):
+                raise CannotCheckError(missing)
+            claims += check.measure(context)
+        except CannotCheckError as reason:
+            not_made.append(NotMade(check.name, str(reason)))
+    rows = [str(each) for each in (context.train, context.test, context.new) if each is not None]
+    return Findings(judge(claims), not_made, rows)

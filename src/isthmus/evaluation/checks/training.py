@@ -1,0 +1,138 @@
+"""Whether training has converged, and how much of what was learned holds for other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import linregress
+
+from isthmus.estimators.base import LatentEstimator
+from isthmus.evaluation.baselines import independent_log_density
+from isthmus.evaluation.checks.claim import CannotCheckError, Claim
+from isthmus.evaluation.checks.context import Context
+from isthmus.evaluation.checks.finding import Evidence, Remedy
+from isthmus.models.params import params_of
+from isthmus.models.specs import Training
+
+__all__ = ["convergence", "longer", "overfitting"]
+
+FALLING = 0.02  # of the whole fall of the loss, in the last quarter of the epochs
+LEAST_FALL = 1.0  # nats; a smaller whole fall counts as this
+FEW_EPOCHS, FEW_STEPS = 8, 1_000  # of which no trend can be read; the patience of the defaults
+LINEAR = 0.1  # a loss that still falls as much has hardly bent: the steps are too small
+SLOW = 0.1  # of the default learning rate
+OVERFIT = 0.5  # of the gain over independent features
+MORE = 4  # times as many epochs
+NAME = "unconverged training"
+
+
+def convergence(context: Context) -> Iterator[Claim]:
+    """Check whether the loss was still falling when training stopped, or never fell."""
+    estimator, history = context.estimator, context.history
+    if estimator.stopped_ == "diverged":
+        evidence = Evidence("epochs with an infinite loss", 1, threshold=0)
+        wrong = "Training diverged: the loss became infinite or NaN."
+        yield Claim(NAME, evidence, wrong, "", Remedy(smaller_steps(estimator)), "failure")
+        return
+    monitored = "valid_loss" if "valid_loss" in history[0] else "loss"
+    loss = np.array([record[monitored] for record in history[_warm_up(estimator) :]])
+    if len(loss) < FEW_EPOCHS:
+        yield _short(estimator, history)
+        return
+    last = loss[-max(4, len(loss) // 4) :]
+    trend = linregress(np.arange(len(last)), last)
+    share = (len(last) - 1) / max(LEAST_FALL, loss[0] - loss.min())
+    which = "validation loss" if monitored == "valid_loss" else "training loss"
+    evidence = Evidence(
+        f"fall of the {which} in the last {len(last)} epochs, as a share of the whole fall",
+        -trend.slope * share,
+        FALLING,
+        standard_error=trend.stderr * share,
+    )
+    ended = f"when training stopped after {len(loss)} epochs ({estimator.stopped_})"
+    yield Claim(
+        NAME,
+        evidence,
+        f"The {which} was still falling {ended}.",
+        f"The {which} no longer fell {ended}.",
+        Remedy(*_faster(estimator, evidence.value), longer(estimator)),
+    )
+
+
+def _warm_up(estimator: LatentEstimator) -> int:
+    """Return the epochs at the start whose loss has another meaning than that of later ones."""
+    if estimator.beta_schedule == "cyclical":
+        raise CannotCheckError("the loss of beta_schedule='cyclical' has no trend")
+    changing = estimator.beta_schedule != "constant" or estimator.capacity is not None
+    return min(estimator.beta_epochs, estimator.n_iter_ - 1) if changing else 0
+
+
+def _short(estimator: LatentEstimator, history: list[dict[str, Any]]) -> Claim:
+    """Judge a training of few epochs by its number of steps."""
+    seconds, speed = (history[-1].get(k, 0.0) for k in ("seconds", "examples_per_second"))
+    steps = len(history) * max(1, round(seconds * speed / estimator.batch_size))
+    evidence = Evidence("optimiser steps", steps, FEW_STEPS, worse="below")
+    return Claim(
+        NAME,
+        evidence,
+        f"Training stopped after {len(history)} epochs of few steps ({estimator.stopped_}).",
+        f"Training took {steps:,} steps; its {len(history)} epochs are too few for a trend.",
+        Remedy(longer(estimator)),
+    )
+
+
+def _faster(estimator: LatentEstimator, fall: float) -> list[Mapping[str, Any]]:
+    """Return the default learning rate if the present one is far below and the loss a line."""
+    default = params_of(Training)["learning_rate"].default
+    slow = estimator.learning_rate < SLOW * default and fall > LINEAR
+    return [{"learning_rate": default}] if slow else []
+
+
+def longer(estimator: LatentEstimator) -> dict[str, Any]:
+    """Return settings that let training go on."""
+    return {"epochs": MORE * estimator.n_iter_, "patience": None}
+
+
+def smaller_steps(estimator: LatentEstimator) -> dict[str, Any]:
+    """Return settings with which training is less likely to diverge."""
+    return {"learning_rate": estimator.learning_rate / 10}
+
+
+def overfitting(context: Context) -> Iterator[Claim]:
+    """Check how much of the gain over independent features is lost on rows not trained on."""
+    train, test = context.train, context.test
+    assert train is not None
+    assert test is not None
+    own, held_out = (
+        each.bound - independent_log_density(context.estimator, train.X, each.X)
+        for each in (train, test)
+    )
+    gain, left = own.mean(), held_out.mean()
+    if gain <= 0:
+        raise CannotCheckError("the model is no better than independent features on training rows")
+    error = np.hypot(_error_of_mean(own) * left / gain, _error_of_mean(held_out)) / gain
+    yield Claim(
+        "overfitting",
+        Evidence(
+            "share of the gain over independent features that is lost on test rows",
+            1 - left / gain,
+            OVERFIT,
+            standard_error=float(error),
+            rows=len(test),
+        ),
+        f"The model fits training rows by {gain - left:.3g} nats per row better than test rows.",
+        f"Test rows fit nearly as well as training rows: {left:.3g} and {gain:.3g} nats above "
+        "independent features.",
+        Remedy(
+            {"hidden": tuple(max(8, width // 4) for width in context.estimator.hidden)},
+            {"dropout": 0.2},
+            advice="More training rows help most.",
+        ),
+    )
+
+
+def _error_of_mean(values: NDArray[Any]) -> float:
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else np.inf

@@ -1,0 +1,142 @@
+"""Findings: how claims are judged together, and how the verdicts are shown and saved."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from isthmus import VAE
+from isthmus.evaluation import Evidence, Finding, Findings, NotMade, Remedy, check
+from isthmus.evaluation.checks import registry
+from isthmus.evaluation.checks.claim import Claim, judge
+from isthmus.evaluation.checks.context import MOST_ROWS
+from isthmus.evaluation.checks.finding import Trial
+from isthmus.evaluation.checks.registry import CHECKS, Check
+
+RNG = np.random.default_rng(0)
+TABLE = RNG.normal(size=(300, 2)) @ RNG.normal(size=(2, 5)) + 0.3 * RNG.normal(size=(300, 5))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return VAE(n_components=2, hidden=(8,), epochs=2, random_state=0).fit(TABLE)
+
+
+def claim(value, error=None, name="gap", worse="above"):
+    evidence = Evidence("gap", value, threshold=1.0, standard_error=error, worse=worse)
+    return Claim(name, evidence, "It is wide.", "It is small.", Remedy({"beta": 1.0}))
+
+
+def severities(*claims):
+    return [finding.severity for finding in judge(claims)]
+
+
+def test_a_warning_needs_a_practical_size_and_significance():
+    assert severities(claim(1.5), claim(0.5)) == ["warning", "ok"]
+    assert severities(claim(1.5, error=0.1)) == ["warning"]
+    assert severities(claim(1.5, error=0.4)) == ["ok"]  # noise
+    assert severities(claim(0.9, error=1e-9)) == ["ok"]  # certain, but too small to matter
+    assert severities(claim(0.5, worse="below"), claim(2.0, worse="below")) == ["warning", "ok"]
+
+
+def test_p_values_are_corrected_for_the_number_of_tests():
+    borderline = claim(1.25, error=0.1)  # p = 0.006
+    assert severities(borderline) == ["warning"]
+    assert set(severities(borderline, *[claim(0.0, error=0.1)] * 9)) == {"ok"}
+    assert severities(borderline, *[claim(0.0)] * 9)[0] == "warning"  # these are not tests
+
+
+@pytest.mark.parametrize(("value", "severity"), [(1.5, "warning"), (1.0, "ok"), (0.5, "ok")])
+def test_values_without_noise_are_compared_with_the_threshold(value, severity):
+    assert severities(claim(value, error=0.0)) == [severity]
+
+
+def test_a_finding_without_fault_needs_no_remedy():
+    [bad, good] = judge([claim(2.0), claim(0.0)])
+    assert (bad.verdict, str(bad.remedy)) == ("It is wide.", "Try beta=1.0.")
+    assert (good.verdict, str(good.remedy)) == ("It is small.", "")
+
+
+def test_the_worst_comes_first_and_causes_before_consequences():
+    evidence = Evidence("gap", 1.0, 0.0)
+    made = [Finding(s, s, "", evidence) for s in ("ok", "warning", "note", "failure")]
+    made.append(Finding("second", "warning", "", evidence))
+    findings = Findings(made)
+    assert [f.name for f in findings] == ["failure", "warning", "second", "note", "ok"]
+    assert findings.worst == "failure"
+    assert [f.name for f in findings.important] == ["failure", "warning", "second"]
+    assert Findings([]).worst == "ok"
+
+
+def test_findings_convert_to_json_and_back():
+    trial = Trial({"beta": 1.0}, 2.0, 0.1, "nats", True)
+    remedy = Remedy({"beta": 1.0}, advice="Use more rows.", trials=[trial])
+    finding = Finding("a", "warning", "Bad.", Evidence("gap", math.inf, 1.0, p_value=0.001), remedy)
+    saved = json.loads(Findings([finding], [NotMade("b", "needs new rows")]).to_json())
+    assert saved["findings"][0]["evidence"]["value"] is None  # JSON has no infinity
+    assert saved["not_made"] == [{"name": "b", "reason": "needs new rows"}]
+    again = Finding.from_dict(saved["findings"][0])
+    assert (again.remedy, again.severity) == (remedy, "warning")
+    assert again.to_dict() == finding.to_dict()
+
+
+def test_findings_convert_to_a_frame():
+    pytest.importorskip("pandas")
+    frame = Findings([*judge([claim(2.0), claim(0.0, name="other")])]).to_frame()
+    assert frame["severity"].tolist() == ["warning", "ok"]
+    assert frame["remedy"].tolist() == ["Try beta=1.0.", ""]
+    assert frame["threshold"].tolist() == [1.0, 1.0]
+
+
+def test_the_table_wraps_long_lines():
+    finding = Finding("a long name", "warning", "word " * 60, Evidence("gap", 2.0, 1.0))
+    lines = str(Findings([finding], rows=["9 test rows"])).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[1].startswith(" " * len("warning  a long name  ") + "word")
+    assert lines[-1] == "Measured on 9 test rows."
+
+
+def test_checks_without_their_rows_are_listed_with_the_reason(model):
+    findings = check(model)
+    assert ("collapsed units", "needs training rows") in findings.not_made
+    assert ("overfitting", "needs training rows and test rows") in findings.not_made
+    assert len(findings) == 1  # the history is part of the model
+    assert "needs training rows" in str(findings)
+
+
+def test_checks_for_other_models_are_not_listed(model, monkeypatch):
+    for_none = Check("never", lambda context: 1 / 0, applies=lambda estimator: False)
+    slow = Check("slow", lambda context: 1 / 0, costly=True)
+    monkeypatch.setattr(registry, "CHECKS", (for_none, slow))
+    assert not check(model, costly=False).not_made
+
+
+def test_names_of_checks_are_unique():
+    assert len({each.name for each in CHECKS}) == len(CHECKS)
+
+
+def test_large_data_are_sampled_and_the_table_says_so(model):
+    X = np.tile(TABLE, (20, 1))
+    findings = check(model, X, TABLE[:50])
+    assert findings.rows == (f"{MOST_ROWS:,} of 6,000 training rows", "50 test rows")
+    assert check(model, X, TABLE[:50]).to_dict() == findings.to_dict()
+
+
+def test_rows_of_every_kind_are_read(model):
+    pandas = pytest.importorskip("pandas")
+    sparse = pytest.importorskip("scipy.sparse")
+    expected = check(model, TABLE, TABLE[:50]).to_dict()
+    for read in (pandas.DataFrame, sparse.csr_array, list):
+        assert check(model, read(TABLE), read(TABLE[:50])).to_dict() == expected
+
+
+def test_rows_with_another_number_of_features_are_one_clear_error(model):
+    with pytest.raises(ValueError, match="the test rows do not fit the model: X has 4 features"):
+        check(model, TABLE, TABLE[:, :4])
+    holes = np.tile(TABLE, (20, 1))
+    holes[4321, 2] = np.nan
+    with pytest.raises(ValueError, match=r"the new rows do not fit the model: .* row 4321"):
+        check(model, X_new=holes)
+    with pytest.raises(ValueError, match="300 training rows, but 10 labels"):
+        check(model, TABLE, y_train=np.zeros(10))
