@@ -93,8 +93,8 @@ def test_free_bits_clamp_the_kl_of_each_dimension():
 def test_capacity_is_the_distance_to_a_growing_target():
     step = one_pass()
     kl = float(step.kl.mean())
-    assert float(Capacity(10.0, steps=100)(replace(step, step=0))) == pytest.approx(kl)
-    halfway = Capacity(10.0, steps=100)(replace(step, step=50))
+    assert float(Capacity(10.0, warm_up=100)(replace(step, step=0))) == pytest.approx(kl)
+    halfway = Capacity(10.0, warm_up=100)(replace(step, step=50))
     assert float(halfway) == pytest.approx(abs(kl - 5.0), rel=1e-5)
 
 

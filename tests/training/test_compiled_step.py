@@ -68,16 +68,24 @@ def test_a_traced_step_equals_the_step_bit_for_bit(name, settings, traced):
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"),
+    ("name", "settings", "warm_up"),
     [
-        ("beta-vae", {"capacity": 3.0}),  # its target depends on the step
-        ("sparse", {"activation": "jumprelu"}),  # its penalty warms up
+        ("beta-vae", {"capacity": 3.0, "beta_epochs": 2}, 6),
+        ("sparse", {"penalty": "l1"}, 500),
+        ("sparse", {"activation": "jumprelu"}, 500),
     ],
 )
-def test_a_step_that_depends_on_its_number_is_not_compiled(name, settings, traced):
+def test_a_step_is_compiled_when_its_terms_no_longer_change(name, settings, warm_up, traced):
     t, rows = trainer(name, settings, compile=True)
-    assert np.isfinite(t.epoch(rows)["loss"])
-    assert list(t.compiled.graphs.values()) == [None]
+    plain, _ = trainer(name, settings)
+    assert t.objective.warm_up == warm_up
+    for one in (t, plain):
+        one.step = warm_up - 3  # at the start of the last epoch of the warm-up
+    assert t.epoch(rows)["loss"] == plain.epoch(rows)["loss"]
+    assert not t.compiled.graphs
+    assert t.epoch(rows, number=2)["loss"] == plain.epoch(rows, number=2)["loss"]
+    (graph,) = t.compiled.graphs.values()
+    assert graph is not None
 
 
 def test_custom_networks_and_hooks_are_called_at_every_step(traced):

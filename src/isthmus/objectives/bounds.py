@@ -108,18 +108,18 @@ class FreeBits:
 
 @dataclass(frozen=True)
 class Capacity:
-    """|KL - C|, where C rises from 0 to `nats` over the first `steps`.
+    """|KL - C|, where C rises from 0 to `nats` over the first `warm_up` steps.
 
     Source: Understanding disentangling in β-VAE (Burgess, Higgins, Pal, Matthey, Watters,
     Desjardins, Lerchner, 2018).
     """
 
     nats: float
-    steps: int
+    warm_up: int
 
     def __call__(self, step: Pass) -> Tensor:
         """Return the term, a scalar."""
-        return (mean_kl(step) - Linear(self.nats, self.steps)(step.step)).abs()
+        return (mean_kl(step) - Linear(self.nats, self.warm_up)(step.step)).abs()
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,12 @@ class Objective:
         return self.beta(step) if callable(self.beta) else self.beta
 
     @property
+    def warm_up(self) -> int:
+        """The steps after which its terms, apart from β, no longer depend on the step's number."""
+        parts = (self.bound, getattr(self.bound, "divergence", None), *self.penalties)
+        return max(getattr(part, "warm_up", 0) for part in parts)
+
+    @property
     def _sample_shape(self) -> tuple[int, ...]:
         return () if self.n_samples == 1 else (self.n_samples,)
 

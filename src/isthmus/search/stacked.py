@@ -124,8 +124,12 @@ class StackedRun(CandidateRun):
         self.compute_gradients: Callable[..., Gradients] = self._compute_gradients
         if self.settings.compile:
             full = self.members[0].kept.sizes(self.settings.batch_size)[0]
+            warm_up = max(m.objective.warm_up for m in self.members)
             self.compute_gradients = CompiledStep(
-                self._compute_gradients, wanted=lambda weights, beta, x, *others: x.shape[1] == full
+                self._compute_gradients,
+                wanted=lambda weights, beta, x, *others: (
+                    x.shape[1] == full and self.step >= warm_up
+                ),
             )
         weighted = self.rows.weights is not None
         self.row_weights = (

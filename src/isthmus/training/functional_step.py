@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from isthmus.distributions import base
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.objectives.objective import Objective, StepInputs, Terms
+from isthmus.objectives.schedules import SETTLED
 
 __all__ = ["CompiledStep", "Gradients", "Program", "compute_gradients", "is_traceable"]
 
@@ -78,14 +79,15 @@ class CompiledStep:
     """Compile a function of tensors for the shapes that are worth it.
 
     A graph is kept only if it returns what the function returns, up to rounding. A function that
-    reads numbers from its tensors, or needs the step's number, is called as it is.
+    reads numbers from its tensors is called as it is.
 
     Parameters
     ----------
     f : callable
         (step, *tensors) to tensors, possibly nested or None.
     wanted : callable
-        Whether to compile for the shapes of the given tensors.
+        Whether to compile for the shapes of the given tensors; only at steps from which the
+        function does not depend on their number.
     state : callable
         Returns the tensors that a call changes in place, such as buffers.
     """
@@ -125,7 +127,7 @@ class CompiledStep:
 
         expected = trial(self.f, step, *tensors)
         try:
-            graph, _ = trial(make_fx(partial(self.f, None)), *tensors)
+            graph, _ = trial(make_fx(partial(self.f, SETTLED)), *tensors)
         except Exception:  # a step that cannot be traced runs as it is
             return None
         try:

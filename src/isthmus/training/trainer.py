@@ -301,7 +301,9 @@ class Trainer:
             full = size if rows.n_rows is None else min(rows.n_rows, size)
             self.compiled = CompiledStep(
                 self._compute_gradients,
-                wanted=lambda weights, beta, x, *others: len(x) == full,
+                wanted=lambda weights, beta, x, *others: (
+                    len(x) == full and self.step >= self.objective.warm_up
+                ),
                 state=lambda: list(self.model.buffers()),
             )
             self._compiled_for = self.objective, content
