@@ -366,6 +366,8 @@ class Trainer:
             start = min(start, n - len(x))
             noise = noise[..., start : start + len(x), :]
         beta = torch.as_tensor(self.objective.kl_weight(self.step), device=x.device)
+        for weight in self.weights:  # their memory, still in the cache, takes the next ones
+            weight.grad = None
         gradients, terms = self.compute_gradients(self.step, self.weights, beta, *shown, noise)
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
