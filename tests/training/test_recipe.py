@@ -13,7 +13,7 @@ import isthmus
 from isthmus.models.specs import Training
 from isthmus.training import Callback
 from isthmus.training.optimizers import make_optimizer
-from isthmus.training.schedules import learning_rate, n_epochs, n_patience
+from isthmus.training.schedules import learning_rate, n_epochs, n_patience, n_warm_up
 from isthmus.training.weight_average import WeightAverage
 
 X = load_digits().images[:200] / 16
@@ -160,7 +160,7 @@ def reference_rates(schedule, n, total, warmup=0):
 def test_learning_rates_equal_those_of_torch(schedule):
     warmup = 10 if schedule == "constant" else 0
     settings = Training(learning_rate=0.5, lr_schedule=schedule, warmup=warmup)
-    ours = [learning_rate(settings, step, step / 40) for step in range(40)]
+    ours = [learning_rate(settings, step, None, step / 40) for step in range(40)]
     assert ours == pytest.approx(reference_rates(schedule, 40, 40, warmup), abs=1e-9)
 
 
@@ -169,8 +169,18 @@ def test_every_step_has_the_learning_rate_of_its_schedule(schedule):
     _, seen = fit(lr_schedule=schedule, warmup=7)
     n = len(seen.rates)
     settings = Training(lr_schedule=schedule, warmup=7)
-    expected = [learning_rate(settings, step, step / n) for step in range(n)]
+    expected = [learning_rate(settings, step, None, step / n) for step in range(n)]
     assert seen.rates == pytest.approx(expected, abs=1e-12)
+
+
+def test_short_fits_warm_up_for_a_tenth_of_their_steps():
+    _, seen = fit(epochs=5, **WHOLE)
+    n = len(seen.rates)
+    rising = [rate for rate in seen.rates if rate < 2e-3]
+    assert n_warm_up(Training(epochs=5), n // 5) == n // 10 == len(rising) + 1
+    assert seen.rates[-1] == 2e-3
+    assert [n_warm_up(Training(), n) for n in (1, 50, None)] == [100, 100, 100]
+    assert n_warm_up(Training(epochs=1, warmup=30), 8) == 30
 
 
 def test_a_gradient_is_shortened_to_the_norm():

@@ -68,8 +68,11 @@ class Training:
         "linearly in the last quarter ('wsd': warm-up, stable, decay).",
         choices=("constant", "cosine", "wsd"),
     )
-    warmup: int = param(
-        100, "Steps in which the learning rate rises from 0; 0 for none.", minimum=0
+    warmup: int | None = param(
+        None,
+        "Steps in which the learning rate rises from 0. By default 100, at most a tenth of the "
+        "planned steps; 0 for none.",
+        minimum=0,
     )
     clip_norm: float | None = param(
         None, "Largest norm of the gradient of a step; longer ones are shortened to it.", above=0

@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ from isthmus.training.functional_step import (
     compute_gradients,
 )
 from isthmus.training.optimizers import fast_scales, faster
-from isthmus.training.schedules import n_epochs, n_patience
+from isthmus.training.schedules import learning_rate, n_epochs, n_patience
 from isthmus.training.trainer import warn_diverged
 from isthmus.training.weight_average import WeightAverage
 
@@ -185,8 +186,9 @@ class StackedRun(CandidateRun):
                 self.step, weights, self._beta(self.step), *shown, noise
             )
             progress = min(1.0, (self.epoch * len(batches) + number) / n_steps)
+            rate = partial(learning_rate, step=self.step, n_batches=len(batches), progress=progress)
             with faster(self.scales):
-                self.optimizer.step(gradients, self.step, progress)
+                self.optimizer.step(gradients, rate)
             self.step += 1
             self.average.update(self.step)
             sums += index.shape[1] * terms

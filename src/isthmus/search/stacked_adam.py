@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from isthmus.models.specs import Training
 from isthmus.training.optimizers import FusedAdamW
-from isthmus.training.schedules import learning_rate
 
 __all__ = ["StackedAdam", "lay_out"]
 
@@ -65,13 +64,13 @@ class StackedAdam:
                     "exp_avg_sq": square[part],
                 }
 
-    def step(self, gradients: Sequence[Tensor | None], step: int, progress: float) -> None:
+    def step(self, gradients: Sequence[Tensor | None], rate: Callable[[Training], float]) -> None:
         """Update from the gradients of the stacked weights; None skips a weight.
 
-        The number of the step and the progress determine each learning rate.
+        `rate` maps the settings of a model to its learning rate.
         """
         for group, (part, _) in zip(self.optimizer.param_groups, self.slices, strict=True):
-            group["lr"] = learning_rate(self.settings[part.start], step, progress)
+            group["lr"] = rate(self.settings[part.start])
         for part, own in self.slices:
             for w, gradient in zip(own, gradients, strict=True):
                 w.grad = None if gradient is None else _line(gradient)[part].contiguous()

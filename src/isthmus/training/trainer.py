@@ -27,7 +27,7 @@ from isthmus.training.disk_rows import DiskRows
 from isthmus.training.distributed import ProcessGroup
 from isthmus.training.functional_step import CompiledStep, Gradients, is_traceable
 from isthmus.training.optimizers import fast_scales, faster, make_optimizer
-from isthmus.training.schedules import learning_rate, n_epochs, n_patience
+from isthmus.training.schedules import learning_rate, n_epochs, n_patience, n_warm_up
 from isthmus.training.state import (
     BestWeights,
     Outcome,
@@ -87,6 +87,7 @@ class Trainer:
         self.outcome, self.best, self.position = Outcome(), BestWeights(model), Position()
         self.about: dict[str, Any] = {}  # stored in checkpoints
         self.rows: Source | None = None  # of training
+        self.n_batches: int | None = None  # of an epoch
         self.started = 0.0
         # The first batch of `fit` and its loss, to notice that training made the model worse.
         self.first: tuple[Batch, float] | None = None
@@ -215,6 +216,7 @@ class Trainer:
         if not self.position.batch:
             self.position = Position(number, began=self.generator.get_state())
         self.started = time.perf_counter() - self.position.seconds
+        self.n_batches = rows.n_batches(self.settings.batch_size)
         self.average.hide()
         with flush_denormals(), enough_threads(self.model, self.settings.batch_size):
             with self._layers_rng():
@@ -376,8 +378,10 @@ class Trainer:
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.weights, self.settings.clip_norm)
         # A constant rate is left alone after the warm-up, so that a callback may change it.
-        if self.step < self.settings.warmup or self.settings.lr_schedule != "constant":
-            self._set_rate(learning_rate(self.settings, self.step, self.progress))
+        warms_up = self.step < n_warm_up(self.settings, self.n_batches)
+        if warms_up or self.settings.lr_schedule != "constant":
+            rate = learning_rate(self.settings, self.step, self.n_batches, self.progress)
+            self._set_rate(rate)
         with faster(self.scales):
             self.optimizer.step()
         self.step += 1
@@ -393,7 +397,7 @@ class Trainer:
         """Share of the planned epochs that have passed; 0 if no end is planned."""
         if self.rows is None or self.settings.lr_schedule == "constant":
             return 0.0
-        size = self.rows.n_batches(self.settings.batch_size) or math.inf
+        size = self.n_batches or math.inf
         passed = self.position.epoch - 1 + min(1.0, self.position.batch / size)
         return min(1.0, passed / self.n_epochs(self.rows))
 
