@@ -9,7 +9,16 @@ from typing import Any, Literal
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim, judge
 from isthmus.evaluation.checks.codes import collapsed_units
 from isthmus.evaluation.checks.context import Context
+from isthmus.evaluation.checks.data import (
+    bad_scale,
+    columns,
+    copies,
+    drift,
+    is_scaled,
+    out_of_range,
+)
 from isthmus.evaluation.checks.finding import Findings, NotMade
+from isthmus.evaluation.checks.tables import is_table
 from isthmus.evaluation.checks.training import convergence, overfitting
 
 __all__ = ["CHECKS", "Check", "run_checks"]
@@ -61,6 +70,11 @@ def has_prior(estimator: Any) -> bool:
 
 # From causes to consequences: of equally severe findings the first one explains the others.
 CHECKS: tuple[Check, ...] = (
+    Check("copied rows", copies, ("train", "test")),
+    Check("scale of columns", bad_scale, ("train",), is_scaled),
+    Check("range", out_of_range, ("train",)),
+    Check("drift", drift, ("new",)),
+    Check("columns", columns, ("train",), is_table),
     Check("unconverged training", convergence, ("history",)),
     Check("collapsed units", collapsed_units, ("train",), has_prior),
     Check("overfitting", overfitting, ("train", "test")),

@@ -1,0 +1,288 @@
+"""Whether the rows themselves are at fault: copies, columns, ranges, scales and drift."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, false_discovery_control, fisher_exact
+
+from isthmus.estimators.base import LatentEstimator
+from isthmus.evaluation.checks.claim import ALPHA, CannotCheckError, Claim
+from isthmus.evaluation.checks.context import Context, Rows
+from isthmus.evaluation.checks.finding import Evidence, Remedy
+from isthmus.evaluation.checks.tables import is_table, listed, sentence
+from isthmus.evaluation.checks.two_sample import moved_columns, separation
+
+__all__ = ["bad_scale", "columns", "copies", "drift", "is_scaled", "out_of_range"]
+
+Array = NDArray[Any]
+COPIED = 0.01  # of the test rows
+FEW = 3  # times that a row can occur without being one that the data repeat by nature
+COMMON = 0.01  # of the training rows that occur more often, from which data repeat by nature
+UNIQUE = 0.95  # of the values of a column of whole numbers
+FAR = 0.5  # of the range seen, by which a value is outside
+OUTSIDE = 0.01  # of the rows
+DOMINANT = 100.0  # times the mean variance of the other columns
+MAJOR = 0.5  # of the variance of all columns
+TAIL, IN_TAIL = 0.01, 0.9  # of the rows, and of the variance of a column that they make up
+SEPARABLE = 0.7  # area under the ROC curve
+MOVED = 0.25  # distance of Kolmogorov and Smirnov
+
+
+def is_scaled(estimator: LatentEstimator) -> bool:
+    """Whether rows are vectors with real numbers, whose scale matters."""
+    return len(estimator.feature_shape_) == 1 and bool(np.any(_scalable(estimator)))
+
+
+def copies(context: Context) -> Iterator[Claim]:
+    """Check whether test rows are copies of training rows.
+
+    Some data repeat by nature, such as tables of few categories: if more than 1% of the training
+    rows occur more than three times, the share of copies that is to be expected is that of training
+    rows that occur more than once.
+
+    References
+    ----------
+    The population frequencies of species and the estimation of population parameters (Good, 1953).
+    """
+    train, test = context.train, context.test
+    assert train is not None
+    assert test is not None
+    counts, rows = Counter(_as_bytes(train)), _as_bytes(test)
+    found = sum(row in counts for row in rows)
+    times = np.array([*counts.values()])
+    natural = times[times > FEW].sum() > COMMON * len(train)
+    repeated = int(times[times > 1].sum()) if natural else 0
+    table = [[found, len(rows) - found], [repeated, len(train) - repeated]]
+    excess = found / len(rows) - repeated / len(train)
+    share = min(1.0, excess * train.n_given / len(train))  # only some training rows were compared
+    yield Claim(
+        "copied rows",
+        Evidence(
+            "share of test rows that are copies of training rows",
+            max(0.0, share),
+            COPIED,
+            p_value=float(fisher_exact(table, alternative="greater").pvalue),
+            rows=len(test),
+        ),
+        f"{share:.1%} of the test rows are copies of training rows, so that scores on test rows "
+        "are too good.",
+        "Test rows are not copies of training rows, beyond what these data repeat.",
+        Remedy(
+            advice="Remove repeated rows before splitting; keep rows of one source together by "
+            "groups of fit."
+        ),
+    )
+
+
+def _as_bytes(rows: Rows) -> list[bytes]:
+    return [row.tobytes() for row in rows.values + 0.0]  # -0.0 becomes 0.0
+
+
+def columns(context: Context) -> Iterator[Claim]:
+    """Look for columns that hold one value, or a number for each row."""
+    train, estimator = context.train, context.estimator
+    assert train is not None
+    few = np.array([_distinct(column) for column in train.values.T])
+    whole = np.all(np.isnan(train.values) | (train.values == np.rint(train.values)), axis=0)
+    constant = np.flatnonzero(few < 2)
+    unique = np.flatnonzero(whole & (few > max(2, UNIQUE * len(train))))
+    for name, found, wrong, right, why in (
+        (
+            "constant columns",
+            constant,
+            "There is only one value in",
+            "No column has only one value.",
+            "They carry no information",
+        ),
+        (
+            "identifiers",
+            unique,
+            "There is a different whole number in almost every row of",
+            "No column has a different whole number in almost every row.",
+            "Identifiers can only be learned by heart",
+        ),
+    ):
+        yield Claim(
+            name,
+            Evidence("columns", len(found), 0, rows=len(train)),
+            f"{wrong} {listed(estimator, found)}.",
+            right,
+            Remedy(advice=f"{why}: leave them out."),
+            "note",
+        )
+
+
+def _distinct(column: Array) -> int:
+    return len(np.unique(column[~np.isnan(column)]))
+
+
+def out_of_range(context: Context) -> Iterator[Claim]:
+    """Check for values far outside the range of the training rows.
+
+    Far is by more than half of that range. Of n training rows with any distribution, the next value
+    is outside the range of a column with a probability of 2 / (n + 1).
+    """
+    train, estimator = context.train, context.estimator
+    assert train is not None
+    if context.test is None and context.new is None:
+        raise CannotCheckError("needs test rows or new rows")
+    table = is_table(estimator)
+    low, high = _range(train.values, table)
+    margin = FAR * (high - low)
+    for rows in (context.test, context.new):
+        if rows is None:
+            continue
+        far: Array = (rows.values < low - margin) | (rows.values > high + margin)
+        outside = far if table else far.any(axis=1)[:, None]
+        chance = 2 / (len(train) + 1)
+        counts = outside.sum(axis=0)
+        p = false_discovery_control(
+            [binomtest(int(k), len(rows), chance, alternative="greater").pvalue for k in counts]
+        )
+        worst = int(np.argmax(counts))
+        found = np.flatnonzero((p < ALPHA) & (counts > OUTSIDE * len(rows)))
+        where = f"in {listed(estimator, found, counts)}" if table else "in images or signals"
+        yield Claim(
+            f"range of {rows.kind} rows",
+            Evidence(
+                "share of rows with a value far outside the range seen, in the worst column",
+                float(counts[worst] / len(rows)),
+                OUTSIDE,
+                p_value=float(p[worst]),
+                rows=len(rows),
+            ),
+            f"Values of {rows.kind} rows are far outside the range of the training rows {where}.",
+            f"Values of {rows.kind} rows are in the range of the training rows.",
+            Remedy(advice="Check the units of these columns, and how missing values are marked."),
+        )
+
+
+def _range(values: Array, per_column: bool) -> tuple[Array, Array]:
+    axis = 0 if per_column else None
+    known = np.ma.masked_invalid(values)
+    low, high = known.min(axis), known.max(axis)
+    return np.ma.filled(low, -np.inf), np.ma.filled(high, np.inf)
+
+
+def bad_scale(context: Context) -> Iterator[Claim]:
+    """Check whether one column, or few of its rows, dominates the loss.
+
+    Values are compared as the model sees them, after `scaling`.
+    """
+    train, estimator = context.train, context.estimator
+    assert train is not None
+    scaled = estimator.scaler_.transform(train.X).astype(np.float64)
+    real = np.flatnonzero(np.broadcast_to(_scalable(estimator), scaled.shape[1:]))
+    squares = (scaled[:, real] - np.nanmean(scaled[:, real], axis=0)) ** 2
+    squares = np.nan_to_num(squares)
+    variances = squares.mean(axis=0)
+    if not variances.sum() > 0:
+        raise CannotCheckError("needs numbers that vary")
+    worst, n = int(np.argmax(variances)), len(real)
+    name = listed(estimator, real[[worst]])
+    if n > 1:
+        share = float(variances[worst] / variances.sum())
+        yield Claim(
+            "dominant column",
+            Evidence(
+                "share of the variance of all columns",
+                share,
+                max(MAJOR, DOMINANT / (DOMINANT + n - 1)),
+                rows=len(train),
+            ),
+            f"{sentence(name)} makes up {share:.1%} of the variance of all columns, so that the "
+            "model learns little else.",
+            "No column makes up most of the variance.",
+            Remedy({"scaling": "standard"}),
+        )
+    yield _heavy_tail(estimator, real, squares, scaled)
+
+
+def _heavy_tail(estimator: LatentEstimator, real: Array, squares: Array, scaled: Array) -> Claim:
+    few = max(1, int(TAIL * len(squares)))
+    top = np.sort(squares, axis=0)[-few:].sum(axis=0)
+    tails = top / np.maximum(squares.sum(axis=0), np.finfo(float).tiny)
+    quarter, three = np.nanquantile(scaled[:, real], (0.25, 0.75), axis=0)
+    tails = np.where(three > quarter, tails, 0.0)  # not columns that are zero in most rows
+    worst = int(np.argmax(tails))
+    name = listed(estimator, real[tails > IN_TAIL], tails[tails > IN_TAIL])
+    return Claim(
+        "heavy tails",
+        Evidence(
+            f"share of the variance of a column in {few} of its rows",
+            float(tails[worst]),
+            IN_TAIL,
+            rows=len(squares),
+        ),
+        f"{few} of {len(squares)} rows make up nearly all of the variance of {name}: to the model "
+        "all other values are one.",
+        "No column has its variance in few rows only.",
+        Remedy(
+            {"likelihood": "laplace"},
+            advice="Better still, transform the column first, by its logarithm or by "
+            "QuantileTransformer of scikit-learn.",
+        ),
+    )
+
+
+def drift(context: Context) -> Iterator[Claim]:
+    """Check whether new rows have the distribution of test rows, or else of training rows.
+
+    The codes of the rows are compared, and the distributions of the columns of a table.
+    """
+    new, known = context.new, context.test or context.train
+    assert new is not None
+    if known is None:
+        raise CannotCheckError("needs test rows or training rows")
+    estimator = context.estimator
+    area, p_value = separation(*(_codes_and_scores(each) for each in (known, new)))
+    remedy = Remedy(
+        advice="Fit the model on rows like the new ones, or check how they were measured."
+    )
+    apart = f"a classifier of the codes tells {new.kind} rows from {known.kind} rows"
+    yield Claim(
+        "drift",
+        Evidence(
+            "area under the ROC curve of a classifier of codes, 0.5 by chance",
+            area,
+            SEPARABLE,
+            p_value=p_value,
+            rows=len(new),
+        ),
+        f"New rows differ from {known.kind} rows: {apart}.",
+        f"New rows have codes like those of {known.kind} rows.",
+        remedy,
+    )
+    if not is_table(estimator):
+        return
+    distance, p = moved_columns(known.values, new.values)
+    worst = int(np.argmax(distance))
+    found = np.flatnonzero((p < ALPHA) & (distance > MOVED))
+    yield Claim(
+        "drifted columns",
+        Evidence(
+            "distance of the distributions of the worst column (Kolmogorov, Smirnov)",
+            float(distance[worst]),
+            MOVED,
+            p_value=float(p[worst]),
+            rows=len(new),
+        ),
+        f"{sentence(listed(estimator, found, distance))} moved between {known.kind} rows and "
+        "new rows.",
+        "The columns of new rows have the same distributions.",
+        remedy,
+    )
+
+
+def _codes_and_scores(rows: Rows) -> Array:
+    """Return the codes and the bound of each row: rows unlike any other may share a code."""
+    return np.column_stack([rows.posterior.mean, rows.bound])
+
+
+def _scalable(estimator: LatentEstimator) -> Any:
+    return estimator.model_.likelihood.scalable
