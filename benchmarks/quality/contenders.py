@@ -22,6 +22,7 @@ from speed.rivals import installed
 from torch import Tensor, nn
 
 from isthmus.applications import AnomalyDetector
+from isthmus.applications.anomaly_detection import resolve_score
 from isthmus.data import Dataset
 from isthmus.distributions.families import ACTIVATIONS
 from isthmus.distributions.priors import StandardNormal
@@ -132,7 +133,9 @@ def detector(make: Callable[[int], AnomalyDetector]) -> Train:
         fit = LatentEstimator.fit
 
         def quality(model: LatentEstimator) -> float:
-            settings = chosen.get_params(deep=False) | {"estimator": model}
+            settings = chosen.get_params(deep=False)
+            score = resolve_score(chosen.score_method, chosen.estimator, data.train.shape[1:])
+            settings |= {"estimator": model, "score_method": score}
             scores = AnomalyDetector(**settings).fit(data.train).anomaly_score(data.test)
             return float(roc_auc_score(data.outlier, scores))
 

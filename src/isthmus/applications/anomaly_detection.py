@@ -47,10 +47,14 @@ __all__ = [
     "best_f1_threshold",
     "conformal_pvalues",
     "conformal_threshold",
+    "default_estimator",
     "fraction_threshold",
+    "resolve_score",
 ]
 
 Array = NDArray[Any]
+AUTO = "auto"  # score_method that fit chooses
+STEPS = 100  # of the default estimator on tables
 FORM = ("feature_shape_", "columns_", "n_features_in_", "feature_names_in_")  # of the input
 
 
@@ -68,22 +72,28 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
     ----------
     estimator : LatentEstimator or list of LatentEstimator, optional
         A fitted estimator is used as it is; of an unfitted one `fit` trains a clone. The default
-        is an `Autoencoder` with a quarter as many components as features, at most 20. For several
-        estimators the score is the geometric mean of their scores (the mean for "likelihood");
-        maps and explanations use the first.
+        for tables is an `Autoencoder` that is trained for only 100 steps, so that it does not learn
+        outliers among the rows; for images and signals it is one with a quarter as many
+        components as features, at most 20, trained in full. For several estimators the score is
+        the geometric mean of their scores (the mean for "likelihood"); maps and explanations use
+        the first.
     contamination : "auto" or float in (0, 0.5]
         "auto" flags a fraction `false_alarm_rate` of normal rows, estimated on held-out rows; a
         number flags that fraction of the rows passed to `fit`, except for ties.
-    score_method : {"reconstruction", "likelihood", "nap", "latent", "paths", "whitened"}
-        How to measure anomaly. "reconstruction": squared error of the scaled data. "likelihood":
+    score_method : {"auto", "reconstruction", "likelihood", "nap", "latent", "paths", \
+            "whitened", "mahalanobis"}
+        How to measure anomaly. "auto": "mahalanobis" for tables if `estimator` is None, else
+        "reconstruction". "reconstruction": squared error of the scaled data. "likelihood":
         negative log-likelihood or ELBO in nats. "nap": difference between the encoder
         activations of a row and of its reconstruction (RaPP). "latent": squared Mahalanobis
         distance of the code. "paths": Mahalanobis distance of both activations and the errors
-        together (for images). "whitened": Mahalanobis distance of the errors (for tables).
+        together (for images). "whitened": Mahalanobis distance of the errors (for tables of
+        normal rows). "mahalanobis": that of a row and its error together (for tables with outliers
+        among the training rows).
     calibration_fraction : float in [0, 1)
         Fraction of the rows held out. 0 requires a numeric `contamination` and gives no p-values
         until `calibrate` is called. If all estimators are fitted, all rows are held out, unless
-        the score itself is fitted ("nap", "latent", "paths", "whitened").
+        the score itself is fitted ("nap", "latent", "paths", "whitened", "mahalanobis").
     false_alarm_rate : float in (0, 1)
         Fraction of normal rows that contamination "auto" flags. Requires at least
         1 / false_alarm_rate - 1 held-out rows; with fewer, only rows that score below all of them
@@ -99,6 +109,8 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
     ----------
     estimators_, estimator_ : list of LatentEstimator, LatentEstimator
         The fitted models, and the first of them.
+    score_method_ : str
+        What `score_method` "auto" stands for.
     offset_ : float
         The threshold: ``decision_function(X) == score_samples(X) - offset_``.
     calibration_scores_ : ndarray of float64, (n_held_out,)
@@ -129,7 +141,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
     estimator: Any = None
     _: KW_ONLY
     contamination: str | float = "auto"
-    score_method: str = "reconstruction"
+    score_method: str = "auto"
     calibration_fraction: float = 0.2
     false_alarm_rate: float = 0.05
     random_state: Any = None
@@ -146,6 +158,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
         ready = [model for model in fitted if model is not None]
         data = self._read_training_rows(X, ready, numbers)
         numbers = np.arange(len(data)) if numbers is None else numbers
+        self.score_method_ = resolve_score(self.score_method, self.estimator, data.shape[1:])
         known, unknown = self._split_unknown(data)
         train, held_out = self._split(len(data))
         seeds = check_random_state(self.random_state)
@@ -216,12 +229,16 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
     def _set_models(self, models: list[Any]) -> None:
         self._adopt_form(models[0])
         self.estimators_ = [_for_arrays(model) for model in models]
+        self.score_method_ = self.score_method
         self._set_measures()
+
+    def _saved_settings(self) -> dict[str, Any]:
+        return super()._saved_settings() | {"score_method": self.score_method_}
 
     def _set_measures(self) -> None:
         self.estimator_ = self.estimators_[0]
         self.feature_shape_ = self.estimator_.feature_shape_
-        self._measures = [SCORES[self.score_method](model) for model in self.estimators_]
+        self._measures = [SCORES[self.score_method_](model) for model in self.estimators_]
 
     def _check_parameters(self) -> None:
         models = [unwrap(e) for e in self._estimators]
@@ -232,7 +249,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
                 f"of them; got {type(wrong[0]).__name__ if wrong else 'an empty list'}."
             )
         share, held_out = self.contamination, self.calibration_fraction
-        check_choice("score_method", self.score_method, SCORES)
+        check_choice("score_method", self.score_method, (AUTO, *SCORES))
         check_choice("handle_unknown", self.handle_unknown, HANDLE_UNKNOWN)
         if share != "auto" and not (_is_number(share) and 0 < share <= 0.5):  # type: ignore[operator]
             raise ValueError(f"contamination must be 'auto' or in (0, 0.5], got {share!r}.")
@@ -248,7 +265,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
 
     def _split(self, n: int) -> tuple[Array, Array]:
         """Return the indices of the training rows and of the held-out rows."""
-        if all(map(is_fitted, self._estimators)) and not SCORES[self.score_method].is_fitted:
+        if all(map(is_fitted, self._estimators)) and not SCORES[self.score_method_].is_fitted:
             return np.arange(0), np.arange(n)
         order = check_random_state(self.random_state).permutation(n)
         n_held = round(self.calibration_fraction * n)
@@ -305,10 +322,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
         self, given: Any, known: WeightedRows, train: Array, seeds: np.random.RandomState
     ) -> LatentEstimator:
         data, y, _, weights, _ = known
-        if given is None:
-            model = Autoencoder(n_components=int(np.clip(self.n_features_in_ // 4, 1, 20)))
-        else:
-            model = clone(given)
+        model = default_estimator(len(train), data.shape[1:]) if given is None else clone(given)
         if model.random_state is None and self.random_state is not None:
             model.set_params(random_state=int(seeds.randint(2**31)))
         rows = data if self.columns_ is None else Table(data, self.columns_)
@@ -406,7 +420,8 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
         ----------
         X : array-like (n, *features)
         score_method : {"reconstruction", "likelihood"}, optional
-            The score to explain; by default that of the detector.
+            The score to explain; by default that of the detector, or "reconstruction" if the
+            detector chose its score.
 
         Raises
         ------
@@ -415,7 +430,8 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
         """
         check_is_fitted(self)
         data = self._read(X)
-        name = self.score_method if score_method is None else score_method
+        chosen = "reconstruction" if self.score_method == AUTO else self.score_method
+        name = chosen if score_method is None else score_method
         additive = [key for key, score in SCORES.items() if score.is_additive]
         if name not in additive:
             raise ValueError(
@@ -454,8 +470,8 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
                 "anomaly_map needs images (n, height, width) or (n, channels, height, width), but "
                 f"one example has shape {self.feature_shape_}; use explain."
             )
-        additive = SCORES[self.score_method].is_additive
-        parts = self.explain(X, self.score_method if additive else "reconstruction")
+        additive = SCORES[self.score_method_].is_additive
+        parts = self.explain(X, self.score_method_ if additive else "reconstruction")
         if parts.ndim == 3:
             return parts
         return parts.sum(-1 if self.estimator_.channels_ == "last" else 1)
@@ -525,6 +541,58 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self._missing
         return tags
+
+
+def default_estimator(n_rows: int, feature_shape: tuple[int, ...]) -> Autoencoder:
+    """Return the estimator that `AnomalyDetector` trains if it is given none.
+
+    On tables, a code as wide as the table, and few steps, of which the first are small: the longer
+    training is, the better a network reconstructs the outliers among its training rows.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of training rows.
+    feature_shape : tuple of int
+        Shape of one example.
+
+    Examples
+    --------
+    >>> default_estimator(1000, (30,)).n_components, default_estimator(1000, (8, 8)).n_components
+    (30, 16)
+    """
+    n_features = int(np.prod(feature_shape))
+    if len(feature_shape) > 1:
+        return Autoencoder(n_components=int(np.clip(n_features // 4, 1, 20)))
+    batch_size = max(128, -(-n_rows // STEPS))
+    return Autoencoder(
+        n_components=n_features,
+        epochs=max(1, round(STEPS / -(-n_rows // batch_size))),
+        batch_size=batch_size,
+        warmup=STEPS,
+        validation_fraction=0,
+    )
+
+
+def resolve_score(name: str, estimator: Any, feature_shape: tuple[int, ...]) -> str:
+    """Return the score that a `score_method` stands for.
+
+    Parameters
+    ----------
+    name : str
+    estimator : LatentEstimator or list of LatentEstimator, optional
+        As for `AnomalyDetector`; None stands for the default.
+    feature_shape : tuple of int
+        Shape of one example.
+
+    Examples
+    --------
+    >>> resolve_score("auto", None, (30,)), resolve_score("auto", None, (8, 8))
+    ('mahalanobis', 'reconstruction')
+    """
+    if name != AUTO:
+        return name
+    return "mahalanobis" if estimator is None and len(feature_shape) == 1 else "reconstruction"
 
 
 def _accepts_missing(estimator: Any) -> bool:

@@ -32,6 +32,9 @@ MAX_PATH_WIDTH = 1024  # features of a path through the encoder, for "paths"
 NEGLIGIBLE = 1e-10  # relative variance below float32 precision
 RIDGE = 1e-4  # fraction of the mean variance added to each direction
 ERROR_RIDGE = 0.1  # the same for errors, because tables may have few rows
+JOINT_RIDGE = 0.01  # the same for rows and errors together
+CLOSEST = 0.9  # share of the rows whose mean and covariance a robust distance uses
+CONCENTRATION_STEPS = 3  # towards the mean and covariance of the closest rows
 HIDDEN = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97)  # shares of values that are hidden to scale gaps
 LEAST_SCORE = 1e-12  # in a logarithm
 GAP_ROWS = 1024  # rows of which values are hidden
@@ -167,10 +170,14 @@ class Latent(Score):
 
     def fit(self, X: Array) -> None:
         """Fit mean and covariance of the activations, and the scores of rows with gaps."""
-        self.whitening, self.gaps = Whitening.fit(self._blocks(X), self.ridge), None
+        self.whitening, self.gaps = self._fit_whitening(X), None
         if self.estimator.model_.missing:
             rows = np.sort(np.random.default_rng(0).permutation(len(X))[:GAP_ROWS])
             self.gaps = GapScale.fit(partial(self._with_hidden, X[rows]))
+
+    def _fit_whitening(self, X: Array) -> Whitening:
+        """Return the whitening of the activations of rows."""
+        return Whitening.fit(self._blocks(X), self.ridge)
 
     def _blocks(self, X: Array) -> Iterator[Array]:
         """Yield the activations of some rows at a time."""
@@ -280,20 +287,60 @@ class Whitened(Latent):
         return hash_features(errors(self.estimator, x, reconstruction).flatten(1))
 
 
+class Mahalanobis(Latent):
+    """Squared Mahalanobis distance of a row and its error, as one vector.
+
+    The distance of the row alone finds what is far from the rest, even if the network was trained
+    on similar outliers and reconstructs them; the errors find rows that break a nonlinear
+    dependence. Mean and covariance are those of the nine tenths of the rows that are closest, so
+    that outliers among the training rows do not hide themselves.
+
+    Source: A fast algorithm for the minimum covariance determinant estimator (Rousseeuw, Van
+    Driessen, 1999), its concentration steps.
+    """
+
+    ridge = JOINT_RIDGE
+
+    def _fit_whitening(self, X: Array) -> Whitening:
+        """Return the whitening of all rows, then again of the closest ones."""
+        rows = np.concatenate([*self._blocks(X)])
+        closest = rows
+        for _ in range(CONCENTRATION_STEPS):
+            # A value that only the farthest rows have must count: hence keep_constant.
+            whitening = Whitening.fit(blocks_of(closest), self.ridge, keep_constant=True)
+            distances = np.concatenate(
+                [whitening(torch.from_numpy(block)).numpy() for block in blocks_of(rows)]
+            )
+            closest = rows[distances <= np.quantile(distances, CLOSEST)]
+        return Whitening.fit(blocks_of(closest), self.ridge, keep_constant=True)
+
+    def _activations(self, x: Tensor, c: Tensor | None) -> Tensor:
+        row = self.estimator.model_.likelihood.embed(x).nan_to_num(0.0)  # as the encoder sees it
+        error = errors(self.estimator, x, reconstruct(self.estimator, x, c))
+        return torch.cat([hash_features(row.flatten(1)), hash_features(error.flatten(1))], 1)
+
+
+def blocks_of(rows: Array) -> Iterator[Array]:
+    """Yield some rows at a time."""
+    return (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
+
+
 @dataclass(frozen=True, eq=False)
 class Whitening:
     """Squared Mahalanobis distance from the mean (width,).
 
     The directions (width, n_directions) are the principal ones, each divided by its standard
-    deviation; those without variance are dropped. A ridge regularises directions of low variance,
-    which few rows estimate poorly.
+    deviation; those without variance are dropped unless `keep_constant`. A ridge regularises
+    directions of low variance, which few rows estimate poorly.
     """
 
     mean: Array
     directions: Array
 
     @classmethod
-    def fit(cls, blocks: Iterable[Array], ridge: float = RIDGE) -> Whitening:
+    def fit(
+        cls, blocks: Iterable[Array], ridge: float = RIDGE, keep_constant: bool = False
+    ) -> Whitening:
         """Fit to blocks of rows (n, width), one in memory at a time."""
         n, total, products = 0, 0.0, 0.0
         shift: Any = None
@@ -303,9 +350,12 @@ class Whitening:
             n, total, products = n + len(rows), total + rows.sum(0), products + rows.T @ rows
         mean = total / n
         variances, directions = np.linalg.eigh(products / n - np.outer(mean, mean))
+        variances = variances.clip(min=0)
         kept = variances > NEGLIGIBLE * max(variances[-1], np.finfo(np.float64).tiny)
-        scale = np.sqrt(variances[kept] + ridge * variances.clip(min=0).mean())
-        return cls(shift + mean, directions[:, kept] / scale)
+        scale = np.sqrt(variances + ridge * variances.mean())
+        if keep_constant and scale[0] > 0:
+            kept[:] = True
+        return cls(shift + mean, directions[:, kept] / scale[kept])
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Return the squared distance of each row, (n,) of float64."""
@@ -423,5 +473,5 @@ def hash_features(layer: Tensor, max_width: int = MAX_WIDTH) -> Tensor:
 #: Scores by the name that `AnomalyDetector` and the command line use.
 SCORES: dict[str, type[Score]] = {
     score.__name__.lower(): score
-    for score in (Reconstruction, Likelihood, Nap, Latent, Paths, Whitened)
+    for score in (Reconstruction, Likelihood, Nap, Latent, Paths, Whitened, Mahalanobis)
 }

@@ -57,7 +57,9 @@ COMMAND = command(
         "--normal DATA: name or path of normal rows that were not trained on: calibrate the run's "
         "detector on these (default: the stored one, else on the run's own test rows)"
     ),
-    option("--score reconstruction|likelihood|nap|latent|paths|whitened: anomaly score"),
+    option(
+        "--score reconstruction|likelihood|nap|latent|paths|whitened|mahalanobis: anomaly score"
+    ),
     option(
         "--contamination FRACTION: flag this fraction of the normal rows, above 0 and at most 0.5 "
         "(default: flag p-values of at most --false-alarm-rate)"
