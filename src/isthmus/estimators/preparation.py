@@ -21,6 +21,7 @@ from isthmus.data.disk_array import DiskArray, as_disk_array
 from isthmus.data.layout import find_channels
 from isthmus.data.loader_adapter import LoaderAdapter
 from isthmus.distributions.base import isolated_rng
+from isthmus.distributions.families import Family
 from isthmus.distributions.mixed import make_likelihood
 from isthmus.distributions.priors import VampPrior
 from isthmus.estimators.batched_inference import as_tensor
@@ -129,27 +130,7 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         channels = find_channels(self.feature_shape_, self.channels)
         self.apply_handle_unknown()
         self.empty_features_ = _empty_features(X[own_rows]) if missing else ()
-        observed = fill_missing(X) if missing else X
-        self.likelihood_, self.likelihood_reason_ = resolve_likelihood(
-            self.likelihood,
-            observed,
-            self.columns_,
-            rows=own_rows,
-            weights=own_weights,
-            binarize=self.binarize,
-            one_scale=self.prior is None,
-        )
-        likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
-        if self.binarize and likelihood.binary is not True:
-            raise ValueError(
-                "binarize=True draws 0 or 1 from values in [0, 1] and needs "
-                f"likelihood='bernoulli', not {self.likelihood_!r}: set it, or use binarize=False."
-            )
-        if X.dtype == np.uint8 and likelihood.bytes_are_units and X.max() == 1:
-            raise ValueError(
-                "X holds only the bytes 0 and 1, but bytes are grey values from 0 to 255, so that "
-                "1 would be almost black. Pass X.astype(bool) for data of 0 and 1."
-            )
+        likelihood = self._choose_likelihood(X, own_rows, own_weights)
         X = likelihood.clean(X)
         likelihood.check(fill_missing(X) if missing else X)
         self.scaling_ = resolve_scaling(self.scaling, likelihood, X)
@@ -179,6 +160,31 @@ class PreparationMixin(UnknownCategoriesMixin, BaseEstimator, Spec):
         self._start_at_marginal(x, generator, as_weights(own_weights))
         self._initialise_from_rows(train, generator)
         return Prepared(train, valid, generator)
+
+    def _choose_likelihood(self, X: Array, rows: Any, weights: Array | None) -> Family:
+        """Set `likelihood_` and its reason by these rows of X; refuse data that do not fit it."""
+        observed = fill_missing(X) if self.missing == "ignore" else X
+        self.likelihood_, self.likelihood_reason_ = resolve_likelihood(
+            self.likelihood,
+            observed,
+            self.columns_,
+            rows=rows,
+            weights=weights,
+            binarize=self.binarize,
+            one_scale=self.prior is None,
+        )
+        likelihood = make_likelihood(self.likelihood_, self.feature_shape_)
+        if self.binarize and likelihood.binary is not True:
+            raise ValueError(
+                "binarize=True draws 0 or 1 from values in [0, 1] and needs "
+                f"likelihood='bernoulli', not {self.likelihood_!r}: set it, or use binarize=False."
+            )
+        if X.dtype == np.uint8 and likelihood.bytes_are_units and X.max() == 1:
+            raise ValueError(
+                "X holds only the bytes 0 and 1, but bytes are grey values from 0 to 255, so that "
+                "1 would be almost black. Pass X.astype(bool) for data of 0 and 1."
+            )
+        return likelihood
 
     def _split(
         self, rows: AnyRows, groups: Any, hold_out: bool
