@@ -89,7 +89,7 @@ def test_a_page_of_a_vae_has_all_its_parts(tmp_path, vae):
         "Decoded latent plane",
         "Settings",
     ]
-    for text in ("a title", "a note", "−log p(x|z)", "−24.12", "learning_rate", "0.002"):
+    for text in ("a title", "a note", "−log p(x|z)", "−24.12", "learning_rate", "0.003"):
         assert text in page
     assert len(page) < 5e6
 

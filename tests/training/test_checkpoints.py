@@ -332,7 +332,7 @@ def test_corrupt_checkpoints_are_detected_and_the_other_one_is_used(tmp_path):
 def test_resuming_a_different_run_raises(tmp_path):
     fit_until(8, KINDS[0], tmp_path)
     for more, words in [
-        ({"learning_rate": 0.01}, "learning_rate was 0.002, is 0.01"),
+        ({"learning_rate": 0.01}, "learning_rate was 0.003, is 0.01"),
         ({"random_state": 1}, "random_state was 0, is 1"),
         ({"hidden": (9,)}, "hidden was"),
     ]:

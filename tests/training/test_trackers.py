@@ -514,7 +514,7 @@ def test_the_callback_in_the_docs_runs_and_has_at_most_ten_lines(capsys):
     own = code[code.index("class ") :].partition("\n\n\n")[0]
     assert len(own.strip().splitlines()) <= 10
     exec(compile(code, str(page), "exec"), {})
-    assert "from 0.002 to 0.0\n" in capsys.readouterr().out
+    assert "from 0.003 to 0.0\n" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------- `isthmus fit`

@@ -60,7 +60,7 @@ class Training:
         choices=("adamw", "nadam", "sgd"),
     )
     learning_rate: float = param(
-        2e-3, "Step size of the optimiser, after the warm-up and before any decay.", above=0
+        3e-3, "Step size of the optimiser, after the warm-up and before any decay.", above=0
     )
     lr_schedule: str = param(
         "constant",
