@@ -18,7 +18,7 @@ from isthmus.distributions.base import draw, per_example
 from isthmus.distributions.families import Family
 from isthmus.distributions.likelihood_distributions import GreyValues
 from isthmus.distributions.truncated import draw_within
-from isthmus.estimators.base import CACHE_NUMBERS, LatentEstimator
+from isthmus.estimators.base import DECODED_NUMBERS, LatentEstimator
 from isthmus.estimators.scaling import Scaler
 from isthmus.estimators.validation import check_results, fill_missing
 from isthmus.models.latent_variable_model import LatentVariableModel
@@ -203,7 +203,7 @@ class GapFiller:
         )
         log_p = [
             self.model.log_likelihood(self.model.decode(part), self.x, ~self.gaps)
-            for part in z.split(max(1, CACHE_NUMBERS // self.x.numel()))
+            for part in z.split(max(1, DECODED_NUMBERS // self.x.numel()))
         ]
         weights = (torch.cat(log_p) + log_prior - log_mixture).softmax(0)
         check_results((weights.T.cpu().numpy(),))

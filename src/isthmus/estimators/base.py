@@ -49,7 +49,7 @@ __all__ = ["LatentEstimator", "Posterior", "RateDistortion", "marginal_terms"]
 
 Array = NDArray[Any]
 SCORE_SAMPLES = 10  # draws of z per row in the estimate of the ELBO
-CACHE_NUMBERS = 2**18  # a few arrays of this many numbers fit into the processor's cache
+DECODED_NUMBERS = 2**21  # decoded at once: more calls cost more than they gain from the cache
 
 
 class Posterior(NamedTuple):
@@ -292,7 +292,7 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
             noise = row_noise(x.cpu().numpy(), samples, self.n_components_)
             q = model.encode(x, c)
             z = q.rsample((samples,), noise=torch.from_numpy(noise).to(x.device))  # type: ignore
-            groups = z.split(max(1, CACHE_NUMBERS // x.numel()))
+            groups = z.split(max(1, DECODED_NUMBERS // x.numel()))
             distortion = -torch.cat([model.log_likelihood(model.decode(z, c), x) for z in groups])
             kl = model.kl(q, z, c)
             return (kl if kl.ndim == 1 else kl.mean(0)), distortion.mean(0)

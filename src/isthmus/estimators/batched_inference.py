@@ -118,7 +118,7 @@ def row_noise(x: Array, samples: int, n_components: int) -> Array:
     """
     bits = (x.reshape(len(x), -1).astype(np.float32) + 0.0).view(np.uint32)  # -0.0 becomes 0.0
     odd = np.random.default_rng(0).integers(2**63, size=bits.shape[1], dtype=np.uint64) * 2 + 1
-    key = (bits.astype(np.uint64) * odd).sum(1)  # (n,), modulo 2**64
+    key = np.einsum("ij,j->i", bits.astype(np.uint64), odd)  # (n,), modulo 2**64
     counter = np.arange(1, samples * n_components + 1, dtype=np.uint64)
     state = _mix(_mix(key)[:, None] + counter * np.uint64(0x9E3779B97F4A7C15))
     uniform = ((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
