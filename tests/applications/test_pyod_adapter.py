@@ -24,7 +24,7 @@ NEW, NEW_Y = np.concatenate([ZEROS[110:], FOURS[10:40]]), np.repeat([0, 1], [len
 
 
 def detector(**settings):
-    model = Autoencoder(n_components=6, hidden=(32,), epochs=25, random_state=0)
+    model = Autoencoder(n_components=6, hidden=(32,), epochs=10, random_state=0)
     return AnomalyDetector(model, random_state=0, **settings)
 
 

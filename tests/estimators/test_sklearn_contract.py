@@ -35,7 +35,7 @@ def fails_by_design(estimator):
 
 
 @checks.parametrize_with_checks(
-    [ESTIMATORS[name](**TINY, validation_fraction=0) for name in NAMES],
+    [ESTIMATORS[name](**TINY, learning_rate=1e-3, validation_fraction=0) for name in NAMES],
     expected_failed_checks=fails_by_design,
 )
 def test_check_estimator(estimator, check):
