@@ -15,6 +15,8 @@ import torch
 import isthmus
 
 RESULTS = Path(__file__).parent / "results"
+#: Published results are those of the last weights, trained from the first step at the full rate.
+AS_PUBLISHED: dict[str, Any] = {"warmup": 0, "ema": 0.0}
 
 
 def command(describe: str, run: Callable[[argparse.Namespace], dict[str, Any]], name: str) -> None:

@@ -10,13 +10,13 @@ trains all layers at once. Pixels in [0, 1], cross-entropy, test rows.
 from __future__ import annotations
 
 import numpy as np
-from common import command
+from common import AS_PUBLISHED, command
 from sklearn.decomposition import PCA
 
 from isthmus import Autoencoder
 from isthmus.data import load
 
-SETTINGS = {
+SETTINGS = AS_PUBLISHED | {
     "n_components": 30,
     "hidden": (1000, 500, 250),
     "batch_size": 128,

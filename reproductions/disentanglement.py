@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from common import command, plain
+from common import AS_PUBLISHED, command, plain
 
 from isthmus import BetaVAE
 from isthmus.data import sprites
@@ -27,7 +27,7 @@ MODELS = {
     "beta-VAE (beta 4)": {"beta": 4.0},
     "beta-TCVAE (beta 6)": {"beta": 6.0, "decomposed": True},
 }
-SETTINGS = {
+SETTINGS = AS_PUBLISHED | {
     "n_components": 10,
     "hidden": (400, 400),
     "batch_size": 128,

@@ -45,6 +45,8 @@ def settings(prior: str) -> VAE:
         binarize=True,
         normalize_gradients=True,
         learning_rate=5e-4,
+        warmup=0,
+        ema=0.0,
         batch_size=100,
         beta_schedule="linear",
         beta_epochs=100,

@@ -10,7 +10,7 @@ all 60,000 codes, its penalty chosen on 10,000 held-out training rows.
 from __future__ import annotations
 
 import numpy as np
-from common import command
+from common import AS_PUBLISHED, command
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -22,7 +22,13 @@ from isthmus import (
 )
 from isthmus.data import load
 
-COMMON = {"n_components": 1000, "hidden": (), "random_state": 0, "progress": "lines"}
+COMMON = AS_PUBLISHED | {
+    "n_components": 1000,
+    "hidden": (),
+    "learning_rate": 1e-3,
+    "random_state": 0,
+    "progress": "lines",
+}
 MODELS = {
     "plain": (Autoencoder, {"activation": "relu"}),
     "denoising": (

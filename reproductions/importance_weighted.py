@@ -12,14 +12,14 @@ epochs with the learning rate 1e-3, which reproduces the order. Test pixels are 
 from __future__ import annotations
 
 import numpy as np
-from common import binarized, command
+from common import AS_PUBLISHED, binarized, command
 
 from isthmus import VAE
 from isthmus.data import load
 from isthmus.evaluation.likelihood import importance_weighted
 
 PUBLISHED = {1: 86.76, 5: 85.54, 50: 84.78}
-SETTINGS = {
+SETTINGS = AS_PUBLISHED | {
     "n_components": 50,
     "hidden": (200, 200),
     "nonlinearity": "tanh",

@@ -8,12 +8,12 @@ the PyTorch examples' VAE show 105.56 and 105.59, and 106.3 in training.
 
 from __future__ import annotations
 
-from common import command
+from common import AS_PUBLISHED, command
 
 from isthmus import VAE
 from isthmus.data import load
 
-SETTINGS = {
+SETTINGS = AS_PUBLISHED | {
     "n_components": 20,
     "hidden": (400,),
     "batch_size": 128,
