@@ -138,7 +138,7 @@ def out_of_range(context: Context) -> Iterator[Claim]:
         if rows is None:
             continue
         far: Array = (rows.values < low - margin) | (rows.values > high + margin)
-        outside = far if table else far.any(axis=1)[:, None]
+        outside = far if table else far.max(axis=1, keepdims=True)
         chance = 2 / (len(train) + 1)
         counts = outside.sum(axis=0)
         p = false_discovery_control(

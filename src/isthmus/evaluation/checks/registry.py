@@ -18,6 +18,7 @@ from isthmus.evaluation.checks.data import (
     out_of_range,
 )
 from isthmus.evaluation.checks.finding import Findings, NotMade
+from isthmus.evaluation.checks.holes import can_sample, holes
 from isthmus.evaluation.checks.tables import is_table
 from isthmus.evaluation.checks.training import convergence, overfitting
 
@@ -78,6 +79,7 @@ CHECKS: tuple[Check, ...] = (
     Check("unconverged training", convergence, ("history",)),
     Check("collapsed units", collapsed_units, ("train",), has_prior),
     Check("overfitting", overfitting, ("train", "test")),
+    Check("holes in the prior", holes, ("train", "test"), can_sample),
 )
 
 
