@@ -267,7 +267,7 @@ def test_mahalanobis_is_the_distance_of_row_and_error_together():
     closest = a
     for _ in range(4):  # of all rows, then of the nine tenths that are closest
         covariance = np.cov(closest.T, bias=True)
-        shrunk = covariance + 0.01 * np.trace(covariance) / 10 * np.eye(10)
+        shrunk = covariance + 0.1 * 10 / 400 * np.trace(covariance) / 10 * np.eye(10)
         inverse, mean = np.linalg.inv(shrunk), closest.mean(0)
         distances = np.einsum("ni,ij,nj->n", a - mean, inverse, a - mean)
         closest = a[distances <= np.quantile(distances, 0.9)]

@@ -32,7 +32,7 @@ MAX_PATH_WIDTH = 1024  # features of a path through the encoder, for "paths"
 NEGLIGIBLE = 1e-10  # relative variance below float32 precision
 RIDGE = 1e-4  # fraction of the mean variance added to each direction
 ERROR_RIDGE = 0.1  # the same for errors, because tables may have few rows
-JOINT_RIDGE = 0.01  # the same for rows and errors together
+JOINT_RIDGE = 0.1  # the same for rows and errors together, times features per row
 CLOSEST = 0.9  # share of the rows whose mean and covariance a robust distance uses
 CONCENTRATION_STEPS = 3  # towards the mean and covariance of the closest rows
 HIDDEN = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97)  # shares of values that are hidden to scale gaps
@@ -299,20 +299,19 @@ class Mahalanobis(Latent):
     Driessen, 1999), its concentration steps.
     """
 
-    ridge = JOINT_RIDGE
-
     def _fit_whitening(self, X: Array) -> Whitening:
         """Return the whitening of all rows, then again of the closest ones."""
         rows = np.concatenate([*self._blocks(X)])
+        ridge = float(np.clip(JOINT_RIDGE * rows.shape[1] / len(rows), RIDGE, 1))
         closest = rows
         for _ in range(CONCENTRATION_STEPS):
             # A value that only the farthest rows have must count: hence keep_constant.
-            whitening = Whitening.fit(blocks_of(closest), self.ridge, keep_constant=True)
+            whitening = Whitening.fit(blocks_of(closest), ridge, keep_constant=True)
             distances = np.concatenate(
                 [whitening(torch.from_numpy(block)).numpy() for block in blocks_of(rows)]
             )
             closest = rows[distances <= np.quantile(distances, CLOSEST)]
-        return Whitening.fit(blocks_of(closest), self.ridge, keep_constant=True)
+        return Whitening.fit(blocks_of(closest), ridge, keep_constant=True)
 
     def _activations(self, x: Tensor, c: Tensor | None) -> Tensor:
         row = self.estimator.model_.likelihood.embed(x).nan_to_num(0.0)  # as the encoder sees it
