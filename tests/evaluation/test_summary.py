@@ -1,4 +1,4 @@
-"""The summary of a run next to simple models, and what it suggests."""
+"""The summary of a run next to simple models."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 
 from isthmus import VAE, Autoencoder, ConditionalVAE
 from isthmus.estimators.base import Posterior
-from isthmus.evaluation import advice, components_in_use, evaluate_model, held_out_summary
+from isthmus.evaluation import components_in_use, evaluate_model, held_out_summary
 from isthmus.evaluation.baselines import normal_log_density, pca_error
 from isthmus.evaluation.components_in_use import component_kl
 
@@ -127,38 +127,3 @@ def test_the_summary_of_missing_values_and_conditions():
     summary = held_out_summary(model, TABLE[60:], TABLE[:60], list(y[:60]))
     assert MIXTURE not in summary  # the codes of one condition are not those of all
     assert NORMAL in summary
-
-
-def test_a_mixture_prior_is_recommended_for_clusters_of_codes():
-    corners = np.repeat([[3, 3, 3, 0], [-3, -3, 3, 3], [3, -3, -3, -3]], 100, axis=0)
-    X = RNG.permutation(corners + 0.2 * RNG.normal(size=corners.shape))
-    lines = {}
-    for prior in ("standard", "mixture"):
-        model = VAE(n_components=2, hidden=(16,), epochs=60, learning_rate=0.01, random_state=0)
-        model.set_params(prior=prior, prior_modes=5)
-        summary = summary_of(model, X)
-        lines[prior] = [str(line) for line in advice(model, summary)]
-        assert (MIXTURE in summary) == (prior == "standard")
-    assert any("try prior='mixture', prior_modes=20" in line for line in lines["standard"])
-    assert not any("prior=" in line for line in lines["mixture"])
-
-
-def test_a_model_below_pca_and_a_normal_says_what_to_try():
-    model = VAE(n_components=2, likelihood="gaussian", **FAST)
-    summary = summary_of(model)
-    first, second = advice(model, summary)[:2]
-    assert "squared error is above that of PCA with as many components (" in first.finding
-    assert first.settings == {"epochs": 8, "patience": None}
-    assert "below that of one normal distribution" in second.finding
-    assert second.settings["likelihood"] == "gaussian-per-feature"
-    assert advice(model, {**summary, BOUND: 0.0, NORMAL: -1.0})[1:] == advice(model, summary)[2:]
-    grey = VAE(n_components=2, likelihood="bernoulli", **FAST)
-    X = (TABLE - TABLE.min()) / np.ptp(TABLE)
-    assert advice(grey, summary_of(grey, X))[0].settings == {"likelihood": "gaussian"}
-
-
-def test_the_summary_of_an_older_version_gives_advice():
-    model = VAE(n_components=2, **FAST).fit(TABLE)
-    old = {"squared error per example": 2.0, "squared error of PCA, same size": 1.0}
-    assert len(advice(model, old)) == 1
-    assert advice(model, {}) == []

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from isthmus._messages import printable, python_command, say, shell_quote
 from isthmus.cli._options import flag_of
 
 if TYPE_CHECKING:
-    from isthmus.evaluation import Advice
+    from isthmus.evaluation import Finding, Findings
     from isthmus.runs import Run
 
-__all__ = ["number_text", "print_columns", "print_summary", "print_table"]
+__all__ = [
+    "finding_text",
+    "number_text",
+    "print_columns",
+    "print_findings",
+    "print_summary",
+    "print_table",
+]
+
+
+COLOURS = {"failure": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
 
 class _Console(Console):
@@ -37,12 +48,10 @@ def print_summary(run: Run, data: str) -> None:
     data : str
         The data as they are named on the command line.
     """
-    from isthmus.evaluation.advice import advice
-
     estimator: Any = run.estimator
     if run.summary:
         print_table(f"{type(estimator).__name__} on held-out rows", run.summary)
-        say(*(_advice_text(each) for each in advice(estimator, run.summary)))
+        say(*map(finding_text, run.findings))
     folder = shell_quote(run.folder)
     say(
         f"stopped after {estimator.n_iter_} epochs ({estimator.stopped_}); "
@@ -59,12 +68,40 @@ def print_summary(run: Run, data: str) -> None:
     )
 
 
-def _advice_text(advice: Advice) -> str:
-    """Return a finding, and the settings to try as flags."""
+def finding_text(finding: Finding) -> str:
+    """Return a finding on one line, with the settings to try first as flags."""
+    flags = settings_as_flags(finding.remedy.settings)
+    tail = f" Try {flags}." if flags else f" {finding.remedy.advice}"
+    return f"{finding.severity}: {finding.verdict}{tail}".rstrip()
+
+
+def print_findings(findings: Findings) -> None:
+    """Print findings as a table, coloured by severity in a terminal."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("severity", "check", "verdict, evidence and remedy"):
+        table.add_column(heading, no_wrap=heading != "verdict, evidence and remedy")
+    for severity, name, sentences in findings.lines():
+        style = COLOURS.get(severity, "dim")
+        text = "\n".join(map(printable, sentences))
+        table.add_row(Text(severity, style), printable(name), text)
+    _Console().print(table)
+    if findings.rows:
+        say("", findings.measured_on)
+
+
+def settings_as_flags(settings: Mapping[str, Any]) -> str:
+    """Return settings as flags of ``isthmus fit``.
+
+    Examples
+    --------
+    >>> settings_as_flags({"hidden": (64, 32), "patience": None})
+    '--hidden 64 32 --patience none'
+    """
     words: list[Any] = []
-    for name, value in advice.settings.items():
-        words += [flag_of(name), *(value if isinstance(value, tuple) else (value,))]
-    return f"{advice.finding}: try {shell_quote(*words)}"
+    for name, value in settings.items():
+        values = value if isinstance(value, tuple | list) else [value]
+        words += [flag_of(name), *("none" if each is None else each for each in values)]
+    return shell_quote(*words) if words else ""
 
 
 def print_table(title: str, rows: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ COMMANDS = (
     "tune",
     "report",
     "info",
+    "check",
     "evaluate",
     "transform",
     "detect",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -152,14 +152,19 @@ def save(
 
 
 def save_summary(
-    path: str | os.PathLike[str], config: dict[str, Any], summary: Mapping[str, float]
+    path: str | os.PathLike[str],
+    config: dict[str, Any],
+    summary: Mapping[str, float],
+    findings: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Add numbers on held-out rows to a saved model, given the folder and what `save` returned.
+    """Add numbers on held-out rows, and findings, to a saved model.
+
+    It takes the folder and what `save` returned; findings are as `Finding.to_dict` returns them.
 
     Only config.json is written again.
     """
     held_out = json.loads(to_json(dict(summary)))
-    config = with_new_checksum(config | {"held_out": held_out})
+    config = with_new_checksum(config | {"held_out": held_out, "findings": list(findings)})
     write_atomic(Path(path) / CONFIG, to_json(config).encode())
     finish_staged(Path(path), config[SUMS])
 

@@ -1,6 +1,5 @@
 """Metrics: likelihood estimates, reconstruction, sparsity, disentanglement, sample quality."""
 
-from isthmus.evaluation.advice import Advice, advice
 from isthmus.evaluation.aggregate import aggregate_posterior_kl
 from isthmus.evaluation.annealed import annealed_importance
 from isthmus.evaluation.checks import Evidence, Finding, Findings, NotMade, Remedy, check
@@ -47,14 +46,12 @@ from isthmus.evaluation.summary import held_out_summary
 
 __all__ = [
     "DCI",
-    "Advice",
     "Evidence",
     "Finding",
     "Findings",
     "NotMade",
     "Remedy",
     "active_units",
-    "advice",
     "aggregate_posterior_kl",
     "annealed_importance",
     "beta_vae_score",

@@ -22,12 +22,15 @@ __all__ = [
     "mixture_gain",
     "normal_log_density",
     "pca_error",
+    "pca_errors",
+    "pca_log_density",
     "squared_error_per_row",
 ]
 
 Array = NDArray[Any]
 MOST_FEATURES, ROWS_PER_FEATURE = 200, 5  # at most and at least, to estimate a covariance
 SMALLEST_EIGENVALUE = 1e-6  # of the correlations; below, the density is unbounded
+MOST_PCA_FEATURES = 2_000
 MODES, CODES_PER_MODE = 20, 25
 
 
@@ -41,14 +44,54 @@ def pca_error(n_components: int, X: Array, X_test: Array) -> float:
 
     With 0 components the reconstruction is the mean.
     """
+    return float(np.mean(pca_errors(n_components, X, X_test)))
+
+
+def pca_errors(n_components: int, X: Array, X_test: Array, *, probabilistic: bool = False) -> Array:
+    """Return the squared error of each test row, (n_test,); see `pca_error`.
+
+    The reconstruction of probabilistic PCA is the mean given the posterior mean of the code: each
+    component is shrunk by the share of its variance that is noise, as in a variational autoencoder.
+
+    References
+    ----------
+    Probabilistic principal component analysis (Tipping, Bishop, 1999).
+    """
     train, test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
     mean = np.nan_to_num(np.ma.masked_invalid(train).mean(0).filled(0))
     train, known = (np.where(np.isnan(a), mean, a) for a in (train, test))
     decoded: Any = mean
     if n_components > 0:
         pca = PCA(min(n_components, *train.shape), random_state=0).fit(train)
-        decoded = pca.inverse_transform(pca.transform(known))
-    return squared_error_per_row(np.nan_to_num(test - decoded))
+        variance = np.maximum(pca.explained_variance_, np.finfo(float).tiny)
+        kept = 1 - pca.noise_variance_ / variance if probabilistic else 1.0
+        decoded = pca.inverse_transform(kept * pca.transform(known))
+    return np.sum(np.nan_to_num(test - decoded) ** 2, axis=1)
+
+
+def pca_log_density(estimator: LatentEstimator, X: Array, X_test: Array) -> Array | None:
+    """Return log p(x) of test rows under probabilistic PCA with as many components, in nats.
+
+    It is fitted to X as the model sees it, and is a density of the data in their own units. None
+    if values are missing, rows have more than 2,000 features, or too few features or rows for a
+    variance that the components do not explain.
+    """
+    x, test = (_scaled(estimator, each) for each in (X, X_test))
+    n, d = x.shape
+    if d > MOST_PCA_FEATURES or np.isnan(x).any() or np.isnan(test).any():
+        return None
+    pca = PCA(min(estimator.n_components_, n - 1, d - 1), random_state=0).fit(x)
+    if not pca.noise_variance_ > SMALLEST_EIGENVALUE * x.var():
+        return None
+    unit = estimator.model_.log_unit
+    log_unit = 0.0 if unit is None else float(unit.expand(estimator.model_.likelihood.shape).sum())
+    density: Array = pca.score_samples(test) - log_unit
+    return density
+
+
+def _scaled(estimator: LatentEstimator, X: Array) -> Array:
+    """Return rows (n, features) as the model sees them, float64."""
+    return to_unit(estimator.tensors(X)[0]).cpu().double().flatten(1).numpy()
 
 
 @torch.no_grad()

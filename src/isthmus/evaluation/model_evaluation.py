@@ -31,6 +31,7 @@ from isthmus.evaluation.reconstruction import (
 )
 from isthmus.evaluation.samples import sample_quality
 from isthmus.evaluation.sparsity import (
+    active_threshold,
     explained_variance,
     feature_density,
     l0,
@@ -232,9 +233,7 @@ def _values(estimator: LatentEstimator, X: Array) -> Array:
 
 def _sparsity(estimator: LatentEstimator, codes: Array) -> Numbers:
     """Return sparsity metrics of point-mass codes."""
-    # A sigmoid is never 0: a unit counts as active above one half.
-    sigmoid = getattr(estimator.model_.posterior, "activation", None) == "sigmoid"
-    threshold = 0.5 if sigmoid else 0.0
+    threshold = active_threshold(estimator)
     live = live_share(codes, threshold)
     return {
         f"codes: active units per example (L0, above {threshold:g})": l0(codes, threshold),

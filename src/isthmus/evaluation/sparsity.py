@@ -55,6 +55,15 @@ def feature_density(codes: ArrayLike, threshold: float = 0.0) -> Array:
     return _active(codes, threshold).mean(axis=0)
 
 
+def active_threshold(estimator: Any) -> float:
+    """Return the magnitude above which a unit of a fitted model counts as active.
+
+    A sigmoid is never 0: its units are active above one half.
+    """
+    sigmoid = getattr(estimator.model_.posterior, "activation", None) == "sigmoid"
+    return 0.5 if sigmoid else 0.0
+
+
 def live_share(codes: ArrayLike, threshold: float = 0.0) -> float:
     """Return the share of units active on at least one row; parameters as for `l0`.
 

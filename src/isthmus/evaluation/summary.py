@@ -78,7 +78,7 @@ def held_out_summary(
 
     See Also
     --------
-    advice : What the numbers suggest to change.
+    check : What is wrong with a model, and which setting to change.
     evaluate_model : Every metric that applies.
     """
     n_rows = len(X_test)

@@ -27,7 +27,10 @@ __all__ = ["OPTIONAL", "Model", "save_pretrained"]
 Model = LatentEstimator | str | os.PathLike[str]
 Record = dict[str, Any]
 
-ENTRIES = ("format", "isthmus", "estimator", "params", "fitted", "data", "held_out", "versions")
+ENTRIES = (
+    *("format", "isthmus", "estimator", "params", "fitted", "data", "held_out", "findings"),
+    "versions",
+)
 DATA = ("name", "shape", "dtype", "sha256", "rate", "size", "label")  # but not its path
 OPTIONAL = (*PICTURES, REPORT)  # files that a publication may or may not have
 

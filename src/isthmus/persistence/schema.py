@@ -36,6 +36,7 @@ MAX_EPOCHS = 1_000_000
 MAX_STEPS = 2**53
 MAX_NAME = 10_000  # characters
 MAX_WORD = 100
+MAX_FINDINGS = 100
 MAX_LIKELIHOODS = 5000  # different ones in a table; each is a module
 MAX_ENTRIES = 1000  # of one record of a history, and callbacks of a run
 MAX_PROCESSES = 100_000
@@ -54,7 +55,7 @@ def check_config(config: Any) -> dict[str, Any]:
     """
     _require(isinstance(config, dict), "the whole", "a dictionary", config)
     optional: dict[str, Any] = {"data": {}, "held_out": {}, "versions": {}, "isthmus": "unknown"}
-    config = optional | config
+    config = optional | {"findings": []} | config
     sections = ("params", "fitted", "data", "held_out", "versions")
     _check(config, {"estimator": (_is_name, "a name"), "isthmus": (_is_name, "a version")})
     _check(config, dict.fromkeys(sections, (_is_dict, "a dictionary")))
@@ -63,6 +64,13 @@ def check_config(config: Any) -> dict[str, Any]:
     held_out = dict.fromkeys(config["held_out"], (_is_scalar, "a number"))
     _check(config["held_out"], held_out, "held_out.")
     _check(config["data"], DATA, "data.")
+    findings = config["findings"]
+    few = (
+        isinstance(findings, list)
+        and len(findings) <= MAX_FINDINGS
+        and all(map(_is_dict, findings))
+    )
+    _require(few, "findings", f"at most {MAX_FINDINGS} dictionaries", findings)
     return config | {"versions": versions, "fitted": _fitted(config["fitted"])}
 
 

@@ -1,5 +1,6 @@
 """Runs: fit, tune and evaluate models from data to report, as the command line does."""
 
+from isthmus.runs.check import check_run
 from isthmus.runs.data import DataArguments, load_for_run
 from isthmus.runs.evaluate import Evaluation, evaluate_run
 from isthmus.runs.fit import fit_run
@@ -19,6 +20,7 @@ __all__ = [
     "SaveError",
     "Split",
     "Tuning",
+    "check_run",
     "evaluate_run",
     "fit_run",
     "load_for_run",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from isthmus.estimators import LatentEstimator
+from isthmus.evaluation.checks import Finding
 from isthmus.training import Callback
 
 __all__ = ["Outcome", "Run", "RunOptions"]
@@ -99,6 +100,8 @@ class Run:
         How training ended: by itself, by Ctrl-C, or by SIGTERM.
     summary : dict of str to float
         Numbers on the test rows; empty without test rows, or if the run was terminated.
+    findings : list of Finding
+        What `isthmus.evaluation.check` warns of, at most three.
     report : Path or None
         The report with figures.
     page : Path or None
@@ -111,6 +114,7 @@ class Run:
     estimator: LatentEstimator | None = None
     outcome: Outcome = "finished"
     summary: dict[str, float] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
     report: Path | None = None
     page: Path | None = None
     resumable: bool = False

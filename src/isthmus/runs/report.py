@@ -16,7 +16,7 @@ from isthmus._messages import say, shell_quote
 from isthmus.data import Dataset
 from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import model_io
-from isthmus.evaluation.advice import advice
+from isthmus.evaluation.checks import Finding, check
 from isthmus.evaluation.summary import held_out_summary
 from isthmus.persistence.integrity import SUMS, WEIGHTS
 from isthmus.persistence.locks import LOCK, exclusive_folder
@@ -49,17 +49,23 @@ def finish(
     folder, estimator, stored = run.folder, run.estimator, as_disk_array(split.train.X)
     assert folder is not None
     assert estimator is not None
-    summary, notes = {}, data.notes
+    summary, findings, notes = {}, [], data.notes
     X, y = split.X_test, split.y_test
-    X_train = split.train.X if stored is None else stored.preview()
+    X_train, y_train = split.train.X, split.train.y
+    if stored is not None:
+        X_train, numbers = stored.preview_rows()
+        y_train = None if y_train is None else y_train[numbers]
     if stored is None and split.train.weights is not None:
-        X_train = X_train[split.train.weights > 0]
+        counted = split.train.weights > 0
+        X_train, y_train = X_train[counted], None if y_train is None else y_train[counted]
     if len(X):
         summary = held_out_summary(estimator, X_train, X, y, split.test_weights)
-        model_io.save_summary(folder, config, summary)
-        notes = (*notes, *map(str, advice(estimator, summary)))
+        labels = {"y_train": y_train, "y_test": y} if estimator.conditional else {}
+        findings = check(estimator, X_train, X, costly=False, **labels).important
+        model_io.save_summary(folder, config, summary, [each.to_dict() for each in findings])
+        notes = (*map(str, findings), *notes)
     else:
-        X, y = X_train, split.train.y if stored is None else None
+        X, y = X_train, y_train
         notes = ("No rows were held out: this report shows training rows.", *notes)
     if estimator.likelihood_reason_:
         kind = estimator.model_.likelihood.label
@@ -78,7 +84,7 @@ def finish(
         model=_model(config),
     )
     written = _page(folder, data) if page else None
-    return Run(folder, estimator, run.outcome, summary, report, written, run.resumable)
+    return replace(run, summary=summary, findings=findings, report=report, page=written)
 
 
 def report_run(
@@ -144,7 +150,10 @@ def report_run(
     found = Run(folder, model_io.load(folder), resumable=bool(find_checkpoints(folder)))
     is_whole = not force and _has_report(folder, config)
     if is_whole:
-        found = replace(found, summary=config["held_out"], report=folder / REPORT)
+        findings = [Finding.from_dict(each) for each in config["findings"]]
+        found = replace(
+            found, summary=config["held_out"], findings=findings, report=folder / REPORT
+        )
         if (folder / PAGE).is_file():
             found = replace(found, page=folder / PAGE)
         if found.page is not None or not page:

@@ -15,7 +15,14 @@ from isthmus.data.disk_array import as_disk_array
 from isthmus.persistence.run_folder import read_config, read_test_rows
 from isthmus.training.batches import draw_rows, hold_out
 
-__all__ = ["TEST_FRACTION", "Split", "recorded_split", "split_dataset", "training_rows"]
+__all__ = [
+    "TEST_FRACTION",
+    "Split",
+    "recorded_split",
+    "split_dataset",
+    "training_row_numbers",
+    "training_rows",
+]
 
 TEST_FRACTION = 0.1  # share of the rows held out for the summary by default
 
@@ -144,12 +151,18 @@ def training_rows(split: Split, most: int | None) -> Array:
     (1788, 100)
     """
     X = split.train.X
+    return np.asarray((as_disk_array(X) or X)[training_row_numbers(split, most)])
+
+
+def training_row_numbers(split: Split, most: int | None) -> Array:
+    """Return the numbers of the rows of a recorded split that were trained on, at most `most`."""
+    X = split.train.X
     counted = split.train.weights is None or split.train.weights > 0
     rows = np.flatnonzero(np.broadcast_to(counted, len(X)))
     rows = np.setdiff1d(rows, [] if split.test_rows is None else split.test_rows)
     if most is not None and len(rows) > most:
         rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
-    return np.asarray((as_disk_array(X) or X)[rows])
+    return rows
 
 
 def _with_test_rows(train: Dataset, data: Dataset, rows: Array, X_test: Array) -> Split:

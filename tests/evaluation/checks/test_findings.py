@@ -69,6 +69,12 @@ def test_the_worst_comes_first_and_causes_before_consequences():
     assert Findings([]).worst == "ok"
 
 
+def test_a_summary_names_each_remedy_once():
+    evidence = Evidence("gap", 1.0, 0.0)
+    made = [Finding(n, "warning", "", evidence, Remedy({"epochs": n > "b"})) for n in "abcd"]
+    assert [f.name for f in Findings(made).important] == ["a", "c"]
+
+
 def test_findings_convert_to_json_and_back():
     trial = Trial({"beta": 1.0}, 2.0, 0.1, "nats", True)
     remedy = Remedy({"beta": 1.0}, advice="Use more rows.", trials=[trial])

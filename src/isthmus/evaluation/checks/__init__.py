@@ -11,6 +11,7 @@ from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.checks.context import Context, Rows
 from isthmus.evaluation.checks.finding import Evidence, Finding, Findings, NotMade, Remedy, Trial
 from isthmus.evaluation.checks.registry import run_checks
+from isthmus.evaluation.checks.trials import with_trials
 
 __all__ = ["Evidence", "Finding", "Findings", "NotMade", "Remedy", "Trial", "check"]
 
@@ -25,6 +26,7 @@ def check(
     y_test: Any = None,
     y_new: Any = None,
     costly: bool = True,
+    try_remedies: bool = False,
     random_state: int = 0,
 ) -> Findings:
     """Say what is wrong with a fitted model, with the evidence and the setting to change.
@@ -47,6 +49,9 @@ def check(
         Labels, the condition of conditional models.
     costly : bool
         Whether to make checks that take more than about a second.
+    try_remedies : bool
+        Whether to fit the settings that warnings propose to at most 2,000 training rows, and say
+        which helped test rows; takes as long as several fits.
     random_state : int
         Seed of the rows and samples that are drawn.
 
@@ -84,4 +89,6 @@ def check(
             (X_new, y_new, "new"),
         )
     )
-    return run_checks(Context(estimator, train, test, new, random_state), costly=costly)
+    context = Context(estimator, train, test, new, random_state)
+    findings = run_checks(context, costly=costly)
+    return with_trials(findings, context) if try_remedies else findings

@@ -8,20 +8,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
 from isthmus.data.input_types import read_input
 from isthmus.data.sparse_rows import SparseRows
 from isthmus.estimators.base import LatentEstimator, Posterior, RateDistortion
 from isthmus.estimators.scaling import as_float64
-from isthmus.evaluation.components_in_use import component_kl
+from isthmus.evaluation.components_in_use import count_in_use
 from isthmus.evaluation.likelihood import importance_weighted
 from isthmus.evaluation.reconstruction import column_units
 
-__all__ = ["Context", "Rows"]
+__all__ = ["Context", "Rows", "error_of_mean"]
 
 Array = NDArray[Any]
-MOST_ROWS = 5_000  # of each kind; more are drawn at random
+MOST_ROWS, LEAST_ROWS = 5_000, 500  # of each kind, drawn at random if there are more
+MOST_NUMBERS = 2**22  # of each kind, if these are at least the least rows
+MOST = 200  # components of a linear model
 SCORED_ROWS, SAMPLES = 1_000, 100  # rows and importance samples for log-likelihoods
+SCORED_NUMBERS = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class Rows:
     def draw(
         cls, estimator: LatentEstimator, X: Any, y: Any, kind: str, rng: np.random.Generator
     ) -> Rows | None:
-        """Return at most 5,000 random rows of X; None if there are none.
+        """Return at most 5,000 random rows of X, fewer of many features; None if there are none.
 
         Raises a ValueError if they do not fit the model.
         """
@@ -65,8 +69,9 @@ class Rows:
         if y is not None and len(y) != n:
             raise ValueError(f"{n} {kind} rows, but {len(y)} labels for them.")
         chosen = np.arange(n)
-        if n > MOST_ROWS:
-            chosen = np.sort(rng.choice(n, MOST_ROWS, replace=False))
+        most = min(MOST_ROWS, max(LEAST_ROWS, MOST_NUMBERS // estimator.n_features_in_))
+        if n > most:
+            chosen = np.sort(rng.choice(n, most, replace=False))
         try:
             if isinstance(X, SparseRows):  # dense, all rows might not fit into memory
                 X = np.asarray(X[chosen])
@@ -86,7 +91,7 @@ class Rows:
         return f"{len(self):,}{drawn} {self.kind} rows"
 
     def first(self, n: int) -> Rows:
-        """Return at most n of these rows, for checks whose cost per row is high."""
+        """Return at most n of these rows at random, for checks whose cost per row is high."""
         if len(self) <= n:
             return self
         rows = np.random.default_rng(0).permutation(len(self))[:n]
@@ -104,9 +109,9 @@ class Rows:
         return self.estimator.posterior(self.X, condition=self.condition)
 
     @cached_property
-    def component_kl(self) -> Array:
-        """Mean KL of each component in nats, (n_components,); for models with a prior."""
-        return component_kl(self.posterior, standard=self.estimator.prior == "standard")
+    def in_use(self) -> int:
+        """Number of components of the code in use; see `isthmus.evaluation.components_in_use`."""
+        return count_in_use(self.estimator, self.posterior)
 
     @cached_property
     def rate_distortion(self) -> RateDistortion:
@@ -120,9 +125,15 @@ class Rows:
         return -(rate + distortion)
 
     @cached_property
+    def scored(self) -> Rows:
+        """At most 1,000 of these rows, whose log-likelihoods are estimated."""
+        most = SCORED_NUMBERS // self.estimator.n_features_in_
+        return self.first(min(SCORED_ROWS, max(50, most)))
+
+    @cached_property
     def log_likelihood(self) -> Array:
-        """Estimates of log p(x) in nats for ``first(1000)``; for models with a prior."""
-        rows = self.first(SCORED_ROWS)
+        """Estimates of log p(x) in nats of the rows `scored`; for models with a prior."""
+        rows = self.scored
         found = importance_weighted(self.estimator, rows.X, SAMPLES, condition=rows.condition)
         return found.log_likelihood
 
@@ -135,7 +146,11 @@ class Rows:
     @cached_property
     def reconstruction(self) -> Array:
         """The mean of p(x|z) at the code of each row, (n, features)."""
-        decoded = self.estimator.decode(self.posterior.mean, condition=self.condition)
+        return self.decoded(self.condition)
+
+    def decoded(self, condition: Array | None) -> Array:
+        """Return the mean of p(x|z) at the code of each row under a condition, (n, features)."""
+        decoded = self.estimator.decode(self.posterior.mean, condition=condition)
         return as_float64(decoded).reshape(len(self), -1)
 
 
@@ -171,23 +186,60 @@ class Context:
         """A new generator: each check draws the same numbers, whichever checks are made."""
         return np.random.default_rng(self.random_state)
 
-    @property
-    def has_numbers(self) -> bool:
-        """Whether rows hold numbers whose squared errors can be added: no categories."""
-        return bool(np.all(self.estimator.model_.likelihood.ordered))
+    @cached_property
+    def signal_components(self) -> int:
+        """The number of components that a linear model of the training rows would use, at most 200.
+
+        With a normal likelihood of variance σ² it is the number of eigenvalues of the covariance
+        that are above σ². They must also be above those of noise in as many rows. If the likelihood
+        has no scale of its own, the noise has the variance of each feature: the count is that of
+        correlations that are not noise.
+
+        References
+        ----------
+        Distribution of eigenvalues for some sets of random matrices (Marchenko, Pastur, 1967).
+        """
+        assert self.train is not None
+        x = self.estimator.scaler_.transform(self.train.X).reshape(len(self.train), -1)
+        x = np.nan_to_num(x - np.nanmean(x, axis=0))
+        varies = x.std(axis=0) > 0
+        if not varies.any():
+            return 0
+        scale = getattr(self.estimator.model_.likelihood, "scale", None)
+        noise = x.std(axis=0) if scale is None else scale.detach().cpu().double().numpy().ravel()
+        x = x[:, varies] / np.broadcast_to(noise, len(varies))[varies]
+        n, d = x.shape
+        eigenvalues = PCA(min(MOST, n - 1, d), random_state=0).fit(x).explained_variance_
+        return int(np.sum(eigenvalues > (1 + (d / n) ** 0.5) ** 2))
 
     @cached_property
-    def units(self) -> Array:
-        """The unit of each feature in which errors are comparable, (features,) or (1,)."""
+    def ordered(self) -> Array:
+        """Which features hold numbers, whose squared errors can be added, (features,): bool."""
+        ordered = np.asarray(self.estimator.model_.likelihood.ordered)
+        return np.broadcast_to(ordered, (self.estimator.n_features_in_,))
+
+    def numbers(self, rows: Rows) -> Array:
+        """Return the features that hold numbers, in units in which errors can be compared."""
+        return (rows.values / self._units)[:, self.ordered]
+
+    def squared_errors(self, rows: Rows, condition: Array | None = None) -> Array:
+        """Return the squared error of the reconstruction of each row, in these units, (n,).
+
+        With a condition, the codes of the rows are decoded under it instead of their own.
+        """
+        decoded = rows.reconstruction if condition is None else rows.decoded(condition)
+        errors = (rows.values - decoded) / self._units
+        return np.sum(np.nan_to_num(errors[:, self.ordered]) ** 2, axis=1)  # of missing values 0
+
+    @cached_property
+    def _units(self) -> Array:
+        """The unit of each feature, (features,) or (1,)."""
         rows = self.train or self.test
         assert rows is not None
         units = column_units(self.estimator, rows.values)
         return np.ones(1) if units is None else units
 
-    def squared_errors(self, rows: Rows) -> Array:
-        """Return the squared error of the reconstruction of each row, in these units, (n,)."""
-        return self.per_row((rows.values - rows.reconstruction) / self.units)
 
-    def per_row(self, errors: Array) -> Array:
-        """Return the sum of squares of each row of errors; missing values count as 0."""
-        return np.sum(np.nan_to_num(errors) ** 2, axis=1)
+def error_of_mean(values: Array) -> float:
+    """Return the standard error of the mean of values (n,); infinite for one value."""
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else np.inf

@@ -143,6 +143,10 @@ class Remedy:
         object.__setattr__(self, "advice", advice)
         object.__setattr__(self, "trials", tuple(trials))
 
+    def with_trials(self, trials: Sequence[Trial]) -> Remedy:
+        """Return the same remedy with what came of trying it."""
+        return Remedy(*self.options, advice=self.advice, trials=trials)
+
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings that are most likely to help."""
@@ -210,17 +214,21 @@ class Finding:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Finding:
-        """Return the finding that `to_dict` returned."""
-        remedy, evidence = saved["remedy"], saved["evidence"]
-        missing = {k: math.nan for k in ("value", "threshold") if evidence[k] is None}
-        trials = [Trial(**each) for each in remedy["trials"]]
-        return cls(
-            saved["name"],
-            saved["severity"],
-            saved["verdict"],
-            Evidence(**evidence | missing),
-            Remedy(*remedy["settings"], advice=remedy["advice"], trials=trials),
-        )
+        """Return the finding that `to_dict` returned; raise a ValueError for anything else."""
+        try:
+            remedy, evidence = saved["remedy"], dict(saved["evidence"])
+            missing = {k: math.nan for k in ("value", "threshold") if evidence[k] is None}
+            trials = [Trial(**each) for each in remedy["trials"]]
+            settings = [dict(each) for each in remedy["settings"]]
+            return cls(
+                str(saved["name"]),
+                SEVERITIES[SEVERITIES.index(saved["severity"])],
+                str(saved["verdict"]),
+                Evidence(**evidence | missing),
+                Remedy(*settings, advice=str(remedy["advice"]), trials=trials),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a finding: {error!r}") from None
 
 
 def _finite(value: Any) -> Any:
@@ -295,8 +303,18 @@ class Findings(Sequence[Finding]):
 
     @property
     def important(self) -> list[Finding]:
-        """The warnings and failures, at most the three worst."""
-        return [f for f in self if f.severity in ("failure", "warning")][:IMPORTANT]
+        """The warnings and failures, at most the three worst, each with another remedy."""
+        by_remedy: dict[str, Finding] = {}
+        for each in self:
+            if each.severity in ("failure", "warning"):
+                remedy = settings_text(each.remedy.settings) or each.remedy.advice or each.name
+                by_remedy.setdefault(remedy, each)
+        return [*by_remedy.values()][:IMPORTANT]
+
+    def because(self, reason: str) -> Findings:
+        """Return the same findings, with a reason why rows are missing."""
+        not_made = [NotMade(name, f"{lack}: {reason}") for name, lack in self.not_made]
+        return Findings(self, not_made, self.rows)
 
     def lines(self) -> Iterator[tuple[str, str, list[str]]]:
         """Return severity, name and text of each finding, and of each check that was not made."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim, judge
 from isthmus.evaluation.checks.codes import collapsed_units
+from isthmus.evaluation.checks.condition import deaf_condition, is_conditional
 from isthmus.evaluation.checks.context import Context
 from isthmus.evaluation.checks.data import (
     bad_scale,
@@ -19,10 +20,24 @@ from isthmus.evaluation.checks.data import (
 )
 from isthmus.evaluation.checks.finding import Findings, NotMade
 from isthmus.evaluation.checks.holes import can_sample, holes
+from isthmus.evaluation.checks.likelihood import has_one_likelihood, wrong_likelihood
+from isthmus.evaluation.checks.simple_models import (
+    has_standard_prior,
+    likelihood_of_simple_models,
+    mixture_of_codes,
+    narrow_code,
+    pca_reconstruction,
+)
+from isthmus.evaluation.checks.sparse import activity, dead_units, is_sparse
 from isthmus.evaluation.checks.tables import is_table
 from isthmus.evaluation.checks.training import convergence, overfitting
 
 __all__ = ["CHECKS", "Check", "run_checks"]
+
+
+def _has_labels(context: Context) -> bool:
+    return all(each is not None and each.y is not None for each in (context.train, context.test))
+
 
 Need = Literal["train", "test", "new", "history", "labels"]
 NEEDS: dict[Need, tuple[str, Callable[[Context], bool]]] = {
@@ -30,7 +45,7 @@ NEEDS: dict[Need, tuple[str, Callable[[Context], bool]]] = {
     "test": ("test rows", lambda context: context.test is not None),
     "new": ("new rows", lambda context: context.new is not None),
     "history": ("the history of training", lambda context: bool(context.history)),
-    "labels": ("labels of the test rows", lambda c: c.test is not None and c.test.y is not None),
+    "labels": ("labels of training and test rows", _has_labels),
 }
 
 
@@ -76,10 +91,18 @@ CHECKS: tuple[Check, ...] = (
     Check("range", out_of_range, ("train",)),
     Check("drift", drift, ("new",)),
     Check("columns", columns, ("train",), is_table),
+    Check("likelihood", wrong_likelihood, ("train",), has_one_likelihood),
     Check("unconverged training", convergence, ("history",)),
+    Check("deaf condition", deaf_condition, ("labels",), is_conditional),
     Check("collapsed units", collapsed_units, ("train",), has_prior),
+    Check("dead units", dead_units, ("train",), is_sparse),
+    Check("dense code", activity, ("test",), is_sparse),
+    Check("narrow code", narrow_code, ("train",)),
     Check("overfitting", overfitting, ("train", "test")),
+    Check("reconstruction", pca_reconstruction, ("train", "test")),
+    Check("simple distributions", likelihood_of_simple_models, ("train", "test"), has_prior),
     Check("holes in the prior", holes, ("train", "test"), can_sample),
+    Check("prior", mixture_of_codes, ("train", "test"), has_standard_prior),
 )
 
 

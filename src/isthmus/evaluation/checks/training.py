@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import linregress
 
 from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.baselines import independent_log_density
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim
-from isthmus.evaluation.checks.context import Context
+from isthmus.evaluation.checks.context import Context, error_of_mean
 from isthmus.evaluation.checks.finding import Evidence, Remedy
-from isthmus.models.params import params_of
-from isthmus.models.specs import Training
+from isthmus.evaluation.checks.remedies import default_rate, longer, steps_per_epoch
 
-__all__ = ["convergence", "longer", "overfitting"]
+__all__ = ["convergence", "overfitting"]
 
 FALLING = 0.02  # of the whole fall of the loss, in the last quarter of the epochs
 LEAST_FALL = 1.0  # nats; a smaller whole fall counts as this
@@ -25,7 +23,6 @@ FEW_EPOCHS, FEW_STEPS = 8, 1_000  # of which no trend can be read; the patience 
 LINEAR = 0.1  # a loss that still falls as much has hardly bent: the steps are too small
 SLOW = 0.1  # of the default learning rate
 OVERFIT = 0.5  # of the gain over independent features
-MORE = 4  # times as many epochs
 NAME = "unconverged training"
 
 
@@ -44,13 +41,16 @@ def convergence(context: Context) -> Iterator[Claim]:
         return
     last = loss[-max(4, len(loss) // 4) :]
     trend = linregress(np.arange(len(last)), last)
-    share = (len(last) - 1) / max(LEAST_FALL, loss[0] - loss.min())
+    slow = estimator.learning_rate < SLOW * default_rate()  # then the whole fall is small, too
+    share = 1 / max(np.finfo(float).tiny if slow else LEAST_FALL, loss[0] - loss.min())
+    end = trend.intercept + trend.slope * (len(last) - 1)
+    fall = min(trend.intercept, *loss[: -len(last)]) - end
     which = "validation loss" if monitored == "valid_loss" else "training loss"
     evidence = Evidence(
         f"fall of the {which} in the last {len(last)} epochs, as a share of the whole fall",
-        -trend.slope * share,
+        fall * share,
         FALLING,
-        standard_error=trend.stderr * share,
+        standard_error=float(np.nan_to_num(trend.stderr)) * (len(last) - 1) * share,
     )
     ended = f"when training stopped after {len(loss)} epochs ({estimator.stopped_})"
     yield Claim(
@@ -58,7 +58,8 @@ def convergence(context: Context) -> Iterator[Claim]:
         evidence,
         f"The {which} was still falling {ended}.",
         f"The {which} no longer fell {ended}.",
-        Remedy(*_faster(estimator, evidence.value), longer(estimator)),
+        Remedy(*[{"learning_rate": default_rate()}] * slow, longer(estimator)),
+        "failure" if evidence.value > LINEAR else "warning",
     )
 
 
@@ -72,28 +73,16 @@ def _warm_up(estimator: LatentEstimator) -> int:
 
 def _short(estimator: LatentEstimator, history: list[dict[str, Any]]) -> Claim:
     """Judge a training of few epochs by its number of steps."""
-    seconds, speed = (history[-1].get(k, 0.0) for k in ("seconds", "examples_per_second"))
-    steps = len(history) * max(1, round(seconds * speed / estimator.batch_size))
+    steps = len(history) * steps_per_epoch(estimator)
     evidence = Evidence("optimiser steps", steps, FEW_STEPS, worse="below")
     return Claim(
         NAME,
         evidence,
-        f"Training stopped after {len(history)} epochs of few steps ({estimator.stopped_}).",
+        f"Training stopped after only {steps:,} steps, {len(history)} epochs.",
         f"Training took {steps:,} steps; its {len(history)} epochs are too few for a trend.",
         Remedy(longer(estimator)),
+        "failure" if steps < FEW_STEPS / 10 else "warning",
     )
-
-
-def _faster(estimator: LatentEstimator, fall: float) -> list[Mapping[str, Any]]:
-    """Return the default learning rate if the present one is far below and the loss a line."""
-    default = params_of(Training)["learning_rate"].default
-    slow = estimator.learning_rate < SLOW * default and fall > LINEAR
-    return [{"learning_rate": default}] if slow else []
-
-
-def longer(estimator: LatentEstimator) -> dict[str, Any]:
-    """Return settings that let training go on."""
-    return {"epochs": MORE * estimator.n_iter_, "patience": None}
 
 
 def smaller_steps(estimator: LatentEstimator) -> dict[str, Any]:
@@ -113,7 +102,7 @@ def overfitting(context: Context) -> Iterator[Claim]:
     gain, left = own.mean(), held_out.mean()
     if gain <= 0:
         raise CannotCheckError("the model is no better than independent features on training rows")
-    error = np.hypot(_error_of_mean(own) * left / gain, _error_of_mean(held_out)) / gain
+    error = np.hypot(error_of_mean(own) * left / gain, error_of_mean(held_out)) / gain
     yield Claim(
         "overfitting",
         Evidence(
@@ -132,7 +121,3 @@ def overfitting(context: Context) -> Iterator[Claim]:
             advice="More training rows help most.",
         ),
     )
-
-
-def _error_of_mean(values: NDArray[Any]) -> float:
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else np.inf

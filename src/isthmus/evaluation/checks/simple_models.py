@@ -1,0 +1,188 @@
+"""Whether the model is at least as good as models that cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from isthmus.estimators.base import LatentEstimator
+from isthmus.evaluation.baselines import (
+    MODES,
+    independent_log_density,
+    mixture_gain,
+    normal_log_density,
+    pca_errors,
+    pca_log_density,
+)
+from isthmus.evaluation.checks.claim import CannotCheckError, Claim
+from isthmus.evaluation.checks.context import Context, Rows, error_of_mean
+from isthmus.evaluation.checks.finding import Evidence, Remedy
+from isthmus.evaluation.checks.remedies import improvements
+
+__all__ = [
+    "has_standard_prior",
+    "likelihood_of_simple_models",
+    "mixture_of_codes",
+    "narrow_code",
+    "pca_reconstruction",
+]
+
+EXPLAINED = 0.1  # of the variance, by which PCA explains more
+NARROW = 0.25  # of the variance, by which a longer code of a linear model explains more
+MISSED = 0.1  # of the gain of a normal distribution over independent features
+LEAST_GAIN = 1.0  # nats; smaller gains of the normal distribution count as this
+WORSE = 0.1  # nats per row below independent features
+GAIN = 0.25  # nats from which another prior is worth it
+
+
+def pca_reconstruction(context: Context) -> Iterator[Claim]:
+    """Check whether PCA with as many components explains more of the variance.
+
+    A model with a prior is compared with probabilistic PCA, whose reconstructions are shrunk, too.
+    """
+    estimator, test = context.estimator, context.test
+    assert test is not None
+    variational = estimator.prior is not None
+    n = estimator.n_components_
+    if n >= np.sum(context.ordered) and not variational:
+        raise CannotCheckError("the code is as long as a row")
+    more, error, own = _explained_more(context, test, n, probabilistic=variational)
+    name = "Probabilistic PCA" if variational else "PCA"
+    numbers = f"{own + more:.0%} and {own:.0%} of the variance of test rows"
+    yield Claim(
+        "reconstruction",
+        Evidence(
+            "variance that PCA explains and the model does not",
+            more,
+            EXPLAINED,
+            "",
+            error,
+            rows=len(test),
+        ),
+        f"{name} with as many components reconstructs better: it and the model explain {numbers}.",
+        f"{name} with as many components does not reconstruct much better: it and the model "
+        f"explain {numbers}.",
+        Remedy(*improvements(context)),
+    )
+
+
+def narrow_code(context: Context) -> Iterator[Claim]:
+    """Check whether the code has too few components, and all of them are in use."""
+    estimator, train = context.estimator, context.train
+    assert train is not None
+    n, used = estimator.n_components_, train.in_use
+    signal = context.signal_components
+    if used < n or signal <= n:
+        evidence = Evidence("components of a linear model", min(signal, n), n)
+        yield Claim("narrow code", evidence, "", "The code has as many components as it needs.")
+        return
+    more, error, own = _explained_more(context, train, signal, probabilistic=True)
+    yield Claim(
+        "narrow code",
+        Evidence(
+            "variance that a longer code would explain", more, NARROW, "", error, rows=len(train)
+        ),
+        f"The code is narrow: its {n} component{'s'[: n > 1]} explain {own:.0%} of the variance, a "
+        f"linear model with {signal} explains {own + more:.0%}.",
+        f"{n} components explain {own:.0%} of the variance, a linear model with {signal} explains "
+        f"{own + more:.0%}.",
+        Remedy({"n_components": min(signal, 4 * n)}),
+    )
+
+
+def _explained_more(
+    context: Context, rows: Rows, n_components: int, *, probabilistic: bool
+) -> tuple[float, float, float]:
+    """Return the share of variance that PCA explains and the model does not, and its error.
+
+    The third number is the share that the model explains.
+    """
+    assert context.train is not None
+    x, own = context.numbers(context.train), context.squared_errors(rows)
+    known = x if rows is context.train else context.numbers(rows)
+    total = float(np.mean(pca_errors(0, x, known)))
+    if not total > 0:
+        raise CannotCheckError("needs numbers that vary")
+    more = (own - pca_errors(n_components, x, known, probabilistic=probabilistic)) / total
+    return float(more.mean()), error_of_mean(more), 1 - float(own.mean()) / total
+
+
+def likelihood_of_simple_models(context: Context) -> Iterator[Claim]:
+    """Check whether test rows are likelier under independent features or a normal distribution."""
+    estimator, train, test = context.estimator, context.train, context.test
+    assert train is not None
+    assert test is not None
+    own, scored = test.log_likelihood, test.scored
+    independent = independent_log_density(estimator, train.X, scored.X)
+    worse = independent - own
+    remedy = Remedy(*improvements(context, density=True))
+    numbers = f"{own.mean():.4g} and {independent.mean():.4g} nats per row"
+    yield Claim(
+        "independent features",
+        Evidence(
+            "gap to independent features",
+            float(worse.mean()),
+            WORSE,
+            "nats",
+            error_of_mean(worse),
+            rows=len(scored),
+        ),
+        f"Test rows are less likely under the model than if features were independent: {numbers}.",
+        f"Test rows are as likely under the model as if features were independent, or likelier: "
+        f"{numbers}.",
+        remedy,
+        "failure",
+    )
+    if not np.all(estimator.model_.likelihood.scalable):
+        return
+    candidates = {
+        "one normal distribution": normal_log_density(train.values, scored.values),
+        "probabilistic PCA": pca_log_density(estimator, train.X, scored.X),
+    }
+    known = {name: density for name, density in candidates.items() if density is not None}
+    if not known:
+        return
+    name = max(known, key=lambda each: float(known[each].mean()))
+    normal = known[name]
+    gain = max(LEAST_GAIN, float((normal - independent).mean()))
+    missed = (normal - own) / gain
+    numbers = f"{own.mean():.4g} and {normal.mean():.4g} nats per row"
+    yield Claim(
+        "normal distribution",
+        Evidence(
+            "share of the gain of a normal distribution over independent features that is missed",
+            float(missed.mean()),
+            MISSED,
+            "",
+            error_of_mean(missed),
+            rows=len(scored),
+        ),
+        f"Test rows are less likely under the model than under {name}: {numbers}.",
+        f"Test rows are about as likely under the model as under {name}, or likelier: {numbers}.",
+        remedy,
+    )
+
+
+def has_standard_prior(estimator: LatentEstimator) -> bool:
+    """Whether the prior is the standard normal for all conditions, and the posterior diagonal."""
+    diagonal = estimator.posterior_family in ("normal", "normal-softplus")
+    return diagonal and estimator.prior == "standard" and not estimator.conditional
+
+
+def mixture_of_codes(context: Context) -> Iterator[Claim]:
+    """Check whether a mixture of normals would be a better prior."""
+    train, test = context.train, context.test
+    assert train is not None
+    assert test is not None
+    gain = mixture_gain(context.estimator, train.X, test.posterior)
+    if gain is None:
+        raise CannotCheckError("needs more training rows without missing values")
+    yield Claim(
+        "prior",
+        Evidence("gain of a mixture as the prior", gain, GAIN, "nats", rows=len(test)),
+        f"A mixture of normals fits the codes better than the prior does, by {gain:.2g} nats.",
+        "A mixture of normals fits the codes no better than the prior does.",
+        Remedy({"prior": "mixture", "prior_modes": MODES}),
+        "note",
+    )
