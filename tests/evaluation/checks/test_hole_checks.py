@@ -42,7 +42,8 @@ def test_clusters_leave_holes_in_a_standard_prior():
 @pytest.mark.parametrize("model", [VAE, Autoencoder])
 def test_normal_codes_have_no_holes(model):
     found = severities_of(holes, fitted(model, PLAIN), PLAIN[:400], PLAIN[400:])
-    assert found == {"holes in the prior": "ok", "codes and prior": "ok"}
+    assert set(found.values()) == {"ok"}
+    assert ("codes and prior" in found) == (model is Autoencoder)  # else `mixture_of_codes`
 
 
 def test_conditional_models_are_sampled_under_the_labels_of_rows():

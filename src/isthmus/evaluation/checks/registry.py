@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from isthmus.evaluation.checks.bounds import gaps, has_normal_posterior
+from isthmus.evaluation.checks.calibration import calibration
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim, judge
 from isthmus.evaluation.checks.codes import collapsed_units
 from isthmus.evaluation.checks.condition import deaf_condition, is_conditional
@@ -21,6 +23,7 @@ from isthmus.evaluation.checks.data import (
 from isthmus.evaluation.checks.finding import Findings, NotMade
 from isthmus.evaluation.checks.holes import can_sample, holes
 from isthmus.evaluation.checks.likelihood import has_one_likelihood, wrong_likelihood
+from isthmus.evaluation.checks.memory import memorisation
 from isthmus.evaluation.checks.simple_models import (
     has_standard_prior,
     likelihood_of_simple_models,
@@ -98,11 +101,14 @@ CHECKS: tuple[Check, ...] = (
     Check("dead units", dead_units, ("train",), is_sparse),
     Check("dense code", activity, ("test",), is_sparse),
     Check("narrow code", narrow_code, ("train",)),
+    Check("memorisation", memorisation, ("train", "test")),
     Check("overfitting", overfitting, ("train", "test")),
     Check("reconstruction", pca_reconstruction, ("train", "test")),
     Check("simple distributions", likelihood_of_simple_models, ("train", "test"), has_prior),
     Check("holes in the prior", holes, ("train", "test"), can_sample),
     Check("prior", mixture_of_codes, ("train", "test"), has_standard_prior),
+    Check("calibration", calibration, ("test",)),
+    Check("gaps of the bound", gaps, ("train",), has_normal_posterior, costly=True),
 )
 
 
