@@ -202,7 +202,9 @@ FAULTS: dict[str, Fault] = {
     "too few epochs": Fault(("unconverged training",), lambda: isthmus.VAE(epochs=1)),
     "too narrow a code": Fault(("narrow code",), lambda: isthmus.VAE(n_components=1)),
     "wrong likelihood": Fault(
-        ("reconstruction",), lambda: isthmus.VAE(likelihood="bernoulli"), spoil=to_unit
+        ("likelihood", "reconstruction"),
+        lambda: isthmus.VAE(likelihood="bernoulli"),
+        spoil=to_unit,
     ),
     "copied rows": Fault(("copied rows",), isthmus.VAE, spoil=repeat_rows),
     "drifted data": Fault(("drift", "drifted columns"), isthmus.VAE, spoil=drift),
@@ -220,7 +222,10 @@ FAULTS: dict[str, Fault] = {
         enlarge_column,
     ),
     "hole in the prior": Fault(
-        ("prior",), lambda: isthmus.Autoencoder(n_components=2), ("cancer", "linear"), to_clusters
+        ("holes in the prior",),
+        lambda: isthmus.Autoencoder(n_components=2),
+        ("cancer", "linear"),
+        to_clusters,
     ),
 }
 HEALTHY: dict[str, tuple[Callable[[], Any], str]] = {

@@ -20,7 +20,7 @@ __all__ = [
     "pick_device",
 ]
 
-WORTH_A_THREAD = 1e7  # operations per step from which another thread pays
+WORTH_A_THREAD = 1e8  # operations per step from which another thread pays, also on a busy machine
 
 
 class _ThreadLimit:
