@@ -71,9 +71,12 @@ def check_run(
     """
     folder = Path(run)
     estimator, record = model_io.load(folder), read_config(folder)["data"]
-    own, why_not = _own_data(folder, data, record)
+    is_named = data is not None and not (isinstance(data, DataArguments) and data.source is None)
+    own, why_not = _own_data(
+        folder, DataArguments(None) if data is None else data, record, is_named
+    )
     rows = {} if own is None else _training_and_test_rows(folder, own)
-    others = data if own is None and new is None else new
+    others = data if own is None and new is None and is_named else new
     unseen = None if others is None else as_dataset(others, folder)
     if unseen is not None:
         rows |= {"X_new": _some(unseen.X), "y_new": _some(unseen.y)}
@@ -87,15 +90,18 @@ def check_run(
 
 
 def _own_data(
-    folder: Path, data: Data | None, record: dict[str, Any]
+    folder: Path, data: Data, record: dict[str, Any], is_named: bool
 ) -> tuple[Dataset | None, str]:
-    """Return the data that a run was fitted on, or None and the reason."""
+    """Return the data that a run was fitted on, or None and the reason.
+
+    Named data that cannot be read are an error.
+    """
     if not record.get("sha256"):
         return None, "the model has no record of its data"
     try:
-        loaded = as_dataset(DataArguments(None) if data is None else data, folder)
+        loaded = as_dataset(data, folder)
     except (ValueError, OSError) as error:
-        if data is not None and not (isinstance(data, DataArguments) and data.source is None):
+        if is_named:
             raise
         return None, str(error).replace("by --data PATH", "as DATA")
     if CHANGED in loaded.notes or loaded.fingerprint["sha256"] != record["sha256"]:
