@@ -70,6 +70,14 @@ def test_data_that_repeat_by_nature_are_not_copies():
     train = draw(400, 0)
     model = fitted(train, likelihood="bernoulli")
     assert severities_of(copies, model, train, draw(200, 1)) == {"copied rows": "ok"}
+    shapes = np.random.default_rng(3).random((600, 40))[:, np.r_[0:14, [0] * 26]] < 0.25
+    pairs = shapes.astype(float)  # few rows repeat, and none often
+    assert (
+        severities_of(copies, fitted(pairs, likelihood="bernoulli"), pairs[:400], pairs[400:])[
+            "copied rows"
+        ]
+        == "ok"
+    )
     rare = train[np.unique(train, axis=0, return_index=True)[1]]  # each once: not as drawn
     assert severities_of(copies, model, train, rare)["copied rows"] == "ok"
 

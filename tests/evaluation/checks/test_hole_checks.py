@@ -26,7 +26,7 @@ def clustered():
 
 def test_clusters_leave_holes_in_a_normal_distribution_of_codes(clustered):
     found = findings_of(holes, clustered, CLUSTERS[:400], CLUSTERS[400:])
-    assert found["holes in the prior"].severity == "warning"
+    assert found["holes in the prior"].severity == "note"
     assert "of a normal distribution are like no row" in found["holes in the prior"].verdict
     assert "LatentSampler" in str(found["holes in the prior"].remedy)
     assert found["codes and prior"].severity == "note"

@@ -22,6 +22,7 @@ __all__ = ["bad_scale", "columns", "copies", "drift", "is_scaled", "out_of_range
 Array = NDArray[Any]
 COPIED = 0.01  # of the test rows
 FEW = 3  # times that a row can occur without being one that the data repeat by nature
+LEVELS = 10  # values of a column; in rows of such columns any repetition may be natural
 COMMON = 0.01  # of the training rows that occur more often, from which data repeat by nature
 UNIQUE = 0.95  # of the values of a column of whole numbers
 FAR = 0.5  # of the range seen, by which a value is outside
@@ -41,9 +42,9 @@ def is_scaled(estimator: LatentEstimator) -> bool:
 def copies(context: Context) -> Iterator[Claim]:
     """Check whether test rows are copies of training rows.
 
-    Some data repeat by nature, such as tables of few categories: if more than 1% of the training
-    rows occur more than three times, the share of copies that is to be expected is that of training
-    rows that occur more than once.
+    Some data repeat by nature, such as tables of few categories: if most columns have at most ten
+    values, or more than 1% of the training rows occur more than three times, the share of copies
+    that is to be expected is that of training rows that occur more than once.
 
     References
     ----------
@@ -55,7 +56,8 @@ def copies(context: Context) -> Iterator[Claim]:
     counts, rows = Counter(_as_bytes(train)), _as_bytes(test)
     found = sum(row in counts for row in rows)
     times = np.array([*counts.values()])
-    natural = times[times > FEW].sum() > COMMON * len(train)
+    levels = np.median([_distinct(column) for column in train.values.T])
+    natural = levels <= LEVELS or times[times > FEW].sum() > COMMON * len(train)
     repeated = int(times[times > 1].sum()) if natural else 0
     table = [[found, len(rows) - found], [repeated, len(train) - repeated]]
     excess = found / len(rows) - repeated / len(train)

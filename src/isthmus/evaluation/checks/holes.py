@@ -25,7 +25,7 @@ Array = NDArray[Any]
 MOST_ROWS = 2_000
 SEPARABLE = 0.75  # area under the ROC curve
 FAR = 0.99  # quantile of the distances of test rows, beyond which a sample is far from all rows
-MANY = 0.6  # of the samples
+MANY = 0.7  # of the samples
 
 
 def can_sample(estimator: LatentEstimator) -> bool:
@@ -78,6 +78,7 @@ def holes(context: Context) -> Iterator[Claim]:
         "codes.",
         f"Most samples of {prior} are like rows; {share:.0%} are far from all of them.",
         remedy,
+        "note" if estimator.prior is None else "warning",  # codes need not be normal
     )
     if has_standard_prior(estimator):  # which `mixture_of_codes` compares
         return
