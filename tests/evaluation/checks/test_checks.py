@@ -152,7 +152,7 @@ def test_a_condition_that_was_hidden_or_wrong_in_training_is_named():
 
     assert verdict(LABELS).severity == "ok"
     hidden = verdict(LABELS, condition_dropout=0.99)
-    assert (hidden.severity, hidden.remedy.settings) == ("warning", {"condition_dropout": 0.1})
+    assert (hidden.severity, hidden.remedy.settings) == ("failure", {"condition_dropout": 0.1})
     shuffled = verdict(RNG.permutation(LABELS))
     assert (shuffled.severity, shuffled.evidence.value < 0.1) == ("warning", True)
 

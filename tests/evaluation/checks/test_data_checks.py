@@ -161,7 +161,7 @@ def test_the_range_needs_other_rows(model):
 def test_an_enormous_column_is_found_unless_columns_are_scaled():
     enormous = TRAIN * (1, 1, 1e4, 1, 1)
     found = findings_of(bad_scale, fitted(enormous, scaling="none"), enormous)
-    assert found["dominant column"].severity == "warning"
+    assert found["dominant column"].severity == "failure"
     assert found["dominant column"].verdict.startswith("Column 2 makes up")
     assert found["dominant column"].remedy.settings == {"scaling": "standard"}
     assert set(severities_of(bad_scale, fitted(enormous), enormous).values()) == {"ok"}

@@ -41,7 +41,7 @@ def deaf_condition(context: Context) -> Iterator[Claim]:
         hidden = estimator.condition_dropout
         evidence = Evidence("share of rows whose condition was hidden in training", hidden, OFTEN)
         text = f"The condition was hidden from {hidden:.0%} of the rows in training."
-        yield Claim(NAME, evidence, text, "", Remedy({"condition_dropout": 0.1}))
+        yield Claim(NAME, evidence, text, "", Remedy({"condition_dropout": 0.1}), "failure")
         return
     if not context.ordered.any():
         raise CannotCheckError("needs columns of numbers")

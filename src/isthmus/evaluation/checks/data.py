@@ -201,6 +201,7 @@ def bad_scale(context: Context) -> Iterator[Claim]:
             "model learns little else.",
             "No column makes up most of the variance.",
             Remedy({"scaling": "standard"}),
+            "failure",
         )
     yield _heavy_tail(estimator, real, squares, scaled)
 
