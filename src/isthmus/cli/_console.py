@@ -62,6 +62,7 @@ def print_summary(run: Run, data: str) -> None:
         "",
         "next:",
         f"  isthmus studio {folder}",
+        f"  isthmus check {folder}",
         f"  isthmus info {folder}",
         f"  isthmus evaluate {folder} {data}",
         "  " + python_command(f"import isthmus; print(isthmus.load({str(run.folder)!r}))"),

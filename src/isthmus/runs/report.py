@@ -61,7 +61,7 @@ def finish(
     if len(X):
         summary = held_out_summary(estimator, X_train, X, y, split.test_weights)
         labels = {"y_train": y_train, "y_test": y} if estimator.conditional else {}
-        findings = check(estimator, X_train, X, costly=False, **labels).important
+        findings = check(estimator, X_train, X, costly=False, **labels).in_summary
         model_io.save_summary(folder, config, summary, [each.to_dict() for each in findings])
         notes = (*map(str, findings), *notes)
     else:

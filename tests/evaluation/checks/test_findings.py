@@ -75,6 +75,16 @@ def test_a_summary_names_each_remedy_once():
     assert [f.name for f in Findings(made).important] == ["a", "c"]
 
 
+def test_without_warnings_a_summary_shows_one_note_with_settings_to_try():
+    evidence = Evidence("gap", 1.0, 0.0)
+    notes = [Finding(n, "note", "", evidence, Remedy({"beta": n})) for n in "bc"]
+    found = Findings([Finding("a", "note", "", evidence), *notes])
+    assert [f.name for f in found.in_summary] == ["b"]
+    assert Findings([]).in_summary == []
+    worse = Finding("d", "warning", "", evidence)
+    assert [f.name for f in Findings([*notes, worse]).in_summary] == ["d"]
+
+
 def test_findings_convert_to_json_and_back():
     trial = Trial({"beta": 1.0}, 2.0, 0.1, "nats", True)
     remedy = Remedy({"beta": 1.0}, advice="Use more rows.", trials=[trial])

@@ -311,6 +311,12 @@ class Findings(Sequence[Finding]):
                 by_remedy.setdefault(remedy, each)
         return [*by_remedy.values()][:IMPORTANT]
 
+    @property
+    def in_summary(self) -> list[Finding]:
+        """The important findings; if there are none, the first note with settings to try."""
+        notes = [each for each in self if each.severity == "note" and each.remedy.settings]
+        return self.important or notes[:1]
+
     def because(self, reason: str) -> Findings:
         """Return the same findings, with a reason why rows are missing."""
         not_made = [NotMade(name, f"{lack}: {reason}") for name, lack in self.not_made]
