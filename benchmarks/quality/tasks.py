@@ -174,18 +174,13 @@ def deep_task(epochs: int = 60) -> Task:
 
 def table_task(name: str) -> Task:
     """Return the task of detecting the outliers of a table."""
-
-    def ours(**settings: Any) -> by.Train:
-        return by.detector(lambda seed: AnomalyDetector(random_state=seed, **settings))
-
     return Task(
         f"outliers in {name}",
         "AUROC",
         lambda data_home: TABLES[name](),
         {
-            "isthmus": Entry(ours(), "AnomalyDetector(), defaults"),
-            "isthmus, whitened": Entry(
-                ours(score_method="whitened"), "AnomalyDetector(score_method='whitened')"
+            "isthmus": Entry(
+                by.detector(lambda seed: AnomalyDetector(random_state=seed)), "defaults"
             ),
             **{rival: Entry(by.pyod(*where), "defaults") for rival, where in PYOD.items()},
         },
