@@ -11,6 +11,7 @@ import pytest
 import isthmus
 from isthmus.applications import LatentImputer, LatentSampler
 from isthmus.data import Columns, read_table
+from isthmus.data.columns import Table
 from isthmus.data.feature_columns import FeatureColumns
 
 pd = pytest.importorskip("pandas")
@@ -278,3 +279,11 @@ def test_saved_types_that_do_not_exist_are_refused(dtype, library):
     column = isthmus.data.Column("x", "number", dtype, low=0.0, high=1.0)
     with pytest.raises(ValueError, match=r"column 'x': (pandas|polars) has no type"):
         Columns((column,), library).to_frame(np.zeros((2, 1)))
+
+
+def test_whole_numbers_without_a_value_come_back_as_missing_ones(tmp_path):
+    (tmp_path / "t.csv").write_text("a,none\n" + "".join(f"{i % 5},\n" for i in range(20)))
+    X, _, columns = read_table(tmp_path / "t.csv")
+    drawn = isthmus.VAE(missing="ignore", **FAST).fit(Table(X, columns)).sample(3, random_state=0)
+    assert drawn["none"].isna().all()
+    assert len(drawn) == 3

@@ -38,6 +38,9 @@ _DICTIONARY = re.compile(
     r"dictionary<values=(?P<values>\w+), indices=(?P<indices>\w+), ordered=(?P<ordered>[01])>"
     r"\[pyarrow\]"
 )
+_NULLABLE = {  # NumPy's whole numbers, and pandas' that may be missing
+    f"{kind}int{bits}": f"{kind.upper()}Int{bits}" for kind in ("", "u") for bits in (8, 16, 32, 64)
+}
 LIBRARIES = ("pandas", "polars")  # a saved model must not name any other module to import
 
 
@@ -180,6 +183,8 @@ def _to_pandas(pandas: Any, column: Column, values: Array, index: Any) -> Any:
         return pandas.Series([*values], index=index, dtype=object)
     if decimal or _DICTIONARY.fullmatch(dtype):
         return pandas.Series(pandas.arrays.ArrowExtensionArray(_to_arrow(dtype, values)), index)
+    if dtype in _NULLABLE and pandas.isna(values).any():  # a column without values in training
+        dtype = _NULLABLE[dtype]
     return pandas.Series(values, index=index).astype(dtype)
 
 
