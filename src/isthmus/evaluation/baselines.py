@@ -19,6 +19,7 @@ from isthmus.training import to_unit
 
 __all__ = [
     "independent_log_density",
+    "known_mean",
     "mixture_gain",
     "normal_log_density",
     "pca_error",
@@ -32,6 +33,18 @@ MOST_FEATURES, ROWS_PER_FEATURE = 200, 5  # at most and at least, to estimate a 
 SMALLEST_EIGENVALUE = 1e-6  # of the correlations; below, the density is unbounded
 MOST_PCA_FEATURES = 2_000
 MODES, CODES_PER_MODE = 20, 25
+
+
+def known_mean(X: Array) -> Array:
+    """Return the mean of the known values of each column of X (n, features), 0 if there is none.
+
+    Examples
+    --------
+    >>> known_mean(np.array([[1.0, np.nan], [3.0, np.nan]]))
+    array([2., 0.])
+    """
+    mean: Array = np.nan_to_num(np.ma.masked_invalid(X).mean(0).filled(0))
+    return mean
 
 
 def squared_error_per_row(errors: Array) -> float:
@@ -58,7 +71,7 @@ def pca_errors(n_components: int, X: Array, X_test: Array, *, probabilistic: boo
     Probabilistic principal component analysis (Tipping, Bishop, 1999).
     """
     train, test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
-    mean = np.nan_to_num(np.ma.masked_invalid(train).mean(0).filled(0))
+    mean = known_mean(train)
     train, known = (np.where(np.isnan(a), mean, a) for a in (train, test))
     decoded: Any = mean
     if n_components > 0:

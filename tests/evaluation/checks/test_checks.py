@@ -242,3 +242,11 @@ def test_costly_parts_are_made_once(monkeypatch, linear):
     )
     findings(model)
     assert len(calls) <= 3  # training rows, test rows, and those of the mixture
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_without_values_and_rows_without_numbers_are_checked():
+    X = LINEAR.copy()
+    X[:, 2] = np.nan
+    model = fitted(VAE, X, n_components=3, missing="ignore")
+    assert {f.name for f in findings(model, X)} >= {"heavy tails", "memorisation", "copied rows"}

@@ -156,3 +156,14 @@ def test_rows_with_another_number_of_features_are_one_clear_error(model):
         check(model, X_new=holes)
     with pytest.raises(ValueError, match="300 training rows, but 10 labels"):
         check(model, TABLE, y_train=np.zeros(10))
+
+
+def test_a_check_that_fails_is_listed_and_the_others_are_made(model, monkeypatch):
+    def fails(context):
+        raise ZeroDivisionError("no rows\nleft")
+
+    checks = Check("broken", fails), Check("sound", lambda context: [claim(0.0)])
+    monkeypatch.setattr(registry, "CHECKS", checks)
+    found = check(model, TABLE)
+    assert found.not_made == (("broken", "failed: no rows left"),)
+    assert [each.severity for each in found] == ["ok"]

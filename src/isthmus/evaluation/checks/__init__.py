@@ -77,7 +77,7 @@ def check(
     >>> model = isthmus.VAE(n_components=4, epochs=1, random_state=0).fit(X[:1500])
     >>> findings = check(model, X[:1500], X[1500:])
     >>> print(findings[0])
-    warning: ...
+    failure: ...
     """
     check_is_fitted(estimator)
     rng = np.random.default_rng(random_state)

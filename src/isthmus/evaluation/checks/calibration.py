@@ -51,9 +51,8 @@ def calibration(context: Context) -> Iterator[Claim]:
     if not table:
         pixels = context.rng.integers(transform.shape[1], size=len(rows))
         transform = transform[np.arange(len(rows)), pixels][:, None]
-    tests = [kstest(column[~np.isnan(column)], "uniform") for column in transform.T]
-    distance = np.array([test.statistic for test in tests])
-    p = false_discovery_control([test.pvalue for test in tests])
+    distance, p = np.array([_from_uniform(column) for column in transform.T]).T
+    p = false_discovery_control(p)
     worst = int(np.argmax(distance))
     found = np.flatnonzero((p < ALPHA) & (distance > UNCALIBRATED))
     covered = float(np.nanmean(np.abs(transform[:, worst] - 0.5) < INTERVAL / 2))
@@ -75,6 +74,15 @@ def calibration(context: Context) -> Iterator[Claim]:
         Remedy(*_likelihoods(estimator)),
         "warning" if distance[worst] > BADLY + _noise(len(rows)) else "note",
     )
+
+
+def _from_uniform(column: Array) -> tuple[float, float]:
+    """Return the distance of known values from a uniform distribution, and its p-value."""
+    known = column[~np.isnan(column)]
+    if not len(known):
+        return 0.0, 1.0
+    test = kstest(known, "uniform")
+    return float(test.statistic), float(test.pvalue)
 
 
 def _noise(n: int) -> float:

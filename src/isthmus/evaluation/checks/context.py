@@ -14,6 +14,7 @@ from isthmus.data.input_types import read_input
 from isthmus.data.sparse_rows import SparseRows
 from isthmus.estimators.base import LatentEstimator, Posterior, RateDistortion
 from isthmus.estimators.scaling import as_float64
+from isthmus.evaluation.baselines import known_mean
 from isthmus.evaluation.components_in_use import count_in_use
 from isthmus.evaluation.likelihood import importance_weighted
 from isthmus.evaluation.reconstruction import column_units
@@ -201,7 +202,7 @@ class Context:
         """
         assert self.train is not None
         x = self.estimator.scaler_.transform(self.train.X).reshape(len(self.train), -1)
-        x = np.nan_to_num(x - np.nanmean(x, axis=0))
+        x = np.nan_to_num(x - known_mean(x))
         varies = x.std(axis=0) > 0
         if not varies.any():
             return 0

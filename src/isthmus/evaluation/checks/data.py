@@ -180,6 +180,7 @@ def bad_scale(context: Context) -> Iterator[Claim]:
     assert train is not None
     scaled = estimator.scaler_.transform(train.X).astype(np.float64)
     real = np.flatnonzero(np.broadcast_to(_scalable(estimator), scaled.shape[1:]))
+    real = real[~np.isnan(scaled[:, real]).all(axis=0)]
     squares = (scaled[:, real] - np.nanmean(scaled[:, real], axis=0)) ** 2
     squares = np.nan_to_num(squares)
     variances = squares.mean(axis=0)

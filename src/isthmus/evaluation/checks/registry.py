@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from isthmus._messages import one_line
 from isthmus.evaluation.checks.bounds import gaps, has_normal_posterior
 from isthmus.evaluation.checks.calibration import calibration
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim, judge
@@ -125,5 +126,7 @@ def run_checks(context: Context, *, costly: bool = True) -> Findings:
             claims += check.measure(context)
         except CannotCheckError as reason:
             not_made.append(NotMade(check.name, str(reason)))
+        except Exception as error:  # whatever it is, a check must not cost a fit its report
+            not_made.append(NotMade(check.name, f"failed: {one_line(error)}"))
     rows = [str(each) for each in (context.train, context.test, context.new) if each is not None]
     return Findings(judge(claims), not_made, rows)
