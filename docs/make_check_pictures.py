@@ -373,7 +373,7 @@ def value_range() -> Figure:
 
 
 def drifted() -> tuple[Any, Data, Data]:
-    """Return a model, rows without drift, and rows of which ten columns drift."""
+    """Return a model, rows without drift, and rows with ten columns that drift."""
     model, rows = sound_cancer(), cancer()
     test, same = rows.test[:75], rows.test[75:]
     moved = same.copy()

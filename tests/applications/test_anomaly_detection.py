@@ -606,7 +606,7 @@ def test_values_outside_the_training_range_are_anomalous():
     [
         (
             {"score_method": "knn"},
-            "score_method must be one of reconstruction, likelihood, nap, latent, paths",
+            "score_method must be one of auto, reconstruction, likelihood, nap, latent, paths",
         ),
         ({"contamination": 0.6}, r"contamination must be 'auto' or in \(0, 0.5\]"),
         ({"contamination": 0}, r"contamination must be 'auto' or in \(0, 0.5\]"),

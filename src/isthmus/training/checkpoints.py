@@ -65,7 +65,7 @@ class Checkpoint(Callback):
     >>> from sklearn.datasets import load_digits
     >>> import isthmus
     >>> X = load_digits().images / 16
-    >>> settings = {"n_components": 2, "epochs": 3, "random_state": 0}
+    >>> settings = {"n_components": 2, "epochs": 3, "warmup": 5, "random_state": 0}
     >>> whole = isthmus.VAE(**settings).fit(X)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     first = isthmus.VAE(**settings | {"epochs": 1}).fit(X, callbacks=[Checkpoint(folder)])
