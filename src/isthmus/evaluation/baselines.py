@@ -18,6 +18,8 @@ from isthmus.estimators.base import LatentEstimator, Posterior
 from isthmus.training import to_unit
 
 __all__ = [
+    "allows_mixture_gain",
+    "has_normal_posterior",
     "independent_log_density",
     "known_mean",
     "mixture_gain",
@@ -143,6 +145,18 @@ def normal_log_density(X: Array, X_test: Array) -> Array | None:
     return density
 
 
+def has_normal_posterior(estimator: LatentEstimator) -> bool:
+    """Whether the posterior of a model with a prior is a diagonal normal."""
+    normal = estimator.posterior_family in ("normal", "normal-softplus")
+    return estimator.prior is not None and normal
+
+
+def allows_mixture_gain(estimator: LatentEstimator) -> bool:
+    """Whether the prior is the standard normal for all conditions, and the posterior diagonal."""
+    standard = estimator.prior == "standard" and not estimator.conditional
+    return standard and has_normal_posterior(estimator)
+
+
 def mixture_gain(estimator: LatentEstimator, X: Array, q: Posterior) -> float | None:
     """Return by how many nats a mixture of 20 normals fits test codes better than N(0, 1), or 0.
 
@@ -150,8 +164,7 @@ def mixture_gain(estimator: LatentEstimator, X: Array, q: Posterior) -> float | 
     if there are fewer than 500 of them. None unless N(0, 1) is the prior for all conditions, and
     the posteriors q of test rows are diagonal normals.
     """
-    diagonal = estimator.posterior_family in ("normal", "normal-softplus")
-    if not diagonal or estimator.prior != "standard" or estimator.conditional:
+    if not allows_mixture_gain(estimator):
         return None
     X = X[np.isfinite(X).reshape(len(X), -1).all(1)]
     if len(X) < CODES_PER_MODE:

@@ -7,7 +7,8 @@ from exact import linear_model
 from measured import findings_of
 
 from isthmus import VAE, BetaVAE
-from isthmus.evaluation.checks.bounds import gaps, has_normal_posterior
+from isthmus.evaluation.baselines import has_normal_posterior
+from isthmus.evaluation.checks.bounds import gaps
 
 
 def test_both_gaps_of_the_exact_posterior_are_zero_within_error():

@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.distributions.base import DiagonalNormal
-from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.annealed import annealed_importance
 from isthmus.evaluation.baselines import independent_log_density
 from isthmus.evaluation.checks.claim import Claim
-from isthmus.evaluation.checks.context import Context, error_of_mean
+from isthmus.evaluation.checks.context import Context
 from isthmus.evaluation.checks.finding import Evidence, Remedy
 from isthmus.evaluation.joint import Joint
 from isthmus.inference.density import LogDensity
 from isthmus.inference.gaussian import Gaussian, SobolNoise
 from isthmus.inference.reverse_kl import maximize_elbo
 
-__all__ = ["gaps", "has_normal_posterior"]
+__all__ = ["gaps"]
 
 Array = NDArray[Any]
 ROWS = 32
@@ -31,12 +30,6 @@ FINAL_DRAWS = 256  # codes of each row, from which its bounds are computed
 CHAINS, TEMPERATURES, LEAPFROGS = 8, 60, 4
 LOST, LOST_MUCH = 0.05, 0.2  # of the gain over independent features: a note, a warning
 LEAST_GAIN = 10.0  # nats; smaller gains count as this
-
-
-def has_normal_posterior(estimator: LatentEstimator) -> bool:
-    """Whether the posterior of a model with a prior is a diagonal normal."""
-    normal = estimator.posterior_family in ("normal", "normal-softplus")
-    return estimator.prior is not None and normal
 
 
 def gaps(context: Context) -> Iterator[Claim]:
@@ -90,14 +83,7 @@ def gaps(context: Context) -> Iterator[Claim]:
         found = f"The bound loses {mean:.2g} nats per row by {words}"
         yield Claim(
             name,
-            Evidence(
-                "nats lost per row",
-                mean,
-                LOST * gain,
-                "nats",
-                error_of_mean(lost),
-                rows=len(rows),
-            ),
+            Evidence.of_mean("nats lost per row", lost, LOST * gain, "nats"),
             f"{found}, {mean / gain:.0%} of what the model gains over independent features.",
             f"{found}, a small part of what the model gains over independent features.",
             remedy,

@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 
 from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim
-from isthmus.evaluation.checks.context import Context, error_of_mean
+from isthmus.evaluation.checks.context import Context
 from isthmus.evaluation.checks.finding import Evidence, Remedy
 from isthmus.evaluation.checks.remedies import OFTEN
 
@@ -61,12 +61,10 @@ def deaf_condition(context: Context) -> Iterator[Claim]:
     gain = (context.squared_errors(test, swapped) - context.squared_errors(test)) / expected
     yield Claim(
         NAME,
-        Evidence(
+        Evidence.of_mean(
             "gain of the right condition over a swapped one, relative to a linear regression",
-            float(gain.mean()),
+            gain,
             DEAF,
-            standard_error=error_of_mean(gain),
-            rows=len(test),
             worse="below",
         ),
         "The output hardly depends on the condition.",

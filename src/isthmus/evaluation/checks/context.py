@@ -19,7 +19,7 @@ from isthmus.evaluation.components_in_use import count_in_use
 from isthmus.evaluation.likelihood import importance_weighted
 from isthmus.evaluation.reconstruction import column_units
 
-__all__ = ["Context", "Rows", "error_of_mean"]
+__all__ = ["Context", "Rows"]
 
 Array = NDArray[Any]
 MOST_ROWS, LEAST_ROWS = 5_000, 500  # of each kind, drawn at random if there are more
@@ -193,8 +193,8 @@ class Context:
 
         With a normal likelihood of variance σ² it is the number of eigenvalues of the covariance
         that are above σ². They must also be above those of noise in as many rows. If the likelihood
-        has no scale of its own, the noise has the variance of each feature: the count is that of
-        correlations that are not noise.
+        has no learned scale, the variance of each feature counts as noise, so that the number is
+        that of correlations that are not noise.
 
         References
         ----------
@@ -239,8 +239,3 @@ class Context:
         assert rows is not None
         units = column_units(self.estimator, rows.values)
         return np.ones(1) if units is None else units
-
-
-def error_of_mean(values: Array) -> float:
-    """Return the standard error of the mean of values (n,); infinite for one value."""
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else np.inf

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, get_args, overload
 
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from isthmus._optional import import_optional
@@ -22,6 +23,7 @@ __all__ = [
     "Remedy",
     "Severity",
     "Trial",
+    "error_of_mean",
 ]
 
 Severity = Literal["failure", "warning", "note", "ok"]
@@ -67,6 +69,19 @@ class Evidence:
     rows: int | None = None
     worse: Literal["above", "below"] = "above"
 
+    @classmethod
+    def of_mean(
+        cls,
+        quantity: str,
+        values: NDArray[Any],
+        threshold: float,
+        unit: str = "",
+        worse: Literal["above", "below"] = "above",
+    ) -> Evidence:
+        """Return the mean of a value of each row, (n,), with its standard error."""
+        mean, error = float(values.mean()), error_of_mean(values)
+        return cls(quantity, mean, threshold, unit, error, rows=len(values), worse=worse)
+
     @property
     def crossed(self) -> bool:
         """Whether the value is on the wrong side of the threshold."""
@@ -96,6 +111,11 @@ class Evidence:
             "" if self.rows is None else f"{self.rows:,} rows",
         ]
         return ", ".join(filter(None, parts))
+
+
+def error_of_mean(values: NDArray[Any]) -> float:
+    """Return the standard error of the mean of values (n,); infinite for one value."""
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else math.inf
 
 
 class Trial(NamedTuple):

@@ -12,11 +12,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from isthmus.distributions.base import draw
 from isthmus.estimators.base import LatentEstimator
-from isthmus.evaluation.baselines import MODES
+from isthmus.evaluation.baselines import MODES, allows_mixture_gain
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim
 from isthmus.evaluation.checks.context import Context, Rows
 from isthmus.evaluation.checks.finding import Evidence, Remedy
-from isthmus.evaluation.checks.simple_models import has_standard_prior
 from isthmus.evaluation.checks.two_sample import LEAST_ROWS, separation
 
 __all__ = ["can_sample", "holes"]
@@ -80,7 +79,7 @@ def holes(context: Context) -> Iterator[Claim]:
         remedy,
         "note" if estimator.prior is None else "warning",  # codes need not be normal
     )
-    if has_standard_prior(estimator):  # which `mixture_of_codes` compares
+    if allows_mixture_gain(estimator):  # which `mixture_of_codes` compares
         return
     area, p_value = separation(codes, samples)
     yield Claim(

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.baselines import (
     MODES,
     independent_log_density,
@@ -16,12 +15,11 @@ from isthmus.evaluation.baselines import (
     pca_log_density,
 )
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim
-from isthmus.evaluation.checks.context import Context, Rows, error_of_mean
-from isthmus.evaluation.checks.finding import Evidence, Remedy
+from isthmus.evaluation.checks.context import Context, Rows
+from isthmus.evaluation.checks.finding import Evidence, Remedy, error_of_mean
 from isthmus.evaluation.checks.remedies import improvements
 
 __all__ = [
-    "has_standard_prior",
     "likelihood_of_simple_models",
     "mixture_of_codes",
     "narrow_code",
@@ -120,14 +118,7 @@ def likelihood_of_simple_models(context: Context) -> Iterator[Claim]:
     numbers = f"{own.mean():.4g} and {independent.mean():.4g} nats per row"
     yield Claim(
         "independent features",
-        Evidence(
-            "gap to independent features",
-            float(worse.mean()),
-            WORSE,
-            "nats",
-            error_of_mean(worse),
-            rows=len(scored),
-        ),
+        Evidence.of_mean("gap to independent features", worse, WORSE, "nats"),
         f"Test rows are less likely under the model than if features were independent: {numbers}.",
         f"Test rows are as likely under the model as if features were independent, or likelier: "
         f"{numbers}.",
@@ -150,24 +141,15 @@ def likelihood_of_simple_models(context: Context) -> Iterator[Claim]:
     numbers = f"{own.mean():.4g} and {normal.mean():.4g} nats per row"
     yield Claim(
         "normal distribution",
-        Evidence(
+        Evidence.of_mean(
             "share of the gain of a normal distribution over independent features that is missed",
-            float(missed.mean()),
+            missed,
             MISSED,
-            "",
-            error_of_mean(missed),
-            rows=len(scored),
         ),
         f"Test rows are less likely under the model than under {name}: {numbers}.",
         f"Test rows are about as likely under the model as under {name}, or likelier: {numbers}.",
         remedy,
     )
-
-
-def has_standard_prior(estimator: LatentEstimator) -> bool:
-    """Whether the prior is the standard normal for all conditions, and the posterior diagonal."""
-    diagonal = estimator.posterior_family in ("normal", "normal-softplus")
-    return diagonal and estimator.prior == "standard" and not estimator.conditional
 
 
 def mixture_of_codes(context: Context) -> Iterator[Claim]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.checks.claim import Claim
-from isthmus.evaluation.checks.context import Context, error_of_mean
+from isthmus.evaluation.checks.context import Context
 from isthmus.evaluation.checks.finding import Evidence, Remedy
 from isthmus.evaluation.checks.remedies import default_rate
 from isthmus.evaluation.sparsity import active_threshold, feature_density
@@ -53,13 +53,7 @@ def activity(context: Context) -> Iterator[Claim]:
     found = f"{active.sum(axis=1).mean():.3g} of {active.shape[1]:,} units are active per row"
     yield Claim(
         "dense code",
-        Evidence(
-            "share of units active per row",
-            float(share.mean()),
-            DENSE,
-            standard_error=error_of_mean(share),
-            rows=len(rows),
-        ),
+        Evidence.of_mean("share of units active per row", share, DENSE),
         f"The code is not sparse: {found}.",
         f"The code is sparse: {found}.",
         Remedy(*_against_density(estimator, active.shape[1])),

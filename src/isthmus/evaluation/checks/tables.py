@@ -17,7 +17,7 @@ NAMED = 3  # columns in a sentence
 
 
 def is_table(estimator: LatentEstimator) -> bool:
-    """Whether the features are columns, each with a meaning of its own."""
+    """Whether the features are the columns of a table, not pixels or samples of one signal."""
     one_axis = len(estimator.feature_shape_) == 1
     return one_axis and (estimator.columns_ is not None or estimator.scaling_ != "global")
 

@@ -11,8 +11,8 @@ from scipy.stats import linregress
 from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.baselines import independent_log_density
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim
-from isthmus.evaluation.checks.context import Context, error_of_mean
-from isthmus.evaluation.checks.finding import Evidence, Remedy
+from isthmus.evaluation.checks.context import Context
+from isthmus.evaluation.checks.finding import Evidence, Remedy, error_of_mean
 from isthmus.evaluation.checks.remedies import default_rate, longer, steps_per_epoch
 
 __all__ = ["convergence", "overfitting"]

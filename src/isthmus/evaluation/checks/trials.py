@@ -13,8 +13,8 @@ from sklearn.base import clone
 
 from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.checks.claim import ALPHA
-from isthmus.evaluation.checks.context import Context, Rows, error_of_mean
-from isthmus.evaluation.checks.finding import Finding, Findings, Trial
+from isthmus.evaluation.checks.context import Context, Rows
+from isthmus.evaluation.checks.finding import Finding, Findings, Trial, error_of_mean
 
 __all__ = ["with_trials"]
 
