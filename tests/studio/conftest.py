@@ -54,7 +54,7 @@ class Live:
         self.thread = threading.Thread(target=self.server.run, args=([self.listener],))
 
     def connect(self):
-        return socket.create_connection(self.address, timeout=10)
+        return socket.create_connection(self.address, timeout=30)
 
     def request(self, path="/api/manifest", *lines, method="GET", token=TOKEN, host=None):
         lines = (f"{method} {path} HTTP/1.1", f"Host: {host or self.host}", *lines)
@@ -79,8 +79,12 @@ class Live:
     def count(self):
         return len(self.server.server_state.connections)
 
+    def count_at_work(self):
+        """The number of connections whose request has arrived and is not answered."""
+        return sum(c._timer is None for c in tuple(self.server.server_state.connections))
+
     def wait_until(self, condition):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not condition() and time.monotonic() < end:
             time.sleep(0.01)
         assert condition()

@@ -203,6 +203,7 @@ def test_a_connection_is_refused_if_all_others_are_at_work(live, monkeypatch):
         clients = [stack.enter_context(live.connect()) for _ in range(6)]
         for client in clients:
             client.sendall(head + bytes(8))
+        live.wait_until(lambda: live.count() == live.count_at_work() == 6)
         live.wait_until(lambda: live.queries.at_work == server.MAX_AT_WORK)
         assert refusal(live.ask(b"")[0])[0] == 429
         live.queries.go.set()
