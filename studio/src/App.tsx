@@ -3,6 +3,7 @@
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { attempt, backend, selectedClass, go, manifest, errorMessage, view, type View } from "./state";
+import { FindingList } from "./components/FindingList";
 import { Anomalies } from "./views/Anomalies";
 import { Impute } from "./views/Impute";
 import { Interpolate } from "./views/Interpolate";
@@ -45,6 +46,7 @@ export function App() {
   const entry = VIEWS[view.value];
   const Show = entry.show;
   const notice = unavailable(entry);
+  const { findings } = manifest.value;
   return (
     <>
       <Header />
@@ -62,6 +64,7 @@ export function App() {
       </nav>
       <main id="view" aria-label={entry.name} key={view.value}>
         <h2 class="unseen">{entry.name}</h2>
+        {findings && view.value === start() && <FindingList findings={findings} />}
         <p class="what">{entry.what}</p>
         {notice ? <p class="empty" role="status">{notice}</p> : <Show />}
       </main>

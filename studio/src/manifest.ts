@@ -17,6 +17,8 @@ export interface Manifest {
   prior: Prior | null;
   runs: Run[];
   notes: string[];
+  /** What the checks of the fitted model found; null if it was not checked. */
+  findings: Findings | null;
   arrays: Record<string, ArraySpec>;
 }
 
@@ -119,6 +121,23 @@ export interface Run {
   /** Maximum number of epochs of a run in training. */
   epochs: number | null;
   training: boolean;
+}
+
+export interface Findings {
+  /** The most important findings, at most three. */
+  first: Finding[];
+  others: Finding[];
+}
+
+export interface Finding {
+  name: string;
+  severity: "failure" | "warning" | "note";
+  /** One sentence. */
+  verdict: string;
+  /** A number with its threshold. */
+  evidence: string;
+  /** What to change; empty if nothing is known to help. */
+  remedy: string;
 }
 
 export interface ArraySpec {

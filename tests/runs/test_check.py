@@ -7,7 +7,7 @@ import pytest
 
 from isthmus import Autoencoder, BetaVAE, load
 from isthmus.cli import main
-from isthmus.evaluation.checks import Finding
+from isthmus.evaluation.checks import Findings
 from isthmus.hub.card import card_text
 from isthmus.persistence.run_folder import read_config
 from isthmus.runs import RunOptions, check_run, fit_run, report_run
@@ -30,11 +30,14 @@ def command(capsys, *words):
     return code, *capsys.readouterr()
 
 
-def test_fit_keeps_at_most_three_findings_for_summary_report_and_card(run, capsys):
+def test_fit_keeps_its_findings_and_shows_at_most_three(run):
     first = run.findings[0]
     assert (first.name, first.severity, len(run.findings)) == ("collapsed units", "failure", 1)
     config = read_config(run.folder)
-    assert [Finding.from_dict(each) for each in config["findings"]] == run.findings
+    saved = Findings.from_dicts(config["findings"])
+    assert saved.in_summary == run.findings
+    assert len(saved) > len(run.findings)
+    assert all(each.severity != "ok" for each in saved)
     line = "failure: 0 of 2 components of the code carry information"
     assert line in run.report.read_text(encoding="utf-8")
     pytest.importorskip("huggingface_hub")

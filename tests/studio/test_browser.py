@@ -24,6 +24,7 @@ import isthmus
 from isthmus.cli import main
 from isthmus.data import Dataset
 from isthmus.estimators import model_io
+from isthmus.evaluation import Evidence, Finding, Remedy
 from isthmus.persistence.run_folder import CONFIG, HISTORY, WEIGHTS
 from isthmus.studio import Bundle, write_page
 from isthmus.studio.queries import ModelQueries
@@ -52,13 +53,20 @@ COPY = """c => { const copy = new OffscreenCanvas(c.width, c.height);
 
 DIGITS = load_digits()
 DATA = Dataset("digits", DIGITS.images[:300] / 16, DIGITS.target[:300])
+FINDINGS = [
+    Finding(
+        "narrow code", "warning", "It is narrow.", Evidence("share", 0.4, 0.2), Remedy({"n": 8})
+    ),
+    Finding("prior", "note", "It has holes.", Evidence("gain", 0.3, 0.25)),
+]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     model = isthmus.VAE(n_components=2, hidden=(32,), epochs=3, random_state=0).fit(DATA.X)
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    model_io.save(model, folder, {"name": "digits"})
+    config = model_io.save(model, folder, {"name": "digits"})
+    model_io.save_summary(folder, config, {}, [each.to_dict() for each in FINDINGS])
     return folder
 
 
@@ -200,6 +208,27 @@ def test_all_views_open_without_console_messages(browser, address, backend):
                 assert_fits_a_phone(page, view)
         page.get_by_role("button", name="Licences").click()
         page.get_by_text("onnxruntime-web").first.wait_for()
+
+
+@pytest.mark.parametrize("backend", ["file", "live"])
+def test_the_first_view_opens_with_the_findings(browser, address, backend):
+    with opened(browser, address, "map") as page:
+        panel = page.get_by_role("region", name="Findings")
+        for text in (
+            "warning",
+            "narrow code",
+            "It is narrow.",
+            "Try n=8.",
+            "share: 0.4, threshold",
+        ):
+            panel.get_by_text(text).first.wait_for()
+        assert panel.get_by_text("It has holes.").count() == 0
+        panel.get_by_role("button", name="Show all 2").click()
+        panel.get_by_text("It has holes.").wait_for()
+        panel.get_by_role("button", name="Show fewer").click()
+        page.get_by_role("link", name="Item", exact=True).click()
+        page.get_by_role("heading", name="Item", exact=True).wait_for()
+        assert panel.count() == 0
 
 
 def assert_fits_a_phone(page, view):

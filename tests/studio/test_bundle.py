@@ -14,6 +14,7 @@ import isthmus
 from isthmus.data import Dataset
 from isthmus.data.columns import Columns
 from isthmus.estimators import model_io
+from isthmus.evaluation import Evidence, Finding, Remedy
 from isthmus.persistence.locks import exclusive_folder
 from isthmus.studio import Bundle
 from isthmus.studio.page import to_json
@@ -50,6 +51,47 @@ def test_codes_scores_and_labels_match_the_estimator(tmp_path, vae):
     np.testing.assert_allclose(-arrays[bound["array"]], vae.score_samples(X), rtol=1e-5)
     assert [s["name"] for s in about["scores"]] == ["squared error", "−ELBO"]
     assert set(about["arrays"]) == set(arrays)
+
+
+def checked(run, config, *findings):
+    """Save findings with a model, and return what the studio shows of them."""
+    model_io.save_summary(run, config, {}, [each.to_dict() for each in findings])
+    return Bundle.load([run]).manifest["findings"]
+
+
+def test_findings_are_shown_the_important_ones_first(tmp_path, vae):
+    evidence = Evidence("steps", 1234.0, 9.0, worse="below")
+    remedies = [Remedy({"hidden": (k,)}) for k in range(4)]
+    found = [Finding("a", "note", "A.", evidence)]
+    found += [
+        Finding(n, "warning", "B.", evidence, r) for n, r in zip("bcde", remedies, strict=True)
+    ]
+    config = model_io.save(vae, tmp_path / "run", {})
+    shown = checked(tmp_path / "run", config, *found)
+    assert [each["name"] for each in shown["first"]] == ["b", "c", "d"]
+    assert [each["name"] for each in shown["others"]] == ["e", "a"]
+    assert shown["first"][0] == {
+        "name": "b",
+        "severity": "warning",
+        "verdict": "B.",
+        "evidence": "steps: 1,234, threshold 9",
+        "remedy": "Try hidden=(0,).",
+    }
+
+
+def test_a_model_without_faults_and_one_that_was_not_checked_differ(tmp_path, vae):
+    run = tmp_path / "run"
+    config = model_io.save(vae, run, {})
+    assert Bundle.load([run]).manifest["findings"] is None
+    assert checked(run, config) == {"first": [], "others": []}
+
+
+@pytest.mark.parametrize("findings", [[{}], [{"name": 3, "severity": "grave"}]])
+def test_entries_that_are_no_findings_are_one_clear_error(tmp_path, vae, findings):
+    run = tmp_path / "run"
+    model_io.save_summary(run, model_io.save(vae, run, {}), {}, findings)
+    with pytest.raises(ValueError, match=r"findings\[0\] is not a finding"):
+        Bundle.load([run])
 
 
 def test_large_data_is_sampled_reproducibly(tmp_path, vae):

@@ -155,16 +155,18 @@ def save_summary(
     path: str | os.PathLike[str],
     config: dict[str, Any],
     summary: Mapping[str, float],
-    findings: Sequence[Mapping[str, Any]] = (),
+    findings: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Add numbers on held-out rows, and findings, to a saved model.
 
-    It takes the folder and what `save` returned; findings are as `Finding.to_dict` returns them.
+    It takes the folder and what `save` returned; findings are as `Finding.to_dict` returns them,
+    or None if the model was not checked.
 
     Only config.json is written again.
     """
     held_out = json.loads(to_json(dict(summary)))
-    config = with_new_checksum(config | {"held_out": held_out, "findings": list(findings)})
+    config = config | {"held_out": held_out, "findings": findings}
+    config = with_new_checksum(config)
     write_atomic(Path(path) / CONFIG, to_json(config).encode())
     finish_staged(Path(path), config[SUMS])
 

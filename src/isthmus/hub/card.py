@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from isthmus._optional import import_optional
-from isthmus.evaluation.checks import Finding
+from isthmus.evaluation.checks import Findings
 from isthmus.hub.pictures import View
 from isthmus.hub.snippet import extras_of, snippet_of
 from isthmus.plots.cells import is_image
@@ -86,7 +86,7 @@ def card_text(
         data=list(_data(config["data"])),
         columns=[(str(c.name), c.describe()) for c in columns[:COLUMNS]],
         more_columns=max(0, len(columns) - COLUMNS),
-        findings=[str(Finding.from_dict(each)) for each in config["findings"]],
+        findings=[*map(str, Findings.from_dicts(config["findings"] or ()).in_summary)],
         held_out=[(k, number(v)) for k, v in config["held_out"].items()],
         training=list(_training(estimator, config)),
         settings=[(k, setting_text(v)) for k, v in config["params"].items()],

@@ -55,7 +55,7 @@ def check_config(config: Any) -> dict[str, Any]:
     """
     _require(isinstance(config, dict), "the whole", "a dictionary", config)
     optional: dict[str, Any] = {"data": {}, "held_out": {}, "versions": {}, "isthmus": "unknown"}
-    config = optional | {"findings": []} | config
+    config = optional | {"findings": None} | config  # None: the model was not checked
     sections = ("params", "fitted", "data", "held_out", "versions")
     _check(config, {"estimator": (_is_name, "a name"), "isthmus": (_is_name, "a version")})
     _check(config, dict.fromkeys(sections, (_is_dict, "a dictionary")))
@@ -65,7 +65,7 @@ def check_config(config: Any) -> dict[str, Any]:
     _check(config["held_out"], held_out, "held_out.")
     _check(config["data"], DATA, "data.")
     findings = config["findings"]
-    few = (
+    few = findings is None or (
         isinstance(findings, list)
         and len(findings) <= MAX_FINDINGS
         and all(map(_is_dict, findings))

@@ -16,7 +16,7 @@ from isthmus._messages import say, shell_quote
 from isthmus.data import Dataset
 from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import model_io
-from isthmus.evaluation.checks import Finding, check
+from isthmus.evaluation.checks import Findings, check
 from isthmus.evaluation.summary import held_out_summary
 from isthmus.persistence.integrity import SUMS, WEIGHTS
 from isthmus.persistence.locks import LOCK, exclusive_folder
@@ -61,8 +61,9 @@ def finish(
     if len(X):
         summary = held_out_summary(estimator, X_train, X, y, split.test_weights)
         labels = {"y_train": y_train, "y_test": y} if estimator.conditional else {}
-        findings = check(estimator, X_train, X, costly=False, **labels).in_summary
-        model_io.save_summary(folder, config, summary, [each.to_dict() for each in findings])
+        found = check(estimator, X_train, X, costly=False, **labels)
+        model_io.save_summary(folder, config, summary, [each.to_dict() for each in found.not_ok])
+        findings = found.in_summary
         notes = (*map(str, findings), *notes)
     else:
         X, y = X_train, y_train
@@ -150,7 +151,7 @@ def report_run(
     found = Run(folder, model_io.load(folder), resumable=bool(find_checkpoints(folder)))
     is_whole = not force and _has_report(folder, config)
     if is_whole:
-        findings = [Finding.from_dict(each) for each in config["findings"]]
+        findings = Findings.from_dicts(config["findings"] or ()).in_summary
         found = replace(
             found, summary=config["held_out"], findings=findings, report=folder / REPORT
         )

@@ -25,8 +25,9 @@ from isthmus.distributions.base import DiagonalMixture, draw
 from isthmus.estimators import model_io
 from isthmus.estimators.scaling import as_float64
 from isthmus.estimators.validation import validate_input
+from isthmus.evaluation.checks import Finding, Findings
 from isthmus.export import x_dtype
-from isthmus.persistence.run_folder import CONFIG
+from isthmus.persistence.run_folder import CONFIG, read_config
 from isthmus.plots.cells import is_image
 from isthmus.plots.latent import has_standard_prior
 from isthmus.studio.runs import run_records
@@ -84,6 +85,7 @@ class Bundle:
             return cls(_manifest_without_model(records))
         estimator = _with_channels_first(model_io.load(first, device="cpu"))
         manifest = _model_manifest(estimator, as_text(first.resolve().name), records, dataset)
+        manifest["findings"] = _findings(read_config(first)["findings"])
         bundle = cls(manifest, estimator=estimator)
         bundle._add_contents(dataset, max_rows)
         manifest["no_data_reason"] = None if bundle.X is not None else no_data_reason
@@ -234,12 +236,28 @@ def _model_manifest(
     }
 
 
+def _findings(saved: list[dict[str, Any]] | None) -> dict[str, Any] | None:
+    """Return what `isthmus.evaluation.check` found, in words; None if it was not called."""
+    if saved is None:
+        return None
+    findings = Findings.from_dicts(saved)
+    first = findings.in_summary
+    others = [each for each in findings.not_ok if each not in first]
+    return {"first": [*map(_in_words, first)], "others": [*map(_in_words, others)]}
+
+
+def _in_words(finding: Finding) -> dict[str, str]:
+    evidence, remedy = str(finding.evidence), str(finding.remedy)
+    about = {"name": finding.name, "severity": finding.severity, "verdict": finding.verdict}
+    return about | {"evidence": evidence, "remedy": remedy}
+
+
 def _title(kind: str, data: str) -> str:
     return f"{kind} on {data}" if data else kind
 
 
 def _empty_manifest(records: list[Any]) -> dict[str, Any]:
-    nothing = dict.fromkeys(("rows", "no_data_reason", "prior", "map"))
+    nothing = dict.fromkeys(("rows", "no_data_reason", "prior", "map", "findings"))
     lists: dict[str, Any] = {name: [] for name in ("columns", "scores", "notes")}
     return {"format": 1, "version": __version__, "runs": records, "arrays": {}} | nothing | lists
 

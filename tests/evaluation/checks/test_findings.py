@@ -97,6 +97,42 @@ def test_findings_convert_to_json_and_back():
     assert again.to_dict() == finding.to_dict()
 
 
+def test_saved_findings_are_the_same_findings():
+    remedy = Remedy({"hidden": (64, 32)}, trials=[Trial({"hidden": (64,)}, 1.0, 0.1, "nats", True)])
+    found = [Finding("a", "warning", "Bad.", Evidence("gap", 2.0, 1.0), remedy)]
+    saved = json.loads(Findings(found).to_json())["findings"]
+    assert list(Findings.from_dicts(saved)) == found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"severity": "grave"},
+        {"evidence": {"quantity": "gap", "value": "two", "threshold": 1.0}},
+        {"evidence": {"quantity": "gap", "value": 2.0}},
+        {"evidence": None},
+        {"remedy": {"settings": ["beta"], "advice": "", "trials": []}},
+        {"remedy": {"settings": [], "advice": "", "trials": [{"gain": "much"}]}},
+    ],
+)
+def test_what_is_not_a_finding_is_one_clear_error(change):
+    good = Finding("a", "warning", "Bad.", Evidence("gap", 2.0, 1.0)).to_dict()
+    with pytest.raises(ValueError, match=r"^findings\[1\] is not a finding: .*$"):
+        Findings.from_dicts([good, good | change])
+
+
+@pytest.mark.parametrize(
+    ("evidence", "text"),
+    [
+        (Evidence("steps", 36, 1000), "steps: 36, threshold 1,000"),
+        (Evidence("gap", 0.12345, 0.1, p_value=1e-300), "gap: 0.123, threshold 0.1, p < 1e-10"),
+        (Evidence("gap", 2e5, 0.1, "nats", 0.1, p_value=0.004), "gap: 200,000 ± 0.1 nats, thr"),
+    ],
+)
+def test_evidence_is_readable(evidence, text):
+    assert str(evidence).startswith(text)
+
+
 def test_findings_convert_to_a_frame():
     pytest.importorskip("pandas")
     frame = Findings([*judge([claim(2.0), claim(0.0, name="other")])]).to_frame()

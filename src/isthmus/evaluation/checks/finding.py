@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args, overload
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from isthmus._messages import one_line
 from isthmus._optional import import_optional
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
 Severity = Literal["failure", "warning", "note", "ok"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worst first
 WIDTH = 100  # of the printed table
+SMALLEST_P = 1e-10  # smaller p-values are printed as smaller than this
 IMPORTANT = 3  # findings in a summary, at most
 
 
@@ -57,7 +59,7 @@ class Evidence:
     >>> Evidence("gap", 3.0, threshold=1.0, standard_error=1.0).probability
     0.0227...
     >>> print(Evidence("gap", 3.0, threshold=1.0, unit="nats", standard_error=1.0, rows=50))
-    gap 3 ± 1 nats, threshold 1, 50 rows
+    gap: 3 ± 1 nats, threshold 1, 50 rows
     """
 
     quantity: str
@@ -105,12 +107,21 @@ class Evidence:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.2g}"
         unit = f" {self.unit}" if self.unit else ""
         parts = [
-            f"{self.quantity} {self.value:.3g}{error}{unit}",
-            f"threshold {self.threshold:.3g}",
-            "" if self.p_value is None else f"p = {self.p_value:.2g}",
+            f"{self.quantity}: {_number(self.value)}{error}{unit}",
+            f"threshold {_number(self.threshold)}",
+            "" if self.p_value is None else _p_text(self.p_value),
             "" if self.rows is None else f"{self.rows:,} rows",
         ]
         return ", ".join(filter(None, parts))
+
+
+def _number(value: float) -> str:
+    """Return a number with three digits, a large one in full."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def _p_text(p: float) -> str:
+    return f"p = {p:.2g}" if p > SMALLEST_P else f"p < {SMALLEST_P:g}"
 
 
 def error_of_mean(values: NDArray[Any]) -> float:
@@ -238,17 +249,27 @@ class Finding:
         try:
             remedy, evidence = saved["remedy"], dict(saved["evidence"])
             missing = {k: math.nan for k in ("value", "threshold") if evidence[k] is None}
-            trials = [Trial(**each) for each in remedy["trials"]]
-            settings = [dict(each) for each in remedy["settings"]]
-            return cls(
+            trials = [
+                Trial(**each | {"settings": _with_tuples(each["settings"])})
+                for each in remedy["trials"]
+            ]
+            settings = [_with_tuples(each) for each in remedy["settings"]]
+            finding = cls(
                 str(saved["name"]),
                 SEVERITIES[SEVERITIES.index(saved["severity"])],
                 str(saved["verdict"]),
                 Evidence(**evidence | missing),
                 Remedy(*settings, advice=str(remedy["advice"]), trials=trials),
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a finding: {error!r}") from None
+            f"{finding} {finding.evidence}"  # raises an error for text in place of numbers
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"not a finding: {one_line(repr(error))}") from None
+        return finding
+
+
+def _with_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the tuples that JSON holds as lists."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
 
 
 def _finite(value: Any) -> Any:
@@ -289,9 +310,9 @@ class Findings(Sequence[Finding]):
     ('warning', ['b', 'a'])
     >>> print(findings)
     warning   b      The gap is wide.
-                     gap 3, threshold 2
+                     gap: 3, threshold 2
     ok        a      All is well.
-                     gap 1, threshold 2
+                     gap: 1, threshold 2
     not made  drift  needs new rows
     <BLANKLINE>
     Measured on 50 test rows.
@@ -336,6 +357,28 @@ class Findings(Sequence[Finding]):
         """The important findings; if there are none, the first note with settings to try."""
         notes = [each for each in self if each.severity == "note" and each.remedy.settings]
         return self.important or notes[:1]
+
+    @property
+    def not_ok(self) -> list[Finding]:
+        """The failures, warnings and notes."""
+        return [each for each in self if each.severity != "ok"]
+
+    @classmethod
+    def from_dicts(cls, saved: Sequence[Mapping[str, Any]]) -> Findings:
+        """Return findings from what `Finding.to_dict` returned for each of them.
+
+        Raises
+        ------
+        ValueError
+            Names the first entry that is not a finding.
+        """
+        findings = []
+        for i, each in enumerate(saved):
+            try:
+                findings.append(Finding.from_dict(each))
+            except ValueError as error:
+                raise ValueError(f"findings[{i}] is {error}") from None
+        return cls(findings)
 
     def because(self, reason: str) -> Findings:
         """Return the same findings, with a reason why rows are missing."""
