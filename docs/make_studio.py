@@ -2,7 +2,7 @@
 
 From the root of a checkout, with MNIST in $ISTHMUS_DATA:
 
-    isthmus fit mnist --n-components 2 --hidden 512 256 --epochs 25 --random-state 0 \
+    isthmus fit mnist --n-components 2 --hidden 512x256 --epochs 25 --random-state 0 \
         --out runs/mnist --page
     python docs/make_studio.py runs/mnist/studio.html
 """

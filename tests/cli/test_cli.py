@@ -1,3 +1,4 @@
+import argparse
 import json
 import shutil
 import subprocess
@@ -8,9 +9,11 @@ import pytest
 
 import isthmus
 from isthmus.cli import main
-from isthmus.cli._options import field_groups
+from isthmus.cli._options import field_groups, fields_given, flag_of
+from isthmus.cli._parser import COMMANDS, _module, make_parser
+from isthmus.cli.fit import _model
 from isthmus.estimators import ESTIMATORS
-from isthmus.models.params import params_of
+from isthmus.models.params import params_of, setting_text
 from isthmus.models.specs import SPECS
 
 
@@ -125,7 +128,11 @@ def complaint(arguments, capsys):
         (["fit", "digts"], "Did you mean 'digits'?"),
         (["fit", "digits", "--model", "vea"], "Did you mean 'vae'?"),
         (["fit", "digits", "--epochs", "0"], "epochs must be an integer of at least 1"),
-        (["fit", "digits", "--epochs", "x"], "invalid integer value: 'x'"),
+        (
+            ["fit", "digits", "--epochs", "x"],
+            "--epochs: expected an integer of at least 1 or none, got",
+        ),
+        (["fit", "digits", "--hidden", "4y"], "such as 400x200, got '4y'"),
         (["fit", "digits", "--n-components", "0"], "n_components must be"),
         (["fit", "digits", "--beta", "3"], "it belongs to beta-vae"),
         (["fit", "digits", "--likelihood", "bernouli"], "Did you mean 'bernoulli'?"),
@@ -139,7 +146,16 @@ def complaint(arguments, capsys):
         (["fit", "digits", "extra"], "isthmus fit: unexpected argument 'extra'"),
         (["fit", "digits", "--epoch", "3"], "Did you mean '--epochs'?"),  # no abbreviations
         (["info", "nowhere"], "isthmus info: argument RUN: there is no folder 'nowhere'"),
-        (["info", "."], "isthmus info: . holds no saved model"),
+        (["info", "."], "RUN: . holds no saved model: it has no config.json. Name a run first"),
+        (["detect", "digits"], "RUN: 'digits' is a dataset, not the folder of a run"),
+        (["transform", "t.csv", "out"], "RUN: 't.csv' is a file, not the folder of a run"),
+        (["fit", "digits", "-epochs", "3"], "unknown option '-epochs'. Did you mean '--epochs'?"),
+        (["fit", "digits", "-hidden", "3"], "unknown option '-hidden'. Did you mean '--hidden'?"),
+        (["fit", "digits", "--device", "gpu"], "Did you mean 'cuda'?"),
+        (["fit", "digits", "--model", "beta-veae"], "Did you mean 'beta-vae'?"),
+        (["tune", "digits", "--metric", "scor"], "Did you mean 'score'?"),
+        (["tune", "digits", "--grid", "hiden=3"], "no setting 'hiden'. Did you mean 'hidden'?"),
+        (["tune", "digits", "--grid", "beta=3"], "it belongs to beta-vae"),
         (["fti", "digits"], "isthmus: unknown command 'fti'. Did you mean 'fit'?"),
         (["--frobnicate", "fit", "digits"], "isthmus: unknown option '--frobnicate'"),
         ([], "COMMAND"),
@@ -147,8 +163,61 @@ def complaint(arguments, capsys):
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a\n1\n")
     assert words in complaint(arguments, capsys)
     assert not (tmp_path / "runs").exists()
+
+
+def test_runs_are_proposed_if_the_run_is_missing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert "Name a run first, such as runs/mine." in complaint(["search", "17"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--model", "VAE"], {"model": "vae"}),
+        (["--model", "bvae"], {"model": "beta-vae"}),
+        (["--model", "BetaVAE"], {"model": "beta-vae"}),
+        (["--model", "denoising_autoencoder"], {"model": "denoising"}),
+        (["--prior", "Mixture"], {"prior": "mixture"}),
+        (["--posterior-family", "full_normal"], {"posterior_family": "full-normal"}),
+        (["--hidden", "400x200"], {"hidden": (400, 200)}),
+        (["--hidden", "400,200"], {"hidden": (400, 200)}),
+        (["--hidden", "400, 200"], {"hidden": (400, 200)}),
+        (["--hidden", "400", "200"], {"hidden": (400, 200)}),
+        (["--hidden", "none"], {"hidden": ()}),
+        (["--hidden"], {"hidden": ()}),
+    ],
+)
+def test_values_are_understood_in_other_spellings(flags, expected):
+    arguments = make_parser().parse_args(["fit", "digits", *flags])
+    assert fields_given(arguments) | {"model": arguments.model} == {"model": "vae"} | expected
+
+
+def test_help_states_the_defaults_of_the_command_line(capsys):
+    assert main(["fit", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    arguments = make_parser().parse_args(["fit", "digits"])
+    values = _model(arguments).build(None, None).get_params()
+    for name, p in params_of(SPECS["vae"]).items():
+        if name != "warm_start" and p.default is not None:
+            about = (
+                text.partition(f" {flag_of(name)} ")[2] or text.partition(f"{flag_of(name)},")[2]
+            )
+            about = about.partition("(default: ")[2].partition(")")[0]
+            is_flag, value = isinstance(values[name], bool), values[name]
+            shown = ("no", "yes")[value] if is_flag else setting_text(value)
+            assert about == shown, name
+
+
+def test_each_default_of_an_argument_is_in_its_help():
+    for command in COMMANDS:
+        for names, settings, _ in _module(command).COMMAND.arguments:
+            if settings.get("default") not in (None, "", [], argparse.SUPPRESS):
+                assert "(default: " in settings["help"], (command, names)
 
 
 def test_a_mistyped_run_folder_is_suggested(run, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from isthmus._messages import printable, python_command, say, shell_quote
 from isthmus.cli._options import flag_of
+from isthmus.models.params import setting_text
 
 if TYPE_CHECKING:
     from isthmus.evaluation import Finding, Findings
@@ -96,13 +98,10 @@ def settings_as_flags(settings: Mapping[str, Any]) -> str:
     Examples
     --------
     >>> settings_as_flags({"hidden": (64, 32), "patience": None})
-    '--hidden 64 32 --patience none'
+    '--hidden 64x32 --patience none'
     """
-    words: list[Any] = []
-    for name, value in settings.items():
-        values = value if isinstance(value, tuple | list) else [value]
-        words += [flag_of(name), *("none" if each is None else each for each in values)]
-    return shell_quote(*words) if words else ""
+    words = [(flag_of(name), setting_text(value)) for name, value in settings.items()]
+    return shell_quote(*chain.from_iterable(words)) if words else ""
 
 
 def print_table(title: str, rows: dict[str, Any]) -> None:

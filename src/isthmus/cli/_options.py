@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from isthmus._messages import did_you_mean
-from isthmus.models.params import Param, params_of
-from isthmus.models.specs import HANDLE_UNKNOWN, SPECS, Spec, Training
+from isthmus.models.params import Param, params_of, setting_text
+from isthmus.models.specs import HANDLE_UNKNOWN, SPECS, Spec, Training, model_name
 
 __all__ = [
     "DATA",
@@ -38,6 +39,7 @@ __all__ = [
     "image_size",
     "model_settings",
     "names",
+    "no_such_setting",
     "option",
     "other_data",
     "run_folder",
@@ -99,7 +101,8 @@ def option(text: str, **settings: Any) -> Argument:
     if "|" in words[-1]:
         choices = words.pop().split("|")
         settings = {"choices": choices, "default": choices[0], **settings}
-    if (default := settings.get("default")) and "(default" not in help:
+    default = settings.get("default")
+    if default not in (None, "", []) and "(default" not in help:
         help += f" (default: {default})"
     return Argument(words, {"help": help, "metavar": metavar, **settings})
 
@@ -120,13 +123,27 @@ def add_arguments(parser: argparse.ArgumentParser, arguments: Iterable[Argument]
 
 
 def run_folder(text: str) -> str:
-    """Return the path of a run; raise the parser's error if nothing is there."""
+    """Return the path of a run; raise the parser's error if no run is there."""
+    from isthmus.data.datasets import known_datasets
+    from isthmus.persistence.run_folder import CHECKPOINTS, CONFIG
+
     path = Path(text)
-    if not path.exists():
+    if any((path / name).is_file() for name in (CONFIG, *CHECKPOINTS)):
+        return text
+    if path.is_dir():
+        problem = f"{text} holds no saved model: it has no {CONFIG}."
+    elif path.exists():
+        problem = f"{text!r} is a file, not the folder of a run."
+    elif text in known_datasets():
+        problem = f"{text!r} is a dataset, not the folder of a run."
+    else:
+        problem = f"there is no folder {text!r}."
         siblings = path.parent.iterdir() if path.parent.is_dir() else ()
-        near = did_you_mean(text, [str(p) for p in siblings if p.is_dir()])
-        raise argparse.ArgumentTypeError(f"there is no folder {text!r}.{near}")
-    return text
+        if near := did_you_mean(text, [str(p) for p in siblings if p.is_dir()]):
+            raise argparse.ArgumentTypeError(problem + near)
+    known = [str(config.parent) for config in sorted(Path("runs").glob(f"*/{CONFIG}"))]
+    hint = f"such as {' or '.join(known[:3])}" if known else "as `isthmus fit` wrote it"
+    raise argparse.ArgumentTypeError(f"{problem} Name a run first, {hint}.")
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -170,19 +187,23 @@ def names(text: str) -> list[str]:
     return [*dict.fromkeys(text.split(","))]
 
 
-def model_settings() -> Iterator[Argument]:
-    """Declare an option for each setting of each model, in groups."""
-    for title, fields in field_groups().items():
+def model_settings(**defaults: Any) -> Iterator[Argument]:
+    """Declare an option for each setting of each model, in groups.
+
+    `defaults` are those of a command that has others than Python.
+    """
+    for title, fields in field_groups(defaults).items():
         yield from (_setting(p, title) for p in fields)
 
 
-def field_groups() -> dict[str, list[Param]]:
+def field_groups(defaults: Mapping[str, Any] | None = None) -> dict[str, list[Param]]:
     """Return every setting of every model, each once, under a title that says whose it is."""
     common, training = params_of(Spec), params_of(Training)
     groups: dict[str, list[Param]] = {"training": [], "every model": []}
     for name, p in common.items():
         if name == "warm_start":  # an option of `isthmus fit`, which names the run to start from
             continue
+        p = dataclasses.replace(p, default=(defaults or {}).get(name, p.default))
         groups["training" if name in training else "every model"].append(_merged({"": p}))
     owners: dict[str, dict[str, Param]] = {}
     for model, spec in SPECS.items():
@@ -208,11 +229,16 @@ def _merged(by_model: dict[str, Param]) -> Param:
 
 
 def _help(p: Param) -> str:
+    text = p.help.replace("hidden=()", "--hidden none").replace("None", "none")
+    text = text.replace("() is linear", "none for a linear model")
     choices = f" One of: {', '.join(p.choices)}." if p.choices else ""
-    if p.default is None or isinstance(p.default, bool):
-        return f"{p.help}{choices}"
-    default = " ".join(map(str, p.default)) if p.is_tuple else p.default
-    return f"{p.help}{choices} (default: {default})"
+    widths = " Write several as 400x200." if p.is_tuple else ""
+    if p.default is None:
+        return f"{text}{widths}{choices}"
+    default = p.default
+    if isinstance(default, bool):
+        default = "yes" if default else "no"
+    return f"{text}{widths}{choices} (default: {setting_text(default)})"
 
 
 def _setting(p: Param, group: str) -> Argument:
@@ -220,7 +246,7 @@ def _setting(p: Param, group: str) -> Argument:
     if p.scalar is bool:
         settings["action"] = argparse.BooleanOptionalAction
     elif p.is_tuple:
-        settings |= {"type": int, "nargs": "*", "metavar": "N"}
+        settings |= {"type": _reader(p), "nargs": "*", "metavar": "WIDTHS"}
     elif p.choices:
         settings |= {"choices": p.choices, "metavar": "NAME"}
     else:
@@ -236,9 +262,15 @@ def flag_of(name: str) -> str:
 
 def _reader(p: Param) -> Any:
     def read(text: str) -> Any:
-        return None if p.optional and text.lower() == "none" else p.scalar(text)
+        try:
+            return p.read(text)
+        except ValueError:
+            example = ", such as 400x200" if p.is_tuple else ""
+            expected = p.expected.replace("None", "none")
+            raise argparse.ArgumentTypeError(
+                f"expected {expected}{example}, got {text!r}"
+            ) from None
 
-    read.__name__ = {int: "integer", float: "number"}.get(p.scalar, "value")
     return read
 
 
@@ -253,8 +285,20 @@ def fields_given(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"{', '.join(having)}."
             )
         if having:
-            given[name] = tuple(value) if isinstance(value, list) else value
+            is_widths = isinstance(value, list)
+            given[name] = tuple(chain.from_iterable(value)) if is_widths else value
     return given
+
+
+def no_such_setting(name: str, spec: type[Spec]) -> str:
+    """Return what is wrong with a setting that a model does not have."""
+    every = dict.fromkeys(known for each in SPECS.values() for known in params_of(each))
+    having = [model for model, each in SPECS.items() if name in params_of(each)]
+    if having:
+        return f"{name!r} is not a setting of {spec.__name__}; it belongs to {', '.join(having)}."
+    near = did_you_mean(name, params_of(spec)) or did_you_mean(name, every)
+    listed = "" if near else f" Known: {', '.join(params_of(spec))}."
+    return f"{spec.__name__} has no setting {name!r}.{near}{listed}"
 
 
 MAX_STEPS = 40  # of a path
@@ -335,7 +379,9 @@ FILES = (
     switch("--force: process finished files again, and replace results"),
 )
 
-MODEL = option(f"--model NAME: {', '.join(SPECS)}", default="vae", choices=tuple(SPECS))
+MODEL = option(
+    f"--model NAME: {', '.join(SPECS)}", default="vae", choices=tuple(SPECS), type=model_name
+)
 
 
 def other_data(help: str) -> tuple[Argument, ...]:

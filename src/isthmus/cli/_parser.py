@@ -193,6 +193,11 @@ def make_parser() -> Parser:
     return parser
 
 
+def _is_option(name: str) -> bool:
+    """Whether a word is an option with a long name, even after a single dash."""
+    return name.startswith("-") and name.strip("-")[1:2].isalpha() and " " not in name
+
+
 class Help(argparse.HelpFormatter):
     """Help that prints each example on its own line; two or more spaces separate them."""
 
@@ -230,8 +235,19 @@ class Parser(argparse.ArgumentParser):
         known = self._option_string_actions
         for word in takewhile(lambda word: word != "--", words):
             name = word.partition("=")[0]
-            if name.startswith("--") and " " not in name and name not in known:
-                self.error(f"unknown option {name!r}.{did_you_mean(name, known)}")
+            is_short = name[:2] in known and f"-{name}" not in known  # with its value, as in -n64
+            if _is_option(name) and name not in known and not is_short:
+                near = did_you_mean("--" + name.strip("-"), known)
+                self.error(f"unknown option {name!r}.{near}")
+
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
+        """Return a value; a choice may be spelled with other cases and underscores."""
+        value = super()._get_value(action, text)
+        choices = None if isinstance(action, argparse._SubParsersAction) else action.choices
+        if choices is None or value in choices or not isinstance(value, str):
+            return value
+        spelled = value.lower().replace("_", "-")
+        return spelled if spelled in choices else value
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Report a value that is none of the action's choices."""

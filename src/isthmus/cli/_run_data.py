@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._messages import as_text, say
+from isthmus._messages import as_text, did_you_mean, say
 from isthmus.cli._sheets import short
 from isthmus.data import Columns, Dataset, load
 from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
@@ -195,5 +195,6 @@ def as_class(text: str, known: Array) -> Any:
         more = ", …" if len(known) > 20 else ""
         raise ValueError(
             f"unknown class {text!r}; known classes: {', '.join(map(str, known[:20]))}{more}."
+            f"{did_you_mean(text, by_name)}"
         )
     return by_name[text]

@@ -58,7 +58,13 @@ COMMAND = command(
         "detector on these (default: the stored one, else on the run's own test rows)"
     ),
     option(
-        "--score reconstruction|likelihood|nap|latent|paths|whitened|mahalanobis: anomaly score"
+        "--score reconstruction|likelihood|nap|latent|paths|whitened|mahalanobis: how anomaly is "
+        "measured. reconstruction: squared error of the scaled data. likelihood: negative "
+        "log-likelihood or ELBO in nats. nap: difference between the encoder's activations of a "
+        "row and of its reconstruction. latent: distance of the code from those of normal rows. "
+        "paths: distance of activations and errors together (images). whitened: distance of the "
+        "errors (tables of normal rows). mahalanobis: distance of row and error together (tables "
+        "with outliers among the training rows)"
     ),
     option(
         "--contamination FRACTION: flag this fraction of the normal rows, above 0 and at most 0.5 "

@@ -72,7 +72,7 @@ COMMAND = command(
         "tensorboard in --out; mlflow chooses its own place)"
     ),
     switch("--quiet: print nothing but errors"),
-    *model_settings(),
+    *model_settings(progress="auto"),
     examples=(
         "isthmus fit digits",
         "isthmus fit digits --n-components 2",

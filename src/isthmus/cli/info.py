@@ -21,6 +21,7 @@ COMMAND = command(
 def run(arguments: argparse.Namespace) -> int:
     """Print the model of a run, its settings and its results; return the exit code."""
     from isthmus.cli._console import print_table
+    from isthmus.models.params import setting_text
     from isthmus.persistence.run_folder import read_columns, read_config
     from isthmus.runs.folders import damaged_files_of_run
 
@@ -28,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_config(folder)
     fitted = config["fitted"]
     print_table(f"{config['estimator']} in {folder}", _facts(folder, config))
-    print_table("settings", config["params"])
+    settings = {name: setting_text(value) for name, value in config["params"].items()}
+    print_table("settings", settings)
     columns = read_columns(folder)
     if columns is not None:
         print_table("columns", {str(c.name): c.describe() for c in columns.columns})

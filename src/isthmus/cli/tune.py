@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus._messages import did_you_mean, say, shell_quote
+from isthmus._messages import say, shell_quote
 from isthmus.cli._options import (
     DATA,
     MODEL,
@@ -14,10 +14,11 @@ from isthmus.cli._options import (
     fields_given,
     flag_of,
     model_settings,
+    no_such_setting,
     option,
     switch,
 )
-from isthmus.models.params import Param, params_of
+from isthmus.models.params import Param, params_of, setting_text
 from isthmus.models.specs import SPECS, Spec
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ COMMAND = command(
     *DATA,
     MODEL,
     option(
-        "--grid SETTING=A,B,...: a setting and its values; repeat it for each setting. Join the "
-        "widths of several layers by x: hidden=64,128x64",
+        "--grid SETTING=A,B,...: a setting and its values; repeat it for each setting. Write the "
+        "widths of several layers as 400x200: hidden=64,128x64",
         action="append",
     ),
     option(
@@ -47,8 +48,10 @@ COMMAND = command(
     ),
     option("--test-fraction X: share of the rows held out to evaluate the models (default: 0.1)"),
     option(
-        "--metric NAME: what the models are ranked by: score, the ELBO in nats, or squared-error, "
-        "which also compares likelihoods of grey values with those of real numbers (default: score)"
+        "--metric score|squared-error: what the models are ranked by: score, the ELBO in nats, or "
+        "squared-error, which also compares likelihoods of grey values with those of real numbers "
+        "(default: score)",
+        default=None,
     ),
     option("--out DIR: folder (default: runs/DATA-MODEL-tune)"),
     switch("--force: replace an existing sweep in --out"),
@@ -57,7 +60,7 @@ COMMAND = command(
         "settings; finished models are kept"
     ),
     switch("--quiet: print nothing but errors"),
-    *model_settings(),
+    *model_settings(progress="lines"),
     examples=(
         "isthmus tune digits --model beta-vae --grid beta=1,2,4 --grid random-state=0,1",
         "isthmus tune table.csv --grid learning-rate=0.001,0.003 --grid hidden=64,128x64 --halving "
@@ -83,8 +86,7 @@ def read_grid(texts: list[str], spec: type[Spec]) -> dict[str, list[Any]]:
         if not equals or not values.strip():
             raise ValueError(f"--grid takes SETTING=A,B,..., as beta=1,2,4; got {text!r}.")
         if name not in fields:
-            near = did_you_mean(name, fields) or f" It has: {', '.join(fields)}."
-            raise ValueError(f"--grid {text}: {spec.__name__} has no setting {name!r}.{near}")
+            raise ValueError(f"--grid {text}: {no_such_setting(name, spec)}")
         if name in grid:
             raise ValueError(f"--grid has {name} twice; write all of its values in one.")
         grid[name] = [_value(word.strip(), fields[name]) for word in values.split(",")]
@@ -93,14 +95,8 @@ def read_grid(texts: list[str], spec: type[Spec]) -> dict[str, list[Any]]:
 
 def _value(word: str, p: Param) -> Any:
     """Return one value of a setting."""
-    if p.optional and word.lower() == "none":
-        return None
     try:
-        if p.is_tuple:
-            return tuple(int(width) for width in word.split("x")) if word != "()" else ()
-        if p.scalar is bool:
-            return {"true": True, "false": False}[word.lower()]
-        return p.scalar(word)
+        return p.read(word)
     except (ValueError, KeyError):
         raise ValueError(f"--grid: {p.name} must be {p.expected}, got {word!r}.") from None
 
@@ -195,7 +191,7 @@ def _sweep(arguments: argparse.Namespace) -> Sweep:
 def _print_candidates(tuning: Tuning) -> None:
     """Print the candidates, best first, and the files written."""
     from isthmus.cli._console import number_text, print_columns
-    from isthmus.runs.tune import BEST, FIGURE, RESULTS, setting_text, varied_settings
+    from isthmus.runs.tune import BEST, FIGURE, RESULTS, varied_settings
 
     sweep, folder = tuning.sweep, tuning.folder
     names = varied_settings(sweep)
@@ -203,7 +199,7 @@ def _print_candidates(tuning: Tuning) -> None:
     shown = (*ranked, "score", "rate", "distortion", "epochs", "seconds")
     rows = []
     for row in sorted(sweep.results_, key=lambda r: -r["metric"]):
-        values = [str(setting_text(row["params"].get(name, ""))) for name in names]
+        values = [setting_text(row["params"].get(name, "")) for name in names]
         rows.append([*values, *(number_text(row[name]) for name in shown), row["stopped"]])
     columns = {name.replace("_", " "): name in shown for name in (*names, *shown, "stopped")}
     words = f"; metric: minus the {sweep.metric}" if ranked else ""

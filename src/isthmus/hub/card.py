@@ -11,9 +11,9 @@ from isthmus._optional import import_optional
 from isthmus.evaluation.checks import Findings
 from isthmus.hub.pictures import View
 from isthmus.hub.snippet import extras_of, snippet_of
+from isthmus.models.params import setting_text
 from isthmus.plots.cells import is_image
 from isthmus.registry import backbone_of
-from isthmus.report.page import setting_text
 from isthmus.report.tables import number
 from isthmus.report.templating import template
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import numbers
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from typing import Any
 
 from isthmus._messages import did_you_mean, one_line
 
-__all__ = ["Param", "check_fields", "describe", "param", "params_of"]
+__all__ = ["Param", "check_fields", "describe", "param", "params_of", "setting_text"]
 
 MAX_SIZE = 2**31  # of sizes and counts, also in saved models
 MAX_NUMBER = 2**63  # of other numbers: torch reads no larger integer
@@ -78,6 +79,27 @@ class Param:
         text = " ".join([text, " and ".join(limits)]).strip()
         return f"{text} or None" if self.optional else text
 
+    def read(self, text: str) -> Any:
+        """Return the value that a word of the command line stands for; a ValueError if none does.
+
+        Examples
+        --------
+        >>> from isthmus.models.specs import VAE
+        >>> params = params_of(VAE)
+        >>> params["hidden"].read("400x200"), params["hidden"].read("none")
+        ((400, 200), ())
+        >>> params["epochs"].read("none"), params["binarize"].read("yes")
+        (None, True)
+        """
+        word = text.strip().lower()
+        if self.is_tuple:
+            return _read_widths(word)
+        if self.optional and word == "none":
+            return None
+        if self.scalar is bool:
+            return _WORDS_OF_BOOL[word]
+        return self.scalar(text)
+
     @property
     def limit(self) -> float:
         """The exclusive upper bound: without a declared one, what tensors can hold."""
@@ -113,6 +135,35 @@ class Param:
             and (self.above is None or value > self.above)
             and -self.limit < value < self.limit
         )
+
+
+_WORDS_OF_BOOL = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+NO_LAYERS = "none"
+
+
+def _read_widths(word: str) -> tuple[int, ...]:
+    """Read the widths of layers; as 400x200, and also with other marks between them."""
+    if word in (NO_LAYERS, "()", ""):
+        return ()
+    return tuple(map(int, re.split(r"[x×*, ]+", word.strip("()[], "))))
+
+
+def setting_text(value: Any) -> str:
+    """Return a setting as a person reads it, and as the command line takes it.
+
+    Examples
+    --------
+    >>> [setting_text(value) for value in (0.001, (400, 200), (), None, "auto", {"size": 64})]
+    ['0.001', '400x200', 'none', 'none', 'auto', 'size: 64']
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {setting_text(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        are_sizes = all(isinstance(each, numbers.Integral) for each in value)
+        return ("x" if are_sizes else ", ").join(map(setting_text, value)) or NO_LAYERS
+    return str(value)
 
 
 def _limit_text(limit: float) -> str:
@@ -182,6 +233,8 @@ def check_fields(obj: Any) -> None:
             large = [isinstance(v, numbers.Real) and v >= p.limit for v in each]  # type: ignore[operator]
             if p.below is None and any(large):
                 hint = f" It must be below {_limit_text(p.limit)}."
+            if p.is_tuple:
+                hint += f" Write {name}=(400, 200) for two layers, {name}=(400,) for one."
             got = one_line(repr(value))
             raise ValueError(f"{type(obj).__name__}: {name} must be {p.expected}, got {got}.{hint}")
 

@@ -24,6 +24,7 @@ __all__ = [
     "DenoisingAutoencoder",
     "SparseAutoencoder",
     "Training",
+    "model_name",
 ]
 
 spec = dataclass(kw_only=True, eq=False, repr=False)
@@ -401,3 +402,29 @@ SPECS: dict[str, type[Spec]] = {
     "beta-vae": BetaVAE,
     "conditional-vae": ConditionalVAE,
 }
+_SHORT = {
+    "ae": "autoencoder",
+    "dae": "denoising",
+    "sae": "sparse",
+    "cae": "contractive",
+    "bvae": "beta-vae",
+    "βvae": "beta-vae",
+    "cvae": "conditional-vae",
+}
+
+
+def model_name(text: str) -> str:
+    """Return the name of a model in `SPECS` that a text stands for; else the text itself.
+
+    Examples
+    --------
+    >>> [model_name(text) for text in ("VAE", "BetaVAE", "beta_vae", "bvae", "vea")]
+    ['vae', 'beta-vae', 'beta-vae', 'beta-vae', 'vea']
+    """
+    known = {_folded(spec.__name__): name for name, spec in SPECS.items()}
+    known |= {_folded(name): name for name in SPECS} | _SHORT
+    return known.get(_folded(text), text)
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus import plots
 from isthmus._version import __version__
 from isthmus.data.limits import is_inside, is_regular_file
+from isthmus.models.params import setting_text
 from isthmus.persistence.atomic import write_atomic
 from isthmus.report import captions, sections, tables
 from isthmus.report.pictures import as_picture
@@ -173,20 +174,3 @@ def _with_picture(section: Section) -> dict[str, Any]:
         key = re.sub(r"[^a-z]+", "-", words.heading.lower())
         picture = as_picture(section.figure, words.alt, key)
     return {"words": words, "picture": picture, "table": section.table}
-
-
-def setting_text(value: Any) -> str:
-    """Return a setting as a person reads it.
-
-    Examples
-    --------
-    >>> [setting_text(value) for value in (0.001, (400, 200), None, "auto", {"size": 64})]
-    ['0.001', '400, 200', 'none', 'auto', 'size: 64']
-    """
-    if value is None:
-        return "none"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k}: {setting_text(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(setting_text, value)) or "()"
-    return str(value)

@@ -12,13 +12,14 @@ from typing import Any
 
 from sklearn.base import clone
 
-from isthmus._messages import one_line, shell_quote
+from isthmus._messages import check_choice, one_line, shell_quote
 from isthmus.data.limits import check_memory
 from isthmus.estimators import ESTIMATORS, LatentEstimator
 from isthmus.estimators.defaults import check_likelihood, fresh_seed
 from isthmus.estimators.restoring import unfitted
 from isthmus.estimators.run_fingerprint import CUSTOM, MAY_CHANGE, params_to_json
 from isthmus.models.params import check_fields
+from isthmus.models.specs import model_name
 from isthmus.persistence.run_folder import CHECKPOINTS, CONFIG, find_checkpoints, read_config
 from isthmus.registry import check_combination
 from isthmus.runs.folders import has_content, is_started
@@ -48,13 +49,20 @@ class ModelSettings:
     Parameters
     ----------
     name : str or None
-        A registered name, such as "vae"; None for "vae", or for the model of the run to resume.
+        A registered name, such as "beta-vae", or another spelling of it, such as "BetaVAE"; None
+        for "vae", or for the model of the run to resume.
     values : mapping
         Settings by name.
     """
 
     name: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            name = model_name(self.name)
+            check_choice("the name of a model", name, ESTIMATORS)
+            object.__setattr__(self, "name", name)
 
     def build(self, facts: Facts | None, folder: Path | None) -> LatentEstimator:
         """Return the unfitted estimator, as the checkpoint of a run in a folder requires."""

@@ -14,7 +14,7 @@ from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import ESTIMATORS, model_io
 from isthmus.estimators.run_fingerprint import CUSTOM
 from isthmus.evaluation.summary import held_out_summary
-from isthmus.models.params import params_of
+from isthmus.models.params import params_of, setting_text
 from isthmus.persistence.atomic import write_atomic
 from isthmus.persistence.locks import exclusive_folder
 from isthmus.persistence.schema import check_params
@@ -33,7 +33,6 @@ __all__ = [
     "RESULTS",
     "Tuning",
     "has_finished",
-    "setting_text",
     "sweep_of",
     "tune_run",
     "varied_settings",
@@ -242,7 +241,7 @@ def _csv(sweep: Sweep) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*names, *NUMBERS, "stopped", "stacked", "best"])
     for i, row in enumerate(sweep.results_):
-        values = [setting_text(row["params"].get(name)) for name in names]
+        values = [setting_text(row["params"].get(name, "")) for name in names]
         numbers = [row[name] for name in NUMBERS]
         is_best = int(i == sweep.best_index_)
         writer.writerow([*values, *numbers, row["stopped"], row["stacked"], is_best])
@@ -252,17 +251,6 @@ def _csv(sweep: Sweep) -> str:
 def varied_settings(sweep: Sweep) -> list[str]:
     """Return the names of the settings that a fitted sweep varied."""
     return list(dict.fromkeys(name for row in sweep.results_ for name in row["params"]))
-
-
-def setting_text(value: Any) -> Any:
-    """Return a value as ``--grid`` takes it.
-
-    Examples
-    --------
-    >>> setting_text((128, 64)), setting_text(0.5)
-    ('128x64', 0.5)
-    """
-    return ("x".join(map(str, value)) or "()") if isinstance(value, tuple) else value
 
 
 def _description(sweep: Sweep, data: Dataset, n: int) -> str:

@@ -101,8 +101,10 @@ def pick_device(name: str = "auto") -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
+        hint = " Did you mean 'cuda'?" if str(name).lower() in ("gpu", "nvidia") else ""
         raise ValueError(
             f"device must be 'auto' or a device that torch can use here, got {name!r} ({reason})."
+            + hint
         ) from None
     return device
 
