@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,8 @@ def compare(
     text = f"{name.capitalize()}: {quantity or findings[0].evidence.quantity}"
     lines = textwrap.wrap(text, LINE)
     sheet = figure(height + 0.2 * (len(lines) - 1))
+    if not share:
+        sheet.get_layout_engine().set(h_pad=0.08)  # pictures of cells come close to the title
     axes = sheet.subplots(1, len(panels), sharex=share, sharey=share)
     for one, panel, finding in zip(axes, panels, findings, strict=True):
         panel.draw(one)
@@ -345,31 +347,43 @@ def heavy_tails() -> Figure:
     )
 
 
-def value_range() -> Figure:
-    """Mark missing values of test rows by -999."""
-    rng = np.random.default_rng(1)
-    rows = linear()
-    marked = rows.test + 0.0
-    marked[rng.permutation(len(marked))[:20], 0] = -999
-    model = fit(rows=rows, n_components=4, epochs=2)
+def strips(kind: str, sound: Data, faulty: Data, fault: str) -> Figure:
+    """Draw the values of a column in training rows and in test rows or new rows."""
+    model = fit(rows=sound, n_components=4, epochs=2)
 
-    def strip(test: Array) -> Callable[[Axes], None]:
-        def draw(axes: Axes) -> None:
-            for k, (x, colour) in enumerate(((test, ORANGE), (rows.train[:400], BLUE))):
-                jitter = k + 0.25 * rng.uniform(-1, 1, len(x))
-                axes.scatter(x[:, 0], jitter, s=8, color=colour, alpha=0.6, linewidths=0)
-            tidy(axes, xlabel="column 1", ylim=(-0.6, 1.6))
-            axes.set_yticks([0, 1], ["test", "training"])
-
-        return draw
+    def draw(axes: Axes, rows: Data) -> None:
+        rng = np.random.default_rng(1)
+        other = rows.test if kind == "test" else rows.new
+        for k, (x, colour) in enumerate(((other, ORANGE), (rows.train[:400], BLUE))):
+            jitter = k + 0.25 * rng.uniform(-1, 1, len(x))
+            axes.scatter(x[:, 0], jitter, s=8, color=colour, alpha=0.6, linewidths=0)
+        tidy(axes, xlabel="column 1", ylim=(-0.6, 1.6))
+        axes.set_yticks([0, 1], [kind, "training"])
 
     return compare(
-        "range of test rows",
-        Panel("sound rows", model, rows, strip(rows.test)),
-        Panel("−999 for missing values", model, replace(rows, test=marked), strip(marked)),
+        f"range of {kind} rows",
+        *(
+            Panel(label, model, rows, partial(draw, rows=rows))
+            for label, rows in (("sound rows", sound), (fault, faulty))
+        ),
         height=2.1,
         share=False,
     )
+
+
+def range_of_test_rows() -> Figure:
+    """Mark missing values of test rows by -999."""
+    rows = linear()
+    marked = rows.test + 0.0
+    marked[np.random.default_rng(1).permutation(len(marked))[:20], 0] = -999
+    return strips("test", rows, replace(rows, test=marked), "−999 for missing values")
+
+
+def range_of_new_rows() -> Figure:
+    """Give a column of new rows in other units."""
+    rows = replace(linear(), test=linear().test[:200], new=linear().test[200:])
+    other_units = rows.new * np.where(np.arange(10) == 0, 10, 1)
+    return strips("new", rows, replace(rows, new=other_units), "another unit, ten times smaller")
 
 
 def drifted() -> tuple[Any, Data, Data]:
@@ -416,31 +430,44 @@ def drifted_columns() -> Figure:
     )
 
 
+def one_column(label: str, rows: Data) -> Panel:
+    """Return a panel of the values of the first column."""
+    model = fit(rows=rows, n_components=4, epochs=2)
+
+    def draw(axes: Axes) -> None:
+        axes.scatter(np.arange(300), rows.train[:300, 0], s=7, color=BLUE, linewidths=0)
+        tidy(axes, xlabel="row", ylabel="column 1")
+
+    return Panel(label, model, rows, draw)
+
+
+def with_first(train: Array, test: Array) -> Data:
+    """Return rows with another first column."""
+    rows = linear()
+    columns = ((train, rows.train), (test, rows.test))
+    return Data(*(np.column_stack([first, x[:, 1:]]) for first, x in columns))
+
+
 def identifiers() -> Figure:
     """Give rows a running number."""
-    rows = linear()
-    numbered = Data(
-        *(
-            np.column_stack([first + np.arange(len(x)), x[:, 1:]])
-            for first, x in ((1000, rows.train), (9000, rows.test))
-        )
-    )
-
-    def panel(label: str, of: Data) -> Panel:
-        model = fit(rows=of, n_components=4, epochs=2)
-
-        def draw(axes: Axes) -> None:
-            axes.scatter(np.arange(300), of.train[:300, 0], s=7, color=BLUE, linewidths=0)
-            tidy(axes, xlabel="row", ylabel="column 1")
-
-        return Panel(label, model, of, draw)
-
+    numbers = (first + np.arange(n) for first, n in ((1000, 1600), (9000, 400)))
     return compare(
         "identifiers",
-        panel("a measurement", rows),
-        panel("a running number", numbered),
+        one_column("a measurement", linear()),
+        one_column("a running number", with_first(*numbers)),
         share=False,
         quantity="columns with a different whole number in almost every row",
+        height=2.3,
+    )
+
+
+def constant_columns() -> Figure:
+    """Give all rows one value."""
+    return compare(
+        "constant columns",
+        one_column("a measurement", linear()),
+        one_column("one value", with_first(np.full(1600, 1.0), np.full(400, 1.0))),
+        quantity="columns with the same value in all rows",
         height=2.3,
     )
 
@@ -466,15 +493,15 @@ def likelihood() -> Figure:
 def unconverged() -> Figure:
     """Stop training while the loss falls."""
 
-    def panel(label: str, model: Any) -> Panel:
-        return Panel(label, model, digits(), curves(model, (0.42, 0.4)))
+    def panel(label: str, model: Any, place: Any) -> Panel:
+        return Panel(label, model, digits(), curves(model, place))
 
     return compare(
         "unconverged training",
-        panel("120 epochs", sound_digits()),
-        panel("12 epochs, learning_rate=3e-4", fit(epochs=12, learning_rate=3e-4)),
+        panel("120 epochs", sound_digits(), (0.42, 0.4)),
+        panel("12 epochs, learning_rate=3e-4", fit(epochs=12, learning_rate=3e-4), (0.45, 0.5)),
         share=False,
-        quantity="fall of the validation loss in the last quarter, as a share of the whole fall",
+        quantity="share of the fall of the loss in the last quarter of the epochs",
     )
 
 
@@ -538,6 +565,27 @@ def memorisation() -> Figure:
     )
 
 
+def copying() -> Figure:
+    """Give the prior as many modes as there are rows, and draw how near samples are to them."""
+    rows = replace(digits(), train=digits().train[:60])
+    modes = {"prior": "vamp", "prior_modes": 60, "n_components": 8, "hidden": (300,)}
+    last = {"epochs": 600, "patience": 0, "ema": 0, "validation_fraction": 0.0}
+
+    def panel(label: str, model: Any, rows: Data) -> Panel:
+        drawn = model.sample(len(rows.test), 0, noise=True)
+        near = (nearest(model, rows.train, x) for x in (drawn, rows.test))
+        text = {"xlabel": "distance to the nearest training row"}
+        draw = histogram(*near, labels=("samples", "test rows"), **text)
+        return Panel(label, model, rows, draw)
+
+    return compare(
+        "copying",
+        panel("1,397 rows", sound_digits(), digits()),
+        panel('60 rows, prior="vamp", prior_modes=60', fit(rows=rows, **modes, **last), rows),
+        share=False,
+    )
+
+
 def collapsed() -> Figure:
     """Set β far too large."""
 
@@ -558,7 +606,7 @@ def collapsed() -> Figure:
     return compare("collapsed units", panel("β = 1", sound_digits()), panel("β = 50", heavy))
 
 
-def deaf_condition() -> Figure:
+def ignored_condition() -> Figure:
     """Train with labels in another order than the rows."""
     rows = digits()
     order = np.random.default_rng(0).permutation(len(rows.train))
@@ -570,11 +618,12 @@ def deaf_condition() -> Figure:
         return Panel(label, model, rows, cells(drawn.clip(0, 1), 6, ("“0”", "“1”", "“4”")))
 
     return compare(
-        "deaf condition",
+        "ignored condition",
         panel("samples of three classes", rows),
         panel("labels in another order than rows", shuffled),
         share=False,
         height=2.2,
+        quantity="gain of the right condition, relative to that of a linear regression",
     )
 
 
@@ -597,7 +646,7 @@ def dead_units() -> Figure:
             if dead.any():
                 axes.axvspan(units[dead][0], units[-1], color=PALE)
                 style = {"ha": "right", "color": MUTED, "fontsize": 9}
-                axes.text(units[-1] - 1, 0.85, f"{dead.sum()} never active", **style)
+                axes.text(units[dead][0] - 2, 0.85, f"{dead.sum()} never active", **style)
             text = {"xlabel": "unit, sorted", "ylabel": "share of rows"}
             tidy(axes, xlim=(1, len(units)), ylim=(0, 1), **text)
 
@@ -709,6 +758,7 @@ def normal_distribution() -> Figure:
         "normal distribution",
         panel("4 components", n_components=4, epochs=80),
         panel("2 components", n_components=2, epochs=80),
+        quantity="share of its gain over independent features that is missed",
     )
 
 
@@ -745,7 +795,7 @@ def holes() -> Figure:
     )
 
 
-def prior() -> Figure:
+def prior_mismatch() -> Figure:
     """Use a standard normal prior for the codes of clusters."""
 
     def panel(label: str, rows: Data, **settings: Any) -> Panel:
@@ -765,7 +815,7 @@ def prior() -> Figure:
         return Panel(label, model, rows, draw)
 
     return compare(
-        "prior",
+        "prior mismatch",
         panel("linear data", linear(), hidden=(), epochs=40),
         panel("six clusters", clusters(), epochs=80),
         height=2.7,
@@ -795,6 +845,7 @@ def calibration() -> Figure:
         "calibration",
         panel("one scale for each column", "gaussian-per-feature"),
         panel("one scale for all columns", "gaussian"),
+        quantity="distance of the worst column from the predicted distribution",
     )
 
 
@@ -885,24 +936,27 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "copied-rows": copied_rows,
     "dominant-column": dominant_column,
     "heavy-tails": heavy_tails,
-    "range": value_range,
+    "range-of-test-rows": range_of_test_rows,
+    "range-of-new-rows": range_of_new_rows,
     "drift": drift,
     "drifted-columns": drifted_columns,
+    "constant-columns": constant_columns,
     "identifiers": identifiers,
     "likelihood": likelihood,
     "unconverged-training": unconverged,
-    "deaf-condition": deaf_condition,
+    "ignored-condition": ignored_condition,
     "collapsed-units": collapsed,
     "dead-units": dead_units,
     "dense-code": dense_code,
     "narrow-code": narrow_code,
     "overfitting": overfitting,
     "memorisation": memorisation,
+    "copying": copying,
     "reconstruction": reconstruction,
     "independent-features": independent_features,
     "normal-distribution": normal_distribution,
     "holes-in-the-prior": holes,
-    "prior": prior,
+    "prior-mismatch": prior_mismatch,
     "calibration": calibration,
     "amortisation": amortisation,
     "family-of-the-posterior": family,

@@ -213,7 +213,7 @@ FAULTS: dict[str, Fault] = {
         spoil=keep_60,
     ),
     "deaf condition": Fault(
-        ("deaf condition",), lambda: isthmus.ConditionalVAE(condition_dropout=0.99)
+        ("ignored condition",), lambda: isthmus.ConditionalVAE(condition_dropout=0.99)
     ),
     "dead dictionary": Fault(("dead units",), dead_dictionary),
     "badly scaled column": Fault(
@@ -223,7 +223,7 @@ FAULTS: dict[str, Fault] = {
         enlarge_column,
     ),
     "hole in the prior": Fault(
-        ("holes in the prior", "codes and prior"),
+        ("holes in the prior",),
         lambda: isthmus.Autoencoder(n_components=2),
         ("cancer", "linear"),
         to_clusters,

@@ -27,7 +27,7 @@ def test_the_transform_of_the_right_model_is_uniform():
     assert kstest(transform.ravel(), "uniform").pvalue > 0.01
     found = findings_of(calibration, model, X, rows)["calibration"]
     assert found.severity == "ok"
-    assert "cover 9" in found.verdict or "cover 8" in found.verdict
+    assert "contain 9" in found.verdict or "contain 8" in found.verdict
 
 
 @pytest.mark.parametrize(("factor", "covered"), [(0.3, "100%"), (4.0, "3")])
@@ -38,7 +38,13 @@ def test_wrong_noise_is_found_with_the_coverage(factor, covered):
     rows = rows * model.scaler_.scale + model.scaler_.shift
     found = findings_of(calibration, model, X, rows)["calibration"]
     assert found.severity in ("note", "warning")
-    assert f"cover {covered}" in found.verdict
+    assert f"90% intervals contain {covered}" in found.verdict
+
+
+def test_a_constant_column_is_not_called_uncalibrated():
+    X = np.column_stack([RNG.normal(size=(500, 2)), np.full(500, 3.0)])
+    model = VAE(n_components=1, hidden=(), epochs=5, random_state=0).fit(X[:300])
+    assert findings_of(calibration, model, X[:300], X[300:])["calibration"].severity == "ok"
 
 
 def test_counts_categories_and_bits_have_a_uniform_transform():

@@ -10,6 +10,7 @@ from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE, SparseAutoencoder
 from isthmus.estimators.base import Posterior
 from isthmus.evaluation import check
 from isthmus.evaluation.checks.context import Context, Rows
+from isthmus.evaluation.checks.registry import CHECKS
 from isthmus.evaluation.checks.remedies import default_rate
 
 RNG = np.random.default_rng(100)
@@ -33,7 +34,10 @@ def fitted(cls, X=LINEAR, y=None, **settings):
 
 def findings(model, X=LINEAR, y=None):
     y_train, y_test = (None, None) if y is None else (y[TRAIN], y[TEST])
-    return check(model, X[TRAIN], X[TEST], y_train=y_train, y_test=y_test)
+    found = check(model, X[TRAIN], X[TEST], y_train=y_train, y_test=y_test)
+    assert {each.name for each in found} <= {name for each in CHECKS for name in each.names}
+    assert not [reason for _, reason in found.not_made if "failed" in reason]
+    return found
 
 
 def by_name(model, *data):
@@ -148,7 +152,7 @@ def test_a_code_that_is_not_sparse_is_noted():
 def test_a_condition_that_was_hidden_or_wrong_in_training_is_named():
     def verdict(labels, **settings):
         model = fitted(ConditionalVAE, GROUPS, labels, n_components=3, **settings)
-        return by_name(model, GROUPS, LABELS)["deaf condition"]
+        return by_name(model, GROUPS, LABELS)["ignored condition"]
 
     assert verdict(LABELS).severity == "ok"
     hidden = verdict(LABELS, condition_dropout=0.99)
@@ -160,13 +164,13 @@ def test_a_condition_that_was_hidden_or_wrong_in_training_is_named():
 def test_labels_that_say_nothing_are_noted():
     labels = RNG.permutation(LABELS)
     found = by_name(fitted(ConditionalVAE, LINEAR, labels, n_components=3), LINEAR, labels)
-    assert found["deaf condition"].severity == "note"
-    assert found["deaf condition"].evidence.value < 0.01
+    assert found["ignored condition"].severity == "note"
+    assert found["ignored condition"].evidence.value < 0.01
 
 
 def test_conditions_of_numbers_are_swapped_too():
     X, y = LINEAR[:, 1:], LINEAR[:, 0]
-    assert by_name(fitted(ConditionalVAE, X, y), X, y)["deaf condition"].severity == "ok"
+    assert by_name(fitted(ConditionalVAE, X, y), X, y)["ignored condition"].severity == "ok"
 
 
 def test_overfitting_is_named():
@@ -192,8 +196,10 @@ def test_a_mixture_as_the_prior_is_noted_for_clusters():
     corners = np.repeat([[3, 3, 3, 0], [-3, -3, 3, 3], [3, -3, -3, -3]], 300, axis=0)
     X = RNG.permutation(corners + 0.2 * RNG.normal(size=corners.shape))
     found = by_name(fitted(VAE, X, n_components=2), X)
-    assert (found["prior"].severity, found["prior"].remedy.settings["prior"]) == ("note", "mixture")
-    assert "prior" not in by_name(fitted(VAE, X, n_components=2, prior="mixture"), X)
+    found = found["prior mismatch"]
+    assert (found.severity, found.remedy.settings["prior"]) == ("note", "mixture")
+    learned = by_name(fitted(VAE, X, n_components=2, prior="mixture"), X)["prior mismatch"]
+    assert (learned.severity, "ROC" in learned.evidence.quantity) == ("ok", True)
 
 
 SPREADS = np.array([3.0, 2.0, 1.0, 0.5, 0.2, 0.1])

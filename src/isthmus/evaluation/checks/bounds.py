@@ -66,7 +66,7 @@ def gaps(context: Context) -> Iterator[Claim]:
         (
             "amortisation",
             best - own,
-            "the encoder's posterior instead of the best normal of each row",
+            "because the encoder misses the best normal posterior of each row",
             Remedy(
                 {"hidden": tuple(2 * width for width in estimator.hidden) or (400,)},
                 advice="More training rows help the encoder, too.",
@@ -75,17 +75,18 @@ def gaps(context: Context) -> Iterator[Claim]:
         (
             "family of the posterior",
             log_p - best,
-            "the best normal of each row instead of the true posterior",
+            "because no diagonal normal is like the true posterior",
             Remedy({"posterior_family": "full-normal"}, {"bound": "iwae", "n_samples": 8}),
         ),
     ):
         mean = float(lost.mean())
-        found = f"The bound loses {mean:.2g} nats per row by {words}"
+        found = f"The ELBO is {mean:.2g} nats per row too low {words}"
+        share = f"{mean / gain:.0%} of what the model gains over independent features"
         yield Claim(
             name,
             Evidence.of_mean("nats lost per row", lost, LOST * gain, "nats"),
-            f"{found}, {mean / gain:.0%} of what the model gains over independent features.",
-            f"{found}, a small part of what the model gains over independent features.",
+            f"{found}: {share}.",
+            f"{found}: only {share}.",
             remedy,
             "warning" if mean > LOST_MUCH * gain else "note",
         )

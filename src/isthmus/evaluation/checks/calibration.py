@@ -15,7 +15,7 @@ from isthmus.distributions.base import draw
 from isthmus.evaluation.checks.claim import ALPHA, CannotCheckError, Claim
 from isthmus.evaluation.checks.context import Context, Rows
 from isthmus.evaluation.checks.finding import Evidence, Remedy
-from isthmus.evaluation.checks.tables import is_table, listed
+from isthmus.evaluation.checks.tables import is_table, listed, sentence
 
 __all__ = ["calibration", "integral_transform"]
 
@@ -51,29 +51,37 @@ def calibration(context: Context) -> Iterator[Claim]:
     if not table:
         pixels = context.rng.integers(transform.shape[1], size=len(rows))
         transform = transform[np.arange(len(rows)), pixels][:, None]
+    else:
+        transform[:, ~_varies(rows.values)] = np.nan  # no distribution is like that of one value
     distance, p = np.array([_from_uniform(column) for column in transform.T]).T
     p = false_discovery_control(p)
     worst = int(np.argmax(distance))
     found = np.flatnonzero((p < ALPHA) & (distance > UNCALIBRATED))
     covered = float(np.nanmean(np.abs(transform[:, worst] - 0.5) < INTERVAL / 2))
-    where = f"of {listed(estimator, found, distance)}" if table else "of the values"
-    of_worst = "the worst column" if table else "the values"
+    where = f"values of {listed(estimator, found, distance)}" if table else "values"
+    of_worst = "the values of the worst column" if table else "them"
     yield Claim(
         "calibration",
         Evidence(
-            f"distance of the integral transform of {of_worst} from uniform",
+            f"distance of {of_worst} from the predicted distribution, from 0 to 1",
             float(distance[worst]),
             UNCALIBRATED,
             p_value=float(p[worst]),
             rows=len(rows),
         ),
-        f"The likelihood {where} is not calibrated: intervals of {INTERVAL:.0%} cover "
-        f"{covered:.0%} of {of_worst}.",
-        f"The likelihood is calibrated: intervals of {INTERVAL:.0%} cover {covered:.0%} of "
-        f"{of_worst}.",
+        f"{sentence(where)} do not follow the distribution that the model predicts: its "
+        f"{INTERVAL:.0%} intervals contain {covered:.0%} of {of_worst}.",
+        f"Values follow the distribution that the model predicts: its {INTERVAL:.0%} intervals "
+        f"contain {covered:.0%} of {of_worst}.",
         Remedy(*_likelihoods(estimator)),
         "warning" if distance[worst] > BADLY + _noise(len(rows)) else "note",
     )
+
+
+def _varies(values: Array) -> Array:
+    """Return which columns have two different values, (columns,)."""
+    known = np.ma.masked_invalid(values)
+    return np.ma.filled(known.max(axis=0) > known.min(axis=0), False)
 
 
 def _from_uniform(column: Array) -> tuple[float, float]:

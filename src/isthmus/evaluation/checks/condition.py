@@ -15,11 +15,11 @@ from isthmus.evaluation.checks.context import Context
 from isthmus.evaluation.checks.finding import Evidence, Remedy
 from isthmus.evaluation.checks.remedies import OFTEN
 
-__all__ = ["deaf_condition", "is_conditional"]
+__all__ = ["ignored_condition", "is_conditional"]
 
-DEAF = 0.5  # of the gain that a linear regression on the condition would have
+IGNORED = 0.5  # of the gain that a linear regression on the condition would have
 RELEVANT = 0.01  # of the variance of test rows, explained by the condition
-NAME = "deaf condition"
+NAME = "ignored condition"
 
 
 def is_conditional(estimator: LatentEstimator) -> bool:
@@ -27,7 +27,7 @@ def is_conditional(estimator: LatentEstimator) -> bool:
     return bool(estimator.conditional)
 
 
-def deaf_condition(context: Context) -> Iterator[Claim]:
+def ignored_condition(context: Context) -> Iterator[Claim]:
     """Check whether rows are reconstructed worse if their conditions are swapped.
 
     The gain of the right condition is compared with that of a linear regression on the condition,
@@ -51,7 +51,9 @@ def deaf_condition(context: Context) -> Iterator[Claim]:
     linear = LinearRegression().fit(c, x)
     explained = r2_score(x_test, linear.predict(right), multioutput="variance_weighted")
     if explained < RELEVANT:
-        evidence = Evidence("variance that the condition explains", explained, RELEVANT)
+        evidence = Evidence(
+            "share of the variance that the condition explains", explained, RELEVANT
+        )
         evidence = replace(evidence, worse="below", rows=len(test))
         wrong_text = "The condition says nothing about the rows."
         remedy = Remedy(advice="Check that labels belong to their rows, or use a VAE.")
@@ -62,9 +64,9 @@ def deaf_condition(context: Context) -> Iterator[Claim]:
     yield Claim(
         NAME,
         Evidence.of_mean(
-            "gain of the right condition over a swapped one, relative to a linear regression",
+            "gain of the right condition over a wrong one, relative to that of a linear regression",
             gain,
-            DEAF,
+            IGNORED,
             worse="below",
         ),
         "The output hardly depends on the condition.",

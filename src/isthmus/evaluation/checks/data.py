@@ -75,8 +75,8 @@ def copies(context: Context) -> Iterator[Claim]:
         "are too good.",
         "Test rows are not copies of training rows, beyond what these data repeat.",
         Remedy(
-            advice="Remove repeated rows before splitting; keep rows of one source together by "
-            "groups of fit."
+            advice="Remove repeated rows before splitting; pass `groups` to `fit` to keep the rows "
+            "of one source together."
         ),
     )
 
@@ -97,14 +97,14 @@ def columns(context: Context) -> Iterator[Claim]:
         (
             "constant columns",
             constant,
-            "There is only one value in",
-            "No column has only one value.",
-            "They carry no information",
+            "All rows have the same value in {}.",
+            "No column has the same value in all rows.",
+            "Constant columns carry no information",
         ),
         (
             "identifiers",
             unique,
-            "There is a different whole number in almost every row of",
+            "Almost every row has a different whole number in {}, as identifiers do.",
             "No column has a different whole number in almost every row.",
             "Identifiers can only be learned by heart",
         ),
@@ -112,7 +112,7 @@ def columns(context: Context) -> Iterator[Claim]:
         yield Claim(
             name,
             Evidence("columns", len(found), 0, rows=len(train)),
-            f"{wrong} {listed(estimator, found)}.",
+            wrong.format(listed(estimator, found)),
             right,
             Remedy(advice=f"{why}: leave them out."),
             "note",
@@ -152,7 +152,7 @@ def out_of_range(context: Context) -> Iterator[Claim]:
         yield Claim(
             f"range of {rows.kind} rows",
             Evidence(
-                "share of rows with a value far outside the range seen, in the worst column",
+                "share of rows far outside the range seen, in the worst column",
                 float(counts[worst] / len(rows)),
                 OUTSIDE,
                 p_value=float(p[worst]),
@@ -223,9 +223,9 @@ def _heavy_tail(estimator: LatentEstimator, real: Array, squares: Array, scaled:
             IN_TAIL,
             rows=len(squares),
         ),
-        f"{few} of {len(squares)} rows make up nearly all of the variance of {name}: to the model "
-        "all other values are one.",
-        "No column has its variance in few rows only.",
+        f"{few} of {len(squares)} rows make up nearly all of the variance of {name}: all "
+        "other values look the same to the model.",
+        "No column has nearly all of its variance in few rows.",
         Remedy(
             {"likelihood": "laplace"},
             advice="Better still, transform the column first, by its logarithm or by "
@@ -248,7 +248,6 @@ def drift(context: Context) -> Iterator[Claim]:
     remedy = Remedy(
         advice="Fit the model on rows like the new ones, or check how they were measured."
     )
-    apart = f"a classifier of the codes tells {new.kind} rows from {known.kind} rows"
     yield Claim(
         "drift",
         Evidence(
@@ -258,7 +257,7 @@ def drift(context: Context) -> Iterator[Claim]:
             p_value=p_value,
             rows=len(new),
         ),
-        f"New rows differ from {known.kind} rows: {apart}.",
+        f"New rows differ from {known.kind} rows: a classifier tells them apart by their codes.",
         f"New rows have codes like those of {known.kind} rows.",
         remedy,
     )
@@ -270,15 +269,15 @@ def drift(context: Context) -> Iterator[Claim]:
     yield Claim(
         "drifted columns",
         Evidence(
-            "distance of the distributions of the worst column (Kolmogorov, Smirnov)",
+            "distance of the distributions of the worst column, from 0 to 1",
             float(distance[worst]),
             MOVED,
             p_value=float(p[worst]),
             rows=len(new),
         ),
-        f"{sentence(listed(estimator, found, distance))} moved between {known.kind} rows and "
-        "new rows.",
-        "The columns of new rows have the same distributions.",
+        f"The distribution of {listed(estimator, found, distance)} differs between {known.kind} "
+        "rows and new rows.",
+        f"The columns of new rows have about the distributions of {known.kind} rows.",
         remedy,
     )
 

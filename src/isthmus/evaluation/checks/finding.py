@@ -195,8 +195,17 @@ class Remedy:
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """Return settings in words, as one writes them in Python."""
-    return " with ".join(f"{name}={value!r}" for name, value in settings.items())
+    """Return settings in words, as one writes them in Python.
+
+    Examples
+    --------
+    >>> settings_text({"epochs": 40, "patience": None}), settings_text({"epochs": None})
+    ('epochs=40 with patience=None', 'epochs=None (the default)')
+    """
+    text = " with ".join(f"{name}={value!r}" for name, value in settings.items())
+    if not settings or any(value is not None for value in settings.values()):
+        return text
+    return f"{text} (the default{'s'[: len(settings) > 1]})"
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,15 @@ def wrong_likelihood(context: Context) -> Iterator[Claim]:
     assert train is not None
     if estimator.likelihood_ == "bernoulli":
         grey = 0.0 if estimator.binarize else greyness(train.values)
-        evidence = Evidence("greyness of the values", grey, MOST_GREY, rows=len(train))
-        wrong = "The likelihood is of values 0 and 1, but the values are grey."
+        evidence = Evidence(
+            "greyness, 0 if all values are 0 or 1", grey, MOST_GREY, rows=len(train)
+        )
+        wrong = "The likelihood expects values that are 0 or 1, but most values lie between."
         remedy = Remedy({"likelihood": "gaussian"}, {"binarize": True})
     else:
         binary = float(np.mean(np.isin(train.values, (0, 1))))
         evidence = Evidence("share of values 0 or 1", binary, BINARY, rows=len(train))
-        wrong = "All values are 0 or 1, but the likelihood is a density of real numbers."
+        wrong = "Nearly all values are 0 or 1, but the likelihood expects real numbers."
         remedy = Remedy({"likelihood": "bernoulli"})
     right = "The likelihood suits the values."
     yield Claim("likelihood", evidence, wrong, right, remedy, "failure")

@@ -55,7 +55,7 @@ def memorisation(context: Context) -> Iterator[Claim]:
     yield Claim(
         "memorisation",
         Evidence(
-            "median error of test rows, in units of that of training rows or of 2% of the variance",
+            "ratio of the median errors of test rows and of training rows",
             ratio,
             WORSE,
             p_value=float(mannwhitneyu(other, own, alternative="greater").pvalue),
@@ -89,7 +89,7 @@ def _copying(context: Context, train: Rows, test: Rows, remedy: Remedy) -> Claim
             p_value=float(p_value),
             rows=n,
         ),
-        "The samples of the model are copies of training rows, with little noise.",
+        "Samples of the model are nearly copies of training rows.",
         "Samples are as far from training rows as test rows are, or farther.",
         remedy,
     )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from isthmus._messages import one_line
-from isthmus.evaluation.baselines import allows_mixture_gain, has_normal_posterior
+from isthmus.evaluation.baselines import has_normal_posterior
 from isthmus.evaluation.checks.bounds import gaps
 from isthmus.evaluation.checks.calibration import calibration
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim, judge
 from isthmus.evaluation.checks.codes import collapsed_units
-from isthmus.evaluation.checks.condition import deaf_condition, is_conditional
+from isthmus.evaluation.checks.condition import ignored_condition, is_conditional
 from isthmus.evaluation.checks.context import Context
 from isthmus.evaluation.checks.data import (
     bad_scale,
@@ -23,12 +23,11 @@ from isthmus.evaluation.checks.data import (
     out_of_range,
 )
 from isthmus.evaluation.checks.finding import Findings, NotMade
-from isthmus.evaluation.checks.holes import can_sample, holes
 from isthmus.evaluation.checks.likelihood import has_one_likelihood, wrong_likelihood
 from isthmus.evaluation.checks.memory import memorisation
+from isthmus.evaluation.checks.prior import can_sample, holes, mismatch
 from isthmus.evaluation.checks.simple_models import (
     likelihood_of_simple_models,
-    mixture_of_codes,
     narrow_code,
     pca_reconstruction,
 )
@@ -60,7 +59,7 @@ class Check:
     Parameters
     ----------
     name : str
-        By which it is listed if it cannot be made; findings may have names of their own.
+        By which it is listed if it cannot be made.
     measure : callable
         ``measure(context)`` yields claims; raises `CannotCheckError` if the rows do not allow it.
     needs : tuple of str
@@ -69,6 +68,8 @@ class Check:
         ``applies(estimator)``: whether the check makes sense for a model; if not, it is not listed.
     costly : bool
         Whether it takes more than about a second; `isthmus fit` omits it.
+    findings : tuple of str
+        The names of its findings; by default it has one, with the name of the check.
     """
 
     name: str
@@ -76,6 +77,12 @@ class Check:
     needs: tuple[Need, ...] = ()
     applies: Callable[[Any], bool] = lambda estimator: True
     costly: bool = False
+    findings: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its findings."""
+        return self.findings or (self.name,)
 
     def missing(self, context: Context) -> str:
         """Return what the check needs and lacks, or an empty string."""
@@ -91,25 +98,49 @@ def has_prior(estimator: Any) -> bool:
 # From causes to consequences: of equally severe findings the first one explains the others.
 CHECKS: tuple[Check, ...] = (
     Check("copied rows", copies, ("train", "test")),
-    Check("scale of columns", bad_scale, ("train",), is_scaled),
-    Check("range", out_of_range, ("train",)),
-    Check("drift", drift, ("new",)),
-    Check("columns", columns, ("train",), is_table),
+    Check(
+        "scale of columns",
+        bad_scale,
+        ("train",),
+        is_scaled,
+        findings=("dominant column", "heavy tails"),
+    ),
+    Check(
+        "range",
+        out_of_range,
+        ("train",),
+        findings=("range of test rows", "range of new rows"),
+    ),
+    Check("drift", drift, ("new",), findings=("drift", "drifted columns")),
+    Check("columns", columns, ("train",), is_table, findings=("constant columns", "identifiers")),
     Check("likelihood", wrong_likelihood, ("train",), has_one_likelihood),
     Check("unconverged training", convergence, ("history",)),
-    Check("deaf condition", deaf_condition, ("labels",), is_conditional),
+    Check("ignored condition", ignored_condition, ("labels",), is_conditional),
     Check("collapsed units", collapsed_units, ("train",), has_prior),
     Check("dead units", dead_units, ("train",), is_sparse),
     Check("dense code", activity, ("test",), is_sparse),
     Check("narrow code", narrow_code, ("train",)),
-    Check("memorisation", memorisation, ("train", "test")),
+    Check("memorisation", memorisation, ("train", "test"), findings=("memorisation", "copying")),
     Check("overfitting", overfitting, ("train", "test")),
     Check("reconstruction", pca_reconstruction, ("train", "test")),
-    Check("simple distributions", likelihood_of_simple_models, ("train", "test"), has_prior),
+    Check(
+        "simple distributions",
+        likelihood_of_simple_models,
+        ("train", "test"),
+        has_prior,
+        findings=("independent features", "normal distribution"),
+    ),
     Check("holes in the prior", holes, ("train", "test"), can_sample),
-    Check("prior", mixture_of_codes, ("train", "test"), allows_mixture_gain),
+    Check("prior mismatch", mismatch, ("train", "test"), has_prior),
     Check("calibration", calibration, ("test",)),
-    Check("gaps of the bound", gaps, ("train",), has_normal_posterior, costly=True),
+    Check(
+        "gaps of the bound",
+        gaps,
+        ("train",),
+        has_normal_posterior,
+        costly=True,
+        findings=("amortisation", "family of the posterior"),
+    ),
 )
 
 

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from isthmus.evaluation.baselines import (
-    MODES,
     independent_log_density,
-    mixture_gain,
     normal_log_density,
     pca_errors,
     pca_log_density,
@@ -21,7 +19,6 @@ from isthmus.evaluation.checks.remedies import improvements
 
 __all__ = [
     "likelihood_of_simple_models",
-    "mixture_of_codes",
     "narrow_code",
     "pca_reconstruction",
 ]
@@ -31,7 +28,6 @@ NARROW = 0.25  # of the variance, by which a longer code of a linear model expla
 MISSED = 0.1  # of the gain of a normal distribution over independent features
 LEAST_GAIN = 1.0  # nats; smaller gains of the normal distribution count as this
 WORSE = 0.1  # nats per row below independent features
-GAIN = 0.25  # nats from which another prior is worth it
 
 
 def pca_reconstruction(context: Context) -> Iterator[Claim]:
@@ -46,21 +42,21 @@ def pca_reconstruction(context: Context) -> Iterator[Claim]:
     if n >= np.sum(context.ordered) and not variational:
         raise CannotCheckError("the code is as long as a row")
     more, error, own = _explained_more(context, test, n, probabilistic=variational)
-    name = "Probabilistic PCA" if variational else "PCA"
-    numbers = f"{own + more:.0%} and {own:.0%} of the variance of test rows"
+    name = "probabilistic PCA" if variational else "PCA"
+    numbers = f"it explains {own:.0%} of their variance, PCA {own + more:.0%}"
     yield Claim(
         "reconstruction",
         Evidence(
-            "variance that PCA explains and the model does not",
+            "share of the variance that PCA explains and the model does not",
             more,
             EXPLAINED,
             "",
             error,
             rows=len(test),
         ),
-        f"{name} with as many components reconstructs better: it and the model explain {numbers}.",
-        f"{name} with as many components does not reconstruct much better: it and the model "
-        f"explain {numbers}.",
+        f"The model reconstructs test rows worse than {name} with as many components: {numbers}.",
+        f"The model reconstructs test rows about as well as {name} with as many components, or "
+        f"better: {numbers}.",
         Remedy(*improvements(context)),
     )
 
@@ -79,12 +75,16 @@ def narrow_code(context: Context) -> Iterator[Claim]:
     yield Claim(
         "narrow code",
         Evidence(
-            "variance that a longer code would explain", more, NARROW, "", error, rows=len(train)
+            "share of the variance that a longer code would explain",
+            more,
+            NARROW,
+            standard_error=error,
+            rows=len(train),
         ),
-        f"The code is narrow: its {n} component{'s'[: n > 1]} explain {own:.0%} of the variance, a "
-        f"linear model with {signal} explains {own + more:.0%}.",
-        f"{n} components explain {own:.0%} of the variance, a linear model with {signal} explains "
-        f"{own + more:.0%}.",
+        f"The code has too few components: with {n} of them the model explains {own:.0%} of the "
+        f"variance of training rows, a linear model with {signal} explains {own + more:.0%}.",
+        f"The code has enough components: with {n} of them the model explains {own:.0%} of the "
+        f"variance of training rows, a linear model with {signal} explains {own + more:.0%}.",
         Remedy({"n_components": min(signal, 4 * n)}),
     )
 
@@ -115,13 +115,13 @@ def likelihood_of_simple_models(context: Context) -> Iterator[Claim]:
     independent = independent_log_density(estimator, train.X, scored.X)
     worse = independent - own
     remedy = Remedy(*improvements(context, density=True))
-    numbers = f"{own.mean():.4g} and {independent.mean():.4g} nats per row"
+    numbers = f"{own.mean():.4g} against {independent.mean():.4g} nats per row"
     yield Claim(
         "independent features",
         Evidence.of_mean("gap to independent features", worse, WORSE, "nats"),
-        f"Test rows are less likely under the model than if features were independent: {numbers}.",
-        f"Test rows are as likely under the model as if features were independent, or likelier: "
-        f"{numbers}.",
+        f"Test rows have a lower likelihood than if features were independent: {numbers}.",
+        f"Test rows have at least the likelihood that they would have if features were "
+        f"independent: {numbers}.",
         remedy,
         "failure",
     )
@@ -138,7 +138,7 @@ def likelihood_of_simple_models(context: Context) -> Iterator[Claim]:
     normal = known[name]
     gain = max(LEAST_GAIN, float((normal - independent).mean()))
     missed = (normal - own) / gain
-    numbers = f"{own.mean():.4g} and {normal.mean():.4g} nats per row"
+    numbers = f"{own.mean():.4g} against {normal.mean():.4g} nats per row"
     yield Claim(
         "normal distribution",
         Evidence.of_mean(
@@ -146,25 +146,8 @@ def likelihood_of_simple_models(context: Context) -> Iterator[Claim]:
             missed,
             MISSED,
         ),
-        f"Test rows are less likely under the model than under {name}: {numbers}.",
-        f"Test rows are about as likely under the model as under {name}, or likelier: {numbers}.",
+        f"Test rows have a lower likelihood than under {name}: {numbers}.",
+        f"Test rows have about the likelihood that they have under {name}, or a higher one: "
+        f"{numbers}.",
         remedy,
-    )
-
-
-def mixture_of_codes(context: Context) -> Iterator[Claim]:
-    """Check whether a mixture of normals would be a better prior."""
-    train, test = context.train, context.test
-    assert train is not None
-    assert test is not None
-    gain = mixture_gain(context.estimator, train.X, test.posterior)
-    if gain is None:
-        raise CannotCheckError("needs more training rows without missing values")
-    yield Claim(
-        "prior",
-        Evidence("gain of a mixture as the prior", gain, GAIN, "nats", rows=len(test)),
-        f"A mixture of normals fits the codes better than the prior does, by {gain:.2g} nats.",
-        "A mixture of normals fits the codes no better than the prior does.",
-        Remedy({"prior": "mixture", "prior_modes": MODES}),
-        "note",
     )

@@ -75,11 +75,12 @@ def _short(estimator: LatentEstimator, history: list[dict[str, Any]]) -> Claim:
     """Judge a training of few epochs by its number of steps."""
     steps = len(history) * steps_per_epoch(estimator)
     evidence = Evidence("optimiser steps", steps, FEW_STEPS, worse="below")
+    epochs = f"{len(history)} epoch{'s'[: len(history) > 1]}"
     return Claim(
         NAME,
         evidence,
-        f"Training stopped after only {steps:,} steps, {len(history)} epochs.",
-        f"Training took {steps:,} steps; its {len(history)} epochs are too few for a trend.",
+        f"Training stopped after only {steps:,} steps, in {epochs}.",
+        f"Training took {steps:,} steps, in {epochs}: too few epochs for a trend of the loss.",
         Remedy(longer(estimator)),
         "failure" if steps < FEW_STEPS / 10 else "warning",
     )

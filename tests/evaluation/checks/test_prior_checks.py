@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from measured import findings_of, severities_of
 
 from isthmus import VAE, Autoencoder, BetaVAE, ConditionalVAE, SparseAutoencoder
 from isthmus.evaluation.checks.claim import CannotCheckError
-from isthmus.evaluation.checks.holes import can_sample, holes
+from isthmus.evaluation.checks.prior import can_sample, holes, mismatch
 
 RNG = np.random.default_rng(0)
 CENTERS = RNG.uniform(-8, 8, (5, 8))
@@ -27,9 +28,10 @@ def clustered():
 def test_clusters_leave_holes_in_a_normal_distribution_of_codes(clustered):
     found = findings_of(holes, clustered, CLUSTERS[:400], CLUSTERS[400:])
     assert found["holes in the prior"].severity == "note"
-    assert "of a normal distribution are like no row" in found["holes in the prior"].verdict
+    assert (
+        "normal distribution of the codes are unlike any row" in found["holes in the prior"].verdict
+    )
     assert "LatentSampler" in str(found["holes in the prior"].remedy)
-    assert found["codes and prior"].severity == "note"
 
 
 def test_clusters_leave_holes_in_a_standard_prior():
@@ -42,8 +44,23 @@ def test_clusters_leave_holes_in_a_standard_prior():
 @pytest.mark.parametrize("model", [VAE, Autoencoder])
 def test_normal_codes_have_no_holes(model):
     found = severities_of(holes, fitted(model, PLAIN), PLAIN[:400], PLAIN[400:])
-    assert set(found.values()) == {"ok"}
-    assert ("codes and prior" in found) == (model is Autoencoder)  # else `mixture_of_codes`
+    assert found == {"holes in the prior": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("prior", "measured"), [("standard", "gain of a mixture"), ("mixture", "area under the ROC")]
+)
+def test_codes_that_have_left_the_prior_are_noted(prior, measured):
+    model = fitted(VAE, PLAIN, prior=prior, hidden=(), epochs=40)
+    found = findings_of(mismatch, model, PLAIN[:400], PLAIN[400:])["prior mismatch"]
+    assert found.evidence.quantity.startswith(measured)
+    assert found.severity == "ok"
+    with torch.no_grad():
+        model.model_.encoder.layers[-1].bias[:2] += 8
+    found = findings_of(mismatch, model, PLAIN[:400], PLAIN[400:])["prior mismatch"]
+    assert found.severity == "note"
+    assert ("prior" in found.remedy.settings) == (prior == "standard")
+    assert "LatentSampler" in found.remedy.advice
 
 
 def test_conditional_models_are_sampled_under_the_labels_of_rows():
