@@ -7,7 +7,7 @@ import pytest
 
 from isthmus import Autoencoder, BetaVAE, load
 from isthmus.cli import main
-from isthmus.evaluation.checks import Findings
+from isthmus.evaluation.checks import Findings, trials
 from isthmus.hub.card import card_text
 from isthmus.persistence.run_folder import read_config
 from isthmus.runs import RunOptions, check_run, fit_run, report_run
@@ -110,11 +110,30 @@ def test_another_number_of_features_is_one_clear_line(run, capsys):
         assert len(error.strip().splitlines()) == 1, error
 
 
+@pytest.mark.slow
 def test_proposed_settings_are_tried(run):
     found = check_run(run.folder, try_remedies=True)
     trials = found[0].remedy.trials
     assert [trial.settings for trial in trials] == [*found[0].remedy.options]
     assert trials[0].helped
     assert trials[0].settings == {"beta": 1.0}
-    assert "Tried: beta=1.0 helped (+" in str(found)
+    assert "beta=1.0 helped (from 0 to 1; +" in " ".join(str(found).split())
     assert json.loads(found.to_json())["findings"][0]["remedy"]["trials"][0]["helped"] is True
+
+
+def test_trials_are_printed_and_part_of_the_json(run, capsys, monkeypatch):
+    monkeypatch.setattr(trials, "MOST_SECONDS", 0.0)
+    code, out, _ = command(capsys, run.folder, "--try")
+    assert code == 0
+    assert "could not be tried (all trials together may take 0 minutes)" in " ".join(out.split())
+    code, out, _ = command(capsys, run.folder, "--try", "--json", "--strict")
+    tried = json.loads(out)["findings"][0]["remedy"]["trials"]
+    assert (code, tried[0]["settings"], tried[0]["helped"]) == (1, {"beta": 1.0}, False)
+    assert tried[0]["error"]
+
+
+def test_trials_of_a_model_without_a_run_are_not_made(tmp_path, capsys):
+    Autoencoder(n_components=2, hidden=(8,), epochs=9, random_state=0).fit(X).save(tmp_path / "m")
+    code, out, _ = command(capsys, tmp_path / "m", "--try")
+    assert code == 0
+    assert "trials of settings" in out

@@ -15,7 +15,7 @@ from isthmus.evaluation.annealed import annealed_importance
 from isthmus.evaluation.baselines import independent_log_density
 from isthmus.evaluation.checks.claim import Claim
 from isthmus.evaluation.checks.context import Context
-from isthmus.evaluation.checks.finding import Evidence, Remedy
+from isthmus.evaluation.checks.finding import Evidence, Remedy, percent
 from isthmus.evaluation.joint import Joint
 from isthmus.inference.density import LogDensity
 from isthmus.inference.gaussian import Gaussian, SobolNoise
@@ -62,11 +62,12 @@ def gaps(context: Context) -> Iterator[Claim]:
     gain = max(
         LEAST_GAIN, float((log_p - independent_log_density(estimator, train.X, rows.X)).mean())
     )
-    for name, lost, words, remedy in (
+    for name, lost, cause, right, remedy in (
         (
             "amortisation",
             best - own,
             "because the encoder misses the best normal posterior of each row",
+            "The encoder finds nearly the best normal posterior of each row",
             Remedy(
                 {"hidden": tuple(2 * width for width in estimator.hidden) or (400,)},
                 advice="More training rows help the encoder, too.",
@@ -76,17 +77,17 @@ def gaps(context: Context) -> Iterator[Claim]:
             "family of the posterior",
             log_p - best,
             "because no diagonal normal is like the true posterior",
+            "A diagonal normal is nearly the true posterior of each row",
             Remedy({"posterior_family": "full-normal"}, {"bound": "iwae", "n_samples": 8}),
         ),
     ):
         mean = float(lost.mean())
-        found = f"The ELBO is {mean:.2g} nats per row too low {words}"
-        share = f"{mean / gain:.0%} of what the model gains over independent features"
+        share = f"{percent(mean / gain)} of what the model gains over independent features"
         yield Claim(
             name,
             Evidence.of_mean("nats lost per row", lost, LOST * gain, "nats"),
-            f"{found}: {share}.",
-            f"{found}: only {share}.",
+            f"The ELBO is {mean:.2g} nats per row too low {cause}: {share}.",
+            f"{right}: the ELBO loses {share}.",
             remedy,
             "warning" if mean > LOST_MUCH * gain else "note",
         )

@@ -25,6 +25,7 @@ __all__ = [
     "Severity",
     "Trial",
     "error_of_mean",
+    "percent",
 ]
 
 Severity = Literal["failure", "warning", "note", "ok"]
@@ -124,24 +125,68 @@ def _p_text(p: float) -> str:
     return f"p = {p:.2g}" if p > SMALLEST_P else f"p < {SMALLEST_P:g}"
 
 
+def percent(share: float) -> str:
+    """Return a share in percent, without the sign of a zero.
+
+    Examples
+    --------
+    >>> percent(-0.002), percent(0.123)
+    ('0%', '12%')
+    """
+    return f"{round(share, 2) + 0.0:.0%}"
+
+
 def error_of_mean(values: NDArray[Any]) -> float:
     """Return the standard error of the mean of values (n,); infinite for one value."""
     return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else math.inf
 
 
 class Trial(NamedTuple):
-    """Settings that were tried on some rows, and by how much they helped."""
+    """Settings that were tried on some rows, and by how much they helped.
+
+    They helped if test rows gained, or if the finding is gone and test rows are not worse.
+
+    Parameters
+    ----------
+    settings : mapping
+    gain, standard_error : float
+        Mean gain of test rows over a model with the present settings, fitted to the same rows.
+    unit : str
+    helped : bool
+    value_before, value_after : float or None
+        The evidence of the finding with the present settings, and with these.
+    rows : int
+        Number of rows that the models were fitted to.
+    error : str
+        Why the settings could not be tried; otherwise empty.
+
+    Examples
+    --------
+    >>> print(Trial({"beta": 1.0}, 2.0, 0.1, "nats", True, 0.0, 4.0, 360))
+    beta=1.0 helped (from 0 to 4; +2 ± 0.1 nats)
+    >>> print(Trial({"beta": 1.0}, error="out of memory"))
+    beta=1.0 could not be tried (out of memory)
+    """
 
     settings: Mapping[str, Any]
-    gain: float
-    standard_error: float
-    unit: str
-    helped: bool
+    gain: float = math.nan
+    standard_error: float = math.nan
+    unit: str = ""
+    helped: bool = False
+    value_before: float | None = None
+    value_after: float | None = None
+    rows: int = 0
+    error: str = ""
 
     def __str__(self) -> str:
-        outcome = "helped" if self.helped else "did not help"
-        gain = f"{self.gain:+.3g} ± {self.standard_error:.2g} {self.unit}"
-        return f"{settings_text(self.settings)} {outcome} ({gain})"
+        name = settings_text(self.settings)
+        if self.error:
+            return f"{name} could not be tried ({self.error})"
+        change = f"{self.gain:+.3g} ± {self.standard_error:.2g} {self.unit}"
+        if self.value_before is not None and self.value_after is not None:
+            values = f"from {_number(self.value_before)} to {_number(self.value_after)}"
+            change = f"{values}; {change}"
+        return f"{name} {'helped' if self.helped else 'did not help'} ({change})"
 
 
 @dataclass(frozen=True)
@@ -189,9 +234,14 @@ class Remedy:
         parts = [
             f"Try {options}." if options else "",
             self.advice,
-            f"Tried: {tried}." if tried else "",
+            f"{self._tried_on}: {tried}." if tried else "",
         ]
         return " ".join(filter(None, parts))
+
+    @property
+    def _tried_on(self) -> str:
+        rows = max(each.rows for each in self.trials)
+        return f"Tried on {rows:,} training rows" if rows else "Tried"
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
@@ -259,7 +309,7 @@ class Finding:
             remedy, evidence = saved["remedy"], dict(saved["evidence"])
             missing = {k: math.nan for k in ("value", "threshold") if evidence[k] is None}
             trials = [
-                Trial(**each | {"settings": _with_tuples(each["settings"])})
+                Trial(**each | {"settings": _with_tuples(each["settings"])} | _not_finite(each))
                 for each in remedy["trials"]
             ]
             settings = [_with_tuples(each) for each in remedy["settings"]]
@@ -279,6 +329,11 @@ class Finding:
 def _with_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings with the tuples that JSON holds as lists."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+
+
+def _not_finite(trial: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a trial that JSON cannot hold."""
+    return {k: math.nan for k in ("gain", "standard_error") if trial.get(k, 0.0) is None}
 
 
 def _finite(value: Any) -> Any:

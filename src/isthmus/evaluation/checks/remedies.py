@@ -8,6 +8,7 @@ from typing import Any
 
 from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.checks.context import Context
+from isthmus.evaluation.checks.data import is_scaled
 from isthmus.models.params import params_of
 from isthmus.models.specs import Training
 from isthmus.training.schedules import n_epochs
@@ -28,6 +29,8 @@ def improvements(context: Context, *, density: bool = False) -> Iterator[dict[st
     grey = estimator.likelihood_ in ("bernoulli", "continuous-bernoulli")
     if grey and estimator.likelihood != "auto":  # which takes it for nearly binary values only
         yield {"likelihood": "gaussian"}
+    if is_scaled(estimator) and estimator.scaling not in ("auto", "standard"):
+        yield {"scaling": "standard"}
     if estimator.conditional and estimator.condition_dropout > OFTEN:
         yield {"condition_dropout": 0.1}
     default, n = default_rate(), estimator.n_components_

@@ -14,7 +14,7 @@ from isthmus.evaluation.baselines import (
 )
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim
 from isthmus.evaluation.checks.context import Context, Rows
-from isthmus.evaluation.checks.finding import Evidence, Remedy, error_of_mean
+from isthmus.evaluation.checks.finding import Evidence, Remedy, error_of_mean, percent
 from isthmus.evaluation.checks.remedies import improvements
 
 __all__ = [
@@ -43,7 +43,7 @@ def pca_reconstruction(context: Context) -> Iterator[Claim]:
         raise CannotCheckError("the code is as long as a row")
     more, error, own = _explained_more(context, test, n, probabilistic=variational)
     name = "probabilistic PCA" if variational else "PCA"
-    numbers = f"it explains {own:.0%} of their variance, PCA {own + more:.0%}"
+    numbers = f"it explains {percent(own)} of their variance, PCA {percent(own + more)}"
     yield Claim(
         "reconstruction",
         Evidence(
@@ -72,6 +72,10 @@ def narrow_code(context: Context) -> Iterator[Claim]:
         yield Claim("narrow code", evidence, "", "The code has as many components as it needs.")
         return
     more, error, own = _explained_more(context, train, signal, probabilistic=True)
+    numbers = (
+        f"with {n} of them the model explains {percent(own)} of the variance of training rows, a "
+        f"linear model with {signal} explains {percent(own + more)}"
+    )
     yield Claim(
         "narrow code",
         Evidence(
@@ -81,10 +85,8 @@ def narrow_code(context: Context) -> Iterator[Claim]:
             standard_error=error,
             rows=len(train),
         ),
-        f"The code has too few components: with {n} of them the model explains {own:.0%} of the "
-        f"variance of training rows, a linear model with {signal} explains {own + more:.0%}.",
-        f"The code has enough components: with {n} of them the model explains {own:.0%} of the "
-        f"variance of training rows, a linear model with {signal} explains {own + more:.0%}.",
+        f"The code has too few components: {numbers}.",
+        f"The code has enough components: {numbers}.",
         Remedy({"n_components": min(signal, 4 * n)}),
     )
 
@@ -120,8 +122,8 @@ def likelihood_of_simple_models(context: Context) -> Iterator[Claim]:
         "independent features",
         Evidence.of_mean("gap to independent features", worse, WORSE, "nats"),
         f"Test rows have a lower likelihood than if features were independent: {numbers}.",
-        f"Test rows have at least the likelihood that they would have if features were "
-        f"independent: {numbers}.",
+        f"Test rows have about the likelihood that they would have if features were independent, "
+        f"or a higher one: {numbers}.",
         remedy,
         "failure",
     )
