@@ -153,17 +153,21 @@ def shorten(patch):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Return a folder with all data, and in `fitted` all runs."""
+    """Return a folder with all data, and in `fitted` the runs that were needed so far."""
     folder = tmp_path_factory.mktemp("prepared")
     write_files(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("ISTHMUS_DATA", str(folder / "home"))
-        shorten(patch)
-        for name, words in FITS.items():
-            fit = ["fit", *words.split(), "--out", f"fitted/{name}", "--quiet", *SHORT]
-            assert main([*fit, "--random-state", "0"]) == 0
     return folder
+
+
+def fitted(prepared, name):
+    """Return the folder of a run; fit it the first time."""
+    run = prepared / "fitted" / name
+    if not run.exists():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(prepared)
+            fit = ["fit", *FITS[name].split(), "--out", str(run), "--quiet", *SHORT]
+            assert main([*fit, "--random-state", "0"]) == 0
+    return run
 
 
 def kind_of_run(name, command):
@@ -201,9 +205,9 @@ def prepare(folder, prepared, command, words):
     (folder / "runs").mkdir()
     for word in words:
         if re.fullmatch(r"RUN(-\w+)?|runs/[\w-]*", word) and not word.endswith("/"):
-            shutil.copytree(prepared / "fitted" / kind_of_run(word, command), folder / word)
+            shutil.copytree(fitted(prepared, kind_of_run(word, command)), folder / word)
     if command.endswith("runs/"):
-        shutil.copytree(prepared / "fitted" / "digits", folder / "runs" / "digits-vae")
+        shutil.copytree(fitted(prepared, "digits"), folder / "runs" / "digits-vae")
 
 
 def split(command):
@@ -221,7 +225,8 @@ def start(words):
 
 SLOW = re.compile(
     "--onnx|--torch|--page|--annealed|--backbone conv|recordings|isthmus check|evaluate|fashion"
-    "|--mask|torchrun|isthmus tune|isthmus push|--beside|--track|--rows 0|epochs|--of each|runs/mnist|runs/digits |fit table"
+    "|--mask|torchrun|isthmus tune|isthmus push|--beside|--track|--rows 0|epochs|--of each"
+    "|runs/mnist|runs/digits |fit table|photo|wav"
 )
 
 
