@@ -64,3 +64,22 @@ def test_overlapping_windows_are_averaged_by_weight():
 def test_invalid_windows_raise(bad):
     with pytest.raises(ValueError, match=r"must be positive|overlap"):
         Windows(**bad)
+
+
+@pytest.mark.parametrize("stride", [1, 3, 7])
+@pytest.mark.parametrize("length", [7, 9, 40])
+def test_windows_without_taper_are_averaged(stride, length):
+    windows = Windows((7,), stride=stride, taper=False)
+    X = np.random.default_rng(0).normal(size=(1, 2, length))
+    total, count = np.zeros(length), np.zeros(length)
+    for start in windows.starts(length):
+        total[start : start + 7] += X[0, :, start : start + 7].max()
+        count[start : start + 7] += 1
+    out = windows.apply(lambda w: np.broadcast_to(w.max((1, 2))[:, None, None], (len(w), 1, 7)), X)
+    np.testing.assert_allclose(out, (total / count)[None, None])
+
+
+def test_stride_is_from_one_to_a_window():
+    for stride in (0, 8):
+        with pytest.raises(ValueError, match=f"stride must be from 1 .* got {stride}"):
+            Windows((7,), stride=stride)

@@ -20,3 +20,4 @@ from .maps import compare_latent_maps as compare_latent_maps
 from .maps import fit_loss_ablation as fit_loss_ablation
 from .maps import latent_distributions as latent_distributions
 from .retrieval import LatentIndex as LatentIndex
+from .series_detection import SeriesDetector as SeriesDetector

@@ -45,6 +45,7 @@ from isthmus.training.distributed import started_together
 __all__ = [
     "AnomalyDetector",
     "best_f1_threshold",
+    "check_rates",
     "conformal_pvalues",
     "conformal_threshold",
     "default_estimator",
@@ -251,17 +252,7 @@ class AnomalyDetector(UnknownCategoriesMixin, OutlierMixin, SavedDetector):
         share, held_out = self.contamination, self.calibration_fraction
         check_choice("score_method", self.score_method, (AUTO, *SCORES))
         check_choice("handle_unknown", self.handle_unknown, HANDLE_UNKNOWN)
-        if share != "auto" and not (_is_number(share) and 0 < share <= 0.5):  # type: ignore[operator]
-            raise ValueError(f"contamination must be 'auto' or in (0, 0.5], got {share!r}.")
-        if not (_is_number(held_out) and 0 <= held_out < 1):
-            raise ValueError(f"calibration_fraction must be in [0, 1), got {held_out!r}.")
-        if not (_is_number(self.false_alarm_rate) and 0 < self.false_alarm_rate < 1):
-            raise ValueError(f"false_alarm_rate must be in (0, 1), got {self.false_alarm_rate!r}.")
-        if share == "auto" and held_out == 0:
-            raise ValueError(
-                "contamination='auto' needs held-out rows: set calibration_fraction above 0, or "
-                "contamination to a number."
-            )
+        check_rates(share, held_out, self.false_alarm_rate)
 
     def _split(self, n: int) -> tuple[Array, Array]:
         """Return the indices of the training rows and of the held-out rows."""
@@ -622,6 +613,22 @@ def _repeated(rows: Array, weights: Array | None) -> Array:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_rates(contamination: Any, calibration_fraction: Any, false_alarm_rate: Any) -> None:
+    """Raise a ValueError if the parameters of a detector that set its threshold are invalid."""
+    share, held_out = contamination, calibration_fraction
+    if share != "auto" and not (_is_number(share) and 0 < share <= 0.5):
+        raise ValueError(f"contamination must be 'auto' or in (0, 0.5], got {share!r}.")
+    if not (_is_number(held_out) and 0 <= held_out < 1):
+        raise ValueError(f"calibration_fraction must be in [0, 1), got {held_out!r}.")
+    if not (_is_number(false_alarm_rate) and 0 < false_alarm_rate < 1):
+        raise ValueError(f"false_alarm_rate must be in (0, 1), got {false_alarm_rate!r}.")
+    if share == "auto" and held_out == 0:
+        raise ValueError(
+            "contamination='auto' needs held-out rows: set calibration_fraction above 0, or "
+            "contamination to a number."
+        )
 
 
 def conformal_pvalues(calibration: Array, scores: Array) -> Array:

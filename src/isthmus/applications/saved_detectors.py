@@ -106,8 +106,8 @@ class SavedDetector(SavedMetaEstimator):
         saved = cls.read_record(path)
         if estimator is None:
             folders = _model_folders(saved["model"])
-            if not (Path(path) / folders[0]).is_dir():  # an older version wrote them
-                folders = [MODEL.format(i) for i in range(saved["n_models"])]
+            if not all((Path(path) / name).is_dir() for name in folders[:1]):
+                folders = [MODEL.format(i) for i in range(saved["n_models"])]  # an older version's
             models = [model_io.load(Path(path) / name) for name in folders]
             estimator = models[0] if len(models) == 1 else models
         detector = super().load(path, estimator, **settings)

@@ -28,6 +28,10 @@ class Windows:
         Of a window, along the last axes.
     overlap : float, default=0.5
         Fraction of a window that the next one also covers, in [0, 1).
+    stride : int, optional
+        Distance between the beginnings of windows along each axis, in place of `overlap`.
+    taper : bool, default=True
+        Whether overlapping windows count less near their ends.
 
     Notes
     -----
@@ -50,12 +54,19 @@ class Windows:
 
     size: tuple[int, ...]
     overlap: float = 0.5
+    stride: int | None = None
+    taper: bool = True
 
     def __post_init__(self) -> None:
         if not self.size or any(s < 1 for s in self.size):
             raise ValueError(f"the sizes of windows must be positive, got {self.size!r}.")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, got {self.overlap!r}.")
+        if self.stride is not None and not 1 <= self.stride <= min(self.size):
+            raise ValueError(
+                f"stride must be from 1 to the size of a window, {min(self.size)}, got "
+                f"{self.stride!r}."
+            )
 
     def cut(self, X: Array) -> Array:
         """Return the windows of all rows of X (n, ..., *sides), in order, (m, ..., *size)."""
@@ -65,29 +76,40 @@ class Windows:
     def apply(self, function: Callable[[Array], Array], X: Array) -> Array:
         """Apply a function to all windows of X (n, ..., *sides) and blend the results.
 
-        The function maps windows (m, ..., *size) to an array of the same shape. The result is
-        float64 of the shape of X.
+        The function maps windows (m, ..., *size) to an array of the same size along the last axes.
+        The result is float64; the other axes are those of the function's results.
         """
-        padded = self._padded(X)
+        padded, k = self._padded(X), len(self.size)
         views, index = self._views(padded), self._index(padded)
-        total = np.zeros(padded.shape)
-        weights, weight = np.zeros(padded.shape[-len(self.size) :]), self.weight
-        step = max(1, BLOCK // math.prod(views.shape[1 + len(self.size) :]))
+        total, weight = np.zeros(0), self.weight
+        weights = np.zeros(padded.shape[-k:])
+        step = max(1, BLOCK // math.prod(views.shape[1 + k :]))
         for start in range(0, len(index[0]), step):
             block = tuple(i[start : start + step] for i in index)
             done = np.asarray(function(views[block]), dtype=np.float64) * weight
-            for window, row, *corner in zip(done, *block, strict=True):
-                place = tuple(slice(c, c + s) for c, s in zip(corner, self.size, strict=True))
-                total[row][(..., *place)] += window
-                if row == 0:  # the same for all rows
-                    weights[place] += weight
-        kept: Any = (..., *(slice(s) for s in X.shape[-len(self.size) :]))
+            if not start:
+                total = np.zeros((len(X), *done.shape[1:-k], *padded.shape[-k:]))
+            self._add(total, done, block)
+            first = tuple(i[block[0] == 0] for i in block)  # the weights are the same for all rows
+            self._add(weights[None], np.broadcast_to(weight, (len(first[0]), *self.size)), first)
+        kept: Any = (..., *(slice(s) for s in X.shape[-k:]))
         return (total / weights)[kept]
+
+    def _add(self, total: Array, windows: Array, index: tuple[Array, ...]) -> None:
+        """Add windows (m, ..., *size) to arrays (n, ..., *sides) at their rows and corners."""
+        row, *corners = index
+        if len(self.size) == 1 and len(row) > self.size[0] and row[0] == row[-1]:
+            for place in range(self.size[0]):  # no place of the array occurs twice
+                total[row[0]][..., corners[0] + place] += np.moveaxis(windows[..., place], 0, -1)
+            return
+        for window, first, *corner in zip(windows, row, *corners, strict=True):
+            places = tuple(slice(c, c + s) for c, s in zip(corner, self.size, strict=True))
+            total[first][(..., *places)] += window
 
     @property
     def weight(self) -> Array:
         """Weight of each position of a window when windows are blended, of shape `size`."""
-        if not self.overlap:
+        if not self.taper or (self.stride is None and not self.overlap):
             return np.ones(self.size)
         sines = [np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in self.size]
         return reduce(np.multiply.outer, sines)
@@ -95,7 +117,7 @@ class Windows:
     def starts(self, length: int, axis: int = 0) -> Array:
         """Return where windows begin along an axis; the last one ends with the array."""
         size = self.size[axis]
-        hop = max(1, round(size * (1 - self.overlap)))
+        hop = self.stride or max(1, round(size * (1 - self.overlap)))
         return np.append(np.arange(0, length - size, hop), length - size)
 
     def _padded(self, X: Array) -> Array:

@@ -6,6 +6,7 @@ Nothing is shown or saved; call ``figure.savefig("name.png")``. Notebooks displa
 from isthmus.plots.curves import loss_curves
 from isthmus.plots.examples import pictures, reconstructions, samples_by_epoch
 from isthmus.plots.latent import latent_grid, latent_map, traversals
+from isthmus.plots.series import time_series
 
 __all__ = [
     "latent_grid",
@@ -14,5 +15,6 @@ __all__ = [
     "pictures",
     "reconstructions",
     "samples_by_epoch",
+    "time_series",
     "traversals",
 ]
