@@ -1,5 +1,8 @@
 """Checks of the data: each fault is found, and sound data are not accused."""
 
+from types import SimpleNamespace
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from measured import findings_of, severities_of
@@ -7,10 +10,10 @@ from measured import findings_of, severities_of
 from isthmus import VAE, ConditionalVAE
 from isthmus.evaluation import check
 from isthmus.evaluation.checks.claim import CannotCheckError
+from isthmus.evaluation.checks.copies import copies, expected_copies
 from isthmus.evaluation.checks.data import (
     bad_scale,
     columns,
-    copies,
     drift,
     is_scaled,
     out_of_range,
@@ -80,6 +83,75 @@ def test_data_that_repeat_by_nature_are_not_copies():
     )
     rare = train[np.unique(train, axis=0, return_index=True)[1]]  # each once: not as drawn
     assert severities_of(copies, model, train, rare)["copied rows"] == "ok"
+
+
+def discrete(kind, n=900):
+    """Return rows that repeat by chance, or may do so, as whole numbers."""
+    rng = np.random.default_rng(5)
+    bits = rng.integers(2, size=(n, 12))
+    centers = rng.integers(4, size=(40, 9))[rng.integers(40, size=n)]
+    return {
+        "3 bits": bits[:, :3],
+        "12 bits": bits,
+        "one-hot": np.column_stack([np.eye(4)[c] for c in rng.integers(4, size=(6, n))]),
+        "ages": np.round(rng.normal(40, 12, size=(n, 1))),
+        "codes": rng.integers(4000, size=(n, 1)),
+        "heights, weights": np.round(rng.normal((170, 70), (8, 10), size=(n, 2))),
+        "twice each column": np.column_stack([bits[:, :9], 1 - bits[:, :9]]),
+        "kinds": np.where(rng.random((n, 9)) < 0.1, rng.integers(4, size=(n, 9)), centers),
+        "counts": rng.poisson((1, 2, 0.5, 4), size=(n, 4)),
+        "number and bits": np.column_stack([rng.normal(size=n), bits[:, :5]]),
+    }[kind].astype(float)
+
+
+KINDS = ("3 bits", "12 bits", "one-hot", "ages", "codes", "heights, weights", "twice each column")
+KINDS = (*KINDS, "kinds", "counts", "number and bits")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_repeat_by_chance_are_not_copies(kind):
+    X = discrete(kind)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(X))
+        train, test = X[order[:600]], X[order[600:]]
+        assert severity_of_copies(train, test) == "ok"
+
+
+@pytest.mark.parametrize("kind", ["30 categories", "12 bits", "number and bits"])
+def test_copies_are_found_in_tables_of_few_values(kind):
+    rng = np.random.default_rng(0)
+    X = rng.integers(6, size=(900, 30)) * 1.0 if kind == "30 categories" else discrete(kind)
+    train, test = X[:600], X[600:].copy()
+    test[:60] = train[:60]
+    assert severity_of_copies(train, test) == "warning"
+    if kind != "12 bits":
+        doubled = rng.permutation(np.repeat(X[:450], 2, axis=0))
+        assert severity_of_copies(doubled[:600], doubled[600:]) == "warning"
+
+
+class Given(NamedTuple):
+    """Rows, of which only the values are needed."""
+
+    values: np.ndarray
+    n_given: int
+
+    def __len__(self):
+        return self.n_given
+
+
+def severity_of_copies(train, test):
+    given = (Given(values, len(values)) for values in (train, test))
+    [claim] = copies(SimpleNamespace(**dict(zip(("train", "test"), given, strict=True))))
+    return claim.finding(claim.evidence.probability).severity
+
+
+@pytest.mark.parametrize(("levels", "chance"), [(2, 0.18), (9, 0.0)])
+def test_the_number_of_equal_rows_by_chance_follows_from_the_neighbours(levels, chance):
+    rows = np.random.default_rng(0).integers(levels, size=(1000, 12))
+    found = np.array([(row == rows[:800]).all(axis=1).any() for row in rows[800:]])
+    expected = 1 - np.exp(-expected_copies(rows[:800], rows[800:]))
+    assert found.mean() == pytest.approx(chance, abs=0.03)
+    assert expected.mean() == pytest.approx(chance, abs=0.03)
 
 
 def test_missing_values_and_negative_zeros_are_compared(model):

@@ -1,14 +1,13 @@
-"""Whether the rows themselves are at fault: copies, columns, ranges, scales and drift."""
+"""Whether the rows themselves are at fault: columns, ranges, scales and drift."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, false_discovery_control, fisher_exact
+from scipy.stats import binomtest, false_discovery_control
 
 from isthmus.estimators.base import LatentEstimator
 from isthmus.evaluation.checks.claim import ALPHA, CannotCheckError, Claim
@@ -17,13 +16,9 @@ from isthmus.evaluation.checks.finding import Evidence, Remedy
 from isthmus.evaluation.checks.tables import is_table, listed, sentence
 from isthmus.evaluation.checks.two_sample import moved_columns, separation
 
-__all__ = ["bad_scale", "columns", "copies", "drift", "is_scaled", "out_of_range"]
+__all__ = ["bad_scale", "columns", "drift", "is_scaled", "out_of_range"]
 
 Array = NDArray[Any]
-COPIED = 0.01  # of the test rows
-FEW = 3  # times that a row can occur without being one that the data repeat by nature
-LEVELS = 10  # values of a column; in rows of such columns any repetition may be natural
-COMMON = 0.01  # of the training rows that occur more often, from which data repeat by nature
 UNIQUE = 0.95  # of the values of a column of whole numbers
 FAR = 0.5  # of the range seen, by which a value is outside
 OUTSIDE = 0.01  # of the rows
@@ -37,52 +32,6 @@ MOVED = 0.25  # distance of Kolmogorov and Smirnov
 def is_scaled(estimator: LatentEstimator) -> bool:
     """Whether rows are vectors with real numbers, whose scale matters."""
     return len(estimator.feature_shape_) == 1 and bool(np.any(_scalable(estimator)))
-
-
-def copies(context: Context) -> Iterator[Claim]:
-    """Check whether test rows are copies of training rows.
-
-    Some data repeat by nature, such as tables of few categories: if most columns have at most ten
-    values, or more than 1% of the training rows occur more than three times, the share of copies
-    that is to be expected is that of training rows that occur more than once.
-
-    References
-    ----------
-    The population frequencies of species and the estimation of population parameters (Good, 1953).
-    """
-    train, test = context.train, context.test
-    assert train is not None
-    assert test is not None
-    counts, rows = Counter(_as_bytes(train)), _as_bytes(test)
-    found = sum(row in counts for row in rows)
-    times = np.array([*counts.values()])
-    levels = np.median([_distinct(column) for column in train.values.T])
-    natural = levels <= LEVELS or times[times > FEW].sum() > COMMON * len(train)
-    repeated = int(times[times > 1].sum()) if natural else 0
-    table = [[found, len(rows) - found], [repeated, len(train) - repeated]]
-    excess = found / len(rows) - repeated / len(train)
-    share = min(1.0, excess * train.n_given / len(train))  # only some training rows were compared
-    yield Claim(
-        "copied rows",
-        Evidence(
-            "share of test rows that are copies of training rows",
-            max(0.0, share),
-            COPIED,
-            p_value=float(fisher_exact(table, alternative="greater").pvalue),
-            rows=len(test),
-        ),
-        f"{share:.1%} of the test rows are copies of training rows, so that scores on test rows "
-        "are too good.",
-        "Test rows are not copies of training rows, beyond what these data repeat.",
-        Remedy(
-            advice="Remove repeated rows before splitting; pass `groups` to `fit` to keep the rows "
-            "of one source together."
-        ),
-    )
-
-
-def _as_bytes(rows: Rows) -> list[bytes]:
-    return [row.tobytes() for row in rows.values + 0.0]  # -0.0 becomes 0.0
 
 
 def columns(context: Context) -> Iterator[Claim]:

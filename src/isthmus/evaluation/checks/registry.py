@@ -14,10 +14,10 @@ from isthmus.evaluation.checks.claim import CannotCheckError, Claim, judge
 from isthmus.evaluation.checks.codes import collapsed_units
 from isthmus.evaluation.checks.condition import ignored_condition, is_conditional
 from isthmus.evaluation.checks.context import Context
+from isthmus.evaluation.checks.copies import copies
 from isthmus.evaluation.checks.data import (
     bad_scale,
     columns,
-    copies,
     drift,
     is_scaled,
     out_of_range,
