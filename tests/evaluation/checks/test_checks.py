@@ -84,6 +84,27 @@ def test_too_few_epochs_are_named(epochs):
     assert first.remedy.settings == {"epochs": None, "patience": None}
 
 
+@pytest.mark.parametrize("epochs", [8, 15])
+def test_few_steps_in_many_epochs_are_named(epochs):
+    few = {"epochs": epochs, "batch_size": 700, "learning_rate": 1e-3, "patience": None}
+    model = fitted(VAE, n_components=4, **few)
+    found = by_name(model)["unconverged training"]
+    assert (found.severity, found.evidence.value) == ("failure", epochs)
+    for record in model.history_[epochs // 2 :]:
+        record["valid_loss"] = 1.0
+    assert by_name(model)["unconverged training"].severity == "warning"  # it may be enough
+
+
+def test_few_steps_are_enough_if_they_are_not_very_few(linear):
+    model = copy.copy(linear)
+    loss = np.r_[np.linspace(10, 0, 30), np.full(30, 0.0)]
+    model.history_ = [
+        {"loss": each, "seconds": 1.0, "examples_per_second": 2.0 * model.batch_size}
+        for each in loss
+    ]
+    assert by_name(model)["unconverged training"].severity == "ok"
+
+
 def test_training_beyond_the_default_is_proposed_after_it(linear):
     model = copy.copy(linear)
     model.n_iter_ = 10**5

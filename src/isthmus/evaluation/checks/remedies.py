@@ -13,7 +13,7 @@ from isthmus.models.params import params_of
 from isthmus.models.specs import Training
 from isthmus.training.schedules import n_epochs
 
-__all__ = ["OFTEN", "default_rate", "improvements", "longer", "steps_per_epoch"]
+__all__ = ["OFTEN", "default_rate", "improvements", "longer", "n_steps", "steps_per_epoch"]
 
 MORE = 4  # times as many epochs, or components
 OFTEN = 0.5  # share of rows whose condition is hidden
@@ -52,9 +52,18 @@ def default_rate() -> float:
 
 def steps_per_epoch(estimator: LatentEstimator) -> int:
     """Return the optimiser steps of the last epoch, from its time and its speed."""
+    return max(1, _steps_of_last_epoch(estimator))
+
+
+def n_steps(estimator: LatentEstimator) -> int | None:
+    """Return the optimiser steps of training; None if its history does not say."""
+    return len(estimator.history_) * _steps_of_last_epoch(estimator) or None
+
+
+def _steps_of_last_epoch(estimator: LatentEstimator) -> int:
     last = estimator.history_[-1] if estimator.history_ else {}
     rows = last.get("seconds", 0.0) * last.get("examples_per_second", 0.0)
-    return max(1, math.ceil(round(rows) / estimator.batch_size))
+    return math.ceil(round(rows) / estimator.batch_size)
 
 
 def longer(estimator: LatentEstimator) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from isthmus.evaluation.baselines import independent_log_density
 from isthmus.evaluation.checks.claim import CannotCheckError, Claim
 from isthmus.evaluation.checks.context import Context
 from isthmus.evaluation.checks.finding import Evidence, Remedy, error_of_mean
-from isthmus.evaluation.checks.remedies import default_rate, longer, steps_per_epoch
+from isthmus.evaluation.checks.remedies import default_rate, longer, n_steps
 
 __all__ = ["convergence", "overfitting"]
 
 FALLING = 0.02  # of the whole fall of the loss, in the last quarter of the epochs
 LEAST_FALL = 1.0  # nats; a smaller whole fall counts as this
 FEW_EPOCHS, FEW_STEPS = 8, 1_000  # of which no trend can be read; the patience of the defaults
+VERY_FEW_STEPS = 100  # after which few models have learned much, whatever the trend
 LINEAR = 0.1  # a loss that still falls as much has hardly bent: the steps are too small
 SLOW = 0.1  # of the default learning rate
 OVERFIT = 0.5  # of the gain over independent features
@@ -37,7 +38,7 @@ def convergence(context: Context) -> Iterator[Claim]:
     monitored = "valid_loss" if "valid_loss" in history[0] else "loss"
     loss = np.array([record[monitored] for record in history[_warm_up(estimator) :]])
     if len(loss) < FEW_EPOCHS:
-        yield _short(estimator, history)
+        yield _short(estimator)
         return
     last = loss[-max(4, len(loss) // 4) :]
     trend = linregress(np.arange(len(last)), last)
@@ -52,6 +53,9 @@ def convergence(context: Context) -> Iterator[Claim]:
         FALLING,
         standard_error=float(np.nan_to_num(trend.stderr)) * (len(last) - 1) * share,
     )
+    if (steps := n_steps(estimator)) and steps < VERY_FEW_STEPS:
+        yield _short(estimator, falling=fall > LINEAR * (loss[0] - loss.min()))
+        return
     ended = f"when training stopped after {len(loss)} epochs ({estimator.stopped_})"
     yield Claim(
         NAME,
@@ -71,18 +75,19 @@ def _warm_up(estimator: LatentEstimator) -> int:
     return min(estimator.beta_epochs, estimator.n_iter_ - 1) if changing else 0
 
 
-def _short(estimator: LatentEstimator, history: list[dict[str, Any]]) -> Claim:
-    """Judge a training of few epochs by its number of steps."""
-    steps = len(history) * steps_per_epoch(estimator)
+def _short(estimator: LatentEstimator, *, falling: bool = True) -> Claim:
+    """Judge a short training by its number of steps; it is a failure if the loss was falling."""
+    n_epochs = len(estimator.history_)
+    steps = n_steps(estimator) or n_epochs
     evidence = Evidence("optimiser steps", steps, FEW_STEPS, worse="below")
-    epochs = f"{len(history)} epoch{'s'[: len(history) > 1]}"
+    epochs = f"{n_epochs} epoch{'s'[: n_epochs > 1]}"
     return Claim(
         NAME,
         evidence,
         f"Training stopped after only {steps:,} steps, in {epochs}.",
         f"Training took {steps:,} steps, in {epochs}: too few epochs for a trend of the loss.",
         Remedy(longer(estimator)),
-        "failure" if steps < FEW_STEPS / 10 else "warning",
+        "failure" if steps < VERY_FEW_STEPS and falling else "warning",
     )
 
 
