@@ -422,9 +422,6 @@ def test_many_files_need_normal_rows(run, folder, capsys):
     words = ["detect", run, f"{folder}/in", "--score", "latent", "--out", f"{folder}/out/"]
     assert main(words) == 2
     assert "whose place was not recorded; name normal rows" in capsys.readouterr().err
-    words = ["detect", run, f"{folder}/in", f"{folder}/in", "--label", "id", "--out", "x"]
-    assert main(words) == 2
-    assert "--label is for one data set, not for many files" in capsys.readouterr().err
     words = ["detect", run, f"{folder}/in/*.parquet", "--normal", f"{folder}/in/f96.parquet"]
     assert main(words) == 2
     assert "many files need an output folder: name one by" in capsys.readouterr().err

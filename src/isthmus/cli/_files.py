@@ -25,7 +25,7 @@ MAX_LINES = 3  # about files that failed for the same reason
 
 def features_for(model: Any, arguments: argparse.Namespace) -> FeatureColumns:
     """Return how files become the examples of a model, by its run and the flags given."""
-    keep = dict.fromkeys([*arguments.keep, *filter(None, [arguments.id_column])])
+    keep = dict.fromkeys([*filter(None, [arguments.id_column, arguments.label]), *arguments.keep])
     options = table_options(arguments)
     features = FeatureColumns.for_model(model, arguments.column, [*keep], options)
     record = read_config(Path(arguments.run)).get("data") or {}

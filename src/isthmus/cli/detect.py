@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus._messages import as_text, say
 from isthmus._optional import import_optional
-from isthmus.cli._options import FILES, READING, RESIZE, RUN, SEED, command, option
+from isthmus.cli._options import FILES, LIST, READING, RESIZE, RUN, SEED, command, option
 from isthmus.models.specs import HANDLE_UNKNOWN
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ COMMAND = command(
     "The threshold and the p-values come from a detector that is stored in the run, one for each "
     "--score, so that the same row gets the same verdict in every file. It is calibrated once: on "
     "the rows of --normal, which the run should not have been trained on, or else on the test rows "
-    "of the run. Rows are named by their file, or by the column of --id. With many files, finished "
+    "of the run. Rows are named by their file, or by the column of --id; with --label, the output "
+    "has the label of each row, and it is measured how well the scores find the anomalous ones. "
+    "With many files, finished "
     "ones are skipped, and under torchrun the files are divided among the processes.",
     RUN,
     option(
@@ -65,6 +68,12 @@ COMMAND = command(
         "paths: distance of activations and errors together (images). whitened: distance of the "
         "errors (tables of normal rows). mahalanobis: distance of row and error together (tables "
         "with outliers among the training rows)"
+    ),
+    option(
+        "--anomalous LABEL+: labels of anomalous rows: values of the column of --label, or folders "
+        "of images or sounds (default: of two labels, the one that is 1, true, yes, anomaly, "
+        "outlier or fraud)",
+        **LIST,
     ),
     option(
         "--contamination FRACTION: flag this fraction of the normal rows, above 0 and at most 0.5 "
@@ -120,14 +129,14 @@ def _score_data(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out or DEFAULT_TABLE)
     check_writable(out)
     _check_single(Path(arguments.data[0]))
-    _check_flags(arguments, {"--keep": arguments.keep, "--column": arguments.column})
+    _check_flags(arguments, {"--column": arguments.column})
     model = load_model(arguments, arguments.device)
     name, data = _load_all(arguments)
     normal = None
     if arguments.normal is not None:
         normal = _load(arguments, arguments.normal, _options_of_normal(arguments))[1].X
     detector, origin = _detector(arguments, model, normal)
-    table = {"row": np.arange(len(data.X)), **(data.ids or {})}
+    table = {"row": np.arange(len(data.X)), **(data.ids or {}), **_kept(arguments, data)}
     table |= _scores(table, score_columns(detector, data.X))
     numbers: dict[str, Any] = {
         "rows": len(data.X),
@@ -135,6 +144,8 @@ def _score_data(arguments: argparse.Namespace) -> int:
         "threshold": -detector.offset_,
         "calibrated on": _calibrated_on(detector, origin),
     }
+    if _is_labelled(arguments):
+        numbers |= _quality(data.y, table, arguments)
     print_table(f"{arguments.score} of {name} by {type(model).__name__}", numbers)
     _print_flagged(data, table)
     _write_table(out, table)
@@ -145,8 +156,41 @@ def _score_data(arguments: argparse.Namespace) -> int:
 def _scores(ids: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
     """Return the scores, unless one of their names is that of the id column."""
     if twice := [name for name in scores if name in ids]:
-        raise ValueError(f"the id column {twice[0]!r} has the name of an output; rename it.")
+        raise ValueError(f"the column {twice[0]!r} has the name of an output; rename it.")
     return scores
+
+
+def _is_labelled(arguments: argparse.Namespace) -> bool:
+    """Return whether the scores are to be compared with labels."""
+    return arguments.label is not None or bool(arguments.anomalous)
+
+
+def _kept(arguments: argparse.Namespace, data: Dataset) -> dict[str, Any]:
+    """Return the label and the columns of --keep, by name."""
+    from isthmus.data.row_ids import read_ids
+
+    kept = {}
+    if _is_labelled(arguments):
+        if data.y is None:
+            raise ValueError(f"{data.name} has no labels: name their column by --label COLUMN.")
+        kept[arguments.label or "label"] = data.y
+    for name in arguments.keep:
+        kept[name] = read_ids(Path(arguments.data[0]), name, "column of --keep")
+    return kept
+
+
+def _quality(labels: Any, table: Mapping[str, Any], arguments: argparse.Namespace) -> Any:
+    """Return how well the scores find the rows whose labels are anomalous."""
+    from isthmus.evaluation.detection import anomalous_rows, detection_numbers
+
+    try:
+        is_anomalous = anomalous_rows(labels, arguments.anomalous)
+    except ValueError as error:
+        if arguments.anomalous:
+            raise
+        say(f"note: to measure how well anomalies are found, {error}", error=True)
+        return {}
+    return detection_numbers(is_anomalous, table["anomaly_score"], table["prediction"] == -1)
 
 
 def _print_flagged(data: Dataset, table: dict[str, Any]) -> None:
@@ -287,7 +331,7 @@ def _score_files(arguments: argparse.Namespace) -> int:
     from isthmus.data.chunked_reader import ARRAY_SUFFIXES
 
     rank = WorkerRank.from_environment()
-    _check_flags(arguments, {"--size": arguments.size, "--label": arguments.label})
+    _check_flags(arguments, {"--size": arguments.size})
     if arguments.out is None:
         raise ValueError("many files need an output folder: name one by --out DIR.")
     # The column may belong to the normal rows only.
@@ -307,7 +351,25 @@ def _score_files(arguments: argparse.Namespace) -> int:
         {"verb": "detect", "model": model_digest(model), "detector": _digest(detector)},
         score="anomaly_score",
     )
-    return process_and_report(task, rank, targets, arguments.force)
+    code = process_and_report(task, rank, targets, arguments.force)
+    if code == 0 and arguments.label is not None and rank.world_size == 1:
+        _print_quality([*targets.values()], arguments)
+    return code
+
+
+def _print_quality(outputs: list[Path], arguments: argparse.Namespace) -> None:
+    """Print how well the scores in all outputs find the anomalous rows."""
+    import numpy as np
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    from isthmus.cli._console import print_table
+
+    names = [arguments.label, "anomaly_score", "prediction"]
+    parts = [pq.read_table(path, columns=names) for path in outputs]
+    table = {name: np.concatenate([part[name].to_numpy() for part in parts]) for name in names}
+    if numbers := _quality(table[names[0]], table, arguments):
+        numbers = {"rows": len(table["prediction"]), **numbers}
+        print_table(f"{arguments.score} of all files", numbers)
 
 
 def _calibration_rows(arguments: argparse.Namespace, features: FeatureColumns) -> Any:
@@ -316,12 +378,14 @@ def _calibration_rows(arguments: argparse.Namespace, features: FeatureColumns) -
 
     from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, read_chunks
     from isthmus.data.feature_columns import FeatureColumns
+    from isthmus.data.row_ids import has_column
 
     path = Path(arguments.normal)
     if path.suffix.lower() not in SUFFIXES:
         return _load(arguments, arguments.normal, _options_of_normal(arguments))[1].X
     if path.suffix.lower() in ARRAY_SUFFIXES:
         features = FeatureColumns(features.n_features)
+    features = replace(features, keep=[name for name in features.keep if has_column(path, name)])
     return np.concatenate([chunk.X for chunk in read_chunks(path, features, CALIBRATION_CHUNK)])
 
 
@@ -353,8 +417,8 @@ def _write_table(path: Path, columns: dict[str, Any]) -> None:
     from isthmus.persistence.atomic import write_atomic
 
     if path.suffix == ".parquet":
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
         buffer = io.BytesIO()
         pq.write_table(pa.table(columns), buffer)

@@ -22,7 +22,8 @@ COMMAND = command(
     option(
         "--format auto|parquet|npy: output format (default: auto, .npy for arrays, else Parquet)"
     ),
-    option("--id COLUMN: table column that names its rows; short for --keep", dest="id_column"),
+    option("--id COLUMN: table column that names its rows; kept in the output", dest="id_column"),
+    option("--label COLUMN: table column that holds the label; kept in the output"),
     RESIZE,
     UNKNOWN,
     *FILES,

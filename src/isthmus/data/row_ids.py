@@ -28,7 +28,7 @@ def has_column(path: Path, name: str) -> bool:
     if suffix not in TABLES or not path.is_file():
         return False
     if suffix == ".parquet":
-        return name in map(str, read_parquet(path).columns)
+        return name in parquet_names(path)
     with open_text_table(path) as table:
         return name in table.names
 

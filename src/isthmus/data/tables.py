@@ -8,6 +8,7 @@ Parquet files and data frames enter at the second step, by `frames`.
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Sequence
 from io import StringIO
 from itertools import islice
@@ -73,8 +74,8 @@ def read_table(
         The column to return as `y`: its name, or its index from 0 (from -1 backwards).
     columns : Columns or sequence of str, optional
         Names of the only columns to read. Or the columns of another table (`columns_` of a fitted
-        model), to read this one in the same way. By default all are read, and their encoding is
-        inferred.
+        model), to read this one in the same way; others are left out with a warning. By
+        default all are read, and their encoding is inferred.
     drop : str or sequence of str, optional
         Columns to leave out.
     categorical : str or sequence of str, optional
@@ -151,6 +152,7 @@ def load_table(
         raw, labels, delimiter = read_columns(path, label)
         if columns is not None:
             columns = columns.updated(options)
+            raw = _known_only(path, raw, columns)
             X, options = columns.encode_raw(raw), columns.options
             y = interpret(labels, options, delimiter)
         else:
@@ -170,6 +172,18 @@ def load_table(
         raise ValueError(
             one_line(message if str(path) in message else f"{path}: {message}")
         ) from None
+
+
+def _known_only(path: Path, raw: list[RawColumn], columns: Columns) -> list[RawColumn]:
+    """Return the columns that a model knows, with a warning if there are others beside them."""
+    found = [column.name for column in raw]
+    known = {*columns.names} | {*columns.options.drop}
+    extra = [column.name for column in raw if column.name not in known]
+    if not extra or not {*columns.names} <= {*found}:
+        return raw
+    names = one_line(", ".join(map(str, extra)))
+    warnings.warn(f"{path}: columns the model does not use: {names}.", UserWarning, stacklevel=4)
+    return [column for column in raw if column.name in known]
 
 
 def fill_table(
