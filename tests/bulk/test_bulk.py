@@ -128,10 +128,27 @@ def test_mixed_tables_are_encoded_by_column_names(tmp_path):
     more.to_parquet(tmp_path / "arrow.parquet")
     words = (tmp_path / "run", tmp_path / "*.[cp]*", tmp_path / "out", "--keep", "name")
     assert transform(*words) == 0
-    for name in ("text", "arrow"):
-        table = pd.read_parquet(tmp_path / "out" / f"{name}.parquet")
+    out = tmp_path / "out"
+    for table in (pd.read_csv(out / "text.csv"), pd.read_parquet(out / "arrow.parquet")):
         np.testing.assert_array_equal(table["name"], more["name"])
         np.testing.assert_array_equal(table.iloc[:, 1:], model.transform(frame))
+
+
+def test_the_output_has_the_format_of_the_input_or_the_one_named(run, model, tmp_path, capsys):
+    pd.DataFrame(X[:20], columns=[f"p{j}" for j in range(64)]).to_csv(
+        tmp_path / "a.csv", index=False
+    )
+    pd.DataFrame(X[:20]).to_csv(tmp_path / "b.tsv", index=False, header=False, sep="\t")
+    assert transform(run, tmp_path / "[ab].*", tmp_path / "out") == 0
+    for name, mark in (("a.csv", ","), ("b.tsv", "\t")):
+        codes = pd.read_csv(tmp_path / "out" / name, sep=mark, float_precision="round_trip")
+        np.testing.assert_array_equal(codes, model.transform(X[:20]))
+    assert transform(run, tmp_path / "a.csv", tmp_path / "out", "--format", "parquet") == 0
+    assert (tmp_path / "out" / "a.parquet").exists()
+    assert transform(run, "digits", tmp_path / "out") == 0
+    assert len(np.load(tmp_path / "out" / "digits.npy")) == 1797
+    assert transform(run, "digts", tmp_path / "out") == 2
+    assert "Did you mean 'digits'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("score", ["reconstruction", "likelihood", "nap", "paths", "whitened"])
@@ -436,7 +453,7 @@ def test_a_missing_library_names_the_extra(run, folder, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     np.save(folder / "x.npy", X[:9])
     assert transform(run, folder / "x.npy", folder / "out", "--format", "parquet") == 1
-    assert "pip install 'isthmus[tables]', or use --format npy" in capsys.readouterr().err
+    assert "pip install 'isthmus[tables]', or use --format csv or npy" in capsys.readouterr().err
 
 
 # --------------------------------------------------------------------------- parts

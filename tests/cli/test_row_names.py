@@ -215,7 +215,7 @@ def test_transform_takes_folders_of_images_and_audio(call, tmp_path):
     assert (sounds.column_names[:2], sounds.num_rows) == (["file", "start"], 12)
     table = tmp_path / "ids"
     assert call("transform", "rows", "table.csv", table, "--id", "customer")[0] == 0
-    assert parquet.read_table(table / "table.parquet")["customer"][1].as_py() == "c001"
+    assert (table / "table.csv").read_text().splitlines()[2].startswith("c001,")
 
 
 def test_a_changed_folder_is_encoded_again(call, tmp_path):

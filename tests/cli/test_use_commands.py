@@ -49,6 +49,17 @@ def test_search_prints_and_draws_neighbours_and_stores_the_index(runs, tmp_path,
     assert "indexed" not in capsys.readouterr().out
 
 
+def test_search_notes_a_query_that_was_resized_or_looks_inverted(runs, tmp_path, capsys):
+    shutil.copytree(runs["plain"], tmp_path / "run")
+    pixels = np.kron(load("digits").X[3] * 255, np.ones((4, 4))).astype(np.uint8)
+    for name, image in (("as.png", pixels), ("inverted.png", 255 - pixels)):
+        Image.fromarray(image).save(tmp_path / name)
+        assert main(["search", str(tmp_path / "run"), str(tmp_path / name)]) == 0
+        notes = capsys.readouterr().err
+        assert "resized 1 of 1 images to 8x8" in notes
+        assert ("if it is inverted" in notes) == (name == "inverted.png")
+
+
 def test_search_indexes_other_data_and_uses_them_again(runs, tmp_path, capsys):
     np.savez(tmp_path / "part.npz", X=DATA.X[:50], y=DATA.y[:50])
     run, out = runs["plain"], tmp_path / "found.pdf"

@@ -26,6 +26,7 @@ from isthmus.cli import main
 from isthmus.data import disk_array, sparse_rows
 from isthmus.estimators.sample_weight import WeightedRows
 from isthmus.search.candidates import Candidate, group_candidates, make_candidates, prepare
+from isthmus.search.figure import rate_distortion_figure
 from isthmus.search.ranking import rungs
 from isthmus.search.stacked import StackedRun
 from isthmus.search.stacked_adam import StackedAdam, lay_out
@@ -96,6 +97,22 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_two_settings_are_told_apart_and_one_is_labelled():
+    grid = [(b, r, s) for b in (1.0, 4.0) for r in (0.1, 0.2) for s in (0, 1)]
+    rows = [
+        {
+            "params": {"beta": b, "dropout": r, "random_state": s},
+            "rate": 9 - b + s / 9,
+            "distortion": 90 + b + 10 * r,
+        }
+        for b, r, s in grid
+    ]
+    (axes,) = rate_distortion_figure(rows, 0).axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["dropout 0.1", "dropout 0.2"]
+    assert any("beta 4" in text.get_text() for text in axes.texts)
+
+
 def test_stacked_models_equal_their_own_fit(name):
     estimator, grid, data = CASES[name]
     sweep = Sweep(estimator, grid, random_state=0).fit(data)

@@ -13,10 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._messages import did_you_mean
 from isthmus._version import __version__
 from isthmus.bulk.outputs import atomic_output, file_stamp, has_record, is_finished, remove_lock
-from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, describe_error, read_chunks
-from isthmus.data.datasets import is_media
+from isthmus.data.chunked_reader import (
+    ARRAY_SUFFIXES,
+    SUFFIXES,
+    TEXT_SUFFIXES,
+    describe_error,
+    is_known,
+    read_chunks,
+)
+from isthmus.data.datasets import is_media, known_datasets
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.media_folders import inside_only, visible_files
 from isthmus.data.prefetch import prefetch
@@ -80,7 +88,7 @@ def find_files(names: Sequence[str]) -> list[Path]:
     """Return the distinct files of names, patterns and folders; a ValueError for other files."""
     files = [Path(file) for name in names for file in _expand(name)]
     for file in files:
-        if not (file.suffix.lower() in SUFFIXES or is_media(file)):
+        if not (file.suffix.lower() in SUFFIXES or is_media(file) or is_known(file)):
             raise ValueError(
                 f"{file}: expected {', '.join(SUFFIXES)}, an image or an audio file; convert it."
             )
@@ -102,11 +110,13 @@ def _expand(name: str) -> list[str]:
             f"{name} holds no file of type {', '.join(SUFFIXES)}, image or audio file; name "
             "another folder."
         )
-    if os.path.exists(name):
+    if os.path.exists(name) or is_known(Path(name)):
         return [name]
     if found := sorted(glob(name)):
         return [path for each in found for path in _expand(each)]
-    raise ValueError(f"no file matches {name!r}; check the name.")
+    raise ValueError(
+        f"no file matches {name!r}; check the name.{did_you_mean(name, known_datasets())}"
+    )
 
 
 def output_paths(
@@ -114,7 +124,8 @@ def output_paths(
 ) -> dict[Path, Path]:
     """Return the output path in the folder `out` of each file, pattern or folder of inputs.
 
-    `form` is "parquet", "npy" or "auto": an array for an array, otherwise a table. Raises a
+    `form` is "parquet", "npy", "csv", "tsv" or "auto": an array for an array, text for text, else
+    Parquet. Raises a
     ValueError if two outputs would have the same path, or `out` is a file, or holds or is inside an
     input.
     """
@@ -130,7 +141,7 @@ def output_paths(
         raise ValueError(f"{out} holds the input {inputs[0].name}; name another folder.")
     targets: dict[Path, Path] = {}
     for file in files:
-        auto = "npy" if file.suffix.lower() in ARRAY_SUFFIXES else "parquet"
+        auto = _form_of(file)
         stem = file.resolve().name if file.is_dir() else file.stem
         target = out / f"{stem}.{auto if form == 'auto' else form}"
         if target in targets.values():
@@ -138,6 +149,13 @@ def output_paths(
             raise ValueError(f"{other} and {file} have the same output {target}; rename one.")
         targets[file] = target
     return targets
+
+
+def _form_of(file: Path) -> str:
+    """Return the type of output that has the format of an input."""
+    if file.suffix.lower() in ARRAY_SUFFIXES or is_known(file):
+        return "npy"
+    return file.suffix.lower()[1:] if file.suffix.lower() in TEXT_SUFFIXES else "parquet"
 
 
 def process_files(

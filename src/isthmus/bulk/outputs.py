@@ -8,6 +8,8 @@ later, or interrupted by a crash, does not count as finished.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,7 +35,7 @@ class ParquetWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self.pa = import_optional(
-            "pyarrow", extra="tables", what="writing .parquet", instead="use --format npy"
+            "pyarrow", extra="tables", what="writing .parquet", instead="use --format csv or npy"
         )
         self.file = file
         self.writer: Any = None
@@ -88,7 +90,37 @@ class ArrayWriter:
         np.lib.format.write_array_header_1_0(self.file, header)
 
 
-Writer = ParquetWriter | ArrayWriter
+class TextWriter:
+    """Write columns of rows as text, with a header and all digits of numbers."""
+
+    def __init__(self, file: BinaryIO, delimiter: str) -> None:
+        self.text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        self.rows = csv.writer(self.text, delimiter=delimiter, lineterminator="\n")
+        self.has_header = False
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """Append rows."""
+        if not self.has_header:
+            self.rows.writerow(columns)
+            self.has_header = True
+        cells = [c.tolist() if hasattr(c, "tolist") else [*c] for c in columns.values()]
+        self.rows.writerows(zip(*cells, strict=True))
+
+    def close(self) -> None:
+        """Leave the file open, as it was given."""
+        self.text.flush()
+        self.text.detach()
+
+
+Writer = ParquetWriter | ArrayWriter | TextWriter
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+def _writer(target: Path, file: BinaryIO) -> Writer:
+    """Return what writes a file of the type that the name of the output says."""
+    if target.suffix in DELIMITERS:
+        return TextWriter(file, DELIMITERS[target.suffix])
+    return (ParquetWriter if target.suffix == ".parquet" else ArrayWriter)(file)
 
 
 def _check_exact(name: str, column: Any) -> NDArray[Any]:
@@ -114,7 +146,7 @@ def atomic_output(target: Path, record: Mapping[str, Any]) -> Iterator[Writer]:
         write_atomic(_beside(target), to_json({**record, "output": file_stamp(draft)}).encode())
 
     with exclusive(_lock_of(target), busy), open_atomic(target, folder, write_record) as file:
-        writer = (ParquetWriter if target.suffix == ".parquet" else ArrayWriter)(file)
+        writer = _writer(target, file)
         try:
             yield writer
         finally:
@@ -136,6 +168,8 @@ def has_record(target: Path) -> bool:
 
 def file_stamp(path: Path) -> list[int]:
     """Return a file's size in bytes and the nanosecond of its last change; of a folder in all."""
+    if not path.exists():  # a dataset known by name, which never changes
+        return [0, 0]
     states = [path.stat(), *(entry.lstat() for entry in path.rglob("*"))]  # of a file only its own
     return [sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)]
 

@@ -38,7 +38,7 @@ class WorkerRank(NamedTuple):
 
     def assign(self, files: Sequence[Path]) -> list[Path]:
         """Return the files of this rank: the largest first, each to the least loaded process."""
-        sizes = {file: file.stat().st_size for file in files}
+        sizes = {file: file.stat().st_size if file.exists() else 0 for file in files}
         loads = [0] * self.world_size
         mine = []
         for file in sorted(files, key=lambda file: (-sizes[file], str(file))):

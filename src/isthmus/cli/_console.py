@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 
+MAX_WIDTH = 1000  # of a table with columns, whose cells are never cut
 COLOURS = {"failure": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
 
@@ -121,7 +122,7 @@ def print_columns(title: str, numbers: dict[str, bool], rows: Iterable[Iterable[
         table.add_column(printable(name), justify="right" if is_number else "left")
     for row in rows:
         table.add_row(*map(printable, row))
-    _Console(soft_wrap=True).print(table)
+    _Console(soft_wrap=True, width=MAX_WIDTH).print(table)
 
 
 def _table(title: str, **options: Any) -> Table:

@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+SAMPLE = 256  # rows that tell whether most pixels are dark
+FAR = 0.25  # of the range of grey values, from middle grey
 
 
 def load_model(arguments: argparse.Namespace, device: str = "auto") -> Any:
@@ -133,9 +135,25 @@ def read_queries(queries: Sequence[str], data: Dataset, shape: tuple[int, ...]) 
         raise ValueError(f"the queries have different shapes: {', '.join(map(str, shapes))}.")
     mixed = len({part.X.dtype == np.uint8 for part in parts}) > 1  # bytes stand for [0, 1]
     X = np.concatenate([as_units(part.X) if mixed else part.X for part in parts])
+    _note_inverted(X, data, queries)
     names = [name for part in parts for name in part.names]
     rows = [row for part in parts for row in part.rows]
     return Queries(X, names, rows, [label for part in parts for label in part.labels])
+
+
+def _note_inverted(X: Array, data: Dataset, queries: Sequence[str]) -> None:
+    """Note if images are dark where those of the data are bright, such as black on white."""
+    if X.ndim < 3 or not any(Path(q).suffix.lower() in IMAGE_SUFFIXES for q in queries):
+        return
+    sample = np.asarray(data.X[: min(len(data.X), SAMPLE)])
+    usual, asked = (float(np.median(as_units(part))) for part in (sample, X))
+    if abs(usual - 0.5) > FAR and abs(usual - asked) > 2 * FAR:
+        kinds = ("dark", "bright") if usual < asked else ("bright", "dark")
+        say(
+            f"note: most pixels of the data are {kinds[0]}, those of the query {kinds[1]}: if it "
+            "is inverted, such as black on white, invert it first.",
+            error=True,
+        )
 
 
 def _read_query(query: str, data: Dataset, shape: tuple[int, ...]) -> Queries:

@@ -9,18 +9,19 @@ from isthmus.cli._options import FILES, RESIZE, RUN, TABLES, UNKNOWN, command, o
 
 COMMAND = command(
     "write the codes of the rows of many files",
-    "Encode files of any length: for each a file of the same name in OUT, with one row for each "
-    "row. A folder of images or sounds becomes one file, with the names of the files. Finished "
-    "files are skipped, so that the same command continues after an interruption. Under torchrun "
-    "the files are divided among the processes.",
+    "Encode files of any length: for each a file of the same name and format in OUT, with one row "
+    "for each row. A folder of images or sounds becomes one file, with the names of the files. "
+    "Finished files are skipped, so that the same command continues after an interruption. Under "
+    "torchrun the files are divided among the processes.",
     RUN,
     option(
         "inputs INPUT+: files (.parquet, .npy, .npz, .csv, .tsv), patterns, or folders of files; "
-        "images, sounds, or folders of these"
+        "images, sounds, or folders of these; or the name of a dataset, such as digits"
     ),
     option("out OUT: output folder"),
     option(
-        "--format auto|parquet|npy: output format (default: auto, .npy for arrays, else Parquet)"
+        "--format auto|parquet|npy|csv|tsv: output format (default: auto, that of the input; "
+        "Parquet for images and sounds)"
     ),
     option("--id COLUMN: table column that names its rows; kept in the output", dest="id_column"),
     option("--label COLUMN: table column that holds the label; kept in the output"),
@@ -30,6 +31,7 @@ COMMAND = command(
     *TABLES,
     examples=(
         "isthmus transform RUN photos/ codes/",
+        "isthmus transform RUN digits codes/",
         "isthmus transform RUN in/*.parquet out/",
         "torchrun --nproc-per-node 4 -m isthmus transform RUN in/*.parquet out/",
     ),

@@ -18,7 +18,7 @@ from isthmus._messages import one_line
 from isthmus._optional import import_optional
 from isthmus.data.cells import interpret
 from isthmus.data.column import CellError, RawColumn, object_array
-from isthmus.data.datasets import is_media, load
+from isthmus.data.datasets import is_media, known_datasets, load
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.limits import is_regular_file
 from isthmus.data.number_format import NumberFormat
@@ -26,7 +26,15 @@ from isthmus.data.parquet_limits import arrow_source, check_parquet, decode_text
 from isthmus.data.table_options import TableOptions
 from isthmus.data.text_tables import open_text_table
 
-__all__ = ["ARRAY_SUFFIXES", "SUFFIXES", "TEXT_SUFFIXES", "Chunk", "describe_error", "read_chunks"]
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "SUFFIXES",
+    "TEXT_SUFFIXES",
+    "Chunk",
+    "describe_error",
+    "is_known",
+    "read_chunks",
+]
 
 Array = NDArray[Any]
 ARRAY_SUFFIXES, TEXT_SUFFIXES = (".npy", ".npz"), (".csv", ".tsv")
@@ -44,15 +52,22 @@ class Chunk(NamedTuple):
     kept: dict[str, Any]
 
 
+def is_known(path: Path) -> bool:
+    """Return whether a path is the name of a known dataset, and nothing lies there."""
+    return str(path) in known_datasets() and not path.exists()
+
+
 def read_chunks(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
     """Yield the rows of a file in chunks of `rows` rows, so that memory use stays constant.
 
     An error is one line that names the file and the row.
     """
-    if not (is_regular_file(path) or is_media(path)):
+    if not (is_regular_file(path) or is_media(path) or is_known(path)):
         raise FileNotFoundError(f"{path}: expected a file, found none; check the name.")
     readers = dict.fromkeys(ARRAY_SUFFIXES, _read_array) | dict.fromkeys(TEXT_SUFFIXES, _read_text)
-    read = _read_media if is_media(path) else readers.get(path.suffix.lower(), _read_parquet)
+    readers |= {name: _read_array for name in known_datasets() if is_known(path)}
+    by_suffix = readers.get(path.suffix.lower() or str(path), _read_parquet)
+    read = _read_media if is_media(path) else by_suffix
     start = 0
     try:
         for chunk in read(path, features, rows):
@@ -77,7 +92,7 @@ def describe_error(path: Path, error: Exception, start: int) -> str:
 def _read_array(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chunk]:
     if features.keep:
         raise ValueError("--keep is for tables, but the file holds one array; omit it.")
-    X = load(path).X
+    X = load(str(path) if is_known(path) else path).X  # a path is not a name
     if X.ndim < 2:
         raise ValueError(f"expected rows of numbers, got an array of shape {X.shape}.")
     for start in range(0, len(X), rows):
