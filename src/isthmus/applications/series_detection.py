@@ -33,7 +33,7 @@ from isthmus.applications.series_scores import (
     blend,
 )
 from isthmus.applications.window_pca import MAX_WIDTH, Moments, WindowPCA
-from isthmus.data.series import Series, dominant_period, read_several, warn
+from isthmus.data.series import Series, choose_window, read_several, warn
 from isthmus.estimators import LatentEstimator
 
 __all__ = ["SeriesDetector"]
@@ -42,9 +42,6 @@ Array = NDArray[Any]
 AUTO, CONFORMAL = "auto", "conformal"
 FAR, QUARTILE = 5.0, 0.6745  # robust deviations; the quartile of a standard normal
 LEAST_SPREAD = 0.01  # of logarithmic scores, for series that repeat exactly
-LEAST_PERIOD, LEAST_WINDOW, DEFAULT_WINDOW = 4, 16, 32
-MOST_WINDOW, MOST_WIDTH = 1024, 2048  # steps, and numbers, of a window that is chosen
-PERIODS = 5  # that a series must hold to show one
 MAX_WINDOWS, PER_NUMBER = 20_000, 10  # windows to fit to: so many, or ten per number of a window
 MAX_NUMBERS = 2**26  # of the windows that a network is trained on
 BLOCK_WINDOWS = 2  # windows per calibration block: the scores of steps so far apart share no value
@@ -165,7 +162,9 @@ class SeriesDetector(OutlierMixin, SavedDetector):
 
     # ---------------------------------------------------------------- training
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, held_out: Any = None
+    ) -> Self:
         """Fit to one series or to several, which should be mostly normal.
 
         Parameters
@@ -173,6 +172,9 @@ class SeriesDetector(OutlierMixin, SavedDetector):
         X : series, or list of series
         y, sample_weight : None
             Ignored.
+        held_out : array-like of bool (n_rows,), or list of these, optional
+            Rows to hold out, in place of a fraction `calibration_fraction`: those that no fitted
+            estimator was trained on.
 
         Returns
         -------
@@ -186,12 +188,13 @@ class SeriesDetector(OutlierMixin, SavedDetector):
         """
         new = copy.copy(self)
         new._check_parameters()
-        series, _ = read_several(X, time=self._time)
-        new._fit_series(series)
+        series, is_list = read_several(X, time=self._time)
+        masks = [held_out] if held_out is not None and not is_list else held_out
+        new._fit_series(series, None if masks is None else _steps_of(masks, series))
         self.__dict__ = new.__dict__
         return self
 
-    def _fit_series(self, series: list[Series]) -> None:
+    def _fit_series(self, series: list[Series], held_out: list[Array] | None) -> None:
         first = series[0]
         self.n_features_in_, self.step_ = first.values.shape[1], first.step
         self.__dict__.pop("feature_names_in_", None)
@@ -203,7 +206,8 @@ class SeriesDetector(OutlierMixin, SavedDetector):
         logger.info("window: %s", self.window_reason_)
         self._check_width()
         self._check_length(values, "window")
-        held_out = _held_out([*map(len, values)], self.window_, self.calibration_fraction)
+        if held_out is None:
+            held_out = _held_out([*map(len, values)], self.window_, self.calibration_fraction)
         self._warn_of_constants(values)
         train = [x[~hidden] for x, hidden in zip(values, held_out, strict=True)]
         self._scorer = WindowScorer.fit_scale(train, self.scaling, self.trend, self.score_method)
@@ -265,24 +269,7 @@ class SeriesDetector(OutlierMixin, SavedDetector):
             return window, f"{window} steps, those of the fitted estimator"
         if self.window != AUTO:
             return int(self.window), f"{self.window} steps, as set"
-        most = min(len(longest) // PERIODS, MOST_WINDOW, MOST_WIDTH // n_channels)
-        if len(longest) < PERIODS * LEAST_PERIOD:
-            raise ValueError(
-                f"{len(longest)} steps are too few to choose a window: set window, or pass "
-                f"at least {PERIODS * LEAST_PERIOD} steps."
-            )
-        if most < LEAST_PERIOD:
-            window = max(1, MOST_WIDTH // n_channels)
-            return window, f"{window} steps, because the series has many channels"
-        period = dominant_period(longest, LEAST_PERIOD, most)
-        if period is None:
-            window = min(DEFAULT_WINDOW, most)
-            between = f"between {LEAST_PERIOD} and {most} steps"
-            return window, f"{window} steps, because no period {between} stands out"
-        window = period * -(-LEAST_WINDOW // period)
-        if window == period or window > most:
-            return period, f"{period} steps, the dominant period"
-        return window, f"{window} steps, a multiple of the dominant period of {period}"
+        return choose_window(longest)
 
     def _check_parameters(self) -> None:
         for model in map(unwrap, self._estimators):
@@ -485,9 +472,13 @@ class SeriesDetector(OutlierMixin, SavedDetector):
                 "p-values need held-out steps: call calibrate(X) with a normal series, or fit with "
                 "calibration_fraction above 0."
             )
-        return _each(scores, self._pvalues)
+        return _each(scores, lambda each: self.pvalues(-each))
 
-    def _pvalues(self, scores: Array) -> Array:
+    def pvalues(self, scores: Array) -> Array:
+        """Return the p-values of anomaly scores, of any shape; see `anomaly_pvalue`."""
+        if not len(self.calibration_scores_):
+            return np.full(np.shape(scores), np.nan)
+        scores = -np.asarray(scores)
         n, block = len(self.calibration_scores_), self.block_length
         higher = np.searchsorted(self.calibration_scores_, scores, side="right")
         return np.where(np.isnan(scores), np.nan, (1 + higher / block) / (1 + n / block))
@@ -581,7 +572,7 @@ class SeriesDetector(OutlierMixin, SavedDetector):
             scores = self._score_steps(x)
             for start, end in _runs(scores > -self.offset_, min_length, gap):
                 peak = start + int(np.nanargmax(scores[start : end + 1]))
-                p = self._pvalues(-scores[[peak]])[0] if len(self.calibration_scores_) else np.nan
+                p = self.pvalues(scores[[peak]])[0]
                 row = {"series": i} if is_list else {}
                 row |= {"start": each.label([start])[0], "end": each.label([end])[0]}
                 row |= {"peak": each.label([peak])[0], "steps": end - start + 1}
@@ -829,6 +820,21 @@ def _held_out(lengths: list[int], window: int, fraction: float) -> list[Array]:
             start = int((i + 0.5) * len(mask) / n - size / 2)
             mask[start : start + size] = True
     return masks
+
+
+def _steps_of(masks: Any, series: list[Series]) -> list[Array]:
+    """Return which steps of series are held out, from masks of their rows."""
+    steps = []
+    for i, (mask, each) in enumerate(zip(masks, series, strict=True)):
+        given = np.asarray(mask)
+        if given.shape != each.rows.shape or given.dtype != bool:
+            raise ValueError(
+                f"held_out must hold True and False for each of {len(each.rows)} rows of series "
+                f"{i}, got {given.dtype} of shape {given.shape}."
+            )
+        steps.append(np.zeros(len(each.values), bool))
+        steps[-1][each.rows[given]] = True
+    return steps
 
 
 def _runs(flagged: Array, min_length: int, gap: int) -> list[tuple[int, int]]:

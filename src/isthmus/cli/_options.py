@@ -333,9 +333,14 @@ READING = (
         "ISTHMUS_DATA)"
     ),
     option(
-        "--size SIZE: resize images to N x N pixels, or to HEIGHTxWIDTH such as 12x20; cut sound "
-        "into windows of N samples",
+        "--size --window SIZE: resize images to N x N pixels, or to HEIGHTxWIDTH such as 12x20; "
+        "cut sound or a time series into windows of N samples (default for a series: its dominant "
+        "period)",
         type=image_size,
+    ),
+    option(
+        "--time COLUMN: column of times: the table is a time series, cut into windows",
+        dest="time_column",
     ),
     option("--label COLUMN: column of a table that holds the label"),
     option("--id COLUMN: column of a table that names its rows, not a feature", dest="id_column"),

@@ -86,7 +86,7 @@ def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `isthmus.data.load` that were given, by name."""
     names = (
         *("data_home", "size", "label", "id_column", "group_column", "weight_column", "resize"),
-        "handle_unknown",
+        *("time_column", "handle_unknown"),
     )
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     return given | {"table": table_options(arguments)}

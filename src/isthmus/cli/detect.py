@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
-import io
 import os
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus._messages import as_text, say
-from isthmus._optional import import_optional
 from isthmus.cli._options import FILES, LIST, READING, RESIZE, RUN, SEED, command, option
+from isthmus.cli._scores import (
+    DEFAULT_TABLE,
+    TABLES,
+    check_writable,
+    is_labelled,
+    quality,
+    write_table,
+)
 from isthmus.models.specs import HANDLE_UNKNOWN
 
 if TYPE_CHECKING:
@@ -28,8 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND", "run"]
 
-TABLES = (".parquet", ".csv")
-DEFAULT_TABLE = "scores.csv"
+FALSE_ALARM_RATE = 0.05
 SHOWN = 5  # flagged rows that are printed
 CALIBRATION_CHUNK = 8192  # normal rows read at once
 
@@ -42,8 +45,9 @@ COMMAND = command(
     "the rows of --normal, which the run should not have been trained on, or else on the test rows "
     "of the run. Rows are named by their file, or by the column of --id; with --label, the output "
     "has the label of each row, and it is measured how well the scores find the anomalous ones. "
-    "With many files, finished "
-    "ones are skipped, and under torchrun the files are divided among the processes.",
+    "With many files, finished ones are skipped, and under torchrun the files are divided among "
+    "the processes. A run of a time series (--time) scores the rows of another one: the output "
+    "has their times, and a table of the flagged segments and a picture are written beside it.",
     RUN,
     option(
         "data DATA+: dataset name or path, as for `isthmus fit`, or images or sounds; or many "
@@ -80,7 +84,8 @@ COMMAND = command(
         "(default: flag p-values of at most --false-alarm-rate)"
     ),
     option(
-        "--false-alarm-rate FRACTION: fraction of normal rows that may be flagged", default=0.05
+        "--false-alarm-rate FRACTION: fraction of normal rows that may be flagged (default: 0.05; "
+        "of a time series, scores far from those of held-out steps are flagged instead)"
     ),
     option(
         "--out FILE: output table, .parquet or .csv, with one row for each row (default: "
@@ -93,6 +98,10 @@ COMMAND = command(
 
 def run(arguments: argparse.Namespace) -> int:
     """Score one data set or many files; return the exit code."""
+    from isthmus.cli._series import detect_series, time_column
+
+    if time_column(arguments.run) is not None:
+        return detect_series(arguments)
     arguments.data = _media_files(arguments) or arguments.data
     return _score_files(arguments) if _has_many_files(arguments) else _score_data(arguments)
 
@@ -144,11 +153,11 @@ def _score_data(arguments: argparse.Namespace) -> int:
         "threshold": -detector.offset_,
         "calibrated on": _calibrated_on(detector, origin),
     }
-    if _is_labelled(arguments):
-        numbers |= _quality(data.y, table, arguments)
+    if is_labelled(arguments):
+        numbers |= quality(data.y, table, arguments)
     print_table(f"{arguments.score} of {name} by {type(model).__name__}", numbers)
     _print_flagged(data, table)
-    _write_table(out, table)
+    write_table(out, table)
     say(f"written to {out}")
     return 0
 
@@ -160,37 +169,18 @@ def _scores(ids: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
     return scores
 
 
-def _is_labelled(arguments: argparse.Namespace) -> bool:
-    """Return whether the scores are to be compared with labels."""
-    return arguments.label is not None or bool(arguments.anomalous)
-
-
 def _kept(arguments: argparse.Namespace, data: Dataset) -> dict[str, Any]:
     """Return the label and the columns of --keep, by name."""
     from isthmus.data.row_ids import read_ids
 
     kept = {}
-    if _is_labelled(arguments):
+    if is_labelled(arguments):
         if data.y is None:
             raise ValueError(f"{data.name} has no labels: name their column by --label COLUMN.")
         kept[arguments.label or "label"] = data.y
     for name in arguments.keep:
         kept[name] = read_ids(Path(arguments.data[0]), name, "column of --keep")
     return kept
-
-
-def _quality(labels: Any, table: Mapping[str, Any], arguments: argparse.Namespace) -> Any:
-    """Return how well the scores find the rows whose labels are anomalous."""
-    from isthmus.evaluation.detection import anomalous_rows, detection_numbers
-
-    try:
-        is_anomalous = anomalous_rows(labels, arguments.anomalous)
-    except ValueError as error:
-        if arguments.anomalous:
-            raise
-        say(f"note: to measure how well anomalies are found, {error}", error=True)
-        return {}
-    return detection_numbers(is_anomalous, table["anomaly_score"], table["prediction"] == -1)
 
 
 def _print_flagged(data: Dataset, table: dict[str, Any]) -> None:
@@ -295,7 +285,7 @@ def _detector(
         arguments.normal or "",
         score_method=arguments.score,
         contamination="auto" if arguments.contamination is None else arguments.contamination,
-        false_alarm_rate=arguments.false_alarm_rate,
+        false_alarm_rate=arguments.false_alarm_rate or FALSE_ALARM_RATE,
         random_state=arguments.random_state,
         handle_unknown=arguments.handle_unknown,
         data_home=arguments.data_home,
@@ -353,11 +343,11 @@ def _score_files(arguments: argparse.Namespace) -> int:
     )
     code = process_and_report(task, rank, targets, arguments.force)
     if code == 0 and arguments.label is not None and rank.world_size == 1:
-        _print_quality([*targets.values()], arguments)
+        _printquality([*targets.values()], arguments)
     return code
 
 
-def _print_quality(outputs: list[Path], arguments: argparse.Namespace) -> None:
+def _printquality(outputs: list[Path], arguments: argparse.Namespace) -> None:
     """Print how well the scores in all outputs find the anomalous rows."""
     import numpy as np
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -367,7 +357,7 @@ def _print_quality(outputs: list[Path], arguments: argparse.Namespace) -> None:
     names = [arguments.label, "anomaly_score", "prediction"]
     parts = [pq.read_table(path, columns=names) for path in outputs]
     table = {name: np.concatenate([part[name].to_numpy() for part in parts]) for name in names}
-    if numbers := _quality(table[names[0]], table, arguments):
+    if numbers := quality(table[names[0]], table, arguments):
         numbers = {"rows": len(table["prediction"]), **numbers}
         print_table(f"{arguments.score} of all files", numbers)
 
@@ -393,39 +383,3 @@ def _digest(detector: AnomalyDetector) -> str:
     """Return what identifies a calibration."""
     setting = f"{detector.score_method} {detector.offset_!r} {detector.handle_unknown}".encode()
     return hashlib.sha256(setting + detector.calibration_scores_.tobytes()).hexdigest()
-
-
-def check_writable(path: Path) -> None:
-    """Raise an error, before any work, if a table cannot be written to a path."""
-    if path.suffix not in TABLES:
-        raise ValueError(
-            "--out must end in .parquet or .csv, or for many files in /, as the name of a folder; "
-            f"got {str(path)!r}."
-        )
-    if not path.parent.is_dir():
-        raise ValueError(
-            f"--out {str(path)!r}: there is no folder {str(path.parent)!r}; create it."
-        )
-    if path.suffix == ".parquet":
-        import_optional(
-            "pyarrow", extra="tables", what="writing .parquet", instead="use --out *.csv"
-        )
-
-
-def _write_table(path: Path, columns: dict[str, Any]) -> None:
-    """Write columns as Parquet, or as CSV with all digits."""
-    from isthmus.persistence.atomic import write_atomic
-
-    if path.suffix == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        buffer = io.BytesIO()
-        pq.write_table(pa.table(columns), buffer)
-        write_atomic(path, buffer.getvalue())
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-    write_atomic(path, text.getvalue().encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import os
@@ -25,6 +26,7 @@ from isthmus.data.images import IMAGE_SUFFIXES, match_channels, read_images
 from isthmus.data.limits import ENV_VARIABLE, check_memory, check_zip, is_regular_file
 from isthmus.data.parquet_rows import ParquetRows, is_parquet_folder, parquet_files
 from isthmus.data.row_ids import check_weights, describe_row, read_ids, read_weights
+from isthmus.data.series_tables import cut_series, read_series_table
 from isthmus.data.sparse_rows import SparseRows, is_sparse
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import load_table
@@ -76,6 +78,7 @@ class DataSource(NamedTuple):
     table: TableOptions = TableOptions()
     group_column: str | None = None
     weight_column: str | None = None
+    time_column: str | None = None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> DataSource | None:
@@ -86,7 +89,7 @@ class DataSource(NamedTuple):
         size = tuple(size) if isinstance(size, list) else size
         table = TableOptions.from_json(record.get("table", {}))
         label, id_column = record.get("label"), record.get("id_column")
-        others = record.get("group_column"), record.get("weight_column")
+        others = (record.get(f"{name}_column") for name in ("group", "weight", "time"))
         return cls(path, size, label, id_column, table, *others)
 
     def to_record(self) -> dict[str, object]:
@@ -225,6 +228,7 @@ def load(
     id_column: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
+    time_column: str | None = None,
     columns: Columns | Sequence[str] | None = None,
     drop: str | Sequence[str] | None = None,
     categorical: str | Sequence[str] | None = None,
@@ -263,6 +267,9 @@ def load(
     weight_column : str, default=None
         The column of a table that says how often each row counts in training. It is not a feature,
         and is returned in `weights`.
+    time_column : str, default=None
+        The column of times of a table that is a time series. The samples are windows (channels,
+        steps) of it, of `size` steps; by default of its dominant period.
     columns : Columns or sequence of str, default=None
         The only columns of a table to read; or how to read them: `columns_` of a fitted model.
     drop, categorical, numeric, decimal, na_values : optional
@@ -311,6 +318,7 @@ def load(
     )
     options: dict[str, Any] = {"size": size, "label": label, "id_column": id_column}
     options |= {"group_column": group_column, "weight_column": weight_column}
+    options |= {"time_column": time_column}
     options |= {"data_home": data_home, "shape": shape, "rate": rate, "resize": resize}
     return load_with(source, columns=known, table=table, **options)
 
@@ -324,6 +332,7 @@ def load_with(
     id_column: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
+    time_column: str | None = None,
     columns: Columns | None = None,
     table: TableOptions | None = None,
     shape: tuple[int, ...] | None = None,
@@ -335,13 +344,16 @@ def load_with(
     is_table = path.suffix.lower() in _TABLES
     is_folder = is_parquet_folder(path)
     for name, value in (("size", size), ("resize", resize or None)):
-        if value is not None and not is_media(path):
-            raise ValueError(f"{name} is for images or audio, not {str(source)!r}; omit it.")
+        is_series = name == "size" and time_column is not None
+        if value is not None and not (is_media(path) or is_series):
+            other = ", or with time_column (--time) for tables" if name == "size" else ""
+            raise ValueError(f"{name} is for images or audio{other}, not {str(source)!r}; omit it.")
     for name, given, known in (
         ("label", label, is_table or is_folder),
         ("id_column (--id)", id_column, is_table),
         ("group_column (--groups)", group_column, is_table or is_folder),
         ("weight_column (--weights)", weight_column, is_table or is_folder),
+        ("time_column (--time)", time_column, is_table),
         (next(iter(table.to_json()), ""), table or None, is_table or is_folder),
     ):
         if given is not None and not known:
@@ -350,7 +362,13 @@ def load_with(
             )
     if source in _NAMES:
         return _load_known(str(source), data_home)
-    if is_media(path):
+    if time_column is not None:
+        apart = {"id_column": id_column, "group_column": group_column}
+        apart |= {"weight_column": weight_column}
+        if wrong := [name for name, column in apart.items() if column is not None]:
+            raise ValueError(f"{wrong[0]} is not for a time series (--time); omit it.")
+        dataset, table = _load_series(path, time_column, label, size, shape, table)
+    elif is_media(path):
         if resize and size is None and (sides := _image_size(shape)):
             size = sides
         dataset = _load_media(path, size, shape, rate)
@@ -361,8 +379,28 @@ def load_with(
     absolute = str(path.absolute())  # links stay: the suffix of their target may be missing
     if len(absolute) > MAX_PATH_LENGTH:
         return dataset
-    read_from = DataSource(absolute, size, label, id_column, table, group_column, weight_column)
+    others = (group_column, weight_column, time_column)
+    read_from = DataSource(absolute, size, label, id_column, table, *others)
     return replace(dataset, source=read_from)
+
+
+def _load_series(
+    path: Path,
+    time: str,
+    label: str | int | None,
+    size: int | tuple[int, int] | None,
+    shape: tuple[int, ...] | None,
+    table: TableOptions,
+) -> tuple[Dataset, TableOptions]:
+    """Return the windows of a time series, and how to read others with the same channels."""
+    if isinstance(size, tuple):
+        raise ValueError(f"size of a time series is one number, steps per window; got {size}.")
+    series = read_series_table(path, time, label, table).series
+    window = size or (shape[-1] if shape is not None else None)
+    cut = cut_series(series, window, str(path))
+    ids = {time: np.asarray(series.label(cut.starts)).astype(str)}
+    dataset = Dataset(path.stem, cut.X, notes=cut.notes, groups=cut.groups, ids=ids)
+    return dataset, dataclasses.replace(table, columns=series.names)
 
 
 def _load_known(name: str, data_home: str | PathLike[str] | None) -> Dataset:

@@ -14,13 +14,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import correlate, detrend, find_peaks
 
 from isthmus._messages import did_you_mean, one_line
+from isthmus._optional import import_optional
 from isthmus.data.frames import is_frame, library_of, raw_columns
 from isthmus.data.input_types import read_input
 
-__all__ = ["Series", "dominant_period", "parse_times", "read_series", "read_several"]
+__all__ = [
+    "Series",
+    "as_times",
+    "choose_window",
+    "dominant_period",
+    "parse_times",
+    "read_series",
+    "read_several",
+    "regular_series",
+    "warn",
+]
 
 Array = NDArray[Any]
 NS = "datetime64[ns]"
@@ -29,9 +39,13 @@ JITTER = 0.25  # of a step, by which the times of a regular series may be off
 OTHER_STEP = 1.5  # factor by which the steps of another series must differ to be refused
 MAX_GROWTH, MAX_ADDED = 10, 100_000  # steps that gaps may add: ten per row, or so many
 MONTH = 27.9 * DAY
+LEAST_PERIOD, LEAST_WINDOW, DEFAULT_WINDOW = 4, 16, 32
+MOST_WINDOW, MOST_WIDTH = 1024, 2048  # steps, and numbers, of a window that is chosen
+PERIODS = 5  # that a series must hold to show one
 LEAST_CORRELATION = 0.1  # of a series with itself a period later
 CLOSE = 0.9  # to the highest correlation; the first such peak is the period, not its multiple
 MAX_STEPS = 2**17  # in which a period is looked for
+OFFSET = re.compile(r":\d\d(\.\d+)?\s*(Z|[+-]\d\d(:?\d\d)?)\s*$")
 LOCAL_DATE = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[T\s]+(.*?))?\s*")
 
 
@@ -68,15 +82,25 @@ class Series:
         """Names of the channels; x0, x1, ... if they have none."""
         return self.channels or tuple(f"x{i}" for i in range(self.values.shape[1]))
 
+    def select(self, channels: Sequence[str] | None, step: float | None, name: str) -> Series:
+        """Return the series with some of its channels; raise a ValueError if its step differs."""
+        if step is not None and self.step is not None and self.times is not None:
+            _check_step(self.step, step, self.times, name)
+        if channels is None or self.channels is None or tuple(channels) == self.channels:
+            return self
+        if missing := [c for c in channels if c not in self.channels]:
+            raise ValueError(f"{name} has no channel {missing[0]!r}.")
+        values = self.values[:, [self.channels.index(c) for c in channels]]
+        return replace(self, values=values, channels=tuple(channels))
+
     def label(self, steps: Any) -> Any:
         """Return what names some steps: their times in the zone of the input, or their numbers."""
         if self.times is None or self.times.dtype.kind != "M":
             return np.asarray(steps) if self.times is None else self.times[steps]
         if self.zone is None:
             return self.times[steps]
-        import pandas as pd  # type: ignore[import-untyped, unused-ignore]
-
-        return pd.DatetimeIndex(self.times[steps], tz="UTC").tz_convert(self.zone)
+        pandas = import_optional("pandas", extra="tables", what="a series with a time zone")
+        return pandas.DatetimeIndex(self.times[steps], tz="UTC").tz_convert(self.zone)
 
 
 def read_several(data: Any, **options: Any) -> tuple[list[Series], bool]:
@@ -101,7 +125,7 @@ def read_several(data: Any, **options: Any) -> tuple[list[Series], bool]:
 
 
 def _is_series(data: Any) -> bool:
-    return is_frame(data) or getattr(data, "ndim", 0) >= 1
+    return isinstance(data, Series) or is_frame(data) or getattr(data, "ndim", 0) >= 1
 
 
 def _listed(series: Series) -> str:
@@ -124,7 +148,7 @@ def read_series(
 
     Parameters
     ----------
-    data : array-like (n,) or (n, n_channels), or a data frame
+    data : array-like (n,) or (n, n_channels), a data frame, or a Series
         Numbers; NaN, and masked values, are missing. The times of a frame are those of its column
         `time`, of its index, or of its only column of dates. Times without a zone count as UTC.
     time : str, optional
@@ -155,6 +179,8 @@ def read_series(
     >>> [str(each.message).partition(":")[0] for each in caught]
     ['the times of the series are not sorted', '1 of 5 steps of the series is missing']
     """
+    if isinstance(data, Series):
+        return data.select(channels, step, name)
     data, index = _unnamed(data)
     zone: str | None = None
     if is_frame(data):
@@ -164,7 +190,7 @@ def read_series(
             raise ValueError(f"{name} has no column {time!r}: pass a data frame, or omit time.")
         values, names, times = _read_array(data, name), None, index
         if times is not None:
-            times, zone = _as_times(times, f"the index of {name}")
+            times, zone = as_times(times, f"the index of {name}")
         if channels is not None and len(channels) != values.shape[1]:
             raise ValueError(
                 f"{name} has {values.shape[1]} channels, expected {len(channels)}: "
@@ -173,6 +199,19 @@ def read_series(
         names = None if channels is None else tuple(channels)
     if not len(values):
         raise ValueError(f"{name} is empty; expected one row per time.")
+    return regular_series(values, times, names, zone, step=step, name=name)
+
+
+def regular_series(
+    values: Array,
+    times: Array | None,
+    names: tuple[str, ...] | None = None,
+    zone: str | None = None,
+    *,
+    step: float | None = None,
+    name: str = "the series",
+) -> Series:
+    """Return values (n, n_channels) at times as a series; see `read_series`."""
     _check_finite(values, names, name)
     if times is None:
         return Series(values, np.arange(len(values)), names)
@@ -235,7 +274,7 @@ def _read_frame(
         time = _only_times(frame, columns, name) if time is None else time
         given = None if time is None else frame[frame.columns[columns.index(time)]]
     label = f"column {time!r} of {name}" if time in columns else f"the index of {name}"
-    times, zone = (None, None) if given is None else _as_times(given, label)
+    times, zone = (None, None) if given is None else as_times(given, label)
     wanted = [c for c in columns if c != time]
     if channels is not None:
         if missing := [c for c in channels if c not in wanted]:
@@ -298,7 +337,7 @@ def _only_times(frame: Any, columns: list[str], name: str) -> str | None:
 # ------------------------------------------------------------------------------ times
 
 
-def _as_times(given: Any, name: str) -> tuple[Array, str | None]:
+def as_times(given: Any, name: str) -> tuple[Array, str | None]:
     """Return times as datetime64[ns] in UTC, or as numbers, and the time zone."""
     zone = None
     if library_of(given) == "pandas":
@@ -316,6 +355,7 @@ def _as_times(given: Any, name: str) -> tuple[Array, str | None]:
     else:
         array = np.asarray(given)
     if array.dtype.kind == "O" or array.dtype.kind in "UST":
+        zone = zone or ("UTC" if any(map(_has_offset, array)) else None)
         array = _from_objects(array, name)
     if array.dtype.kind == "m":
         array = array.astype("timedelta64[ns]").astype(np.float64) / 1e9  # seconds
@@ -333,6 +373,13 @@ def _as_times(given: Any, name: str) -> tuple[Array, str | None]:
             f"{name}: the time in row {wrong[0]} is missing; fill it, or drop the row."
         )
     return array, zone
+
+
+def _has_offset(value: Any) -> bool:
+    """Return whether a time, or its text, says how far it is from UTC."""
+    if isinstance(value, str):
+        return OFFSET.search(value) is not None
+    return getattr(value, "tzinfo", None) is not None
 
 
 def _from_objects(array: Array, name: str) -> Array:
@@ -488,11 +535,8 @@ def _positions(times: Array, step: float | None, name: str) -> tuple[Array, Any,
     median = float(np.median(differences))
     if step is None:
         step = int(median) if times.dtype.kind == "M" else median
-    elif not step / OTHER_STEP < median < step * OTHER_STEP:
-        raise ValueError(
-            f"{name} has steps of {_duration(median, times)}, but the detector was fitted on steps "
-            f"of {_duration(step, times)}; resample it."
-        )
+    else:
+        _check_step(median, step, times, name)
     whole = np.maximum(1, np.rint(differences / step))
     if (np.abs(differences / step - whole) <= JITTER).all():
         return np.append(0, np.cumsum(whole)).astype(np.int64), step, None
@@ -501,6 +545,14 @@ def _positions(times: Array, step: float | None, name: str) -> tuple[Array, Any,
     else:
         points = (times - times[0]) / step
     return np.rint(points).astype(np.int64), step, points
+
+
+def _check_step(found: float, step: float, times: Array, name: str) -> None:
+    if not step / OTHER_STEP < found < step * OTHER_STEP:
+        raise ValueError(
+            f"{name} has steps of {_duration(found, times)}, but the detector was fitted on steps "
+            f"of {_duration(step, times)}; resample it."
+        )
 
 
 def _calendar_steps(times: Array) -> Array | None:
@@ -615,6 +667,8 @@ def dominant_period(values: Array, least: int, most: int) -> int | None:
     >>> dominant_period(np.random.default_rng(0).normal(size=(500, 1)), 4, 100) is None
     True
     """
+    from scipy.signal import correlate, detrend, find_peaks  # slow to import
+
     total, n = np.zeros(0), min(len(values), MAX_STEPS)
     if n < 4:
         return None
@@ -642,3 +696,32 @@ def dominant_period(values: Array, least: int, most: int) -> int | None:
     if not len(peaks) or total[peaks].max() < max(LEAST_CORRELATION, noise):
         return None
     return int(peaks[total[peaks] >= CLOSE * total[peaks].max()][0])
+
+
+def choose_window(values: Array) -> tuple[int, str]:
+    """Return the number of steps per window for a series (n_steps, n_channels), and why.
+
+    Examples
+    --------
+    >>> choose_window(np.sin(2 * np.pi * np.arange(500) / 24)[:, None])
+    (24, '24 steps, the dominant period')
+    """
+    n_steps, n_channels = values.shape
+    most = min(n_steps // PERIODS, MOST_WINDOW, MOST_WIDTH // n_channels)
+    if n_steps < PERIODS * LEAST_PERIOD:
+        raise ValueError(
+            f"{n_steps} steps are too few to choose a window: set window, or pass "
+            f"at least {PERIODS * LEAST_PERIOD} steps."
+        )
+    if most < LEAST_PERIOD:
+        window = max(1, MOST_WIDTH // n_channels)
+        return window, f"{window} steps, because the series has many channels"
+    period = dominant_period(values, LEAST_PERIOD, most)
+    if period is None:
+        window = min(DEFAULT_WINDOW, most)
+        between = f"between {LEAST_PERIOD} and {most} steps"
+        return window, f"{window} steps, because no period {between} stands out"
+    window = period * -(-LEAST_WINDOW // period)
+    if window == period or window > most:
+        return period, f"{period} steps, the dominant period"
+    return window, f"{window} steps, a multiple of the dominant period of {period}"

@@ -38,7 +38,7 @@ class DataArguments:
     ----------
     source : str or path-like, or None
         A name or a path; None for the data that a run was fitted on.
-    data_home, size, label, id_column, group_column, weight_column, resize : optional
+    data_home, size, label, id_column, group_column, weight_column, time_column, resize : optional
         As for `isthmus.data.load`; `resize` is for data of a fitted model.
     table : TableOptions
         How to read a table.
@@ -59,6 +59,7 @@ class DataArguments:
     id_column: str | None = None
     group_column: str | None = None
     weight_column: str | None = None
+    time_column: str | None = None
     resize: bool = False
     table: TableOptions = field(default_factory=TableOptions)
     handle_unknown: str | None = None
@@ -74,7 +75,7 @@ class DataArguments:
         size = "x".join(map(str, self.size)) if isinstance(self.size, tuple) else self.size
         flags = {"--data-home": self.data_home, "--size": size, "--label": self.label}
         flags |= {"--id": self.id_column, "--groups": self.group_column}
-        flags |= {"--weights": self.weight_column}
+        flags |= {"--weights": self.weight_column, "--time": self.time_column}
         words = [word for flag, v in flags.items() if v is not None for word in (flag, str(v))]
         for name, value in self.table.to_json().items():
             values = [value] if isinstance(value, str) else map(_quoted, value)
@@ -111,6 +112,7 @@ def load_for_run(
     id_column: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
+    time_column: str | None = None,
     resize: bool = False,
     table: TableOptions | None = None,
     handle_unknown: str | None = None,
@@ -125,7 +127,7 @@ def load_for_run(
         A name or path, as for `isthmus.data.load`; by default the data that the run was fitted
         on, with a note if they have changed. Those of a run that was made elsewhere are read only
         if they are named here: its record could name any file.
-    data_home, size, label, id_column, group_column, weight_column, resize : optional
+    data_home, size, label, id_column, group_column, weight_column, time_column, resize : optional
         As for `isthmus.data.load`; without `data`, size defaults to that of the run. So do the
         columns of labels, ids, groups and weights, also for other tables that have them.
     table : TableOptions, optional
@@ -152,6 +154,9 @@ def load_for_run(
     id_column = id_column or _recorded(record, "id_column", data)
     group_column = group_column or _recorded(record, "group_column", data)
     weight_column = weight_column or _recorded(record, "weight_column", data)
+    time_column = time_column or record.get("time_column")
+    if not own and time_column is not None:  # the same channels
+        table = TableOptions.from_json(record.get("table", {})).updated(table or TableOptions())
     columns = read_columns(run)
     if columns is not None and handle_unknown is not None:
         columns = columns.handling(handle_unknown)
@@ -163,6 +168,7 @@ def load_for_run(
         id_column=id_column,
         group_column=group_column,
         weight_column=weight_column,
+        time_column=time_column,
         columns=columns,
         shape=model_shape(tuple(config["fitted"]["feature_shape"]), config["fitted"]["channels"]),
         rate=record.get("rate"),
