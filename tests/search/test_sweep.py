@@ -97,22 +97,6 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_settings_are_told_apart_and_one_is_labelled():
-    grid = [(b, r, s) for b in (1.0, 4.0) for r in (0.1, 0.2) for s in (0, 1)]
-    rows = [
-        {
-            "params": {"beta": b, "dropout": r, "random_state": s},
-            "rate": 9 - b + s / 9,
-            "distortion": 90 + b + 10 * r,
-        }
-        for b, r, s in grid
-    ]
-    (axes,) = rate_distortion_figure(rows, 0).axes
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["dropout 0.1", "dropout 0.2"]
-    assert any("beta 4" in text.get_text() for text in axes.texts)
-
-
 def test_stacked_models_equal_their_own_fit(name):
     estimator, grid, data = CASES[name]
     sweep = Sweep(estimator, grid, random_state=0).fit(data)
@@ -543,3 +527,19 @@ def test_scaled_overflow_in_test_rows_is_found_before_training(assume, monkeypat
         ),
     ):
         sweep.fit(steady)
+
+
+def test_two_settings_are_told_apart_and_one_is_labelled():
+    grid = [(b, r, s) for b in (1.0, 4.0) for r in (0.1, 0.2) for s in (0, 1)]
+    rows = [
+        {
+            "params": {"beta": b, "dropout": r, "random_state": s},
+            "rate": 9 - b + s / 9,
+            "distortion": 90 + b + 10 * r,
+        }
+        for b, r, s in grid
+    ]
+    (axes,) = rate_distortion_figure(rows, 0).axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["dropout 0.1", "dropout 0.2"]
+    assert any("beta 4" in text.get_text() for text in axes.texts)
