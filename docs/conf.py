@@ -27,6 +27,7 @@ extensions = [
     "myst_nb",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "command_pages",
     "site_pages",
 ]
 highlight_language = "none"  # blocks without a language show commands and their output
@@ -79,10 +80,12 @@ html_title = "isthmus"
 html_static_path = ["_static", str(MATHJAX)]
 mathjax_path = MATHJAX.name
 html_css_files = ["site.css"]
+html_logo = html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
-    "header_links_before_dropdown": 8,
+    "logo": {"text": "isthmus", "alt_text": "isthmus, home"},
+    "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
     "navigation_with_keys": False,
@@ -93,4 +96,6 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "install": [], "quickstart": []}
+WITHOUT_SIDEBAR = ("index", "install", "quickstart", "cookbook", "generated/commands")
+html_sidebars = {page: [] for page in WITHOUT_SIDEBAR}
+html_context = {"default_mode": "auto"}

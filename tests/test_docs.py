@@ -138,3 +138,16 @@ def test_external_resources_are_found(site_pages):
         "https://a.b/c.js"
     ]
     assert not site_pages.FETCHED.findall('<a href="https://a.b">, <img src="x.png">')
+
+
+def test_the_reference_of_the_command_line_names_every_option(monkeypatch):
+    from isthmus.cli._parser import COMMANDS, make_parser
+
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))
+    page = importlib.import_module("command_pages").page()
+    for name in COMMANDS:
+        section = page.partition(f"## isthmus {name}\n")[2].partition("\n## ")[0]
+        [commands] = [a for a in make_parser()._actions if hasattr(a, "_choices_actions")]
+        options = commands.choices[name]._option_string_actions
+        for option in options.keys() - {"-h", "--help"}:
+            assert re.search(rf"^`[^`]*{re.escape(option)}\b", section, re.MULTILINE), option
