@@ -154,7 +154,7 @@ def test_inapplicable_size_and_label_raise(tmp_path):
 
 def test_an_unknown_suffix(tmp_path):
     (tmp_path / "notes.txt").write_text("1,2")
-    assert "expected .npy, .npz, .csv, .tsv, .parquet, an image" in message_of(
+    assert "expected .npy, .npz, .csv, .tsv, .jsonl, .parquet, an image" in message_of(
         ValueError, tmp_path / "notes.txt"
     )
 

@@ -28,6 +28,7 @@ from isthmus.data.datasets import is_media, known_datasets
 from isthmus.data.feature_columns import FeatureColumns
 from isthmus.data.media_folders import inside_only, visible_files
 from isthmus.data.prefetch import prefetch
+from isthmus.data.text_files import stem_of, suffix_of
 from isthmus.estimators.batched_inference import inference_batch_size
 from isthmus.persistence.atomic import naming
 
@@ -88,7 +89,7 @@ def find_files(names: Sequence[str]) -> list[Path]:
     """Return the distinct files of names, patterns and folders; a ValueError for other files."""
     files = [Path(file) for name in names for file in _expand(name)]
     for file in files:
-        if not (file.suffix.lower() in SUFFIXES or is_media(file) or is_known(file)):
+        if not (suffix_of(file) in SUFFIXES or is_media(file) or is_known(file)):
             raise ValueError(
                 f"{file}: expected {', '.join(SUFFIXES)}, an image or an audio file; convert it."
             )
@@ -98,7 +99,7 @@ def find_files(names: Sequence[str]) -> list[Path]:
 def _expand(name: str) -> list[str]:
     if os.path.isdir(name):
         files = (Path(entry.path) for entry in os.scandir(name) if entry.is_file())
-        tables = (file for file in files if file.suffix.lower() in SUFFIXES)
+        tables = (file for file in files if suffix_of(file) in SUFFIXES)
         inside, notes = inside_only(tables, Path(name))
         if inside:
             for note in notes:
@@ -130,7 +131,7 @@ def output_paths(
     input.
     """
     files = find_files(names)
-    if column is not None and all(file.suffix.lower() in ARRAY_SUFFIXES for file in files):
+    if column is not None and all(suffix_of(file) in ARRAY_SUFFIXES for file in files):
         raise ValueError("--column is for tables, but all inputs are arrays; omit it.")
     if not out.is_dir() and (out.exists() or out.suffix.lower() in SUFFIXES):
         named = "is" if out.exists() else "is the name of"
@@ -142,7 +143,7 @@ def output_paths(
     targets: dict[Path, Path] = {}
     for file in files:
         auto = _form_of(file)
-        stem = file.resolve().name if file.is_dir() else file.stem
+        stem = file.resolve().name if file.is_dir() else stem_of(file)
         target = out / f"{stem}.{auto if form == 'auto' else form}"
         if target in targets.values():
             other = next(f for f, taken in targets.items() if taken == target)
@@ -153,9 +154,11 @@ def output_paths(
 
 def _form_of(file: Path) -> str:
     """Return the type of output that has the format of an input."""
-    if file.suffix.lower() in ARRAY_SUFFIXES or is_known(file):
+    if suffix_of(file) in ARRAY_SUFFIXES or is_known(file):
         return "npy"
-    return file.suffix.lower()[1:] if file.suffix.lower() in TEXT_SUFFIXES else "parquet"
+    if suffix_of(file) in TEXT_SUFFIXES:
+        return "tsv" if suffix_of(file).startswith(".tsv") else "csv"
+    return "parquet"
 
 
 def process_files(

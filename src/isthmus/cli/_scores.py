@@ -59,8 +59,8 @@ def write_table(path: Path, columns: dict[str, Any]) -> None:
     from isthmus.persistence.atomic import write_atomic
 
     if path.suffix == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
         buffer = io.BytesIO()
         pq.write_table(pa.table(columns), buffer)

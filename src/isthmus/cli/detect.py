@@ -201,9 +201,10 @@ def _print_flagged(data: Dataset, table: dict[str, Any]) -> None:
 def _check_single(source: Path) -> None:
     """Raise a ValueError for a folder of arrays or text tables, which is not one data set."""
     from isthmus.data.chunked_reader import ARRAY_SUFFIXES, TEXT_SUFFIXES
+    from isthmus.data.text_files import suffix_of
 
     files = [path for path in source.iterdir() if path.is_file()] if source.is_dir() else []
-    if files and all(path.suffix.lower() in (*ARRAY_SUFFIXES, *TEXT_SUFFIXES) for path in files):
+    if files and all(suffix_of(path) in (*ARRAY_SUFFIXES, *TEXT_SUFFIXES) for path in files):
         raise ValueError(f"{source} holds many files: name an output folder by --out DIR.")
 
 
@@ -260,11 +261,12 @@ def _options_of_normal(arguments: argparse.Namespace) -> dict[str, Any]:
     from isthmus.data.chunked_reader import TEXT_SUFFIXES
     from isthmus.data.datasets import is_media
     from isthmus.data.row_ids import has_column
+    from isthmus.data.text_files import suffix_of
 
     path, options = Path(arguments.normal), reading_options(arguments)
     if not is_media(path):
         options |= {"size": None, "resize": False}
-    if path.suffix.lower() not in (*TEXT_SUFFIXES, ".parquet"):
+    if suffix_of(path) not in (*TEXT_SUFFIXES, ".parquet"):
         options["table"] = None
     for name in ("label", "id_column", "group_column", "weight_column"):
         if options[name] is not None and not has_column(path, options[name]):
@@ -369,9 +371,10 @@ def _calibration_rows(arguments: argparse.Namespace, features: FeatureColumns) -
     from isthmus.data.chunked_reader import ARRAY_SUFFIXES, SUFFIXES, read_chunks
     from isthmus.data.feature_columns import FeatureColumns
     from isthmus.data.row_ids import has_column
+    from isthmus.data.text_files import suffix_of
 
     path = Path(arguments.normal)
-    if path.suffix.lower() not in SUFFIXES:
+    if suffix_of(path) not in SUFFIXES:
         return _load(arguments, arguments.normal, _options_of_normal(arguments))[1].X
     if path.suffix.lower() in ARRAY_SUFFIXES:
         features = FeatureColumns(features.n_features)

@@ -30,8 +30,8 @@ COMMAND = command(
     "a page of figures.",
     option(
         "data DATA: digits, mnist, fashion-mnist or sprites; or a path: .npy, .npz, .zarr, a table "
-        "(.csv, .tsv, .parquet: numbers, yes and no, categories), or a folder of images or sounds "
-        "(its subfolders are classes) or of .parquet files"
+        "(.csv, .tsv, .jsonl, also .gz of these, .parquet: numbers, yes and no, categories), or a "
+        "folder of images or sounds (its subfolders are classes) or of .parquet files"
     ),
     MODEL,
     *READING,

@@ -15,8 +15,8 @@ COMMAND = command(
     "torchrun the files are divided among the processes.",
     RUN,
     option(
-        "inputs INPUT+: files (.parquet, .npy, .npz, .csv, .tsv), patterns, or folders of files; "
-        "images, sounds, or folders of these; or the name of a dataset, such as digits"
+        "inputs INPUT+: files (.parquet, .npy, .npz, .csv, .tsv, .jsonl), patterns, or folders of "
+        "files; images, sounds, or folders of these; or the name of a dataset, such as digits"
     ),
     option("out OUT: output folder"),
     option(

@@ -24,6 +24,7 @@ from isthmus.data.limits import is_regular_file
 from isthmus.data.number_format import NumberFormat
 from isthmus.data.parquet_limits import arrow_source, check_parquet, decode_texts, text_columns
 from isthmus.data.table_options import TableOptions
+from isthmus.data.text_files import TEXT_SUFFIXES, suffix_of
 from isthmus.data.text_tables import open_text_table
 
 __all__ = [
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-ARRAY_SUFFIXES, TEXT_SUFFIXES = (".npy", ".npz"), (".csv", ".tsv")
+ARRAY_SUFFIXES = (".npy", ".npz")
 SUFFIXES = (".parquet", *ARRAY_SUFFIXES, *TEXT_SUFFIXES)
 BUFFER_BYTES = 2**20  # per column of Parquet
 ROW = re.compile(
@@ -66,7 +67,7 @@ def read_chunks(path: Path, features: FeatureColumns, rows: int) -> Iterator[Chu
         raise FileNotFoundError(f"{path}: expected a file, found none; check the name.")
     readers = dict.fromkeys(ARRAY_SUFFIXES, _read_array) | dict.fromkeys(TEXT_SUFFIXES, _read_text)
     readers |= {name: _read_array for name in known_datasets() if is_known(path)}
-    by_suffix = readers.get(path.suffix.lower() or str(path), _read_parquet)
+    by_suffix = readers.get(suffix_of(path) or str(path), _read_parquet)
     read = _read_media if is_media(path) else by_suffix
     start = 0
     try:

@@ -30,6 +30,7 @@ from isthmus.data.series_tables import cut_series, read_series_table
 from isthmus.data.sparse_rows import SparseRows, is_sparse
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import load_table
+from isthmus.data.text_files import TEXT_SUFFIXES, stem_of, suffix_of
 from isthmus.data.zarr_rows import ZarrRows, is_zarr
 
 __all__ = [
@@ -49,7 +50,7 @@ _IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-_TABLES = (".csv", ".tsv", ".parquet")
+_TABLES = (*TEXT_SUFFIXES, ".parquet")
 _HDF5 = "import h5py; X = h5py.File({0!r})['NAME OF THE DATASET']"
 _BY_LIBRARY = {  # how to read other files
     ".h5": _HDF5,
@@ -248,9 +249,9 @@ def load(
         (uint8, from files in `data_home`), 'sprites' (10,000 rendered images, always the same,
         labelled by shape). Or a path: ``.npy``; ``.npz`` with an array X, x, data or a single
         one, and labels y, labels or label, or written by `scipy.sparse.save_npz`; ``.csv``,
-        ``.tsv`` or ``.parquet``; a folder of images, of audio files, which are cut into windows,
-        or of ``.parquet`` files with equal columns; one image or audio file; a ``.zarr`` array.
-        Write "./digits" for a path that equals a known name.
+        ``.tsv``, ``.jsonl`` (also ``.gz`` of these) or ``.parquet``; a folder of images, of audio
+        files, which are cut into windows, or of ``.parquet`` files with equal columns; one image or
+        audio file; a ``.zarr`` array. Write "./digits" for a path that equals a known name.
     data_home : str or path-like, default=None
         The folder with ``mnist/`` and ``fashion-mnist/``; by default the environment variable
         ISTHMUS_DATA.
@@ -341,7 +342,7 @@ def load_with(
 ) -> Dataset:
     """Load a dataset as `load` does, with the options for tables in one object."""
     path, table = Path(source), table or TableOptions()
-    is_table = path.suffix.lower() in _TABLES
+    is_table = suffix_of(path) in _TABLES
     is_folder = is_parquet_folder(path)
     for name, value in (("size", size), ("resize", resize or None)):
         is_series = name == "size" and time_column is not None
@@ -358,7 +359,8 @@ def load_with(
     ):
         if given is not None and not known:
             raise ValueError(
-                f"{name} is for tables (.csv, .tsv, .parquet), not {str(source)!r}; omit it."
+                f"{name} is for tables (.csv, .tsv, .jsonl, .parquet), not {str(source)!r}; "
+                "omit it."
             )
     if source in _NAMES:
         return _load_known(str(source), data_home)
@@ -492,7 +494,7 @@ def _load_path(
 ) -> Dataset:
     """Return the data at a path; `others` are the columns of ids, groups and weights of a table."""
     id_column, group_column, weight_column = others
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if is_zarr(path):
         array = ZarrRows(path)
         _check_numbers(path, array)
@@ -529,7 +531,7 @@ def _load_path(
         X, y, columns = load_table(path, label, columns, table)
         notes = ("columns:", *(f"  {line}" for line in columns.summary)) if columns.mixed else ()
         return Dataset(
-            path.stem, X, y, columns, notes=notes, groups=groups, ids=ids, weights=weights
+            stem_of(path), X, y, columns, notes=notes, groups=groups, ids=ids, weights=weights
         )
     if suffix in (".npy", ".npz"):
         return Dataset(path.stem, *_load_numpy(path))
@@ -539,8 +541,8 @@ def _load_path(
             f"{_BY_LIBRARY[suffix].format(path.name)}; then pass X to fit."
         )
     raise ValueError(
-        f"{path}: expected .npy, .npz, .csv, .tsv, .parquet, an image, an audio file, or a folder; "
-        "convert it."
+        f"{path}: expected .npy, .npz, .csv, .tsv, .jsonl, .parquet, an image, an audio file, "
+        "or a folder; convert it."
     )
 
 

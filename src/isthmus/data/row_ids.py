@@ -13,16 +13,17 @@ from isthmus._messages import did_you_mean
 from isthmus.data.parquet_rows import is_parquet_folder, parquet_files, parquet_names
 from isthmus.data.table_options import TableOptions
 from isthmus.data.tables import load_table, read_parquet
+from isthmus.data.text_files import TEXT_SUFFIXES, suffix_of
 from isthmus.data.text_tables import open_text_table
 
 __all__ = ["check_weights", "describe_row", "has_column", "read_ids", "read_weights"]
 
-TABLES = (".csv", ".tsv", ".parquet")
+TABLES = (*TEXT_SUFFIXES, ".parquet")
 
 
 def has_column(path: Path, name: str) -> bool:
     """Return whether a table, a file or a folder of Parquet files, has a column of this name."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if is_parquet_folder(path):
         return name in parquet_names(parquet_files(path)[0][0])
     if suffix not in TABLES or not path.is_file():

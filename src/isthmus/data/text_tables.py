@@ -1,4 +1,4 @@
-"""Read the rows of a text table: UTF-8, with commas, semicolons, tabs or bars between cells.
+"""Read the rows of a text table: with commas, semicolons, tabs or bars between cells.
 
 A first line such as "sep=;", as Excel writes it, names the delimiter. The csv module is used
 instead of pandas because a plain CSV file must be readable without the extra `tables`.
@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
 from isthmus.data.cells import holds_number
 from isthmus.data.limits import MAX_COLUMNS
+from isthmus.data.text_files import JSON_SUFFIXES, json_rows, open_text, suffix_of
 
 __all__ = [
     "TextTable",
@@ -73,11 +74,14 @@ def open_text_table(path: Path, label: str | int | None = None) -> Iterator[Text
         differ in length.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(path) as stream:
+            if suffix_of(path) in JSON_SUFFIXES:
+                yield _json_table(path, stream)
+                return
             start = stream.read(2**16)
             named = _SEPARATOR.match(start)
             start = start[named.end() :] if named else start
-            delimiter = named[1] if named else _guess_delimiter(start, path.suffix)
+            delimiter = named[1] if named else _guess_delimiter(start, suffix_of(path))
             stream.seek(0)
             rows = csv.reader(stream, delimiter=delimiter)
             numbered = _checked_rows(path, islice(enumerate(rows, start=1), bool(named), None))
@@ -93,6 +97,17 @@ def open_text_table(path: Path, label: str | int | None = None) -> Iterator[Text
         raise ValueError(f"{path}: expected text in UTF-8; save the table as UTF-8.") from None
     except csv.Error as error:
         raise ValueError(f"{path}: expected a text table ({error}); check the file.") from None
+
+
+def _json_table(path: Path, stream: TextIO) -> TextTable:
+    """Return the table in lines of JSON objects."""
+    numbered = _checked_rows(path, json_rows(path, stream))
+    first = [*islice(numbered, 2)]
+    if len(first) < 2:
+        raise ValueError(f"{path}: expected rows, found none; check the file.")
+    header = first[0][1]
+    names = tuple(name.strip() or f"x{j}" for j, name in enumerate(header))
+    return TextTable(names, [header], chain(first[1:], numbered), ",")
 
 
 def label_index(label: str | int | None, n_columns: int) -> int | None:
@@ -133,7 +148,7 @@ def _checked_rows(path: Path, rows: Iterator[tuple[int, Row]]) -> Iterator[tuple
 
 def _guess_delimiter(text: str, suffix: str) -> str:
     """Return the delimiter of a table that begins with this text."""
-    if suffix.lower() == ".tsv":
+    if suffix in (".tsv", ".tsv.gz"):
         return "\t"
     lines = [line for line in text.splitlines() if line.strip()][:20]
     lines = lines[:-1] or lines  # the last one may be truncated
