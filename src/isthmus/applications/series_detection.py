@@ -70,8 +70,8 @@ class SeriesDetector(OutlierMixin, SavedDetector):
     ----------
     estimator : LatentEstimator or list of LatentEstimator, optional
         Networks that also reconstruct windows (n, channels, window): the score is the geometric
-        mean of those of the PCA and of the networks' errors. A fitted one is used as it is. By
-        default there is none, because on average a network added nothing in the benchmark.
+        mean of those of the PCA and of the networks' errors. A fitted one is used as it is. There
+        is none by default, because networks added little in the benchmark of the user guide.
     window : "auto" or int
         Steps per window. "auto": the dominant period of the series, see `window_reason_`.
     stride : int
