@@ -330,5 +330,12 @@ def isolated_rng(source: Generator, number: int = 0) -> Iterator[None]:
     seed = int(torch.randint(2**62, (), generator=source, device=source.device)) + number
     cuda = [source.device] if source.device.type == "cuda" else []
     with _rng_lock, torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
+        # torch.manual_seed formats the stack for each kind of accelerator that is not in use.
+        (torch if _may_use_accelerator(source) else torch.default_generator).manual_seed(seed)
         yield
+
+
+def _may_use_accelerator(source: Generator) -> bool:
+    """Whether the draws may be those of an accelerator, even if the seed is drawn on the CPU."""
+    is_set_up = torch.cuda.is_initialized() or torch.backends.mps.is_available()
+    return source.device.type != "cpu" or is_set_up
