@@ -21,3 +21,4 @@ from .maps import fit_loss_ablation as fit_loss_ablation
 from .maps import latent_distributions as latent_distributions
 from .retrieval import LatentIndex as LatentIndex
 from .series_detection import SeriesDetector as SeriesDetector
+from .series_filling import SeriesImputer as SeriesImputer
