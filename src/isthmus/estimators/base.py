@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 from collections.abc import Callable
@@ -66,6 +67,17 @@ class RateDistortion(NamedTuple):
     distortion: Array
 
 
+def _with_parameters(doc: str, parameters: str) -> str:
+    """Return a docstring with a section of parameters before its first section.
+
+    A line "{parameters}" may mark their place, and is left out.
+    """
+    doc = doc.replace("    {parameters}\n\n", "").replace("{parameters}", "")
+    first = re.search(r"^    \w+\n    -+$", doc, re.MULTILINE)
+    at = first.start() if first else len(doc)
+    return f"{doc[:at]}{textwrap.indent(parameters, '    ')}\n\n{doc[at:]}"
+
+
 class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, FittingMixin):
     """Base class of the scikit-learn estimators.
 
@@ -111,8 +123,9 @@ class LatentEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        parameters = textwrap.indent(describe(cls), "    ").strip()
-        cls.__doc__ = (cls.__doc__ or "").replace("{parameters}", parameters)
+        doc = cls.__dict__.get("__doc__") or ""
+        if kwargs.get("name") or "{parameters}" in doc:  # the settings are declared by the specs
+            cls.__doc__ = _with_parameters(doc, describe(cls))
 
     def transform(self, X: Any, *, condition: Any = None) -> Array:
         """Return the mean of q(z|x) for each row.

@@ -31,8 +31,6 @@ class Autoencoder(specs.Autoencoder, LatentEstimator, name="autoencoder"):
     [0, 1], squared error with a learned scale for other real values. With ``hidden=()`` and
     ``likelihood="gaussian"`` the code spans the subspace of principal component analysis.
 
-    {parameters}
-
     References
     ----------
     Reducing the dimensionality of data with neural networks (Hinton, Salakhutdinov, 2006).
@@ -53,8 +51,6 @@ class DenoisingAutoencoder(specs.DenoisingAutoencoder, LatentEstimator, name="de
 
     Rows are corrupted only during training, with new noise each time they are used. Masking sets a
     fixed fraction of the features to 0 after scaling, which is the mean of scaled data.
-
-    {parameters}
 
     References
     ----------
@@ -77,8 +73,6 @@ class SparseAutoencoder(specs.SparseAutoencoder, LatentEstimator, name="sparse")
 
     The decoder receives the same activations that the penalty acts on. With ``hidden=()`` the model
     is a dictionary: an overcomplete code whose units `top_activating` shows one at a time.
-
-    {parameters}
 
     References
     ----------
@@ -143,8 +137,6 @@ class ContractiveAutoencoder(specs.ContractiveAutoencoder, LatentEstimator, name
 
     The penalty is the exact squared Frobenius norm of the Jacobian of the whole encoder.
 
-    {parameters}
-
     References
     ----------
     Contractive auto-encoders: explicit invariance during feature extraction (Rifai, Vincent,
@@ -165,8 +157,6 @@ class VAE(specs.VAE, LatentEstimator, name="vae"):
     """Variational autoencoder: a normal posterior for each row and a standard normal prior.
 
     Training maximises the evidence lower bound E_q[log p(x|z)] - KL(q(z|x) || p(z)), in nats.
-
-    {parameters}
 
     References
     ----------
@@ -190,8 +180,6 @@ class BetaVAE(specs.BetaVAE, LatentEstimator, name="beta-vae"):
     """β-VAE: a variational autoencoder with a weight β on the KL term.
 
     `score_samples` returns the unweighted ELBO (β = 1).
-
-    {parameters}
 
     References
     ----------
@@ -217,8 +205,6 @@ class ConditionalVAE(specs.ConditionalVAE, LatentEstimator, name="conditional-va
     learned for unknown labels, except for scores, which are those of the mixture of all classes
     and cost as many passes as there are classes. A y of real numbers or of several columns is a
     numeric condition.
-
-    {parameters}
 
     References
     ----------

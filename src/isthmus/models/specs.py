@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from isthmus.models.params import param
 
@@ -27,7 +27,24 @@ __all__ = [
     "model_name",
 ]
 
-spec = dataclass(kw_only=True, eq=False, repr=False)
+T = TypeVar("T")
+
+
+# Type checkers see a default only if it is passed by name: param(default=...).
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(param,))
+def spec(cls: type[T]) -> type[T]:
+    """Make a class of settings a dataclass with keyword arguments, which type checkers know.
+
+    Examples
+    --------
+    >>> @spec
+    ... class Settings:
+    ...     width: int = param(default=4, help="Width.")
+    >>> Settings(width=5).width
+    5
+    """
+    return dataclass(kw_only=True, eq=False, repr=False)(cls)
+
 
 POSTERIORS = ("normal", "normal-softplus", "full-normal", "flow")
 PRIORS = ("standard", "mixture", "vamp", "flow")
@@ -48,98 +65,195 @@ class Training:
     """Settings of training; only the trainer reads them."""
 
     epochs: int | None = param(
-        None,
-        "Maximum number of passes over the training rows; by default as many as hold 6000 "
+        default=None,
+        help="Maximum number of passes over the training rows; by default as many as hold 6000 "
         "optimiser steps, at least 12.",
         minimum=1,
     )
-    batch_size: int = param(128, "Rows per optimiser step.", minimum=1)
+    batch_size: int = param(default=128, help="Rows per optimiser step.", minimum=1)
     optimizer: str = param(
-        "adamw",
-        "Optimiser: Adam with decoupled weight decay, Adam with Nesterov momentum, or gradient "
+        default="adamw",
+        help="Optimiser: Adam with decoupled weight decay, Adam with Nesterov momentum, or "
+        "gradient "
         "descent with Nesterov momentum 0.9.",
         choices=("adamw", "nadam", "sgd"),
     )
     learning_rate: float = param(
-        3e-3, "Step size of the optimiser, after the warm-up and before any decay.", above=0
+        default=3e-3,
+        help="Step size of the optimiser, after the warm-up and before any decay.",
+        above=0,
     )
     lr_schedule: str = param(
-        "constant",
-        "How the learning rate falls until the last of `epochs`: not at all, as a cosine, or "
+        default="constant",
+        help="How the learning rate falls until the last of `epochs`: not at all, as a cosine, or "
         "linearly in the last quarter ('wsd': warm-up, stable, decay).",
         choices=("constant", "cosine", "wsd"),
     )
     warmup: int | None = param(
-        None,
-        "Steps in which the learning rate rises from 0. By default 100, at most a tenth of the "
+        default=None,
+        help="Steps in which the learning rate rises from 0. By default 100, at most a tenth of "
+        "the "
         "planned steps; 0 for none.",
         minimum=0,
     )
     clip_norm: float | None = param(
-        None, "Largest norm of the gradient of a step; longer ones are shortened to it.", above=0
+        default=None,
+        help="Largest norm of the gradient of a step; longer ones are shortened to it.",
+        above=0,
     )
     ema: float = param(
-        0.1,
-        "Mean age of the weights in the moving average that is evaluated and kept, as a share of "
+        default=0.1,
+        help="Mean age of the weights in the moving average that is evaluated and kept, as a "
+        "share of "
         "the steps so far; 0 to keep the weights themselves.",
         minimum=0,
         below=1,
     )
-    weight_decay: float = param(0.0, "Decoupled weight decay (AdamW).", minimum=0)
+    weight_decay: float = param(default=0.0, help="Decoupled weight decay (AdamW).", minimum=0)
     normalize_gradients: bool = param(
-        False, "Divide the gradient of each parameter by its norm before the step."
+        default=False, help="Divide the gradient of each parameter by its norm before the step."
     )
     validation_fraction: float = param(
-        0.1, "Share of the rows held out to monitor training; 0 for none.", minimum=0, below=1
+        default=0.1,
+        help="Share of the rows held out to monitor training; 0 for none.",
+        minimum=0,
+        below=1,
     )
     validation_split: str = param(
-        "random",
-        "Which rows are held out: drawn at random, or, if the rows are in order of time, the last "
+        default="random",
+        help="Which rows are held out: drawn at random, or, if the rows are in order of time, the "
+        "last "
         "ones ('time').",
         choices=("random", "time"),
     )
     patience: int | None = param(
-        None,
-        "Epochs without a better validation loss before training stops; the best weights are kept. "
+        default=None,
+        help="Epochs without a better validation loss before training stops; the best weights are "
+        "kept. "
         "By default as many as hold 1000 steps, at least 4, and no limit if the learning rate "
         "falls; 0 for no limit.",
         minimum=0,
     )
     compile: bool = param(
-        False,
-        "Compile the training step first: needs up to half a minute and a C++ compiler; small "
+        default=False,
+        help="Compile the training step first: needs up to half a minute and a C++ compiler; small "
         "models then train up to twice as fast. Worth it for long runs.",
     )
     precision: str = param(
-        "float32",
-        "Data type in which networks compute during training; weights and losses stay float32.",
+        default="float32",
+        help="Data type in which networks compute during training; weights and losses stay "
+        "float32.",
         choices=("float32", "bfloat16"),
     )
     strategy: str = param(
-        "auto",
-        "What processes started by torchrun do: train one model of which each holds a copy "
+        default="auto",
+        help="What processes started by torchrun do: train one model of which each holds a copy "
         "('ddp', the automatic choice) or a part ('fsdp'), or train one model each ('none').",
         choices=("auto", "ddp", "fsdp", "none"),
     )
-    device: str = param("auto", "Device to compute on: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.")
+    device: str = param(
+        default="auto", help="Device to compute on: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'."
+    )
     random_state: int | None = param(
-        None, "Seed; an integer makes the result repeatable.", minimum=0, below=2**64
+        default=None, help="Seed; an integer makes the result repeatable.", minimum=0, below=2**64
     )
     warm_start: bool = param(
-        False,
-        "Let `fit` continue from the weights of the last fit, with its shape, scaling, likelihood "
+        default=False,
+        help="Let `fit` continue from the weights of the last fit, with its shape, scaling, "
+        "likelihood "
         "and labels, instead of starting anew.",
     )
     progress: str = param(
-        "none",
-        "How to show progress; 'auto' is a live bar in a terminal or a notebook, lines elsewhere, "
+        default="none",
+        help="How to show progress; 'auto' is a live bar in a terminal or a notebook, lines "
+        "elsewhere, "
         "and nothing if the logger 'isthmus' prints the epochs.",
         choices=("none", "auto", "bar", "lines"),
     )
 
 
 @spec
-class Spec(Training):
+class Structure:
+    """Settings of what a model is: its networks, likelihood and scaling."""
+
+    n_components: int | None = param(
+        default=None,
+        help="Dimensions of the code of one example; by default half as many as an example has "
+        "numbers, "
+        "at most 20.",
+        minimum=1,
+    )
+    hidden: tuple[int, ...] = param(
+        default=(400,),
+        help="Widths of the dense layers of the encoder, mirrored in the decoder; () is linear.",
+        minimum=1,
+    )
+    nonlinearity: str = param(
+        default="relu", help="Activation function of the hidden layers.", choices=NONLINEARITIES
+    )
+    backbone: str | Callable[..., Any] = param(
+        default="mlp",
+        help=BACKBONE_HELP,
+        choices=BACKBONES,
+    )
+    kernel_size: int = param(
+        default=9,
+        help="Kernel size of backbone 'conv1d', odd; long kernels use the FFT.",
+        minimum=1,
+    )
+    dropout: float = param(
+        default=0.0,
+        help="Share of units (whole channels in convolutions) dropped during training.",
+        minimum=0,
+        below=1,
+    )
+    binarize: bool = param(
+        default=False, help="Draw values in [0, 1] as 0 or 1 in each step (dynamic binarisation)."
+    )
+    likelihood: str = param(
+        default="auto",
+        help="Distribution p(x|z); 'auto' is bernoulli for values within [0, 1] that are nearly "
+        "binary, "
+        "else gaussian (one learned scale), and for tables in variational models "
+        "gaussian-per-feature (one per column). Also gaussian-fixed, gaussian-network, "
+        "continuous-bernoulli, laplace, poisson, negative-binomial, categorical or categorical:K; "
+        "for a mixed table one name per column, separated by commas.",
+    )
+    scaling: str = param(
+        default="auto",
+        help="How real-valued data are scaled before the model sees them: each feature to mean 0 "
+        "and "
+        "variance 1 ('standard'; less if only few rows differ), all features by one mean and scale "
+        "('global'), or not ('none'); 'auto' is standard for tables, global for images and "
+        "signals, and none if the likelihood is not one of real numbers.",
+        choices=("auto", "standard", "global", "none"),
+    )
+    channels: str = param(
+        default="auto",
+        help="Which axis of an example holds the channels: the first (channels, height, width), "
+        "or the "
+        "last (height, width, channels), as Pillow and TensorFlow have it; 'auto' is last for "
+        "images whose last axis, and not the first, has length 1, 3 or 4.",
+        choices=("auto", "first", "last"),
+    )
+    handle_unknown: str = param(
+        default="error",
+        help="What becomes of a category of a table that was not seen during fit: an error, a "
+        "missing "
+        "value (for models with missing 'ignore'), or a missing value that is also named in the "
+        "output of a command.",
+        choices=HANDLE_UNKNOWN,
+    )
+    missing: str = param(
+        default="refuse",
+        help="What to do with missing values (NaN): refuse them, or ignore them, so that the model "
+        "learns from the observed values; the encoder sees the mean in their place.",
+        choices=("refuse", "ignore"),
+    )
+
+
+@spec
+class Spec(Training, Structure):
     """Settings of all models: networks, likelihood, scaling."""
 
     posterior_family: ClassVar[str] = "delta"
@@ -158,82 +272,14 @@ class Spec(Training):
     penalty_samples: ClassVar[int | None] = None
     conditional: ClassVar[bool] = False
 
-    n_components: int | None = param(
-        None,
-        "Dimensions of the code of one example; by default half as many as an example has numbers, "
-        "at most 20.",
-        minimum=1,
-    )
-    hidden: tuple[int, ...] = param(
-        (400,),
-        "Widths of the dense layers of the encoder, mirrored in the decoder; () is linear.",
-        minimum=1,
-    )
-    nonlinearity: str = param(
-        "relu", "Activation function of the hidden layers.", choices=NONLINEARITIES
-    )
-    backbone: str | Callable[..., Any] = param(
-        "mlp",
-        BACKBONE_HELP,
-        choices=BACKBONES,
-    )
-    kernel_size: int = param(
-        9, "Kernel size of backbone 'conv1d', odd; long kernels use the FFT.", minimum=1
-    )
-    dropout: float = param(
-        0.0,
-        "Share of units (whole channels in convolutions) dropped during training.",
-        minimum=0,
-        below=1,
-    )
-    binarize: bool = param(
-        False, "Draw values in [0, 1] as 0 or 1 in each step (dynamic binarisation)."
-    )
-    likelihood: str = param(
-        "auto",
-        "Distribution p(x|z); 'auto' is bernoulli for values within [0, 1] that are nearly binary, "
-        "else gaussian (one learned scale), and for tables in variational models "
-        "gaussian-per-feature (one per column). Also gaussian-fixed, gaussian-network, "
-        "continuous-bernoulli, laplace, poisson, negative-binomial, categorical or categorical:K; "
-        "for a mixed table one name per column, separated by commas.",
-    )
-    scaling: str = param(
-        "auto",
-        "How real-valued data are scaled before the model sees them: each feature to mean 0 and "
-        "variance 1 ('standard'; less if only few rows differ), all features by one mean and scale "
-        "('global'), or not ('none'); 'auto' is standard for tables, global for images and "
-        "signals, and none if the likelihood is not one of real numbers.",
-        choices=("auto", "standard", "global", "none"),
-    )
-    channels: str = param(
-        "auto",
-        "Which axis of an example holds the channels: the first (channels, height, width), or the "
-        "last (height, width, channels), as Pillow and TensorFlow have it; 'auto' is last for "
-        "images whose last axis, and not the first, has length 1, 3 or 4.",
-        choices=("auto", "first", "last"),
-    )
-    handle_unknown: str = param(
-        "error",
-        "What becomes of a category of a table that was not seen during fit: an error, a missing "
-        "value (for models with missing 'ignore'), or a missing value that is also named in the "
-        "output of a command.",
-        choices=HANDLE_UNKNOWN,
-    )
-    missing: str = param(
-        "refuse",
-        "What to do with missing values (NaN): refuse them, or ignore them, so that the model "
-        "learns from the observed values; the encoder sees the mean in their place.",
-        choices=("refuse", "ignore"),
-    )
-
 
 @spec
 class PointCode(Spec):
     """A deterministic code with an activation function."""
 
     activation: str = param(  # type: ignore[misc]
-        "identity",
-        "Activation function of the code.",
+        default="identity",
+        help="Activation function of the code.",
         choices=("identity", "relu", "sigmoid", "tanh"),
     )
 
@@ -247,16 +293,20 @@ class Autoencoder(PointCode):
 class DenoisingAutoencoder(PointCode):
     """Reconstruct the clean row from a corrupted one."""
 
-    backbone: str | Callable[..., Any] = param("auto", BACKBONE_HELP, choices=BACKBONES)
+    backbone: str | Callable[..., Any] = param(
+        default="auto", help=BACKBONE_HELP, choices=BACKBONES
+    )
     corruption: str | Callable[..., Any] = param(  # type: ignore[misc]
-        "masking",
-        "How the input is corrupted during training; or a function of (x, generator) that returns "
+        default="masking",
+        help="How the input is corrupted during training; or a function of (x, generator) that "
+        "returns "
         "the corrupted rows.",
         choices=("masking", "gaussian", "salt-and-pepper"),
     )
     corruption_level: float = param(
-        0.3,
-        "Share of corrupted features (masking, salt-and-pepper) or standard deviation (gaussian).",
+        default=0.3,
+        help="Share of corrupted features (masking, salt-and-pepper) or standard deviation "
+        "(gaussian).",
         minimum=0,
     )
 
@@ -268,45 +318,53 @@ class SparseAutoencoder(Spec):
     posterior_family: ClassVar[str] = "sparse"
 
     penalty: str = param(  # type: ignore[misc]
-        "l1",
-        "Sum of absolute activations, or KL to a target activity; for activation 'jumprelu', l1 is "
+        default="l1",
+        help="Sum of absolute activations, or KL to a target activity; for activation 'jumprelu', "
+        "l1 is "
         "the number of active units (L0), for 'gated' the sum of the gates.",
         choices=("l1", "kl"),
     )
     penalty_weight: float | None = param(
-        None,
-        "Weight of the penalty relative to the loss in nats; by default 0.05 for l1, 1 for kl, and "
+        default=None,
+        help="Weight of the penalty relative to the loss in nats; by default 0.05 for l1, 1 for "
+        "kl, and "
         "0 for topk and batchtopk, which are sparse by construction.",
         minimum=0,
     )
     sparsity_target: float = param(
-        0.05, "Mean activity of a unit at which the KL penalty is 0.", above=0, below=1
+        default=0.05, help="Mean activity of a unit at which the KL penalty is 0.", above=0, below=1
     )
     activation: str = param(  # type: ignore[misc]
-        "auto",
-        "Activation function of the code; 'auto' is relu for l1 and sigmoid for kl. 'topk' keeps "
+        default="auto",
+        help="Activation function of the code; 'auto' is relu for l1 and sigmoid for kl. 'topk' "
+        "keeps "
         "the largest units of each row, 'batchtopk' of each batch, 'jumprelu' those above a "
         "learned threshold, 'gated' those with an open gate.",
         choices=("auto", "identity", "relu", "sigmoid", "topk", "batchtopk", "jumprelu", "gated"),
     )
     n_active: int | None = param(
-        None,
-        "Active units per row for topk and batchtopk; by default a quarter of all units, at most "
+        default=None,
+        help="Active units per row for topk and batchtopk; by default a quarter of all units, at "
+        "most "
         "32.",
         minimum=1,
     )
     bandwidth: float = param(
-        0.1, "Kernel width of the gradient estimate for the thresholds of jumprelu.", above=0
+        default=0.1,
+        help="Kernel width of the gradient estimate for the thresholds of jumprelu.",
+        above=0,
     )
     dictionary: bool = param(
-        True,
-        "With hidden=() and no sigmoid: keep decoder columns at unit norm, initialise the decoder "
+        default=True,
+        help="With hidden=() and no sigmoid: keep decoder columns at unit norm, initialise the "
+        "decoder "
         "bias at the geometric median of the data and the encoder at the transpose of the "
         "decoder.",
     )
     revive_every: int | None = param(
-        250,
-        "Optimiser steps after which units that were active on no row are revived; None for never.",
+        default=250,
+        help="Optimiser steps after which units that were active on no row are revived; None for "
+        "never.",
         minimum=1,
     )
 
@@ -316,10 +374,13 @@ class ContractiveAutoencoder(PointCode):
     """Penalise the Jacobian of the encoder."""
 
     penalty: ClassVar[str] = "contractive"
-    penalty_weight: float = param(0.1, "Weight of the squared Jacobian norm.", minimum=0)
+    penalty_weight: float = param(
+        default=0.1, help="Weight of the squared Jacobian norm.", minimum=0
+    )
     penalty_samples: int | None = param(  # type: ignore[misc]
-        None,
-        "Random directions per row for an unbiased estimate of the norm; by default the norm is "
+        default=None,
+        help="Random directions per row for an unbiased estimate of the norm; by default the norm "
+        "is "
         "exact, which takes one backward pass per component for deep or convolutional encoders.",
         minimum=1,
     )
@@ -331,37 +392,45 @@ class VAE(Spec):
 
     beta: ClassVar[float] = 1.0
     posterior_family: str = param(  # type: ignore[misc]
-        "normal",
-        "Family of q(z|x): diagonal normal (scale from a log-variance or a softplus), "
+        default="normal",
+        help="Family of q(z|x): diagonal normal (scale from a log-variance or a softplus), "
         "full-covariance normal, or an inverse autoregressive flow.",
         choices=POSTERIORS,
     )
     prior: str = param(  # type: ignore[misc]
-        "standard",
-        "p(z): standard normal, learned mixture of normals, VampPrior, or a flow.",
+        default="standard",
+        help="p(z): standard normal, learned mixture of normals, VampPrior, or a flow.",
         choices=PRIORS,
     )
     prior_modes: int = param(
-        100, "Components of a mixture prior, or pseudo-inputs of a VampPrior.", minimum=1
+        default=100,
+        help="Components of a mixture prior, or pseudo-inputs of a VampPrior.",
+        minimum=1,
     )
     bound: str = param(  # type: ignore[misc]
-        "elbo",
-        "Training objective: the evidence lower bound, or the importance-weighted bound with the "
+        default="elbo",
+        help="Training objective: the evidence lower bound, or the importance-weighted bound with "
+        "the "
         "plain ('iwae') or the doubly reparameterised ('dreg') gradient.",
         choices=("elbo", "iwae", "dreg"),
     )
-    n_samples: int = param(1, "Samples of z per row and step.", minimum=1)  # type: ignore[misc]
+    n_samples: int = param(  # type: ignore[misc]
+        default=1, help="Samples of z per row and step.", minimum=1
+    )
     beta_schedule: str = param(  # type: ignore[misc]
-        "constant",
-        "Schedule of the weight of the KL term: constant, a linear warm-up from 0, or repeated "
+        default="constant",
+        help="Schedule of the weight of the KL term: constant, a linear warm-up from 0, or "
+        "repeated "
         "warm-ups.",
         choices=("constant", "linear", "cyclical"),
     )
     beta_epochs: int = param(  # type: ignore[misc]
-        10, "Epochs of the warm-up, of one cycle, or until the capacity is reached.", minimum=1
+        default=10,
+        help="Epochs of the warm-up, of one cycle, or until the capacity is reached.",
+        minimum=1,
     )
     free_bits: float = param(  # type: ignore[misc]
-        0.0, "Nats of KL per dimension that are not penalised.", minimum=0
+        default=0.0, help="Nats of KL per dimension that are not penalised.", minimum=0
     )
 
 
@@ -369,12 +438,15 @@ class VAE(Spec):
 class BetaVAE(VAE):
     """The KL term weighted by β."""
 
-    beta: float = param(4.0, "Weight of the KL term.", minimum=0)  # type: ignore[misc]
+    beta: float = param(default=4.0, help="Weight of the KL term.", minimum=0)  # type: ignore[misc]
     capacity: float | None = param(  # type: ignore[misc]
-        None, "Target C of the KL in nats, raised from 0: the loss is β |KL - C|.", minimum=0
+        default=None,
+        help="Target C of the KL in nats, raised from 0: the loss is β |KL - C|.",
+        minimum=0,
     )
     decomposed: bool = param(  # type: ignore[misc]
-        False, "β-TCVAE: β weights only the total correlation; the rest of the KL has weight 1."
+        default=False,
+        help="β-TCVAE: β weights only the total correlation; the rest of the KL has weight 1.",
     )
 
 
@@ -384,8 +456,9 @@ class ConditionalVAE(VAE):
 
     conditional: ClassVar[bool] = True
     condition_dropout: float = param(
-        0.1,
-        "Share of rows whose label is hidden during training, so that the model also handles rows "
+        default=0.1,
+        help="Share of rows whose label is hidden during training, so that the model also handles "
+        "rows "
         "with unknown labels.",
         minimum=0,
         below=1,
