@@ -101,3 +101,23 @@ def test_wrong_input_is_one_line(folder, arguments, message, capsys):
     assert main([*words, *out]) != 0
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.search(message, error), error
+
+
+def test_impute_fills_the_gaps_of_a_series(folder, capsys):
+    gappy = log().drop(columns="fault")
+    true = gappy.loc[200:219, "flow"].to_numpy(copy=True)
+    gappy.loc[200:219, "flow"] = np.nan
+    gappy.to_csv(folder / "gappy.csv", index=False)
+    arguments = ["impute", str(folder / "run"), str(folder / "gappy.csv")]
+    assert main(arguments) == 0
+    assert "20" in capsys.readouterr().out
+    filled = pd.read_csv(folder / "run" / "gappy-imputed.csv")
+    assert filled["timestamp"].tolist() == gappy["timestamp"].astype(str).tolist()
+    assert np.abs(filled.loc[200:219, "flow"] - true).mean() < 0.2
+    assert (filled.loc[200:219, "flow_std"] > 0.05).all()
+    pd.testing.assert_series_equal(filled["heat"], gappy["heat"])
+    assert (folder / "run" / "gappy-imputed.png").is_file()
+    assert main(arguments) != 0
+    assert "already exists; add --force" in capsys.readouterr().err
+    assert main(["impute", str(folder / "run"), str(folder / "log.csv")]) != 0
+    assert "has no missing values" in capsys.readouterr().err

@@ -257,7 +257,7 @@ def _in_form_of(given: Any, series: Series, values: Array, std: Array) -> Imputa
         if getattr(given, "ndim", 2) == 1:
             return Imputation(values[:, 0], std[:, 0])
         return Imputation(values, std)
-    gappy = np.isnan(series.values[series.rows]).any(0)
+    gappy: Array = np.asarray(np.isnan(series.values[series.rows]).any(0))
     columns = {
         name: column
         for name, column, has_gaps in zip(series.names, values.T, gappy, strict=True)

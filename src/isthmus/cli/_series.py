@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from isthmus._messages import say
 
-__all__ = ["detect_series", "time_column"]
+__all__ = ["detect_series", "impute_series", "time_column"]
 
 Array = NDArray[Any]
 SHOWN = 5  # segments that are printed
+SHOWN_CHANNELS = 14  # lines of the summary
+NORMAL_QUANTILE = 1.645  # of 90% intervals
 
 
 def time_column(run: str | Path) -> str | None:
@@ -110,6 +112,72 @@ def detect_series(arguments: argparse.Namespace) -> int:
     )
     write_figure(sheet, out.with_suffix(".png"))
     say(f"written to {out}, {beside}")
+    return 0
+
+
+def impute_series(arguments: argparse.Namespace) -> int:
+    """Fill the gaps of a time series; write it with standard deviations, and a picture."""
+    from isthmus.applications.series_filling import SeriesImputer
+    from isthmus.cli._console import print_table
+    from isthmus.cli._run_data import load_model
+    from isthmus.cli._scores import TABLES, write_table
+    from isthmus.cli._sheets import check_out, write_figure
+    from isthmus.plots import time_series
+    from isthmus.runs.series import own_series
+
+    for flag, given in (("--mask", arguments.mask), ("--rows", arguments.rows)):
+        if given is not None:
+            raise ValueError(f"{flag} is not for time series; omit it.")
+    source = Path(arguments.data)
+    suffix = ".parquet" if source.suffix.lower() == ".parquet" else ".csv"
+    out = check_out(
+        arguments.out,
+        Path(arguments.run) / f"{source.stem}-imputed{suffix}",
+        suffixes=[*TABLES],
+    )
+    if out.exists() and not arguments.force:
+        raise ValueError(f"{out} already exists; add --force to replace it.")
+    window = load_model(arguments).feature_shape_[-1]
+    table = _read(arguments, arguments.data, arguments.label)
+    series = table.series
+    gaps = np.isnan(series.values[series.rows])
+    if not gaps.any():
+        raise ValueError(f"{source} has no missing values: leave cells empty.")
+    imputer = SeriesImputer(window=window).fit(own_series(arguments.run, arguments.data_home)[0])
+    values, std = imputer.impute(series)
+    columns = {str(arguments.time_column or time_column(arguments.run)): table.times}
+    columns |= {} if table.labels is None else {arguments.label: table.labels}
+    columns |= dict(zip(series.names, values.T, strict=True))
+    spreads = {f"{name}_std": s for name, s in zip(series.names, std.T, strict=True) if s.any()}
+    if twice := [name for name in spreads if name in columns]:
+        raise ValueError(f"the column {twice[0]!r} has the name of an output; rename it.")
+    filled = gaps & ~np.isnan(values)
+    numbers: dict[str, Any] = {
+        "rows": len(values),
+        "values imputed": int(filled.sum()),
+        "values left missing": int((gaps & ~filled).sum()),
+        "window": window,
+    }
+    for name, s, hole in zip(series.names, std.T, filled.T, strict=True):
+        if hole.any() and len(numbers) < SHOWN_CHANNELS:
+            numbers[f"{name}: median standard deviation"] = float(np.median(s[hole]))
+    print_table(f"{source.stem}, imputed", numbers)
+    write_table(out, columns | spreads)
+    drawn, band = (np.full(series.values.shape, np.nan) for _ in range(2))
+    drawn[series.rows], band[series.rows] = values, NORMAL_QUANTILE * std
+    drawn[~np.isnan(series.values)] = np.nan
+    sheet = time_series(
+        series.values,
+        series.times,
+        names=series.names,
+        model=drawn,
+        low=drawn - band,
+        high=drawn + band,
+        model_label="imputed, with its 90% interval",
+        heading=f"{int(filled.sum())} imputed values in {source.stem}",
+    )
+    write_figure(sheet, out.with_suffix(".png"))
+    say(f"written to {out}")
     return 0
 
 

@@ -24,7 +24,8 @@ SHOWN = 10  # rows in the image, and columns in the summary
 COMMAND = command(
     "fill in missing values: empty cells of a table, masked parts of images",
     "Fill in what is missing: the empty cells of a table, the NaN of an array, or the values under "
-    "a mask. Observed values are written unchanged.",
+    "a mask. Observed values are written unchanged. The gaps of a time series (a run with --time) "
+    "are filled by SeriesImputer, fitted to the run's own series.",
     RUN,
     *DATA,
     RESIZE,
@@ -60,7 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     from isthmus.applications.imputation import LatentImputer, missing_mask
     from isthmus.cli._console import print_table
     from isthmus.cli._run_data import load_model, load_rows, unseen_rows
+    from isthmus.cli._series import impute_series, time_column
 
+    if time_column(arguments.run) is not None:
+        return impute_series(arguments)
     estimator = load_model(arguments)
     data = load_rows(arguments)
     X = unseen_rows(data)[0][: arguments.rows]

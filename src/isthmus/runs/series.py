@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus._messages import one_line, say
 from isthmus.applications.series_detection import SeriesDetector
+from isthmus.data.series import Series
 from isthmus.data.series_tables import SeriesTable, cut_series, read_series_table
 from isthmus.data.table_options import TableOptions
 from isthmus.persistence.atomic import inner_folder
@@ -19,7 +20,7 @@ from isthmus.persistence.run_folder import read_config, read_test_rows
 from isthmus.runs.data import CHANGED, load_for_run
 from isthmus.runs.detector import DETECTOR
 
-__all__ = ["series_detector_of_run", "series_for_run"]
+__all__ = ["own_series", "series_detector_of_run", "series_for_run"]
 
 SERIES = "series"  # folder of the detector
 OWN = "held-out steps of the run"
@@ -102,17 +103,28 @@ def series_detector_of_run(
     return detector, origin
 
 
-def _fitted_to_run(
-    run: str | Path, model: Any, settings: dict[str, Any], data_home: Any
-) -> SeriesDetector:
+def own_series(run: str | Path, data_home: str | Path | None = None) -> tuple[Series, str]:
+    """Return the series that a run was fitted on, and its path.
+
+    Raises
+    ------
+    ValueError
+        If it is not found, or is not as it was.
+    """
     data = load_for_run(run, data_home=data_home)
     if CHANGED in data.notes:
         raise ValueError(f"{CHANGED.rstrip('.')}; fit a new run on them.")
     source = data.source
     assert source is not None
-    series = series_for_run(run, source.path, label=source.label).series
+    return series_for_run(run, source.path, label=source.label).series, source.path
+
+
+def _fitted_to_run(
+    run: str | Path, model: Any, settings: dict[str, Any], data_home: Any
+) -> SeriesDetector:
+    series, path = own_series(run, data_home)
     window = model.feature_shape_[-1]
-    held_out = _untrained(Path(run), series, window, source.path)[series.rows]
+    held_out = _untrained(Path(run), series, window, path)[series.rows]
     if not held_out.any():
         say(
             "note: the run held out no steps: the threshold is that of steps that it was trained "
