@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.plots.groups import shortened
@@ -105,6 +106,9 @@ def time_series(
             panels[-1].axhline(threshold, color=RED, linewidth=1, linestyle="--")
         if (known[~np.isnan(known)] > 0).all():
             panels[-1].set_yscale("log")
+            panels[-1].yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=5))
+            panels[-1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            panels[-1].yaxis.set_minor_formatter(NullFormatter())
         tidy(panels[-1]).set_ylabel("score", rotation=0, ha="right", va="center")
     for axes in panels:
         axes.margins(x=0.005)
