@@ -27,6 +27,7 @@ from isthmus.estimators.warm_start import StartAsBest
 from isthmus.models.params import check_fields
 from isthmus.registry import build_objective
 from isthmus.training import Callback, Checkpoint, Trainer
+from isthmus.training.callbacks import Callbacks, as_callbacks
 from isthmus.training.checkpoints import in_order, shared_checkpoints
 from isthmus.training.devices import own_torch_defaults
 from isthmus.training.dictionary import training_callbacks
@@ -67,7 +68,7 @@ class FittingMixin(PreparationMixin):
         y_val: Any = None,
         sample_weight_val: Any = None,
         groups: Any = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Callbacks = (),
         resume_from: str | Path | None = None,
     ) -> Self:
         """Train on X, from new weights, from a checkpoint or, if `warm_start`, from the last fit.
@@ -95,7 +96,8 @@ or (n, channels, time)
         groups : array-like (n,), optional
             Rows of one group, such as windows of one recording, are all trained on, or all held
             out for validation.
-        callbacks : sequence of Callback
+        callbacks : sequence of Callback or callable
+            A function of (trainer, record) is called after each epoch.
             Observers of the training, such as `isthmus.training.Checkpoint`.
         resume_from : path-like, optional
             A folder with checkpoints of an interrupted run on the same X with the same settings
@@ -143,10 +145,11 @@ or (n, channels, time)
         """
         with self._training() as process_group:
             resume_from = process_group.broadcast_object(resume_from)
-            if resume_from is not None and not any(isinstance(c, Checkpoint) for c in callbacks):
-                callbacks = [*callbacks, Checkpoint(resume_from)]
+            watchers = as_callbacks(callbacks)
+            if resume_from is not None and not any(isinstance(c, Checkpoint) for c in watchers):
+                watchers.append(Checkpoint(resume_from))
             data = *weight_rows(X, y, groups, sample_weight), X_val, y_val, sample_weight_val
-            begin = partial(self._begin, data, callbacks, resume_from, process_group)
+            begin = partial(self._begin, data, watchers, resume_from, process_group)
             new, trainer, run = (
                 begin(None)
                 if resume_from is None
@@ -237,7 +240,7 @@ or (n, channels, time)
         *,
         valid: Any = None,
         sharded: bool = False,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Callbacks = (),
         resume_from: str | Path | None = None,
     ) -> Self:
         """Train on the batches of a loader, for data of any size.

@@ -6,13 +6,15 @@ first: see `onnx_decompositions`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import ExportedProgram
 
 from isthmus._optional import import_optional
+from isthmus._version import __version__
 from isthmus.export.networks import PARTS
 from isthmus.export.onnx_decompositions import DECOMPOSITIONS
 from isthmus.export.torch_export import dynamic_axes, exporting, input_names, trace
@@ -108,11 +110,53 @@ def _to_onnx(estimator: LatentEstimator, part: str, opset: int | None) -> bytes:
     check_opset(opset)
     with exporting(estimator, part, "an ONNX model"):
         program = trace(estimator, part).run_decompositions(DECOMPOSITIONS)
-        return _write(program, input_names(estimator, part), PARTS[part].outputs, opset)
+        names = input_names(estimator, part), PARTS[part].outputs
+        return _write(program, *names, opset, metadata(estimator, part))
+
+
+def metadata(estimator: LatentEstimator, part: str) -> dict[str, str]:
+    """Return what an ONNX file says about itself, as JSON texts by name.
+
+    `columns` lists the columns of a table in the order of the axis of `x`: name, kind and, for
+    categories, the category of each number 0, 1, 2, ...; None for an array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from isthmus import VAE
+    >>> model = VAE(n_components=2, hidden=(), epochs=1).fit(np.eye(4))
+    >>> metadata(model, "encoder")["isthmus.feature_shape"]
+    '[4]'
+    """
+    columns = estimator.columns_
+    about: dict[str, Any] = {
+        "part": part,
+        "version": __version__,
+        "estimator": type(estimator).__name__,
+        "n_components": estimator.n_components_,
+        "feature_shape": [*estimator.feature_shape_],
+        "likelihood": estimator.likelihood_,
+        "scaling": f"{estimator.scaling_}, inside the graph: x is in the units of the data",
+        "missing": "NaN" if estimator.model_.missing else "refused",
+        "columns": columns and [_column(column) for column in columns.columns],
+    }
+    classes = getattr(estimator, "classes_", None)
+    if estimator.conditional and classes is not None:
+        about["classes"] = [str(each) for each in classes]
+    return {f"isthmus.{name}": json.dumps(value, default=str) for name, value in about.items()}
+
+
+def _column(column: Any) -> dict[str, Any]:
+    entry = {"name": str(column.name), "kind": column.kind}
+    return entry | ({"categories": [*column.categories]} if column.kind != "number" else {})
 
 
 def _write(
-    program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int | None
+    program: ExportedProgram,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    opset: int | None,
+    about: dict[str, str],
 ) -> bytes:
     """Convert a program to ONNX, without paths of source files."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass, NameFixPass
@@ -133,4 +177,5 @@ def _write(
         raise ValueError(f"torch wrote opset {got} instead of {opset}.")
     NameFixPass()(written.model)  # an operation may share the name of an output: "mean"
     ClearMetadataAndDocStringPass()(written.model)
+    written.model.metadata_props.update(about)
     return written.model_proto.SerializeToString()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Generator, nn
 
+from isthmus._messages import did_you_mean
 from isthmus.models.latent_variable_model import LatentVariableModel
 from isthmus.models.specs import Training
 from isthmus.objectives.objective import Objective
@@ -16,7 +18,7 @@ from isthmus.training.distributed import ProcessGroup
 from isthmus.training.state import BestWeights, Outcome, Position
 from isthmus.training.weight_average import WeightAverage
 
-__all__ = ["Callback", "TrainerView"]
+__all__ = ["Callback", "Callbacks", "TrainerView", "as_callbacks"]
 
 
 class TrainerView(Protocol):
@@ -131,3 +133,61 @@ class Callback:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a `state`; called after `on_start`."""
+
+
+EachEpoch = Callable[[TrainerView, dict[str, Any]], object]
+Callbacks = Sequence[Callback | EachEpoch] | Callback | EachEpoch
+
+
+class _EachEpoch(Callback):
+    """Call a function after each epoch."""
+
+    def __init__(self, function: EachEpoch) -> None:
+        self.function = function
+
+    def on_epoch(self, trainer: TrainerView, record: dict[str, Any]) -> None:
+        """Call the function."""
+        self.function(trainer, record)
+
+
+def as_callbacks(given: Any) -> list[Callback]:
+    """Return callbacks; a function of (trainer, record) is called after each epoch.
+
+    Raises
+    ------
+    TypeError
+        If one is neither, is a class instead of an instance, or has a misspelt method.
+
+    Examples
+    --------
+    >>> class Losses(Callback):
+    ...     def on_epoch_end(self, trainer, record): ...
+    >>> as_callbacks([Losses()])
+    Traceback (most recent call last):
+    ...
+    TypeError: the callback Losses has a method on_epoch_end, which is never called. Did you mean \
+'on_epoch'?
+    """
+    single = isinstance(given, Callback) or not isinstance(given, Iterable)
+    return [_as_callback(each) for each in ([given] if single else given)]
+
+
+def _as_callback(given: Any) -> Callback:
+    if isinstance(given, type):
+        raise TypeError(f"callbacks takes objects, not classes: pass {given.__name__}().")
+    known = [name for name in vars(Callback) if name.startswith("on_")]
+    name = type(given).__name__
+    for method in dir(given):
+        if method.startswith("on_") and method not in known:
+            near = did_you_mean(method, known)
+            raise TypeError(
+                f"the callback {name} has a method {method}, which is never called.{near}"
+            )
+    if isinstance(given, Callback) or any(hasattr(given, method) for method in known):
+        return given
+    if callable(given):
+        return _EachEpoch(given)
+    raise TypeError(
+        "callbacks takes objects of isthmus.Callback, or functions of (trainer, record), got "
+        f"{name}."
+    )
