@@ -1,7 +1,7 @@
 """Bulk inference: the same bytes in any number of processes, after a crash, despite bad files."""
 
+import multiprocessing
 import pickle
-import signal
 import subprocess
 import sys
 import time
@@ -224,16 +224,17 @@ def test_failures_do_not_stop_other_files(run, folder, capsys):
 
 
 def test_a_killed_process_leaves_no_partial_output(run, folder, monkeypatch):
-    monkeypatch.undo()
     source, out = folder / "in.npy", folder / "out"
     np.save(source, np.tile(X, (8, 1)))
     words = ["transform", run, str(source), str(out)]
-    process = subprocess.Popen([sys.executable, "-m", "isthmus", *words])
+    process = multiprocessing.get_context("fork").Process(target=main, args=(words,))
+    process.start()  # with small chunks: it is killed in the middle
+    monkeypatch.undo()
     drafts, target = ".isthmus/.in.npy.*.part", out / "in.npy"
-    while not [*out.glob(drafts)] and process.poll() is None:
+    while not [*out.glob(drafts)] and process.is_alive():
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not target.exists()
     assert [*out.glob(drafts)]
     assert main(words) == 0
