@@ -16,6 +16,11 @@ def small_images(monkeypatch):
     monkeypatch.setattr("isthmus.cli._sheets.DPI", 40)
 
 
+@pytest.fixture(autouse=True)
+def undrawn_reports(undrawn_report):
+    """Leave figures out of the reports of fits; tests/report tests them."""
+
+
 @pytest.fixture(scope="session")
 def fast():
     """The flags of a short fit."""

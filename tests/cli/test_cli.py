@@ -39,7 +39,6 @@ def test_the_run_loads_as_a_model(run):
     assert model.sample(2, random_state=0).shape == (2, 8, 8)
 
 
-@pytest.mark.usefixtures("undrawn_report")
 def test_a_second_fit_with_the_same_seed_writes_the_same_model_and_prints_nothing(
     run, fast, tmp_path, capsys
 ):
@@ -61,7 +60,6 @@ def test_info_describes_the_run(run, capsys):
         assert words in out
 
 
-@pytest.mark.usefixtures("undrawn_report")
 def test_the_summary_and_the_next_commands_are_shown(fast, tmp_path, capsys):
     assert main(["fit", "digits", "--out", str(tmp_path / "r"), *fast]) == 0
     out, err = capsys.readouterr()
@@ -72,7 +70,6 @@ def test_the_summary_and_the_next_commands_are_shown(fast, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("model", sorted({*SPECS} - {"vae", "conditional-vae"}))  # fitted above
-@pytest.mark.usefixtures("undrawn_report")
 def test_every_model_fits_from_the_command_line(model, fast, tmp_path):
     assert main(["fit", "digits", "--model", model, "--out", str(tmp_path), "--quiet", *fast]) == 0
     assert "Reconstructions" in (tmp_path / "report.html").read_text()
@@ -94,7 +91,6 @@ def test_flags_are_grouped_by_the_models_that_have_them():
     assert [p.name for p in groups["only beta-vae"]] == ["beta", "capacity", "decomposed"]
 
 
-@pytest.mark.usefixtures("undrawn_report")
 def test_fit_on_a_path_with_labels_records_the_path_in_the_configuration_only(
     fast, tmp_path, monkeypatch
 ):
@@ -235,7 +231,6 @@ def test_invalid_data_are_reported_in_one_line_and_create_no_folder(tmp_path, ca
     assert not out.exists()
 
 
-@pytest.mark.usefixtures("undrawn_report")
 def test_an_existing_run_is_replaced_only_with_force(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "r")
     command = ["fit", "digits", "--out", str(tmp_path / "r"), "--epochs", "1", "--hidden"]
@@ -259,7 +254,6 @@ def test_an_output_folder_that_cannot_be_created_is_reported(tmp_path, capsys):
     assert "is a file" in complaint(["fit", "digits", "--out", str(tmp_path / "file")], capsys)
 
 
-@pytest.mark.usefixtures("undrawn_report")
 def test_ctrl_c_saves_the_best_model_so_far(tmp_path, monkeypatch, capsys):
     from isthmus.training.sample_history import SampleRecorder
 
@@ -329,7 +323,6 @@ def test_evaluate_reports_mistakes(run, tmp_path, capsys):
     assert "3 features" in complaint(["evaluate", str(run), str(tmp_path / "other.npy")], capsys)
 
 
-@pytest.mark.usefixtures("undrawn_report")
 def test_a_table_with_gaps_is_fitted_and_evaluated(tmp_path, capsys):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(60, 3)).round(3).astype(str)

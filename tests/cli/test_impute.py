@@ -84,7 +84,6 @@ def test_a_column_without_values_stays_empty(tmp_path, capsys):
     assert all(row["b"] for row in rows)
 
 
-@pytest.mark.usefixtures("undrawn_report")
 def test_images_are_inpainted_under_a_mask(tmp_path):
     mask = np.zeros((8, 8), bool)
     mask[4:] = True

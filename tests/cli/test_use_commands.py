@@ -380,7 +380,6 @@ def test_a_folder_of_pictures_is_searched_by_a_picture_and_sampled_by_class(tmp_
     picture(out)
 
 
-@pytest.mark.usefixtures("undrawn_report")
 def test_a_run_of_a_mixed_table_generates_rows_with_the_same_columns(tmp_path, capsys):
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)

@@ -131,6 +131,7 @@ def test_no_call_makes_the_whole_matrix_dense(all_large, monkeypatch):
 
 
 @pytest.mark.parametrize("large", [False, True])
+@pytest.mark.usefixtures("undrawn_report")
 def test_runs_read_matrices_saved_by_scipy(large, tmp_path, monkeypatch):
     if large:
         monkeypatch.setattr(sparse_rows, "MAX_DENSE_BYTES", 0)

@@ -395,6 +395,7 @@ def parquet(tmp_path):
 FLAGS = ["--n-components", "2", "--hidden", "8", "--epochs", "2", "--random-state", "0", "--quiet"]
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_the_command_line_reads_a_folder_of_parquet_files(parquet, tmp_path, capsys):
     out = str(tmp_path / "run")
     kind = ["--label", "kind"]
@@ -408,6 +409,7 @@ def test_the_command_line_reads_a_folder_of_parquet_files(parquet, tmp_path, cap
     assert data.manifest["rows"] == {"n": 60, "total": N, "source": "rows of rows"}
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_the_command_line_reads_zarr(tmp_path, capsys):
     zarr = pytest.importorskip("zarr")
     array = zarr.create_array(tmp_path / "x.zarr", shape=X.shape, chunks=(50, 4), dtype=X.dtype)

@@ -357,7 +357,7 @@ class TestRevive:
         alive = []
         for callbacks in ([], [Revive(every=20)]):
             model, x = self.killed(name)
-            trained(model, x, (), [UnitColumns(), *callbacks], epochs=30)
+            trained(model, x, (), [UnitColumns(), *callbacks], epochs=10)
             with torch.no_grad():
                 fires = (model.encode(x).mean > 0).any(0)
             alive.append(int(fires[K // 2 :].sum()))

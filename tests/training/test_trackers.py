@@ -438,6 +438,7 @@ def test_paths_are_folders_and_addresses_are_not(uri, folder):
     assert MLflow(uri)._folder() == folder
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_a_folder_of_any_name_has_its_own_database(tmp_path):
     sqlalchemy = pytest.importorskip("sqlalchemy")
     for name in ("a b", "a%20b", "a?b", "a#b", "ü"):
@@ -520,6 +521,7 @@ def test_the_callback_in_the_docs_runs_and_has_at_most_ten_lines(capsys):
 # ---------------------------------------------------------------------- `isthmus fit`
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_the_command_line_tracks_and_resumes_a_run(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorboard")
     from isthmus.training.training_log import TrainingLog

@@ -359,6 +359,7 @@ def watch(monkeypatch):
     return run
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_a_run_can_be_followed_and_removes_its_log(tmp_path, watch):
     seen = []
     watch(3, lambda trainer: seen.append(read_training_log(tmp_path)))
@@ -374,6 +375,7 @@ def test_a_run_can_be_followed_and_removes_its_log(tmp_path, watch):
     assert not (tmp_path / TRAINING_LOG).exists()
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_an_interrupted_run_leaves_its_log_with_the_checkpoints(tmp_path, watch, monkeypatch):
     watch(2, stop)
     assert fit("--out", tmp_path) == 130
@@ -399,6 +401,7 @@ def test_a_run_that_fails_leaves_no_folder(tmp_path, watch, flags):
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_ctrl_c_without_checkpoints_leaves_no_log(tmp_path, watch):
     watch(2, stop)
     assert fit("--out", tmp_path, "--checkpoint-every", "none") == 130
@@ -416,6 +419,7 @@ def _run_until_killed(folder, ready):
     fit("--out", folder)
 
 
+@pytest.mark.usefixtures("undrawn_report")
 def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(tmp_path, capsys):
     context = multiprocessing.get_context("fork")
     ready = context.Event()
