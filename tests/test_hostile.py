@@ -309,7 +309,8 @@ class TestHeaders:
             b"," * 200_000: "at most 100,000 columns",
             b"a,b\n1,2\n" + b"1\n" * 10: "row 3 has 1",
             b'"' + b"x" * 200_000: "field larger than",
-            b"\xff\xfe": "UTF-8",
+            "a,b\n1,2\n".encode("utf-16"): "UTF-8",
+            bytes(range(256)): "UTF-8",
         }.items():
             (tmp_path / "a.csv").write_bytes(content)
             check_raises(data.read_table, tmp_path / "a.csv", match=message)

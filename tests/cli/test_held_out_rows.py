@@ -103,7 +103,7 @@ def test_rows_of_weight_0_are_as_absent(weighted, call):
     assert data.weights.tolist() == weights.tolist()
     assert (data.weights[recorded_split(run, data).test_rows] > 0).all()
     assert main(["transform", str(run), str(table), str(run / "codes")]) == 0
-    assert (run / "codes" / "weighted.parquet").is_file()
+    assert (run / "codes" / "weighted.csv").is_file()
     report = (run / "report.html").read_text()
     (run / "report.html").unlink()
     assert main(["report", str(run), "--quiet"]) == 0

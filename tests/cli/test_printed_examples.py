@@ -10,6 +10,7 @@ import shlex
 import shutil
 import struct
 from glob import glob
+from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,13 +25,14 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("[a-z]*.md")),
-    *ROOT.glob("docs/[a-z]*/*.md"),
+    *(page for page in ROOT.glob("docs/[a-z]*/*.md") if page.parent.name != "generated"),
 ]
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # one epoch converges nowhere
 SHORT = ["--epochs", "1", "--hidden", "4"]
 LINE = re.compile(rf"^\s*(?:\$ )?((?:torchrun .* -m )?isthmus (?:{'|'.join(COMMANDS)})\b.*)$")
 SPAN = re.compile(rf"`(isthmus\s+(?:{'|'.join(COMMANDS)})\s[^`]+)`")
 TORCHRUN = re.compile(r"^torchrun .* -m isthmus")
+APP = resources.files("isthmus.studio") / "app" / "app.js"
 NEEDS = {"--method umap": "umap", "completion": "shtab", "--track tensorboard": "tensorboard"}
 
 
@@ -104,6 +106,11 @@ def write_files(folder):
     for name in ("in/a.parquet", "in/b.parquet", "normal.parquet"):
         features.to_parquet(folder / name)
     features.to_csv(folder / "today.csv", index=False)
+    hours = pd.date_range("2024-01-01", periods=480, freq="h")
+    flow = np.sin(np.arange(480) * np.pi / 12) + rng.normal(0, 0.1, 480)
+    log = pd.DataFrame({"timestamp": hours, "flow": flow.round(3)})
+    log.to_csv(folder / "sensors.csv", index=False)
+    log.assign(fault=(log.index // 20 == 9).astype(int)).to_csv(folder / "new.csv", index=False)
     np.save(folder / "rows.npy", features.to_numpy())
     np.save(folder / "today.npy", (digits.images[:50] / 16).astype(np.float32))
     np.save(folder / "lower-half.npy", np.arange(64).reshape(8, 8) >= 32)
@@ -131,6 +138,7 @@ FITS = {  # the runs that commands name, by what they were fitted on
     "frame": "normal.parquet",
     "photos": "photos/ --size 64",
     "speech": "recordings/ --model denoising",
+    "sensors": "sensors.csv --time timestamp --model autoencoder",
 }
 
 
@@ -187,6 +195,7 @@ def kind_of_run(name, command):
         ("in/*", "frame"),
         ("today.csv", "frame"),
         ("mine", "rows"),
+        ("sensors", "sensors"),
     ):
         if word in f"{name} {command}":
             return kind
@@ -241,6 +250,8 @@ def test_every_printed_command_runs(command, prepared, tmp_path, monkeypatch, ca
     for words, module in NEEDS.items():
         if words in command and find_spec(module) is None:
             pytest.skip(f"needs {module}")
+    if re.search("isthmus studio|--page", command) and not APP.is_file():
+        pytest.skip("the studio app is not built")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ISTHMUS_DATA", str(prepared / "home"))
     shorten(monkeypatch)

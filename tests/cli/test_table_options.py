@@ -71,8 +71,9 @@ def test_later_commands_read_other_tables_the_same_way(folder, other, capsys):
     np.testing.assert_array_equal(load_for_run(run, path, label="kind").X, expected)
     out = folder / f"codes-{Path(other).suffix[1:]}"
     assert main(["transform", run, path, str(out)]) == 0  # in chunks
-    codes = pd.read_parquet(out / "second.parquet").to_numpy()
-    np.testing.assert_array_equal(codes, isthmus.load(run).transform(expected))
+    read = pd.read_parquet if other.endswith(".parquet") else pd.read_csv
+    codes = read(out / other).to_numpy()
+    np.testing.assert_array_equal(codes.astype("float32"), isthmus.load(run).transform(expected))
     assert main(["evaluate", run, path, "--label", "kind", "--samples", "2"]) == 0
 
 

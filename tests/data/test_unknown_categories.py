@@ -167,7 +167,7 @@ def test_transform_impute_and_evaluate(folder, handling, capsys, monkeypatch):
     monkeypatch.setattr("isthmus.evaluation.likelihood.chunk_size", lambda *_: 64)
     flag = ["--handle-unknown", handling]
     assert call(folder, "transform", folder / f"codes-{handling}", *flag) == 0
-    codes = pandas.read_parquet(folder / f"codes-{handling}" / "odd.parquet")
+    codes = pandas.read_csv(folder / f"codes-{handling}" / "odd.csv")
     assert ("unknown" in codes) == (handling == "flag")
     out = folder / f"full-{handling}.csv"
     gaps = ODD.copy()
