@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from isthmus import VAE
+from isthmus import VAE, ConditionalVAE
 from isthmus.evaluation import Evidence, Finding, Findings, NotMade, Remedy, check
 from isthmus.evaluation.checks import registry
 from isthmus.evaluation.checks.claim import Claim, judge
@@ -21,6 +21,15 @@ TABLE = RNG.normal(size=(300, 2)) @ RNG.normal(size=(2, 5)) + 0.3 * RNG.normal(s
 @pytest.fixture(scope="module")
 def model():
     return VAE(n_components=2, hidden=(8,), epochs=2, random_state=0).fit(TABLE)
+
+
+LABELS = (TABLE[:, 0] > 0).astype(int)
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    model = ConditionalVAE(n_components=2, hidden=(8,), epochs=2, random_state=0)
+    return model.fit(TABLE, LABELS)
 
 
 def claim(value, error=None, name="gap", worse="above"):
@@ -192,6 +201,74 @@ def test_rows_with_another_number_of_features_are_one_clear_error(model):
         check(model, X_new=holes)
     with pytest.raises(ValueError, match="300 training rows, but 10 labels"):
         check(model, TABLE, y_train=np.zeros(10))
+
+
+NAN = np.where(np.arange(5) == 1, np.nan, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"X_train": TABLE[:, 0]}, "Expected 2D array, got 1D array"),
+        ({"X_train": 3}, "Expected 2D array, got scalar array"),
+        ({"X_train": TABLE[:1], "X_test": TABLE}, "at least 2 training rows, got 1"),
+        ({"X_train": NAN}, "Input X contains NaN: the first at row 0, feature 1"),
+        ({"X_test": np.full((20, 5), "high")}, "the test rows do not fit the model"),
+        ({"X_test": "rows.npy"}, "X must be an array or a table"),
+        ({"X_new": TABLE + 1j}, "Complex data not supported"),
+    ],
+)
+def test_bad_rows_are_one_clear_line(model, rows, message):
+    with pytest.raises(ValueError, match=message) as error:
+        check(model, **rows, costly=False)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_few_test_rows_and_new_rows_are_checked(model, n):
+    found = check(model, TABLE, TABLE[:n], TABLE[:n], costly=False)
+    assert not [reason for _, reason in found.not_made if "failed" in reason]
+    assert len(found.rows) == (3 if n else 1)
+    assert not check(model, TABLE[:0], [], costly=False).rows
+
+
+def test_nested_lists_are_rows(model):
+    found = check(model, TABLE.tolist(), TABLE[:50].tolist(), costly=False)
+    assert found.to_dict() == check(model, TABLE, TABLE[:50], costly=False).to_dict()
+
+
+def test_rows_without_values_are_no_error():
+    model = VAE(n_components=2, hidden=(8,), epochs=2, missing="ignore", random_state=0).fit(TABLE)
+    with pytest.warns(UserWarning, match="no observed value"):
+        found = check(model, TABLE, TABLE * np.nan, costly=False)
+    assert found.rows == ("300 training rows", "300 test rows")
+
+
+@pytest.mark.parametrize("model", ["model", np.zeros(3)])
+def test_other_objects_than_models_are_named(model):
+    with pytest.raises(TypeError, match="check expects a model of isthmus"):
+        check(model, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"y_train": LABELS + 7, "y_test": LABELS}, "the training rows .* unknown label '7'"),
+        ({"y_train": np.c_[LABELS, LABELS], "y_test": LABELS}, "y should be a 1d array"),
+        ({"y_train": LABELS}, "the training rows have labels, but the test rows have none"),
+        ({"y_train": 3, "y_test": LABELS}, "300 training rows, but 1 labels"),
+    ],
+)
+def test_bad_conditions_are_one_clear_line(conditional, labels, message):
+    with pytest.raises(ValueError, match=message) as error:
+        check(conditional, TABLE, TABLE, **labels, costly=False)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_rows_without_a_condition_are_named(conditional):
+    found = check(conditional, TABLE, TABLE, costly=False)
+    assert found.rows == ("300 training rows without labels", "300 test rows without labels")
+    assert ("ignored condition", "needs labels of training and test rows") in found.not_made
 
 
 def test_a_check_that_fails_is_listed_and_the_others_are_made(model, monkeypatch):

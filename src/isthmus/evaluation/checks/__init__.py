@@ -63,7 +63,8 @@ def check(
     Raises
     ------
     ValueError
-        If rows do not fit the model, such as those with another number of features.
+        If rows do not fit the model, such as those with another number of features, or only some
+        of the rows have labels.
 
     See Also
     --------
@@ -79,6 +80,11 @@ def check(
     >>> print(findings[0])
     failure: ...
     """
+    if not isinstance(estimator, LatentEstimator):
+        raise TypeError(
+            f"check expects a model of isthmus, such as a VAE, got an object of type "
+            f"{type(estimator).__name__}."
+        )
     check_is_fitted(estimator)
     rng = np.random.default_rng(random_state)
     train, test, new = (
@@ -89,6 +95,21 @@ def check(
             (X_new, y_new, "new"),
         )
     )
+    if train is not None and len(train) < 2:
+        raise ValueError("expected at least 2 training rows, got 1.")
+    if estimator.conditional:
+        _check_labels([each for each in (train, test, new) if each is not None])
     context = Context(estimator, train, test, new, random_state)
     findings = run_checks(context, costly=costly)
     return with_trials(findings, context) if try_remedies else findings
+
+
+def _check_labels(given: list[Rows]) -> None:
+    """Raise a ValueError if only some of the rows have labels, which would make them differ."""
+    known = [each.kind for each in given if each.y is not None]
+    for each in given:
+        if known and each.y is None:
+            raise ValueError(
+                f"the {known[0]} rows have labels, but the {each.kind} rows have none: pass labels "
+                "for all rows, or for none."
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -69,6 +70,7 @@ def judge(claims: Sequence[Claim]) -> list[Finding]:
     ('ok', 'The gap is small.')
     """
     tested = [p for claim in claims if (p := claim.evidence.probability) is not None]
+    tested = [1.0 if math.isnan(p) else p for p in tested]  # nothing was measured
     corrected = iter(false_discovery_control(tested).tolist() if tested else [])
     return [
         claim.finding(None if claim.evidence.probability is None else next(corrected))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from isthmus._messages import one_line
 from isthmus.data.input_types import read_input
 from isthmus.data.sparse_rows import SparseRows
 from isthmus.estimators.base import LatentEstimator, Posterior, RateDistortion
@@ -63,10 +64,11 @@ class Rows:
         if X is None:
             return None
         X = read_input(X)
-        n = int(X.shape[0])
-        if n == 0:
+        X = X if hasattr(X, "shape") else np.asarray(X)
+        n = int(X.shape[0]) if X.ndim else 0
+        if X.ndim and n == 0:
             return None
-        y = None if y is None else np.asarray(y)
+        y = None if y is None else np.atleast_1d(np.asarray(y))
         if y is not None and len(y) != n:
             raise ValueError(f"{n} {kind} rows, but {len(y)} labels for them.")
         chosen = np.arange(n)
@@ -80,16 +82,20 @@ class Rows:
             else:
                 X, _ = estimator.check_input(X)
                 X = X[chosen]
+            y = None if y is None else y[chosen]
+            if estimator.conditional:
+                estimator.encode_condition(y, len(X))
         except ValueError as error:
-            raise ValueError(f"the {kind} rows do not fit the model: {error}") from None
-        return cls(estimator, X, None if y is None else y[chosen], kind, n)
+            raise ValueError(f"the {kind} rows do not fit the model: {one_line(error)}") from None
+        return cls(estimator, X, y, kind, n)
 
     def __len__(self) -> int:
         return len(self.X)
 
     def __str__(self) -> str:
         drawn = "" if len(self) == self.n_given else f" of {self.n_given:,}"
-        return f"{len(self):,}{drawn} {self.kind} rows"
+        labels = " without labels" if self.estimator.conditional and self.y is None else ""
+        return f"{len(self):,}{drawn} {self.kind} row{'s'[: len(self) > 1]}{labels}"
 
     def first(self, n: int) -> Rows:
         """Return at most n of these rows at random, for checks whose cost per row is high."""
