@@ -155,6 +155,7 @@ def test_other_data_are_refused(run, tmp_path, capsys):
         (isthmus.ConditionalVAE, {}, Dataset("c", DATA.X, np.arange(60) % 3)),
         (isthmus.VAE, {"test_fraction": 0}, DATA),
         (isthmus.Autoencoder, {}, Dataset("own", DATA.X, X_test=DATA.X[:7])),
+        (isthmus.ConditionalVAE, {}, Dataset("own", DATA.X, np.arange(60) % 3, X_test=DATA.X[:7])),
     ],
 )
 def test_numbers_are_those_of_an_uninterrupted_run(model, options, data, tmp_path):
@@ -163,6 +164,7 @@ def test_numbers_are_those_of_an_uninterrupted_run(model, options, data, tmp_pat
     (run.folder / REPORT).unlink()
     again = report_run(run.folder, data, quiet=True)
     assert again.summary == run.summary == read_config(run.folder)["held_out"]
+    assert again.findings == run.findings
     if model is isthmus.Autoencoder:  # it has no samples: nothing is lost
         assert "are missing" not in again.report.read_text()
 

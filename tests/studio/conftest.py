@@ -81,7 +81,8 @@ class Live:
 
     def count_at_work(self):
         """The number of connections whose request has arrived and is not answered."""
-        return sum(c._timer is None for c in tuple(self.server.server_state.connections))
+        connections = tuple(self.server.server_state.connections)
+        return sum(c.cycle is not None and not c.cycle.response_complete for c in connections)
 
     def wait_until(self, condition):
         end = time.monotonic() + 30

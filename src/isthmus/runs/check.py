@@ -114,7 +114,7 @@ def _training_and_test_rows(folder: Path, data: Dataset) -> dict[str, Any]:
     split = recorded_split(folder, data)
     train = training_row_numbers(split, MOST_ROWS)
     X = np.asarray((as_disk_array(data.X) or data.X)[train])
-    y = None if data.y is None else data.y[train]
+    y = None if data.y is None or split.y_test is None else data.y[train]
     return {"X_train": X, "y_train": y, "X_test": split.X_test, "y_test": split.y_test}
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._messages import say, shell_quote
@@ -25,7 +26,7 @@ from isthmus.report import REPORT, model_of_report, write_report
 from isthmus.runs.data import CHANGED, DataArguments, as_dataset
 from isthmus.runs.folders import is_started, remove_derived
 from isthmus.runs.options import Run
-from isthmus.runs.split import Split, recorded_split, training_rows
+from isthmus.runs.split import Split, recorded_split, training_row_numbers
 from isthmus.runs.studio_page import PAGE, write_studio_page
 from isthmus.training.distributed import is_main
 from isthmus.training.sample_history import final_samples
@@ -60,7 +61,8 @@ def finish(
         X_train, y_train = X_train[counted], None if y_train is None else y_train[counted]
     if len(X):
         summary = held_out_summary(estimator, X_train, X, y, split.test_weights)
-        labels = {"y_train": y_train, "y_test": y} if estimator.conditional else {}
+        known = estimator.conditional and y_train is not None and y is not None
+        labels = {"y_train": y_train, "y_test": y} if known else {}
         found = check(estimator, X_train, X, costly=False, **labels)
         model_io.save_summary(folder, config, summary, [each.to_dict() for each in found.not_ok])
         findings = found.in_summary
@@ -228,6 +230,8 @@ def _split(folder: Path, data: Dataset) -> Split:
     if split.test_rows is None or not len(split.test_rows):
         return split
     most = None if as_disk_array(data.X) is None else MAX_TRAINING_ROWS
-    train = replace(data, X=training_rows(split, most), y=None, groups=None, ids=None)
-    train = replace(train, weights=None)
+    numbers = training_row_numbers(split, most)
+    X = np.asarray((as_disk_array(data.X) or data.X)[numbers])
+    y = None if data.y is None else data.y[numbers]
+    train = replace(data, X=X, y=y, groups=None, ids=None, weights=None)
     return replace(split, train=train)
