@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -97,6 +98,11 @@ def check_opset(opset: int | None) -> None:
         return
     import onnx
 
+    if isinstance(opset, bool) or not isinstance(opset, Integral):
+        raise TypeError(
+            f"opset must be a whole number, got {opset!r}; write the bytes that the functions "
+            "return to a file yourself, such as by Path('model.onnx').write_bytes(...)."
+        )
     newest = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
     if not OLDEST_OPSET <= opset <= newest:
         raise ValueError(
