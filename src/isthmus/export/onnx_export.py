@@ -100,8 +100,8 @@ def check_opset(opset: int | None) -> None:
 
     if isinstance(opset, bool) or not isinstance(opset, Integral):
         raise TypeError(
-            f"opset must be a whole number, got {opset!r}; write the bytes that the functions "
-            "return to a file yourself, such as by Path('model.onnx').write_bytes(...)."
+            f"opset must be a whole number, got {opset!r}; the functions return bytes, which you "
+            "write to a file of your own."
         )
     newest = min(NEWEST_OPSET, onnx.defs.onnx_opset_version())
     if not OLDEST_OPSET <= opset <= newest:
