@@ -63,7 +63,7 @@ def main() -> None:
     if not (arguments.all or arguments.tables or arguments.list):
         parser.error("name tables, or pass --all or --list.")
     chosen = [job for job in jobs(tables) if arguments.only in job.name]
-    if arguments.minutes is not None:  # a fit writes a checkpoint when it is told to end
+    if arguments.minutes is not None:  # on this signal, fit writes a checkpoint and ends
         end = threading.Timer(60 * arguments.minutes, os.kill, (os.getpid(), signal.SIGTERM))
         end.daemon = True
         end.start()

@@ -578,16 +578,7 @@ class SeriesDetector(OutlierMixin, SavedDetector):
                 row |= {"peak": each.label([peak])[0], "steps": end - start + 1}
                 blame = _most(parts[start : end + 1].sum(0), each.names)
                 rows.append(row | {"score": scores[peak], "pvalue": p, "channels": blame})
-        names = ["series"] * is_list + [
-            "start",
-            "end",
-            "peak",
-            "steps",
-            "score",
-            "pvalue",
-            "channels",
-        ]
-        return pandas.DataFrame(rows, columns=names)
+        return pandas.DataFrame(rows, columns=[*["series"] * is_list, *SEGMENT])
 
     def _read(self, X: Any) -> tuple[list[Series], list[Array], bool]:
         """Return series, their values as the model takes them, and whether X is a list."""

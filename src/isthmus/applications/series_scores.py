@@ -242,7 +242,7 @@ class TrainingWindows:
     ) -> TrainingWindows:
         """Return at most so many windows, evenly spaced, that touch no step that is held out.
 
-        At least half of the values of a window are known, unless there is no such window.
+        At least half of the values of each are known; if no window has so many, any are enough.
         """
         places = cls.every(values, window, stride).places
         free, known = np.zeros(len(places), bool), np.zeros(len(places))

@@ -1,6 +1,6 @@
 """Read time series: arrays, or data frames with times, as values at regular steps.
 
-Whatever is done to the values to make the steps regular is said by a `UserWarning`.
+A `UserWarning` reports every change that makes the steps regular.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def read_series(
     """Read one series as values at regular steps.
 
     Times are sorted. Rows with the same time are averaged. Missing steps become NaN. Values at
-    irregular times are interpolated linearly. Each of these is said by a `UserWarning`.
+    irregular times are interpolated linearly. A `UserWarning` reports each change.
 
     Parameters
     ----------
@@ -408,7 +408,7 @@ def parse_times(texts: Sequence[str] | Array, name: str = "the times") -> Array:
     """Return times written as text: datetime64[ns] in UTC, or numbers if all are numbers.
 
     Dates are those of ISO 8601, with or without a time zone, or have the year last. In dates such
-    as 03/04/2024, day and month are told apart by the other dates; with points the day is first.
+    as 03/04/2024, the other dates decide which part is the day; with points the day is first.
 
     Raises
     ------

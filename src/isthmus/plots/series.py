@@ -53,7 +53,7 @@ def time_series(
     low, high : array-like of the shape of values, optional
         Bounds of a band around the model.
     score : array-like (time,), optional
-        Drawn in a panel of its own, with a logarithmic axis.
+        Drawn in a separate panel, with a logarithmic axis.
     threshold : float, optional
         Above which a score is anomalous.
     segments : sequence of (start, end)

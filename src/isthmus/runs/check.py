@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from isthmus.data import Dataset
-from isthmus.data.disk_array import as_disk_array
 from isthmus.estimators import model_io
 from isthmus.evaluation.checks import Findings, check
 from isthmus.persistence.run_folder import read_config
 from isthmus.runs.data import CHANGED, DataArguments, as_dataset
-from isthmus.runs.split import recorded_split, training_row_numbers
+from isthmus.runs.split import recorded_split, training_rows
 
 __all__ = ["check_run"]
 
@@ -112,9 +111,8 @@ def _own_data(
 def _training_and_test_rows(folder: Path, data: Dataset) -> dict[str, Any]:
     """Return the rows and labels of a run's own data, by the names that `check` gives them."""
     split = recorded_split(folder, data)
-    train = training_row_numbers(split, MOST_ROWS)
-    X = np.asarray((as_disk_array(data.X) or data.X)[train])
-    y = None if data.y is None or split.y_test is None else data.y[train]
+    X, y = training_rows(split, MOST_ROWS)
+    y = None if split.y_test is None else y
     return {"X_train": X, "y_train": y, "X_test": split.X_test, "y_test": split.y_test}
 
 

@@ -113,7 +113,7 @@ def _fit_to_run(detector: AnomalyDetector, run: str | Path, data_home: Any) -> N
     if not len(split.X_test):
         raise ValueError(f"{run} held out no test rows; {hint}.")
     if SCORES[detector.score_method].is_fitted:
-        train = training_rows(split, MAX_TRAINING_ROWS)
+        train, _ = training_rows(split, MAX_TRAINING_ROWS)
         columns = data.columns
         detector.fit(train if columns is None else Table(train, columns)).calibrate(split.table)
     else:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._messages import say, shell_quote
@@ -26,7 +25,7 @@ from isthmus.report import REPORT, model_of_report, write_report
 from isthmus.runs.data import CHANGED, DataArguments, as_dataset
 from isthmus.runs.folders import is_started, remove_derived
 from isthmus.runs.options import Run
-from isthmus.runs.split import Split, recorded_split, training_row_numbers
+from isthmus.runs.split import Split, recorded_split, training_rows
 from isthmus.runs.studio_page import PAGE, write_studio_page
 from isthmus.training.distributed import is_main
 from isthmus.training.sample_history import final_samples
@@ -230,8 +229,6 @@ def _split(folder: Path, data: Dataset) -> Split:
     if split.test_rows is None or not len(split.test_rows):
         return split
     most = None if as_disk_array(data.X) is None else MAX_TRAINING_ROWS
-    numbers = training_row_numbers(split, most)
-    X = np.asarray((as_disk_array(data.X) or data.X)[numbers])
-    y = None if data.y is None else data.y[numbers]
+    X, y = training_rows(split, most)
     train = replace(data, X=X, y=y, groups=None, ids=None, weights=None)
     return replace(split, train=train)

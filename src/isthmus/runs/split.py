@@ -139,19 +139,19 @@ def recorded_split(run: Path, data: Dataset) -> Split:
     return _with_test_rows(data, data, rows, X[rows])
 
 
-def training_rows(split: Split, most: int | None) -> Array:
-    """Return the rows of a recorded split that were trained on, at most `most` of them.
+def training_rows(split: Split, most: int | None) -> tuple[Array, Array | None]:
+    """Return the rows of a recorded split that were trained on, at most `most`, and their labels.
 
     Examples
     --------
     >>> from isthmus.data import load
     >>> data = load("digits")
     >>> split = Split(data, data.X[:9], None, np.arange(9))
-    >>> len(training_rows(split, None)), len(training_rows(split, 100))
+    >>> len(training_rows(split, None)[0]), len(training_rows(split, 100)[0])
     (1788, 100)
     """
-    X = split.train.X
-    return np.asarray((as_disk_array(X) or X)[training_row_numbers(split, most)])
+    X, y, rows = split.train.X, split.train.y, training_row_numbers(split, most)
+    return np.asarray((as_disk_array(X) or X)[rows]), None if y is None else y[rows]
 
 
 def training_row_numbers(split: Split, most: int | None) -> Array:

@@ -74,7 +74,7 @@ def rate_distortion_figure(
 
 
 def _draw_groups(axes: Any, name: str, values: list[Any], rate: Any, distortion: Any) -> None:
-    """Draw the points of each value of a setting in a colour and shape of its own."""
+    """Draw the points of each value of a setting in a different colour and shape."""
     for i, value in enumerate(dict.fromkeys(values)):
         own = np.array([v == value for v in values])
         style = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
